@@ -1,0 +1,188 @@
+"""The diffusion transformer (DiT) of the paper.
+
+Peebles and Xie 2023, arXiv 2212.09748, on tokens as in Lou et al. 2024 (SEDD), Sahoo et al. 2024 (MDLM) and Duo. Parameter
+names follow Duo's released checkpoints.
+
+Shapes: B rows, L positions, N tokens, V ids, D hidden features, C conditioning features, H heads, K features a head.
+"""
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import override
+
+from uddm_lightning.backbones.base import Backbone
+
+
+class TokenEmbedding(nn.Module):
+    """Looks ids up in a table that is not shared with the output layer."""
+
+    def __init__(self, vocab_size: int, hidden: int, std: float | None) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.empty(vocab_size, hidden))
+        if std is None:
+            nn.init.kaiming_uniform_(self.embedding, a=math.sqrt(5))
+        else:
+            nn.init.normal_(self.embedding, std=std)
+
+    @override
+    def forward(self, tokens_BL: Tensor) -> Tensor:
+        return F.embedding(tokens_BL, self.embedding)
+
+
+class NoiseEmbedding(nn.Module):
+    """Sinusoids of the noise level through a small MLP."""
+
+    frequencies: Tensor
+
+    def __init__(self, conditioning: int, width: int = 256) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(width, conditioning), nn.SiLU(), nn.Linear(conditioning, conditioning))
+        half = width // 2
+        self.register_buffer("frequencies", torch.exp(-math.log(1e4) * torch.arange(half) / half), persistent=False)
+
+    @override
+    def forward(self, sigma_B: Tensor) -> Tensor:
+        angles = sigma_B[:, None].to(self.frequencies.dtype) * self.frequencies
+        return F.silu(self.mlp(torch.cat([angles.cos(), angles.sin()], dim=1)))
+
+
+class RotaryEmbedding(nn.Module):
+    """Rotations of query and key features by their position (Su et al. 2021, arXiv 2104.09864)."""
+
+    inv_freq: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("inv_freq", 1e4 ** -(torch.arange(0, features, 2) / features), persistent=False)
+
+    @override
+    def forward(self, length: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of shape (L, K), the same for both halves of the features."""
+        angles = torch.arange(length, device=self.inv_freq.device, dtype=self.inv_freq.dtype)[:, None] * self.inv_freq
+        angles = torch.cat([angles, angles], dim=1)
+        return angles.cos(), angles.sin()
+
+
+def _rotate(features_BHLK: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
+    first, second = features_BHLK.chunk(2, dim=-1)
+    return features_BHLK * cos_LK + torch.cat([-second, first], dim=-1) * sin_LK
+
+
+class Block(nn.Module):
+    """Attention and MLP, each shifted, scaled and gated by the noise level (adaLN-zero)."""
+
+    def __init__(self, hidden: int, heads: int, conditioning: int, dropout: float, gate: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.norm1 = nn.LayerNorm(hidden, bias=False)
+        self.attn_qkv = nn.Linear(hidden, 3 * hidden, bias=False)
+        self.attn_out = nn.Linear(hidden, hidden, bias=False)
+        self.norm2 = nn.LayerNorm(hidden, bias=False)
+        self.mlp = nn.Sequential(
+            nn.Linear(hidden, 4 * hidden), nn.GELU(approximate="tanh"), nn.Linear(4 * hidden, hidden)
+        )
+        self.adaLN_modulation = nn.Linear(conditioning, 6 * hidden)
+        nn.init.zeros_(self.adaLN_modulation.weight)
+        nn.init.zeros_(self.adaLN_modulation.bias)
+        with torch.no_grad():
+            bias = self.adaLN_modulation.bias.view(6, hidden)
+            bias[2], bias[5] = gate, gate
+
+    @override
+    def forward(self, x_BLD: Tensor, noise_BC: Tensor, cos_LK: Tensor, sin_LK: Tensor, mask: Tensor | None) -> Tensor:
+        modulation = self.adaLN_modulation(noise_BC)[:, None].chunk(6, dim=2)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation
+
+        qkv = self.attn_qkv(self.norm1(x_BLD) * (1 + scale_a) + shift_a)
+        q, k, v = rearrange(qkv, "b l (three h k) -> three b h l k", three=3, h=self.heads)
+        cos_LK, sin_LK = cos_LK.to(q.dtype), sin_LK.to(q.dtype)
+        attended = F.scaled_dot_product_attention(_rotate(q, cos_LK, sin_LK), _rotate(k, cos_LK, sin_LK), v, mask)
+        attended = self.attn_out(rearrange(attended, "b h l k -> b l (h k)"))
+        x_BLD = x_BLD + gate_a * F.dropout(attended, self.dropout, self.training)
+
+        mixed = self.mlp(self.norm2(x_BLD) * (1 + scale_m) + shift_m)
+        return x_BLD + gate_m * F.dropout(mixed, self.dropout, self.training)
+
+
+class OutputLayer(nn.Module):
+    """Last norm, shifted and scaled by the noise level, and the projection to the vocabulary."""
+
+    def __init__(self, vocab_size: int, hidden: int, conditioning: int) -> None:
+        super().__init__()
+        self.norm_final = nn.LayerNorm(hidden, bias=False)
+        self.linear = nn.Linear(hidden, vocab_size)
+        self.adaLN_modulation = nn.Linear(conditioning, 2 * hidden)
+        for layer in (self.linear, self.adaLN_modulation):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @override
+    def forward(self, x_BLD: Tensor, noise_BC: Tensor) -> Tensor:
+        shift, scale = self.adaLN_modulation(noise_BC)[:, None].chunk(2, dim=2)
+        return torch.addcmul(shift, self.norm_final(x_BLD), 1 + scale)
+
+
+class DiT(Backbone):
+    """Diffusion transformer with adaptive layer norm, rotary attention and untied embedding.
+
+    Args:
+        vocab_size: V, number of ids.
+        hidden: D, width; a multiple of `heads`, with an even number of features a head.
+        blocks: number of transformer blocks.
+        heads: attention heads.
+        conditioning: width of the noise embedding.
+        dropout: probability in [0, 1) of dropping a feature of a residual branch.
+        embedding_std: standard deviation of the initial embedding; None for Duo's uniform initialisation.
+        gate: initial value of the residual gates; 0 is adaLN-zero, at which a block starts as the identity.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        hidden: int = 256,
+        blocks: int = 8,
+        heads: int = 8,
+        conditioning: int = 128,
+        dropout: float = 0.1,
+        embedding_std: float | None = None,
+        gate: float = 0.0,
+    ) -> None:
+        super().__init__(vocab_size)
+        for name, value in {"hidden": hidden, "blocks": blocks, "heads": heads, "conditioning": conditioning}.items():
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        if hidden % (2 * heads):
+            raise ValueError(f"`hidden` must be a multiple of 2 x `heads` = {2 * heads}, got {hidden}.")
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"`dropout` must be in [0, 1), got {dropout}.")
+        if embedding_std is not None and not embedding_std > 0.0:
+            raise ValueError(f"`embedding_std` must be above 0, got {embedding_std}.")
+        self.vocab_embed = TokenEmbedding(vocab_size, hidden, embedding_std)
+        self.sigma_map = NoiseEmbedding(conditioning)
+        self.rotary_emb = RotaryEmbedding(hidden // heads)
+        self.blocks = nn.ModuleList(Block(hidden, heads, conditioning, dropout, gate) for _ in range(blocks))
+        self.output_layer = OutputLayer(vocab_size, hidden, conditioning)
+
+    @override
+    def forward(self, tokens_BL: Tensor, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:
+        x_BLD = self.vocab_embed(tokens_BL)
+        noise_BC = self.sigma_map(sigma_B)
+        cos_LK, sin_LK = self.rotary_emb(tokens_BL.shape[1])
+        # a row without any valid position (a filler) may attend everywhere: a softmax over nothing would be NaN
+        mask = None
+        if valid_BL is not None:
+            mask = (valid_BL | ~valid_BL.any(dim=1, keepdim=True))[:, None, None]
+        for block in self.blocks:
+            x_BLD = block(x_BLD, noise_BC, cos_LK, sin_LK, mask)
+        hidden_BLD: Tensor = self.output_layer(x_BLD, noise_BC)
+        return hidden_BLD
+
+    @override
+    def head(self, hidden_ND: Tensor) -> Tensor:
+        logits_NV: Tensor = self.output_layer.linear(hidden_ND)
+        return logits_NV

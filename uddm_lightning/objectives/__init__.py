@@ -1,0 +1,7 @@
+"""How wrong a prediction is."""
+
+from uddm_lightning.objectives.base import Objective
+from uddm_lightning.objectives.cross_entropy import DenoisingCrossEntropy
+from uddm_lightning.objectives.nelbo import NELBO
+
+__all__ = ["NELBO", "DenoisingCrossEntropy", "Objective"]

@@ -1,0 +1,59 @@
+"""The contract of an objective: how wrong a prediction is, and what it means.
+
+Shapes: B rows, L positions, N = B * L tokens, V ids.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.batch import Noised
+from uddm_lightning.processes.base import Prediction, Process
+
+
+class Objective(ABC):
+    """A loss per token, the range of times it is taken on, and the meaning of what it trains.
+
+    Args:
+        t_min: smallest time, in (0, t_max). The gradient of the NELBO is heavy-tailed near 0.
+        t_max: largest time, in (t_min, 1].
+    """
+
+    predicts: ClassVar[Prediction]
+
+    def __init__(self, t_min: float = 1e-3, t_max: float = 1.0) -> None:
+        if not 0.0 < t_min < t_max <= 1.0:
+            raise ValueError(f"`t_min` and `t_max` must satisfy 0 < t_min < t_max <= 1, got {t_min} and {t_max}.")
+        self.t_min = t_min
+        self.t_max = t_max
+
+    def times(self, quantiles_B: Tensor) -> Tensor:
+        """Maps stratified uniforms in [0, 1) to the times of the rows, float64 (B,)."""
+        return self.t_min + (self.t_max - self.t_min) * quantiles_B.double()
+
+    def __call__(self, process: Process, backbone: Backbone, noised: Noised) -> Tensor:
+        """Loss of every position, (B, L), 0 at padding."""
+        length = noised.x0_BL.shape[1]
+        sigma_B = process.level(noised.t_B).sigma
+        hidden_BLD = backbone(noised.xt_BL, sigma_B, noised.valid_BL)
+        # the loss is the place where half precision would lose the small probabilities it is about
+        logits_NV = backbone.head(hidden_BLD.flatten(0, 1))
+        logits_NV = logits_NV if logits_NV.itemsize >= 4 else logits_NV.float()
+        loss_N = self.token_loss(
+            process,
+            logits_NV,
+            noised.x0_BL.flatten(),
+            noised.xt_BL.flatten(),
+            noised.alpha_B.repeat_interleave(length),
+            noised.slope_B.repeat_interleave(length),
+        )
+        loss_BL = loss_N.view_as(noised.x0_BL)
+        return loss_BL if noised.valid_BL is None else loss_BL.where(noised.valid_BL, loss_BL.new_zeros(()))
+
+    @abstractmethod
+    def token_loss(
+        self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
+    ) -> Tensor:
+        """Loss per token (N,), in nats, from raw logits (N, V)."""

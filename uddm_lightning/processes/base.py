@@ -1,0 +1,74 @@
+"""The contract of a forward process: how noise enters a text, and how one step of it is undone.
+
+Shapes: B rows, L positions, N tokens (any subset of the B * L), V ids in the vocabulary.
+"""
+
+from abc import ABC, abstractmethod
+from enum import Enum
+
+from torch import Tensor
+
+from uddm_lightning.batch import Noised
+from uddm_lightning.schedules import Level, Schedule
+
+
+class Prediction(Enum):
+    """What a network's output at position l says about x_0 there.
+
+    LEAVE_ONE_OUT: p(x_0^l | x_t without position l), the prediction for which the reverse posterior is exact and the
+        NELBO minimal.
+    POSTERIOR: p(x_0^l | x_t), which looks at the token at l too; what plain cross-entropy learns.
+    """
+
+    LEAVE_ONE_OUT = "leave-one-out"
+    POSTERIOR = "posterior"
+
+
+class Process(ABC):
+    """A noise process on token ids with its exact reverse step and its likelihood bound.
+
+    Args:
+        vocab_size: V, number of ids; at least 2.
+        schedule: signal level as a function of time.
+    """
+
+    def __init__(self, vocab_size: int, schedule: Schedule) -> None:
+        if vocab_size < 2:
+            raise ValueError(f"`vocab_size` must be at least 2, got {vocab_size}: a vocabulary of one has no noise.")
+        self.vocab_size = vocab_size
+        self.schedule = schedule
+
+    def level(self, t: Tensor) -> Level:
+        """Signal level at times `t`, any shape."""
+        return self.schedule(t)
+
+    @abstractmethod
+    def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:
+        """Draws x_t ~ q(x_t | x_0); padding is left as it is. The draw is a function of (key, t, position) alone."""
+
+    @abstractmethod
+    def leave_one_out(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
+        """Normalised leave-one-out log-probabilities (N, V) from raw logits that mean `prediction`.
+
+        The dtype of `logits_NV` is kept. Everything downstream of the network takes what this returns.
+        """
+
+    @abstractmethod
+    def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
+        """Continuous-time negative evidence lower bound per token and unit of time (N,), in nats."""
+
+    @abstractmethod
+    def posterior(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
+        """Reverse probabilities q(x_s | x_t, p) of shape (N, V), dense: for inspection and tests, not for sampling."""
+
+    @abstractmethod
+    def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
+        """Draws x_s ~ q(x_s | x_t, p), int64 (N,), without building the dense posterior; keyed by `keys_N`."""
+
+    @abstractmethod
+    def likeliest(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
+        """The id of largest reverse probability q(x_s | x_t, p), int64 (N,)."""
+
+    @abstractmethod
+    def chance(self, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, unigram_V: Tensor) -> Tensor:
+        """Probability with which the exact unigram model restores each token (N,), float64."""
