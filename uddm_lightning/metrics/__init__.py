@@ -1,0 +1,21 @@
+"""What is measured: integer counts and sums by row, and intervals clustered by row."""
+
+from uddm_lightning.metrics.entropy import ConditionalEntropy, EntropyResult
+from uddm_lightning.metrics.intervals import Interval, difference_interval, mean_interval, rate_interval
+from uddm_lightning.metrics.nelbo import Nelbo, NelboResult
+from uddm_lightning.metrics.recovery import ClassificationMargin, MarginResult, RecoveryResult, TokenRecovery
+
+__all__ = [
+    "ClassificationMargin",
+    "ConditionalEntropy",
+    "EntropyResult",
+    "Interval",
+    "MarginResult",
+    "Nelbo",
+    "NelboResult",
+    "RecoveryResult",
+    "TokenRecovery",
+    "difference_interval",
+    "mean_interval",
+    "rate_interval",
+]

@@ -1,0 +1,166 @@
+"""Conditional entropy: how sure the network is of the tokens it cannot see.
+
+Shapes: B rows, L positions.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from uddm_lightning.metrics.intervals import mean_interval
+from uddm_lightning.metrics.rowwise import RowwiseMetric, check, histogram, masked_sum, ratio
+
+
+class EntropyResult(NamedTuple):
+    """What `ConditionalEntropy` computes: means per token in nats, NaN where nothing was counted.
+
+    Attributes:
+        n_rows: distinct rows measured under noise.
+        n_draws: measurements of rows under noise in all.
+        entropy: mean over all counted tokens.
+        entropy_low: lower end of its 95 % interval, clustered by row; NaN with a single row.
+        entropy_high: upper end.
+        entropy_corrupted: mean over tokens that the noise had changed.
+        entropy_clean: mean over tokens that it had left alone.
+        entropy_recovered: mean over corrupted tokens that the chain restored.
+        entropy_unrecovered: mean over corrupted tokens that it did not.
+        entropy_leave_one_out: mean over tokens of uncorrupted text.
+        own_token_leak: mean total variation, in [0, 1], of a prediction when only its own token is redrawn.
+        edges: float64 (bins + 1,) edges of the histograms, from 0 to ln V.
+        histogram: int64 (bins,), all counted tokens.
+        histogram_recovered: int64 (bins,), corrupted tokens that the chain restored.
+        histogram_unrecovered: int64 (bins,), corrupted tokens that it did not.
+    """
+
+    n_rows: int
+    n_draws: int
+    entropy: float
+    entropy_low: float
+    entropy_high: float
+    entropy_corrupted: float
+    entropy_clean: float
+    entropy_recovered: float
+    entropy_unrecovered: float
+    entropy_leave_one_out: float
+    own_token_leak: float
+    edges: Tensor
+    histogram: Tensor
+    histogram_recovered: Tensor
+    histogram_unrecovered: Tensor
+
+
+class ConditionalEntropy(RowwiseMetric):
+    """Averages the entropy H of leave-one-out predictions, over all tokens and over kinds of tokens.
+
+    Args:
+        vocab_size: V, number of ids; at least 2.
+        bins: number of bins of the histograms over [0, ln V], at least 1.
+    """
+
+    histogram: Tensor
+    histogram_recovered: Tensor
+    histogram_unrecovered: Tensor
+
+    def __init__(self, vocab_size: int, bins: int = 64) -> None:
+        if vocab_size < 2:
+            raise ValueError(f"`vocab_size` must be at least 2, got {vocab_size}.")
+        if bins < 1:
+            raise ValueError(f"`bins` must be at least 1, got {bins}.")
+        super().__init__()
+        self.largest = math.log(vocab_size)
+        self.bins = bins
+        kinds = ("all", "corrupted", "clean", "recovered", "unrecovered")
+        self.declare("draws", *(f"{kind}_{what}" for kind in kinds for what in ("count", "sum")))
+        self.declare("clean", "count", "sum", "leak_count", "leak_sum")
+        for name in ("histogram", "histogram_recovered", "histogram_unrecovered"):
+            self.add_state(name, torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
+
+    @override
+    def update(
+        self,
+        entropy_BL: Tensor,
+        corrupted_BL: Tensor,
+        counted_BL: Tensor,
+        rows_B: Tensor,
+        recovered_BL: Tensor | None = None,
+    ) -> None:
+        """Adds a batch of rows under noise.
+
+        Args:
+            entropy_BL: entropies in nats.
+            corrupted_BL: bool, x_t != x_0.
+            counted_BL: bool, True at positions to count (neither padding nor special).
+            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+            recovered_BL: bool, x^ = x_0, read at corrupted positions; None where no chain was run, and then neither
+                recovered nor unrecovered tokens are counted.
+        """
+        check(rows_B, counted_BL, entropy_BL=entropy_BL, corrupted_BL=corrupted_BL)
+        if recovered_BL is not None:
+            check(rows_B, counted_BL, recovered_BL=recovered_BL)
+        counted_BL = counted_BL & (rows_B >= 0)[:, None]
+        hit_BL = counted_BL & corrupted_BL
+        restored_BL = torch.zeros_like(hit_BL) if recovered_BL is None else hit_BL & recovered_BL
+        lost_BL = torch.zeros_like(hit_BL) if recovered_BL is None else hit_BL & ~recovered_BL
+        columns_B = []
+        for mask_BL in (counted_BL, hit_BL, counted_BL & ~corrupted_BL, restored_BL, lost_BL):
+            columns_B += [mask_BL.sum(1), masked_sum(entropy_BL, mask_BL)]
+        self.record("draws", rows_B, *columns_B)
+        self.histogram += self._histogram(entropy_BL[counted_BL])
+        self.histogram_recovered += self._histogram(entropy_BL[restored_BL])
+        self.histogram_unrecovered += self._histogram(entropy_BL[lost_BL])
+
+    def update_clean(
+        self,
+        entropy_BL: Tensor,
+        leak_B: Tensor,
+        counted_BL: Tensor,
+        leak_counted_B: Tensor,
+        rows_B: Tensor,
+    ) -> None:
+        """Adds a batch of uncorrupted rows.
+
+        Args:
+            entropy_BL: entropies in nats, predicted from uncorrupted text.
+            leak_B: total variation of the prediction at one position per row when only the token there is redrawn.
+            counted_BL: bool, True at positions to count.
+            leak_counted_B: bool, True where the position of `leak_B` is to be counted.
+            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+        """
+        check(rows_B, counted_BL, entropy_BL=entropy_BL)
+        check(rows_B, leak_counted_B[:, None], leak_B=leak_B[:, None])
+        leaks_B = masked_sum(leak_B[:, None], leak_counted_B[:, None])
+        self.record("clean", rows_B, counted_BL.sum(1), masked_sum(entropy_BL, counted_BL), leak_counted_B, leaks_B)
+
+    def _histogram(self, values_N: Tensor) -> Tensor:
+        return histogram(values_N, 0.0, self.largest, self.bins).to(self.device)
+
+    @override
+    def compute(self) -> EntropyResult:
+        """Means over all draws so far, with the interval of the entropy clustered by row."""
+        rows, draws, sums = self.per_row("draws")
+        clean = self.per_row("clean").sums
+        mean = mean_interval(sums["all_sum"], sums["all_count"], low=0.0, high=self.largest)
+
+        def average(kind: str) -> float:
+            return ratio(float(sums[f"{kind}_sum"].sum()), float(sums[f"{kind}_count"].sum()))
+
+        return EntropyResult(
+            n_rows=len(rows),
+            n_draws=int(draws.sum()),
+            entropy=mean.value,
+            entropy_low=mean.low,
+            entropy_high=mean.high,
+            entropy_corrupted=average("corrupted"),
+            entropy_clean=average("clean"),
+            entropy_recovered=average("recovered"),
+            entropy_unrecovered=average("unrecovered"),
+            entropy_leave_one_out=ratio(float(clean["sum"].sum()), float(clean["count"].sum())),
+            own_token_leak=ratio(float(clean["leak_sum"].sum()), float(clean["leak_count"].sum())),
+            edges=torch.linspace(0.0, self.largest, self.bins + 1, dtype=torch.float64),
+            histogram=self.histogram,
+            histogram_recovered=self.histogram_recovered,
+            histogram_unrecovered=self.histogram_unrecovered,
+        )

@@ -1,0 +1,194 @@
+"""Token recovery: how many corrupted tokens the reverse chain brings back.
+
+Shapes: B rows, L positions.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from uddm_lightning.metrics.intervals import mean_interval, rate_interval
+from uddm_lightning.metrics.rowwise import RowwiseMetric, check, histogram, masked_sum, ratio
+
+
+class RecoveryResult(NamedTuple):
+    """What `TokenRecovery` computes; rates are NaN where nothing was counted.
+
+    Attributes:
+        n_rows: distinct rows.
+        n_draws: measurements of rows in all.
+        n_corrupted: counted tokens that the noise had changed.
+        n_recovered: those among them that the chain restored.
+        recovery: n_recovered / n_corrupted.
+        recovery_low: lower end of its 95 % interval, clustered by row; NaN with a single row.
+        recovery_high: upper end.
+        chance: mean over corrupted tokens of the probability that the unigram model restores them.
+        n_clean: counted tokens that the noise had left alone.
+        n_unstable: those among them that the chain rewrote.
+        unstable_rate: n_unstable / n_clean.
+        n_exact: draws of which every counted token ended right.
+        exact_rate: share of these among the draws with counted tokens.
+    """
+
+    n_rows: int
+    n_draws: int
+    n_corrupted: int
+    n_recovered: int
+    recovery: float
+    recovery_low: float
+    recovery_high: float
+    chance: float
+    n_clean: int
+    n_unstable: int
+    unstable_rate: float
+    n_exact: int
+    exact_rate: float
+
+
+class TokenRecovery(RowwiseMetric):
+    """Counts, row by row, what the chain restored and what it broke.
+
+    With c = [x_t != x_0]: recovery = #(c and x^ = x_0) / #c, unstable rate = #(not c and x^ != x_0) / #(not c).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.declare("draws", "corrupted", "recovered", "clean", "unstable", "counted", "exact", "chance")
+
+    @override
+    def update(
+        self,
+        x0_BL: Tensor,
+        xt_BL: Tensor,
+        xhat_BL: Tensor,
+        counted_BL: Tensor,
+        rows_B: Tensor,
+        chance_BL: Tensor,
+    ) -> None:
+        """Adds a batch.
+
+        Args:
+            x0_BL: int64 clean ids.
+            xt_BL: int64 ids the chain started from.
+            xhat_BL: int64 ids the chain ended at.
+            counted_BL: bool, True at positions to count (neither padding nor special).
+            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+            chance_BL: probability in [0, 1] that chance restores a token; read at corrupted counted positions only.
+        """
+        check(rows_B, counted_BL, x0_BL=x0_BL, xt_BL=xt_BL, xhat_BL=xhat_BL, chance_BL=chance_BL)
+        corrupted_BL = counted_BL & (xt_BL != x0_BL)
+        clean_BL = counted_BL & (xt_BL == x0_BL)
+        wrong_BL = counted_BL & (xhat_BL != x0_BL)
+        counted_B = counted_BL.any(1)
+        self.record(
+            "draws",
+            rows_B,
+            corrupted_BL.sum(1),
+            (corrupted_BL & ~wrong_BL).sum(1),
+            clean_BL.sum(1),
+            (clean_BL & wrong_BL).sum(1),
+            counted_B,
+            counted_B & ~wrong_BL.any(1),
+            masked_sum(chance_BL, corrupted_BL),
+        )
+
+    @override
+    def compute(self) -> RecoveryResult:
+        """Rates over all draws so far, with the interval of recovery clustered by row."""
+        rows, draws, sums = self.per_row("draws")
+        total = {name: float(values.sum()) for name, values in sums.items()}
+        recovery = rate_interval(sums["recovered"], sums["corrupted"])
+        return RecoveryResult(
+            n_rows=len(rows),
+            n_draws=int(draws.sum()),
+            n_corrupted=int(total["corrupted"]),
+            n_recovered=int(total["recovered"]),
+            recovery=recovery.value,
+            recovery_low=recovery.low,
+            recovery_high=recovery.high,
+            chance=ratio(total["chance"], total["corrupted"]),
+            n_clean=int(total["clean"]),
+            n_unstable=int(total["unstable"]),
+            unstable_rate=ratio(total["unstable"], total["clean"]),
+            n_exact=int(total["exact"]),
+            exact_rate=ratio(total["exact"], total["counted"]),
+        )
+
+
+class MarginResult(NamedTuple):
+    """What `ClassificationMargin` computes; NaN where nothing was counted.
+
+    Attributes:
+        n_rows: distinct rows.
+        n_draws: measurements of rows in all.
+        margin: mean margin per token, in nats.
+        margin_low: lower end of its 95 % interval, clustered by row; NaN with a single row.
+        margin_high: upper end.
+        positive: share of tokens whose margin is above 0; 1 where every row is a fixed point.
+        edges: float64 (bins + 1,) edges of the histogram in nats.
+        histogram: int64 (bins,) tokens per bin; the outer bins hold what lies beyond them.
+    """
+
+    n_rows: int
+    n_draws: int
+    margin: float
+    margin_low: float
+    margin_high: float
+    positive: float
+    edges: Tensor
+    histogram: Tensor
+
+
+class ClassificationMargin(RowwiseMetric):
+    """Mean, sign and histogram of ln p[x_0] - max_{v != x_0} ln p[v].
+
+    Args:
+        low: lower edge of the histogram, in nats.
+        high: upper edge, above `low`.
+        bins: number of bins of equal width, at least 1.
+    """
+
+    histogram: Tensor
+
+    def __init__(self, low: float = -20.0, high: float = 20.0, bins: int = 80) -> None:
+        if not low < high:
+            raise ValueError(f"`high` must be above `low`, got low = {low} and high = {high}.")
+        if bins < 1:
+            raise ValueError(f"`bins` must be at least 1, got {bins}.")
+        super().__init__()
+        self.low, self.high, self.bins = low, high, bins
+        self.declare("draws", "count", "sum", "positive")
+        self.add_state("histogram", torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
+
+    @override
+    def update(self, margin_BL: Tensor, counted_BL: Tensor, rows_B: Tensor) -> None:
+        """Adds a batch.
+
+        Args:
+            margin_BL: margins in nats; an infinite one (a certain prediction) makes the mean infinite.
+            counted_BL: bool, True at positions to count.
+            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+        """
+        check(rows_B, counted_BL, margin_BL=margin_BL)
+        positive_BL = counted_BL & (margin_BL > 0)
+        self.record("draws", rows_B, counted_BL.sum(1), masked_sum(margin_BL, counted_BL), positive_BL.sum(1))
+        counted_BL = counted_BL & (rows_B >= 0)[:, None]
+        self.histogram += histogram(margin_BL[counted_BL], self.low, self.high, self.bins).to(self.device)
+
+    @override
+    def compute(self) -> MarginResult:
+        """Mean, share above 0 and histogram over all draws so far."""
+        rows, draws, sums = self.per_row("draws")
+        mean = mean_interval(sums["sum"], sums["count"], low=None)
+        return MarginResult(
+            n_rows=len(rows),
+            n_draws=int(draws.sum()),
+            margin=mean.value,
+            margin_low=mean.low,
+            margin_high=mean.high,
+            positive=ratio(float(sums["positive"].sum()), float(sums["count"].sum())),
+            edges=torch.linspace(self.low, self.high, self.bins + 1, dtype=torch.float64),
+            histogram=self.histogram,
+        )
