@@ -14,6 +14,7 @@ class TokenBatch(NamedTuple):
     Attributes:
         tokens_BL: int64 ids.
         rows_B: int64 row numbers in the pool of their split; -1 marks a filler row that must not be counted.
+        places_B: int64 position in the global batch, or number of the draw in a measurement.
         keys_B: int64 noise keys; all randomness spent on a row is derived from its key.
         quantiles_B: float64 in [0, 1), stratified over the global batch; an objective maps them to times.
         valid_BL: bool, False at padding; None where every position is valid.
@@ -24,6 +25,7 @@ class TokenBatch(NamedTuple):
 
     tokens_BL: Tensor
     rows_B: Tensor
+    places_B: Tensor
     keys_B: Tensor
     quantiles_B: Tensor
     valid_BL: Tensor | None

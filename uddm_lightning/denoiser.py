@@ -64,3 +64,12 @@ class Denoiser:
             logp_CV = self.process.leave_one_out(logits_CV, xt_N[chunk], alpha_N[chunk], self.prediction)
             pieces.append(reduce(logp_CV, xt_N[chunk], *(values[chunk] for values in tokenwise_N)))
         return tuple(torch.cat(parts).view_as(xt_BL) for parts in zip(*pieces, strict=True))
+
+    @torch.no_grad()
+    def at(self, xt_BL: Tensor, position_B: Tensor, t_B: Tensor, valid_BL: Tensor | None) -> Tensor:
+        """Log-probabilities (B, V) at one position of each row."""
+        level = self.process.level(t_B)
+        hidden_BLD = self.backbone(xt_BL, level.sigma, valid_BL)
+        rows = torch.arange(len(xt_BL), device=xt_BL.device)
+        logits_BV = self.backbone.head(hidden_BLD[rows, position_B])
+        return self.process.leave_one_out(logits_BV, xt_BL[rows, position_B], level.alpha, self.prediction)

@@ -6,6 +6,7 @@ Shapes: B rows, L positions, N tokens, V ids in the vocabulary, D features.
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 
 class Backbone(nn.Module, ABC):
@@ -22,6 +23,7 @@ class Backbone(nn.Module, ABC):
         super().__init__()
         self.vocab_size = vocab_size
 
+    @override
     @abstractmethod
     def forward(self, tokens_BL: Tensor, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:
         """Features (B, L, D) of noisy ids.

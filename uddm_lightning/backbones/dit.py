@@ -1,7 +1,7 @@
 """The diffusion transformer (DiT) of the paper.
 
-Peebles and Xie 2023, arXiv 2212.09748, on tokens as in Lou et al. 2024 (SEDD), Sahoo et al. 2024 (MDLM) and Duo. Parameter
-names follow Duo's released checkpoints.
+Peebles and Xie 2023, arXiv 2212.09748, on tokens as in Lou et al. 2024 (SEDD), Sahoo et al. 2024 (MDLM) and Duo.
+Parameter names follow Duo's released checkpoints.
 
 Shapes: B rows, L positions, N tokens, V ids, D hidden features, C conditioning features, H heads, K features a head.
 """
@@ -106,7 +106,8 @@ class Block(nn.Module):
         x_BLD = x_BLD + gate_a * F.dropout(attended, self.dropout, self.training)
 
         mixed = self.mlp(self.norm2(x_BLD) * (1 + scale_m) + shift_m)
-        return x_BLD + gate_m * F.dropout(mixed, self.dropout, self.training)
+        out_BLD: Tensor = x_BLD + gate_m * F.dropout(mixed, self.dropout, self.training)
+        return out_BLD
 
 
 class OutputLayer(nn.Module):

@@ -38,9 +38,10 @@ class UniformProcess(Process):
 
     @override
     def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
-        # With a = V alpha, b = 1 - alpha, xbar = a onehot(x_0) + b, xbar_p = a p + b, i = x_t (Duo, arXiv 2506.10892):
-        #   slope / a * [ V / xbar_i - V / xbar_p_i - sum_j xbar_j / xbar_i * ln(xbar_p_i / xbar_p_j * xbar_j / xbar_i) ]
-        # xbar takes two values only, so the sum over j reduces to one sum of ln xbar_p_j and closed terms; sum_j xbar_j = V.
+        # With a = V alpha, b = 1 - alpha, xbar = a onehot(x_0) + b, xbar_p = a p + b and i = x_t:
+        #   slope / a [V / xbar_i - V / xbar_p_i - sum_j xbar_j / xbar_i ln(xbar_p_i / xbar_p_j xbar_j / xbar_i)]
+        # (Duo, arXiv 2506.10892). xbar takes two values only and sums to V, so that the sum over j reduces to one sum
+        # of ln xbar_p_j and closed terms.
         V = self.vocab_size
         a_N, b_N = V * alpha_N, 1.0 - alpha_N
         clean_N = xt_N == x0_N
@@ -62,7 +63,7 @@ class UniformProcess(Process):
 
     @override
     def posterior(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
-        # alpha_t V p * onehot(x_t) + (alpha_ts - alpha_t) onehot(x_t) + (alpha_s - alpha_t) p + (1 - alpha_ts)(1 - alpha_s) / V
+        # (alpha_t V p[x_t] + alpha_ts - alpha_t) onehot(x_t) + (alpha_s - alpha_t) p + (1 - alpha_ts)(1 - alpha_s) / V
         alpha_ts_N = alpha_t_N / alpha_s_N
         p_NV = logp_NV.exp()
         p_i_N = p_NV.gather(1, xt_N[:, None])[:, 0]

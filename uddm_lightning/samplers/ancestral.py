@@ -1,5 +1,6 @@
 """The reverse chain of the paper, drawn or followed along its likeliest path."""
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -16,8 +17,8 @@ LAST_TIME = 1e-5  # where the grid ends; one noise-free step follows
 class AncestralSampler(Sampler):
     """Steps from t to s with q(x_s | x_t, p) on a uniform grid that ends at 1e-5, then removes the last noise.
 
-    The grid has `steps` steps from 1 to 1e-5; a chain enters it at the point nearest its t. The chain may rewrite tokens
-    that were never corrupted, unless it is clamped.
+    The grid has `steps` steps from 1 to 1e-5; a chain enters it at the point nearest its t. The chain may rewrite
+    tokens that were never corrupted, unless it is clamped.
 
     Args:
         steps: number of steps on the whole grid.
@@ -73,7 +74,7 @@ class AncestralSampler(Sampler):
             frozen_BL = ~valid_BL if frozen_BL is None else frozen_BL | ~valid_BL
         positions = torch.arange(xt_BL.shape[1], device=xt_BL.device)
         x_BL = xt_BL
-        for left, (now, then) in zip(range(len(times) - 2, -1, -1), zip(times, times[1:]), strict=False):
+        for left, (now, then) in zip(range(len(times) - 2, -1, -1), pairwise(times), strict=True):
             moved_BL = self._step(denoiser, x_BL, now, then, keys_B, left, positions, valid_BL)
             x_BL = moved_BL if frozen_BL is None else torch.where(frozen_BL, x_BL, moved_BL)
         return x_BL

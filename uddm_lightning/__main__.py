@@ -1,0 +1,14 @@
+"""`python -m uddm_lightning` is `uddm`."""
+
+import sys
+
+
+def main() -> None:
+    """Runs the command and exits with its status."""
+    from uddm_lightning.cli import main as run  # heavy imports only once a command is really run
+
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""When to measure, and where the results go."""
+
+from uddm_lightning.callbacks.entropy import EntropyProbe
+from uddm_lightning.callbacks.measurements import MeasurementTable
+from uddm_lightning.callbacks.nelbo import NelboProbe
+from uddm_lightning.callbacks.probe import Probe
+from uddm_lightning.callbacks.recovery import RecoveryProbe
+from uddm_lightning.callbacks.restored import RestoredText
+from uddm_lightning.callbacks.sequences import SequenceTable
+from uddm_lightning.callbacks.tensorboard import TensorBoardPage
+
+__all__ = [
+    "EntropyProbe",
+    "MeasurementTable",
+    "NelboProbe",
+    "Probe",
+    "RecoveryProbe",
+    "RestoredText",
+    "SequenceTable",
+    "TensorBoardPage",
+]

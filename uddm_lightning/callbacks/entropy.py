@@ -1,0 +1,144 @@
+"""Conditional entropy: how sure the model is of each token, which needs no training data to ask."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from typing_extensions import override
+
+from uddm_lightning.batch import TokenBatch
+from uddm_lightning.callbacks.probe import Board, Probe, Record, check_times, progress
+from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.metrics import ConditionalEntropy
+from uddm_lightning.metrics import functional as F
+from uddm_lightning.noise import Stream, integers
+from uddm_lightning.processes.base import Prediction
+from uddm_lightning.task import DiffusionTask, Weights
+
+ILL_CONDITIONED = 0.1  # below this t a posterior says little beyond the token it saw
+
+
+class EntropyProbe(Probe):
+    """Entropy of the leave-one-out prediction at several t, in nats, and of the clean text.
+
+    Where a `RecoveryProbe` ran before it on the same batch and t, corrupted tokens are split by whether they came back.
+
+    Args:
+        times: times t in (0, 1] at which rows are corrupted. Below the objective's t_min the network extrapolates.
+        include_special: count begin, end and separator positions too, as the paper does.
+        weights: see `Probe`.
+        draws: see `Probe`.
+        draws_on_the_way: see `Probe`.
+        enabled: see `Probe`.
+    """
+
+    kind = "entropy"
+
+    def __init__(
+        self,
+        times: Sequence[float] = (1e-5, 0.05, 0.1, 0.25, 0.5, 1.0),
+        include_special: bool = False,
+        weights: Sequence[Literal["ema", "raw"]] = ("ema",),
+        draws: int | None = None,
+        draws_on_the_way: int | None = None,
+        enabled: bool = True,
+    ) -> None:
+        super().__init__(weights, draws, draws_on_the_way, enabled)
+        self.times = check_times(times, "entropy.times")
+        self.include_special = include_special
+        self._chain = ""
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not self.enabled or not isinstance(pl_module, DiffusionTask):
+            return
+        objective = pl_module.objective
+        outside = [t for t in self.times if t < objective.t_min]
+        if outside:
+            rank_zero_info(
+                f"Entropy at t = {outside} is extrapolation: the network is trained on t >= {objective.t_min} only."
+            )
+        if objective.predicts is Prediction.POSTERIOR and self.times[0] < ILL_CONDITIONED:
+            rank_zero_info(
+                f"{type(objective).__name__} learns the posterior; its conversion to leave-one-out predictions is "
+                f"ill-conditioned below t = {ILL_CONDITIONED}, so read entropies there with care."
+            )
+
+    @override
+    def measure(
+        self,
+        task: DiffusionTask,
+        denoiser: Denoiser,
+        batch: TokenBatch,
+        counted_BL: Tensor,
+        split: str,
+        weights: Weights,
+        board: Board,
+    ) -> None:
+        x0_BL = batch.tokens_BL
+        metric_of = {
+            t: self.metric(task, ConditionalEntropy, split, weights, t, vocab_size=task.process.vocab_size)
+            for t in self.times
+        }
+        for t in progress(self.times, f"entropy, {split}"):
+            t_B = torch.full((len(x0_BL),), t, dtype=torch.float64, device=x0_BL.device)
+            xt_BL = task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL).xt_BL
+            entropy_BL = denoiser(_entropy, xt_BL, t_B, batch.valid_BL)[0]
+            board["entropy", t] = entropy_BL
+            # a recovery probe may have taken fewer draws of this batch than this one: always the first of them
+            restored_BL = board.get(("restored", t), x0_BL[:0])[: len(x0_BL)]
+            update = metric_of[t].update
+            for part, recovered_BL in (
+                (slice(0, len(restored_BL)), restored_BL == x0_BL[: len(restored_BL)]),
+                (slice(len(restored_BL), None), None),
+            ):
+                if len(x0_BL[part]):
+                    corrupted_BL = xt_BL[part] != x0_BL[part]
+                    update(entropy_BL[part], corrupted_BL, counted_BL[part], batch.rows_B[part], recovered_BL)
+        self._chain = str(board.get("chain", ""))
+        self._measure_clean(task, denoiser, batch, counted_BL, metric_of[self.times[0]])
+
+    def _measure_clean(
+        self, task: DiffusionTask, denoiser: Denoiser, batch: TokenBatch, counted_BL: Tensor, metric: ConditionalEntropy
+    ) -> None:
+        """Entropy of the clean text, and how far a prediction moves when only its own token is redrawn."""
+        x0_BL = batch.tokens_BL
+        t_B = torch.full((len(x0_BL),), task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
+        positions = torch.arange(x0_BL.shape[1], device=x0_BL.device)
+        order_BL = integers(2**31, batch.keys_B[:, None], Stream.PROBE, positions)
+        chosen_B = order_BL.where(counted_BL, order_BL.new_tensor(-1)).argmax(1, keepdim=True)  # a position that counts
+        other_B = integers(task.process.vocab_size - 1, batch.keys_B[:, None], Stream.PROBE, -1)
+        own_B = x0_BL.gather(1, chosen_B)
+        changed_BL = x0_BL.scatter(1, chosen_B, other_B + (other_B >= own_B))
+
+        entropy_BL = denoiser(_entropy, x0_BL, t_B, batch.valid_BL)[0]
+        before_BV = denoiser.at(x0_BL, chosen_B[:, 0], t_B, batch.valid_BL)
+        after_BV = denoiser.at(changed_BL, chosen_B[:, 0], t_B, batch.valid_BL)
+        leak_B = F.total_variation(before_BV, after_BV)
+        metric.update_clean(entropy_BL, leak_B, counted_BL, counted_BL.any(1), batch.rows_B)
+
+    @override
+    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+        for split, weights in dict.fromkeys(key[:2] for key in self._metrics):
+            clean = self._metrics[split, weights, self.times[0]].compute()
+            for t in self.times:
+                result = self._metrics[split, weights, t].compute()._asdict()
+                fields = {name: value for name, value in result.items() if not isinstance(value, Tensor)}
+                histograms = {f"_{name}": value for name, value in result.items() if isinstance(value, Tensor)}
+                yield {
+                    "split": split,
+                    "weights": weights,
+                    "t": t,
+                    "chain": self._chain,
+                    **fields,
+                    "entropy_leave_one_out": clean.entropy_leave_one_out,
+                    "own_token_leak": clean.own_token_leak,
+                    **histograms,
+                }
+
+
+def _entropy(logp_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
+    return (F.entropy(logp_CV),)

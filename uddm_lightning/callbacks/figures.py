@@ -1,0 +1,72 @@
+"""Pictures and panels made from measurement records and restored sequences."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from uddm_lightning.callbacks.probe import Record
+
+COLOURS = {"train": "#0b6e99", "test": "#c2410c"}
+STYLES = {"train": "-", "test": "--"}
+
+
+def recovery_figure(records: Sequence[Record], title: str) -> Figure:
+    """Recovery and entropy against t: train solid, test dashed, bands for 95 % intervals, dots for chance.
+
+    Args:
+        records: measurement records of one kind of weights.
+        title: what was measured.
+    """
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for kind, axes in (("recovery", left), ("entropy", right)):
+        for split, colour in COLOURS.items():
+            rows = sorted(
+                (r for r in records if r["kind"] == kind and r["split"] == split), key=lambda r: float(r["t"])
+            )
+            _curve(axes, rows, kind, colour, STYLES[split], split)
+            if kind == "recovery" and split == "test" and rows:
+                axes.plot([r["t"] for r in rows], [r["chance"] for r in rows], ":", color="grey", label="chance")
+        axes.set_xlabel("corruption time t")
+        axes.set_xlim(0.0, 1.02)
+        axes.grid(alpha=0.25)
+    left.set(ylabel="token recovery", ylim=(-0.02, 1.02), title="tokens that come back")
+    right.set(ylabel="conditional entropy [nats]", title="doubt about each token")
+    right.set_ylim(bottom=-0.05)
+    for axes in (left, right):
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+def _curve(axes: Axes, rows: Sequence[Record], kind: str, colour: str, style: str, label: str) -> None:
+    times = [r["t"] for r in rows]
+    axes.plot(times, [r[kind] for r in rows], style, marker="o", markersize=4, color=colour, label=label)
+    lows, highs = [r[f"{kind}_low"] for r in rows], [r[f"{kind}_high"] for r in rows]
+    axes.fill_between(times, lows, highs, color=colour, alpha=0.15, linewidth=0)
+
+
+def sequence_panel(original: Sequence[str], corrupted: Sequence[str], restored: Sequence[str]) -> str:
+    """Three aligned lines and a line of marks, for a monospaced panel.
+
+    Args:
+        original: pieces of text, one per token.
+        corrupted: the same at time t.
+        restored: the same after the chain.
+
+    Returns:
+        Four lines; under every token stands "+" if it was corrupted and recovered, "x" if it was not recovered, "!" if
+        it was clean and got broken.
+    """
+    lines = ["", "", "", ""]
+    for x0, xt, xhat in zip(original, corrupted, restored, strict=True):
+        mark = (" !" if xt == x0 else "+x")[xhat != x0]
+        width = max(len(piece) for piece in (x0, xt, xhat, mark))
+        for index, piece in enumerate((x0, xt, xhat, mark)):
+            lines[index] += piece.ljust(width)
+    labels = ("original  ", "corrupted ", "restored  ", "          ")
+    return "\n".join(label + line for label, line in zip(labels, lines, strict=True))

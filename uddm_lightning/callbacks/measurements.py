@@ -1,0 +1,144 @@
+"""The tidy table of a run, measurements.csv, and its summary in the terminal."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from typing_extensions import override
+
+from uddm_lightning.callbacks.probe import Probe, Record
+from uddm_lightning.errors import InputError
+from uddm_lightning.files import write_atomically
+from uddm_lightning.task import DiffusionTask
+
+KEY = ("run", "kind", "step", "weights", "split", "t", "chain")
+COLUMNS = (
+    *("run", "backbone", "parameters", "size", "seed", "kind", "step", "weights", "split", "t", "chain", "steps"),
+    *("n_rows", "n_draws", "n_corrupted", "n_recovered", "recovery", "recovery_low", "recovery_high", "chance"),
+    *("n_clean", "n_unstable", "unstable_rate", "n_exact", "exact_rate", "margin"),
+    *("entropy", "entropy_low", "entropy_high", "entropy_corrupted", "entropy_clean"),
+    *("entropy_recovered", "entropy_unrecovered", "entropy_leave_one_out", "own_token_leak"),
+    *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max"),
+)
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """The folder of the run at hand: of the checkpoint under measurement if there is one, else where `fit` writes."""
+    if trainer.state.fn != TrainerFn.FITTING and trainer.ckpt_path:
+        folder = Path(trainer.ckpt_path).absolute().parent
+        return folder.parent if folder.name == "checkpoints" else folder
+    return Path(trainer.default_root_dir).absolute()
+
+
+def probes(trainer: Trainer) -> list[Probe]:
+    """All probes of a trainer, in the order in which they run."""
+    return [callback for callback in trainer.callbacks if isinstance(callback, Probe)]  # type: ignore[attr-defined]
+
+
+class MeasurementTable(Callback):
+    """Collects the records of all probes after each validation into the run's measurements.csv and prints a summary.
+
+    The table is rewritten by key, so that measuring a checkpoint again replaces its own rows and nothing else.
+    """
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+            return
+        assert isinstance(pl_module, DiffusionTask)
+        folder = run_folder(trainer)
+        common = {
+            "run": folder.name,
+            "backbone": type(pl_module.backbone).__name__,
+            "parameters": pl_module.parameter_count,
+            "size": trainer.datamodule.subset_size,  # type: ignore[attr-defined]
+            "seed": trainer.datamodule.seed,  # type: ignore[attr-defined]
+            "step": pl_module.weights_step,
+        }
+        records = [{**common, "kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
+        if records:
+            update_table(folder / "measurements.csv", records)
+            pl_module.print(summary(records))
+
+    on_test_end = on_validation_end
+
+
+def update_table(path: Path, records: Iterable[Record]) -> None:
+    """Replaces the rows of `path` that have the keys of `records`, keeps the others, sorts, and writes atomically.
+
+    Raises:
+        InputError: the file there is not a table of measurements.
+    """
+    rows = {_key(row): row for row in read_table(path)} if path.exists() else {}
+    for record in records:
+        row = {column: _text(record.get(column)) for column in COLUMNS}
+        rows[_key(row)] = row
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[key] for key in sorted(rows))
+    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a measurement table, all fields as text.
+
+    Raises:
+        InputError: a column of the key is missing, or a field cannot be read.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(
+                f"`{path}` is not a table of measurements: it has no column {missing[0]!r}. Move it away and try again."
+            )
+        return list(reader)
+
+
+def _key(row: dict[str, str]) -> tuple[Any, ...]:
+    numbers = {"step": int(row["step"]), "t": float(row["t"]) if row["t"] else -1.0}
+    return tuple(numbers.get(column, row[column]) for column in KEY)
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def summary(records: Sequence[Record]) -> str:
+    """One small table: per t the recovery and entropy on train and test rows, then the NELBO."""
+    step, size = records[0]["step"], records[0]["size"]
+    lines = []
+    for weights in dict.fromkeys(record["weights"] for record in records):
+        mine = [record for record in records if record["weights"] == weights]
+        recovery = {(r["split"], r["t"]): r for r in mine if r["kind"] == "recovery"}
+        entropy = {(r["split"], r["t"]): r["entropy"] for r in mine if r["kind"] == "entropy"}
+        title = f"step {step}, {size} training rows, {weights} weights"
+        if recovery:
+            first = next(iter(recovery.values()))
+            title += f", {first['chain']} chain on {first['steps']} steps"
+        lines += [title, "       t  recovery: train    test  chance   entropy [nats]: train    test"]
+        for t in sorted({t for _, t in [*recovery, *entropy]}):
+            cells = [recovery.get((split, t), {}).get("recovery") for split in ("train", "test")]
+            chance = recovery.get(("test", t), {}).get("chance")
+            doubts = [entropy.get((split, t)) for split in ("train", "test")]
+            lines.append(
+                f"{t:>8g}  {_cell(cells[0]):>15} {_cell(cells[1]):>7} {_cell(chance):>7}"
+                f"   {_cell(doubts[0]):>21} {_cell(doubts[1]):>7}"
+            )
+        bounds = {r["split"]: r for r in mine if r["kind"] == "nelbo"}
+        for r in list(bounds.values())[:1]:
+            values = ", ".join(f"{split} {_cell(b['nelbo'])}" for split, b in bounds.items())
+            lines.append(f"   NELBO on [{r['t_min']:g}, {r['t_max']:g}], nats per token: {values}")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"

@@ -1,0 +1,188 @@
+"""The contract of a probe: when to measure, on which rows, with which weights.
+
+Shapes: B rows, L positions.
+"""
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torchmetrics import Metric
+from tqdm import tqdm
+from typing_extensions import override
+
+from uddm_lightning.batch import TokenBatch
+from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.errors import InputError
+from uddm_lightning.task import DiffusionTask, Weights
+
+Record = dict[str, Any]
+Board = dict[Any, Any]  # what probes found on the batch at hand, for the callbacks after them
+
+
+class Probe(Callback):
+    """Measures the model during validation and test, and never changes it.
+
+    The base class runs the loop: it hands every batch to `measure` once for each kind of weights, limits the number of
+    draws, and turns the metrics into tidy records when the loop is over. Everything random is keyed by the rows, so a
+    probe cannot disturb training, and repeats itself on a checkpoint.
+
+    Args:
+        weights: which weights to measure: the moving average ("ema"), the trained weights themselves ("raw"), or both.
+        draws: rows to draw from each split; None takes all that the data module offers.
+        draws_on_the_way: the same for validations before the last training step, which only show the trend.
+        enabled: false switches the probe off.
+    """
+
+    kind: ClassVar[Literal["recovery", "entropy", "nelbo"]]
+
+    def __init__(
+        self,
+        weights: Sequence[Weights] = ("ema",),
+        draws: int | None = None,
+        draws_on_the_way: int | None = None,
+        enabled: bool = True,
+    ) -> None:
+        if not weights:
+            raise ValueError(f"`{self.kind}.weights` must name ema, raw or both, got {list(weights)}.")
+        for name, value in {"draws": draws, "draws_on_the_way": draws_on_the_way}.items():
+            if value is not None and value < 1:
+                raise ValueError(f"`{self.kind}.{name}` must be at least 1, got {value}.")
+        self.weights = tuple(dict.fromkeys(weights))
+        self.draws = draws
+        self.draws_on_the_way = draws_on_the_way
+        self.enabled = enabled
+        self.records: list[Record] = []
+        self.seconds = 0.0
+        self._metrics: dict[tuple[Any, ...], Metric] = {}
+        self._denoisers: dict[Weights, Denoiser] = {}
+        self._limit: int | None = None
+
+    @abstractmethod
+    def measure(
+        self,
+        task: DiffusionTask,
+        denoiser: Denoiser,
+        batch: TokenBatch,
+        counted_BL: Tensor,
+        split: str,
+        weights: Weights,
+        board: Board,
+    ) -> None:
+        """Runs the network on one batch and updates the metrics.
+
+        Args:
+            task: the model's process, objective and sampler.
+            denoiser: predictions of the weights under measurement.
+            batch: rows, without fillers.
+            counted_BL: positions that count: neither padding nor special (unless these are included).
+            split: "train" or "test".
+            weights: which weights `denoiser` holds.
+            board: notes on this batch that callbacks leave for those after them.
+        """
+
+    @abstractmethod
+    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+        """Records of one validation: fields of the table, and behind an underscore what only figures need."""
+
+    def metric(self, task: DiffusionTask, make: type[Metric], *key: Any, **arguments: Any) -> Any:
+        """The metric under `key`, made on first use."""
+        if key not in self._metrics:
+            self._metrics[key] = make(**arguments).to(task.device)
+        return self._metrics[key]
+
+    def counted(self, batch: TokenBatch) -> Tensor:
+        """Positions that count, bool (B, L)."""
+        counted_BL = torch.ones_like(batch.tokens_BL, dtype=torch.bool)
+        if batch.valid_BL is not None:
+            counted_BL &= batch.valid_BL
+        if batch.special_BL is not None and not getattr(self, "include_special", False):
+            counted_BL &= ~batch.special_BL
+        return counted_BL
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        task = _task(pl_module)
+        self.records, self.seconds, self._metrics = [], 0.0, {}
+        if not self.enabled or trainer.sanity_checking:
+            return
+        started = time.monotonic()
+        on_the_way = trainer.state.fn != TrainerFn.TESTING and task.weights_step < trainer.max_steps
+        self._limit = self.draws_on_the_way if on_the_way and self.draws_on_the_way else self.draws
+        self._denoisers = {weights: task.denoiser(weights) for weights in self.weights}
+        self.seconds += time.monotonic() - started
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: TokenBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not self._denoisers:
+            return
+        started = time.monotonic()
+        kept_B = batch.rows_B >= 0
+        if self._limit is not None:
+            kept_B &= batch.places_B < self._limit
+        task, split = _task(pl_module), trainer.datamodule.splits[dataloader_idx]  # type: ignore[attr-defined]
+        batch = select(batch, kept_B)
+        if len(batch.rows_B):
+            for weights, denoiser in self._denoisers.items():
+                board = outputs.setdefault(weights, {})
+                self.measure(task, denoiser, batch, self.counted(batch), split, weights, board)
+        self.seconds += time.monotonic() - started
+
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._denoisers:
+            return
+        started = time.monotonic()
+        self.records = list(self.conclude(_task(pl_module)))
+        self._metrics, self._denoisers = {}, {}
+        self.seconds += time.monotonic() - started
+
+    on_test_start = on_validation_start
+    on_test_batch_end = on_validation_batch_end
+    on_test_epoch_end = on_validation_epoch_end
+
+
+def select(batch: TokenBatch, kept_B: Tensor) -> TokenBatch:
+    """The rows of a batch where `kept_B` is true."""
+    if bool(kept_B.all()):
+        return batch
+    fields: list[Any] = [value[kept_B] if isinstance(value, Tensor) else value for value in batch]
+    return TokenBatch(*fields)
+
+
+def check_times(times: Sequence[float], key: str) -> tuple[float, ...]:
+    """Times of a measurement, sorted, without repetition.
+
+    Raises:
+        ValueError: there is none, or one lies outside (0, 1].
+    """
+    if not times:
+        raise ValueError(f"`{key}` must name at least one time, got {list(times)}.")
+    for t in times:
+        if not 0.0 < t <= 1.0:
+            raise ValueError(f"`{key}` must lie in (0, 1], got {t}.")
+    return tuple(sorted(set(times)))
+
+
+def progress(items: Sequence[Any], what: str) -> Iterable[Any]:
+    """A progress bar that shows up once a batch takes longer than two seconds."""
+    return tqdm(items, desc=what, delay=2.0, leave=False, dynamic_ncols=True)
+
+
+def _task(pl_module: LightningModule) -> DiffusionTask:
+    if not isinstance(pl_module, DiffusionTask):
+        raise InputError(f"Probes measure a `DiffusionTask`, got `{type(pl_module).__name__}`.")
+    return pl_module

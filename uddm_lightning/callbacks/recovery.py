@@ -1,0 +1,103 @@
+"""Token recovery: the width of the basins of attraction around training and test rows."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from uddm_lightning.batch import TokenBatch
+from uddm_lightning.callbacks.probe import Board, Probe, Record, check_times, progress
+from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
+from uddm_lightning.metrics import functional as F
+from uddm_lightning.samplers.base import Sampler
+from uddm_lightning.task import DiffusionTask, Weights
+
+
+class RecoveryProbe(Probe):
+    """Corrupts rows at several t, runs the reverse chain and counts the tokens that come back.
+
+    With each batch goes the classification margin of the clean text, at the smallest t of training.
+
+    Args:
+        times: times t in (0, 1] at which rows are corrupted.
+        sampler: the chain; None takes the task's.
+        include_special: count begin, end and separator positions too, as the paper does.
+        weights: see `Probe`.
+        draws: see `Probe`.
+        draws_on_the_way: see `Probe`.
+        enabled: see `Probe`.
+    """
+
+    kind = "recovery"
+
+    def __init__(
+        self,
+        times: Sequence[float] = (0.05, 0.1, 0.25, 0.5, 1.0),
+        sampler: Sampler | None = None,
+        include_special: bool = False,
+        weights: Sequence[Literal["ema", "raw"]] = ("ema",),
+        draws: int | None = None,
+        draws_on_the_way: int | None = None,
+        enabled: bool = True,
+    ) -> None:
+        super().__init__(weights, draws, draws_on_the_way, enabled)
+        self.times = check_times(times, "recovery.times")
+        self.sampler = sampler
+        self.include_special = include_special
+
+    @override
+    def measure(
+        self,
+        task: DiffusionTask,
+        denoiser: Denoiser,
+        batch: TokenBatch,
+        counted_BL: Tensor,
+        split: str,
+        weights: Weights,
+        board: Board,
+    ) -> None:
+        sampler = self.sampler or task.sampler
+        unigram_V = task.trainer.datamodule.unigram.to(task.device)  # type: ignore[attr-defined]
+        x0_BL = batch.tokens_BL
+        for t in progress(self.times, f"recovery, {split}"):
+            t_B = torch.full((len(x0_BL),), t, dtype=torch.float64, device=x0_BL.device)
+            noised = task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL)
+            clean_BL = noised.xt_BL == x0_BL
+            xhat_BL = sampler(denoiser, noised.xt_BL, t, batch.keys_B, batch.valid_BL, clean_BL)
+            alpha_N = noised.alpha_B.repeat_interleave(x0_BL.shape[1])
+            chance_N = task.process.chance(x0_BL.flatten(), noised.xt_BL.flatten(), alpha_N, unigram_V)
+            metric = self.metric(task, TokenRecovery, split, weights, t)
+            metric.update(x0_BL, noised.xt_BL, xhat_BL, counted_BL, batch.rows_B, chance_N.view_as(x0_BL))
+            board["corrupted", t] = noised.xt_BL
+            board["restored", t] = xhat_BL
+        board.update(chain=sampler.chain, x0=x0_BL, rows=batch.rows_B, places=batch.places_B)
+
+        # fixed points of the clean text: the margin at the end of the training range, where nothing is extrapolated
+        t_B = torch.full((len(x0_BL),), task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
+        margin_BL = denoiser(_margin, x0_BL, t_B, batch.valid_BL, x0_BL)[0]
+        self.metric(task, ClassificationMargin, split, weights).update(margin_BL, counted_BL, batch.rows_B)
+
+    @override
+    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+        sampler = self.sampler or task.sampler
+        for split, weights in dict.fromkeys(key[:2] for key in self._metrics):
+            margin = self._metrics[split, weights].compute()
+            for t in self.times:
+                recovery = self._metrics[split, weights, t].compute()
+                yield {
+                    "split": split,
+                    "weights": weights,
+                    "t": t,
+                    "chain": sampler.chain,
+                    "steps": sampler.steps,
+                    **recovery._asdict(),
+                    "margin": margin.margin,
+                    "_margin": margin,
+                }
+
+
+def _margin(logp_CV: Tensor, xt_C: Tensor, x0_C: Tensor) -> tuple[Tensor]:
+    return (F.margin(logp_CV, x0_C),)

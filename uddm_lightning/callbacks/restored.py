@@ -1,0 +1,64 @@
+"""Writes what `predict` restored."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
+from typing_extensions import override
+
+from uddm_lightning.batch import TokenBatch
+from uddm_lightning.callbacks.figures import sequence_panel
+from uddm_lightning.files import write_atomically
+from uddm_lightning.task import DiffusionTask
+
+
+class RestoredText(BasePredictionWriter):
+    """Prints each restored row under the given one and writes all of them to restored.jsonl in the output folder."""
+
+    def __init__(self) -> None:
+        super().__init__("batch")
+        self.rows: list[dict[str, Any]] = []
+
+    @override
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Tensor,
+        batch_indices: Sequence[int] | None,
+        batch: TokenBatch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        assert isinstance(pl_module, DiffusionTask)
+        tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]
+        for index in range(len(prediction)):
+            if int(batch.rows_B[index]) < 0:
+                continue
+            valid_L = slice(None) if batch.valid_BL is None else batch.valid_BL[index]
+            given, restored = batch.tokens_BL[index][valid_L].tolist(), prediction[index][valid_L].tolist()
+            self.rows.append(
+                {
+                    "line": int(batch.rows_B[index]),
+                    "given": tokenizer.decode(given),
+                    "restored": tokenizer.decode(restored),
+                    "t": pl_module.restore_t,
+                    "chain": pl_module.sampler.chain,
+                }
+            )
+            pieces = [[tokenizer.piece(token) for token in ids] for ids in (given, restored)]
+            lines = sequence_panel(pieces[0], pieces[0], pieces[1]).splitlines()
+            pl_module.print("\n".join(["given     " + lines[0][10:], lines[2], lines[3].replace("!", "^").rstrip()]))
+
+    @override
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rank = f"-{trainer.global_rank}" if trainer.world_size > 1 else ""
+        path = Path(os.path.abspath(trainer.default_root_dir)) / f"restored{rank}.jsonl"
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows)
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        pl_module.print(f"written to {path}")

@@ -1,0 +1,100 @@
+"""A few restored sequences of a run, in sequences.parquet."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+from uddm_lightning.batch import TokenBatch
+from uddm_lightning.callbacks.measurements import run_folder
+from uddm_lightning.callbacks.probe import Board, Record
+from uddm_lightning.files import write_atomically
+from uddm_lightning.task import DiffusionTask
+
+SCHEMA = pa.schema(
+    [
+        ("row_id", pa.int64()),
+        ("split", pa.string()),
+        ("step", pa.int64()),
+        ("weights", pa.string()),
+        ("t", pa.float64()),
+        ("chain", pa.string()),
+        ("x0", pa.list_(pa.int32())),
+        ("xt", pa.list_(pa.int32())),
+        ("xhat", pa.list_(pa.int32())),
+        ("entropy", pa.list_(pa.float32())),
+    ]
+)
+
+
+class SequenceTable(Callback):
+    """Keeps the first restored sequences of every validation, for pictures and bootstraps.
+
+    Stands after the probes among the callbacks and reads what they left of each batch. With several processes, the
+    sequences are those of the first.
+
+    Args:
+        rows: sequences to keep for each split, t and kind of weights.
+    """
+
+    def __init__(self, rows: int = 32) -> None:
+        if rows < 0:
+            raise ValueError(f"`rows` must be at least 0, got {rows}.")
+        self.rows = rows
+        self.sequences: list[Record] = []
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.sequences = []
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: TokenBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        assert isinstance(pl_module, DiffusionTask)
+        split = trainer.datamodule.splits[dataloader_idx]  # type: ignore[attr-defined]
+        for weights, board in outputs.items():
+            common = {"split": split, "step": pl_module.weights_step, "weights": weights}
+            for note in board:
+                if isinstance(note, tuple) and note[0] == "restored":
+                    self.sequences += [{**common, **row} for row in self._rows(board, note[1])]
+
+    def _rows(self, board: Board, t: float) -> list[Record]:
+        kept = int((board["places"] < self.rows).sum())  # places ascend, so these are the first
+        columns = {
+            "row_id": board["rows"][:kept].tolist(),
+            "x0": board["x0"][:kept].tolist(),
+            "xt": board["corrupted", t][:kept].tolist(),
+            "xhat": board["restored", t][:kept].tolist(),
+            "entropy": board["entropy", t][:kept].tolist() if ("entropy", t) in board else [],
+        }
+        columns["entropy"] += [None] * (kept - len(columns["entropy"]))
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        return [{"t": t, "chain": board["chain"], **row} for row in rows]
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.fast_dev_run or not trainer.is_global_zero or not self.sequences:  # type: ignore[attr-defined]
+            return
+        path = run_folder(trainer) / "sequences.parquet"
+        old = pq.read_table(path, schema=SCHEMA).to_pylist() if path.exists() else []
+        replaced = {_key(sequence) for sequence in self.sequences}
+        kept = [sequence for sequence in old if _key(sequence) not in replaced]
+        table = pa.Table.from_pylist(sorted(kept + self.sequences, key=_key), schema=SCHEMA)
+        write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+
+    on_test_start = on_validation_start
+    on_test_batch_end = on_validation_batch_end
+    on_test_end = on_validation_end
+
+
+def _key(sequence: Record) -> tuple[Any, ...]:
+    return tuple(sequence[name] for name in ("step", "weights", "split", "t", "chain"))

@@ -1,0 +1,193 @@
+"""What TensorBoard shows: scalars under tidy names, curves side by side, histograms, a figure and restored text."""
+
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from typing_extensions import override
+
+from uddm_lightning.callbacks.figures import recovery_figure, sequence_panel
+from uddm_lightning.callbacks.measurements import probes, run_folder
+from uddm_lightning.callbacks.probe import Record
+from uddm_lightning.callbacks.sequences import SequenceTable
+from uddm_lightning.files import write_atomically
+from uddm_lightning.task import DiffusionTask
+
+PANEL_ROWS = 4
+
+
+class TensorBoardPage(Callback):
+    """Logs every measurement. Stands after the probes and the `SequenceTable` among the callbacks.
+
+    Scalars, where raw weights add `_raw` to the first word: `recovery/<split>/t=<t>`, `gap/t=<t>` (train minus test
+    recovery), `entropy/<split>/t=<t>`, `margin/<split>`, `leave_one_out/<split>`, `leak/<split>`,
+    `nelbo/<split>/[<t_min>,<t_max>]`, `probe/seconds` and `probe/share` (of the time since the validation before).
+    """
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._laid_out = False
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._last = time.monotonic()
+
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        scalars: dict[str, float] = {}
+        for probe in probes(trainer):
+            scalars.update(_scalars(probe.kind, probe.records))
+        if seconds := sum(probe.seconds for probe in probes(trainer)):
+            now = time.monotonic()
+            scalars["probe/seconds"] = seconds
+            scalars["probe/share"] = min(1.0, seconds / max(now - self._last, seconds))
+            self._last = now
+        pl_module.log_dict(scalars, rank_zero_only=True)
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, DiffusionTask)
+        records = [{"kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
+        skip = trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
+        if skip or not records or not trainer.is_global_zero:
+            return
+        step, size = pl_module.weights_step, trainer.datamodule.subset_size  # type: ignore[attr-defined]
+        title = f"{size} training rows, step {step}"
+        for weights in dict.fromkeys(record["weights"] for record in records):
+            figure = recovery_figure([r for r in records if r["weights"] == weights], f"{title}, {weights} weights")
+            path = run_folder(trainer) / "figures" / f"recovery-{weights}.png"
+            write_atomically(path, partial(figure.savefig, format="png", dpi=110))
+            for writer in _writers(trainer):
+                writer.add_figure(f"recovery/{weights}", figure, step)
+        for writer in _writers(trainer):
+            if not self._laid_out:
+                writer.add_custom_scalars(_layout(records))
+                self._laid_out = True
+            _histograms(writer, records, step)
+            for tag, text in _panels(trainer):
+                writer.add_text(tag, text, step)
+
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the HPARAMS row: what the run was, and the last of what it measured."""
+        assert isinstance(pl_module, DiffusionTask)
+        if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+            return
+        records = [{"kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        about = {
+            "size": data.subset_size,
+            "seed": data.seed,
+            "parameters": pl_module.parameter_count,
+            "backbone": type(pl_module.backbone).__name__,
+        }
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(about, _outcome(records))
+
+
+def _writers(trainer: Trainer) -> list[SummaryWriter]:
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def _word(kind: str, record: Record) -> str:
+    return kind if record["weights"] == "ema" else f"{kind}_{record['weights']}"
+
+
+def _scalars(kind: str, records: Sequence[Record]) -> dict[str, float]:
+    scalars: dict[str, float] = {}
+    for record in records:
+        split = record["split"]
+        if kind == "nelbo":
+            bounds = f"[{record['t_min']:g},{record['t_max']:g}]"
+            scalars[f"{_word('nelbo', record)}/{split}/{bounds}"] = record["nelbo"]
+            continue
+        scalars[f"{_word(kind, record)}/{split}/t={record['t']:g}"] = record[kind]
+        if kind == "recovery":
+            scalars[f"{_word('margin', record)}/{split}"] = record["margin"]
+            train = scalars.get(f"{_word(kind, record)}/train/t={record['t']:g}")
+            if split == "test" and train is not None:
+                scalars[f"{_word('gap', record)}/t={record['t']:g}"] = train - record[kind]
+        else:
+            scalars[f"{_word('leave_one_out', record)}/{split}"] = record["entropy_leave_one_out"]
+            scalars[f"{_word('leak', record)}/{split}"] = record["own_token_leak"]
+    return scalars
+
+
+def _layout(records: Iterable[Record]) -> dict[str, dict[str, list[Any]]]:
+    """A custom-scalars page with train and test side by side, a chart per t."""
+    layout: dict[str, dict[str, list[Any]]] = {}
+    for record in records:
+        if record["kind"] == "nelbo":
+            continue
+        word, t = _word(record["kind"], record), f"t={record['t']:g}"
+        layout.setdefault(word, {})[t] = ["Multiline", [f"^{word}/train/{t}$", f"^{word}/test/{t}$"]]
+    return layout
+
+
+def _histograms(writer: SummaryWriter, records: Iterable[Record], step: int) -> None:
+    for record in records:
+        if record["kind"] == "entropy":
+            word = _word("entropy", record)
+            for name in ("recovered", "unrecovered"):
+                tag = f"{word}_{name}/{record['split']}/t={record['t']:g}"
+                _add_histogram(writer, tag, record["_edges"], record[f"_histogram_{name}"], step)
+        elif record["kind"] == "recovery":
+            margin = record["_margin"]
+            tag = f"{_word('margin', record)}/{record['split']}"
+            _add_histogram(writer, tag, margin.edges, margin.histogram, step)
+
+
+def _add_histogram(writer: SummaryWriter, tag: str, edges: Tensor, counts: Tensor, step: int) -> None:
+    if not int(counts.sum()):
+        return
+    counts, edges = counts.double().cpu(), edges.double().cpu()
+    centres = (edges[1:] + edges[:-1]) / 2
+    filled = counts.nonzero()[:, 0]
+    writer.add_histogram_raw(
+        tag,
+        min=float(edges[filled[0]]),
+        max=float(edges[filled[-1] + 1]),
+        num=int(counts.sum()),
+        sum=float((counts * centres).sum()),
+        sum_squares=float((counts * centres**2).sum()),
+        bucket_limits=edges[1:].tolist(),
+        bucket_counts=counts.tolist(),
+        global_step=step,
+    )
+
+
+def _panels(trainer: Trainer) -> Iterable[tuple[str, str]]:
+    """Restored text, a panel for each split and t; marks: + recovered, x not recovered, ! broken."""
+    tables = [callback for callback in trainer.callbacks if isinstance(callback, SequenceTable)]  # type: ignore[attr-defined]
+    tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]
+    shown: dict[str, list[str]] = {}
+    for sequence in tables[0].sequences if tables else []:
+        word = _word("restored", sequence)
+        panels = shown.setdefault(f"{word}/{sequence['split']}/t={sequence['t']:g}", [])
+        if len(panels) < PANEL_ROWS:
+            pieces = [[tokenizer.piece(token) for token in sequence[name]] for name in ("x0", "xt", "xhat")]
+            panels.append(sequence_panel(*pieces))
+    legend = "marks: + recovered, x not recovered, ! broken"
+    for tag, panels in shown.items():
+        text = "\n\n".join([*panels, legend])
+        yield tag, "\n".join(f"    {line}" for line in text.splitlines())  # four spaces: a code block in Markdown
+
+
+def _outcome(records: Sequence[Record]) -> dict[str, float]:
+    """Columns of the HPARAMS table: recovery and entropy at the t nearest 0.1, and the NELBO."""
+    outcome: dict[str, float] = {}
+    for kind in ("recovery", "entropy", "nelbo"):
+        mine = [r for r in records if r["kind"] == kind and r["weights"] == records[0]["weights"]]
+        nearest = min((abs(r.get("t", 0.1) - 0.1) for r in mine), default=0.0)
+        for r in mine:
+            if abs(r.get("t", 0.1) - 0.1) == nearest:
+                outcome[f"hp/{kind}/{r['split']}"] = r[kind]
+    return outcome

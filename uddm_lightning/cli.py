@@ -1,0 +1,266 @@
+"""The command `uddm`: LightningCLI with this package's classes; registration is importing, nothing else."""
+
+import json
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
+
+# importing a room makes its plugins known by their short names
+from uddm_lightning import __version__, backbones, checkpoints, data, objectives, processes, samplers
+from uddm_lightning.callbacks import (
+    EntropyProbe,
+    MeasurementTable,
+    NelboProbe,
+    RecoveryProbe,
+    RestoredText,
+    SequenceTable,
+    TensorBoardPage,
+)
+from uddm_lightning.data import TextDataModule
+from uddm_lightning.errors import InputError
+from uddm_lightning.files import write_atomically
+from uddm_lightning.task import DiffusionTask
+
+PLUGINS = (backbones, data, objectives, processes, samplers)
+
+HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language models and measures them as memories
+
+  uddm fit -c CONFIG [--out RUN] [--data.size N] ...     train on the nested subset of N rows and measure on the way
+  uddm fit -c RUN/config.yaml --ckpt_path last           go on with a run that was stopped
+  uddm validate -c RUN/config.yaml --ckpt_path CKPT      measure a checkpoint again
+  uddm test -c RUN/config.yaml --ckpt_path CKPT          the same on all held-out rows
+  uddm predict -c RUN/config.yaml --ckpt_path CKPT --text FILE
+                                                         restore the lines of a text file
+
+  uddm COMMAND --help          every option, with its type and default
+  uddm COMMAND ... --print_config
+                               the resolved configuration, as YAML
+  tensorboard --logdir runs    the curves
+
+Any value of a config can be set on the command line: --model.backbone.init_args.hidden 128. Classes are named by
+`class_path`: the short name of one of this package's, or the importable path of your own.
+"""
+
+# What Lightning warns of and this program means; everything else stays visible.
+EXPECTED_WARNINGS = (
+    r".*does not have many workers.*",  # rows are read from memory maps: workers would only cost start-up time
+    r".*`IterableDataset` has `__len__` defined.*",  # every rank knows its number of measuring batches
+    r".*Checkpoint directory .* exists and is not empty.*",  # a run is continued in its folder
+    r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
+)
+
+
+class UddmParser(LightningArgumentParser):
+    """A parser whose errors are one message for people instead of a page of usage."""
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise InputError(_plain(message))
+
+
+def _plain(message: str) -> str:
+    """Cuts a parser's report down to what the user can act on."""
+    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+    text = " ".join(dict.fromkeys(lines))
+    return re.sub(r"\s+", " ", text).strip()
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes the run's config.yaml and manifest.json at the start of `fit`: once, atomically."""
+
+    @override
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        folder = Path(trainer.default_root_dir)
+        manifest = trainer.datamodule.manifest()  # type: ignore[attr-defined]
+        path = folder / "manifest.json"
+        if path.exists():
+            _check_same(json.loads(path.read_text(encoding="utf-8")), manifest, path)
+        else:
+            text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+            write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        path = folder / "config.yaml"
+        if not path.exists():
+            text = self.parser.dump(self.config, skip_none=False)
+            write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _check_same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
+    """A run goes on with the data it began with.
+
+    Raises:
+        InputError: corpus, tokenizer or subset have changed.
+    """
+    for name in ("corpus", "tokenizer", "subset"):
+        if old.get(name) != new.get(name):
+            raise InputError(
+                f"`{path}` was written for another {name}: it says {old.get(name)}, now it would be {new.get(name)}. "
+                "Restore the old text and settings, or start a new run with another `--out`."
+            )
+
+
+class UddmCLI(LightningCLI):
+    """LightningCLI with an output folder, one seed, a thread count and the probes as groups of options."""
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--out", type=str | None, default=None, help="Folder of the run. Default: runs/<config>-n<size>-s<seed>."
+        )
+        parser.add_argument(
+            "--threads", type=int, default=2, help="CPU threads of a process; part of what makes runs repeat."
+        )
+        parser.add_argument("--text", type=str | None, default=None, help="Text file whose lines `predict` restores.")
+        parser.add_lightning_class_args(RecoveryProbe, "recovery")
+        parser.add_lightning_class_args(EntropyProbe, "entropy")
+        parser.add_lightning_class_args(NelboProbe, "nelbo")
+        parser.link_arguments("out", "trainer.default_root_dir")
+        parser.link_arguments("text", "data.text")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=_seed)
+        parser.link_arguments("data.vocab_size", "model.vocab_size", apply_on="instantiate")
+
+    @staticmethod
+    @override
+    def subcommands() -> dict[str, set[str]]:
+        hidden = {"model", "datamodule", "weights_only"}  # checkpoints are always loaded as data only
+        return {
+            "fit": hidden | {"train_dataloaders", "val_dataloaders"},
+            "validate": hidden | {"dataloaders", "verbose"},
+            "test": hidden | {"dataloaders", "verbose"},
+            "predict": hidden | {"dataloaders", "return_predictions"},
+        }
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        """Leaves the configuration alone: hyperparameters in a checkpoint must not override it silently."""
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        if config.threads < 1:
+            raise InputError(f"`--threads` must be at least 1, got {config.threads}.")
+        torch.set_num_threads(config.threads)
+        if config.out is None:
+            stem = Path(str(config.config[-1])).stem if config.config else "run"
+            config.out = str(Path("runs") / f"{stem}-n{config.data.size}-s{config.seed_everything}")
+            config.trainer.default_root_dir = config.out
+        self.checkpoint = checkpoints.resolve(config.ckpt_path, Path(config.out)) if config.ckpt_path else None
+        if self.checkpoint:
+            checkpoints.load(self.checkpoint)
+        elif self.subcommand == "fit":
+            _check_unused(Path(config.out))
+
+    @override
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            # constructors check their arguments and name them
+            raise error if isinstance(error, InputError) else InputError(_plain(str(error))) from error
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self._get(self.config_init, "trainer")
+        if self.subcommand == "fit":
+            if config["logger"] in (None, True):
+                folder = config["default_root_dir"]
+                kwargs["logger"] = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+        else:
+            kwargs["logger"] = False  # measuring writes the rows of the table and nothing else
+        return super().instantiate_trainer(**kwargs)
+
+    @override
+    def after_instantiate_classes(self) -> None:
+        if self.checkpoint:
+            checkpoints.check_fits(self.checkpoint, self.model)
+        elif self.subcommand != "fit" and self.model.parameter_count:
+            raise InputError(f"`uddm {self.subcommand}` needs `--ckpt_path CKPT`: which weights to use.")
+
+    @override
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        kwargs.update(ckpt_path=self.checkpoint and str(self.checkpoint), weights_only=True)
+        if subcommand in ("validate", "test"):
+            kwargs["verbose"] = False  # the probes print a table of their own
+        if subcommand == "predict":
+            kwargs["return_predictions"] = False
+        return kwargs
+
+
+def _seed(seed: bool | int) -> int:
+    if isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"`seed_everything` must be an integer of at least 0, got {seed}.")
+    return seed
+
+
+@rank_zero_only
+def _check_unused(folder: Path) -> None:
+    if (folder / "config.yaml").exists():
+        raise InputError(
+            f"`{folder}` already holds a run. Go on with it: `uddm fit -c {folder / 'config.yaml'} --ckpt_path last`, "
+            "or choose another folder with `--out`."
+        )
+
+
+def run_lightning() -> None:
+    """Runs `uddm fit | validate | test | predict` on the arguments of this process."""
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+    UddmCLI(
+        DiffusionTask,
+        TextDataModule,
+        save_config_callback=RunConfig,
+        save_config_kwargs={"save_to_log_dir": False},
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=True,
+        parser_class=UddmParser,
+        trainer_defaults={
+            "max_epochs": -1,  # the stream is endless and indexed by step: there are no epochs
+            "check_val_every_n_epoch": None,
+            "num_sanity_val_steps": 0,
+            "use_distributed_sampler": False,
+            "log_every_n_steps": 10,
+            "callbacks": [
+                MeasurementTable(),
+                SequenceTable(),
+                TensorBoardPage(),
+                RestoredText(),
+                ModelCheckpoint(
+                    filename="last",
+                    every_n_epochs=1,  # after each validation, so that no checkpoint lacks its measurements
+                    save_on_train_epoch_end=False,
+                    enable_version_counter=False,
+                ),
+            ],
+        },
+    )
+
+
+def main() -> int:
+    """Entry point of the command; returns its exit status."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(HELP)
+        return 0
+    if arguments[0] == "--version":
+        sys.stdout.write(f"uddm {__version__}\n")
+        return 0
+    try:
+        run_lightning()
+    except InputError as error:
+        sys.stderr.write(f"uddm: error: {error}\n")
+        return 2
+    return 0

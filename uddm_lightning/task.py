@@ -1,0 +1,235 @@
+"""The task: process, backbone, objective and sampler, wired to Lightning.
+
+Shapes: B rows, L positions.
+"""
+
+import copy
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor, nn
+from typing_extensions import override
+
+from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.batch import TokenBatch
+from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.learning_rates import LearningRate
+from uddm_lightning.objectives.base import Objective
+from uddm_lightning.processes.base import Process
+from uddm_lightning.samplers.base import Sampler
+
+Weights = Literal["ema", "raw"]
+
+
+class MovingAverage(nn.Module):
+    """Exponential moving average of a backbone's weights, with warm-up.
+
+    Args:
+        backbone: the network to follow; copied.
+        decay: upper limit of the decay, in [0, 1).
+    """
+
+    def __init__(self, backbone: Backbone, decay: float) -> None:
+        super().__init__()
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"`ema_decay` must be in [0, 1), got {decay}.")
+        self.decay = decay
+        self.backbone = copy.deepcopy(backbone).requires_grad_(False).eval()
+
+    @override
+    def train(self, mode: bool = True) -> "MovingAverage":
+        return super().train(False)  # the average never trains: its dropout stays off
+
+    @torch.no_grad()
+    def update(self, backbone: Backbone, finished: int) -> None:
+        """Moves the average after optimizer step number `finished` = 1, 2, ...
+
+        The decay is min(decay, (1 + n) / (10 + n)), so that early averages forget the initial weights.
+        """
+        decay = min(self.decay, (1 + finished) / (10 + finished))
+        averages: list[Tensor] = list(self.backbone.parameters())
+        torch._foreach_lerp_(averages, list[Tensor](backbone.parameters()), 1.0 - decay)
+
+
+class Watched(NamedTuple):
+    """One micro-batch that waits for its loss to be checked."""
+
+    step: int
+    rows_B: Tensor
+    finite_B: Tensor
+
+
+class LossGuard:
+    """Stops a run whose loss is NaN or infinite, naming step and rows, without a device synchronisation per step.
+
+    Args:
+        patience: micro-batches that may wait for the check; on the CPU, where looking is free, none does.
+    """
+
+    def __init__(self, patience: int = 50) -> None:
+        self.patience = patience
+        self.waiting: deque[Watched] = deque()
+
+    def watch(self, step: int, rows_B: Tensor, loss_BL: Tensor) -> None:
+        """Takes the losses of one micro-batch."""
+        self.waiting.append(Watched(step, rows_B, loss_BL.detach().sum(1).isfinite()))
+        if loss_BL.device.type == "cpu" or len(self.waiting) >= self.patience:
+            self.check()
+
+    def check(self) -> None:
+        """Looks at everything that waits.
+
+        Raises:
+            FloatingPointError: a loss was NaN or infinite.
+        """
+        waiting, self.waiting = self.waiting, deque()
+        if not waiting or bool(torch.cat([watched.finite_B for watched in waiting]).all()):
+            return
+        step, rows_B, finite_B = next(watched for watched in waiting if not bool(watched.finite_B.all()))
+        rows = rows_B[~finite_B].tolist()
+        raise FloatingPointError(
+            f"The loss is NaN or infinite at optimizer step {step} in the pool's rows {rows}. The weights of the last "
+            "checkpoint are intact; a lower learning rate, `trainer.gradient_clip_val` or a larger "
+            "`model.objective.init_args.t_min` usually helps."
+        )
+
+
+class DiffusionTask(LightningModule):
+    """Trains a diffusion language model, keeps the average of its weights and hands both out for measuring.
+
+    Args:
+        vocab_size: V; the command line fills it in from the data.
+        process: makes the forward process, given V.
+        backbone: makes the network, given V.
+        objective: the loss, and the meaning of the network's output.
+        sampler: the reverse chain that restores text.
+        optimizer: makes the optimizer, given the parameters.
+        learning_rate: factor on the optimizer's rate, per optimizer step.
+        ema_decay: limit of the decay of the weights' moving average, in [0, 1).
+        measure_dtype: precision in which weights are measured. In float64 a result does not depend on the batch size:
+            float32 rounds differently in another batch, and among millions of draws one or two then fall otherwise.
+        restore_t: time that `predict` assumes of the texts it restores, in (0, 1].
+        compile: compile the network with `torch.compile` for training.
+        seed: keys the initial weights.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        process: Callable[[int], Process],
+        backbone: Callable[[int], Backbone],
+        objective: Objective,
+        sampler: Sampler,
+        optimizer: OptimizerCallable,
+        learning_rate: LearningRate,
+        ema_decay: float = 0.9999,
+        measure_dtype: Literal["float64", "float32"] = "float64",
+        restore_t: float = 0.1,
+        compile: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0.0 < restore_t <= 1.0:
+            raise ValueError(f"`restore_t` must be in (0, 1], got {restore_t}.")
+        self.save_hyperparameters(logger=False)
+        self.process = process(vocab_size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.backbone = backbone(vocab_size)
+        self.ema = MovingAverage(self.backbone, ema_decay)
+        self.objective = objective
+        self.sampler = sampler
+        self.make_optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.measure_dtype: torch.dtype = getattr(torch, measure_dtype)
+        self.restore_t = restore_t
+        self.guard = LossGuard()
+        self._loaded_step = 0
+        self._loss: Tensor | float = 0.0
+        if compile:
+            self.backbone.compile()
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trainable parameters."""
+        return sum(parameter.numel() for parameter in self.backbone.parameters() if parameter.requires_grad)
+
+    @property
+    def weights_step(self) -> int:
+        """Optimizer steps behind the present weights, in `fit` and for a checkpoint alike."""
+        return self.global_step if self.trainer.state.fn == TrainerFn.FITTING else self._loaded_step
+
+    def denoiser(self, weights: Weights) -> Denoiser:
+        """Predictions of the averaged or the raw weights, in the precision of measuring.
+
+        Weights in another precision are copied, so measuring cannot change them.
+        """
+        backbone = self.ema.backbone if weights == "ema" else self.backbone
+        if next(backbone.parameters()).dtype != self.measure_dtype or backbone.training:
+            backbone = copy.deepcopy(backbone).to(self.measure_dtype).eval()
+        return Denoiser(self.process, backbone, self.objective.predicts)
+
+    @override
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self.backbone.parameters())
+        total = self.trainer.max_steps
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda finished: self.learning_rate(finished, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @override
+    def on_train_batch_start(self, batch: TokenBatch, batch_idx: int) -> None:
+        torch.manual_seed(batch.seed)  # dropout is a function of seed, step, micro-batch and rank
+
+    @override
+    def training_step(self, batch: TokenBatch, batch_idx: int) -> Tensor:
+        t_B = self.objective.times(batch.quantiles_B)
+        noised = self.process.corrupt(batch.tokens_BL, t_B, batch.keys_B, batch.valid_BL)
+        loss_BL = self.objective(self.process, self.backbone, noised)
+        self.guard.watch(batch.step, batch.rows_B, loss_BL)
+        loss = loss_BL.sum() / loss_BL.numel()
+        self._loss = self._loss + loss.detach() / self.trainer.accumulate_grad_batches
+        return loss
+
+    @override
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        # here rather than in a batch hook: a checkpoint callback may save before those run
+        self.ema.update(self.backbone, self.global_step + 1)
+
+    @override
+    def on_train_batch_end(self, outputs: Any, batch: TokenBatch, batch_idx: int) -> None:
+        if (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
+            self.log("loss/train", self._loss, prog_bar=True, sync_dist=self.trainer.world_size > 1)
+            self._loss = 0.0
+
+    @override
+    def validation_step(self, batch: TokenBatch, batch_idx: int, dataloader_idx: int = 0) -> dict[Any, Any]:
+        """Returns the batch's notice board; probes measure the batch and pin up what later callbacks may read."""
+        return {}
+
+    @override
+    def test_step(self, batch: TokenBatch, batch_idx: int, dataloader_idx: int = 0) -> dict[Any, Any]:
+        """As `validation_step`."""
+        return {}
+
+    @override
+    def predict_step(self, batch: TokenBatch, batch_idx: int = 0) -> Tensor:
+        """Restored ids (B, L) of rows that are taken as text at time `restore_t`."""
+        return self.sampler(self.denoiser("ema"), batch.tokens_BL, self.restore_t, batch.keys_B, batch.valid_BL)
+
+    @override
+    def on_validation_start(self) -> None:
+        self.guard.check()
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.guard.check()  # a checkpoint never holds weights from behind a broken loss
+
+    @override
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        self._loaded_step = int(checkpoint["global_step"])
