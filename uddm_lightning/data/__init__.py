@@ -1,0 +1,41 @@
+"""From text to batches: sources, tokenizers, packing, nested subsets, and streams addressed by step."""
+
+from uddm_lightning.data.corpus import Corpus, prepare
+from uddm_lightning.data.measure import MeasureSet
+from uddm_lightning.data.module import TextDataModule
+from uddm_lightning.data.packing import Block, DocumentPacking, Packing, WrappedPacking
+from uddm_lightning.data.rows import Rows
+from uddm_lightning.data.sources import Document, HubDataset, SotuSpeeches, Source, TextFiles
+from uddm_lightning.data.stream import TrainStream
+from uddm_lightning.data.subset import Subset
+from uddm_lightning.data.tokenizers import (
+    BPETokenizer,
+    CharacterTokenizer,
+    PretrainedTokenizer,
+    Tokenizer,
+    WordPieceTokenizer,
+)
+
+__all__ = [
+    "BPETokenizer",
+    "Block",
+    "CharacterTokenizer",
+    "Corpus",
+    "Document",
+    "DocumentPacking",
+    "HubDataset",
+    "MeasureSet",
+    "Packing",
+    "PretrainedTokenizer",
+    "Rows",
+    "SotuSpeeches",
+    "Source",
+    "Subset",
+    "TextDataModule",
+    "TextFiles",
+    "Tokenizer",
+    "TrainStream",
+    "WordPieceTokenizer",
+    "WrappedPacking",
+    "prepare",
+]

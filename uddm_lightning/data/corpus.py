@@ -1,0 +1,116 @@
+"""A prepared corpus: rows of tokens, split into training pool and held-out rows, kept in a cache."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import torch
+
+from uddm_lightning.data.building import build
+from uddm_lightning.data.packing.base import Packing
+from uddm_lightning.data.rows import Rows
+from uddm_lightning.data.sources.base import Source
+from uddm_lightning.data.spec import digest
+from uddm_lightning.data.tokenizers.base import Tokenizer
+from uddm_lightning.errors import InputError
+
+FORMAT = 1  # of the files; another number leaves old caches alone
+
+
+class Corpus:
+    """The rows of one text under one tokenizer and one packing.
+
+    Args:
+        folder: where its files lie.
+        tokenizer: takes over the vocabulary in them.
+
+    Attributes:
+        meta: counts and hashes, as in `meta.json`.
+        tokenizer: the fitted tokenizer.
+        train: the pool: all training rows.
+        test: held-out rows; none of them occurs in the pool.
+        unigram: int64 counts (V,) of the non-padding tokens of the pool.
+
+    Raises:
+        OSError: a file is missing or shorter than it should be. So do ValueError and KeyError for other damage.
+    """
+
+    def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
+        self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        self.train = Rows(folder, "train", self.meta["train"])
+        self.test = Rows(folder, "test", self.meta["test"])
+        if not (self.train.whole() and self.test.whole()):
+            raise OSError(f"The rows in {folder} are not whole.")
+        self.unigram = torch.from_numpy(np.load(folder / "unigram.npy"))
+        vocabulary = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        if digest(vocabulary.encode()) != self.meta["tokenizer_hash"] or len(self.unigram) != self.meta["vocab_size"]:
+            raise OSError(f"The vocabulary in {folder} is not whole.")
+        tokenizer.from_json(vocabulary)
+        self.tokenizer = tokenizer
+
+    @property
+    def hash(self) -> str:
+        """Hex hash of all rows."""
+        return digest(f"{self.train.hash}:{self.test.hash}".encode())
+
+
+def prepare(
+    source: Source, tokenizer: Tokenizer, packing: Packing, held_out: float, cache_dir: str | None = None
+) -> Corpus:
+    """Opens the corpus in the cache, and builds it first if it is not there or damaged.
+
+    Processes that ask for the same corpus at once wait for one of them to build it.
+
+    Args:
+        source: the text.
+        tokenizer: fitted on the training documents, or given the vocabulary in the cache.
+        packing: lays documents into rows.
+        held_out: share of documents to hold out where the source has no official split.
+        cache_dir: the cache; None is `$UDDM_CACHE`, or `~/.cache/uddm_lightning`.
+
+    Raises:
+        InputError: the text cannot be read or is too short, or the cache cannot be written.
+    """
+    about = {
+        "format": FORMAT,
+        "fingerprint": source.fingerprint(),
+        "tokenizer": tokenizer.spec(),
+        "packing": packing.spec(),
+        "held_out": held_out,
+    }
+    cache = Path(cache_dir or os.environ.get("UDDM_CACHE") or "~/.cache/uddm_lightning").expanduser()
+    folder = cache / digest(json.dumps(about, sort_keys=True).encode())
+    if (corpus := _opened(folder, tokenizer)) is not None:
+        return corpus
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder.with_suffix(".lock")):
+            if (corpus := _opened(folder, tokenizer)) is not None:  # another process was faster
+                return corpus
+            unfinished = folder.with_suffix(".unfinished")
+            for stale in (folder, unfinished):
+                if stale.exists():
+                    shutil.rmtree(stale)
+            unfinished.mkdir()
+            try:
+                build(unfinished, source, tokenizer, packing, held_out, about)
+                unfinished.replace(folder)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+            return Corpus(folder, tokenizer)
+    except OSError as error:
+        raise InputError(
+            f"The cache folder `{cache}` cannot be used ({error}); set `data.cache_dir` or $UDDM_CACHE to a folder "
+            "that can be written and has space."
+        ) from error
+
+
+def _opened(folder: Path, tokenizer: Tokenizer) -> Corpus | None:
+    try:
+        return Corpus(folder, tokenizer)
+    except (OSError, ValueError, KeyError):  # absent, or damaged in one of the ways in which files are
+        return None

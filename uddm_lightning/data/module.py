@@ -1,0 +1,241 @@
+"""The data module: from injected source, tokenizer and packing to batches.
+
+Shapes: B rows of a batch, L positions of a row, V ids.
+"""
+
+import platform
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from typing_extensions import override
+
+from uddm_lightning import __version__, noise
+from uddm_lightning.batch import TokenBatch
+from uddm_lightning.data.corpus import Corpus, prepare
+from uddm_lightning.data.lines import TextRows
+from uddm_lightning.data.measure import MeasureSet, RowReader
+from uddm_lightning.data.packing.base import Packing
+from uddm_lightning.data.sources.base import Source
+from uddm_lightning.data.spec import describe
+from uddm_lightning.data.stream import TrainStream
+from uddm_lightning.data.subset import Subset, check_size, hash_key
+from uddm_lightning.data.tokenizers.base import Tokenizer
+from uddm_lightning.errors import InputError
+from uddm_lightning.noise import Stream
+
+TRAIN, TEST, TEXT = 0, 1, 2  # numbers of the splits in noise keys
+
+
+class TextDataModule(LightningDataModule):
+    """Text as rows of tokens: a nested subset to train on, and fixed draws to measure on.
+
+    Args:
+        source: where the text comes from.
+        tokenizer: what an id stands for.
+        packing: how text is laid into rows.
+        size: training rows: an integer counts them, a float in (0, 1] is a fraction of the pool.
+        batch_size: rows of an optimizer step, of all ranks and accumulated micro-batches together.
+        measure_batch_size: rows that one rank measures at a time.
+        train_draws: draws of training rows to measure on.
+        test_draws: draws of held-out rows to measure on; `test` takes every held-out row once instead.
+        held_out: share of documents that are held out, where the source has no official split.
+        seed: of subset, order and noise.
+        num_workers: processes that read rows; 0 reads in the training process, which costs little.
+        cache_dir: where prepared corpora are kept; default `$UDDM_CACHE`, or `~/.cache/uddm_lightning`.
+        text: UTF-8 file whose lines `predict` restores.
+
+    Attributes:
+        splits: names of the validation and test dataloaders, in order.
+    """
+
+    splits = ("train", "test")
+
+    def __init__(
+        self,
+        source: Source,
+        tokenizer: Tokenizer,
+        packing: Packing,
+        size: int | float = 1.0,
+        batch_size: int = 64,
+        measure_batch_size: int = 256,
+        train_draws: int = 1024,
+        test_draws: int = 1024,
+        held_out: float = 0.1,
+        seed: int = 0,
+        num_workers: int = 0,
+        cache_dir: str | None = None,
+        text: str | None = None,
+    ) -> None:
+        super().__init__()
+        check_size(size)
+        for name, value, smallest in (
+            ("batch_size", batch_size, 1),
+            ("measure_batch_size", measure_batch_size, 1),
+            ("train_draws", train_draws, 1),
+            ("test_draws", test_draws, 1),
+            ("seed", seed, 0),
+            ("num_workers", num_workers, 0),
+        ):
+            if value < smallest:
+                raise InputError(f"`data.{name}` must be at least {smallest}, got {value}.")
+        if not 0.0 < held_out < 1.0:
+            raise InputError(f"`data.held_out` must lie strictly between 0 and 1, got {held_out}.")
+        self.source = source
+        self.packing = packing
+        self.size = size
+        self.batch_size = batch_size
+        self.measure_batch_size = measure_batch_size
+        self.train_draws = train_draws
+        self.test_draws = test_draws
+        self.held_out = held_out
+        self.seed = seed
+        self.num_workers = num_workers
+        self.cache_dir = cache_dir
+        self.text = text
+        self._tokenizer = tokenizer
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The prepared corpus; built when it is first asked for."""
+        return prepare(self.source, self._tokenizer, self.packing, self.held_out, self.cache_dir)
+
+    @cached_property
+    def subset(self) -> Subset:
+        """The rows to train on."""
+        return Subset(len(self.corpus.train), self.size, self.seed, self.corpus.hash)
+
+    @property
+    def subset_size(self) -> int:
+        """Number of rows to train on."""
+        return len(self.subset)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The fitted tokenizer."""
+        return self.corpus.tokenizer
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return int(self.corpus.meta["vocab_size"])
+
+    @property
+    def length(self) -> int:
+        """L."""
+        return self.packing.length
+
+    @property
+    def unigram(self) -> Tensor:
+        """Frequencies (V,) of ids in the whole pool, add-one smoothed, float64."""
+        counts = self.corpus.unigram.double() + 1.0
+        return counts / counts.sum()
+
+    @override
+    def prepare_data(self) -> None:
+        _ = self.corpus
+
+    @override
+    def train_dataloader(self) -> DataLoader[TokenBatch]:
+        """The endless stream, from the optimizer step at which the trainer stands."""
+        start, accumulation = 0, 1
+        rank, world_size = self._place()
+        if self.trainer is not None:
+            start, accumulation = self.trainer.global_step, self.trainer.accumulate_grad_batches
+            interval = self.trainer.val_check_interval
+            if isinstance(interval, int) and not isinstance(interval, bool) and interval % accumulation:
+                raise InputError(
+                    f"`trainer.val_check_interval` is {interval} micro-batches, which is no whole number of steps of "
+                    f"{accumulation} (`trainer.accumulate_grad_batches`); choose a multiple of {accumulation}."
+                )
+        if self.batch_size % (accumulation * world_size):
+            raise InputError(
+                f"`data.batch_size` is {self.batch_size}, the rows of a whole step, and does not divide among "
+                f"{world_size} process(es) x {accumulation} accumulated micro-batch(es); choose a multiple of "
+                f"{accumulation * world_size}."
+            )
+        stream = TrainStream(
+            self.corpus.train, self.subset, self.batch_size, self.seed, start, accumulation, rank, world_size
+        )
+        return self._loader(stream)
+
+    @override
+    def val_dataloader(self) -> list[DataLoader[TokenBatch]]:
+        """Draws of the first rows of the subset, and of held-out rows, the same for every size and seed."""
+        train = self.subset.rows(torch.arange(min(len(self.subset), self.train_draws)))
+        pool, text = len(self.corpus.test), hash_key(self.corpus.hash)
+        test = noise.permutation(torch.arange(min(pool, self.test_draws)), pool, Stream.MEASURING, text)
+        return [
+            self._measured(self.corpus.train, train, self.train_draws, TRAIN),
+            self._measured(self.corpus.test, test, self.test_draws, TEST),
+        ]
+
+    @override
+    def test_dataloader(self) -> list[DataLoader[TokenBatch]]:
+        """As for validation, but with every held-out row once."""
+        pool = len(self.corpus.test)
+        every = self._measured(self.corpus.test, torch.arange(pool), pool, TEST)
+        return [self.val_dataloader()[TRAIN], every]
+
+    @override
+    def predict_dataloader(self) -> DataLoader[TokenBatch]:
+        """The lines of the file `text`."""
+        rows = self.text_rows
+        return self._measured(rows, torch.arange(len(rows)), len(rows), TEXT)
+
+    @cached_property
+    def text_rows(self) -> TextRows:
+        """The rows to restore."""
+        if self.text is None:
+            raise InputError("There is no text to restore; give `--text FILE` (UTF-8, one passage per line).")
+        return TextRows(self.text, self.tokenizer, self.packing)
+
+    def manifest(self) -> dict[str, Any]:
+        """What decides which rows a run trains on and is measured on; JSON-able."""
+        meta = self.corpus.meta
+        return {
+            "corpus": self.corpus.hash,
+            "tokenizer": meta["tokenizer_hash"],
+            "subset": self.subset.hash(),
+            "size": len(self.subset),
+            "seed": self.seed,
+            "rule": "first `size` places of the keyed permutation of the pool (seed, corpus)",
+            "fingerprint": meta["fingerprint"],
+            "held_out": meta["held_out"],
+            "vocab_size": meta["vocab_size"],
+            "splits": {split: meta[split] for split in self.splits},
+            "source": describe(self.source),
+            "tokenizer_spec": meta["tokenizer"],
+            "packing": meta["packing"],
+            "versions": {
+                "python": platform.python_version(),
+                "uddm_lightning": __version__,
+                **{name: version(name) for name in ("torch", "lightning", "tokenizers", "datasets")},
+            },
+        }
+
+    def _place(self) -> tuple[int, int]:
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _measured(self, rows: RowReader, row_ids: Tensor, draws: int, code: int) -> DataLoader[TokenBatch]:
+        rank, world_size = self._place()
+        return self._loader(
+            MeasureSet(rows, row_ids, draws, self.measure_batch_size, self.seed, code, rank, world_size)
+        )
+
+    def _loader(self, dataset: Dataset[TokenBatch]) -> DataLoader[TokenBatch]:
+        # A measuring set holds the batches of this rank only. Lightning leaves a sampler alone that is distributed
+        # already, so that no setting of the trainer can share them out once more.
+        own = isinstance(dataset, MeasureSet)
+        return DataLoader(
+            dataset,
+            batch_size=None,  # items are whole batches
+            sampler=DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=False) if own else None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

@@ -1,0 +1,53 @@
+"""One long text, cut into rows.
+
+Shapes: N rows, R positions of a row that text may take.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from typing_extensions import override
+
+from uddm_lightning.data.packing.base import BLOCK_ROWS, Block, EncodedDocument, Packing, glue
+from uddm_lightning.data.tokenizers.base import Tokenizer
+
+
+class WrappedPacking(Packing):
+    """Joins all sentences by the separator, cuts them into pieces and puts begin and end around each.
+
+    Every row is full; nothing is lost but what is left over at the very end.
+
+    Args:
+        length: positions of a row, special ones included.
+    """
+
+    @override
+    def pack(self, documents: Iterable[EncodedDocument], tokenizer: Tokenizer) -> Iterator[Block]:
+        room = self.room(tokenizer)
+        between = glue(tokenizer)
+        separated = tokenizer.separator_id is not None
+        ids: list[int] = []
+        separators: list[int] = []  # their places in `ids`
+        started = False
+
+        def cut() -> Block:
+            rows, used = len(ids) // room, len(ids) // room * room
+            separators_NR = np.zeros(used, dtype=np.bool_)
+            separators_NR[[place for place in separators if place < used]] = True
+            pieces_NR = np.array(ids[:used], dtype=np.int64).reshape(rows, room)
+            separators[:] = [place - used for place in separators if place >= used]
+            del ids[:used]
+            return self.frame(pieces_NR, separators_NR.reshape(rows, room), tokenizer)
+
+        for document in documents:
+            for sentence in document:
+                if started:
+                    if separated:
+                        separators.append(len(ids))
+                    ids.extend(between)
+                ids.extend(sentence)
+                started = True
+                if len(ids) >= room * BLOCK_ROWS:
+                    yield cut()
+        if len(ids) >= room:
+            yield cut()

@@ -1,0 +1,207 @@
+"""Rows of tokens at rest: written once, read at random.
+
+Shapes: N rows of a split, B rows asked for, L positions of a row.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from typing_extensions import override
+
+from uddm_lightning.data.packing.base import BLOCK_ROWS, Block
+
+if sys.byteorder != "little":  # pragma: no cover - no such machine at hand; the files would hold other bytes
+    raise ImportError("uddm_lightning.data writes and reads little-endian files only.")
+
+
+class RowsMeta(TypedDict):
+    """What `meta.json` says about the rows of a split.
+
+    Attributes:
+        rows: N.
+        length: L.
+        dtype: of the ids: "uint16" or "uint32".
+        special: whether there is a file of special positions.
+        lengths: whether there is a file of lengths.
+        hash: hex hash of all contents.
+        cut_documents: documents whose end did not fit.
+        cut_tokens: tokens that were lost that way.
+    """
+
+    rows: int
+    length: int
+    dtype: str
+    special: bool
+    lengths: bool
+    hash: str
+    cut_documents: int
+    cut_tokens: int
+
+
+class Rows:
+    """Rows of a split, memory-mapped when they are first needed, so that workers may be handed the object.
+
+    Args:
+        folder: where the files lie.
+        split: first part of their names.
+        meta: what they hold.
+
+    Attributes:
+        meta: what they hold.
+    """
+
+    def __init__(self, folder: Path, split: str, meta: RowsMeta) -> None:
+        self._folder = folder
+        self._split = split
+        self.meta = meta
+        self._block: Block | None = None
+
+    def __len__(self) -> int:
+        return self.meta["rows"]
+
+    @property
+    def length(self) -> int:
+        """L."""
+        return self.meta["length"]
+
+    @property
+    def hash(self) -> str:
+        """Hex hash of the contents."""
+        return self.meta["hash"]
+
+    def tokens(self, ids: Tensor) -> Tensor:
+        """Ids (B, L), int64, of the rows `ids` (B,)."""
+        return torch.from_numpy(self._open().tokens_NL[ids.numpy()].astype(np.int64))
+
+    def special(self, ids: Tensor) -> Tensor | None:
+        """True (B, L) where the packing put a begin, end or separator; None where it puts none."""
+        bits = self._open().special_NL
+        if bits is None:
+            return None
+        return torch.from_numpy(np.unpackbits(bits[ids.numpy()], axis=1, count=self.length).astype(np.bool_))
+
+    def valid(self, ids: Tensor) -> Tensor | None:
+        """False (B, L) at padding; None where there is no padding."""
+        lengths = self._open().lengths_N
+        if lengths is None:
+            return None
+        return torch.arange(self.length) < torch.from_numpy(lengths[ids.numpy()].astype(np.int64))[:, None]
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows, in order."""
+        for start in range(0, len(self), BLOCK_ROWS):
+            ids = torch.arange(start, min(start + BLOCK_ROWS, len(self)))
+            special, lengths = self.special(ids), self._open().lengths_N
+            yield Block(
+                self.tokens(ids).numpy(),
+                None if special is None else special.numpy(),
+                None if lengths is None else lengths[ids.numpy()].astype(np.int64),
+            )
+
+    def whole(self) -> bool:
+        """Whether the files are there, with as many bytes as they should have."""
+        return all(path.is_file() and path.stat().st_size == size for path, size in self._sizes())
+
+    def remove(self) -> None:
+        """Deletes the files."""
+        for path, _ in self._sizes():
+            path.unlink()
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_block": None}  # a pickled memory map is a copy of all it shows
+
+    def _sizes(self) -> list[tuple[Path, int]]:
+        rows, length = len(self), self.length
+        files = _paths(self._folder, self._split)
+        sizes = [(files[0], rows * length * np.dtype(self.meta["dtype"]).itemsize)]
+        if self.meta["special"]:
+            sizes.append((files[1], rows * _width(length)))
+        if self.meta["lengths"]:
+            sizes.append((files[2], rows * np.dtype(np.uint32).itemsize))
+        return sizes
+
+    def _open(self) -> Block:
+        if self._block is None:
+            files = _paths(self._folder, self._split)
+            rows, length = len(self), self.length
+            special, lengths = self.meta["special"], self.meta["lengths"]
+            self._block = Block(
+                _map(files[0], self.meta["dtype"], (rows, length)),
+                _map(files[1], "uint8", (rows, _width(length))) if special else None,
+                _map(files[2], "uint32", (rows,)) if lengths else None,
+            )
+        return self._block
+
+
+def write_rows(folder: Path, split: str, blocks: Iterable[Block], length: int, vocab_size: int) -> Rows:
+    """Writes the rows of a split as they come.
+
+    Args:
+        folder: where the files go.
+        split: first part of their names.
+        blocks: the rows; all of them have special positions, or none has, and the same for lengths.
+        length: L.
+        vocab_size: V; decides how many bytes an id takes.
+    """
+    dtype = "uint16" if vocab_size <= 2**16 else "uint32"
+    files = _paths(folder, split)
+    hashes = [blake2b(digest_size=16) for _ in files]
+    filled = [True, False, False]
+    rows = cut_documents = cut_tokens = 0
+    with files[0].open("wb") as tokens, files[1].open("wb") as special, files[2].open("wb") as lengths:
+        for block in blocks:
+            parts = (
+                block.tokens_NL.astype(dtype),
+                None if block.special_NL is None else np.packbits(block.special_NL, axis=1),
+                None if block.lengths_N is None else block.lengths_N.astype(np.uint32),
+            )
+            for number, (stream, part) in enumerate(zip((tokens, special, lengths), parts, strict=True)):
+                if part is not None:
+                    stream.write(part.tobytes())
+                    hashes[number].update(part.tobytes())
+                    filled[number] = True
+            rows += len(block.tokens_NL)
+            cut_documents += block.cut_documents
+            cut_tokens += block.cut_tokens
+    for path, kept in zip(files, filled, strict=True):
+        if not kept:
+            path.unlink()
+    header = f"{dtype}:{length}:{filled}".encode()
+    content = blake2b(header + b"".join(part.digest() for part in hashes), digest_size=16).hexdigest()
+    return Rows(
+        folder,
+        split,
+        RowsMeta(
+            rows=rows,
+            length=length,
+            dtype=dtype,
+            special=filled[1],
+            lengths=filled[2],
+            hash=content,
+            cut_documents=cut_documents,
+            cut_tokens=cut_tokens,
+        ),
+    )
+
+
+def _paths(folder: Path, split: str) -> tuple[Path, Path, Path]:
+    return folder / f"{split}.bin", folder / f"{split}_special.bin", folder / f"{split}_lengths.bin"
+
+
+def _width(length: int) -> int:
+    """Bytes that hold one bit for each position."""
+    return (length + 7) // 8
+
+
+def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    if shape[0] == 0:
+        return np.empty(shape, dtype=dtype)  # an empty file cannot be mapped
+    return np.memmap(path, dtype=dtype, mode="r", shape=shape)

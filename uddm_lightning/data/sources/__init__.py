@@ -1,0 +1,8 @@
+"""Where text comes from."""
+
+from uddm_lightning.data.sources.base import Document, Source
+from uddm_lightning.data.sources.files import TextFiles
+from uddm_lightning.data.sources.hub import HubDataset
+from uddm_lightning.data.sources.sotu import SotuSpeeches
+
+__all__ = ["Document", "HubDataset", "SotuSpeeches", "Source", "TextFiles"]

@@ -1,0 +1,44 @@
+"""The contract of a source: a stream of documents that can be read again and again."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import NamedTuple
+
+from uddm_lightning.data.progress import progress
+
+
+class Document(NamedTuple):
+    """One piece of text that is held out as a whole or not at all.
+
+    Attributes:
+        text: its lines are its sentences.
+        split: "train" or "test" where the source has an official split, else None.
+    """
+
+    text: str
+    split: str | None = None
+
+
+class Source(ABC):
+    """Gives documents one after the other, so that a corpus may be larger than the memory."""
+
+    @abstractmethod
+    def documents(self) -> Iterator[Document]:
+        """All documents, in the same order at every call.
+
+        Raises:
+            InputError: the text is missing, damaged or not what it should be; the message names the file.
+        """
+
+    def fingerprint(self) -> str:
+        """Hex hash of all contents and official splits; it changes when they do, and with nothing else.
+
+        A source that can hash its contents faster than by reading every document overrides this.
+        """
+        digest = blake2b(digest_size=16)
+        for text, split in progress(self.documents(), "Fingerprint", " documents"):
+            content = text.encode("utf-8", "surrogatepass")
+            digest.update(f"{split}:{len(content)}:".encode())
+            digest.update(content)
+        return digest.hexdigest()

@@ -1,0 +1,19 @@
+"""What an injected object is, as plain data for cache keys and manifests."""
+
+from hashlib import blake2b
+from typing import Any
+
+
+def describe(component: object) -> dict[str, Any]:
+    """Class path and public attributes, in the shape in which a config names them.
+
+    A component keeps its constructor's arguments under their own names, and everything else under names that begin with
+    an underscore.
+    """
+    arguments = {name: value for name, value in vars(component).items() if not name.startswith("_")}
+    return {"class_path": f"{type(component).__module__}.{type(component).__qualname__}", "init_args": arguments}
+
+
+def digest(data: bytes) -> str:
+    """Content hash, hex."""
+    return blake2b(data, digest_size=16).hexdigest()

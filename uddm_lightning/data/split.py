@@ -1,0 +1,86 @@
+"""Which documents are held out."""
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from uddm_lightning import noise
+from uddm_lightning.data.progress import progress
+from uddm_lightning.data.sources.base import Document, Source
+from uddm_lightning.errors import InputError
+from uddm_lightning.noise import Stream
+
+TRAIN, TEST = 0, 1
+BLOCK = 4096  # documents that are looked at together
+_CODES = {"train": TRAIN, "test": TEST, None: -1}
+
+T = TypeVar("T")
+
+
+def assign(source: Source, held_out: float) -> NDArray[np.int8]:
+    """Decides for each document of the source on which side it is: an official split, or a hash of its text.
+
+    The hash makes the decision independent of seeds, order and other documents, and puts copies on one side. If it
+    leaves a side empty, as it may with a handful of documents, the document nearest to that side changes over.
+
+    Args:
+        source: the documents.
+        held_out: share of documents to hold out.
+
+    Returns:
+        `TRAIN` or `TEST` for each document, in order.
+
+    Raises:
+        InputError: there are too few documents to have both sides.
+    """
+    sides: list[NDArray[np.int8]] = []
+    chances: list[NDArray[np.float64]] = []
+    for block in batched(progress(source.documents(), "Held-out split", " documents"), BLOCK):
+        chance = noise.uniform(Stream.HELD_OUT, torch.tensor([_hash(document) for document in block])).numpy()
+        official = np.array([_official(document) for document in block], dtype=np.int8)
+        sides.append(np.where(official >= 0, official, np.where(chance < held_out, TEST, TRAIN)).astype(np.int8))
+        chances.append(np.where(official >= 0, np.nan, chance))
+    if not sides:
+        raise InputError("`data.source` holds no document; give it some text.")
+    side, chance = np.concatenate(sides), np.concatenate(chances)
+    if (~np.isnan(chance)).any():
+        if not (side == TEST).any():
+            side[chance == np.nanmin(chance)] = TEST
+        elif not (side == TRAIN).any():
+            side[chance == np.nanmax(chance)] = TRAIN
+    for code, name in ((TRAIN, "train on"), (TEST, "hold out")):
+        if not (side == code).any():
+            raise InputError(
+                f"`data.source` leaves no document to {name}: it needs at least two that differ; give it more text, "
+                "smaller documents (`document: line`), or an official split."
+            )
+    return side
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items; the last one may be shorter."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def _hash(document: Document) -> int:
+    try:
+        content = document.text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"`data.source`: a document has half a character ({error.object[error.start]!r}) after "
+            f"{error.object[max(0, error.start - 20) : error.start]!r}; repair or remove it."
+        ) from error
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little", signed=True)
+
+
+def _official(document: Document) -> int:
+    if document.split not in _CODES:
+        raise InputError(f"`data.source` gives the split {document.split!r}; it must be train, test or None.")
+    return _CODES[document.split]

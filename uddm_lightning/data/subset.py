@@ -1,0 +1,76 @@
+"""Nested training subsets: a larger one holds every smaller one."""
+
+import math
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+from uddm_lightning import noise
+from uddm_lightning.data.progress import progress
+from uddm_lightning.errors import InputError
+from uddm_lightning.noise import Stream
+
+BLOCK = 2**16  # rows that are evaluated at a time
+
+
+class Subset:
+    """The first rows of one permutation of the pool, which depends on seed and text and on nothing else.
+
+    Args:
+        pool: number of training rows to choose from.
+        size: an integer is a number of rows, a float a fraction of the pool, at least one row.
+        seed: chooses the permutation.
+        corpus_hash: hex hash of the rows; another text gets another permutation.
+    """
+
+    def __init__(self, pool: int, size: int | float, seed: int, corpus_hash: str) -> None:
+        self.pool = pool
+        self.seed = seed
+        self._size = _rows(size, pool)
+        self._text = hash_key(corpus_hash)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def rows(self, indices: Tensor) -> Tensor:
+        """Pool rows at places `indices` of the subset, int64, of the same shape."""
+        return noise.permutation(indices, self.pool, Stream.SUBSET, self.seed, self._text)
+
+    def hash(self) -> str:
+        """Hex hash of the row numbers, in order."""
+        digest = blake2b(digest_size=16)
+        for start in progress(range(0, len(self), BLOCK), "Subset", " blocks"):
+            digest.update(self.rows(torch.arange(start, min(start + BLOCK, len(self)))).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def check_size(size: int | float) -> None:
+    """Refuses what is neither a number of rows nor a fraction.
+
+    Raises:
+        InputError: with the value and the way out.
+    """
+    way_out = "give a number of rows such as 512, or a fraction of the pool such as 0.25 (1.0 is everything)."
+    if isinstance(size, bool) or not isinstance(size, int | float):
+        raise InputError(f"`data.size` is {size!r}; {way_out}")
+    if isinstance(size, int) and size < 1:
+        raise InputError(f"`data.size` is {size}, and a subset has at least one row; {way_out}")
+    if isinstance(size, float) and not 0.0 < size <= 1.0:
+        raise InputError(f"`data.size` is {size}, and a float is a fraction in (0, 1]; {way_out}")
+
+
+def hash_key(text: str) -> int:
+    """A hex hash as a 64-bit signed integer, a part of a noise key."""
+    return int.from_bytes(bytes.fromhex(text)[:8], "little", signed=True)
+
+
+def _rows(size: int | float, pool: int) -> int:
+    check_size(size)
+    rows = size if isinstance(size, int) else max(1, math.floor(size * pool))
+    if rows > pool:
+        raise InputError(
+            f"`data.size` is {size} but the corpus has only {pool} training rows; choose at most {pool}, give more "
+            "text or a smaller `data.packing.length`."
+        )
+    return rows

@@ -1,0 +1,94 @@
+"""Tokenizers that others have made."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import models
+from typing_extensions import override
+
+from uddm_lightning.data.spec import describe, digest
+from uddm_lightning.data.tokenizers.base import Tokenizer
+from uddm_lightning.data.tokenizers.wordpiece import UNKNOWN, bert_backend
+from uddm_lightning.errors import InputError
+
+# Names in use, the first one found wins.
+KNOWN = {
+    "bos": ("[CLS]", "<s>", "<|endoftext|>"),
+    "eos": ("[SEP]", "</s>", "<|endoftext|>"),
+    "separator": ("[SEP]", "</s>", "<|endoftext|>"),
+    "pad": ("[PAD]", "<pad>", "<|endoftext|>"),
+}
+
+
+class PretrainedTokenizer(Tokenizer):
+    """A `tokenizer.json`, a `vocab.txt` of an uncased BERT, or the name of a model on the Hugging Face hub.
+
+    Args:
+        path: file or name.
+        bos: token at the beginning of a row; None looks for a usual name, "" means none. So do the next three.
+        eos: token at the end of a row.
+        separator: token between two sentences.
+        pad: token that fills a row up.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        bos: str | None = None,
+        eos: str | None = None,
+        separator: str | None = None,
+        pad: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.path = path
+        self._adopt(_load(path))
+        self._bos = self._choose("bos", bos)
+        self._eos = self._choose("eos", eos)
+        self._separator = self._choose("separator", separator)
+        self._pad = self._choose("pad", pad)
+
+    @override
+    def fit(self, lines: Iterable[str]) -> None:
+        pass
+
+    @override
+    def spec(self) -> dict[str, Any]:
+        # what it holds counts, not where it lies
+        names = {"bos": self._bos, "eos": self._eos, "separator": self._separator, "pad": self._pad}
+        return {
+            "class_path": describe(self)["class_path"],
+            "init_args": names,
+            "content": digest(self.to_json().encode()),
+        }
+
+    def _choose(self, role: str, name: str | None) -> str | None:
+        if name == "":
+            return None
+        if name is None:
+            return next((known for known in KNOWN[role] if self._id(known) is not None), None)
+        if self._id(name) is None:
+            raise InputError(f'`{role}` is {name!r}, which is no token of `{self.path}`; name one, or "" for none.')
+        return name
+
+
+def _load(path: str) -> tokenizers.Tokenizer:
+    file = Path(path).expanduser()
+    local = file.exists() or file.suffix in (".json", ".txt")
+    if local and not file.is_file():
+        raise InputError(f"Tokenizer file `{path}` does not exist; name a tokenizer.json, a vocab.txt or a hub name.")
+    try:
+        if not local:
+            return tokenizers.Tokenizer.from_pretrained(path)
+        if file.suffix != ".txt":
+            return tokenizers.Tokenizer.from_file(str(file))
+        vocabulary = models.WordPiece.read_file(str(file))
+    except Exception as error:  # the library raises bare exceptions, and those of the network are many
+        raise InputError(
+            f"Tokenizer `{path}` cannot be loaded ({type(error).__name__}: {error}); check the "
+            + ("file." if local else "name and the network, or give a tokenizer.json.")
+        ) from error
+    if UNKNOWN not in vocabulary:
+        raise InputError(f"`{path}` is no vocabulary of BERT: it lacks {UNKNOWN}; name a tokenizer.json instead.")
+    return bert_backend(vocabulary, lowercase=True)
