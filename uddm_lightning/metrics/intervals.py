@@ -1,10 +1,25 @@
 """95 % intervals for ratios of sums over rows, where the tokens of one row resemble each other.
 
-Rows are independent, tokens of a row are not, and rows hold different numbers of tokens. With y_r the sum and m_r the
-count of row r, the estimate is the ratio m = sum_r y_r / sum_r m_r, and its variance is estimated between rows
-(linearised, Cochran, "Sampling techniques", 3rd ed., eq. 6.13).
+Rows are independent, tokens of a row are not, and rows hold different numbers of them. With y_r the sum and m_r the
+count of row r, the estimate is the ratio p = sum_r y_r / sum_r m_r. It has residuals e_r = y_r - p m_r and between rows
+the variance v = R / (R - 1) sum_r e_r^2 / (sum_r m_r)^2 (Cochran, "Sampling techniques", 3rd ed., eq. 6.13).
 
-Shapes: R rows; the letter S stands for leading dimensions.
+The bounds are the two roots mu of Wilson's score equation (p - mu)^2 = q^2 mu (1 - mu) / n. There n = p (1 - p) / v is
+the number of independent tokens that would have the same variance, and q a quantile of Student's t. Where a few rows
+carry all the events, the residuals are skewed, and v is uncertain and too small just when p errs to the short side.
+Towards the long tail the degrees of freedom are therefore those of v by Satterthwaite's rule, taken from the spread of
+the squared residuals; towards the short tail they are R - 1.
+
+Two limits are known beforehand. No correlation within rows exceeds 1, so n is never below Kish's number of equal rows,
+(sum_r m_r)^2 / sum_r m_r^2. Trials of one row hardly repel each other, so n is never above twice their number. Where a
+rate shows no variance between rows at all (every trial a success, or none), n is Kish's number: full correlation within
+rows, the least that the data can mean.
+
+Real values in [low, high] are treated alike after mapping the range to [0, 1]. Without `high` the variance function is
+mu instead of mu (1 - mu), without both it is constant, and n has no limits. Rows whose real values are all equal have
+an interval of width zero: unlike a rate, they do not say what else could have happened.
+
+Shapes: R rows, S any leading dimensions; 2 stands for the lower and the upper bound.
 """
 
 import math
@@ -83,36 +98,175 @@ def _two_sided(t: float, df: int) -> float:
 
 
 def rate_interval(successes_R: ArrayLike, trials_R: ArrayLike) -> Interval:
-    """Interval for a rate whose trials are clustered by row."""
-    value, low, high = _bounds(np.asarray(successes_R, float), np.asarray(trials_R, float), 0.0, 1.0)
-    return Interval(float(value), float(low), float(high))
+    """Interval for a rate whose trials are clustered by row.
+
+    Args:
+        successes_R: successes of each row, at most its trials.
+        trials_R: trials of each row; rows without any say nothing and are left out.
+
+    Returns:
+        The share of successes and its bounds in [0, 1]. All three are NaN without trials; the bounds are NaN with a
+        single row, whose variance between rows is unknown.
+
+    Raises:
+        ValueError: if the shapes differ, a count is negative, or a row has more successes than trials.
+    """
+    successes_R, trials_R = _columns("successes_R", successes_R, "trials_R", trials_R)
+    if (successes_R < 0).any() or (successes_R > trials_R).any():
+        row = int(np.argmax((successes_R < 0) | (successes_R > trials_R)))
+        raise ValueError(
+            f"`successes_R` must be between 0 and `trials_R`, got {successes_R[row]:g} of {trials_R[row]:g}."
+        )
+    return Interval(*(float(bound) for bound in _score(successes_R, trials_R, 0.0, 1.0, trials=True)))
 
 
 def mean_interval(
     sums_R: ArrayLike, counts_R: ArrayLike, low: float | None = 0.0, high: float | None = None
 ) -> Interval:
-    """Interval for a mean over tokens that are clustered by row."""
-    value, lower, upper = _bounds(np.asarray(sums_R, float), np.asarray(counts_R, float), low, high)
-    return Interval(float(value), float(lower), float(upper))
+    """Interval for a mean of real values that are clustered by row.
 
+    Args:
+        sums_R: sum of the values of each row.
+        counts_R: number of values of each row; rows without any are left out.
+        low: smallest value that is possible; None if there is none.
+        high: largest value that is possible; None if there is none. Needs `low`.
 
-def _bounds(sums_SR: FLOAT, counts_SR: FLOAT, floor: float | None, ceiling: float | None) -> tuple[FLOAT, FLOAT, FLOAT]:
-    rows_S = (counts_SR > 0).sum(-1)
-    total_S = counts_SR.sum(-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        m_S = sums_SR.sum(-1) / total_S
-        residuals_SR = sums_SR - m_S[..., None] * counts_SR
-        variance_S = rows_S / (rows_S - 1) * (residuals_SR**2).sum(-1) / total_S**2
-        t_S = np.where(rows_S > 1, np.vectorize(lambda rows: student_t(max(int(rows) - 1, 1)))(rows_S), np.nan)
-        half_S = t_S * np.sqrt(variance_S)
-    return m_S, np.clip(m_S - half_S, floor, None), np.clip(m_S + half_S, None, ceiling)
+    Returns:
+        The mean over values and its bounds, within the possible range. The bounds know only what the rows have shown:
+        where values far from the rest occur in so few rows that none or one was measured, they are too narrow. All three are NaN without values; the bounds are
+        NaN with a single row, and where a sum is not finite.
+
+    Raises:
+        ValueError: if the shapes differ, a count is negative, or the range is empty.
+    """
+    sums_R, counts_R = _columns("sums_R", sums_R, "counts_R", counts_R)
+    if high is not None and (low is None or low >= high):
+        raise ValueError(f"`high` needs a `low` below it, got low = {low} and high = {high}.")
+    return Interval(*(float(bound) for bound in _score(sums_R, counts_R, low, high, trials=False)))
 
 
 def difference_interval(first: Interval, second: Interval, correlation: float = 0.0) -> Interval:
-    """Interval for the first estimate minus the second."""
+    """Interval for the first estimate minus the second, recovered from the intervals of both.
+
+    The distances from each estimate to its bounds are added like standard errors (Newcombe, Statistics in Medicine 17,
+    1998: "Interval estimation for the difference between independent proportions", and "Improved confidence intervals
+    for the difference between binomial proportions based on paired data", method 10 of each).
+
+    Args:
+        first: estimate and interval, of train rows for instance.
+        second: the same of other rows, or of the same rows measured otherwise.
+        correlation: correlation of the two estimates in [-1, 1]: 0 for different rows, `row_correlation` for the same
+            rows.
+
+    Returns:
+        The difference and its bounds; NaN bounds where one of the two has none.
+
+    Raises:
+        ValueError: if `correlation` is outside [-1, 1].
+    """
+    if not -1.0 <= correlation <= 1.0:
+        raise ValueError(f"`correlation` must be in [-1, 1], got {correlation}.")
     value = first.value - second.value
-    down, up = first.value - first.low, second.high - second.value
-    low = value - math.sqrt(max(down**2 + up**2 - 2 * correlation * down * up, 0.0))
-    up, down = first.high - first.value, second.value - second.low
-    high = value + math.sqrt(max(down**2 + up**2 - 2 * correlation * down * up, 0.0))
-    return Interval(value, low, high)
+    below = _combine(first.value - first.low, second.high - second.value, correlation)
+    above = _combine(first.high - first.value, second.value - second.low, correlation)
+    return Interval(value, value - below, value + above)
+
+
+def row_correlation(
+    first_sums_R: ArrayLike, first_counts_R: ArrayLike, second_sums_R: ArrayLike, second_counts_R: ArrayLike
+) -> float:
+    """Correlation of two ratio estimates over the same rows, from their residuals row by row.
+
+    Args:
+        first_sums_R: sums of the first measurement.
+        first_counts_R: counts of the first measurement.
+        second_sums_R: sums of the second measurement, rows in the same order.
+        second_counts_R: counts of the second measurement.
+
+    Returns:
+        The correlation in [-1, 1]; 0 where one of the two does not vary between rows.
+
+    Raises:
+        ValueError: if the shapes differ or a count is negative.
+    """
+    first_R = _residuals(*_columns("first_sums_R", first_sums_R, "first_counts_R", first_counts_R))
+    second_R = _residuals(*_columns("second_sums_R", second_sums_R, "second_counts_R", second_counts_R))
+    if first_R.shape != second_R.shape:
+        raise ValueError(f"Paired measurements need the same rows, got {len(first_R)} and {len(second_R)}.")
+    scale = math.sqrt(float((first_R**2).sum() * (second_R**2).sum()))
+    return min(1.0, max(-1.0, float((first_R * second_R).sum()) / scale)) if scale > 0 else 0.0
+
+
+def _combine(one: float, other: float, correlation: float) -> float:
+    """Length of the difference of two errors with the given correlation."""
+    square = one * one + other * other - 2 * correlation * one * other
+    return math.sqrt(square) if square > 0 else 0.0 * square  # NaN stays NaN
+
+
+def _columns(sums: str, sums_R: ArrayLike, counts: str, counts_R: ArrayLike) -> tuple[FLOAT, FLOAT]:
+    first_R, second_R = np.asarray(sums_R, np.float64), np.asarray(counts_R, np.float64)
+    if first_R.ndim != 1 or first_R.shape != second_R.shape:
+        raise ValueError(
+            f"`{sums}` and `{counts}` must be of one length (R,), got shapes {first_R.shape} and {second_R.shape}."
+        )
+    if not (second_R >= 0).all():
+        raise ValueError(f"`{counts}` must be at least 0, got {second_R[~(second_R >= 0)][0]:g}.")
+    return first_R, second_R
+
+
+def _residuals(sums_SR: FLOAT, counts_SR: FLOAT) -> FLOAT:
+    """Residuals times the total count: exact for integers, so that rows of equal rate have residuals of exactly 0."""
+    residuals_SR: FLOAT = sums_SR * counts_SR.sum(-1, keepdims=True) - counts_SR * sums_SR.sum(-1, keepdims=True)
+    return residuals_SR
+
+
+def _quantiles(df_S: FLOAT) -> FLOAT:
+    """Student's t quantiles for fractional degrees of freedom, rounded down, but at least 1."""
+    distinct, places = np.unique(np.maximum(df_S, 1.0).astype(np.int64), return_inverse=True)
+    return np.array([student_t(int(df)) for df in distinct], np.float64)[places].reshape(df_S.shape)
+
+
+def _score(
+    sums_SR: FLOAT, counts_SR: FLOAT, low: float | None, high: float | None, *, trials: bool
+) -> tuple[FLOAT, FLOAT, FLOAT]:
+    """Estimate and bounds (S,), see the top of the file; `trials` tells counts of successes from real values."""
+    with np.errstate(all="ignore"):  # what has no value becomes NaN
+        rows_S = (counts_SR > 0).sum(-1).astype(np.float64)
+        total_S = counts_SR.sum(-1)
+        value_S = sums_SR.sum(-1) / total_S
+        residuals_SR = _residuals(sums_SR, counts_SR)
+        squares_SR = residuals_SR**2
+        spread_S = squares_SR.sum(-1)
+        variance_S = rows_S / (rows_S - 1) * spread_S / total_S**4
+
+        # Satterthwaite: df = 2 / (squared coefficient of variation of v); k equal rows would spread their squares alike
+        k_S = spread_S**2 / (squares_SR**2).sum(-1)
+        short_S = np.maximum(rows_S - 1, 1.0)
+        long_S = np.where(k_S < rows_S, 2 * (k_S - 1) * rows_S / (rows_S - k_S), short_S)
+        long_S = _quantiles(np.clip(long_S, 1.0, short_S))
+        short_S = _quantiles(short_S)
+        skew_S = (residuals_SR * squares_SR).sum(-1)
+        q_S2 = np.stack([np.where(skew_S < 0, long_S, short_S), np.where(skew_S > 0, long_S, short_S)], -1)
+
+        side_2 = np.array([-1.0, 1.0])
+        if low is None:
+            bounds_S2 = value_S[..., None] + side_2 * q_S2 * np.sqrt(variance_S)[..., None]
+        else:
+            scale, curve = (1.0, 0.0) if high is None else (high - low, 1.0)
+            p_S = np.clip((value_S - low) / scale, 0.0, None if high is None else 1.0)
+            shape_S = p_S * (1 - curve * p_S)
+            unit_S = np.where(variance_S * shape_S > 0, variance_S / scale**2 / shape_S, 0.0 * variance_S)  # 1 / n
+            c_S2 = q_S2**2 * unit_S[..., None]
+            if high is not None:
+                worst_S1 = (short_S**2 * (counts_SR**2).sum(-1) / total_S**2)[..., None]
+                if trials:
+                    c_S2 = np.maximum(c_S2, q_S2**2 / (2 * total_S)[..., None])
+                    c_S2 = np.where((variance_S > 0)[..., None], c_S2, worst_S1)
+                c_S2 = np.minimum(c_S2, worst_S1)
+            middle_S2 = p_S[..., None] + c_S2 / 2
+            half_S2 = np.sqrt(c_S2 * shape_S[..., None] + c_S2**2 / 4)
+            bounds_S2 = low + scale * (middle_S2 + side_2 * half_S2) / (1 + curve * c_S2)
+        bounds_S2 = np.clip(bounds_S2, low, high) if low is not None else bounds_S2
+        bounds_S2 = np.where((rows_S > 1)[..., None], bounds_S2, np.nan)
+        # rounding must not put the estimate outside
+        return value_S, np.minimum(bounds_S2[..., 0], value_S), np.maximum(bounds_S2[..., 1], value_S)
