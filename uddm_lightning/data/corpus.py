@@ -20,6 +20,8 @@ from uddm_lightning.errors import InputError
 
 FORMAT = 1  # of the files; another number leaves old caches alone
 
+DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError)  # what reading absent or broken files may raise
+
 
 class Corpus:
     """The rows of one text under one tokenizer and one packing.
@@ -36,7 +38,7 @@ class Corpus:
         unigram: int64 counts (V,) of the non-padding tokens of the pool.
 
     Raises:
-        OSError: a file is missing or shorter than it should be. So do ValueError and KeyError for other damage.
+        OSError: a file is missing or shorter than it should be; other damage raises one of `DAMAGE`.
     """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
@@ -112,5 +114,5 @@ def prepare(
 def _opened(folder: Path, tokenizer: Tokenizer) -> Corpus | None:
     try:
         return Corpus(folder, tokenizer)
-    except (OSError, ValueError, KeyError):  # absent, or damaged in one of the ways in which files are
+    except DAMAGE:
         return None

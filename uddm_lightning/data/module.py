@@ -3,6 +3,7 @@
 Shapes: B rows of a batch, L positions of a row, V ids.
 """
 
+import os
 import platform
 from functools import cached_property
 from importlib.metadata import version
@@ -231,6 +232,9 @@ class TextDataModule(LightningDataModule):
         # A measuring set holds the batches of this rank only. Lightning leaves a sampler alone that is distributed
         # already, so that no setting of the trainer can share them out once more.
         own = isinstance(dataset, MeasureSet)
+        if self.num_workers > 0:
+            # Workers never tokenize; unless told so, the library warns in each of them when it is forked.
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         return DataLoader(
             dataset,
             batch_size=None,  # items are whole batches

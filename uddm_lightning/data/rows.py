@@ -202,6 +202,4 @@ def _width(length: int) -> int:
 
 
 def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    if shape[0] == 0:
-        return np.empty(shape, dtype=dtype)  # an empty file cannot be mapped
     return np.memmap(path, dtype=dtype, mode="r", shape=shape)

@@ -35,7 +35,7 @@ class WordPieceTokenizer(LearnedTokenizer):
             vocab_size=self._size, special_tokens=SPECIAL_NAMES + inside, show_progress=False
         )
         backend.train_from_iterator(lines, trainer)
-        self._adopt(bert_backend(backend.get_vocab(), self.lowercase))
+        self._adopt(bert_backend(backend.get_vocab(with_added_tokens=False), self.lowercase))
 
 
 def bert_backend(vocabulary: dict[str, int], lowercase: bool) -> tokenizers.Tokenizer:

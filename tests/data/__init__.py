@@ -1,0 +1,1 @@
+"""Tests of the data room: every promise about rows, splits, subsets, streams and messages."""

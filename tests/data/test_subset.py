@@ -1,0 +1,66 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from uddm_lightning.data import Subset
+from uddm_lightning.errors import InputError
+
+TEXT, OTHER = "0" * 31 + "1", "f" * 32
+
+
+def rows(pool: int, size: int | float, seed: int = 0, text: str = TEXT) -> list[int]:
+    subset = Subset(pool, size, seed, text)
+    return subset.rows(torch.arange(len(subset))).tolist()
+
+
+@given(st.integers(1, 300), st.data(), st.integers(0, 5))
+@settings(max_examples=50, deadline=None)
+def test_a_subset_is_a_prefix_of_a_permutation(pool: int, data: st.DataObject, seed: int) -> None:
+    everything = rows(pool, 1.0, seed)
+    assert sorted(everything) == list(range(pool))
+    size = data.draw(st.integers(1, pool))
+    assert rows(pool, size, seed) == everything[:size]
+
+
+def test_places_are_evaluated_one_by_one() -> None:
+    everything, subset = rows(1000, 1.0), Subset(1000, 10, 0, TEXT)
+    places = torch.tensor([[3, 1], [3, 9]])
+    assert subset.rows(places).tolist() == [[everything[3], everything[1]], [everything[3], everything[9]]]
+
+
+def test_seed_and_text_choose_the_permutation() -> None:
+    assert len({tuple(rows(1000, 10, seed, text)) for seed in (0, 1) for text in (TEXT, OTHER)}) == 4
+
+
+def test_sizes() -> None:
+    for size, expected in ((1, 1), (1.0, 500), (0.5, 250), (0.0001, 1), (0.299, math.floor(149.5)), (500, 500)):
+        assert len(Subset(500, size, 0, TEXT)) == expected
+
+
+def test_hash_is_of_the_rows_in_order() -> None:
+    assert Subset(100000, 70000, 0, TEXT).hash() == Subset(100000, 0.7, 0, TEXT).hash()
+    assert len({Subset(100, size, seed, TEXT).hash() for size in (10, 11) for seed in (0, 1)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (0, "`data.size` is 0, and a subset has at least one row; give a number of rows such as 512"),
+        (-3, "`data.size` is -3"),
+        (True, "`data.size` is True; give a number of rows"),
+        (0.0, r"`data.size` is 0.0, and a float is a fraction in \(0, 1\]"),
+        (-0.5, "`data.size` is -0.5"),
+        (1.5, r"`data.size` is 1.5, and a float is a fraction"),
+        (512.0, r"`data.size` is 512.0, and a float is a fraction"),
+        (math.nan, "`data.size` is nan"),
+        (math.inf, "`data.size` is inf"),
+        ("8", "`data.size` is '8'"),
+        (9000, "`data.size` is 9000 but the corpus has only 812 training rows; choose at most 812"),
+    ],
+)
+def test_sizes_that_are_none(size: int | float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Subset(812, size, 0, TEXT)
