@@ -38,21 +38,14 @@ def assign(source: Source, held_out: float) -> NDArray[np.int8]:
     Raises:
         InputError: there are too few documents to have both sides.
     """
-    sides: list[NDArray[np.int8]] = []
-    chances: list[NDArray[np.float64]] = []
-    for block in batched(progress(source.documents(), "Held-out split", " documents"), BLOCK):
-        chance = noise.uniform(Stream.HELD_OUT, torch.tensor([_hash(document) for document in block])).numpy()
-        official = np.array([_official(document) for document in block], dtype=np.int8)
-        sides.append(np.where(official >= 0, official, np.where(chance < held_out, TEST, TRAIN)).astype(np.int8))
-        chances.append(np.where(official >= 0, np.nan, chance))
-    if not sides:
-        raise InputError("`data.source` holds no document; give it some text.")
-    side, chance = np.concatenate(sides), np.concatenate(chances)
-    if (~np.isnan(chance)).any():
+    side, lowest, highest = _cut(source, held_out)
+    if lowest <= highest:  # some documents have no official side
         if not (side == TEST).any():
-            side[chance == np.nanmin(chance)] = TEST
+            side, _, _ = _cut(source, float(np.nextafter(lowest, 1.0)))
         elif not (side == TRAIN).any():
-            side[chance == np.nanmax(chance)] = TRAIN
+            side, _, _ = _cut(source, highest)
+    if not len(side):
+        raise InputError("`data.source` holds no document; give it some text.")
     for code, name in ((TRAIN, "train on"), (TEST, "hold out")):
         if not (side == code).any():
             raise InputError(
@@ -60,6 +53,19 @@ def assign(source: Source, held_out: float) -> NDArray[np.int8]:
                 "smaller documents (`document: line`), or an official split."
             )
     return side
+
+
+def _cut(source: Source, threshold: float) -> tuple[NDArray[np.int8], float, float]:
+    """Side of each document; and the range of the uniform numbers that were compared with the threshold."""
+    sides = [np.empty(0, dtype=np.int8)]
+    lowest, highest = np.inf, -np.inf
+    for block in batched(progress(source.documents(), "Held-out split", " documents"), BLOCK):
+        chance = noise.uniform(Stream.HELD_OUT, torch.tensor([_hash(document) for document in block])).numpy()
+        official = np.array([_official(document) for document in block], dtype=np.int8)
+        sides.append(np.where(official >= 0, official, np.where(chance < threshold, TEST, TRAIN)).astype(np.int8))
+        lowest = min(lowest, chance[official < 0].min(initial=np.inf))
+        highest = max(highest, chance[official < 0].max(initial=-np.inf))
+    return np.concatenate(sides), lowest, highest
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
