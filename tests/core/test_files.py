@@ -1,0 +1,88 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from uddm_lightning.errors import InputError
+from uddm_lightning.files import write_atomically
+
+
+def fail(error: BaseException, path: Path) -> None:
+    path.write_text("half of")
+    raise error
+
+
+def test_writes_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "table.csv"
+    write_atomically(path, lambda place: place.write_text("one"))
+    write_atomically(path, lambda place: place.write_text("two"))
+    assert path.read_text() == "two"
+    assert path.stat().st_mode & 0o444 == 0o444
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_file_in_place_is_whole_while_the_next_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def write(place: Path) -> None:
+        assert place != path
+        assert place.parent == path.parent, "a rename across file systems is not atomic"
+        place.write_text("half of")
+        assert path.read_text() == "old"
+
+    write_atomically(path, write)
+    assert path.read_text() == "half of"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), KeyboardInterrupt(), ValueError("no")])
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(type(error)):
+        write_atomically(path, lambda place: fail(error, place))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failing_first_write_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="boom"):
+        write_atomically(tmp_path / "table.csv", lambda place: fail(RuntimeError("boom"), place))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(InputError, match=r"table\.csv`: No space left on device\. What was there before is untouched"):
+        write_atomically(path, lambda place: fail(full, place))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_in_the_way_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.mkdir()
+    with pytest.raises(InputError, match=r"^Cannot write `.*table\.csv`: Is a directory"):
+        write_atomically(path, lambda place: place.write_text("new"))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_where_a_folder_should_be_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(InputError, match=r"^Cannot write `.*runs/table\.csv`: (File exists|Not a directory)\. Choose"):
+        write_atomically(tmp_path / "runs" / "table.csv", lambda place: place.write_text("new"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_explained(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(
+            InputError, match=r"^Cannot write `.*table\.csv`: Permission denied\. Choose another folder"
+        ):
+            write_atomically(tmp_path / "table.csv", lambda place: place.write_text("new"))
+    finally:
+        tmp_path.chmod(0o755)

@@ -1,0 +1,42 @@
+import pytest
+
+from uddm_lightning.learning_rates import WarmupConstant, WarmupLinear
+
+
+def test_constant_is_the_rate_of_the_paper() -> None:
+    rate = WarmupConstant(2500)
+    assert [rate(k, 1_000_000) for k in (0, 1, 1250, 2500, 999_999)] == [0.0, 1 / 2500, 0.5, 1.0, 1.0]
+    assert rate(10_000, -1) == 1.0
+
+
+def test_no_warmup_starts_at_full_rate() -> None:
+    assert WarmupConstant()(0, 10) == 1.0
+    assert WarmupLinear()(0, 10) == 1.0
+
+
+def test_linear_rises_then_falls_to_its_floor() -> None:
+    rate = WarmupLinear(warmup=100, floor=0.05)
+    assert rate(0, 2000) == 0.0
+    assert rate(50, 2000) == 0.5
+    assert rate(100, 2000) == 1.0
+    assert rate(1050, 2000) == pytest.approx(0.525)
+    assert rate(2000, 2000) == pytest.approx(0.05)
+    assert rate(5000, 2000) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("total", [-1, 1, 100])
+def test_linear_without_room_to_fall_only_warms_up(total: int) -> None:
+    rate = WarmupLinear(warmup=100, floor=0.0)
+    assert [rate(k, total) for k in (0, 50, 100, 200)] == [0.0, 0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("cls", [WarmupConstant, WarmupLinear])
+def test_warmup_error(cls: type) -> None:
+    with pytest.raises(ValueError, match=r"^`warmup` must be at least 0 steps, got -1\.$"):
+        cls(warmup=-1)
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.5, float("nan")])
+def test_floor_error(floor: float) -> None:
+    with pytest.raises(ValueError, match=rf"^`floor` must be in \[0, 1\], got {floor}\.$"):
+        WarmupLinear(floor=floor)
