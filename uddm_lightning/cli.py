@@ -1,13 +1,17 @@
 """The command `uddm`: LightningCLI with this package's classes; registration is importing, nothing else."""
 
 import json
+import os
 import re
 import sys
 import warnings
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -24,12 +28,14 @@ from uddm_lightning.callbacks import (
     RecoveryProbe,
     RestoredText,
     SequenceTable,
+    StepProgressBar,
     TensorBoardPage,
 )
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_atomically
 from uddm_lightning.task import DiffusionTask
+from uddm_lightning.trainer import data_of
 
 PLUGINS = (backbones, data, objectives, processes, samplers)
 
@@ -56,6 +62,10 @@ EXPECTED_WARNINGS = (
     r".*does not have many workers.*",  # rows are read from memory maps: workers would only cost start-up time
     r".*`IterableDataset` has `__len__` defined.*",  # every rank knows its number of measuring batches
     r".*Checkpoint directory .* exists and is not empty.*",  # a run is continued in its folder
+    r".*isinstance.treespec, LeafSpec.. is deprecated.*",  # how Lightning 2.6 asks torch 2.13
+    r".*Found \d+ module.s. in eval mode at the start of training.*",  # the averaged weights never train
+    r".*The dirpath has changed from.*",  # a checkpoint is measured from wherever it lies
+    r".*Couldn't infer the batch indices.*",  # rows carry their own numbers
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
 )
 
@@ -83,25 +93,26 @@ class RunConfig(SaveConfigCallback):
         if stage != "fit":
             return
         folder = Path(trainer.default_root_dir)
-        manifest = trainer.datamodule.manifest()  # type: ignore[attr-defined]
-        path = folder / "manifest.json"
-        if path.exists():
-            _check_same(json.loads(path.read_text(encoding="utf-8")), manifest, path)
-        else:
-            text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-            write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-        path = folder / "config.yaml"
-        if not path.exists():
-            text = self.parser.dump(self.config, skip_none=False)
-            write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        manifest = json.dumps(data_of(trainer).manifest(), indent=2, ensure_ascii=False) + "\n"
+        for name, text in (
+            ("manifest.json", manifest),
+            ("config.yaml", self.parser.dump(self.config, skip_none=False)),
+        ):
+            if not (folder / name).exists():
+                write_atomically(folder / name, partial(_write_text, text))
 
 
-def _check_same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _check_same_data(path: Path, new: dict[str, Any]) -> None:
     """A run goes on with the data it began with.
 
     Raises:
-        InputError: corpus, tokenizer or subset have changed.
+        InputError: corpus, tokenizer or subset have changed since the manifest at `path` was written.
     """
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else new
     for name in ("corpus", "tokenizer", "subset"):
         if old.get(name) != new.get(name):
             raise InputError(
@@ -179,12 +190,16 @@ class UddmCLI(LightningCLI):
                 kwargs["logger"] = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
         else:
             kwargs["logger"] = False  # measuring writes the rows of the table and nothing else
+        if config["enable_progress_bar"] is not False:
+            config["callbacks"] = [*_listed(config["callbacks"]), StepProgressBar()]
         return super().instantiate_trainer(**kwargs)
 
     @override
     def after_instantiate_classes(self) -> None:
         if self.checkpoint:
             checkpoints.check_fits(self.checkpoint, self.model)
+            if self.subcommand == "fit":
+                _check_same_data(Path(self.trainer.default_root_dir) / "manifest.json", self.datamodule.manifest())
         elif self.subcommand != "fit" and self.model.parameter_count:
             raise InputError(f"`uddm {self.subcommand}` needs `--ckpt_path CKPT`: which weights to use.")
 
@@ -197,6 +212,10 @@ class UddmCLI(LightningCLI):
         if subcommand == "predict":
             kwargs["return_predictions"] = False
         return kwargs
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _seed(seed: bool | int) -> int:
@@ -214,8 +233,26 @@ def _check_unused(folder: Path) -> None:
         )
 
 
+def _check_configs(arguments: list[str]) -> None:
+    """The parser knows what is wrong in a YAML file, but not in which.
+
+    Raises:
+        InputError: a file given by `-c` cannot be read as YAML.
+    """
+    for option, value in pairwise([*arguments, ""]):
+        name, _, inline = option.partition("=")
+        path = Path(inline or value)
+        if name not in ("-c", "--config") or not path.is_file():
+            continue
+        try:
+            yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"`{option} {path}` is not valid YAML: {_plain(str(error))}") from error
+
+
 def run_lightning() -> None:
     """Runs `uddm fit | validate | test | predict` on the arguments of this process."""
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 calls it by names of before 4.49
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     UddmCLI(
@@ -259,6 +296,7 @@ def main() -> int:
         sys.stdout.write(f"uddm {__version__}\n")
         return 0
     try:
+        _check_configs(arguments)
         run_lightning()
     except InputError as error:
         sys.stderr.write(f"uddm: error: {error}\n")

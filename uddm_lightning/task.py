@@ -18,10 +18,12 @@ from typing_extensions import override
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.batch import TokenBatch
 from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.errors import InputError
 from uddm_lightning.learning_rates import LearningRate
 from uddm_lightning.objectives.base import Objective
 from uddm_lightning.processes.base import Process
 from uddm_lightning.samplers.base import Sampler
+from uddm_lightning.trainer import is_dry_run
 
 Weights = Literal["ema", "raw"]
 
@@ -180,6 +182,16 @@ class DiffusionTask(LightningModule):
         total = self.trainer.max_steps
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda finished: self.learning_rate(finished, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @override
+    def on_fit_start(self) -> None:
+        trainer = self.trainer
+        interval, end = trainer.val_check_interval, trainer.max_steps * trainer.accumulate_grad_batches
+        if isinstance(interval, int) and trainer.max_steps > 0 and end % interval and not is_dry_run(trainer):
+            raise InputError(
+                f"`trainer.max_steps` is {trainer.max_steps} ({end} micro-batches), no multiple of "
+                f"`trainer.val_check_interval` {interval}: the final weights would go unmeasured and unsaved."
+            )
 
     @override
     def on_train_batch_start(self, batch: TokenBatch, batch_idx: int) -> None:

@@ -4,6 +4,7 @@ from uddm_lightning.callbacks.entropy import EntropyProbe
 from uddm_lightning.callbacks.measurements import MeasurementTable
 from uddm_lightning.callbacks.nelbo import NelboProbe
 from uddm_lightning.callbacks.probe import Probe
+from uddm_lightning.callbacks.progress import StepProgressBar
 from uddm_lightning.callbacks.recovery import RecoveryProbe
 from uddm_lightning.callbacks.restored import RestoredText
 from uddm_lightning.callbacks.sequences import SequenceTable
@@ -17,5 +18,6 @@ __all__ = [
     "RecoveryProbe",
     "RestoredText",
     "SequenceTable",
+    "StepProgressBar",
     "TensorBoardPage",
 ]

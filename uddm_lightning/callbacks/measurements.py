@@ -15,6 +15,7 @@ from uddm_lightning.callbacks.probe import Probe, Record
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_atomically
 from uddm_lightning.task import DiffusionTask
+from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
 
 KEY = ("run", "kind", "step", "weights", "split", "t", "chain")
 COLUMNS = (
@@ -37,7 +38,7 @@ def run_folder(trainer: Trainer) -> Path:
 
 def probes(trainer: Trainer) -> list[Probe]:
     """All probes of a trainer, in the order in which they run."""
-    return [callback for callback in trainer.callbacks if isinstance(callback, Probe)]  # type: ignore[attr-defined]
+    return [callback for callback in callbacks_of(trainer) if isinstance(callback, Probe)]
 
 
 class MeasurementTable(Callback):
@@ -48,7 +49,7 @@ class MeasurementTable(Callback):
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+        if trainer.sanity_checking or is_dry_run(trainer) or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, DiffusionTask)
         folder = run_folder(trainer)
@@ -56,8 +57,8 @@ class MeasurementTable(Callback):
             "run": folder.name,
             "backbone": type(pl_module.backbone).__name__,
             "parameters": pl_module.parameter_count,
-            "size": trainer.datamodule.subset_size,  # type: ignore[attr-defined]
-            "seed": trainer.datamodule.seed,  # type: ignore[attr-defined]
+            "size": data_of(trainer).subset_size,
+            "seed": data_of(trainer).seed,
             "step": pl_module.weights_step,
         }
         records = [{**common, "kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]

@@ -20,6 +20,7 @@ from uddm_lightning.batch import TokenBatch
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
 from uddm_lightning.task import DiffusionTask, Weights
+from uddm_lightning.trainer import data_of
 
 Record = dict[str, Any]
 Board = dict[Any, Any]  # what probes found on the batch at hand, for the callbacks after them
@@ -133,7 +134,7 @@ class Probe(Callback):
         kept_B = batch.rows_B >= 0
         if self._limit is not None:
             kept_B &= batch.places_B < self._limit
-        task, split = _task(pl_module), trainer.datamodule.splits[dataloader_idx]  # type: ignore[attr-defined]
+        task, split = _task(pl_module), data_of(trainer).splits[dataloader_idx]
         batch = select(batch, kept_B)
         if len(batch.rows_B):
             for weights, denoiser in self._denoisers.items():

@@ -14,6 +14,7 @@ from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.samplers.base import Sampler
 from uddm_lightning.task import DiffusionTask, Weights
+from uddm_lightning.trainer import data_of
 
 
 class RecoveryProbe(Probe):
@@ -60,7 +61,7 @@ class RecoveryProbe(Probe):
         board: Board,
     ) -> None:
         sampler = self.sampler or task.sampler
-        unigram_V = task.trainer.datamodule.unigram.to(task.device)  # type: ignore[attr-defined]
+        unigram_V = data_of(task.trainer).unigram.to(task.device)
         x0_BL = batch.tokens_BL
         for t in progress(self.times, f"recovery, {split}"):
             t_B = torch.full((len(x0_BL),), t, dtype=torch.float64, device=x0_BL.device)

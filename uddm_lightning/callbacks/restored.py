@@ -15,6 +15,7 @@ from uddm_lightning.batch import TokenBatch
 from uddm_lightning.callbacks.figures import sequence_panel
 from uddm_lightning.files import write_atomically
 from uddm_lightning.task import DiffusionTask
+from uddm_lightning.trainer import data_of
 
 
 class RestoredText(BasePredictionWriter):
@@ -36,7 +37,7 @@ class RestoredText(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         assert isinstance(pl_module, DiffusionTask)
-        tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]
+        tokenizer, numbers = data_of(trainer).tokenizer, data_of(trainer).text_rows.lines
         for index in range(len(prediction)):
             if int(batch.rows_B[index]) < 0:
                 continue
@@ -44,7 +45,7 @@ class RestoredText(BasePredictionWriter):
             given, restored = batch.tokens_BL[index][valid_L].tolist(), prediction[index][valid_L].tolist()
             self.rows.append(
                 {
-                    "line": int(batch.rows_B[index]),
+                    "line": numbers[int(batch.rows_B[index])],
                     "given": tokenizer.decode(given),
                     "restored": tokenizer.decode(restored),
                     "t": pl_module.restore_t,

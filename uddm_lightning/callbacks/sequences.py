@@ -12,6 +12,7 @@ from uddm_lightning.callbacks.measurements import run_folder
 from uddm_lightning.callbacks.probe import Board, Record
 from uddm_lightning.files import write_atomically
 from uddm_lightning.task import DiffusionTask
+from uddm_lightning.trainer import data_of, is_dry_run
 
 SCHEMA = pa.schema(
     [
@@ -60,7 +61,7 @@ class SequenceTable(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         assert isinstance(pl_module, DiffusionTask)
-        split = trainer.datamodule.splits[dataloader_idx]  # type: ignore[attr-defined]
+        split = data_of(trainer).splits[dataloader_idx]
         for weights, board in outputs.items():
             common = {"split": split, "step": pl_module.weights_step, "weights": weights}
             for note in board:
@@ -82,7 +83,7 @@ class SequenceTable(Callback):
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.fast_dev_run or not trainer.is_global_zero or not self.sequences:  # type: ignore[attr-defined]
+        if is_dry_run(trainer) or not trainer.is_global_zero or not self.sequences:
             return
         path = run_folder(trainer) / "sequences.parquet"
         old = pq.read_table(path, schema=SCHEMA).to_pylist() if path.exists() else []

@@ -17,6 +17,7 @@ from uddm_lightning.callbacks.probe import Record
 from uddm_lightning.callbacks.sequences import SequenceTable
 from uddm_lightning.files import write_atomically
 from uddm_lightning.task import DiffusionTask
+from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
 
 PANEL_ROWS = 4
 
@@ -49,16 +50,20 @@ class TensorBoardPage(Callback):
             scalars["probe/seconds"] = seconds
             scalars["probe/share"] = min(1.0, seconds / max(now - self._last, seconds))
             self._last = now
-        pl_module.log_dict(scalars, rank_zero_only=True)
+        # for callbacks that monitor a value; loggers get the optimizer step of the weights, not Lightning's batch count
+        pl_module.log_dict(scalars, logger=False, rank_zero_only=True)
+        assert isinstance(pl_module, DiffusionTask)
+        for logger in trainer.loggers:
+            logger.log_metrics(scalars, step=pl_module.weights_step)
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DiffusionTask)
         records = [{"kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
-        skip = trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
+        skip = trainer.sanity_checking or is_dry_run(trainer)
         if skip or not records or not trainer.is_global_zero:
             return
-        step, size = pl_module.weights_step, trainer.datamodule.subset_size  # type: ignore[attr-defined]
+        step, size = pl_module.weights_step, data_of(trainer).subset_size
         title = f"{size} training rows, step {step}"
         for weights in dict.fromkeys(record["weights"] for record in records):
             figure = recovery_figure([r for r in records if r["weights"] == weights], f"{title}, {weights} weights")
@@ -78,10 +83,10 @@ class TensorBoardPage(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the HPARAMS row: what the run was, and the last of what it measured."""
         assert isinstance(pl_module, DiffusionTask)
-        if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+        if is_dry_run(trainer) or not trainer.is_global_zero:
             return
         records = [{"kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        data = data_of(trainer)
         about = {
             "size": data.subset_size,
             "seed": data.seed,
@@ -166,8 +171,8 @@ def _add_histogram(writer: SummaryWriter, tag: str, edges: Tensor, counts: Tenso
 
 def _panels(trainer: Trainer) -> Iterable[tuple[str, str]]:
     """Restored text, a panel for each split and t; marks: + recovered, x not recovered, ! broken."""
-    tables = [callback for callback in trainer.callbacks if isinstance(callback, SequenceTable)]  # type: ignore[attr-defined]
-    tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]
+    tables = [callback for callback in callbacks_of(trainer) if isinstance(callback, SequenceTable)]
+    tokenizer = data_of(trainer).tokenizer
     shown: dict[str, list[str]] = {}
     for sequence in tables[0].sequences if tables else []:
         word = _word("restored", sequence)

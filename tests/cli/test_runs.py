@@ -1,0 +1,218 @@
+"""fit, resume, validate, test and predict through the real command line."""
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from uddm_lightning.callbacks.measurements import COLUMNS
+
+
+def table(run: Path) -> list[dict[str, str]]:
+    with (run / "measurements.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def run(uddm, config, tmp_path) -> Path:
+    out = tmp_path / "run"
+    outcome = uddm("fit", "-c", config, "--out", out)
+    assert outcome.status == 0, outcome.err
+    assert "recovery: train" in outcome.out
+    assert "NELBO on [0.001, 1]" in outcome.out
+    return out
+
+
+def test_a_run_folder_holds_everything(run):
+    names = {path.name for path in run.iterdir()}
+    assert {"config.yaml", "manifest.json", "measurements.csv", "sequences.parquet", "checkpoints", "figures"} <= names
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+    assert not [name for name in names if name.startswith(".")], "temporary files are left"
+    rows = table(run)
+    assert list(rows[0]) == list(COLUMNS)
+    keys = [(r["run"], r["kind"], int(r["step"]), r["weights"], r["split"], r["t"], r["chain"]) for r in rows]
+    assert keys == sorted(keys)
+    assert len(set(keys)) == len(keys)
+    assert {(r["kind"], r["step"], r["split"]) for r in rows} == {
+        (kind, step, split)
+        for kind in ("recovery", "entropy", "nelbo")
+        for step in ("3", "6")
+        for split in ("train", "test")
+    }
+    for row in rows:
+        assert row["size"] == "8"
+        assert row["seed"] == "0"
+        assert row["backbone"] == "DiT"
+        assert row["n_draws"] == "16"
+        assert row["n_rows"] == ("8" if row["split"] == "train" else "16")
+        filled = {kind for kind in ("recovery", "entropy", "nelbo") if row[kind]}
+        assert filled == {row["kind"]}, "fields of other kinds stay empty"
+    recovery = next(r for r in rows if r["kind"] == "recovery")
+    assert recovery["chain"] == "ancestral"
+    assert recovery["steps"] == "10"
+    assert recovery["margin"]
+    assert float(recovery["recovery"]) == int(recovery["n_recovered"]) / int(recovery["n_corrupted"])
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    assert {"corpus", "tokenizer", "subset"} <= manifest.keys()
+
+
+def test_sequences_can_be_drawn_again(run):
+    rows = pq.read_table(run / "sequences.parquet").to_pylist()
+    assert {(r["split"], r["step"], r["t"]) for r in rows} == {
+        (split, step, t) for split in ("train", "test") for step in (3, 6) for t in (0.1, 0.5)
+    }
+    for row in rows:
+        assert len(row["x0"]) == len(row["xt"]) == len(row["xhat"]) == len(row["entropy"]) == 16
+
+
+def test_tensorboard_shows_the_transition(run):
+    events = EventAccumulator(str(run), size_guidance={"histograms": 0, "images": 0, "tensors": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert {
+        *("recovery/train/t=0.1", "recovery/test/t=0.1", "gap/t=0.1", "entropy/train/t=0.5", "margin/test"),
+        *("leave_one_out/train", "leak/test", "nelbo/test/[0.001,1]", "probe/seconds", "probe/share", "loss/train"),
+    } <= set(tags["scalars"])
+    assert [event.step for event in events.Scalars("recovery/train/t=0.1")] == [3, 6]
+    assert 0 < events.Scalars("probe/share")[-1].value <= 1
+    gap = events.Scalars("gap/t=0.5")[-1].value
+    train, test = (events.Scalars(f"recovery/{split}/t=0.5")[-1].value for split in ("train", "test"))
+    assert gap == pytest.approx(train - test, abs=1e-6)
+    assert "recovery/ema" in tags["images"]
+    assert any(tag.startswith("entropy_unrecovered/train") for tag in tags["histograms"])
+    tensors = set(tags["tensors"])
+    assert "custom_scalars__config__" in tensors
+    panel = next(tag for tag in tensors if tag.startswith("restored/train/t=0.5"))
+    text = events.Tensors(panel)[-1].tensor_proto.string_val[0].decode()
+    assert "original  " in text
+    assert "marks: + recovered, x not recovered, ! broken" in text
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_validate_repeats_what_fit_logged_bit_for_bit(run, uddm):
+    path, before = run / "measurements.csv", {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
+    text = path.read_bytes()
+    lines = text.splitlines(keepends=True)
+    # a validation has to restore what was lost, and leave the rest
+    path.write_bytes(b"".join(line for line in lines if b",6,ema,test" not in line))
+    outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt")
+    assert outcome.status == 0, outcome.err
+    assert path.read_bytes() == text
+    changed = {p.name for p in run.rglob("*") if p.is_file() and before.get(p) != p.stat().st_mtime_ns}
+    assert changed <= {"measurements.csv", "sequences.parquet", "recovery-ema.png"}
+
+
+def test_results_do_not_depend_on_the_batch_size(run, uddm):
+    text = (run / "measurements.csv").read_bytes()
+    for size in (1, 7, 64):
+        options = ("--data.measure_batch_size", size)
+        outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints/last.ckpt", *options)
+        assert outcome.status == 0, outcome.err
+        for row, old in zip(table(run), csv.DictReader(text.decode().splitlines()), strict=True):
+            assert {name: value for name, value in row.items() if name.startswith("n_")} == {
+                name: value for name, value in old.items() if name.startswith("n_")
+            }
+
+
+def test_test_takes_all_held_out_rows(run, uddm):
+    outcome = uddm("test", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt")
+    assert outcome.status == 0, outcome.err
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    row = next(r for r in table(run) if r["split"] == "test" and r["step"] == "6" and r["kind"] == "recovery")
+    assert int(row["n_draws"]) == int(row["n_rows"]) > 16
+    assert row["n_rows"] in json.dumps(manifest)
+
+
+def test_predict_restores_the_lines_of_a_file(run, uddm, tmp_path, config):
+    text = tmp_path / "given.txt"
+    text.write_text("the peoqle of xhe stat\nwar and\n", encoding="utf-8")
+    out = tmp_path / "restored"
+    outcome = uddm(
+        *("predict", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt"),
+        *("--text", text, "--out", out),
+    )
+    assert outcome.status == 0, outcome.err
+    rows = [json.loads(line) for line in (out / "restored.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert "".join(row["given"] for row in rows if row["line"] == rows[0]["line"]).startswith("the peo")
+    assert rows[-1]["given"] == "war and"
+    assert all(row["restored"] and row["chain"] == "ancestral" for row in rows)
+    assert "given" in outcome.out
+
+
+def test_resume_gives_the_run_that_was_never_stopped(run, uddm, config, tmp_path):
+    other = tmp_path / "other"
+    assert uddm("fit", "-c", config, "--out", other, "--trainer.max_steps", 3).status == 0
+    text = (other / "config.yaml").read_text(encoding="utf-8")
+    outcome = uddm("fit", "-c", other / "config.yaml", "--ckpt_path", "last", "--trainer.max_steps", 6)
+    assert outcome.status == 0, outcome.err
+    assert (other / "config.yaml").read_text(encoding="utf-8") == text, "a run's config is written once"
+    here, there = (
+        torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for path in (run, other)
+    )
+    assert here.keys() == there.keys()
+    assert all(torch.equal(here[name], there[name]) for name in here)
+    first, second = ([{**row, "run": ""} for row in table(path)] for path in (run, other))
+    assert first == second
+
+
+def test_raw_and_averaged_weights_are_told_apart(uddm, config, tmp_path):
+    outcome = uddm("fit", "-c", config, "--out", tmp_path / "both", "--recovery.weights", "[ema,raw]")
+    assert outcome.status == 0, outcome.err
+    rows = [r for r in table(tmp_path / "both") if r["kind"] == "recovery" and r["step"] == "6"]
+    by_weights = {w: [r["margin"] for r in rows if r["weights"] == w] for w in ("ema", "raw")}
+    assert by_weights["ema"] != by_weights["raw"]
+    assert len(by_weights["ema"]) == len(by_weights["raw"])
+
+
+def test_probes_can_be_switched_off_and_limited(uddm, config, tmp_path):
+    options = ("--recovery.draws", 5, "--recovery.draws_on_the_way", 2, "--nelbo.enabled", "false")
+    outcome = uddm("fit", "-c", config, "--out", tmp_path / "few", *options)
+    assert outcome.status == 0, outcome.err
+    rows = table(tmp_path / "few")
+    assert {r["kind"] for r in rows} == {"recovery", "entropy"}
+    assert {(r["step"], r["n_draws"]) for r in rows if r["kind"] == "recovery"} == {("3", "2"), ("6", "5")}
+
+
+def test_training_is_the_same_whether_it_is_measured_or_not(run, uddm, config, tmp_path):
+    off = [word for kind in ("recovery", "entropy", "nelbo") for word in (f"--{kind}.enabled", "false")]
+    assert uddm("fit", "-c", config, "--out", tmp_path / "blind", *off).status == 0
+    here, there = (
+        torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for path in (run, tmp_path / "blind")
+    )
+    assert all(torch.equal(here[name], there[name]) for name in here)
+
+
+@pytest.mark.parametrize("objective", ["NELBO", "DenoisingCrossEntropy"])
+@pytest.mark.parametrize("schedule", ["LogLinearSchedule", "CosineSchedule"])
+@pytest.mark.parametrize("size", [1, 0.5])
+def test_plugins_go_together(uddm, config, tmp_path, objective, schedule, size):
+    outcome = uddm(
+        *("fit", "-c", config, "--out", tmp_path / "run", "--data.size", size),
+        *("--model.objective", objective, "--model.process.init_args.schedule", schedule),
+    )
+    assert outcome.status == 0, outcome.err
+    assert table(tmp_path / "run")
+
+
+@pytest.mark.parametrize("packing", ["WrappedPacking", "DocumentPacking"])
+@pytest.mark.parametrize("tokenizer", ["BPETokenizer", "WordPieceTokenizer"])
+def test_word_pieces_and_padding_train_too(uddm, config, tmp_path, packing, tokenizer):
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    settings["data"]["tokenizer"] = {"class_path": tokenizer, "init_args": {"vocab_size": 300}}
+    settings["data"]["packing"] = {"class_path": packing, "init_args": {"length": 20}}
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    for include in ("false", "true"):
+        out = tmp_path / include
+        outcome = uddm("fit", "-c", config, "--out", out, "--recovery.include_special", include)
+        assert outcome.status == 0, outcome.err
+    counts = [
+        sum(int(r["n_corrupted"]) for r in table(tmp_path / include) if r["kind"] == "recovery")
+        for include in ("false", "true")
+    ]
+    assert counts[0] < counts[1], "special positions are counted only on request"

@@ -1,0 +1,434 @@
+"""What every plugin promises, for every class of the package that derives from a base, found by itself.
+
+A class that needs more than its base's arguments has a line in the tables below; one that cannot be made without a line
+fails here by name, so no plugin can be added without being tested.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from uddm_lightning.backbones import Backbone, DiT
+from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.learning_rates import LearningRate
+from uddm_lightning.objectives import Objective
+from uddm_lightning.processes import Prediction, Process, UniformProcess
+from uddm_lightning.samplers import AncestralSampler, Sampler
+from uddm_lightning.schedules import LogLinearSchedule, Schedule
+
+from .toys import Joint, JointOracle, TableBackbone, assert_frequencies, plugins
+
+V, B, L = 6, 8, 7
+
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "DiT": [{"hidden": 16, "blocks": 1, "heads": 2, "conditioning": 8, "gate": 1.0}],
+    "AncestralSampler": [{}, {"choose": "argmax"}, {"clamp": True}, {"final": "argmax"}],
+    "WarmupLinear": [{}, {"floor": 0.1}],
+}
+
+
+def cases(base: type) -> list[Any]:
+    found = plugins(base)
+    assert found, f"no plugin under {base.__name__}"
+    return [
+        pytest.param(
+            cls, options, id=cls.__name__ + "".join(f"-{k}={v}" for k, v in options.items() if len(options) < 3)
+        )
+        for cls in found
+        for options in OPTIONS.get(cls.__name__, [{}])
+    ]
+
+
+def make(cls: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    try:
+        return cls(*args, **options)
+    except TypeError as error:
+        pytest.fail(f"{cls} needs a line in OPTIONS of {__file__}: {error}")
+
+
+def full(value: float, count: int) -> Tensor:
+    return torch.full((count,), value, dtype=torch.float64)
+
+
+def test_all_plugins_are_found() -> None:
+    names = {
+        cls.__name__
+        for base in (Process, Schedule, Backbone, Objective, Sampler, LearningRate)
+        for cls in plugins(base)
+    }
+    assert names >= {
+        "UniformProcess",
+        "LogLinearSchedule",
+        "CosineSchedule",
+        "DiT",
+        "NELBO",
+        "DenoisingCrossEntropy",
+        "AncestralSampler",
+        "WarmupConstant",
+        "WarmupLinear",
+    }
+    assert set(OPTIONS) <= names, "a line for a class that is gone"
+
+
+@pytest.mark.parametrize("base", [Process, Schedule, Backbone, Objective, Sampler, LearningRate])
+def test_bases_cannot_be_made(base: type) -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        base(*([2] if base is Backbone else [2, LogLinearSchedule()] if base is Process else []))
+
+
+# --------------------------------------------------------------------------------------------------------- schedules
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(Schedule))
+class TestSchedule:
+    def test_level_falls_from_one_to_eps(self, cls: type, options: dict[str, Any]) -> None:
+        for eps in (1e-4, 1e-3, 0.2):
+            schedule = make(cls, eps=eps, **options)
+            level = schedule(torch.linspace(0, 1, 2001, dtype=torch.float64))
+            assert float(level.alpha[0]) == pytest.approx(1.0, abs=1e-12)
+            assert float(level.alpha[-1]) == pytest.approx(eps, abs=1e-9)
+            assert (level.alpha.diff() < 0).all()
+            assert (level.alpha > 0).all()
+            assert (level.slope[1:] < 0).all()
+            assert level.slope[0] <= 0
+            assert level.slope.isfinite().all()
+
+    def test_slope_is_the_derivative(self, cls: type, options: dict[str, Any]) -> None:
+        schedule = make(cls, **options)
+        t = torch.linspace(0.001, 0.999, 301, dtype=torch.float64).requires_grad_()
+        level = schedule(t)
+        (exact,) = torch.autograd.grad(level.alpha.sum(), t)
+        torch.testing.assert_close(level.slope, exact, rtol=1e-10, atol=1e-12)
+        with torch.no_grad():
+            finite = (schedule(t + 1e-6).alpha - schedule(t - 1e-6).alpha) / 2e-6
+        torch.testing.assert_close(level.slope.detach(), finite, rtol=1e-6, atol=1e-7)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+    def test_any_shape_in_float64(
+        self, cls: type, options: dict[str, Any], dtype: torch.dtype, shape: tuple[int, ...]
+    ) -> None:
+        level = make(cls, **options)(torch.full(shape, 0.3, dtype=dtype))
+        assert level.alpha.shape == level.slope.shape == level.sigma.shape == shape
+        assert level.alpha.dtype == level.slope.dtype == level.sigma.dtype == torch.float64
+        torch.testing.assert_close(torch.exp(-level.sigma), level.alpha)
+
+    @pytest.mark.parametrize("eps", [0.0, 1.0, -0.1, 1.5, float("nan")])
+    def test_eps_errors(self, cls: type, options: dict[str, Any], eps: float) -> None:
+        with pytest.raises(ValueError, match=rf"^`eps` must lie strictly between 0 and 1, got {eps}\.$"):
+            cls(eps=eps, **options)
+
+
+# --------------------------------------------------------------------------------------------------------- processes
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(Process))
+class TestProcess:
+    def some(self, process: Process, t: float = 0.6, rows: int = 40) -> tuple[Tensor, Tensor, Tensor]:
+        """Clean ids, noisy ids that the process itself drew, and random predictions."""
+        generator = torch.Generator().manual_seed(1)
+        x0 = torch.randint(V - 1, (rows, L), generator=generator)
+        xt = process.corrupt(x0, full(t, rows), torch.arange(rows)).xt_BL
+        logits = torch.randn(rows * L, V, generator=generator, dtype=torch.float64)
+        alpha = process.level(full(t, rows * L)).alpha
+        logp = process.leave_one_out(logits, xt.flatten(), alpha, Prediction.LEAVE_ONE_OUT)
+        return x0.flatten(), xt.flatten(), logp
+
+    def test_corruption_is_keyed_and_respects_padding(self, cls: type, options: dict[str, Any]) -> None:
+        process = make(cls, V, LogLinearSchedule(), **options)
+        x0 = torch.arange(20 * L).view(20, L) % (V - 1)
+        t, keys = torch.linspace(0.0, 1.0, 20, dtype=torch.float64), torch.arange(20)
+        before = x0.clone()
+        whole = process.corrupt(x0, t, keys)
+        assert torch.equal(x0, before)
+        assert torch.equal(whole.x0_BL, x0)
+        assert whole.xt_BL.shape == x0.shape
+        assert whole.xt_BL.dtype == torch.int64
+        assert 0 <= whole.xt_BL.min() <= whole.xt_BL.max() < V
+        assert torch.equal(whole.xt_BL[0], x0[0]), "no noise at t = 0"
+        assert (whole.xt_BL[-5:] != x0[-5:]).double().mean() > 0.5
+        level = process.level(t)
+        assert torch.equal(whole.alpha_B, level.alpha)
+        assert torch.equal(whole.slope_B, level.slope)
+        for size in (1, 7):
+            parts = [
+                process.corrupt(a, b, c).xt_BL
+                for a, b, c in zip(x0.split(size), t.split(size), keys.split(size), strict=True)
+            ]
+            assert torch.equal(torch.cat(parts), whole.xt_BL)
+        valid = torch.arange(L) < (torch.arange(20) % (L + 1))[:, None]
+        masked = process.corrupt(x0, t, keys, valid).xt_BL
+        assert torch.equal(masked, whole.xt_BL.where(valid, x0))
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("meaning", list(Prediction))
+    def test_predictions_are_normalised(
+        self, cls: type, options: dict[str, Any], meaning: Prediction, dtype: torch.dtype
+    ) -> None:
+        process = make(cls, V, LogLinearSchedule(), **options)
+        _, xt, logp = self.some(process)
+        ours = process.leave_one_out(logp.to(dtype), xt, process.level(full(0.6, len(xt))).alpha, meaning)
+        assert ours.dtype == dtype
+        torch.testing.assert_close(ours.exp().sum(1), torch.ones(len(xt), dtype=dtype))
+
+    @pytest.mark.parametrize("s", [0.0, 0.3, 0.599])
+    def test_reverse_probabilities_draws_and_argmax_agree(self, cls: type, options: dict[str, Any], s: float) -> None:
+        process = make(cls, V, LogLinearSchedule(), **options)
+        _, xt, logp = self.some(process)
+        n = len(xt)
+        alpha_s, alpha_t = process.level(full(s, n)).alpha, process.level(full(0.6, n)).alpha
+        q = process.posterior(logp, xt, alpha_s, alpha_t)
+        assert (q >= 0).all()
+        torch.testing.assert_close(q.sum(1), torch.ones(n, dtype=torch.float64))
+        assert torch.equal(process.likeliest(logp, xt, alpha_s, alpha_t), q.argmax(1))
+        keys = torch.arange(n)
+        drawn = process.step(logp, xt, alpha_s, alpha_t, keys)
+        assert torch.equal(process.step(logp, xt, alpha_s, alpha_t, keys), drawn)
+        draws = 20_000
+        for row in (0, 1, 2):
+            many = process.step(
+                logp[row].expand(draws, V),
+                xt[row].expand(draws),
+                alpha_s[:1].expand(draws),
+                alpha_t[:1].expand(draws),
+                torch.arange(draws),
+            )
+            counts = torch.bincount(many, minlength=V)
+            rare = q[row] * draws < 5
+            pooled = torch.cat([counts[~rare], counts[rare].sum()[None]])
+            expected = torch.cat([q[row][~rare], q[row][rare].sum()[None]])
+            if float(expected[-1]) * draws < 5:
+                assert pooled[-1] < 30
+                pooled, expected = pooled[:-1], expected[:-1]
+            assert_frequencies(pooled, expected)
+
+    @pytest.mark.parametrize("t", [1e-5, 0.2, 1.0])
+    def test_the_bound_is_finite_and_never_negative(self, cls: type, options: dict[str, Any], t: float) -> None:
+        process = make(cls, V, LogLinearSchedule(), **options)
+        x0, xt, logp = self.some(process, t)
+        level = process.level(full(t, len(xt)))
+        loss = process.nelbo(logp, x0, xt, level.alpha, level.slope)
+        assert loss.shape == x0.shape
+        assert loss.isfinite().all()
+        assert (loss >= -1e-9).all()
+        sure = torch.nn.functional.one_hot(x0, V).double().mul(60.0)
+        best = process.leave_one_out(sure, xt, level.alpha, Prediction.LEAVE_ONE_OUT)
+        assert (process.nelbo(best, x0, xt, level.alpha, level.slope) <= loss + 1e-9).all()
+
+    def test_chance_is_a_probability(self, cls: type, options: dict[str, Any]) -> None:
+        process = make(cls, V, LogLinearSchedule(), **options)
+        x0, xt, _ = self.some(process)
+        f = torch.softmax(torch.arange(V, dtype=torch.float64), 0)
+        chance = process.chance(x0, xt, process.level(full(0.6, len(x0))).alpha, f)
+        assert chance.shape == x0.shape
+        assert chance.dtype == torch.float64
+        assert ((chance >= 0) & (chance <= 1)).all()
+
+    def test_vocabulary_error(self, cls: type, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"^`vocab_size` must be at least \d+, got 1"):
+            cls(1, LogLinearSchedule(), **options)
+
+
+# --------------------------------------------------------------------------------------------------------- backbones
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(Backbone))
+class TestBackbone:
+    def ready(self, cls: type, options: dict[str, Any]) -> Backbone:
+        torch.manual_seed(0)
+        backbone: Backbone = make(cls, V, **options)
+        backbone.prepare(torch.randint(V, (5, L), generator=torch.Generator().manual_seed(3)))
+        with torch.no_grad():
+            for parameter in backbone.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        return backbone.double().eval()
+
+    def ask(self, backbone: Backbone, tokens: Tensor, sigma: Tensor, valid: Tensor | None = None) -> Tensor:
+        with torch.no_grad():
+            hidden = backbone(tokens, sigma, valid)
+            assert hidden.shape[:2] == tokens.shape
+            return backbone.head(hidden.flatten(0, 1)).view(*tokens.shape, V)
+
+    def some(self) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(2)
+        return torch.randint(V, (B, L), generator=generator), torch.linspace(0.01, 5.0, B, dtype=torch.float64)
+
+    def test_logits(self, cls: type, options: dict[str, Any]) -> None:
+        backbone = self.ready(cls, options)
+        assert backbone.vocab_size == V
+        out = self.ask(backbone, *self.some())
+        assert out.dtype == torch.float64
+        assert not out.isnan().any()
+        assert out.isfinite().any(-1).all()
+        assert torch.equal(self.ask(backbone, *self.some()), out)
+
+    def test_a_row_does_not_depend_on_its_batch(self, cls: type, options: dict[str, Any]) -> None:
+        backbone, (tokens, sigma) = self.ready(cls, options), self.some()
+        whole = self.ask(backbone, tokens, sigma)
+        parts = [self.ask(backbone, a, b) for a, b in zip(tokens.split(3), sigma.split(3), strict=True)]
+        torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-12)
+
+    def test_padding_is_not_seen_and_fillers_are_harmless(self, cls: type, options: dict[str, Any]) -> None:
+        backbone, (tokens, sigma) = self.ready(cls, options), self.some()
+        valid = torch.arange(L) < torch.arange(B)[:, None]
+        base = self.ask(backbone, tokens, sigma, valid)
+        assert not base.isnan().any()
+        other = self.ask(backbone, tokens.where(valid, (tokens + 1) % V), sigma, valid)
+        torch.testing.assert_close(other[valid], base[valid], rtol=0, atol=1e-12)
+        every = self.ask(backbone, tokens, sigma, torch.ones_like(valid))
+        torch.testing.assert_close(every, self.ask(backbone, tokens, sigma), rtol=0, atol=1e-12)
+
+
+# --------------------------------------------------------------------------------------------------------- objectives
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(Objective))
+class TestObjective:
+    def test_times_stay_in_the_range(self, cls: type, options: dict[str, Any]) -> None:
+        objective = make(cls, t_min=0.05, t_max=0.5, **options)
+        times = objective.times(torch.linspace(0, 1 - 2**-53, 101, dtype=torch.float64))
+        assert times.dtype == torch.float64
+        assert times[0] >= 0.05
+        assert times[-1] <= 0.5
+        assert (times.diff() > 0).all(), "stratified quantiles must stay stratified"
+
+    def test_range_errors(self, cls: type, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="`t_min` and `t_max` must satisfy"):
+            cls(t_min=0.5, t_max=0.1, **options)
+
+    def test_loss_is_finite_non_negative_and_blind_to_padding(self, cls: type, options: dict[str, Any]) -> None:
+        objective, process = make(cls, **options), UniformProcess(V, LogLinearSchedule())
+        backbone = TableBackbone(V, L)
+        valid = torch.arange(L) < (torch.arange(B) + 1)[:, None]
+        x0 = torch.arange(B * L).view(B, L) % V
+        t = objective.times((torch.arange(B) + 0.5) / B)
+        losses = []
+        for filling in (x0, x0.where(valid, (x0 + 1) % V)):
+            noised = process.corrupt(filling, t, torch.arange(B), valid)
+            loss = objective(process, backbone, noised)
+            assert loss.shape == (B, L)
+            assert loss.isfinite().all()
+            assert (loss >= 0).all()
+            assert (loss[~valid] == 0).all()
+            losses.append(loss)
+        assert torch.equal(*losses)
+        losses[0].sum().backward()
+        assert backbone.table.grad is not None
+        assert backbone.table.grad.isfinite().all()
+        assert backbone.table.grad.abs().sum() > 0
+
+    @pytest.mark.parametrize("t", [0.2, 0.7])
+    def test_it_is_minimal_at_what_it_says_it_predicts(self, cls: type, options: dict[str, Any], t: float) -> None:
+        """Over all rows of a random joint distribution, by enumeration."""
+        joint, objective = Joint(3, 3, seed=6), make(cls, **options)
+        process = UniformProcess(3, LogLinearSchedule())
+        level = process.level(torch.tensor(t, dtype=torch.float64))
+        X = len(joint.rows_XL)
+
+        def mean(table_XLV: Tensor) -> Tensor:
+            loss = objective.token_loss(
+                process,
+                table_XLV.expand(X, X, 3, 3).reshape(-1, 3),
+                joint.rows_XL[:, None].expand(X, X, 3).flatten(),
+                joint.rows_XL[None].expand(X, X, 3).flatten(),
+                level.alpha.expand(X * X * 3),
+                level.slope.expand(X * X * 3),
+            )
+            return (joint.noisy(float(level.alpha))[..., None] * loss.view(X, X, 3)).sum()
+
+        ask = {Prediction.LEAVE_ONE_OUT: joint.leave_one_out, Prediction.POSTERIOR: joint.posterior}
+        best = ask.pop(objective.predicts)(float(level.alpha)).log().requires_grad_()
+        (gradient,) = torch.autograd.grad(mean(best), best)
+        assert gradient.abs().max() < 1e-10
+        with torch.no_grad():
+            (other,) = ask.values()
+            assert mean(other(float(level.alpha)).log()) > mean(best) + 1e-3
+            generator = torch.Generator().manual_seed(0)
+            for _ in range(5):
+                assert mean(best + 0.1 * torch.randn(best.shape, generator=generator, dtype=torch.float64)) > mean(best)
+
+
+# --------------------------------------------------------------------------------------------------------- samplers
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(Sampler))
+class TestSampler:
+    def denoiser(self) -> Denoiser:
+        return Denoiser(
+            UniformProcess(V, LogLinearSchedule()), TableBackbone(V, L, scale=2.0), Prediction.LEAVE_ONE_OUT
+        )
+
+    def test_a_row_is_a_function_of_its_key_and_start(self, cls: type, options: dict[str, Any]) -> None:
+        sampler, denoiser = make(cls, steps=12, **options), self.denoiser()
+        xt, keys = torch.arange(16 * L).view(16, L) % V, torch.arange(16)
+        valid = torch.arange(L) < (torch.arange(16) % (L + 1))[:, None]
+        clean = (xt + torch.arange(16)[:, None]) % 3 == 0
+        before = xt.clone()
+        whole = sampler(denoiser, xt, 0.8, keys, valid, clean)
+        assert torch.equal(xt, before)
+        assert whole.shape == xt.shape
+        assert whole.dtype == torch.int64
+        assert 0 <= whole.min() <= whole.max() < V
+        assert torch.equal(whole[~valid], xt[~valid])
+        for size in (1, 7, 16):
+            pieces = zip(*(values.split(size) for values in (xt, keys, valid, clean)), strict=True)
+            parts = [sampler(denoiser, a, 0.8, b, c, d) for a, b, c, d in pieces]
+            assert torch.equal(torch.cat(parts), whole)
+        other = xt.where(valid, (xt + 1) % V)
+        assert torch.equal(sampler(denoiser, other, 0.8, keys, valid, clean)[valid], whole[valid])
+
+    def test_names_and_errors(self, cls: type, options: dict[str, Any]) -> None:
+        sampler = make(cls, **options)
+        assert sampler.chain
+        assert sampler.chain == sampler.chain.lower().strip()
+        with pytest.raises(ValueError, match=r"^`steps` must be at least 1, got 0\.$"):
+            cls(steps=0, **options)
+        with pytest.raises(ValueError, match=r"`t` must be in \[0, 1\], got 1\.5\."):
+            sampler(
+                self.denoiser(), torch.zeros(1, L).long(), 1.5, torch.zeros(1).long(), None, torch.ones(1, L).bool()
+            )
+
+    def test_memory_comes_back_from_light_noise(self, cls: type, options: dict[str, Any]) -> None:
+        """One row holds nearly all the probability: from that row, slightly noisy, every chain keeps what is clean."""
+        joint = Joint(3, 3, seed=1)
+        joint.p_X = torch.full_like(joint.p_X, 1e-9)
+        joint.p_X[5] = 1.0 - 26e-9
+        denoiser = Denoiser(UniformProcess(3, LogLinearSchedule()), JointOracle(joint), Prediction.LEAVE_ONE_OUT)
+        xt = joint.rows_XL[5].expand(10, 3)
+        end = make(cls, steps=20, **options)(denoiser, xt, 0.3, torch.arange(10), None, torch.ones_like(xt).bool())
+        assert torch.equal(end, xt)
+
+
+def test_samplers_name_their_chains_apart() -> None:
+    names = [make(cls, **options).chain for cls in plugins(Sampler) for options in OPTIONS.get(cls.__name__, [{}])]
+    assert len(set(names)) == len(names)
+    assert AncestralSampler().chain in names
+
+
+# --------------------------------------------------------------------------------------------------------- rates
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(LearningRate))
+class TestLearningRate:
+    def test_factor_warms_up_and_stays_in_range(self, cls: type, options: dict[str, Any]) -> None:
+        rate = make(cls, warmup=10, **options)
+        for total in (-1, 100):
+            factors = [rate(finished, total) for finished in range(100)]
+            assert factors[0] == 0.0
+            assert factors[:11] == pytest.approx([k / 10 for k in range(11)])
+            assert all(0.0 <= factor <= 1.0 for factor in factors)
+            assert all(isinstance(factor, float) for factor in factors)
+            assert max(abs(a - b) for a, b in pairwise(factors)) <= 0.1 + 1e-9
+        assert make(cls, **options)(0, 100) == pytest.approx(1.0)
+
+    def test_warmup_error(self, cls: type, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"^`warmup` must be at least 0 steps, got -3\.$"):
+            cls(warmup=-3, **options)
+
+
+def test_default_backbone_is_covered() -> None:
+    assert DiT in plugins(Backbone)
