@@ -1,5 +1,6 @@
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,15 @@ def test_a_read_only_folder_is_explained(tmp_path: Path) -> None:
             write_atomically(tmp_path / "table.csv", lambda place: place.write_text("new"))
     finally:
         tmp_path.chmod(0o755)
+
+
+def test_a_folder_without_permission_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for root, who is never refused."""
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with pytest.raises(InputError, match=r"^Cannot write `.*table\.csv`: Permission denied\. Choose another folder"):
+        write_atomically(tmp_path / "table.csv", lambda place: place.write_text("new"))
+    assert list(tmp_path.iterdir()) == []
