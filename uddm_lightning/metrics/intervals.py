@@ -7,8 +7,9 @@ the variance v = R / (R - 1) sum_r e_r^2 / (sum_r m_r)^2 (Cochran, "Sampling tec
 The bounds are the two roots mu of Wilson's score equation (p - mu)^2 = q^2 mu (1 - mu) / n. There n = p (1 - p) / v is
 the number of independent tokens that would have the same variance, and q a quantile of Student's t. Where a few rows
 carry all the events, the residuals are skewed, and v is uncertain and too small just when p errs to the short side.
-Towards the long tail the degrees of freedom are therefore those of v by Satterthwaite's rule, taken from the spread of
-the squared residuals; towards the short tail they are R - 1.
+Towards the long tail the degrees of freedom are therefore the number of rows that carry the variance, the participation
+ratio (sum_r e_r^2)^2 / sum_r e_r^4 (one less for real values, whose spread has no known floor), and 2 % are left beyond
+the bound; towards the short tail they are R - 1, and 3 % are left. Both choices were made by simulation.
 
 Two limits are known beforehand. No correlation within rows exceeds 1, so n is never below Kish's number of equal rows,
 (sum_r m_r)^2 / sum_r m_r^2. Trials of one row hardly repel each other, so n is never above twice their number. Where a
@@ -31,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FLOAT = NDArray[np.float64]
-_LEVEL = 0.975  # of the quantile: two sides of 2.5 % each
+_LONG, _SHORT = 0.98, 0.97  # levels towards the long and the short tail: 2 % and 3 % beyond the bounds
 _SERIES = 30  # degrees of freedom up to which the quantile is solved for; above it the expansion is exact to 1e-7
 
 
@@ -50,26 +51,29 @@ class Interval(NamedTuple):
 
 
 @cache
-def student_t(df: int) -> float:
-    """The 97.5 % quantile of Student's t with `df` degrees of freedom.
+def student_t(df: int, level: float = 0.975) -> float:
+    """A quantile of Student's t with `df` degrees of freedom.
 
     Up to 30 degrees the quantile solves the closed form of the distribution function by Newton's method (Abramowitz
     and Stegun, 26.7.3 and 26.7.4); above, the Cornish-Fisher expansion around the normal quantile (26.7.5) is used.
 
     Args:
         df: degrees of freedom, at least 1.
+        level: probability below the quantile, in (0.9, 0.99).
 
     Returns:
         The quantile, to a relative accuracy of 1e-7.
 
     Raises:
-        ValueError: if `df` is below 1.
+        ValueError: if `df` is below 1 or `level` outside its range.
     """
+    if not 0.9 < level < 0.99:
+        raise ValueError(f"`level` must be in (0.9, 0.99), got {level}.")
     if df < 1:
         raise ValueError(f"`df` must be at least 1, got {df}.")
-    z = NormalDist().inv_cdf(_LEVEL)
+    z = NormalDist().inv_cdf(level)
     if df == 1:
-        return math.tan(math.pi * (_LEVEL - 0.5))
+        return math.tan(math.pi * (level - 0.5))
     t = (
         z
         + (z**3 + z) / (4 * df)
@@ -81,7 +85,7 @@ def student_t(df: int) -> float:
         return t
     scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
     for _ in range(8):
-        t -= (_two_sided(t, df) - (2 * _LEVEL - 1)) / (2 * scale * (1 + t * t / df) ** (-(df + 1) / 2))
+        t -= (_two_sided(t, df) - (2 * level - 1)) / (2 * scale * (1 + t * t / df) ** (-(df + 1) / 2))
     return t
 
 
@@ -132,9 +136,9 @@ def mean_interval(
         high: largest value that is possible; None if there is none. Needs `low`.
 
     Returns:
-        The mean over values and its bounds, within the possible range. The bounds know only what the rows have shown:
-        where values far from the rest occur in so few rows that none or one was measured, they are too narrow. All three are NaN without values; the bounds are
-        NaN with a single row, and where a sum is not finite.
+        The mean over values and its bounds, within the possible range. All three are NaN without values; the bounds are
+        NaN with a single row, and where a sum is not finite. The bounds know only what the rows have shown: where
+        values far from the rest occur in so few rows that hardly any was measured, they are too narrow.
 
     Raises:
         ValueError: if the shapes differ, a count is negative, or the range is empty.
@@ -220,10 +224,10 @@ def _residuals(sums_SR: FLOAT, counts_SR: FLOAT) -> FLOAT:
     return residuals_SR
 
 
-def _quantiles(df_S: FLOAT) -> FLOAT:
+def _quantiles(df_S: FLOAT, level: float) -> FLOAT:
     """Student's t quantiles for fractional degrees of freedom, rounded down, but at least 1."""
     distinct, places = np.unique(np.maximum(df_S, 1.0).astype(np.int64), return_inverse=True)
-    return np.array([student_t(int(df)) for df in distinct], np.float64)[places].reshape(df_S.shape)
+    return np.array([student_t(int(df), level) for df in distinct], np.float64)[places].reshape(df_S.shape)
 
 
 def _score(
@@ -239,12 +243,10 @@ def _score(
         spread_S = squares_SR.sum(-1)
         variance_S = rows_S / (rows_S - 1) * spread_S / total_S**4
 
-        # Satterthwaite: df = 2 / (squared coefficient of variation of v); k equal rows would spread their squares alike
-        k_S = spread_S**2 / (squares_SR**2).sum(-1)
-        short_S = np.maximum(rows_S - 1, 1.0)
-        long_S = np.where(k_S < rows_S, 2 * (k_S - 1) * rows_S / (rows_S - k_S), short_S)
-        long_S = _quantiles(np.clip(long_S, 1.0, short_S))
-        short_S = _quantiles(short_S)
+        # as many equal rows would spread their squares alike
+        carriers_S = np.nan_to_num(spread_S**2 / (squares_SR**2).sum(-1), nan=np.inf) - (not trials)
+        long_S = _quantiles(np.minimum(carriers_S, np.maximum(rows_S - 1, 1.0)), _LONG)
+        short_S = _quantiles(rows_S - 1, _SHORT)
         skew_S = (residuals_SR * squares_SR).sum(-1)
         q_S2 = np.stack([np.where(skew_S < 0, long_S, short_S), np.where(skew_S > 0, long_S, short_S)], -1)
 
@@ -258,7 +260,7 @@ def _score(
             unit_S = np.where(variance_S * shape_S > 0, variance_S / scale**2 / shape_S, 0.0 * variance_S)  # 1 / n
             c_S2 = q_S2**2 * unit_S[..., None]
             if high is not None:
-                worst_S1 = (short_S**2 * (counts_SR**2).sum(-1) / total_S**2)[..., None]
+                worst_S1 = (_quantiles(rows_S - 1, 0.975) ** 2 * (counts_SR**2).sum(-1) / total_S**2)[..., None]
                 if trials:
                     c_S2 = np.maximum(c_S2, q_S2**2 / (2 * total_S)[..., None])
                     c_S2 = np.where((variance_S > 0)[..., None], c_S2, worst_S1)
