@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import uniform as module
 from uddm_lightning.schedules import CosineSchedule, LogLinearSchedule, Schedule
 
 from .toys import SMALLEST_P, assert_frequencies, reference, uniform_kernel
@@ -220,6 +221,16 @@ def test_step_draws_the_posterior_where_the_prediction_has_zeros() -> None:
             p.log().expand(n, V), full(xt, n).long(), full(alpha_s, n), full(0.3, n), torch.arange(n)
         )
         assert_frequencies(torch.bincount(drawn, minlength=V), bayes(p, xt, alpha_s, 0.3))
+
+
+def test_step_never_draws_an_id_of_probability_zero_at_the_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even for the one number in 2^53 that falls on the edge of an empty interval."""
+    p = torch.tensor([[0.0, 0.0, 0.5, 0.5, 0.0]], dtype=torch.float64)
+    for number, expected in ((0.0, 2), (0.5, 3), (1 - 2**-53, 3)):
+        draws = {0: torch.zeros(1, dtype=torch.float64), 1: torch.full((1,), number, dtype=torch.float64)}
+        monkeypatch.setattr(module, "uniform", lambda _, use, draws=draws: draws[use])
+        drawn = process_of(5).step(p.log(), torch.tensor([0]), full(1.0, 1), full(0.3, 1), torch.zeros(1).long())
+        assert drawn.item() == expected
 
 
 def test_step_takes_each_row_by_its_own_numbers(rng: torch.Generator) -> None:
