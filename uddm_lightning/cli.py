@@ -254,7 +254,7 @@ def run_lightning() -> None:
     """Runs `uddm fit | validate | test | predict` on the arguments of this process."""
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 calls it by names of before 4.49
     for message in EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message)
+        warnings.filterwarnings("ignore", message)  # each message has its reason where it stands
     UddmCLI(
         DiffusionTask,
         TextDataModule,

@@ -23,13 +23,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
     except OSError as error:
-        raise InputError(f"Cannot write `{path}`: {error.strerror}. Choose another folder with `--out`.") from error
+        raise InputError(
+            f"Cannot write `{path}`: {error.strerror or error}. Choose another folder with `--out`."
+        ) from error
     temporary = Path(name)
     try:
         write(temporary)
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"Cannot write `{path}`: {error.strerror}. What was there before is untouched.") from error
+        raise InputError(
+            f"Cannot write `{path}`: {error.strerror or error}. What was there before is untouched."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -93,7 +93,8 @@ def permutation(indices: Tensor, size: int, *parts: int | Tensor) -> Tensor:
     """
     if size < 1:
         raise ValueError(f"`size` must be at least 1, got {size}.")
-    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    # halves of one or two bits would favour some permutations of a few elements
+    half = max(3, ((size - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1
     secret = key(*parts).to(indices.device).broadcast_to(indices.shape)
 

@@ -245,7 +245,7 @@ def test_constructor_errors(options: dict[str, Any], message: str) -> None:
         DiT(V, **options)
 
 
-class Inert(dict):  # type: ignore[type-arg]
+class Inert(dict):
     """Stands for a class of a foreign checkpoint; does nothing, whatever it is given."""
 
     def __init__(self, *_: object, **__: object) -> None:

@@ -138,7 +138,7 @@ def test_held_out_rows_that_were_trained_on_are_removed_and_counted() -> None:
     corpus = made(texts, packing=DocumentPacking(4))
     assert [corpus.tokenizer.decode(row[:3]) for row in everything(corpus.test).tolist()] == ["mno", "mno", "efg"]
     assert corpus.meta["test"]["removed"] == 2
-    assert corpus.test.valid(torch.tensor([1, 2])).tolist() == [[True] * 4, [True, True, True, False]]  # type: ignore[union-attr]
+    assert corpus.test.valid(torch.tensor([1, 2])).tolist() == [[True] * 4, [True, True, True, False]]
     assert corpus.unigram.sum() == 12
 
 
@@ -179,7 +179,7 @@ def test_rows_travel_without_their_memory_map(corpus: Corpus) -> None:
     expected = corpus.train.tokens(ids)
     data = pickle.dumps(corpus.train)
     assert len(data) < 2000
-    assert torch.equal(pickle.loads(data).tokens(ids), expected)  # noqa: S301 - our own bytes
+    assert torch.equal(pickle.loads(data).tokens(ids), expected)  # noqa: S301 our own bytes
 
 
 def test_many_small_batches_give_the_same_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def attached(data: TextDataModule, **options: Any) -> TextDataModule:
         "accumulate_grad_batches": 1,
         "val_check_interval": 1.0,
     }
-    data.trainer = SimpleNamespace(**{**defaults, **options})  # type: ignore[assignment]
+    data.trainer = SimpleNamespace(**{**defaults, **options})
     return data
 
 
@@ -160,9 +160,9 @@ def test_predicting_reads_lines(text_file: Path, tmp_path: Path, packing: Wrappe
     path = tmp_path / "given.txt"
     path.write_text("peace\n\nthe state of\n", encoding="utf-8")
     data = module(text_file, text=str(path), packing=packing)
-    (rows,) = trainer(tmp_path).predict(Recorder(), data)  # type: ignore[misc]
+    (rows,) = trainer(tmp_path).predict(Recorder(), data)
     (batch,) = data.predict_dataloader()
-    assert torch.equal(rows, batch.tokens_BL)  # type: ignore[arg-type]
+    assert torch.equal(rows, batch.tokens_BL)
     pairs = zip(batch.tokens_BL, batch.valid_BL, strict=True)
     assert [data.tokenizer.decode(row[valid].tolist()) for row, valid in pairs] == ["peace", "the stat", "e of"]
     assert batch.rows_B.tolist() == [0, 1, 2]

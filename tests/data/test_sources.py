@@ -45,7 +45,7 @@ def parquet(path: Path, **columns: Sequence[object]) -> Path:
 )
 def test_text_documents(tmp_path: Path, suffix: str, document: str, expected: list[str]) -> None:
     path = write(tmp_path / f"poem{suffix}", POEM)
-    source = TextFiles(str(path), document=document)  # type: ignore[arg-type]
+    source = TextFiles(str(path), document=document)
     assert texts(source) == expected
     assert texts(source) == expected, "a source can be read again"
 
@@ -147,7 +147,7 @@ def test_bad_paths(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="`paths` names no file"):
         TextFiles([]).fingerprint()
     with pytest.raises(ValueError, match="`document` must be line, paragraph or file, got 'page'"):
-        TextFiles("a.txt", document="page")  # type: ignore[arg-type]
+        TextFiles("a.txt", document="page")
 
 
 def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_fingerprint_follows_the_content_alone(tmp_path: Path) -> None:
 
 def test_default_fingerprint_sees_texts_and_splits() -> None:
     variants = [["ab", "c"], ["a", "bc"], ["c", "ab"], [("ab", "train"), ("c", "test")], [("ab", "train"), ("c", None)]]
-    prints = {ListSource(variant).fingerprint() for variant in variants}  # type: ignore[arg-type]
+    prints = {ListSource(variant).fingerprint() for variant in variants}
     assert len(prints) == len(variants)
     assert ListSource(["ab", "c"]).fingerprint() in prints
 

@@ -18,9 +18,14 @@ from uddm_lightning.noise import Stream
 class RowReader(Protocol):
     """Rows in any place: (B, L) tensors for row numbers (B,); `special` and `valid` may be None, as in `TokenBatch`."""
 
-    def tokens(self, ids: Tensor) -> Tensor: ...  # noqa: D102 - see the class
-    def special(self, ids: Tensor) -> Tensor | None: ...  # noqa: D102
-    def valid(self, ids: Tensor) -> Tensor | None: ...  # noqa: D102
+    def tokens(self, ids: Tensor) -> Tensor:
+        """Ids, int64 (B, L)."""
+
+    def special(self, ids: Tensor) -> Tensor | None:
+        """True where the packing put a begin, end or separator."""
+
+    def valid(self, ids: Tensor) -> Tensor | None:
+        """False at padding."""
 
 
 class MeasureSet(Dataset[TokenBatch]):

