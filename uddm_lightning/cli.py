@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -226,11 +227,18 @@ def _seed(seed: bool | int) -> int:
 
 @rank_zero_only
 def _check_unused(folder: Path) -> None:
-    if (folder / "config.yaml").exists():
+    """Earlier results are never overwritten; what a run left that ended before its first validation is none.
+
+    Raises:
+        InputError: the folder holds results.
+    """
+    if any((folder / name).exists() for name in ("measurements.csv", "checkpoints/last.ckpt")):
         raise InputError(
             f"`{folder}` already holds a run. Go on with it: `uddm fit -c {folder / 'config.yaml'} --ckpt_path last`, "
             "or choose another folder with `--out`."
         )
+    for name in ("config.yaml", "manifest.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _check_configs(arguments: list[str]) -> None:
@@ -253,6 +261,8 @@ def _check_configs(arguments: list[str]) -> None:
 def run_lightning() -> None:
     """Runs `uddm fit | validate | test | predict` on the arguments of this process."""
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 calls it by names of before 4.49
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # plugins lie where one works; last, so that they hide nothing that is installed
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)  # each message has its reason where it stands
     UddmCLI(
@@ -298,7 +308,10 @@ def main() -> int:
     try:
         _check_configs(arguments)
         run_lightning()
-    except InputError as error:
-        sys.stderr.write(f"uddm: error: {error}\n")
+    except (InputError, MisconfigurationException) as error:
+        sys.stderr.write(f"uddm: error: {_plain(str(error))}\n")
         return 2
+    except FloatingPointError as error:
+        sys.stderr.write(f"uddm: stopped: {error}\n")
+        return 1
     return 0

@@ -134,6 +134,29 @@ def test_a_foreign_checkpoint_is_refused(uddm, config, tmp_path, kind):
     assert not Path("executed").exists()
 
 
+def test_what_lightning_refuses_is_one_message_too(uddm, config):
+    check(uddm("fit", "-c", config, "--trainer.val_check_interval", 0.5), "val_check_interval")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(uddm, config, tmp_path):
+    options = ("--model.optimizer.init_args.lr", 1e30, "--model.learning_rate.init_args.warmup", 0)
+    outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", *options)
+    assert outcome.status == 1
+    message = outcome.err[outcome.err.index("uddm: stopped: ") :]
+    assert "optimizer step 1 in the pool's rows [" in message
+    assert "Traceback" not in outcome.err
+    assert not (tmp_path / "run" / "checkpoints").exists(), "broken weights are not saved"
+
+
+def test_a_run_that_saved_nothing_may_start_again(uddm, config, tmp_path):
+    out = tmp_path / "run"
+    broken = ("--model.optimizer.init_args.lr", 1e30, "--model.learning_rate.init_args.warmup", 0)
+    assert uddm("fit", "-c", config, "--out", out, *broken).status == 1
+    assert "1e+30" in (out / "config.yaml").read_text(encoding="utf-8")
+    assert uddm("fit", "-c", config, "--out", out).status == 0
+    assert "1e+30" not in (out / "config.yaml").read_text(encoding="utf-8")
+
+
 def test_help_is_written_for_people(uddm):
     for arguments in ((), ("--help",), ("help",)):
         outcome = uddm(*arguments)

@@ -16,7 +16,7 @@ def test_components_of_another_module_train_from_yaml(uddm, config, tmp_path, mo
     blocks = re.findall(r"```python\n# my_plugins\.py\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
     assert len(blocks) == 1
     (tmp_path / "my_plugins.py").write_text(blocks[0], encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # found in the working folder, as on a command line
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["model"]["process"]["init_args"]["schedule"] = {
         "class_path": "my_plugins.PowerSchedule",

@@ -69,7 +69,7 @@ class RotaryEmbedding(nn.Module):
 
 def _rotate(features_BHLK: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
     first, second = features_BHLK.chunk(2, dim=-1)
-    return features_BHLK * cos_LK + torch.cat([-second, first], dim=-1) * sin_LK
+    return torch.addcmul(features_BHLK * cos_LK, torch.cat([-second, first], dim=-1), sin_LK)
 
 
 class Block(nn.Module):
@@ -98,16 +98,15 @@ class Block(nn.Module):
         modulation = self.adaLN_modulation(noise_BC)[:, None].chunk(6, dim=2)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation
 
-        qkv = self.attn_qkv(self.norm1(x_BLD) * (1 + scale_a) + shift_a)
+        qkv = self.attn_qkv(torch.addcmul(shift_a, self.norm1(x_BLD), 1 + scale_a))
         q, k, v = rearrange(qkv, "b l (three h k) -> three b h l k", three=3, h=self.heads)
         cos_LK, sin_LK = cos_LK.to(q.dtype), sin_LK.to(q.dtype)
         attended = F.scaled_dot_product_attention(_rotate(q, cos_LK, sin_LK), _rotate(k, cos_LK, sin_LK), v, mask)
         attended = self.attn_out(rearrange(attended, "b h l k -> b l (h k)"))
-        x_BLD = x_BLD + gate_a * F.dropout(attended, self.dropout, self.training)
+        x_BLD = torch.addcmul(x_BLD, gate_a, F.dropout(attended, self.dropout, self.training))
 
-        mixed = self.mlp(self.norm2(x_BLD) * (1 + scale_m) + shift_m)
-        out_BLD: Tensor = x_BLD + gate_m * F.dropout(mixed, self.dropout, self.training)
-        return out_BLD
+        mixed = self.mlp(torch.addcmul(shift_m, self.norm2(x_BLD), 1 + scale_m))
+        return torch.addcmul(x_BLD, gate_m, F.dropout(mixed, self.dropout, self.training))
 
 
 class OutputLayer(nn.Module):

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
@@ -67,8 +68,9 @@ class TensorBoardPage(Callback):
         title = f"{size} training rows, step {step}"
         for weights in dict.fromkeys(record["weights"] for record in records):
             figure = recovery_figure([r for r in records if r["weights"] == weights], f"{title}, {weights} weights")
-            path = run_folder(trainer) / "figures" / f"recovery-{weights}.png"
-            write_atomically(path, partial(figure.savefig, format="png", dpi=110))
+            if trainer.state.fn == TrainerFn.FITTING:  # measuring a checkpoint again rewrites its rows and nothing else
+                path = run_folder(trainer) / "figures" / f"recovery-{weights}.png"
+                write_atomically(path, partial(figure.savefig, format="png", dpi=110))
             for writer in _writers(trainer):
                 writer.add_figure(f"recovery/{weights}", figure, step)
         for writer in _writers(trainer):

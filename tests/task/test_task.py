@@ -1,0 +1,127 @@
+"""The moving average, the guard against broken losses, and the task's own checks."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from uddm_lightning.backbones import DiT
+from uddm_lightning.learning_rates import WarmupConstant
+from uddm_lightning.objectives import NELBO
+from uddm_lightning.processes import UniformProcess
+from uddm_lightning.samplers import AncestralSampler
+from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.task import DiffusionTask, LossGuard, MovingAverage, Watched
+
+
+def backbone(vocab_size: int = 5) -> DiT:
+    return DiT(vocab_size, hidden=8, blocks=1, heads=2, conditioning=4, dropout=0.5)
+
+
+def task(**options: object) -> DiffusionTask:
+    return DiffusionTask(
+        vocab_size=5,
+        process=lambda vocab_size: UniformProcess(vocab_size, LogLinearSchedule()),
+        backbone=backbone,
+        objective=NELBO(),
+        sampler=AncestralSampler(steps=4),
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+        learning_rate=WarmupConstant(),
+        **options,
+    )
+
+
+def test_the_average_follows_the_weights_with_warm_up():
+    network = backbone().double()
+    average = MovingAverage(network, decay=0.5)
+    name, start = next((n, p.detach().clone()) for n, p in network.named_parameters())
+    values, expected = [start + 1.0, start - 2.0, start + 5.0], start.numpy().copy()
+    for finished, value in enumerate(values, 1):
+        with torch.no_grad():
+            dict(network.named_parameters())[name].copy_(value)
+        average.update(network, finished)
+        decay = min(0.5, (1 + finished) / (10 + finished))
+        expected = decay * expected + (1 - decay) * value.numpy()
+    assert dict(average.backbone.named_parameters())[name].numpy() == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_average_never_trains():
+    average = MovingAverage(backbone(), decay=0.9).train()
+    assert not any(module.training for module in average.modules())
+    assert not any(parameter.requires_grad for parameter in average.parameters())
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0])
+def test_a_decay_out_of_range_is_named(decay):
+    with pytest.raises(ValueError, match=rf"`ema_decay` must be in \[0, 1\), got {decay}"):
+        MovingAverage(backbone(), decay)
+
+
+def test_a_restoring_time_out_of_range_is_named():
+    with pytest.raises(ValueError, match=r"`restore_t` must be in \(0, 1\], got 0"):
+        task(restore_t=0)
+
+
+def test_the_seed_alone_decides_the_initial_weights():
+    torch.manual_seed(1)
+    first = task(seed=3)
+    state = torch.random.get_rng_state()
+    second = task(seed=3)
+    assert torch.equal(state, torch.random.get_rng_state()), "the ambient generator is left alone"
+    third = task(seed=4)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), third.parameters(), strict=True))
+
+
+def test_parameters_are_counted_once():
+    model = task()
+    assert model.parameter_count == sum(p.numel() for p in backbone().parameters())
+
+
+@pytest.mark.parametrize("weights", ["ema", "raw"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_measured_weights_are_a_copy_that_does_not_drop(weights, dtype):
+    model = task(measure_dtype=dtype).train()
+    denoiser = model.denoiser(weights)
+    assert not denoiser.backbone.training
+    assert next(denoiser.backbone.parameters()).dtype is getattr(torch, dtype)
+    assert model.backbone.training
+    assert next(model.backbone.parameters()).dtype is torch.float32
+
+
+def losses(*bad: int) -> torch.Tensor:
+    loss_BL = torch.ones(4, 3)
+    for row, value in zip(bad, (float("nan"), float("inf"), float("-inf")), strict=False):
+        loss_BL[row, 1] = value
+    return loss_BL
+
+
+def test_the_guard_names_step_and_rows():
+    guard = LossGuard()
+    guard.watch(6, torch.tensor([10, 11, 12, 13]), losses())
+    with pytest.raises(FloatingPointError, match=r"optimizer step 7 in the pool's rows \[11, 13\]"):
+        guard.watch(7, torch.tensor([10, 11, 12, 13]), losses(1, 3))
+
+
+def test_the_guard_waits_where_looking_costs_a_synchronisation():
+    class OnDevice(torch.Tensor):
+        @property
+        def device(self):
+            return SimpleNamespace(type="cuda")
+
+    guard = LossGuard(patience=3)
+    rows = torch.tensor([10, 11, 12, 13])
+    guard.watch(1, rows, losses(2).as_subclass(OnDevice))
+    guard.watch(2, rows, losses().as_subclass(OnDevice))
+    with pytest.raises(FloatingPointError, match=r"step 1 in the pool's rows \[12\]"):
+        guard.watch(3, rows, losses(0).as_subclass(OnDevice))
+    guard.check()  # what was reported is forgotten
+
+
+def test_nothing_is_saved_behind_a_broken_loss():
+    model = task()
+    model.guard.patience = 100
+    model.guard.waiting.append(Watched(5, torch.tensor([7]), torch.tensor([False])))
+    with pytest.raises(FloatingPointError, match="step 5"):
+        model.on_save_checkpoint({})
