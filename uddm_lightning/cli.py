@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import torch
 import yaml
+from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -164,15 +165,21 @@ class UddmCLI(LightningCLI):
         if config.threads < 1:
             raise InputError(f"`--threads` must be at least 1, got {config.threads}.")
         torch.set_num_threads(config.threads)
-        if config.out is None:
-            stem = Path(str(config.config[-1])).stem if config.config else "run"
-            config.out = str(Path("runs") / f"{stem}-n{config.data.size}-s{config.seed_everything}")
-            config.trainer.default_root_dir = config.out
+        config.out = config.trainer.default_root_dir = self._output_folder(config)
         self.checkpoint = checkpoints.resolve(config.ckpt_path, Path(config.out)) if config.ckpt_path else None
         if self.checkpoint:
             checkpoints.load(self.checkpoint)
         elif self.subcommand == "fit":
             _check_unused(Path(config.out))
+
+    def _output_folder(self, config: Namespace) -> str:
+        """Where `--out` says; else the folder in which this config lies beside a manifest; else a new one."""
+        given = Path(str(config.config[-1])) if config.config else Path("run")
+        if any(argument.partition("=")[0] == "--out" for argument in sys.argv):
+            return str(config.out)
+        if given.name == "config.yaml" and (given.parent / "manifest.json").exists():
+            return str(given.parent)
+        return str(config.out or Path("runs") / f"{given.stem}-n{config.data.size}-s{config.seed_everything}")
 
     @override
     def instantiate_classes(self) -> None:

@@ -118,7 +118,7 @@ def test_a_short_quickstart_learns(tmp_path):
     """The reduced form: after 600 steps eight rows are recognised far better than others."""
     out = tmp_path / "run"
     size = ("--data.size", 8, "--data.train_draws", 64, "--data.test_draws", 64, "--recovery.times", "[0.1]")
-    steps = ("--trainer.max_steps", 600, "--trainer.val_check_interval", 600)
+    steps = ("--trainer.max_steps", 600, "--trainer.val_check_interval", 600, "--threads", 1)
     uddm("fit", "-c", ROOT / "configs" / "quickstart.yaml", "--out", out, *size, *steps)
     result = figures(out, 600)
     assert result["train_recovery"] > result["test_recovery"] + 0.2

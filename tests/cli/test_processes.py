@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,18 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(config, tmp_path):
     calm, killed = weights(tmp_path / "calm"), weights(tmp_path / "killed")
     assert all(torch.equal(calm[name], killed[name]) for name in calm)
     assert table(tmp_path / "calm") == table(tmp_path / "killed")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_a_compiled_network_trains(config, tmp_path):
+    finish(start("fit", "-c", config, "--out", tmp_path / "plain", "--model.backbone.init_args.dropout", 0))
+    compiled = ("--model.compile", "true", "--model.backbone.init_args.dropout", 0)
+    finish(start("fit", "-c", config, "--out", tmp_path / "compiled", *compiled))
+    plain, other = weights(tmp_path / "plain"), weights(tmp_path / "compiled")
+    assert plain.keys() == other.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -160,6 +160,21 @@ def test_resume_gives_the_run_that_was_never_stopped(run, uddm, config, tmp_path
     assert first == second
 
 
+def test_a_run_may_be_moved(run, uddm, tmp_path):
+    moved = tmp_path / "elsewhere" / "moved"
+    moved.parent.mkdir()
+    run.rename(moved)
+    outcome = uddm("validate", "-c", moved / "config.yaml", "--ckpt_path", "last")
+    assert outcome.status == 0, outcome.err
+    assert {row["run"] for row in table(moved) if row["step"] == "6"} == {"run", "moved"}
+    assert not run.exists()
+
+
+def test_a_run_has_a_folder_of_its_own_by_default(uddm, config):
+    assert uddm("fit", "-c", config, "--trainer.max_steps", 3).status == 0
+    assert (Path("runs") / "tiny-n8-s0" / "measurements.csv").exists()
+
+
 def test_raw_and_averaged_weights_are_told_apart(uddm, config, tmp_path):
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "both", "--recovery.weights", "[ema,raw]")
     assert outcome.status == 0, outcome.err
@@ -198,6 +213,18 @@ def test_plugins_go_together(uddm, config, tmp_path, objective, schedule, size):
     )
     assert outcome.status == 0, outcome.err
     assert table(tmp_path / "run")
+
+
+def test_bfloat16_trains_and_is_measured_in_float64(uddm, config, tmp_path):
+    outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", "--trainer.precision", "bf16-mixed")
+    assert outcome.status == 0, outcome.err
+    assert table(tmp_path / "run")
+
+
+def test_workers_do_not_change_a_run(run, uddm, config, tmp_path):
+    assert uddm("fit", "-c", config, "--out", tmp_path / "workers", "--data.num_workers", 2).status == 0
+    first, second = ([{**row, "run": ""} for row in table(path)] for path in (run, tmp_path / "workers"))
+    assert first == second
 
 
 @pytest.mark.parametrize("packing", ["WrappedPacking", "DocumentPacking"])

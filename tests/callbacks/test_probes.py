@@ -1,0 +1,74 @@
+"""What every probe checks, and how it treats fillers, limits and the notes of the probe before it."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from uddm_lightning.batch import TokenBatch
+from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe, SequenceTable
+from uddm_lightning.callbacks.probe import select
+from uddm_lightning.errors import InputError
+from uddm_lightning.trainer import data_of
+
+PROBES = [RecoveryProbe, EntropyProbe, NelboProbe]
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_limits_are_checked_by_name(probe):
+    kind = probe.kind
+    with pytest.raises(ValueError, match=rf"`{kind}.draws` must be at least 1, got 0"):
+        probe(draws=0)
+    with pytest.raises(ValueError, match=rf"`{kind}.draws_on_the_way` must be at least 1, got -1"):
+        probe(draws_on_the_way=-1)
+    with pytest.raises(ValueError, match=rf"`{kind}.weights` must name ema, raw or both"):
+        probe(weights=[])
+
+
+@pytest.mark.parametrize("probe", [RecoveryProbe, EntropyProbe])
+def test_times_are_checked_sorted_and_measured_once(probe):
+    with pytest.raises(ValueError, match=rf"`{probe.kind}.times` must lie in \(0, 1\], got 0.0"):
+        probe(times=[0.0, 0.5])
+    with pytest.raises(ValueError, match=rf"`{probe.kind}.times` must name at least one time"):
+        probe(times=[])
+    assert probe(times=[0.5, 0.1, 0.5]).times == (0.1, 0.5)
+
+
+def test_the_range_of_a_nelbo_is_checked():
+    with pytest.raises(ValueError, match=r"0 < t_min < t_max <= 1, got 0\.5 and 0\.5"):
+        NelboProbe(t_min=0.5, t_max=0.5)
+    with pytest.raises(ValueError, match=r"`nelbo\.times_per_draw` must be at least 1, got 0"):
+        NelboProbe(times_per_draw=0)
+
+
+def test_a_negative_number_of_sequences_is_refused():
+    with pytest.raises(ValueError, match="`rows` must be at least 0, got -1"):
+        SequenceTable(rows=-1)
+
+
+def batch(special: torch.Tensor | None = None, valid: torch.Tensor | None = None) -> TokenBatch:
+    rows = torch.tensor([3, 1, -1])
+    return TokenBatch(torch.arange(12).view(3, 4), rows, torch.arange(3), rows, rows.double(), valid, special, 7, 0)
+
+
+def test_rows_are_selected_from_every_field():
+    kept = select(batch(special=torch.zeros(3, 4, dtype=torch.bool)), torch.tensor([True, False, True]))
+    assert kept.tokens_BL.tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
+    assert kept.rows_B.tolist() == [3, -1]
+    assert kept.special_BL.shape == (2, 4)
+    assert kept.valid_BL is None
+    assert (kept.seed, kept.step) == (7, 0)
+
+
+def test_padding_never_counts_and_special_positions_only_on_request():
+    special = torch.tensor([[True, False, False, True]] * 3)
+    valid = torch.tensor([[True, True, True, True], [True, True, False, False], [True, False, False, False]])
+    counted = RecoveryProbe().counted(batch(special, valid))
+    assert counted.sum(1).tolist() == [2, 1, 0]
+    assert RecoveryProbe(include_special=True).counted(batch(special, valid)).sum(1).tolist() == [4, 2, 1]
+    assert RecoveryProbe().counted(batch()).all()
+
+
+def test_measuring_needs_this_package_s_data():
+    with pytest.raises(InputError, match="Measuring needs a `TextDataModule` or a subclass, got `NoneType`"):
+        data_of(SimpleNamespace())
