@@ -152,9 +152,9 @@ def test_a_run_that_saved_nothing_may_start_again(uddm, config, tmp_path):
     out = tmp_path / "run"
     broken = ("--model.optimizer.init_args.lr", 1e30, "--model.learning_rate.init_args.warmup", 0)
     assert uddm("fit", "-c", config, "--out", out, *broken).status == 1
-    assert "1e+30" in (out / "config.yaml").read_text(encoding="utf-8")
+    assert "e+30" in (out / "config.yaml").read_text(encoding="utf-8")
     assert uddm("fit", "-c", config, "--out", out).status == 0
-    assert "1e+30" not in (out / "config.yaml").read_text(encoding="utf-8")
+    assert "e+30" not in (out / "config.yaml").read_text(encoding="utf-8")
 
 
 def test_help_is_written_for_people(uddm):

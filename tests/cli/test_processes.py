@@ -62,7 +62,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(config, tmp_path):
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     finish(start("fit", "-c", tmp_path / "killed" / "config.yaml", "--ckpt_path", "last"))
     calm, killed = weights(tmp_path / "calm"), weights(tmp_path / "killed")
     assert all(torch.equal(calm[name], killed[name]) for name in calm)
