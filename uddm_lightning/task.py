@@ -4,15 +4,14 @@ Shapes: B rows, L positions.
 """
 
 import copy
-from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone
@@ -20,85 +19,14 @@ from uddm_lightning.batch import TokenBatch
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
 from uddm_lightning.learning_rates import LearningRate
+from uddm_lightning.loss_guard import LossGuard
+from uddm_lightning.moving_average import MovingAverage
 from uddm_lightning.objectives.base import Objective
 from uddm_lightning.processes.base import Process
 from uddm_lightning.samplers.base import Sampler
 from uddm_lightning.trainer import is_dry_run
 
 Weights = Literal["ema", "raw"]
-
-
-class MovingAverage(nn.Module):
-    """Exponential moving average of a backbone's weights, with warm-up.
-
-    Args:
-        backbone: the network to follow; copied.
-        decay: upper limit of the decay, in [0, 1).
-    """
-
-    def __init__(self, backbone: Backbone, decay: float) -> None:
-        super().__init__()
-        if not 0.0 <= decay < 1.0:
-            raise ValueError(f"`ema_decay` must be in [0, 1), got {decay}.")
-        self.decay = decay
-        self.backbone = copy.deepcopy(backbone).requires_grad_(False).eval()
-
-    @override
-    def train(self, mode: bool = True) -> "MovingAverage":
-        return super().train(False)  # the average never trains: its dropout stays off
-
-    @torch.no_grad()
-    def update(self, backbone: Backbone, finished: int) -> None:
-        """Moves the average after optimizer step number `finished` = 1, 2, ...
-
-        The decay is min(decay, (1 + n) / (10 + n)), so that early averages forget the initial weights.
-        """
-        decay = min(self.decay, (1 + finished) / (10 + finished))
-        averages: list[Tensor] = list(self.backbone.parameters())
-        torch._foreach_lerp_(averages, list[Tensor](backbone.parameters()), 1.0 - decay)
-
-
-class Watched(NamedTuple):
-    """One micro-batch that waits for its loss to be checked."""
-
-    step: int
-    rows_B: Tensor
-    finite_B: Tensor
-
-
-class LossGuard:
-    """Stops a run whose loss is NaN or infinite, naming step and rows, without a device synchronisation per step.
-
-    Args:
-        patience: micro-batches that may wait for the check; on the CPU, where looking is free, none does.
-    """
-
-    def __init__(self, patience: int = 50) -> None:
-        self.patience = patience
-        self.waiting: deque[Watched] = deque()
-
-    def watch(self, step: int, rows_B: Tensor, loss_BL: Tensor) -> None:
-        """Takes the losses of one micro-batch."""
-        self.waiting.append(Watched(step, rows_B, loss_BL.detach().sum(1).isfinite()))
-        if loss_BL.device.type == "cpu" or len(self.waiting) >= self.patience:
-            self.check()
-
-    def check(self) -> None:
-        """Looks at everything that waits.
-
-        Raises:
-            FloatingPointError: a loss was NaN or infinite.
-        """
-        waiting, self.waiting = self.waiting, deque()
-        if not waiting or bool(torch.cat([watched.finite_B for watched in waiting]).all()):
-            return
-        step, rows_B, finite_B = next(watched for watched in waiting if not bool(watched.finite_B.all()))
-        rows = rows_B[~finite_B].tolist()
-        raise FloatingPointError(
-            f"The loss is NaN or infinite at optimizer step {step} in the pool's rows {rows}. The weights of the last "
-            "checkpoint are intact; a lower learning rate, `trainer.gradient_clip_val` or a larger "
-            "`model.objective.init_args.t_min` usually helps."
-        )
 
 
 class DiffusionTask(LightningModule):

@@ -191,6 +191,11 @@ def test_probes_can_be_switched_off_and_limited(uddm, config, tmp_path):
     rows = table(tmp_path / "few")
     assert {r["kind"] for r in rows} == {"recovery", "entropy"}
     assert {(r["step"], r["n_draws"]) for r in rows if r["kind"] == "recovery"} == {("3", "2"), ("6", "5")}
+    for row in rows:
+        if row["kind"] == "entropy":  # measured on more draws than the chain ran on, and split by it where it did
+            assert row["n_draws"] == "16"
+            assert row["chain"] == "ancestral"
+            assert row["entropy_unrecovered"]
 
 
 def test_training_is_the_same_whether_it_is_measured_or_not(run, uddm, config, tmp_path):

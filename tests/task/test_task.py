@@ -7,11 +7,13 @@ import torch
 
 from uddm_lightning.backbones import DiT
 from uddm_lightning.learning_rates import WarmupConstant
+from uddm_lightning.loss_guard import LossGuard, Watched
+from uddm_lightning.moving_average import MovingAverage
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.processes import UniformProcess
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.schedules import LogLinearSchedule
-from uddm_lightning.task import DiffusionTask, LossGuard, MovingAverage, Watched
+from uddm_lightning.task import DiffusionTask
 
 
 def backbone(vocab_size: int = 5) -> DiT:

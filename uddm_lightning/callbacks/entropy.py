@@ -9,14 +9,12 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.batch import TokenBatch
-from uddm_lightning.callbacks.probe import Board, Probe, Record, check_times, progress
-from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, Record, check_times, progress
 from uddm_lightning.metrics import ConditionalEntropy
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.noise import Stream, integers
 from uddm_lightning.processes.base import Prediction
-from uddm_lightning.task import DiffusionTask, Weights
+from uddm_lightning.task import DiffusionTask
 
 ILL_CONDITIONED = 0.1  # below this t a posterior says little beyond the token it saw
 
@@ -68,25 +66,14 @@ class EntropyProbe(Probe):
             )
 
     @override
-    def measure(
-        self,
-        task: DiffusionTask,
-        denoiser: Denoiser,
-        batch: TokenBatch,
-        counted_BL: Tensor,
-        split: str,
-        weights: Weights,
-        board: Board,
-    ) -> None:
+    def measure(self, at: MeasuredBatch) -> None:
+        task, batch, counted_BL, board = at.task, at.batch, at.counted_BL, at.board
         x0_BL = batch.tokens_BL
-        metric_of = {
-            t: self.metric(task, ConditionalEntropy, split, weights, t, vocab_size=task.process.vocab_size)
-            for t in self.times
-        }
-        for t in progress(self.times, f"entropy, {split}"):
+        metric_of = {t: self.metric(at, ConditionalEntropy, t, vocab_size=task.process.vocab_size) for t in self.times}
+        for t in progress(self.times, f"entropy, {at.split}"):
             t_B = torch.full((len(x0_BL),), t, dtype=torch.float64, device=x0_BL.device)
             xt_BL = task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL).xt_BL
-            entropy_BL = denoiser(_entropy, xt_BL, t_B, batch.valid_BL)[0]
+            entropy_BL = at.denoiser(_entropy, xt_BL, t_B, batch.valid_BL)[0]
             board["entropy", t] = entropy_BL
             # a recovery probe may have taken fewer draws of this batch than this one: always the first of them
             restored_BL = board.get(("restored", t), x0_BL[:0])[: len(x0_BL)]
@@ -98,13 +85,12 @@ class EntropyProbe(Probe):
                 if len(x0_BL[part]):
                     corrupted_BL = xt_BL[part] != x0_BL[part]
                     update(entropy_BL[part], corrupted_BL, counted_BL[part], batch.rows_B[part], recovered_BL)
-        self._chain = str(board.get("chain", ""))
-        self._measure_clean(task, denoiser, batch, counted_BL, metric_of[self.times[0]])
+        self._chain = str(board.get("chain", self._chain))
+        self._measure_clean(at, metric_of[self.times[0]])
 
-    def _measure_clean(
-        self, task: DiffusionTask, denoiser: Denoiser, batch: TokenBatch, counted_BL: Tensor, metric: ConditionalEntropy
-    ) -> None:
+    def _measure_clean(self, at: MeasuredBatch, metric: ConditionalEntropy) -> None:
         """Entropy of the clean text, and how far a prediction moves when only its own token is redrawn."""
+        task, batch, counted_BL = at.task, at.batch, at.counted_BL
         x0_BL = batch.tokens_BL
         t_B = torch.full((len(x0_BL),), task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
         positions = torch.arange(x0_BL.shape[1], device=x0_BL.device)
@@ -114,9 +100,9 @@ class EntropyProbe(Probe):
         own_B = x0_BL.gather(1, chosen_B)
         changed_BL = x0_BL.scatter(1, chosen_B, other_B + (other_B >= own_B))
 
-        entropy_BL = denoiser(_entropy, x0_BL, t_B, batch.valid_BL)[0]
-        before_BV = denoiser.at(x0_BL, chosen_B[:, 0], t_B, batch.valid_BL)
-        after_BV = denoiser.at(changed_BL, chosen_B[:, 0], t_B, batch.valid_BL)
+        entropy_BL = at.denoiser(_entropy, x0_BL, t_B, batch.valid_BL)[0]
+        before_BV = at.denoiser.at(x0_BL, chosen_B[:, 0], t_B, batch.valid_BL)
+        after_BV = at.denoiser.at(changed_BL, chosen_B[:, 0], t_B, batch.valid_BL)
         leak_B = F.total_variation(before_BV, after_BV)
         metric.update_clean(entropy_BL, leak_B, counted_BL, counted_BL.any(1), batch.rows_B)
 

@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.batch import TokenBatch
-from uddm_lightning.callbacks.probe import Board, Probe, Record, progress
-from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, Record, progress
 from uddm_lightning.metrics import Nelbo
-from uddm_lightning.task import DiffusionTask, Weights
+from uddm_lightning.task import DiffusionTask
 
 GOLDEN_RATIO = 0.6180339887498949
 
@@ -55,31 +53,22 @@ class NelboProbe(Probe):
         self.times_per_draw = times_per_draw
 
     @override
-    def measure(
-        self,
-        task: DiffusionTask,
-        denoiser: Denoiser,
-        batch: TokenBatch,
-        counted_BL: Tensor,
-        split: str,
-        weights: Weights,
-        board: Board,
-    ) -> None:
-        process = task.process
+    def measure(self, at: MeasuredBatch) -> None:
+        process, batch = at.task.process, at.batch
         x0_BL = batch.tokens_BL
-        valid_BL = torch.ones_like(counted_BL) if batch.valid_BL is None else batch.valid_BL
-        metric = self.metric(task, Nelbo, split, weights)
+        valid_BL = torch.ones_like(at.counted_BL) if batch.valid_BL is None else batch.valid_BL
+        metric = self.metric(at, Nelbo)
 
         def loss(logp_CV: Tensor, xt_C: Tensor, x0_C: Tensor, alpha_C: Tensor, slope_C: Tensor) -> tuple[Tensor]:
             return (process.nelbo(logp_CV, x0_C, xt_C, alpha_C, slope_C),)
 
-        for index in progress(range(self.times_per_draw), f"NELBO, {split}"):
+        for index in progress(range(self.times_per_draw), f"NELBO, {at.split}"):
             number_B = batch.places_B * self.times_per_draw + index
             t_B = self.t_min + (self.t_max - self.t_min) * ((0.5 + GOLDEN_RATIO * number_B.double()) % 1.0)
             noised = process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL)
             alpha_BL = noised.alpha_B[:, None].expand_as(x0_BL)
             slope_BL = noised.slope_B[:, None].expand_as(x0_BL)
-            loss_BL = denoiser(loss, noised.xt_BL, t_B, batch.valid_BL, x0_BL, alpha_BL, slope_BL)[0]
+            loss_BL = at.denoiser(loss, noised.xt_BL, t_B, batch.valid_BL, x0_BL, alpha_BL, slope_BL)[0]
             metric.update(loss_BL, valid_BL, batch.rows_B)
 
     @override

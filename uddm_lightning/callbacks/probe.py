@@ -6,7 +6,7 @@ Shapes: B rows, L positions.
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -24,6 +24,28 @@ from uddm_lightning.trainer import data_of
 
 Record = dict[str, Any]
 Board = dict[Any, Any]  # what probes found on the batch at hand, for the callbacks after them
+
+
+class MeasuredBatch(NamedTuple):
+    """One batch under one kind of weights.
+
+    Attributes:
+        task: the model's process, objective and sampler.
+        denoiser: predictions of the weights under measurement.
+        batch: rows, without fillers.
+        counted_BL: positions that count: neither padding nor special (unless these are included).
+        split: "train" or "test".
+        weights: which weights `denoiser` holds.
+        board: notes on this batch that probes leave for the callbacks after them.
+    """
+
+    task: DiffusionTask
+    denoiser: Denoiser
+    batch: TokenBatch
+    counted_BL: Tensor
+    split: str
+    weights: Weights
+    board: Board
 
 
 class Probe(Callback):
@@ -65,37 +87,19 @@ class Probe(Callback):
         self._limit: int | None = None
 
     @abstractmethod
-    def measure(
-        self,
-        task: DiffusionTask,
-        denoiser: Denoiser,
-        batch: TokenBatch,
-        counted_BL: Tensor,
-        split: str,
-        weights: Weights,
-        board: Board,
-    ) -> None:
-        """Runs the network on one batch and updates the metrics.
-
-        Args:
-            task: the model's process, objective and sampler.
-            denoiser: predictions of the weights under measurement.
-            batch: rows, without fillers.
-            counted_BL: positions that count: neither padding nor special (unless these are included).
-            split: "train" or "test".
-            weights: which weights `denoiser` holds.
-            board: notes on this batch that callbacks leave for those after them.
-        """
+    def measure(self, at: MeasuredBatch) -> None:
+        """Runs the network on one batch and updates the metrics."""
 
     @abstractmethod
     def conclude(self, task: DiffusionTask) -> Iterable[Record]:
         """Records of one validation: fields of the table, and behind an underscore what only figures need."""
 
-    def metric(self, task: DiffusionTask, make: type[Metric], *key: Any, **arguments: Any) -> Any:
-        """The metric under `key`, made on first use."""
-        if key not in self._metrics:
-            self._metrics[key] = make(**arguments).to(task.device)
-        return self._metrics[key]
+    def metric(self, at: MeasuredBatch, make: type[Metric], *key: Any, **arguments: Any) -> Any:
+        """The metric of the batch's split and weights under `key`, made on first use."""
+        place = (at.split, at.weights, *key)
+        if place not in self._metrics:
+            self._metrics[place] = make(**arguments).to(at.task.device)
+        return self._metrics[place]
 
     def counted(self, batch: TokenBatch) -> Tensor:
         """Positions that count, bool (B, L)."""
@@ -139,7 +143,7 @@ class Probe(Callback):
         if len(batch.rows_B):
             for weights, denoiser in self._denoisers.items():
                 board = outputs.setdefault(weights, {})
-                self.measure(task, denoiser, batch, self.counted(batch), split, weights, board)
+                self.measure(MeasuredBatch(task, denoiser, batch, self.counted(batch), split, weights, board))
         self.seconds += time.monotonic() - started
 
     @override

@@ -7,13 +7,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.batch import TokenBatch
-from uddm_lightning.callbacks.probe import Board, Probe, Record, check_times, progress
-from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, Record, check_times, progress
 from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.samplers.base import Sampler
-from uddm_lightning.task import DiffusionTask, Weights
+from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of
 
 
@@ -50,27 +48,19 @@ class RecoveryProbe(Probe):
         self.include_special = include_special
 
     @override
-    def measure(
-        self,
-        task: DiffusionTask,
-        denoiser: Denoiser,
-        batch: TokenBatch,
-        counted_BL: Tensor,
-        split: str,
-        weights: Weights,
-        board: Board,
-    ) -> None:
+    def measure(self, at: MeasuredBatch) -> None:
+        task, batch, counted_BL, board = at.task, at.batch, at.counted_BL, at.board
         sampler = self.sampler or task.sampler
         unigram_V = data_of(task.trainer).unigram.to(task.device)
         x0_BL = batch.tokens_BL
-        for t in progress(self.times, f"recovery, {split}"):
+        for t in progress(self.times, f"recovery, {at.split}"):
             t_B = torch.full((len(x0_BL),), t, dtype=torch.float64, device=x0_BL.device)
             noised = task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL)
             clean_BL = noised.xt_BL == x0_BL
-            xhat_BL = sampler(denoiser, noised.xt_BL, t, batch.keys_B, batch.valid_BL, clean_BL)
+            xhat_BL = sampler(at.denoiser, noised.xt_BL, t, batch.keys_B, batch.valid_BL, clean_BL)
             alpha_N = noised.alpha_B.repeat_interleave(x0_BL.shape[1])
             chance_N = task.process.chance(x0_BL.flatten(), noised.xt_BL.flatten(), alpha_N, unigram_V)
-            metric = self.metric(task, TokenRecovery, split, weights, t)
+            metric = self.metric(at, TokenRecovery, t)
             metric.update(x0_BL, noised.xt_BL, xhat_BL, counted_BL, batch.rows_B, chance_N.view_as(x0_BL))
             board["corrupted", t] = noised.xt_BL
             board["restored", t] = xhat_BL
@@ -78,8 +68,8 @@ class RecoveryProbe(Probe):
 
         # fixed points of the clean text: the margin at the end of the training range, where nothing is extrapolated
         t_B = torch.full((len(x0_BL),), task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
-        margin_BL = denoiser(_margin, x0_BL, t_B, batch.valid_BL, x0_BL)[0]
-        self.metric(task, ClassificationMargin, split, weights).update(margin_BL, counted_BL, batch.rows_B)
+        margin_BL = at.denoiser(_margin, x0_BL, t_B, batch.valid_BL, x0_BL)[0]
+        self.metric(at, ClassificationMargin).update(margin_BL, counted_BL, batch.rows_B)
 
     @override
     def conclude(self, task: DiffusionTask) -> Iterable[Record]:
