@@ -1,6 +1,7 @@
 """The command `uddm`: LightningCLI with this package's classes; registration is importing, nothing else."""
 
 import json
+import logging
 import os
 import re
 import sys
@@ -166,20 +167,21 @@ class UddmCLI(LightningCLI):
             raise InputError(f"`--threads` must be at least 1, got {config.threads}.")
         torch.set_num_threads(config.threads)
         config.out = config.trainer.default_root_dir = self._output_folder(config)
-        self.checkpoint = checkpoints.resolve(config.ckpt_path, Path(config.out)) if config.ckpt_path else None
+        # what is measured lies in the run of the config, wherever the output goes
+        run = Path(config.out) if self.subcommand == "fit" else _run_of(config) or Path(config.out)
+        self.checkpoint = checkpoints.resolve(config.ckpt_path, run) if config.ckpt_path else None
         if self.checkpoint:
             checkpoints.load(self.checkpoint)
         elif self.subcommand == "fit":
             _check_unused(Path(config.out))
 
     def _output_folder(self, config: Namespace) -> str:
-        """Where `--out` says; else the folder in which this config lies beside a manifest; else a new one."""
-        given = Path(str(config.config[-1])) if config.config else Path("run")
+        """Where `--out` says; else the folder of the run whose config this is; else a new one."""
         if any(argument.partition("=")[0] == "--out" for argument in sys.argv):
             return str(config.out)
-        if given.name == "config.yaml" and (given.parent / "manifest.json").exists():
-            return str(given.parent)
-        return str(config.out or Path("runs") / f"{given.stem}-n{config.data.size}-s{config.seed_everything}")
+        stem = Path(str(config.config[-1])).stem if config.config else "run"
+        new = Path("runs") / f"{stem}-n{config.data.size}-s{config.seed_everything}"
+        return str(_run_of(config) or config.out or new)
 
     @override
     def instantiate_classes(self) -> None:
@@ -220,6 +222,12 @@ class UddmCLI(LightningCLI):
         if subcommand == "predict":
             kwargs["return_predictions"] = False
         return kwargs
+
+
+def _run_of(config: Namespace) -> Path | None:
+    """The folder in which the given config lies beside a manifest, wherever that was moved to."""
+    given = Path(str(config.config[-1])) if config.config else Path()
+    return given.parent if given.name == "config.yaml" and (given.parent / "manifest.json").exists() else None
 
 
 def _listed(value: Any) -> list[Any]:
@@ -270,6 +278,10 @@ def run_lightning() -> None:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 calls it by names of before 4.49
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # plugins lie where one works; last, so that they hide nothing that is installed
+    # Lightning's tips for other products would stand between the user and the results
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage()
+    )
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)  # each message has its reason where it stands
     UddmCLI(

@@ -133,7 +133,7 @@ def test_predict_restores_the_lines_of_a_file(run, uddm, tmp_path, config):
     text.write_text("the peoqle of xhe stat\nwar and\n", encoding="utf-8")
     out = tmp_path / "restored"
     outcome = uddm(
-        *("predict", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt"),
+        *("predict", "-c", run / "config.yaml", "--ckpt_path", "last"),
         *("--text", text, "--out", out),
     )
     assert outcome.status == 0, outcome.err
