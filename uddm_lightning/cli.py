@@ -60,6 +60,8 @@ Any value of a config can be set on the command line: --model.backbone.init_args
 `class_path`: the short name of one of this package's, or the importable path of your own.
 """
 
+HEADER = "# lightning.pytorch=="  # with which every resolved configuration begins
+
 # What Lightning warns of and this program means; everything else stays visible.
 EXPECTED_WARNINGS = (
     r".*does not have many workers.*",  # rows are read from memory maps: workers would only cost start-up time
@@ -252,8 +254,10 @@ def _check_unused(folder: Path) -> None:
             f"`{folder}` already holds a run. Go on with it: `uddm fit -c {folder / 'config.yaml'} --ckpt_path last`, "
             "or choose another folder with `--out`."
         )
-    for name in ("config.yaml", "manifest.json"):
-        (folder / name).unlink(missing_ok=True)
+    config = folder / "config.yaml"
+    if config.exists() and config.read_text(encoding="utf-8").startswith(HEADER):  # never a config somebody wrote
+        config.unlink()
+    (folder / "manifest.json").unlink(missing_ok=True)
 
 
 def _check_configs(arguments: list[str]) -> None:

@@ -157,6 +157,17 @@ def test_a_run_that_saved_nothing_may_start_again(uddm, config, tmp_path):
     assert "e+30" not in (out / "config.yaml").read_text(encoding="utf-8")
 
 
+def test_a_config_that_somebody_wrote_is_never_touched(uddm, config, tmp_path):
+    own = tmp_path / "own" / "config.yaml"
+    own.parent.mkdir()
+    own.write_text("# my notes\n" + config.read_text(encoding="utf-8"), encoding="utf-8")
+    text = own.read_bytes()
+    broken = ("--model.optimizer.init_args.lr", 1e30, "--model.learning_rate.init_args.warmup", 0)
+    assert uddm("fit", "-c", own, "--out", own.parent, *broken).status == 1
+    assert uddm("fit", "-c", own, "--out", own.parent).status == 0
+    assert own.read_bytes() == text
+
+
 def test_help_is_written_for_people(uddm):
     for arguments in ((), ("--help",), ("help",)):
         outcome = uddm(*arguments)
