@@ -1,6 +1,7 @@
 """Plugins that live outside the package, and every YAML that is shipped."""
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -8,30 +9,57 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
 
-def test_components_of_another_module_train_from_yaml(uddm, config, tmp_path, monkeypatch):
-    """The README's example, as the README writes it: a schedule and a source of one's own."""
-    blocks = re.findall(r"```python\n# my_plugins\.py\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+@pytest.fixture
+def _readme_plugins(tmp_path, monkeypatch):
+    """The README's module of plugins in the working folder, as the README writes it."""
+    blocks = re.findall(r"```python\n(# my_plugins\.py\n.*?)```", README, re.S)
     assert len(blocks) == 1
     (tmp_path / "my_plugins.py").write_text(blocks[0], encoding="utf-8")
-    monkeypatch.setattr(sys, "path", [*sys.path])  # found in the working folder, as on a command line
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    sys.modules.pop("my_plugins", None)
+
+
+@pytest.mark.usefixtures("_readme_plugins")
+def test_components_of_another_module_train_from_yaml(uddm, config, tmp_path):
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["model"]["process"]["init_args"]["schedule"] = {
         "class_path": "my_plugins.PowerSchedule",
         "init_args": {"power": 3.0},
     }
-    settings["data"]["source"] = {"class_path": "my_plugins.Countdown", "init_args": {"bottles": 60}}
+    settings["data"]["source"] = {
+        "class_path": "my_plugins.WordOrders",
+        "init_args": {"words": "a new birth of hope"},
+    }
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    outcome = uddm("fit", "-c", config, "--out", tmp_path / "run")
-    assert outcome.status == 0, outcome.err
-    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text(encoding="utf-8"))
-    assert saved["model"]["process"]["init_args"]["schedule"]["init_args"]["power"] == 3.0
     run = tmp_path / "run"
+    outcome = uddm("fit", "-c", config, "--out", run)
+    assert outcome.status == 0, outcome.err
+    saved = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    assert saved["model"]["process"]["init_args"]["schedule"]["init_args"]["power"] == 3.0
     outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt")
     assert outcome.status == 0, outcome.err
-    sys.modules.pop("my_plugins", None)
+
+
+@pytest.mark.usefixtures("_readme_plugins")
+@pytest.mark.parametrize("about", ["Train on your own text", "Plug in your own component"])
+def test_the_readme_s_other_commands_run(uddm, corpus, tmp_path, monkeypatch, about):
+    """As printed, with fewer steps and draws."""
+    (tmp_path / "texts").mkdir()
+    corpus.rename(tmp_path / "texts" / "corpus.txt")
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    section = README[README.index(f"## {about}") :]
+    command = shlex.split(re.search(r"```bash\n(.*?)```", section, re.S)[1].replace("\\\n", " "))
+    assert command[:2] == ["uddm", "fit"]
+    size = command.index("--data.size") + 1
+    command[size] = str(min(64, int(command[size])))  # the test's text is small
+    steps = ("--trainer.max_steps", 2, "--trainer.val_check_interval", 2, "--threads", 1)
+    outcome = uddm(*command[1:], *steps, "--data.train_draws", 4, "--data.test_draws", 4)
+    assert outcome.status == 0, outcome.err
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
