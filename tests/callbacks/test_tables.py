@@ -7,8 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from uddm_lightning.callbacks.figures import recovery_figure, sequence_panel
-from uddm_lightning.callbacks.measurements import COLUMNS, summary, update_table
+from uddm_lightning.callbacks.measurements import summary
 from uddm_lightning.errors import InputError
+from uddm_lightning.tables import COLUMNS, update_table
 
 
 def record(kind: str = "recovery", split: str = "train", t: float | None = 0.1, **fields: object) -> dict:

@@ -10,7 +10,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from uddm_lightning.callbacks.measurements import COLUMNS
+from uddm_lightning.tables import COLUMNS
 
 
 def table(run: Path) -> list[dict[str, str]]:

@@ -9,11 +9,12 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, Record, check_times, progress
+from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times, progress
 from uddm_lightning.metrics import ConditionalEntropy
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.noise import Stream, integers
 from uddm_lightning.processes.base import Prediction
+from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask
 
 ILL_CONDITIONED = 0.1  # below this t a posterior says little beyond the token it saw

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from uddm_lightning.callbacks.probe import Record
+from uddm_lightning.tables import Record
 
 COLOURS = {"train": "#0b6e99", "test": "#c2410c"}
 STYLES = {"train": "-", "test": "--"}

@@ -1,31 +1,17 @@
 """The tidy table of a run, measurements.csv, and its summary in the terminal."""
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
-from uddm_lightning.callbacks.probe import Probe, Record
-from uddm_lightning.errors import InputError
-from uddm_lightning.files import write_atomically
+from uddm_lightning.callbacks.probe import Probe
+from uddm_lightning.tables import Record, update_table
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
-
-KEY = ("run", "kind", "step", "weights", "split", "t", "chain")
-COLUMNS = (
-    *("run", "backbone", "parameters", "size", "seed", "kind", "step", "weights", "split", "t", "chain", "steps"),
-    *("n_rows", "n_draws", "n_corrupted", "n_recovered", "recovery", "recovery_low", "recovery_high", "chance"),
-    *("n_clean", "n_unstable", "unstable_rate", "n_exact", "exact_rate", "margin"),
-    *("entropy", "entropy_low", "entropy_high", "entropy_corrupted", "entropy_clean"),
-    *("entropy_recovered", "entropy_unrecovered", "entropy_leave_one_out", "own_token_leak"),
-    *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max"),
-)
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -67,50 +53,6 @@ class MeasurementTable(Callback):
             pl_module.print(summary(records))
 
     on_test_end = on_validation_end
-
-
-def update_table(path: Path, records: Iterable[Record]) -> None:
-    """Replaces the rows of `path` that have the keys of `records`, keeps the others, sorts, and writes atomically.
-
-    Raises:
-        InputError: the file there is not a table of measurements.
-    """
-    rows = {_key(row): row for row in read_table(path)} if path.exists() else {}
-    for record in records:
-        row = {column: _text(record.get(column)) for column in COLUMNS}
-        rows[_key(row)] = row
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows[key] for key in sorted(rows))
-    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a measurement table, all fields as text.
-
-    Raises:
-        InputError: a column of the key is missing, or a field cannot be read.
-    """
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise InputError(
-                f"`{path}` is not a table of measurements: it has no column {missing[0]!r}. Move it away and try again."
-            )
-        return list(reader)
-
-
-def _key(row: dict[str, str]) -> tuple[Any, ...]:
-    numbers = {"step": int(row["step"]), "t": float(row["t"]) if row["t"] else -1.0}
-    return tuple(numbers.get(column, row[column]) for column in KEY)
-
-
-def _text(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return repr(float(value)) if isinstance(value, float) else str(value)
 
 
 def summary(records: Sequence[Record]) -> str:

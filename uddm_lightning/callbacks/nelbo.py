@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, Record, progress
+from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, progress
 from uddm_lightning.metrics import Nelbo
+from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask
 
 GOLDEN_RATIO = 0.6180339887498949

@@ -19,10 +19,10 @@ from typing_extensions import override
 from uddm_lightning.batch import TokenBatch
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
+from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask, Weights
 from uddm_lightning.trainer import data_of
 
-Record = dict[str, Any]
 Board = dict[Any, Any]  # what probes found on the batch at hand, for the callbacks after them
 
 

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, Record, check_times, progress
+from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times, progress
 from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.samplers.base import Sampler
+from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of
 

@@ -9,25 +9,11 @@ from typing_extensions import override
 
 from uddm_lightning.batch import TokenBatch
 from uddm_lightning.callbacks.measurements import run_folder
-from uddm_lightning.callbacks.probe import Board, Record
+from uddm_lightning.callbacks.probe import Board
 from uddm_lightning.files import write_atomically
+from uddm_lightning.tables import SEQUENCES, Record
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of, is_dry_run
-
-SCHEMA = pa.schema(
-    [
-        ("row_id", pa.int64()),
-        ("split", pa.string()),
-        ("step", pa.int64()),
-        ("weights", pa.string()),
-        ("t", pa.float64()),
-        ("chain", pa.string()),
-        ("x0", pa.list_(pa.int32())),
-        ("xt", pa.list_(pa.int32())),
-        ("xhat", pa.list_(pa.int32())),
-        ("entropy", pa.list_(pa.float32())),
-    ]
-)
 
 
 class SequenceTable(Callback):
@@ -86,10 +72,10 @@ class SequenceTable(Callback):
         if is_dry_run(trainer) or not trainer.is_global_zero or not self.sequences:
             return
         path = run_folder(trainer) / "sequences.parquet"
-        old = pq.read_table(path, schema=SCHEMA).to_pylist() if path.exists() else []
+        old = pq.read_table(path, schema=SEQUENCES).to_pylist() if path.exists() else []
         replaced = {_key(sequence) for sequence in self.sequences}
         kept = [sequence for sequence in old if _key(sequence) not in replaced]
-        table = pa.Table.from_pylist(sorted(kept + self.sequences, key=_key), schema=SCHEMA)
+        table = pa.Table.from_pylist(sorted(kept + self.sequences, key=_key), schema=SEQUENCES)
         write_atomically(path, lambda temporary: pq.write_table(table, temporary))
 
     on_test_start = on_validation_start

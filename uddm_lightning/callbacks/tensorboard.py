@@ -14,9 +14,9 @@ from typing_extensions import override
 
 from uddm_lightning.callbacks.figures import recovery_figure, sequence_panel
 from uddm_lightning.callbacks.measurements import probes, run_folder
-from uddm_lightning.callbacks.probe import Record
 from uddm_lightning.callbacks.sequences import SequenceTable
 from uddm_lightning.files import write_atomically
+from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
 

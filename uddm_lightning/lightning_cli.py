@@ -1,0 +1,301 @@
+"""LightningCLI with this package's classes: what `uddm fit | validate | test | predict` run on."""
+
+import json
+import logging
+import os
+import re
+import sys
+import warnings
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
+
+# importing a room makes its plugins known by their short names
+from uddm_lightning import backbones, checkpoints, data, objectives, processes, samplers
+from uddm_lightning.callbacks import (
+    EntropyProbe,
+    MeasurementTable,
+    NelboProbe,
+    RecoveryProbe,
+    RestoredText,
+    SequenceTable,
+    StepProgressBar,
+    TensorBoardPage,
+)
+from uddm_lightning.data import TextDataModule
+from uddm_lightning.errors import InputError
+from uddm_lightning.files import write_atomically
+from uddm_lightning.task import DiffusionTask
+from uddm_lightning.trainer import data_of
+
+PLUGINS = (backbones, data, objectives, processes, samplers)
+
+HEADER = "# lightning.pytorch=="  # with which every resolved configuration begins
+
+# What Lightning warns of and this program means; everything else stays visible.
+EXPECTED_WARNINGS = (
+    r".*does not have many workers.*",  # rows are read from memory maps: workers would only cost start-up time
+    r".*`IterableDataset` has `__len__` defined.*",  # every rank knows its number of measuring batches
+    r".*Checkpoint directory .* exists and is not empty.*",  # a run is continued in its folder
+    r".*isinstance.treespec, LeafSpec.. is deprecated.*",  # how Lightning 2.6 asks torch 2.13
+    r".*Found \d+ module.s. in eval mode at the start of training.*",  # the averaged weights never train
+    r".*The dirpath has changed from.*",  # a checkpoint is measured from wherever it lies
+    r".*Couldn't infer the batch indices.*",  # rows carry their own numbers
+    r".*The `srun` command is available on your system but is not used.*",  # a login node may train, too
+    r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
+)
+
+
+class UddmParser(LightningArgumentParser):
+    """A parser whose errors are one message for people instead of a page of usage."""
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise InputError(plain(message))
+
+
+def plain(message: str) -> str:
+    """Cuts a parser's report down to what the user can act on."""
+    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+    text = " ".join(dict.fromkeys(lines))
+    return re.sub(r"\s+", " ", text).strip()
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes the run's config.yaml and manifest.json at the start of `fit`: once, atomically."""
+
+    @override
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        folder = Path(trainer.default_root_dir)
+        manifest = json.dumps(data_of(trainer).manifest(), indent=2, ensure_ascii=False) + "\n"
+        for name, text in (
+            ("manifest.json", manifest),
+            ("config.yaml", self.parser.dump(self.config, skip_none=False)),
+        ):
+            if not (folder / name).exists():
+                write_atomically(folder / name, partial(_write_text, text))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _check_same_data(path: Path, new: dict[str, Any]) -> None:
+    """A run goes on with the data it began with.
+
+    Raises:
+        InputError: corpus, tokenizer or subset have changed since the manifest at `path` was written.
+    """
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else new
+    for name in ("corpus", "tokenizer", "subset"):
+        if old.get(name) != new.get(name):
+            raise InputError(
+                f"`{path}` was written for another {name}: it says {old.get(name)}, now it would be {new.get(name)}. "
+                "Restore the old text and settings, or start a new run with another `--out`."
+            )
+
+
+class UddmCLI(LightningCLI):
+    """LightningCLI with an output folder, one seed, a thread count and the probes as groups of options."""
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--out", type=str | None, default=None, help="Folder of the run. Default: runs/<config>-n<size>-s<seed>."
+        )
+        parser.add_argument(
+            "--threads", type=int, default=2, help="CPU threads of a process; part of what makes runs repeat."
+        )
+        parser.add_argument("--text", type=str | None, default=None, help="Text file whose lines `predict` restores.")
+        parser.add_lightning_class_args(RecoveryProbe, "recovery")
+        parser.add_lightning_class_args(EntropyProbe, "entropy")
+        parser.add_lightning_class_args(NelboProbe, "nelbo")
+        parser.link_arguments("out", "trainer.default_root_dir")
+        parser.link_arguments("text", "data.text")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=_seed)
+        parser.link_arguments("data.vocab_size", "model.vocab_size", apply_on="instantiate")
+
+    @staticmethod
+    @override
+    def subcommands() -> dict[str, set[str]]:
+        hidden = {"model", "datamodule", "weights_only"}  # checkpoints are always loaded as data only
+        return {
+            "fit": hidden | {"train_dataloaders", "val_dataloaders"},
+            "validate": hidden | {"dataloaders", "verbose"},
+            "test": hidden | {"dataloaders", "verbose"},
+            "predict": hidden | {"dataloaders", "return_predictions"},
+        }
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        """Leaves the configuration alone: hyperparameters in a checkpoint must not override it silently."""
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        if config.threads < 1:
+            raise InputError(f"`--threads` must be at least 1, got {config.threads}.")
+        torch.set_num_threads(config.threads)
+        config.out = config.trainer.default_root_dir = self._output_folder(config)
+        # what is measured lies in the run of the config, wherever the output goes
+        run = Path(config.out) if self.subcommand == "fit" else _run_of(config) or Path(config.out)
+        self.checkpoint = checkpoints.resolve(config.ckpt_path, run) if config.ckpt_path else None
+        if self.checkpoint:
+            checkpoints.load(self.checkpoint)
+        elif self.subcommand == "fit":
+            _check_unused(Path(config.out))
+
+    def _output_folder(self, config: Namespace) -> str:
+        """Where `--out` says; else the folder of the run whose config this is; else a new one."""
+        if any(argument.partition("=")[0] == "--out" for argument in sys.argv):
+            return str(config.out)
+        stem = Path(str(config.config[-1])).stem if config.config else "run"
+        new = Path("runs") / f"{stem}-n{config.data.size}-s{config.seed_everything}"
+        return str(_run_of(config) or config.out or new)
+
+    @override
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            # constructors check their arguments and name them
+            raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self._get(self.config_init, "trainer")
+        if self.subcommand == "fit":
+            if config["logger"] in (None, True):
+                folder = config["default_root_dir"]
+                kwargs["logger"] = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+        else:
+            kwargs["logger"] = False  # measuring writes the rows of the table and nothing else
+        if config["enable_progress_bar"] is not False:
+            config["callbacks"] = [*_listed(config["callbacks"]), StepProgressBar()]
+        return super().instantiate_trainer(**kwargs)
+
+    @override
+    def after_instantiate_classes(self) -> None:
+        if self.checkpoint:
+            checkpoints.check_fits(self.checkpoint, self.model)
+            if self.subcommand == "fit":
+                _check_same_data(Path(self.trainer.default_root_dir) / "manifest.json", self.datamodule.manifest())
+        elif self.subcommand != "fit" and self.model.parameter_count:
+            raise InputError(f"`uddm {self.subcommand}` needs `--ckpt_path CKPT`: which weights to use.")
+
+    @override
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        kwargs.update(ckpt_path=self.checkpoint and str(self.checkpoint), weights_only=True)
+        if subcommand in ("validate", "test"):
+            kwargs["verbose"] = False  # the probes print a table of their own
+        if subcommand == "predict":
+            kwargs["return_predictions"] = False
+        return kwargs
+
+
+def _run_of(config: Namespace) -> Path | None:
+    """The folder in which the given config lies beside a manifest, wherever that was moved to."""
+    given = Path(str(config.config[-1])) if config.config else Path()
+    return given.parent if given.name == "config.yaml" and (given.parent / "manifest.json").exists() else None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _seed(seed: bool | int) -> int:
+    if isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"`seed_everything` must be an integer of at least 0, got {seed}.")
+    return seed
+
+
+@rank_zero_only
+def _check_unused(folder: Path) -> None:
+    """Earlier results are never overwritten; what a run left that ended before its first validation is none.
+
+    Raises:
+        InputError: the folder holds results.
+    """
+    if any((folder / name).exists() for name in ("measurements.csv", "checkpoints/last.ckpt")):
+        raise InputError(
+            f"`{folder}` already holds a run. Go on with it: `uddm fit -c {folder / 'config.yaml'} --ckpt_path last`, "
+            "or choose another folder with `--out`."
+        )
+    config = folder / "config.yaml"
+    if config.exists() and config.read_text(encoding="utf-8").startswith(HEADER):  # never a config somebody wrote
+        config.unlink()
+    (folder / "manifest.json").unlink(missing_ok=True)
+
+
+def check_configs(arguments: list[str]) -> None:
+    """The parser knows what is wrong in a YAML file, but not in which.
+
+    Raises:
+        InputError: a file given by `-c` cannot be read as YAML.
+    """
+    for option, value in pairwise([*arguments, ""]):
+        name, _, inline = option.partition("=")
+        path = Path(inline or value)
+        if name not in ("-c", "--config") or not path.is_file():
+            continue
+        try:
+            yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"`{option} {path}` is not valid YAML: {plain(str(error))}") from error
+
+
+def run_lightning() -> None:
+    """Runs `uddm fit | validate | test | predict` on the arguments of this process."""
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 calls it by names of before 4.49
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # plugins lie where one works; last, so that they hide nothing that is installed
+    # Lightning's tips for other products would stand between the user and the results
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage()
+    )
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)  # each message has its reason where it stands
+    UddmCLI(
+        DiffusionTask,
+        TextDataModule,
+        save_config_callback=RunConfig,
+        save_config_kwargs={"save_to_log_dir": False},
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=True,
+        parser_class=UddmParser,
+        trainer_defaults={
+            "max_epochs": -1,  # the stream is endless and indexed by step: there are no epochs
+            "check_val_every_n_epoch": None,
+            "num_sanity_val_steps": 0,
+            "use_distributed_sampler": False,
+            "log_every_n_steps": 10,
+            "callbacks": [
+                MeasurementTable(),
+                SequenceTable(),
+                TensorBoardPage(),
+                RestoredText(),
+                ModelCheckpoint(
+                    filename="last",
+                    every_n_epochs=1,  # after each validation, so that no checkpoint lacks its measurements
+                    save_on_train_epoch_end=False,
+                    enable_version_counter=False,
+                ),
+            ],
+        },
+    )

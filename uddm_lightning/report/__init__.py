@@ -1,0 +1,1 @@
+"""Figures and a page of a sweep."""

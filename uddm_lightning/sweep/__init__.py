@@ -1,0 +1,1 @@
+"""Many runs: sizes, seeds and backbones."""

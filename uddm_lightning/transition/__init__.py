@@ -1,0 +1,1 @@
+"""From tables to the size at which a model stops memorizing."""
