@@ -1,4 +1,4 @@
-"""Checkpoints are looked at before anything is trained or measured with them, and never run code."""
+"""Checkpoints are written whole or not at all, looked at before they are used, and never run code."""
 
 import pickle
 import zipfile
@@ -6,9 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from typing_extensions import override
 
 from uddm_lightning.errors import InputError
+from uddm_lightning.files import write_atomically
 from uddm_lightning.task import DiffusionTask
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the old checkpoint and renames.
+
+    Lightning's own goes through the system's temporary folder: on another disk, that ends with a copy, and a program
+    killed while copying leaves a torn checkpoint in the place of a good one.
+    """
+
+    @override
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        write_atomically(Path(path), lambda temporary: torch.save(checkpoint, temporary))
 
 
 def resolve(given: str, folder: Path) -> Path:

@@ -17,6 +17,10 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
   uddm predict -c RUN/config.yaml --ckpt_path CKPT --text FILE
                                                          restore the lines of a text file
 
+  uddm sweep -c CONFIG --out DIR [--sizes 2:8192:x4] [--seeds 0,1] [--backbone FILE ...] [--jobs K] ...
+                                                         train every size, seed and backbone; find the transition
+  uddm report DIR                                        its figures, page and transition.json, from the tables alone
+
   uddm COMMAND --help          every option, with its type and default
   uddm COMMAND ... --print_config
                                the resolved configuration, as YAML
@@ -25,7 +29,6 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
 Any value of a config can be set on the command line: --model.backbone.init_args.hidden 128. Classes are named by
 `class_path`: the short name of one of this package's, or the importable path of your own.
 """
-
 
 def main() -> int:
     """Entry point of the command; returns its exit status."""
@@ -37,6 +40,10 @@ def main() -> int:
         sys.stdout.write(f"uddm {__version__}\n")
         return 0
     try:
+        if arguments[0] in ("sweep", "report"):
+            from uddm_lightning.sweep import command  # what draws figures has no part in starting a run
+
+            return command.sweep(arguments[1:]) if arguments[0] == "sweep" else command.report(arguments[1:])
         check_configs(arguments)
         run_lightning()
     except (InputError, MisconfigurationException) as error:

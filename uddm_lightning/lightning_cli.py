@@ -1,12 +1,11 @@
 """LightningCLI with this package's classes: what `uddm fit | validate | test | predict` run on."""
 
-import json
 import logging
 import os
 import re
 import sys
 import warnings
-from functools import partial
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +13,7 @@ from typing import Any, NoReturn
 import torch
 import yaml
 from jsonargparse import Namespace
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -22,9 +22,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 # importing a room makes its plugins known by their short names
-from uddm_lightning import backbones, checkpoints, data, objectives, processes, samplers
+from uddm_lightning import backbones, checkpoints, data, objectives, processes, run_folder, samplers
 from uddm_lightning.callbacks import (
     EntropyProbe,
+    Heartbeat,
     MeasurementTable,
     NelboProbe,
     RecoveryProbe,
@@ -35,13 +36,11 @@ from uddm_lightning.callbacks import (
 )
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import InputError
-from uddm_lightning.files import write_atomically
+from uddm_lightning.files import write_text
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of
 
 PLUGINS = (backbones, data, objectives, processes, samplers)
-
-HEADER = "# lightning.pytorch=="  # with which every resolved configuration begins
 
 # What Lightning warns of and this program means; everything else stays visible.
 EXPECTED_WARNINGS = (
@@ -80,32 +79,10 @@ class RunConfig(SaveConfigCallback):
         if stage != "fit":
             return
         folder = Path(trainer.default_root_dir)
-        manifest = json.dumps(data_of(trainer).manifest(), indent=2, ensure_ascii=False) + "\n"
-        for name, text in (
-            ("manifest.json", manifest),
-            ("config.yaml", self.parser.dump(self.config, skip_none=False)),
-        ):
-            if not (folder / name).exists():
-                write_atomically(folder / name, partial(_write_text, text))
-
-
-def _write_text(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _check_same_data(path: Path, new: dict[str, Any]) -> None:
-    """A run goes on with the data it began with.
-
-    Raises:
-        InputError: corpus, tokenizer or subset have changed since the manifest at `path` was written.
-    """
-    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else new
-    for name in ("corpus", "tokenizer", "subset"):
-        if old.get(name) != new.get(name):
-            raise InputError(
-                f"`{path}` was written for another {name}: it says {old.get(name)}, now it would be {new.get(name)}. "
-                "Restore the old text and settings, or start a new run with another `--out`."
-            )
+        if not run_folder.read_manifest(folder):
+            run_folder.write_manifest(folder, data_of(trainer).manifest())
+        if not (folder / "config.yaml").exists():
+            write_text(folder / "config.yaml", self.parser.dump(self.config, skip_none=False))
 
 
 class UddmCLI(LightningCLI):
@@ -128,6 +105,10 @@ class UddmCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=_seed)
         parser.link_arguments("data.vocab_size", "model.vocab_size", apply_on="instantiate")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with ExitStack() as self.held:
+            super().__init__(*args, **kwargs)
 
     @staticmethod
     @override
@@ -156,8 +137,15 @@ class UddmCLI(LightningCLI):
         self.checkpoint = checkpoints.resolve(config.ckpt_path, run) if config.ckpt_path else None
         if self.checkpoint:
             checkpoints.load(self.checkpoint)
-        elif self.subcommand == "fit":
-            _check_unused(Path(config.out))
+        if self.subcommand == "fit" and getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
+            self.held.enter_context(run_folder.taken(run))
+            if not self.checkpoint:
+                run_folder.check_unused(run, self.dumped())
+
+    def dumped(self) -> str:
+        """The resolved configuration, as a run's config.yaml holds it."""
+        text: str = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False)
+        return text
 
     def _output_folder(self, config: Namespace) -> str:
         """Where `--out` says; else the folder of the run whose config this is; else a new one."""
@@ -184,8 +172,13 @@ class UddmCLI(LightningCLI):
                 kwargs["logger"] = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
         else:
             kwargs["logger"] = False  # measuring writes the rows of the table and nothing else
-        if config["enable_progress_bar"] is not False:
+        if heartbeat := Heartbeat.from_environment():  # whoever watches has a bar of its own
+            config["enable_progress_bar"] = False
+            config["callbacks"] = [*_listed(config["callbacks"]), heartbeat]
+        elif config["enable_progress_bar"] is not False:
             config["callbacks"] = [*_listed(config["callbacks"]), StepProgressBar()]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in _listed(config["plugins"])):
+            config["plugins"] = [*_listed(config["plugins"]), checkpoints.AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
     @override
@@ -193,7 +186,7 @@ class UddmCLI(LightningCLI):
         if self.checkpoint:
             checkpoints.check_fits(self.checkpoint, self.model)
             if self.subcommand == "fit":
-                _check_same_data(Path(self.trainer.default_root_dir) / "manifest.json", self.datamodule.manifest())
+                run_folder.check_same_data(Path(self.trainer.default_root_dir), self.datamodule.manifest())
         elif self.subcommand != "fit" and self.model.parameter_count:
             raise InputError(f"`uddm {self.subcommand}` needs `--ckpt_path CKPT`: which weights to use.")
 
@@ -206,6 +199,11 @@ class UddmCLI(LightningCLI):
         if subcommand == "predict":
             kwargs["return_predictions"] = False
         return kwargs
+
+    def after_fit(self) -> None:
+        """Marks the run as finished in its manifest: its last step is trained, measured and saved."""
+        if self.trainer.is_global_zero and self.trainer.global_step >= self.trainer.max_steps:
+            run_folder.mark_trained(Path(self.trainer.default_root_dir), self.trainer.global_step)
 
 
 def _run_of(config: Namespace) -> Path | None:
@@ -222,24 +220,6 @@ def _seed(seed: bool | int) -> int:
     if isinstance(seed, bool) or seed < 0:
         raise ValueError(f"`seed_everything` must be an integer of at least 0, got {seed}.")
     return seed
-
-
-@rank_zero_only
-def _check_unused(folder: Path) -> None:
-    """Earlier results are never overwritten; what a run left that ended before its first validation is none.
-
-    Raises:
-        InputError: the folder holds results.
-    """
-    if any((folder / name).exists() for name in ("measurements.csv", "checkpoints/last.ckpt")):
-        raise InputError(
-            f"`{folder}` already holds a run. Go on with it: `uddm fit -c {folder / 'config.yaml'} --ckpt_path last`, "
-            "or choose another folder with `--out`."
-        )
-    config = folder / "config.yaml"
-    if config.exists() and config.read_text(encoding="utf-8").startswith(HEADER):  # never a config somebody wrote
-        config.unlink()
-    (folder / "manifest.json").unlink(missing_ok=True)
 
 
 def check_configs(arguments: list[str]) -> None:
@@ -261,6 +241,11 @@ def check_configs(arguments: list[str]) -> None:
 
 def run_lightning() -> None:
     """Runs `uddm fit | validate | test | predict` on the arguments of this process."""
+    start(UddmCLI)
+
+
+def start(kind: type[UddmCLI]) -> UddmCLI:
+    """Runs a kind of command line on the arguments of this process."""
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 calls it by names of before 4.49
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # plugins lie where one works; last, so that they hide nothing that is installed
@@ -270,7 +255,7 @@ def run_lightning() -> None:
     )
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)  # each message has its reason where it stands
-    UddmCLI(
+    return kind(
         DiffusionTask,
         TextDataModule,
         save_config_callback=RunConfig,

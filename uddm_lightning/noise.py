@@ -34,6 +34,7 @@ class Stream(IntEnum):
     DROPOUT = 8
     HELD_OUT = 9
     PROBE = 10
+    SAMPLES = 11
 
 
 def _shift(bits: Tensor, places: int) -> Tensor:

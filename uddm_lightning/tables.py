@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from uddm_lightning.errors import InputError
-from uddm_lightning.files import write_atomically
+from uddm_lightning.files import write_text
 
 Record = dict[str, Any]  # one row before it is written, by column
 
@@ -36,6 +36,9 @@ SEQUENCES = pa.schema(
         ("xt", pa.list_(pa.int32())),
         ("xhat", pa.list_(pa.int32())),
         ("entropy", pa.list_(pa.float32())),
+        ("x0_text", pa.list_(pa.string())),  # the piece of text that each id stands for
+        ("xt_text", pa.list_(pa.string())),
+        ("xhat_text", pa.list_(pa.string())),
     ]
 )
 
@@ -50,11 +53,17 @@ def update_table(path: Path, records: Iterable[Record]) -> None:
     for record in records:
         row = {column: _text(record.get(column)) for column in COLUMNS}
         rows[_key(row)] = row
+    write_table(path, rows.values())
+
+
+def write_table(path: Path, rows: Iterable[dict[str, str]]) -> None:
+    """Writes rows of text, sorted by key, atomically."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows[key] for key in sorted(rows))
-    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+    by_key = {_key(row): row for row in rows}
+    writer.writerows(by_key[key] for key in sorted(by_key))
+    write_text(path, text.getvalue())
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

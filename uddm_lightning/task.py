@@ -46,6 +46,7 @@ class DiffusionTask(LightningModule):
         restore_t: time that `predict` assumes of the texts it restores, in (0, 1].
         compile: compile the network with `torch.compile` for training.
         seed: keys the initial weights.
+        backbone_name: what results call the network; None is the name of its class.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class DiffusionTask(LightningModule):
         restore_t: float = 0.1,
         compile: bool = False,
         seed: int = 0,
+        backbone_name: str | None = None,
     ) -> None:
         super().__init__()
         if not 0.0 < restore_t <= 1.0:
@@ -71,6 +73,7 @@ class DiffusionTask(LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.backbone = backbone(vocab_size)
+        self.backbone_name = backbone_name or type(self.backbone).__name__
         self.ema = MovingAverage(self.backbone, ema_decay)
         self.objective = objective
         self.sampler = sampler

@@ -1,6 +1,7 @@
 """When to measure, and where the results go."""
 
 from uddm_lightning.callbacks.entropy import EntropyProbe
+from uddm_lightning.callbacks.heartbeat import Heartbeat
 from uddm_lightning.callbacks.measurements import MeasurementTable
 from uddm_lightning.callbacks.nelbo import NelboProbe
 from uddm_lightning.callbacks.probe import Probe
@@ -12,6 +13,7 @@ from uddm_lightning.callbacks.tensorboard import TensorBoardPage
 
 __all__ = [
     "EntropyProbe",
+    "Heartbeat",
     "MeasurementTable",
     "NelboProbe",
     "Probe",

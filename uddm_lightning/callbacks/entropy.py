@@ -23,6 +23,9 @@ ILL_CONDITIONED = 0.1  # below this t a posterior says little beyond the token i
 class EntropyProbe(Probe):
     """Entropy of the leave-one-out prediction at several t, in nats, and of the clean text.
 
+    It is measured on training rows, on held-out rows, and on rows that the model draws itself (split "samples"), for
+    which no text is needed at all.
+
     Where a `RecoveryProbe` ran before it on the same batch and t, corrupted tokens are split by whether they came back.
 
     Args:
@@ -35,6 +38,7 @@ class EntropyProbe(Probe):
     """
 
     kind = "entropy"
+    splits = ("train", "test", "samples")
 
     def __init__(
         self,
@@ -48,7 +52,7 @@ class EntropyProbe(Probe):
         super().__init__(weights, draws, draws_on_the_way, enabled)
         self.times = check_times(times, "entropy.times")
         self.include_special = include_special
-        self._chain = ""
+        self._chains: dict[str, str] = {}  # that gave what the rows of a split are split by, or are
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -86,7 +90,7 @@ class EntropyProbe(Probe):
                 if len(x0_BL[part]):
                     corrupted_BL = xt_BL[part] != x0_BL[part]
                     update(entropy_BL[part], corrupted_BL, counted_BL[part], batch.rows_B[part], recovered_BL)
-        self._chain = str(board.get("chain", self._chain))
+        self._chains[at.split] = str(board.get("chain", ""))
         self._measure_clean(at, metric_of[self.times[0]])
 
     def _measure_clean(self, at: MeasuredBatch, metric: ConditionalEntropy) -> None:
@@ -119,7 +123,7 @@ class EntropyProbe(Probe):
                     "split": split,
                     "weights": weights,
                     "t": t,
-                    "chain": self._chain,
+                    "chain": self._chains[split],
                     **fields,
                     "entropy_leave_one_out": clean.entropy_leave_one_out,
                     "own_token_leak": clean.own_token_leak,

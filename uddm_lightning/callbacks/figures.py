@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 
 from uddm_lightning.tables import Record
 
-COLOURS = {"train": "#0b6e99", "test": "#c2410c"}
-STYLES = {"train": "-", "test": "--"}
+COLOURS = {"train": "#0b6e99", "test": "#c2410c", "samples": "#4d7c0f"}
+STYLES = {"train": "-", "test": "--", "samples": "-."}
 
 
 def recovery_figure(records: Sequence[Record], title: str) -> Figure:
-    """Recovery and entropy against t: train solid, test dashed, bands for 95 % intervals, dots for chance.
+    """Recovery and entropy against t, with bands for 95 % intervals and dots for chance.
 
     Args:
         records: measurement records of one kind of weights.
@@ -27,7 +27,8 @@ def recovery_figure(records: Sequence[Record], title: str) -> Figure:
             rows = sorted(
                 (r for r in records if r["kind"] == kind and r["split"] == split), key=lambda r: float(r["t"])
             )
-            _curve(axes, rows, kind, colour, STYLES[split], split)
+            if rows or split != "samples":
+                _curve(axes, rows, kind, colour, STYLES[split], split)
             if kind == "recovery" and split == "test" and rows:
                 axes.plot([r["t"] for r in rows], [r["chance"] for r in rows], ":", color="grey", label="chance")
         axes.set_xlabel("corruption time t")

@@ -41,7 +41,7 @@ class MeasurementTable(Callback):
         folder = run_folder(trainer)
         common = {
             "run": folder.name,
-            "backbone": type(pl_module.backbone).__name__,
+            "backbone": pl_module.backbone_name,
             "parameters": pl_module.parameter_count,
             "size": data_of(trainer).subset_size,
             "seed": data_of(trainer).seed,
@@ -67,14 +67,15 @@ def summary(records: Sequence[Record]) -> str:
         if recovery:
             first = next(iter(recovery.values()))
             title += f", {first['chain']} chain on {first['steps']} steps"
-        lines += [title, "       t  recovery: train    test  chance   entropy [nats]: train    test"]
+        splits = ("train", "test", "samples") if any(split == "samples" for split, _ in entropy) else ("train", "test")
+        heads = " ".join(f"{split:>7}" for split in splits[1:])
+        lines += [title, f"       t  recovery: train    test  chance   entropy [nats]: train {heads}"]
         for t in sorted({t for _, t in [*recovery, *entropy]}):
             cells = [recovery.get((split, t), {}).get("recovery") for split in ("train", "test")]
             chance = recovery.get(("test", t), {}).get("chance")
-            doubts = [entropy.get((split, t)) for split in ("train", "test")]
+            doubts = " ".join(f"{_cell(entropy.get((split, t))):>7}" for split in splits)
             lines.append(
-                f"{t:>8g}  {_cell(cells[0]):>15} {_cell(cells[1]):>7} {_cell(chance):>7}"
-                f"   {_cell(doubts[0]):>21} {_cell(doubts[1]):>7}"
+                f"{t:>8g}  {_cell(cells[0]):>15} {_cell(cells[1]):>7} {_cell(chance):>7}                 {doubts}"
             )
         bounds = {r["split"]: r for r in mine if r["kind"] == "nelbo"}
         for r in list(bounds.values())[:1]:

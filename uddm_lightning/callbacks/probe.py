@@ -34,7 +34,7 @@ class MeasuredBatch(NamedTuple):
         denoiser: predictions of the weights under measurement.
         batch: rows, without fillers.
         counted_BL: positions that count: neither padding nor special (unless these are included).
-        split: "train" or "test".
+        split: "train", "test" or "samples".
         weights: which weights `denoiser` holds.
         board: notes on this batch that probes leave for the callbacks after them.
     """
@@ -63,6 +63,7 @@ class Probe(Callback):
     """
 
     kind: ClassVar[Literal["recovery", "entropy", "nelbo"]]
+    splits: ClassVar[tuple[str, ...]] = ("train", "test")  # that it measures
 
     def __init__(
         self,
@@ -132,18 +133,20 @@ class Probe(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if not self._denoisers:
+        split = data_of(trainer).splits[dataloader_idx]
+        if not self._denoisers or split not in self.splits:
             return
         started = time.monotonic()
         kept_B = batch.rows_B >= 0
         if self._limit is not None:
             kept_B &= batch.places_B < self._limit
-        task, split = _task(pl_module), data_of(trainer).splits[dataloader_idx]
+        task = _task(pl_module)
         batch = select(batch, kept_B)
         if len(batch.rows_B):
             for weights, denoiser in self._denoisers.items():
                 board = outputs.setdefault(weights, {})
-                self.measure(MeasuredBatch(task, denoiser, batch, self.counted(batch), split, weights, board))
+                at = MeasuredBatch(task, denoiser, batch, self.counted(batch), split, weights, board)
+                self.measure(at._replace(batch=drawn(at)) if split == "samples" else at)
         self.seconds += time.monotonic() - started
 
     @override
@@ -166,6 +169,16 @@ def select(batch: TokenBatch, kept_B: Tensor) -> TokenBatch:
         return batch
     fields: list[Any] = [value[kept_B] if isinstance(value, Tensor) else value for value in batch]
     return TokenBatch(*fields)
+
+
+def drawn(at: MeasuredBatch) -> TokenBatch:
+    """The batch with rows that the model has drawn from the pure noise there, by the task's chain from t = 1."""
+    batch = at.batch
+    if len(at.board.get("samples", ())) != len(batch.tokens_BL):
+        nothing_BL = torch.zeros_like(batch.tokens_BL, dtype=torch.bool)
+        at.board["samples"] = at.task.sampler(at.denoiser, batch.tokens_BL, 1.0, batch.keys_B, None, nothing_BL)
+        at.board["chain"] = at.task.sampler.chain
+    return batch._replace(tokens_BL=at.board["samples"])
 
 
 def check_times(times: Sequence[float], key: str) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from uddm_lightning.batch import TokenBatch
 from uddm_lightning.callbacks.figures import sequence_panel
-from uddm_lightning.files import write_atomically
+from uddm_lightning.files import write_text
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of
 
@@ -61,5 +61,5 @@ class RestoredText(BasePredictionWriter):
         rank = f"-{trainer.global_rank}" if trainer.world_size > 1 else ""
         path = Path(os.path.abspath(trainer.default_root_dir)) / f"restored{rank}.jsonl"
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows)
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_text(path, text)
         pl_module.print(f"written to {path}")

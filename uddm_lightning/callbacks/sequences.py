@@ -10,6 +10,7 @@ from typing_extensions import override
 from uddm_lightning.batch import TokenBatch
 from uddm_lightning.callbacks.measurements import run_folder
 from uddm_lightning.callbacks.probe import Board
+from uddm_lightning.data import Tokenizer
 from uddm_lightning.files import write_atomically
 from uddm_lightning.tables import SEQUENCES, Record
 from uddm_lightning.task import DiffusionTask
@@ -26,11 +27,12 @@ class SequenceTable(Callback):
         rows: sequences to keep for each split, t and kind of weights.
     """
 
-    def __init__(self, rows: int = 32) -> None:
+    def __init__(self, rows: int = 128) -> None:
         if rows < 0:
             raise ValueError(f"`rows` must be at least 0, got {rows}.")
         self.rows = rows
         self.sequences: list[Record] = []
+        self._pieces: dict[int, str] = {}
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -47,12 +49,16 @@ class SequenceTable(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         assert isinstance(pl_module, DiffusionTask)
-        split = data_of(trainer).splits[dataloader_idx]
+        data = data_of(trainer)
+        split = data.splits[dataloader_idx]
         for weights, board in outputs.items():
             common = {"split": split, "step": pl_module.weights_step, "weights": weights}
             for note in board:
                 if isinstance(note, tuple) and note[0] == "restored":
-                    self.sequences += [{**common, **row} for row in self._rows(board, note[1])]
+                    rows = self._rows(board, note[1])
+                    self.sequences += [
+                        {**common, **row, **self._texts(row, data_of(trainer).tokenizer)} for row in rows
+                    ]
 
     def _rows(self, board: Board, t: float) -> list[Record]:
         kept = int((board["places"] < self.rows).sum())  # places ascend, so these are the first
@@ -66,6 +72,12 @@ class SequenceTable(Callback):
         columns["entropy"] += [None] * (kept - len(columns["entropy"]))
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return [{"t": t, "chain": board["chain"], **row} for row in rows]
+
+    def _texts(self, row: Record, tokenizer: Tokenizer) -> Record:
+        """The three rows of ids as pieces of text, so that the table can be read without a tokenizer."""
+        for token in {*row["x0"], *row["xt"], *row["xhat"]} - self._pieces.keys():
+            self._pieces[token] = tokenizer.piece(token)
+        return {f"{name}_text": [self._pieces[token] for token in row[name]] for name in ("x0", "xt", "xhat")}
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

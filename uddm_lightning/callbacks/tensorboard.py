@@ -93,7 +93,7 @@ class TensorBoardPage(Callback):
             "size": data.subset_size,
             "seed": data.seed,
             "parameters": pl_module.parameter_count,
-            "backbone": type(pl_module.backbone).__name__,
+            "backbone": pl_module.backbone_name,
         }
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -135,7 +135,7 @@ def _layout(records: Iterable[Record]) -> dict[str, dict[str, list[Any]]]:
         if record["kind"] == "nelbo":
             continue
         word, t = _word(record["kind"], record), f"t={record['t']:g}"
-        layout.setdefault(word, {})[t] = ["Multiline", [f"^{word}/train/{t}$", f"^{word}/test/{t}$"]]
+        layout.setdefault(word, {})[t] = ["Multiline", [f"^{word}/[a-z]+/{t}$"]]
     return layout
 
 
@@ -189,12 +189,13 @@ def _panels(trainer: Trainer) -> Iterable[tuple[str, str]]:
 
 
 def _outcome(records: Sequence[Record]) -> dict[str, float]:
-    """Columns of the HPARAMS table: recovery and entropy at the t nearest 0.1, and the NELBO."""
+    """Columns of the HPARAMS table: recovery, and entropy of training rows, at the t nearest 0.1, and the NELBO."""
     outcome: dict[str, float] = {}
     for kind in ("recovery", "entropy", "nelbo"):
         mine = [r for r in records if r["kind"] == kind and r["weights"] == records[0]["weights"]]
         nearest = min((abs(r.get("t", 0.1) - 0.1) for r in mine), default=0.0)
         for r in mine:
             if abs(r.get("t", 0.1) - 0.1) == nearest:
-                outcome[f"hp/{kind}/{r['split']}"] = r[kind]
+                name = f"{kind}/{r['split']}"
+                outcome["entropy" if name == "entropy/train" else name] = r[kind]
     return outcome

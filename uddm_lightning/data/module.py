@@ -21,6 +21,7 @@ from uddm_lightning.data.corpus import Corpus, prepare
 from uddm_lightning.data.lines import TextRows
 from uddm_lightning.data.measure import MeasureSet, RowReader
 from uddm_lightning.data.packing.base import Packing
+from uddm_lightning.data.pure_noise import PureNoise
 from uddm_lightning.data.sources.base import Source
 from uddm_lightning.data.spec import describe
 from uddm_lightning.data.stream import TrainStream
@@ -29,7 +30,7 @@ from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.errors import InputError
 from uddm_lightning.noise import Stream
 
-TRAIN, TEST, TEXT = 0, 1, 2  # numbers of the splits in noise keys
+TRAIN, TEST, TEXT, SAMPLES = 0, 1, 2, 3  # numbers of the splits in noise keys
 
 
 class TextDataModule(LightningDataModule):
@@ -44,6 +45,7 @@ class TextDataModule(LightningDataModule):
         measure_batch_size: rows that one rank measures at a time.
         train_draws: draws of training rows to measure on.
         test_draws: draws of held-out rows to measure on; `test` takes every held-out row once instead.
+        sample_draws: rows that the model itself is to draw and be measured on, of its own making; 0 is none.
         held_out: share of documents that are held out, where the source has no official split.
         seed: of subset, order and noise.
         num_workers: processes that read rows; 0 reads in the training process, which costs little.
@@ -51,10 +53,9 @@ class TextDataModule(LightningDataModule):
         text: UTF-8 file whose lines `predict` restores.
 
     Attributes:
-        splits: names of the validation and test dataloaders, in order.
+        splits: names of the validation and test dataloaders, in order. The rows of "samples" are pure noise, from which
+            the model draws.
     """
-
-    splits = ("train", "test")
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class TextDataModule(LightningDataModule):
         measure_batch_size: int = 256,
         train_draws: int = 1024,
         test_draws: int = 1024,
+        sample_draws: int = 256,
         held_out: float = 0.1,
         seed: int = 0,
         num_workers: int = 0,
@@ -79,6 +81,7 @@ class TextDataModule(LightningDataModule):
             ("measure_batch_size", measure_batch_size, 1),
             ("train_draws", train_draws, 1),
             ("test_draws", test_draws, 1),
+            ("sample_draws", sample_draws, 0),
             ("seed", seed, 0),
             ("num_workers", num_workers, 0),
         ):
@@ -93,6 +96,8 @@ class TextDataModule(LightningDataModule):
         self.measure_batch_size = measure_batch_size
         self.train_draws = train_draws
         self.test_draws = test_draws
+        self.sample_draws = sample_draws
+        self.splits = ("train", "test", "samples") if sample_draws else ("train", "test")
         self.held_out = held_out
         self.seed = seed
         self.num_workers = num_workers
@@ -166,13 +171,14 @@ class TextDataModule(LightningDataModule):
 
     @override
     def val_dataloader(self) -> list[DataLoader[TokenBatch]]:
-        """Draws of the first rows of the subset, and of held-out rows, the same for every size and seed."""
+        """Draws of the first rows of the subset; of held-out rows, the same for every size and seed; of pure noise."""
         train = self.subset.rows(torch.arange(min(len(self.subset), self.train_draws)))
         pool, text = len(self.corpus.test), hash_key(self.corpus.hash)
         test = noise.permutation(torch.arange(min(pool, self.test_draws)), pool, Stream.MEASURING, text)
         return [
             self._measured(self.corpus.train, train, self.train_draws, TRAIN),
             self._measured(self.corpus.test, test, self.test_draws, TEST),
+            *self._samples(),
         ]
 
     @override
@@ -180,7 +186,7 @@ class TextDataModule(LightningDataModule):
         """As for validation, but with every held-out row once."""
         pool = len(self.corpus.test)
         every = self._measured(self.corpus.test, torch.arange(pool), pool, TEST)
-        return [self.val_dataloader()[TRAIN], every]
+        return [self.val_dataloader()[TRAIN], every, *self._samples()]
 
     @override
     def predict_dataloader(self) -> DataLoader[TokenBatch]:
@@ -208,7 +214,7 @@ class TextDataModule(LightningDataModule):
             "fingerprint": meta["fingerprint"],
             "held_out": meta["held_out"],
             "vocab_size": meta["vocab_size"],
-            "splits": {split: meta[split] for split in self.splits},
+            "splits": {split: meta[split] for split in ("train", "test")},
             "source": describe(self.source),
             "tokenizer_spec": meta["tokenizer"],
             "packing": meta["packing"],
@@ -221,6 +227,11 @@ class TextDataModule(LightningDataModule):
 
     def _place(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _samples(self) -> list[DataLoader[TokenBatch]]:
+        draws = self.sample_draws
+        rows = PureNoise(self.packing, self.tokenizer, self.seed)
+        return [self._measured(rows, torch.arange(draws), draws, SAMPLES)] if draws else []
 
     def _measured(self, rows: RowReader, row_ids: Tensor, draws: int, code: int) -> DataLoader[TokenBatch]:
         rank, world_size = self._place()

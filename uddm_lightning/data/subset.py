@@ -27,7 +27,7 @@ class Subset:
     def __init__(self, pool: int, size: int | float, seed: int, corpus_hash: str) -> None:
         self.pool = pool
         self.seed = seed
-        self._size = _rows(size, pool)
+        self._size = rows_of(size, pool)
         self._text = hash_key(corpus_hash)
 
     def __len__(self) -> int:
@@ -65,7 +65,12 @@ def hash_key(text: str) -> int:
     return int.from_bytes(bytes.fromhex(text)[:8], "little", signed=True)
 
 
-def _rows(size: int | float, pool: int) -> int:
+def rows_of(size: int | float, pool: int) -> int:
+    """Number of rows that a size stands for.
+
+    Raises:
+        InputError: it is no size, or the pool does not hold as many.
+    """
     check_size(size)
     rows = size if isinstance(size, int) else max(1, math.floor(size * pool))
     if rows > pool:

@@ -1,0 +1,206 @@
+"""`uddm sweep` and `uddm report` through the command line; runs are made up where it does not matter what they learn."""
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from uddm_lightning.files import held
+
+FAKE = ("--launcher", "fake_launcher.FakeLauncher")
+
+
+@pytest.fixture(autouse=True)
+def _plugins(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "measurements.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def transition(folder: Path) -> dict:
+    return json.loads((folder / "transition.json").read_text(encoding="utf-8"))
+
+
+def crossing(folder: Path, method: str, backbone: str = "DiT") -> dict:
+    [found] = [e for e in transition(folder)["backbones"][backbone]["estimates"] if e["method"] == method]
+    return found
+
+
+def refused(outcome, *needles: str) -> None:
+    assert outcome.status == 2, outcome.err
+    message = outcome.err[outcome.err.index("uddm: error: ") :]
+    assert len(message.strip().splitlines()) == 1, message
+    for needle in needles:
+        assert needle in message, message
+
+
+# --- from sizes to the transition -----------------------------------------------------------------------------------
+
+
+def test_a_sweep_ends_with_the_transition(uddm, config, tmp_path):
+    out = tmp_path / "sweep"
+    outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "1:256:x4", "--seeds", "0,1")
+    assert outcome.status == 0, outcome.err
+    assert {path.name for path in (out / "runs").iterdir()} == {f"DiT-n{4**k}-s{s}" for k in range(5) for s in (0, 1)}
+    assert {(row["size"], row["seed"]) for row in table(out)} == {(str(4**k), s) for k in range(5) for s in ("0", "1")}
+    found = crossing(out, "recovery")
+    assert found["low"] <= 90 * 1.1
+    assert found["high"] >= 90 * 0.9
+    assert found["low"] < found["size"] < found["high"]
+    assert f"N* = {found['size']:.3g} rows" in outcome.out
+    assert str(out / "report.html") in outcome.out
+    assert (out / "report.html").stat().st_size > 10_000
+    assert list((out / "figures").glob("recovery.png"))
+
+
+def test_the_same_command_repeats_nothing_and_others_add_to_it(uddm, config, tmp_path):
+    out = tmp_path / "sweep"
+    assert uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2,8,32").status == 0
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
+    outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2,8,32,128")
+    assert outcome.status == 0
+    assert "3 of 4 runs are finished already" in outcome.err
+    after = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
+    assert before.items() <= after.items()
+    assert {row["size"] for row in table(out)} == {"2", "8", "32", "128"}
+
+
+def test_a_failed_run_is_shown_and_does_not_stop_the_others(uddm, config, tmp_path):
+    out = tmp_path / "sweep"
+    outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, "--launcher.fails", 8, "--sizes", "2:32:x4")
+    assert outcome.status == 1
+    assert "DiT-n8-s0 FAILED: ended by signal SIGKILL" in outcome.err
+    assert "    no memory left" in outcome.err
+    assert "1 run(s) failed: DiT-n8-s0. The same command tries them again." in outcome.err
+    assert {row["size"] for row in table(out)} == {"2", "32"}
+    assert uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2:32:x4").status == 0
+    assert {row["size"] for row in table(out)} == {"2", "8", "32"}
+
+
+def test_adaptive_sizes_go_where_the_transition_is(uddm, config, tmp_path):
+    out = tmp_path / "sweep"
+    auto = ("--sizes", "auto:1:256", "--budget", 6, "--launcher.turn", 20)
+    outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, *auto)
+    assert outcome.status == 0, outcome.err
+    sizes = sorted({int(row["size"]) for row in table(out)})
+    assert len(sizes) == 6
+    assert sizes[0] == 1
+    assert sizes[-1] == 256
+    assert len([size for size in sizes if 5 <= size <= 80]) >= 3
+    assert crossing(out, "recovery")["size"] == pytest.approx(20, rel=0.2)
+    assert uddm("sweep", "-c", config, "--out", out, *FAKE, *auto).status == 0
+    assert sorted({int(row["size"]) for row in table(out)}) == sizes, "what is there decides, not how often it was asked"
+
+
+def test_backbones_are_named_by_their_files(uddm, config, tmp_path):
+    for hidden in (8, 16):
+        fragment = {"model": {"backbone": {"class_path": "DiT", "init_args": {"hidden": hidden}}}}
+        (tmp_path / f"wide{hidden}.yaml").write_text(yaml.safe_dump(fragment), encoding="utf-8")
+    out = tmp_path / "sweep"
+    files = ("--backbone", tmp_path / "wide8.yaml", "--backbone", tmp_path / "wide16.yaml")
+    outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, *files, "--sizes", "4:256:x4")
+    assert outcome.status == 0, outcome.err
+    assert {row["backbone"] for row in table(out)} == {"wide8", "wide16"}
+    assert set(transition(out)["backbones"]) == {"wide8", "wide16"}
+    shutil.copy(tmp_path / "wide8.yaml", tmp_path / "cache.yaml")
+    (tmp_path / "other").mkdir()
+    shutil.copy(tmp_path / "wide8.yaml", tmp_path / "other" / "wide8.yaml")
+    twice = ("--backbone", tmp_path / "wide8.yaml", "--backbone", tmp_path / "other" / "wide8.yaml")
+    refused(uddm("sweep", "-c", config, "--out", out, *twice), "--backbone", "wide8")
+
+
+def test_a_report_needs_tables_only(uddm, config, tmp_path):
+    out = tmp_path / "sweep"
+    assert uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "4:256:x4").status == 0
+    written = (out / "transition.json").read_bytes()
+    for name in ("transition.json", "report.html"):
+        (out / name).unlink()
+    shutil.rmtree(out / "runs")
+    outcome = uddm("report", out)
+    assert outcome.status == 0, outcome.err
+    assert (out / "transition.json").read_bytes() == written
+    assert (out / "report.html").exists()
+
+
+def test_a_report_of_any_folder_of_runs(uddm, config, tmp_path):
+    assert uddm("sweep", "-c", config, "--out", tmp_path / "sweep", *FAKE, "--sizes", "4:256:x4").status == 0
+    (tmp_path / "sweep" / "runs").rename(tmp_path / "mine")
+    outcome = uddm("report", tmp_path / "mine")
+    assert outcome.status == 0, outcome.err
+    assert table(tmp_path / "mine") == table(tmp_path / "sweep")
+
+
+# --- what is wrong is named -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "needles"),
+    [
+        ((), ("--out",)),
+        (("--out", "x", "--sizes", "2:8"), ("--sizes", "'2:8'", "2:8192:x4")),
+        (("--out", "x", "--sizes", "8,100000"), ("100000", "training rows")),
+        (("--out", "x", "--data.size", 8), ("--data.size", "--sizes")),
+        (("--out", "x", "--seed_everything=3"), ("--seed_everything=3", "--seeds")),
+        (("--out", "x", "--seeds", "0,one"), ("--seeds 0,one",)),
+        (("--out", "x", "--seeds", "-1"), ("--seeds -1",)),
+        (("--out", "x", "--sizes", "auto"), ("--budget",)),
+        (("--out", "x", "--sizes", "auto:8", "--budget", 6), ("auto:8", "auto:2:8192")),
+        (("--out", "x", "--sizes", "auto:8:8", "--budget", 6), ("8 to 8",)),
+        (("--out", "x", "--budget", 6), ("--budget 6", "--sizes auto")),
+        (("--out", "x", "--budget", "six"), ("--budget", "six")),
+        (("--out", "x", "--jobs", 0), ("--jobs", "0")),
+        (("--out", "x", "--launcher", "Rocket"), ("Rocket",)),
+        (("--out", "x", "--launcher.rockets", 3), ("rockets",)),
+        (("--out", "x", "--backbone", "none.yaml"), ("none.yaml",)),
+        (("--out", "x", "--model.backbone.init_args.hiden", 8), ("hiden",)),
+        (("--out", "x", "--trainer.max_steps", -1), ("trainer.max_steps", "-1")),
+    ],
+)
+def test_a_wrong_option_is_named(uddm, config, options, needles):
+    refused(uddm("sweep", "-c", config, *options), *needles)
+    assert not Path("x").exists()
+
+
+def test_a_missing_config_is_named(uddm):
+    refused(uddm("sweep", "--out", "x"), "--config")
+    refused(uddm("sweep", "-c", "no.yaml", "--out", "x"), "no.yaml")
+
+
+def test_a_folder_without_measurements_is_named(uddm, tmp_path):
+    refused(uddm("report", tmp_path), str(tmp_path), "measurements")
+    (tmp_path / "measurements.csv").write_text("a,b\n", encoding="utf-8")
+    refused(uddm("report", tmp_path), "measurements.csv", "'run'")
+
+
+def test_a_second_sweep_is_kept_out_of_a_folder(uddm, config, tmp_path):
+    out = tmp_path / "sweep"
+    with held(out / "sweep.lock", "mine"):
+        refused(uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2,4"), str(out), "Another sweep")
+    assert uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2,4").status == 0
+
+
+def test_a_second_fit_is_kept_out_of_a_run(uddm, config, tmp_path):
+    run = tmp_path / "run"
+    with held(run / "run.lock", "mine"):
+        refused(uddm("fit", "-c", config, "--out", run), str(run), "Another process is training")
+
+
+def test_help_is_written_for_people(uddm):
+    for command in ("sweep", "report"):
+        outcome = uddm(command, "--help")
+        assert outcome.status == 0
+        assert f"usage: uddm {command}" in outcome.out
+    assert "--sizes" in uddm("sweep", "--help").out
+    assert "uddm sweep -c CONFIG" in uddm("--help").out
+
+
+def test_another_package_may_bring_a_launcher(uddm, config, tmp_path):
+    assert uddm("sweep", "-c", config, "--out", tmp_path / "sweep", *FAKE, "--sizes", "2,4").status == 0
+    assert "fake_launcher" in sys.modules

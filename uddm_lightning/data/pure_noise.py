@@ -1,0 +1,42 @@
+"""Rows without any text: where a chain from t = 1 begins.
+
+Shapes: B rows, L positions, V ids.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uddm_lightning import noise
+from uddm_lightning.data.packing.base import Packing
+from uddm_lightning.data.tokenizers.base import Tokenizer
+from uddm_lightning.noise import Stream
+
+
+class PureNoise:
+    """An endless list of rows of uniform random tokens, each a function of the seed and its number.
+
+    Args:
+        packing: gives the length, and where a row begins and ends.
+        tokenizer: gives the vocabulary.
+        seed: of the tokens.
+    """
+
+    def __init__(self, packing: Packing, tokenizer: Tokenizer, seed: int) -> None:
+        self.vocab_size = tokenizer.vocab_size
+        self.length = packing.length
+        self.seed = seed
+        blank = np.zeros((1, packing.room(tokenizer)), dtype=np.int64)
+        special_NL = packing.frame(blank, blank.astype(np.bool_), tokenizer).special_NL
+        self._special_1L = None if special_NL is None else torch.from_numpy(special_NL)
+
+    def tokens(self, ids: Tensor) -> Tensor:
+        """Ids (B, L), int64, of the rows `ids` (B,)."""
+        return noise.integers(self.vocab_size, self.seed, Stream.SAMPLES, ids[:, None], torch.arange(self.length))
+
+    def special(self, ids: Tensor) -> Tensor | None:
+        """True (B, L) where a row has its begin or end; None where rows have none."""
+        return None if self._special_1L is None else self._special_1L.expand(len(ids), -1)
+
+    def valid(self, ids: Tensor) -> None:
+        """Every position is valid."""

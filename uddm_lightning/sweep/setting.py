@@ -1,0 +1,171 @@
+"""What a sweep keeps the same: the resolved configuration of one backbone, before sizes and seeds are filled in."""
+
+import copy
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from typing_extensions import override
+
+from uddm_lightning.data import TextDataModule
+from uddm_lightning.errors import InputError
+from uddm_lightning.lightning_cli import UddmCLI, UddmParser, check_configs, plain, start
+from uddm_lightning.sweep.cell import Cell
+
+# where a run lies, and how it was called, is no part of what it is
+ELSEWHERE = ("out", "trainer.default_root_dir", "ckpt_path", "config", "text", "data.text")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One backbone of a sweep.
+
+    Attributes:
+        name: what results call the backbone.
+        arguments: of `uddm fit`, without size, seed and folder.
+        config: what they amount to.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    config: dict[str, Any]
+
+    @classmethod
+    def of(cls, arguments: list[str], fragment: str | None) -> "Setting":
+        """Resolves the arguments of `uddm fit`, with the file `fragment` laid over its configuration.
+
+        Raises:
+            InputError: the arguments are wrong, or say nothing on when training ends.
+        """
+        if fragment is not None:
+            last = max((place for place, word in enumerate(arguments) if word in ("-c", "--config")), default=-2) + 2
+            named = ["--model.backbone_name", Path(fragment).stem]
+            arguments = [*arguments[:last], "-c", fragment, *arguments[last:], *named]
+        config = resolve(arguments)
+        name = config["model"].get("backbone_name") or config["model"]["backbone"]["class_path"].rpartition(".")[2]
+        if config["trainer"]["max_steps"] < 1:
+            raise InputError(
+                f"`trainer.max_steps` is {config['trainer']['max_steps']}: a sweep gives every size the same number of "
+                "steps; set it."
+            )
+        return cls(name, tuple(arguments), config)
+
+    def cell(self, folder: Path, size: int, seed: int) -> Cell:
+        """The cell of a size and a seed in a sweep's folder."""
+        trainer = self.config["trainer"]
+        devices = trainer["devices"]
+        processes = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+        accelerator = trainer["accelerator"]
+        on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+        cell = Cell(
+            backbone=self.name,
+            size=size,
+            seed=seed,
+            folder=folder,
+            start=(),
+            steps=trainer["max_steps"],
+            threads=self.config["threads"],
+            processes=max(1, processes),
+            gpus=max(1, processes) if on_gpu else 0,
+        )
+        filled = ("--data.size", str(size), "--seed_everything", str(seed), "--out", str(cell.run))
+        return Cell(**{**vars(cell), "start": ("fit", *self.arguments, *filled)})
+
+    def differences(self, cell: Cell) -> dict[str, tuple[Any, Any]]:
+        """Keys in which the cell's run differs from this setting, with the value there and here; none where it is new.
+
+        Raises:
+            InputError: the run's config.yaml cannot be read.
+        """
+        path = cell.run / "config.yaml"
+        results = ("measurements.csv", "checkpoints/last.ckpt")
+        if not path.exists() or not any((cell.run / name).exists() for name in results):
+            return {}
+        here = copy.deepcopy(self.config)
+        here["data"]["size"], here["seed_everything"] = cell.size, cell.seed
+        found = _differences(_read(path), here)
+        # a version of this package that knows more options may read the old file as the same
+        return found and _differences(resolve(["-c", str(path)]), here)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"`{path}` cannot be read: {plain(str(error))}") from error
+    return config if isinstance(config, dict) else {}
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    flat_there, flat_here = dict(_flat(there)), dict(_flat(here))
+    keys = [*flat_here, *(key for key in flat_there if key not in flat_here)]
+    pairs = {key: (flat_there.get(key), flat_here.get(key)) for key in keys if key not in ELSEWHERE}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, dict) and inner:
+            yield from _flat(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", inner
+
+
+class _Resolver(UddmCLI):
+    """Stops where the configuration is known."""
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        pass
+
+    @override
+    def instantiate_classes(self) -> None:
+        pass
+
+    @override
+    def after_instantiate_classes(self) -> None:
+        pass
+
+    @override
+    def _set_seed(self) -> None:
+        pass
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def resolve(arguments: list[str]) -> dict[str, Any]:
+    """The configuration that `uddm fit` with these arguments would write, as plain values.
+
+    Raises:
+        InputError: the arguments are wrong.
+    """
+    check_configs(arguments)
+    given = sys.argv
+    try:
+        sys.argv = ["uddm", "fit", *arguments]
+        config: dict[str, Any] = yaml.safe_load(start(_Resolver).dumped())
+    finally:
+        sys.argv = given
+    return config
+
+
+def load_data(config: dict[str, Any]) -> TextDataModule:
+    """The data module of a resolved configuration.
+
+    Raises:
+        InputError: its arguments are wrong.
+    """
+    parser = UddmParser()
+    parser.add_class_arguments(TextDataModule, "data")
+    try:
+        data = parser.instantiate(parser.parse_object({"data": config["data"]})).data
+    except (ValueError, TypeError) as error:
+        raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
+    assert isinstance(data, TextDataModule)
+    return data
