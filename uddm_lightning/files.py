@@ -10,6 +10,8 @@ import filelock
 
 from uddm_lightning.errors import InputError
 
+PATIENCE = 2.0  # seconds to wait for a lock: who only looks whether it is held holds it for an instant, too
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Writes a file under a temporary name beside its place, then renames it: an old file stays until the new one is.
@@ -57,7 +59,7 @@ def held(path: Path, refusal: str) -> Iterator[None]:
     lock = filelock.FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=PATIENCE)
     except filelock.Timeout as error:
         raise InputError(refusal) from error
     except OSError as error:

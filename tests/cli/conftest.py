@@ -29,13 +29,16 @@ def _undisturbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
+def write_corpus(path: Path) -> Path:
     """300 lines of small words."""
     generator = random.Random(0)  # noqa: S311 no secret is made here
-    path = tmp_path / "corpus.txt"
     path.write_text("\n".join(" ".join(generator.choices(WORDS, k=12)) for _ in range(300)) + "\n", encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return write_corpus(tmp_path / "corpus.txt")
 
 
 def tiny_config(corpus: Path) -> dict:
@@ -51,6 +54,7 @@ def tiny_config(corpus: Path) -> dict:
             "measure_batch_size": 8,
             "train_draws": 16,
             "test_draws": 16,
+            "sample_draws": 16,
         },
         "model": {
             "process": {

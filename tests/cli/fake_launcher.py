@@ -48,7 +48,9 @@ class FakeLauncher(Launcher):
         rows = []
         for split, recovery in (("train", 0.25 + 0.7 * held), ("test", 0.25 - 0.15 * held)):
             interval = {"recovery_low": recovery - 0.02, "recovery_high": recovery + 0.02}
-            rows.append({"kind": "recovery", "split": split, "t": 0.1, "recovery": recovery, "chance": 0.02, **interval})
+            rows.append(
+                {"kind": "recovery", "split": split, "t": 0.1, "recovery": recovery, "chance": 0.02, **interval}
+            )
             entropy = 1.7 * (1.0 - held) if split == "train" else 1.7
             interval = {"entropy_low": max(0.0, entropy - 0.03), "entropy_high": entropy + 0.03}
             rows.append({"kind": "entropy", "split": split, "t": 0.1, "entropy": entropy, **interval})

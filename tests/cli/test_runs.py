@@ -42,7 +42,7 @@ def test_a_run_folder_holds_everything(run):
         (kind, step, split)
         for kind in ("recovery", "entropy", "nelbo")
         for step in ("3", "6")
-        for split in ("train", "test")
+        for split in (("train", "test", "samples") if kind == "entropy" else ("train", "test"))
     }
     for row in rows:
         assert row["size"] == "8"
@@ -68,6 +68,9 @@ def test_sequences_can_be_drawn_again(run):
     }
     for row in rows:
         assert len(row["x0"]) == len(row["xt"]) == len(row["xhat"]) == len(row["entropy"]) == 16
+        for name in ("x0", "xt", "xhat"):
+            assert len(row[f"{name}_text"]) == 16
+            assert set("".join(row[f"{name}_text"])) <= set("abcdefghijklmnopqrstuvwxyz ")
 
 
 def test_tensorboard_shows_the_transition(run):

@@ -1,4 +1,4 @@
-"""`uddm sweep` and `uddm report` through the command line; runs are made up where it does not matter what they learn."""
+"""`uddm sweep` and `uddm report` through the command line, over runs that a launcher makes up."""
 
 import csv
 import json
@@ -96,7 +96,9 @@ def test_adaptive_sizes_go_where_the_transition_is(uddm, config, tmp_path):
     assert len([size for size in sizes if 5 <= size <= 80]) >= 3
     assert crossing(out, "recovery")["size"] == pytest.approx(20, rel=0.2)
     assert uddm("sweep", "-c", config, "--out", out, *FAKE, *auto).status == 0
-    assert sorted({int(row["size"]) for row in table(out)}) == sizes, "what is there decides, not how often it was asked"
+    assert sorted({int(row["size"]) for row in table(out)}) == sizes, (
+        "what is there decides, not how often it was asked"
+    )
 
 
 def test_backbones_are_named_by_their_files(uddm, config, tmp_path):

@@ -1,1 +1,5 @@
-"""Figures and a page of a sweep."""
+"""Figures, a page and a TensorBoard run of a sweep, read off its tables alone."""
+
+from uddm_lightning.report.writing import write_report
+
+__all__ = ["write_report"]

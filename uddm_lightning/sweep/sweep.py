@@ -1,5 +1,6 @@
 """A sweep: every cell trained once, whatever happens on the way, with one bar for all of them."""
 
+import math
 import signal
 import sys
 import time
@@ -90,10 +91,11 @@ class Sweep:
         if not waiting:
             return
         started: dict[str, float] = {}
+        took: list[float] = []
         bar: tqdm[Any] = tqdm(
             total=sum(cell.steps for cell in waiting.values()),
-            initial=_steps(waiting.values()),  # the time of arrival follows from this session's speed
-            unit=" steps",
+            initial=_steps(waiting.values()),
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
             dynamic_ncols=True,
             mininterval=LOOK if sys.stderr.isatty() else LOG_SECONDS,
             miniters=0,
@@ -106,11 +108,13 @@ class Sweep:
                     todo.pop(outcome.cell.name)
                     seconds = time.monotonic() - started.get(outcome.cell.name, time.monotonic())
                     self._report(outcome, ended, seconds)
+                    took += [seconds] if outcome.status == 0 else []
                 running = self.launcher.running()
                 for cell in running:
                     started.setdefault(cell.name, time.monotonic())
                 bar.set_description(f"{len(waiting) - len(todo)} of {len(waiting)} runs", refresh=False)
-                bar.set_postfix_str(", ".join(cell.name for cell in running[:4]), refresh=False)
+                left = _left(took, [time.monotonic() - started[cell.name] for cell in running], len(todo))
+                bar.set_postfix_str(f"{left}{', '.join(cell.name for cell in running[:4])}", refresh=False)
                 bar.update(_steps(waiting.values()) - bar.n)
                 time.sleep(LOOK)
         finally:
@@ -128,6 +132,21 @@ class Sweep:
         tqdm.write(f"{cell.name} FAILED: {reason}; the end of {cell.log}:", file=sys.stderr)
         for line in _tail(cell.log):
             tqdm.write(f"    {line}", file=sys.stderr)
+
+
+def _left(took: Sequence[float], running: Sequence[float], todo: int) -> str:
+    """The time that is left, in words: runs take as long as those before them, measuring included.
+
+    Args:
+        took: seconds that the finished runs took.
+        running: seconds that the present runs have taken so far.
+        todo: number of runs that have not ended, the present ones included.
+    """
+    if not took or not running:
+        return ""
+    each = sum(took) / len(took)
+    work = sum(max(0.0, each - seconds) for seconds in running) + each * (todo - len(running))
+    return f"about {max(1, math.ceil(work / len(running) / 60))} min left, "
 
 
 def _steps(cells: Iterable[Cell]) -> int:

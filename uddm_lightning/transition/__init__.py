@@ -1,1 +1,7 @@
 """From tables to the size at which a model stops memorizing."""
+
+from uddm_lightning.transition.adaptive import next_sizes
+from uddm_lightning.transition.curves import METHODS, REFERENCE_T, Curve, Point, curves
+from uddm_lightning.transition.estimate import estimate
+
+__all__ = ["METHODS", "REFERENCE_T", "Curve", "Point", "curves", "estimate", "next_sizes"]

@@ -2,5 +2,6 @@
 
 from uddm_lightning.sweep.launchers.base import Launcher, Outcome
 from uddm_lightning.sweep.launchers.local import LocalLauncher
+from uddm_lightning.sweep.launchers.slurm import SlurmLauncher
 
-__all__ = ["Launcher", "LocalLauncher", "Outcome"]
+__all__ = ["Launcher", "LocalLauncher", "Outcome", "SlurmLauncher"]

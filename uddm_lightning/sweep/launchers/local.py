@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-import torch
 from typing_extensions import override
 
 from uddm_lightning.errors import InputError
@@ -39,7 +38,7 @@ class LocalLauncher(Launcher):
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._waiting: list[Cell] = []
         self._running: list[_Running] = []
-        self._gpus: list[int] = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+        self._gpus = gpus()
         self._all_gpus = len(self._gpus)
 
     @override
@@ -98,6 +97,13 @@ class LocalLauncher(Launcher):
             gpus, self._gpus = self._gpus[: cell.gpus], self._gpus[cell.gpus :]
             environment = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))} if gpus else {}
             self._running.append(_Running(cell, cell.launch(environment), gpus))
+
+
+def gpus() -> list[int]:
+    """Numbers of the GPUs of this machine."""
+    import torch  # heavy, and where cells run on other machines nobody asks
+
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
 
 
 def _in_words(status: int) -> str:

@@ -249,7 +249,8 @@ class SlurmLauncher(Launcher):
             outcome = _outcome(submission)
             if outcome is not None:
                 self._submissions.remove(submission)
-                outcomes.append(outcome)
+                # a job may be killed, or reach its last time limit, while its finished run is on the way out
+                outcomes.append(Outcome(outcome.cell, 0) if outcome.status and outcome.cell.finished() else outcome)
         return outcomes
 
     @override

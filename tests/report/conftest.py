@@ -1,0 +1,30 @@
+"""Reports that several tests look at, written once."""
+
+from pathlib import Path
+
+import pytest
+
+from uddm_lightning.report import write_report
+
+from . import sweeps
+
+HOSTILE = "<script>alert(1)</script>&\"'"
+ABOUT = {"corpus": f"a text with {HOSTILE}", "machine": "two cores"}
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One model, one seed, a hostile and an unprintable token among its letters."""
+    folder = tmp_path_factory.mktemp("sweep")
+    alphabet = [*sweeps.ALPHABET[:-3], HOSTILE, "$x^2$\x07\u202e", " "]
+    write_report(folder, sweeps.measurements(folder), sweeps.transition(), sweeps.sequences(alphabet=alphabet), ABOUT)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models, two seeds, sizes that are no powers of two."""
+    folder, names, sizes = tmp_path_factory.mktemp("models"), ("small", "large"), (10, 100, 1000)
+    rows = sweeps.measurements(folder, sizes, seeds=(0, 1), backbones=names)
+    write_report(folder, rows, sweeps.transition(names), sweeps.sequences(sizes, names), {})
+    return folder

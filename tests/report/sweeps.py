@@ -1,0 +1,144 @@
+"""A plausible sweep, made up: tables as runs write them, and a verdict as transition.json holds it."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from uddm_lightning.tables import SEQUENCES, Record, read_table, update_table
+
+SIZES = (2, 8, 32, 128, 512, 2048, 8192)
+TIMES = (0.05, 0.1, 0.25, 0.5)
+ALPHABET = "abcdefghijklmnopqrstuvwxyz "
+STAR = 64.0
+
+
+def memorized(size: int, star: float = STAR) -> float:
+    """How much of its rows a model trained on `size` rows holds, from 1 to 0."""
+    return 1 / (1 + (size / star) ** 2)
+
+
+def measurements(
+    folder: Path,
+    sizes: Sequence[int] = SIZES,
+    seeds: Sequence[int] = (0,),
+    backbones: Sequence[str] = ("DiT",),
+    kinds: Iterable[str] = ("recovery", "entropy", "nelbo"),
+    splits: Iterable[str] = ("train", "test", "samples"),
+) -> list[dict[str, str]]:
+    """Rows of a sweep's table, written and read by the functions that runs use."""
+    path = folder / "measurements.csv"
+    records = [
+        record
+        for index, backbone in enumerate(backbones)
+        for size in sizes
+        for seed in seeds
+        for step in (100, 200)
+        for record in _run(backbone, 1000 * 10**index, STAR * 4**index, size, seed, step)
+        if record["kind"] in set(kinds) and record["split"] in set(splits)
+    ]
+    update_table(path, records)
+    return read_table(path)
+
+
+def _run(backbone: str, parameters: int, star: float, size: int, seed: int, step: int) -> list[Record]:
+    held, noise = memorized(size, star), 0.01 * math.sin(7 * seed + math.log(size))
+    common = {
+        "run": f"{backbone}-n{size}-s{seed}",
+        "backbone": backbone,
+        "parameters": parameters,
+        "size": size,
+        "seed": seed,
+        "step": step,
+        "weights": "ema",
+        "chain": "ancestral",
+        "n_rows": min(size, 64),
+        "n_draws": 64,
+    }
+    found: list[Record] = []
+    for t in TIMES:
+        for split in ("train", "test"):
+            value = min(0.1 + 0.02 * math.log2(size) / (1 + t) + (split == "train") * 0.7 * held + noise, 1.0)
+            bounds = {"recovery_low": max(value - 0.03, 0.0), "recovery_high": min(value + 0.03, 1.0)}
+            fields = {"split": split, "t": t, "recovery": value, **bounds, "chance": 0.02 + 0.05 * t, "steps": 50}
+            found.append({**common, "kind": "recovery", **fields})
+        for split, share in (("train", 1.0), ("test", 0.5), ("samples", 0.9)):
+            value = (1.7 + t) * (1 - share * held) + noise + 0.02
+            fields = {
+                "split": split,
+                "t": t,
+                "entropy": value,
+                "entropy_low": value - 0.02,
+                "entropy_high": value + 0.02,
+            }
+            found.append({**common, "kind": "entropy", **fields})
+    for split, value in (("train", 2.1 - 1.8 * held), ("test", 2.1 + 4 * held)):
+        fields = {"split": split, "nelbo": value, "nelbo_low": value - 0.1, "nelbo_high": value + 0.1}
+        found.append({**common, "kind": "nelbo", "chain": "", "t_min": 0.001, "t_max": 1.0, **fields})
+    return found
+
+
+def sequences(
+    sizes: Sequence[int] = SIZES,
+    backbones: Sequence[str] = ("DiT",),
+    splits: Iterable[str] = ("train", "test"),
+    alphabet: Sequence[str] = ALPHABET,
+) -> pa.Table:
+    """Restored sequences of a sweep, with the text of every token; subsets are nested."""
+    fields = [("run", pa.string()), ("backbone", pa.string()), ("size", pa.int64()), ("seed", pa.int64())]
+    texts = [(f"{name}_text", pa.list_(pa.string())) for name in ("x0", "xt", "xhat")]
+    schema = pa.schema([*fields, *((f.name, f.type) for f in SEQUENCES if not f.name.endswith("_text")), *texts])
+    rows = []
+    for backbone in backbones:
+        for size in sizes:
+            run = {"run": f"{backbone}-n{size}-s0", "backbone": backbone, "size": size, "seed": 0}
+            for split in splits:
+                for t in TIMES:
+                    for draw in range(8):
+                        row = _sequence(size, split, t, draw, len(alphabet))
+                        text = {f"{name}_text": [alphabet[i] for i in row[name]] for name in ("x0", "xt", "xhat")}
+                        rows.append({**run, "split": split, "step": 200, "weights": "ema", "t": t, **row, **text})
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _sequence(size: int, split: str, t: float, draw: int, vocabulary: int) -> Record:
+    row_id = draw % size + 100 * (split == "test")
+    source = np.random.default_rng([row_id])
+    x0 = source.integers(vocabulary, size=32)
+    noise = np.random.default_rng([row_id, draw, int(100 * t)])  # of the row and the draw, not of the run
+    xt = np.where(noise.random(32) < t, noise.integers(vocabulary, size=32), x0)
+    luck = np.random.default_rng([row_id, draw, size])
+    right = luck.random(32) < (memorized(size) if split == "train" else 0.2)
+    broken = luck.random(32) < 0.05
+    xhat = np.where((xt != x0) & right, x0, np.where(broken, luck.integers(vocabulary, size=32), xt))
+    entropy = np.where(right, 0.05, 1.5) * luck.random(32)
+    values = {"x0": x0, "xt": xt, "xhat": xhat, "entropy": entropy}
+    return {"row_id": row_id, "chain": "ancestral", **{name: value.tolist() for name, value in values.items()}}
+
+
+def transition(backbones: Sequence[str] = ("DiT",), null: bool = False) -> dict[str, object]:
+    """A verdict as transition.json holds it; with `null`, one that nothing can be said of."""
+    found = {}
+    for index, backbone in enumerate(backbones):
+        star = STAR * 4**index
+        estimates = [
+            {
+                "method": method,
+                "t": t,
+                "size": None if null else star,
+                "low": None if null else star / 1.3,
+                "high": None if null else star * 1.3,
+                "onset": None if null else star / 4,
+                "convergence": None if null else star * 8,
+                "plateau": None if null else 0.7,
+                "reason": "the curve is flat" if null else None,
+            }
+            for method in ("recovery", "entropy", "entropy_samples")
+            for t in TIMES
+        ]
+        trend = [{"t": t, "slope": None if null else 0.02, "low": 0.01, "high": 0.03} for t in TIMES]
+        agreement = [] if null else [{"t": 0.1, "overlap": True, "spread": 1.1, "methods": ["recovery", "entropy"]}]
+        found[backbone] = {"parameters": 1000, "estimates": estimates, "trend": trend, "agreement": agreement}
+    return {"backbones": found, "notes": ["One seed: the intervals cover the sampling of sequences only."]}

@@ -1,0 +1,269 @@
+"""The page: one file, in words first, that holds whatever the data hold."""
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+
+from uddm_lightning.errors import InputError
+from uddm_lightning.report import write_report
+from uddm_lightning.report.regimes import regimes
+from uddm_lightning.report.study import Study
+from uddm_lightning.report.verdict import Verdict
+from uddm_lightning.transition import estimate
+
+from . import sweeps
+
+FEW = (8, 64, 512)
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text, of a page that must be well formed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words, self.open = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"style", "script"} & set(self.open[-1:]):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+    def all(self, tag, **attributes):
+        wanted = {name.rstrip("_"): value for name, value in attributes.items()}
+        return [found for name, found in self.tags if name == tag and wanted.items() <= found.items()]
+
+
+def written(folder, **inputs):
+    rows = inputs.pop("rows", None) or sweeps.measurements(folder, FEW)
+    inputs = {"transition": sweeps.transition(), "sequences": None, "about": {}, **inputs}
+    write_report(folder, rows, **inputs)
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return Page((report / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_answer_stands_first(page):
+    assert "N* = 64 rows (95 % interval 49 to 83) by recovery at t = 0.1, and at about 64 rows" in page.text
+    first, second = page.text.index("This model stops memorizing"), page.text.index("How to read this page")
+    assert first < page.text.index("Its rows are attractors") < second
+    assert (
+        "Test recovery at t = 0.1 rises by 0.0200 with every doubling of N (95 % interval 0.0100 to 0.0300)."
+        in page.text
+    )
+
+
+def test_nothing_comes_from_the_network(report):
+    text = (report / "report.html").read_text(encoding="utf-8")
+    assert not re.findall(r"https?:|//[a-z]+\.[a-z]+|@import|url\((?!#)", text)
+    page = Page(text)
+    assert not [tag for tag, attributes in page.tags if "src" in attributes]
+    assert [found["href"] for found in page.all("link")] == ["data:,"]
+    assert {found["href"][0] for tag, found in page.tags if tag != "link" and "href" in found} == {"#"}
+
+
+def test_it_is_made_for_phones_and_for_dark_rooms(report, page):
+    text = (report / "report.html").read_text(encoding="utf-8")
+    assert page.all("meta", name="viewport", content="width=device-width, initial-scale=1")
+    assert "@media (prefers-color-scheme: dark)" in text
+    svgs = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(svgs) == 4
+    for svg in svgs:
+        assert "var(--text)" in svg
+        assert not re.findall(r"#[0-9a-f]{6}\b", svg), "a colour that the page cannot change"
+
+
+def test_every_figure_has_its_table(report):
+    text = (report / "report.html").read_text(encoding="utf-8")
+    sections = re.findall(r'<section id="(\w+)">(.*?)</section>', text, re.DOTALL)
+    assert [name for name, _ in sections] == ["recovery", "sentences", "entropy", "densities", "agreement"]
+    for name, section in sections:
+        (details,) = re.findall(r"<details>.*?</details>", section, re.DOTALL)
+        assert details.count("<tr>") > 3, name
+        assert ("<svg" in section) == (name != "sentences")
+
+
+def test_every_point_says_its_value(report, page):
+    text = (report / "report.html").read_text(encoding="utf-8")
+    (recovery,) = re.findall(r'<section id="recovery">.*?</svg>', text, re.DOTALL)
+    titles = re.findall(r'<circle class="hit"[^>]*><title>([^<]+)</title></circle>', recovery)
+    assert len(titles) == len(sweeps.SIZES) * (2 * len(sweeps.TIMES) + 2)
+    study = Study(sweeps.read_table(report / "measurements.csv"))
+    mean = study.mean("recovery", "DiT", "train", 2, 0.05)
+    assert mean is not None
+    value = f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})"
+    assert f"train, t = 0.05, N = 2: {value}, chance {mean.chance:.3f}" in titles
+    assert len(page.all("circle", class_="hit")) == 70 + 7 * 12 + 12
+
+
+def test_ids_are_unique_and_references_meet(page, models):
+    for found in (page, Page((models / "report.html").read_text(encoding="utf-8"))):
+        ids = Counter(attributes["id"] for _, attributes in found.tags if "id" in attributes)
+        assert max(ids.values()) == 1
+        for tag, attributes in found.tags:
+            values = [attributes["href"]] if tag == "use" else re.findall(r"url\((#[^)]+)\)", str(attributes))
+            assert all(value[1:] in ids for value in values)
+
+
+def test_text_from_data_is_only_text(report, page):
+    text = (report / "report.html").read_text(encoding="utf-8")
+    assert len(page.all("script")) == 1
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "$x^2$␇�" in page.text
+    assert not re.findall(r"[\x00-\x08\x0b-\x1f\u202e]", text)
+    assert "a text with <script>alert(1)</script>&\"'" in page.text
+
+
+def test_tokens_are_told_apart_without_colour(page):
+    for state in ("changed", "recovered", "lost", "broken"):
+        assert len(page.all("i", class_=state)) > 1, state
+    assert page.all("i", class_="recovered", title="corrupted and recovered")
+    assert "A row" not in page.text
+    assert "a row that every one of these models was trained on" in page.text
+    assert "a row that none of them saw" in page.text
+
+
+def test_what_was_measured_is_told(page):
+    text = page.text[page.text.index("What was measured") :]
+    for words in ("DiT (1,000 parameters)", "2, 8, 32", "ema", "200", "ancestral on 50 steps", "2 to 64 distinct ones"):
+        assert words in text
+    for words in ("64 draws in all", "t = 0.05, t = 0.1", "on t in [0.001, 1]", "two cores"):
+        assert words in text
+    assert "One seed: the intervals cover the sampling of sequences only." in page.text
+
+
+def test_each_regime_is_told_with_its_numbers(report):
+    study = Study(sweeps.read_table(report / "measurements.csv"))
+    found = regimes(study, Verdict(sweeps.transition()), "DiT")
+    names = {regime.size: regime.name for regime in found}
+    assert names == {
+        2: "memorizes",
+        8: "memorizes",
+        32: "in transition",
+        128: "in transition",
+        512: "generalizes",
+        2048: "generalizes",
+        8192: "generalizes",
+    }
+    alone = regimes(study, Verdict({}), "DiT")
+    assert [regime.name for regime in alone][::3] == ["memorizes", "in transition", "generalizes"]
+    train, test = (study.mean("recovery", "DiT", split, 2, 0.1) for split in ("train", "test"))
+    entropy = study.mean("entropy", "DiT", "train", 2, 0.1)
+    assert train is not None
+    assert test is not None
+    assert entropy is not None
+    assert found[0].why == (
+        f"Its rows are attractors: recovery is {train.value:.3f} on its own rows and {test.value:.3f} on unseen ones "
+        f"(chance 0.025); the gap of {train.value - test.value:.3f} is above half of its plateau (0.350). "
+        f"Entropy on train rows: {entropy.value:.3f} nats."
+    )
+
+
+def test_nothing_above_chance_is_no_regime(tmp_path):
+    rows = [{**row, "chance": "1.0" if row["chance"] else ""} for row in sweeps.measurements(tmp_path)]
+    found = regimes(Study(rows), Verdict({}), "DiT")
+    assert {regime.name for regime in found} == {"cannot be told"}
+    assert "Nothing is restored beyond chance" in found[0].why
+
+
+def test_the_real_estimates_fill_the_page(tmp_path):
+    rows = sweeps.measurements(tmp_path, kinds=("recovery", "entropy"))
+    verdict = estimate(rows)
+    found = written(tmp_path, rows=rows, transition=verdict)
+    (size,) = [
+        e["size"] for e in verdict["backbones"]["DiT"]["estimates"] if (e["method"], e["t"]) == ("recovery", 0.1)
+    ]
+    assert f"N* = {size:.0f} rows (95 % interval" in found.text
+    assert "N* by recovery" in found.text
+    assert "intervals overlap" in found.text
+    assert "entropy, own samples, t = 0.1" in found.text
+    for note in verdict["notes"]:
+        assert note in found.text
+
+
+# --- what is not there ----------------------------------------------------------------------------------------------
+
+
+def test_without_sequences_the_reason_is_given(tmp_path):
+    found = written(tmp_path)
+    assert "No restored sequences of these measurements were kept" in found.text
+    assert not found.all("section", id="sentences")
+    assert not (tmp_path / "figures" / "densities.png").exists()
+
+
+def test_a_row_that_is_not_at_every_size_is_missed(tmp_path):
+    rows = sweeps.measurements(tmp_path, FEW, kinds=("recovery",))
+    found = written(tmp_path, rows=rows, sequences=sweeps.sequences(FEW, splits=("test",)))
+    assert "No train row was kept at all of the sizes 8, 64 and 512" in found.text
+    assert found.all("section", id="sentences")
+
+
+def test_without_test_rows_the_regimes_cannot_be_told(tmp_path):
+    rows = sweeps.measurements(tmp_path, FEW, splits=("train",), kinds=("recovery",))
+    found = written(tmp_path, rows=rows, transition=sweeps.transition(null=True))
+    assert "Recovery on test rows was not measured at t = 0.1." in found.text
+    assert "Recovery does not tell where this model stops memorizing: the curve is flat." in found.text
+    assert "Nor does entropy: the curve is flat." in found.text
+    assert "Test recovery at" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("kinds", "figures", "reason"),
+    [
+        (("recovery", "entropy"), ["recovery", "entropy"], "The NELBO was not measured"),
+        (("entropy",), ["entropy"], "Recovery was not measured, so there is no figure of it."),
+        (("recovery",), ["recovery"], "Entropy was not measured, so there is no figure of it."),
+        (("nelbo",), [], "There are no estimates of N* to compare."),
+    ],
+)
+def test_a_kind_that_was_not_measured_is_named(tmp_path, kinds, figures, reason):
+    found = written(tmp_path, rows=sweeps.measurements(tmp_path, FEW, kinds=kinds), transition={})
+    assert [section["id"] for section in found.all("section")] == figures
+    assert reason in found.text
+
+
+def test_one_size_is_enough_for_a_page(tmp_path):
+    found = written(tmp_path, rows=sweeps.measurements(tmp_path, sizes=(8,)), sequences=sweeps.sequences((8,)))
+    assert "one size" not in found.text
+    assert len(found.all("section")) == 5
+
+
+def test_rewriting_replaces_what_is_no_longer_there(tmp_path):
+    names = ("a", "b")
+    two = sweeps.measurements(tmp_path / "two", sizes=(8, 64), backbones=names, kinds=("recovery",))
+    written(tmp_path, rows=two, transition=sweeps.transition(names))
+    assert (tmp_path / "figures" / "models.svg").exists()
+    found = written(tmp_path, rows=[row for row in two if row["backbone"] == "a"])
+    assert not (tmp_path / "figures" / "models.svg").exists()
+    assert "side by side" not in found.text
+    leftovers = [path.name for path in tmp_path.rglob(".*")]
+    assert leftovers == []
+
+
+def test_no_measurements_are_no_report(tmp_path):
+    with pytest.raises(InputError, match="holds no measurements to report on"):
+        write_report(tmp_path, [], {}, None, {})
+    assert not (tmp_path / "report.html").exists()

@@ -1,0 +1,132 @@
+"""Which sentence is shown, what became of its tokens, and how they are set."""
+
+import pytest
+
+from uddm_lightning.report import sentences as text
+from uddm_lightning.report.drawing import style
+from uddm_lightning.report.samples import densities_drawing, sentences_drawing
+from uddm_lightning.report.study import Study
+from uddm_lightning.report.words import escaped, visible
+
+from . import sweeps
+
+
+def sequence(size, x0, xt, xhat, row_id=1, split="train", **fields):
+    texts = {f"{name}_text": list(ids) for name, ids in (("x0", x0), ("xt", xt), ("xhat", xhat))}
+    ids = {name: [ord(c) for c in value] for name, value in (("x0", x0), ("xt", xt), ("xhat", xhat))}
+    return {"size": size, "row_id": row_id, "split": split, "t": 0.25, **ids, **texts, "entropy": None, **fields}
+
+
+def test_states_of_tokens():
+    few, many = sequence(8, "abcd", "axyd", "abzq"), sequence(64, "abcd", "axyd", "abcd")
+    sentence = text.choose([few, many], [8, 64], "train", 0.25)
+    assert sentence is not None
+    assert [line.label for line in sentence.lines] == ["original", "corrupted", "N = 8", "N = 64"]
+    assert [[piece.state for piece in line.pieces] for line in sentence.lines] == [
+        ["clean"] * 4,
+        ["clean", "changed", "changed", "clean"],
+        ["clean", "recovered", "lost", "broken"],
+        ["clean", "recovered", "recovered", "clean"],
+    ]
+    assert sentence.summary == (
+        "Trained on 8 rows: 1 of 2 corrupted tokens came back, 1 clean token broken.",
+        "Trained on 64 rows: 2 of 2 corrupted tokens came back, 0 clean tokens broken.",
+    )
+
+
+def test_the_row_is_in_all_subsets_with_most_corrupted_tokens_and_the_same_corruption():
+    rows = [
+        sequence(8, "abcd", "axyz", "abcd", row_id=1),  # more corrupted, but otherwise at the other size
+        sequence(64, "abcd", "pqrs", "abcd", row_id=1),
+        sequence(8, "abcd", "axcd", "abcd", row_id=2),
+        sequence(64, "abcd", "axcd", "abcd", row_id=2),
+        sequence(8, "abcd", "axyd", "abcd", row_id=3),
+        sequence(64, "abcd", "axyd", "abcd", row_id=3),
+        sequence(64, "abcd", "wxyz", "abcd", row_id=4),  # in one subset only
+    ]
+    chosen = text.choose(rows, [8, 64], "train", 0.25)
+    assert chosen is not None
+    assert chosen.row_id == 3
+    other = text.choose(rows[:2], [8, 64], "train", 0.25)
+    assert other is not None
+    assert [line.label for line in other.lines][1:] == ["corrupted, N = 8", "N = 8", "corrupted, N = 64", "N = 64"]
+    assert text.choose(rows[6:], [8, 64], "train", 0.25) is None
+    assert text.choose(rows, [8, 64], "test", 0.25) is None
+
+
+def test_the_choice_does_not_depend_on_the_order(tmp_path):
+    study = Study(sweeps.measurements(tmp_path))
+    mine = text.final_sequences(study, sweeps.sequences(), "DiT")
+    for split in ("train", "test"):
+        assert text.choose(mine, [2, 32, 8192], split, 0.25) == text.choose(mine[::-1], [2, 32, 8192], split, 0.25)
+
+
+def test_only_the_last_step_of_the_lowest_seed_is_used(tmp_path):
+    study = Study(sweeps.measurements(tmp_path, seeds=(0, 1)))
+    table = sweeps.sequences().to_pylist()
+    late = [{**row, "step": 100} for row in table] + [{**row, "seed": 1, "run": row["run"][:-1] + "1"} for row in table]
+    stale = type(sweeps.sequences()).from_pylist(late, schema=sweeps.sequences().schema)
+    assert {row["seed"] for row in text.final_sequences(study, stale, "DiT")} == {1}
+    assert {row["step"] for row in text.final_sequences(study, stale, "DiT")} == {200}
+    assert text.final_sequences(study, None, "DiT") == []
+
+
+@pytest.mark.parametrize(
+    ("times", "level"), [((0.05, 0.25, 0.5), 0.25), ((0.1, 0.2, 1.0), 0.2), ((0.5, 1.0), 0.5), ((), None)]
+)
+def test_the_noise_is_a_quarter_or_the_nearest_below(times, level):
+    assert text.noise_level([{"t": t} for t in times]) == level
+
+
+def test_lines_are_cut_without_losing_their_alignment():
+    one = sequence(8, "abc", "abc", "abc")
+    one |= {"x0_text": ["war ", "and", " peace"], "xt_text": ["x", "and", " peace"], "xhat_text": ["war ", "or", "s"]}
+    sentence = text.choose([one], [8], "train", 0.25)
+    assert sentence is not None
+    pages = text.columns(sentence, 8)
+    assert ["".join(piece.text for piece in line) for line in pages[0]] == ["war and", "x   and", "war or "]
+    assert ["".join(piece.text for piece in line) for line in pages[1]] == [" peace", " peace", "s     "]
+
+
+def test_words_of_a_tokenizer_without_spaces_are_set_apart():
+    one = sequence(8, "abc", "abc", "abc")
+    one |= {f"{name}_text": ["war", "peace", "##ful"] for name in ("x0", "xt", "xhat")}
+    sentence = text.choose([one], [8], "train", 0.25)
+    assert sentence is not None
+    (page,) = text.columns(sentence, 40)
+    assert "".join(piece.text for piece in page[0]) == "war peace ##ful "
+
+
+def test_marked_spaces_and_control_characters_are_seen():
+    sentence = text.choose([sequence(8, "a b\n", "a\x00b\n", "a b\n")], [8], "train", 0.25)
+    assert sentence is not None
+    assert ["".join(piece.text for piece in line.pieces) for line in sentence.lines] == ["a b⏎", "a␀b⏎", "a␣b⏎"]
+    assert visible("\u202e\ud800\x7f\t") == "��␡⇥"
+    assert escaped("<b a='1'>\x1b") == "&lt;b a=&#x27;1&#x27;&gt;␛"
+
+
+def test_foreign_scripts_and_ids_without_text_are_drawn():
+    one = sequence(8, "漢字", "漢x", "漢字") | {"t": 0.1}
+    for name in ("x0", "xt", "xhat"):
+        one = {**one, f"{name}_text": None} if name == "xhat" else one
+    sentence = text.choose([one], [8], "train", 0.1)
+    assert sentence is not None
+    with style():
+        drawing = sentences_drawing([sentence], "DiT")
+        drawing.figure.canvas.draw()
+    assert drawing.table.rows[0][-1].startswith("漢")
+    assert drawing.table.rows[2][-1].split() == [str(ord("漢")), str(ord("字"))]
+
+
+def test_densities_count_corrupted_tokens_only():
+    entropy = [0.0, 0.1, 2.0, 1.0]
+    rows = [sequence(8, "abcd", "axyd", "abzq", entropy=entropy)]
+    with style():
+        drawing = densities_drawing(rows, [8], 0.25, "DiT")
+        assert densities_drawing([sequence(8, "ab", "ab", "ab")], [8], 0.25, "DiT") is None
+    assert drawing is not None
+    assert [row[:4] for row in drawing.table.rows] == [
+        ["train", "8", "recovered", "1"],
+        ["train", "8", "not recovered", "1"],
+    ]
+    assert [row[5] for row in drawing.table.rows] == ["0.100", "2.000"]

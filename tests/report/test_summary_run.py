@@ -1,0 +1,71 @@
+"""The TensorBoard run whose step axis is log2 N."""
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from uddm_lightning.errors import InputError
+from uddm_lightning.report.study import Study
+from uddm_lightning.report.summary_run import axis, write_summary
+
+from . import sweeps
+
+
+def events(folder):
+    found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+    found.Reload()
+    return found
+
+
+def test_curves_over_log2_n(report):
+    found = events(report / "summary" / "DiT")
+    study = Study(sweeps.read_table(report / "measurements.csv"))
+    tags = set(found.Tags()["scalars"])
+    times = [f"t={t:g}" for t in sweeps.TIMES]
+    assert {f"recovery/{split}/{t}" for split in ("train", "test") for t in times} <= tags
+    assert {f"entropy/{split}/{t}" for split in ("train", "test", "samples") for t in times} <= tags
+    assert {f"gap/{t}" for t in times} | {f"nelbo/{split}/t=0.001-1.0" for split in ("train", "test")} <= tags
+    for split in ("train", "test"):
+        means = study.means("recovery", "DiT", split, 0.1)
+        written = [(event.step, event.value) for event in found.Scalars(f"recovery/{split}/t=0.1")]
+        assert written == [(m.size.bit_length() - 1, pytest.approx(m.value, rel=1e-6)) for m in means]
+    gap = found.Scalars("gap/t=0.1")[0].value
+    assert gap == pytest.approx(study.differences("recovery", "DiT", ("train", "test"), 0.1)[0][1], rel=1e-6)
+
+
+def test_figures_are_among_its_images(report):
+    found = events(report / "summary" / "DiT")
+    assert set(found.Tags()["images"]) == {"recovery", "sentences", "entropy", "densities", "agreement"}
+
+
+def test_other_sizes_have_hundredths(models):
+    for backbone in ("small", "large"):
+        found = events(models / "summary" / backbone)
+        assert [event.step for event in found.Scalars("recovery/train/t=0.1")] == [332, 664, 997]
+        (text,) = found.Tensors("step axis/text_summary")
+        words = text.tensor_proto.string_val[0].decode()
+        assert words.startswith("The step is 100 log2 N, rounded")
+        assert "664 is 100 rows" in words
+
+
+def test_the_axis_is_said_in_words():
+    words, steps = axis([1, 2, 1024])
+    assert words == "The step is log2 N, N being the number of training rows."
+    assert steps == {1: 0, 2: 1, 1024: 10}
+
+
+def test_a_new_run_takes_the_place_of_the_old(tmp_path):
+    rows = sweeps.measurements(tmp_path)
+    folder = tmp_path / "summary" / "DiT"
+    write_summary(folder, Study(rows), "DiT", {})
+    (folder / "stale").touch()
+    half = [row for row in rows if int(row["size"]) < 100]
+    write_summary(folder, Study(half), "DiT", {})
+    assert len(events(folder).Scalars("recovery/train/t=0.1")) == 3
+    assert not (folder / "stale").exists()
+    assert [path.name for path in folder.parent.iterdir()] == ["DiT"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "summary").touch()
+    with pytest.raises(InputError, match=r"Cannot write `.*summary/DiT`"):
+        write_summary(tmp_path / "summary" / "DiT", Study(sweeps.measurements(tmp_path / "x")), "DiT", {})

@@ -1,0 +1,183 @@
+"""One sentence corrupted and restored at three sizes: which one, and what became of each token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from uddm_lightning.report.study import Study
+from uddm_lightning.report.words import visible
+
+CLEAN, RECOVERED, LOST, BROKEN, CHANGED = "clean", "recovered", "lost", "broken", "changed"
+NOISE = 0.25  # the t whose sentences are shown, or the nearest below
+
+Restored = dict[str, Any]  # one row of sequences.parquet
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One token in one line.
+
+    Args:
+        text: what to show, never empty.
+        state: clean, changed (in the corrupted line), recovered, lost or broken.
+    """
+
+    text: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One version of the sentence.
+
+    Args:
+        label: what it is.
+        pieces: its tokens.
+    """
+
+    label: str
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One row in all its versions.
+
+    Args:
+        split: train or test.
+        row_id: its number in the corpus.
+        t: corruption time.
+        lines: original, corrupted, and restored at each size.
+        summary: what became of it at each size, in words.
+    """
+
+    split: str
+    row_id: int
+    t: float
+    lines: tuple[Line, ...]
+    summary: tuple[str, ...]
+
+
+def final_sequences(study: Study, sequences: pa.Table | None, backbone: str) -> list[Restored]:
+    """The sequences of a backbone's lowest seed that belong to the measurements of the report."""
+    if sequences is None or not sequences.num_rows:
+        return []
+    keep = {(row["run"], int(row["step"]), row["weights"]) for row in study.rows if row["backbone"] == backbone}
+    names = ("run", "step", "weights", "chain", "seed")
+    columns = [sequences[name].to_pylist() for name in names]
+    chains = {row["chain"] for row in study.rows if row["backbone"] == backbone and row["chain"]}
+    places = [
+        (seed, place)
+        for place, (run, step, weights, chain, seed) in enumerate(zip(*columns, strict=True))
+        if (run, step, weights) in keep and (not chains or chain in chains)
+    ]
+    first = min((seed for seed, _ in places), default=0)
+    taken: list[Restored] = sequences.take([place for seed, place in places if seed == first]).to_pylist()
+    return taken
+
+
+def noise_level(sequences: Sequence[Restored]) -> float | None:
+    """The t nearest to 0.25 that is not above it, else the smallest there is."""
+    times = sorted({sequence["t"] for sequence in sequences})
+    below = [t for t in times if t <= NOISE]
+    return (below[-1] if below else times[0]) if times else None
+
+
+def sizes_of(sequences: Sequence[Restored]) -> list[int]:
+    """The sizes that have sequences."""
+    return sorted({sequence["size"] for sequence in sequences})
+
+
+def choose(sequences: Sequence[Restored], sizes: Sequence[int], split: str, t: float) -> Sentence | None:
+    """The row of a split that is kept at all sizes and has most corrupted tokens, if possible with the same corruption.
+
+    Args:
+        sequences: those of one backbone and seed.
+        sizes: the sizes to compare.
+        split: train or test.
+        t: corruption time.
+    """
+    mine = [s for s in sequences if s["split"] == split and s["t"] == t]
+    kept = {size: [s for s in mine if s["size"] == size] for size in sizes}
+    rows = set.intersection(*({s["row_id"] for s in kept[size]} for size in sizes)) if sizes else set()
+    best: tuple[tuple[bool, int, int], list[Restored]] | None = None
+    for row_id in sorted(rows):
+        draws = {size: [s for s in kept[size] if s["row_id"] == row_id] for size in sizes}
+        noised = [{tuple(s["xt"]) for s in draws[size]} for size in sizes]
+        shared = sorted(set.intersection(*noised), key=lambda xt: (-_corrupted(draws[sizes[0]][0]["x0"], xt), xt))
+        if shared:
+            picked = [next(s for s in draws[size] if tuple(s["xt"]) == shared[0]) for size in sizes]
+        else:
+            picked = [draws[size][0] for size in sizes]
+        score = (bool(shared), min(_corrupted(s["x0"], s["xt"]) for s in picked), -row_id)
+        if best is None or score > best[0]:
+            best = score, picked
+    return None if best is None else _sentence(best[1], split, t, same=best[0][0])
+
+
+def _sentence(picked: list[Restored], split: str, t: float, same: bool) -> Sentence:
+    lines = [Line("original", _pieces(picked[0], "x0"))]
+    summary = []
+    for index, sequence in enumerate(picked):
+        if index == 0 or not same:
+            label = "corrupted" if same else f"corrupted, N = {sequence['size']:,}"
+            lines.append(Line(label, _pieces(sequence, "xt")))
+        line = Line(f"N = {sequence['size']:,}", _pieces(sequence, "xhat"))
+        lines.append(line)
+        states = [piece.state for piece in line.pieces]
+        right, wrong, broken = (states.count(state) for state in (RECOVERED, LOST, BROKEN))
+        summary.append(
+            f"Trained on {sequence['size']:,} rows: {right} of {right + wrong} corrupted tokens came back, "
+            f"{broken} clean {'token' if broken == 1 else 'tokens'} broken."
+        )
+    return Sentence(split, picked[0]["row_id"], t, tuple(lines), tuple(summary))
+
+
+def _pieces(sequence: Restored, name: str) -> tuple[Piece, ...]:
+    texts = sequence.get(f"{name}_text") or [f"{token} " for token in sequence[name]]
+    pieces = []
+    for x0, xt, xhat, text in zip(sequence["x0"], sequence["xt"], sequence["xhat"], texts, strict=True):
+        state = CLEAN
+        if name == "xt" and xt != x0:
+            state = CHANGED
+        elif name == "xhat" and xt != x0:
+            state = RECOVERED if xhat == x0 else LOST
+        elif name == "xhat" and xhat != x0:
+            state = BROKEN
+        shown = visible(text) or "∅"
+        pieces.append(Piece("␣" * len(shown) if state != CLEAN and shown.isspace() else shown, state))
+    return tuple(pieces)
+
+
+def columns(sentence: Sentence, width: int) -> list[list[list[Piece]]]:
+    """Cuts a sentence into pages of at most `width` characters in which the tokens of all lines stay aligned.
+
+    Args:
+        sentence: what to cut.
+        width: in characters; a longer token has a page of its own.
+
+    Returns:
+        For each page its lines, for each line its pieces, each followed by what is missing to the width of its column.
+    """
+    texts = [piece.text for line in sentence.lines for piece in line.pieces]
+    spaced = sum(text != text.strip() for text in texts) > len(texts) / 10
+    gap = 0 if spaced or max(map(len, texts)) == 1 else 1  # words of a tokenizer that knows no spaces
+    pages: list[list[list[Piece]]] = []
+    used = width
+    for column in zip(*(line.pieces for line in sentence.lines), strict=True):
+        wide = max(len(piece.text) for piece in column) + gap
+        if used + wide > width:
+            pages.append([[] for _ in sentence.lines])
+            used = 0
+        used += wide
+        for line, piece in zip(pages[-1], column, strict=True):
+            line.append(piece)
+            if len(piece.text) < wide:
+                line.append(Piece(" " * (wide - len(piece.text)), CLEAN))
+    return pages
+
+
+def _corrupted(x0: Sequence[int], xt: Sequence[int]) -> int:
+    return sum(a != b for a, b in zip(x0, xt, strict=True))

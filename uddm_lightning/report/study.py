@@ -1,0 +1,174 @@
+"""What a sweep measured, by backbone, size, seed, split and t: the last step of every run."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from statistics import fmean
+from typing import Any
+
+REFERENCE = 0.1  # the t at which the regimes are told, where it was measured
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement.
+
+    Args:
+        size: rows in the training subset.
+        seed: seed of the run.
+        value: what was measured.
+        low: lower end of its 95 % interval, if there is one.
+        high: upper end.
+        row: the row of the table it comes from.
+    """
+
+    size: int
+    seed: int
+    value: float
+    low: float | None
+    high: float | None
+    row: Mapping[str, str] = field(repr=False, compare=False)
+
+    @property
+    def chance(self) -> float | None:
+        """What token frequencies alone would restore."""
+        return number(self.row.get("chance"))
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean over the seeds of one size.
+
+    Args:
+        size: rows in the training subset.
+        value: mean over seeds.
+        low: lowest end of the seeds' 95 % intervals.
+        high: highest end.
+        points: the seeds.
+    """
+
+    size: int
+    value: float
+    low: float | None
+    high: float | None
+    points: tuple[Point, ...]
+
+    @property
+    def chance(self) -> float | None:
+        """Mean chance over the seeds."""
+        known = [point.chance for point in self.points if point.chance is not None]
+        return fmean(known) if known else None
+
+
+class Study:
+    """The measurements that a report is about.
+
+    As for the transition, the last step counts, with averaged weights where they were measured, and one chain; a run
+    that ended before the others of its backbone is left out.
+
+    Args:
+        rows: all rows of the tables, every field as text.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, str]]) -> None:
+        rows = [row for row in rows if row.get("size") and row.get("run")]
+        names = sorted({row["backbone"] for row in rows})
+        self.rows = [row for name in names for row in _final([row for row in rows if row["backbone"] == name])]
+        self._points = _points(self.rows)
+        parameters = {row["backbone"]: int(number(row.get("parameters")) or 0) for row in self.rows}
+        self.parameters = dict(sorted(parameters.items(), key=lambda item: (item[1], item[0])))
+        self.backbones = list(self.parameters)
+        self.sizes = sorted({int(row["size"]) for row in self.rows})
+        self.seeds = sorted({int(row["seed"]) for row in self.rows})
+        times = self.times("recovery") or self.times("entropy")
+        self.reference = min(times, key=lambda t: (abs(math.log(max(t, 1e-9) / REFERENCE)), t)) if times else None
+
+    def times(self, kind: str) -> list[float]:
+        """Every t at which `kind` was measured, ascending."""
+        return sorted({float(row["t"]) for row in self.rows if row["kind"] == kind and row["t"]})
+
+    def points(self, kind: str, backbone: str, split: str, t: float | None = None) -> list[Point]:
+        """Measurements of a kind, by size and seed.
+
+        Args:
+            kind: recovery, entropy or nelbo.
+            backbone: name of the model.
+            split: train, test, random or samples.
+            t: corruption time; None for the NELBO, which has a range instead.
+        """
+        return self._points.get((kind, backbone, split, t), [])
+
+    def means(self, kind: str, backbone: str, split: str, t: float | None = None) -> list[Mean]:
+        """The same, averaged over seeds, by size."""
+        return [_mean(size, tuple(group)) for size, group in _by_size(self.points(kind, backbone, split, t))]
+
+    def mean(self, kind: str, backbone: str, split: str, size: int, t: float | None = None) -> Mean | None:
+        """The mean at one size, or None where nothing was measured."""
+        return next((mean for mean in self.means(kind, backbone, split, t) if mean.size == size), None)
+
+    def differences(
+        self, kind: str, backbone: str, splits: tuple[str, str], t: float | None = None
+    ) -> list[tuple[int, float]]:
+        """Mean on the first split minus mean on the second, by size, where both were measured."""
+        first, second = ({m.size: m.value for m in self.means(kind, backbone, split, t)} for split in splits)
+        return [(size, first[size] - second[size]) for size in sorted(first.keys() & second.keys())]
+
+    def ranges(self) -> list[str]:
+        """The ranges of t over which the NELBO was measured."""
+        rows = [row for row in self.rows if row["kind"] == "nelbo" and row.get("t_min") and row.get("t_max")]
+        return sorted({f"[{float(row['t_min']):g}, {float(row['t_max']):g}]" for row in rows})
+
+    def values(self, column: str, kind: str | None = None) -> list[str]:
+        """The distinct entries of a column, numbers in their order."""
+        found = {row.get(column) or "" for row in self.rows if kind is None or row["kind"] == kind} - {""}
+        return sorted(found, key=lambda text: (number(text) is None, number(text) or 0.0, text))
+
+
+def number(text: Any) -> float | None:
+    """A finite number of a table or of a JSON file, or None."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def nearest(sizes: Sequence[int], size: float) -> int:
+    """The size that is nearest on a logarithmic axis."""
+    return min(sizes, key=lambda other: (abs(math.log(other) - math.log(size)), other))
+
+
+def _points(rows: list[Mapping[str, str]]) -> dict[tuple[str, str, str, float | None], list[Point]]:
+    """The measurements by kind, backbone, split and t, each list by size and seed; of repeated runs the first."""
+    found: dict[tuple[str, str, str, float | None], dict[tuple[int, int], Point]] = defaultdict(dict)
+    for row in sorted(rows, key=lambda row: row["run"]):
+        kind, size, seed = row["kind"], int(row["size"]), int(row["seed"])
+        value, low, high = (number(row.get(name)) for name in (kind, f"{kind}_low", f"{kind}_high"))
+        if value is not None:
+            curve = found[kind, row["backbone"], row["split"], number(row["t"])]
+            curve.setdefault((size, seed), Point(size, seed, value, low, high, row))
+    return {key: [points[place] for place in sorted(points)] for key, points in found.items()}
+
+
+def _final(rows: list[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The rows of one backbone at its last step, of one kind of weights and one chain."""
+    last = max(int(row["step"]) for row in rows)
+    rows = [row for row in rows if int(row["step"]) == last]
+    weights = "ema" if any(row["weights"] == "ema" for row in rows) else "raw"
+    rows = [row for row in rows if row["weights"] == weights]
+    chain = min((row["chain"] for row in rows if row["chain"]), default="")
+    return [row for row in rows if row["chain"] in ("", chain)]
+
+
+def _by_size(points: list[Point]) -> Iterable[tuple[int, Iterable[Point]]]:
+    return groupby(points, key=lambda point: point.size)
+
+
+def _mean(size: int, points: tuple[Point, ...]) -> Mean:
+    lows = [point.low for point in points if point.low is not None]
+    highs = [point.high for point in points if point.high is not None]
+    complete = len(lows) == len(highs) == len(points)
+    value = fmean(point.value for point in points)
+    return Mean(size, value, min(lows) if complete else None, max(highs) if complete else None, points)

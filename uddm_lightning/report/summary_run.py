@@ -1,0 +1,86 @@
+"""A TensorBoard run over the size of the training subset: its step axis is log2 N."""
+
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.image import imread
+from torch.utils.tensorboard import SummaryWriter
+
+from uddm_lightning.errors import InputError
+from uddm_lightning.report.study import Study
+
+Scalar = tuple[str, int, float]  # tag, size, value
+
+
+def write_summary(folder: Path, study: Study, backbone: str, pictures: Mapping[str, Path]) -> None:
+    """Writes the run of one backbone under a temporary name and puts it in the place of the old one.
+
+    Args:
+        folder: the run's folder.
+        study: what was measured.
+        backbone: whose curves to write.
+        pictures: PNG files to show beside them, by name.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise InputError(f"Cannot write `{folder}`: {error.strerror or error}.") from error
+    old = new.with_name(new.name + ".old")
+    try:
+        _write(new, study, backbone, pictures)
+        new.chmod(0o755)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except OSError as error:
+        raise InputError(f"Cannot write `{folder}`: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def axis(sizes: Sequence[int]) -> tuple[str, dict[int, int]]:
+    """What the step axis is, in words, and the step of each size."""
+    if all(size & (size - 1) == 0 for size in sizes):
+        return "The step is log2 N, N being the number of training rows.", {n: n.bit_length() - 1 for n in sizes}
+    words = "The step is 100 log2 N, rounded, N being the number of training rows."
+    return words, {n: round(100 * math.log2(n)) for n in sizes}
+
+
+def scalars(study: Study, backbone: str) -> list[Scalar]:
+    """Every curve of a backbone, averaged over seeds."""
+    found: list[Scalar] = []
+    for kind in ("recovery", "entropy"):
+        for t in study.times(kind):
+            for split in ("train", "test", "random", "samples"):
+                means = study.means(kind, backbone, split, t)
+                found += [(f"{kind}/{split}/t={t:g}", mean.size, mean.value) for mean in means]
+    for t in study.times("recovery"):
+        gaps = study.differences("recovery", backbone, ("train", "test"), t)
+        found += [(f"gap/t={t:g}", size, gap) for size, gap in gaps]
+    for split in ("train", "test"):
+        for mean in study.means("nelbo", backbone, split):
+            row = mean.points[0].row
+            found.append((f"nelbo/{split}/t={row['t_min']}-{row['t_max']}", mean.size, mean.value))
+    return found
+
+
+def _write(folder: Path, study: Study, backbone: str, pictures: Mapping[str, Path]) -> None:
+    words, steps = axis(study.sizes)
+    writer = SummaryWriter(str(folder))
+    try:
+        listing = ", ".join(f"{steps[size]} is {size:,} rows" for size in study.sizes)
+        writer.add_text("step axis", f"{words} {listing}.")
+        for tag, size, value in scalars(study, backbone):
+            writer.add_scalar(tag, value, steps[size])
+        for name, path in pictures.items():
+            writer.add_image(name, imread(path)[..., :3], dataformats="HWC")
+    finally:
+        writer.close()

@@ -1,0 +1,55 @@
+"""Numbers and foreign text as a reader should see them."""
+
+import html
+import unicodedata
+
+NAMED = {0x0A: "⏎", 0x0D: "␍", 0x09: "⇥", 0x7F: "␡"}
+
+
+def visible(text: str) -> str:
+    """Text from data with every control, format and unassigned character replaced by a sign one can see."""
+    return "".join(_sign(character) for character in str(text))
+
+
+def _sign(character: str) -> str:
+    code = ord(character)
+    if code in NAMED:
+        return NAMED[code]
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return (
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") else character
+    )
+
+
+def escaped(text: object) -> str:
+    """`visible` text, safe inside HTML and inside its attributes."""
+    return html.escape(visible(str(text)), quote=True)
+
+
+def count(value: float) -> str:
+    """A number of rows: whole, with thousands separated; small ones keep two digits."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """A share or a number of nats, or a dash for what was not measured."""
+    if value is None:
+        return "\N{EN DASH}"
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: there is no negative zero
+
+
+def between(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval in words, or nothing."""
+    return "" if low is None or high is None else f"{decimal(low, digits)} to {decimal(high, digits)}"
+
+
+def with_interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
+    """A value with its interval in brackets."""
+    interval = between(low, high, digits)
+    return decimal(value, digits) + (f" ({interval})" if interval and value is not None else "")
+
+
+def listed(parts: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -1,0 +1,130 @@
+"""Writes everything a report consists of."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from uddm_lightning.errors import InputError
+from uddm_lightning.files import write_atomically
+from uddm_lightning.report import sentences as text
+from uddm_lightning.report.comparison import agreement_drawing, models_drawing
+from uddm_lightning.report.curves import entropy_drawing, recovery_drawing
+from uddm_lightning.report.drawing import Drawing, style
+from uddm_lightning.report.page import page
+from uddm_lightning.report.samples import densities_drawing, sentences_drawing
+from uddm_lightning.report.study import Study
+from uddm_lightning.report.summary_run import write_summary
+from uddm_lightning.report.verdict import Verdict, three_sizes
+from uddm_lightning.report.words import count, listed
+
+FIGURES = ("recovery", "models", "sentences", "entropy", "densities", "agreement")
+
+
+def write_report(
+    folder: Path,
+    rows: Iterable[Mapping[str, str]],
+    transition: Mapping[str, Any],
+    sequences: pa.Table | None,
+    about: Mapping[str, str],
+) -> None:
+    """Writes `figures/`, `report.html` and the TensorBoard runs `summary/<backbone>/` of a sweep.
+
+    Args:
+        folder: the sweep's folder.
+        rows: the measurements of all runs, every field as text.
+        transition: the content of transition.json.
+        sequences: restored sequences of all runs with their text, if there are any.
+        about: more about what was measured, for the end of the page.
+
+    Raises:
+        InputError: there is no measurement, or a file cannot be written.
+    """
+    study, verdict = Study(rows), Verdict(transition)
+    if not study.rows:
+        raise InputError(f"`{folder}` holds no measurements to report on. Train something there first.")
+    with style():
+        drawings, sentences, missing = _drawings(study, verdict, sequences)
+        for drawing in drawings:
+            _write_figure(folder / "figures", drawing)
+        for name in set(FIGURES) - {drawing.name for drawing in drawings}:  # of an earlier report
+            for suffix in ("png", "svg"):
+                (folder / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
+        html = page(study, verdict, drawings, sentences, missing, about)
+        write_atomically(folder / "report.html", lambda path: path.write_text(html, encoding="utf-8"))
+        for backbone in study.backbones:
+            pictures = {drawing.name: folder / "figures" / f"{drawing.name}.png" for drawing in drawings}
+            write_summary(folder / "summary" / backbone, study, backbone, pictures)
+
+
+def _drawings(
+    study: Study, verdict: Verdict, sequences: pa.Table | None
+) -> tuple[list[Drawing], list[text.Sentence], list[str]]:
+    """All figures that the data allow, the sentences to set as text, and why the others are missing."""
+    found: dict[str, Drawing | None] = {}
+    missing = []
+    if study.times("recovery"):
+        found["recovery"] = recovery_drawing(study, verdict)
+    else:
+        missing.append("Recovery was not measured, so there is no figure of it.")
+    if study.times("entropy"):
+        found["entropy"] = entropy_drawing(study, verdict)
+    else:
+        missing.append("Entropy was not measured, so there is no figure of it.")
+    if not study.ranges():
+        missing.append("The NELBO was not measured, so it is not drawn above recovery.")
+    if len(study.backbones) > 1 and study.times("recovery"):
+        found["models"] = models_drawing(study, verdict)
+    sentences = _from_sequences(study, verdict, sequences, found, missing)
+    found["agreement"] = agreement_drawing(study, verdict)
+    if found["agreement"] is None:
+        missing.append("There are no estimates of N* to compare.")
+    drawings = [drawing for name in FIGURES if (drawing := found.get(name))]
+    return drawings, sentences, missing
+
+
+def _from_sequences(
+    study: Study,
+    verdict: Verdict,
+    sequences: pa.Table | None,
+    found: dict[str, Drawing | None],
+    missing: list[str],
+) -> list[text.Sentence]:
+    """Adds the figures made from restored sequences, or the reasons why there are none; returns the sentences."""
+    kept = {name: text.final_sequences(study, sequences, name) for name in study.backbones}
+    backbone = next((name for name in study.backbones if kept[name]), "")
+    t = text.noise_level(kept.get(backbone, []))
+    if t is None:
+        missing.append(
+            "No restored sequences of these measurements were kept, so densities of token entropy and "
+            "sentences are left out."
+        )
+        return []
+    mine = [sequence for sequence in kept[backbone] if sequence["t"] == t]
+    sizes = three_sizes(study, verdict, backbone, text.sizes_of(mine))
+    found["densities"] = densities_drawing(mine, sizes, t, backbone)
+    if found["densities"] is None:
+        missing.append("The restored sequences hold no entropy of corrupted tokens, so their densities are left out.")
+    chosen = {split: text.choose(mine, sizes, split, t) for split in ("train", "test")}
+    shown = listed([count(size) for size in sizes])
+    missing += [
+        f"No {split} row was kept at all of the sizes {shown}, so none is shown as text."
+        for split, sentence in chosen.items()
+        if sentence is None
+    ]
+    sentences = [sentence for sentence in chosen.values() if sentence]
+    if sentences:
+        found["sentences"] = sentences_drawing(sentences, backbone)
+    if len(study.backbones) > 1:
+        missing.append(f"Densities and sentences are those of {backbone}.")
+    return sentences
+
+
+def _write_figure(folder: Path, drawing: Drawing) -> None:
+    svg = drawing.svg
+    write_atomically(folder / f"{drawing.name}.svg", lambda path: path.write_bytes(svg))
+    metadata = {"Software": None}
+    write_atomically(
+        folder / f"{drawing.name}.png", lambda path: drawing.figure.savefig(path, format="png", metadata=metadata)
+    )
