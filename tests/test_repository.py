@@ -191,7 +191,7 @@ def test_a_readme_command_is_complete_on_a_fresh_machine(name: str) -> None:
 
 
 def test_the_quickstart_runs_the_quickstart_configuration() -> None:
-    assert any("uddm fit -c configs/quickstart.yaml" in line for line in readme_command("quickstart"))
+    assert any("uddm sweep -c configs/quickstart.yaml --out" in line for line in readme_command("quickstart"))
     assert (ROOT / "configs" / "quickstart.yaml").is_file()
 
 

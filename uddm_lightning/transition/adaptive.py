@@ -15,7 +15,7 @@ from uddm_lightning.transition.shapes import grid
 
 FLOAT = NDArray[np.float64]
 
-FIRST = 3  # sizes of the first round: both ends and the middle
+FIRST = 2  # sizes of the first round: both ends
 _DENSITY = 4  # candidates for each doubling
 _BINS = 3.0  # width of what a measurement can tell apart, in its standard errors; chosen by simulation
 _METHODS = ("recovery", "entropy")
@@ -42,7 +42,7 @@ def next_sizes(
 ) -> list[int]:
     """The sizes to train next.
 
-    The first round are both ends of the range and the middle. Afterwards each further size is the one for
+    The first round are both ends of the range. Afterwards each further size is the one for
     which the standard deviation of ln N*, given what is measured, is expected to be smallest once it is measured too:
     for every candidate the possible curves are sorted by the value that they predict there, curves that differ by less
     than the noise stay together, and their ln N* vary by so much. Recovery and entropy at the t nearest to 0.1 of all

@@ -96,8 +96,10 @@ def profile(pooled: Pooled, grid: Grid, line: Line) -> Profile:
         for m in np.flatnonzero(coarse.high_M - coarse.low_M < _FINE * (grid.crossing_X[1] - grid.crossing_X[0])):
             one = Pooled(part.y_MK[m : m + 1], part.sigma_MK[m : m + 1])
             fine = _around(deviance_MD[m], grid, float(coarse.low_M[m]), float(coarse.high_M[m]))
-            for array, value in zip(coarse, _profile(one, fine, line, *deviances(one, fine, line)), strict=True):
-                array[m] = value[0]
+            better = _profile(one, fine, line, *deviances(one, fine, line))
+            if np.isfinite(better.low_M[0]) and np.isfinite(better.high_M[0]):  # else the part was too small
+                for array, value in zip(coarse, better, strict=True):
+                    array[m] = value[0]
         parts.append(coarse)
     return Profile(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
