@@ -30,6 +30,7 @@ Any value of a config can be set on the command line: --model.backbone.init_args
 `class_path`: the short name of one of this package's, or the importable path of your own.
 """
 
+
 def main() -> int:
     """Entry point of the command; returns its exit status."""
     arguments = sys.argv[1:]

@@ -1,9 +1,12 @@
-"""The bars of the quickstart. The full ones take about 25 minutes (`pytest -m bar -n 0 -s`); CI runs a reduced form."""
+"""The bars of the quickstart. The full ones take about 45 minutes (`pytest -m bar -n 0 -s`); CI runs a reduced form."""
 
 import copy
 import csv
+import json
+import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -21,7 +24,9 @@ from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.schedules import LogLinearSchedule
 
 ROOT = Path(__file__).parents[2]
-RESULTS = Path(__file__).parent / "results" / "quickstart.csv"
+RESULTS = Path(__file__).parent / "results"
+QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+BARS = "pytest -m bar -n 0 -s tests/cli/test_bars.py"
 COUNTS = ("n_rows", "n_draws", "n_corrupted", "n_recovered", "n_clean", "n_unstable", "n_exact")
 
 
@@ -56,22 +61,95 @@ def _demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UDDM_CACHE", os.environ.get("UDDM_BAR_CACHE", str(tmp_path / "cache")))
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory) -> Path:
+    """Where the sweeps of these tests go; $UDDM_BAR_FOLDER keeps them, and what is there is not trained again."""
+    return Path(os.environ.get("UDDM_BAR_FOLDER", tmp_path_factory.mktemp("bars"))) / "quickstart"
+
+
+def write_results(name: str, command: str, lines: list[dict[str, object]]) -> None:
+    """Writes measured figures down with the command, the machine and the commit."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / name).open("w", encoding="utf-8", newline="") as file:
+        file.write(f"# {command}, at commit {commit.stdout.strip()}\n")
+        file.write(f"# {platform.machine()}, {os.cpu_count()} CPU cores, torch {torch.__version__}\n")
+        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def estimates(folder: Path) -> list[dict[str, object]]:
+    transition = json.loads((folder / "transition.json").read_text(encoding="utf-8"))
+    return [{"backbone": name, **e} for name, b in transition["backbones"].items() for e in b["estimates"]]
+
+
+@pytest.mark.bar
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("_demo")
+def test_the_quickstart_finds_the_transition(swept):
+    """Seven sizes, one seed, within ten minutes; recovery and entropy agree on where the model stops memorizing."""
+    fresh = not swept.exists()
+    seconds = uddm("sweep", "-c", QUICKSTART, "--out", swept)
+    sys.stdout.write(f"{seconds:.0f} seconds\n")
+    assert seconds <= 600 or not fresh
+    found = {(e["method"], e["t"]): e for e in estimates(swept)}
+    for t in (0.05, 0.1, 0.25, 0.5):
+        recovery, entropy = found["recovery", t], found["entropy", t]
+        assert recovery["high"] <= 4 * recovery["low"]
+        assert entropy["high"] <= 4 * entropy["low"]
+        assert recovery["low"] <= entropy["high"]
+        assert entropy["low"] <= recovery["high"]
+    transition = json.loads((swept / "transition.json").read_text(encoding="utf-8"))
+    for trend in transition["backbones"]["DiT"]["trend"]:
+        assert trend["low"] > 0, "test recovery rises with the number of training rows"
+    keys = ("method", "t", "size", "low", "high", "onset", "convergence", "reason")
+    lines = [{key: e[key] for key in keys} for e in found.values()]
+    lines[0]["seconds"] = round(seconds) if fresh else ""
+    write_results("transition.csv", BARS, [{**line, "seconds": line.get("seconds", "")} for line in lines])
+
+
+@pytest.mark.bar
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("_demo")
+def test_adaptive_sizes_do_with_half_of_the_runs(swept):
+    """Six sizes chosen by the program against the thirteen powers of two, on real runs."""
+    uddm("sweep", "-c", QUICKSTART, "--out", swept)
+    folders = {"auto": swept.with_name("auto"), "dense": swept.with_name("dense")}
+    for name, sizes in (("auto", (2, 8192)), ("dense", (2, 8, 32, 128, 512, 2048, 8192))):  # as trained already
+        for size in sizes:
+            run = Path("runs") / f"DiT-n{size}-s0"
+            shutil.copytree(swept / run, folders[name] / run, dirs_exist_ok=True)
+    uddm("sweep", "-c", QUICKSTART, "--out", folders["dense"], "--sizes", "2:8192:x2")
+    uddm("sweep", "-c", QUICKSTART, "--out", folders["auto"], "--sizes", "auto", "--budget", 6)
+    lines = []
+    for name, folder in folders.items():
+        sizes = sorted(int(run.name.split("-")[1][1:]) for run in (folder / "runs").iterdir())
+        for e in estimates(folder):
+            if e["t"] == 0.1 and e["method"] in ("recovery", "entropy"):
+                width = math.log(e["high"] / e["low"])
+                line = {key: e[key] for key in ("method", "size", "low", "high")}
+                lines.append({"sizes": name, "runs": len(sizes), **line, "log_width": width, "trained": sizes})
+                sys.stdout.write(f"{lines[-1]}\n")
+    write_results("adaptive.csv", BARS, lines)
+    widths = {line["sizes"]: line["log_width"] for line in lines if line["method"] == "recovery"}
+    assert {line["sizes"]: line["runs"] for line in lines} == {"auto": 6, "dense": 13}
+    assert widths["auto"] <= 1.1 * widths["dense"]
+
+
 @pytest.mark.bar
 @pytest.mark.timeout(7200)
 @pytest.mark.usefixtures("_demo")
-def test_the_quickstart_memorizes_and_generalizes(tmp_path):
-    """All bars, for each of three seeds; the figures are written down with the command and the commit."""
+def test_the_quickstart_memorizes_and_generalizes(swept):
+    """At both ends, for each of three seeds."""
+    uddm("sweep", "-c", QUICKSTART, "--out", swept, "--seeds", "0,1,2")
     lines = []
     for seed in (0, 1, 2):
-        results = {}
-        for size in (8, 8192):
-            out = tmp_path / f"n{size}-s{seed}"
-            config = ROOT / "configs" / "quickstart.yaml"
-            seconds = uddm("fit", "-c", config, "--out", out, "--data.size", size, "--seed_everything", seed)
-            results[size] = {"size": size, "seed": seed, **figures(out, 2000), "seconds": round(seconds)}
-            lines.append(results[size])
-            sys.stdout.write(f"{results[size]}\n")
-        small, large = results[8], results[8192]
+        small, large = (figures(swept / "runs" / f"DiT-n{size}-s{seed}", 2000) for size in (8, 8192))
+        lines += [{"size": 8, "seed": seed, **small}, {"size": 8192, "seed": seed, **large}]
+        sys.stdout.write(f"{lines[-2]}\n{lines[-1]}\n")
         assert small["train_recovery"] >= 0.95
         assert small["test_recovery"] <= 0.25
         assert small["train_entropy"] <= 0.1
@@ -79,17 +157,7 @@ def test_the_quickstart_memorizes_and_generalizes(tmp_path):
         assert large["test_recovery"] >= small["test_recovery"] + 0.10
         assert large["train_entropy"] >= 1.0
         assert large["test_nelbo"] <= 2.3
-        assert max(small["seconds"], large["seconds"]) <= 180
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("w", encoding="utf-8", newline="") as file:
-        file.write(f"# pytest -m bar -n 0 -s tests/cli/test_bars.py, at commit {commit.stdout.strip()}\n")
-        file.write(f"# {platform.machine()}, {os.cpu_count()} CPU cores, torch {torch.__version__}; t = 0.1\n")
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    write_results("quickstart.csv", BARS, lines)
 
 
 @pytest.mark.bar
@@ -98,13 +166,22 @@ def test_the_quickstart_memorizes_and_generalizes(tmp_path):
 def test_measuring_a_quickstart_again_gives_the_same_numbers(tmp_path):
     """Bit for bit at the same batch size; in every integer at any, over at least 1e5 corrupted tokens."""
     out = tmp_path / "run"
-    uddm("fit", "-c", ROOT / "configs" / "quickstart.yaml", "--out", out)
+    uddm("fit", "-c", QUICKSTART, "--out", out)
     text = (out / "measurements.csv").read_bytes()
     again = ("validate", "-c", out / "config.yaml", "--ckpt_path", out / "checkpoints" / "last.ckpt")
     uddm(*again)
     assert (out / "measurements.csv").read_bytes() == text
 
-    more = ("--data.train_draws", 2560, "--data.test_draws", 2560, "--recovery.times", "[0.25, 0.5]")
+    more = (
+        "--data.train_draws",
+        2560,
+        "--data.test_draws",
+        2560,
+        "--recovery.draws",
+        2560,
+        "--recovery.times",
+        "[0.25, 0.5]",
+    )
     only = ("--entropy.enabled", "false", "--nelbo.enabled", "false")
     counts = {}
     for size in (256, 1, 7, 64):
@@ -125,7 +202,7 @@ def test_a_short_quickstart_learns(tmp_path):
     out = tmp_path / "run"
     size = ("--data.size", 8, "--data.train_draws", 64, "--data.test_draws", 64, "--recovery.times", "[0.1]")
     steps = ("--trainer.max_steps", 600, "--trainer.val_check_interval", 600, "--threads", 1)
-    uddm("fit", "-c", ROOT / "configs" / "quickstart.yaml", "--out", out, *size, *steps)
+    uddm("fit", "-c", QUICKSTART, "--out", out, *size, *steps)
     result = figures(out, 600)
     assert result["train_recovery"] > result["test_recovery"] + 0.2
     assert result["train_entropy"] < 1.5
