@@ -53,4 +53,7 @@ def main() -> int:
     except FloatingPointError as error:
         sys.stderr.write(f"uddm: stopped: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("uddm: stopped.\n")
+        return 1
     return 0

@@ -17,8 +17,8 @@ from submitit.core.utils import cloudpickle_dump
 
 from uddm_lightning.errors import InputError
 from uddm_lightning.sweep.cell import Cell
-from uddm_lightning.sweep.launchers import Outcome, slurm
-from uddm_lightning.sweep.launchers.slurm import SlurmLauncher, Training
+from uddm_lightning.sweep.launchers import Outcome, SlurmLauncher, slurm, slurm_job
+from uddm_lightning.sweep.launchers.slurm_job import Training
 
 from .slurm_cluster import missing, slurm_cluster
 
@@ -310,8 +310,8 @@ class ScriptedCell:
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BUSY_SECONDS", "VERDICT_SECONDS"):
-        monkeypatch.setattr(slurm, name, 0.0)
-    monkeypatch.setattr(slurm, "GRACE_SECONDS", 0.5)
+        monkeypatch.setattr(slurm_job, name, 0.0)
+    monkeypatch.setattr(slurm_job, "GRACE_SECONDS", 0.5)
 
 
 # Python 3.12 and later warn of what runs between fork and exec while there are threads; here these are pytest-xdist's
@@ -379,7 +379,7 @@ time.sleep(60)
         arrived = []
         before = signal.signal(signal.SIGUSR2, lambda number, frame: arrived.append(number))
         try:
-            with slurm._deferred(signal.SIGUSR2):
+            with slurm_job.deferred(signal.SIGUSR2):
                 signal.raise_signal(signal.SIGUSR2)
                 assert arrived == []
             assert arrived == [signal.SIGUSR2]
@@ -507,6 +507,30 @@ class TestCluster:
         assert outcomes == {killed.size: Outcome(killed, 0)}, show(outcomes)
         assert killed.finished()
         assert "Restored all states" in killed.log.read_text(), show(outcomes)
+
+    @pytest.mark.timeout(900)
+    def test_a_sweep_through_the_queue_gives_the_numbers_of_a_local_one(self, make_cell, tmp_path):
+        killed = make_cell(2, 30)  # its folder is the one that the sweep uses
+
+        def sweep(out: Path, *options: str, status: int = 0) -> str:
+            command = [sys.executable, "-m", "uddm_lightning", "sweep", "-c", str(tmp_path / "tiny.yaml")]
+            command += ["--out", str(out), "--sizes", "2,4,8", "--trainer.max_steps", "30", *options]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+                if status:
+                    wait_until((killed.run / "checkpoints" / "last.ckpt").exists)
+                    (job,) = (line.partition(" ")[0] for line in queue() if line.partition(" ")[0].endswith("_0"))
+                    subprocess.run(["scancel", "--signal=KILL", job], check=True)
+                text, _ = process.communicate(timeout=400)
+            assert process.returncode == status, text
+            return text
+
+        slurm_options = ("--launcher", "slurm", "--launcher.timeout_min", "20")
+        text = sweep(killed.folder, *slurm_options, status=1)
+        assert "DiT-n2-s0 FAILED: SLURM job" in text
+        assert "2 of 3 runs are finished already" in sweep(killed.folder, *slurm_options)
+        sweep(tmp_path / "local")
+        tables = [(folder / "measurements.csv").read_bytes() for folder in (killed.folder, tmp_path / "local")]
+        assert tables[0] == tables[1]
 
     def test_a_job_at_its_time_limit_is_requeued_and_goes_on(self, make_cell):
         cell = make_cell(2, 30)

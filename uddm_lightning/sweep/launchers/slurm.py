@@ -1,12 +1,11 @@
 """Cells as jobs of a SLURM cluster, submitted as job arrays through `submitit`."""
 
-import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,111 +16,22 @@ from typing_extensions import override
 from uddm_lightning.errors import InputError
 from uddm_lightning.sweep.cell import Cell
 from uddm_lightning.sweep.launchers.base import Launcher, Outcome
+from uddm_lightning.sweep.launchers.slurm_job import Training, outside_slurm
 
 if TYPE_CHECKING:
     import submitit
 
 PROGRAMS = ("sbatch", "srun", "squeue", "scancel")
-GROUPS = ("SLURM_", "SLURMD_", "SRUN_")  # how variables begin that a job gets from SLURM
 
 QUERY_SECONDS = 10.0  # between two looks at results and two questions to the controller, each for all jobs at once
 ANSWER_SECONDS = 20.0  # after which a question counts as not answered
 RESULT_SECONDS = 15.0  # in which the result of an ended job has to appear: shared file systems lag behind
 SIGNAL_SECONDS = 90  # before its time limit a job is told to end; a quarter of the limit where that is shorter
 
-BUSY_SECONDS = 5.0  # between two looks at a folder in which another process trains
-GRACE_SECONDS = 5.0  # that a run gets between SIGTERM and SIGKILL
-VERDICT_SECONDS = 120.0  # that SLURM gets to say what a SIGTERM meant
-
 # What `squeue` calls jobs that will still come to something; every other state is an end.
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "SUSPENDED", "RESIZING"}
 UNKNOWN = "not known to SLURM"
-
-
-class Training:
-    """What a job does: it trains one cell, and goes on with it when SLURM has requeued the job.
-
-    Args:
-        cell: the cell.
-    """
-
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
-
-    def __call__(self) -> int:
-        """Returns the exit status of the run, negative where a signal ended it, once nobody is training the cell."""
-        while not self.cell.finished():
-            if self.cell.busy():  # by another sweep, or by what is left of this job before it was requeued
-                time.sleep(BUSY_SECONDS)
-                continue
-            status = self._train()
-            if status and self.cell.busy():
-                continue  # another process was quicker
-            if status in (0, -signal.SIGTERM) and not self.cell.finished():
-                # The run was asked to end, and obeyed. So was this process: SLURM does that before it preempts or
-                # cancels a job, and kills this process or sends the signal to requeue within its grace time.
-                time.sleep(VERDICT_SECONDS)
-                return -signal.SIGTERM
-            return status
-        return 0
-
-    def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
-        """What a requeued job does: the same once more, as the run keeps its own checkpoints."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
-
-    def _train(self) -> int:
-        from submitit import JobEnvironment
-
-        requeue = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]
-
-        def ignore() -> None:
-            # SLURM signals every process of the job: the handlers in this one decide
-            signal.signal(requeue, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-        run = None
-        try:
-            with _deferred(requeue), _outside_slurm():
-                run = self.cell.launch(before=ignore)
-            return run.wait()
-        finally:
-            if run is not None:
-                _end(run)
-
-
-@contextmanager
-def _deferred(number: signal.Signals) -> Iterator[None]:
-    """A signal that arrives meanwhile is handled at the end."""
-    arrived: list[int] = []
-    handler = signal.signal(number, lambda number, frame: arrived.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(number, handler)
-        if arrived:
-            signal.raise_signal(number)
-
-
-@contextmanager
-def _outside_slurm() -> Iterator[None]:
-    """Without the variables of a job, in which a run would see ranks, and `sbatch` resources, that are not theirs."""
-    hidden = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith(GROUPS) and name != "SLURM_CONF"}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
-def _end(run: "subprocess.Popen[bytes]") -> None:
-    """Ends what is left of the processes of a run, which form a group."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(run.pid, number)
-            with suppress(subprocess.TimeoutExpired):
-                run.wait(GRACE_SECONDS)
 
 
 @dataclass
@@ -209,7 +119,7 @@ class SlurmLauncher(Launcher):
             executor = slurm_executor(folder / "logs" / "slurm", max_num_timeout=self.max_timeouts)
             executor.update_parameters(**self._parameters(len(array), cores, gpus))
             try:
-                with _outside_slurm():
+                with outside_slurm():
                     jobs = executor.submit_array([Training(cell) for cell in array])
             except (RuntimeError, OSError) as error:  # how submitit hands on what sbatch said
                 raise InputError(f"`sbatch` did not take the jobs: {error}") from error
