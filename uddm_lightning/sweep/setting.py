@@ -57,8 +57,7 @@ class Setting:
     def cell(self, folder: Path, size: int, seed: int) -> Cell:
         """The cell of a size and a seed in a sweep's folder."""
         trainer = self.config["trainer"]
-        devices = trainer["devices"]
-        processes = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+        processes = _count(trainer["devices"])
         accelerator = trainer["accelerator"]
         on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
         cell = Cell(
@@ -69,8 +68,8 @@ class Setting:
             start=(),
             steps=trainer["max_steps"],
             threads=self.config["threads"],
-            processes=max(1, processes),
-            gpus=max(1, processes) if on_gpu else 0,
+            processes=processes,
+            gpus=processes if on_gpu else 0,
         )
         filled = ("--data.size", str(size), "--seed_everything", str(seed), "--out", str(cell.run))
         return Cell(**{**vars(cell), "start": ("fit", *self.arguments, *filled)})
@@ -90,6 +89,14 @@ class Setting:
         found = _differences(_read(path), here)
         # a version of this package that knows more options may read the old file as the same
         return found and _differences(resolve(["-c", str(path)]), here)
+
+
+def _count(devices: object) -> int:
+    """How many devices `trainer.devices` asks for; one where it leaves that to Lightning."""
+    words = devices if isinstance(devices, list) else str(devices).split(",")
+    if len(words) == 1 and not isinstance(devices, list):
+        return max(1, int(words[0])) if words[0].strip().lstrip("-").isdigit() else 1
+    return len(words)
 
 
 def _read(path: Path) -> dict[str, Any]:

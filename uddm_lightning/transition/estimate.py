@@ -115,10 +115,10 @@ def _regime(method: str, level: float | None) -> str:
     """What a flat curve at this level means, as the end of a sentence."""
     level = level or 0.0
     if method.startswith("entropy"):
-        regime = "memorizes" if level < _SURE_OF_IT else "generalizes"
-        return f"; at {level:.2g} nats the model {regime} at every size"
-    regime = "generalizes" if abs(level) <= TOLERANCE else "memorizes"
-    return f"; with a gap of {level:.2g} the model {regime} at every size"
+        where = "every" if level < _SURE_OF_IT else "no"
+        return f"; at {level:.2g} nats the model memorizes at {where} size"
+    where = "no" if abs(level) <= TOLERANCE else "every"
+    return f"; with a gap of {level:.2g} the model memorizes at {where} size"
 
 
 def _convergence(method: str, curve: Means, fit: Fit) -> int | None:
