@@ -144,10 +144,13 @@ def test_adaptive_sizes_do_with_half_of_the_runs(swept):
 @pytest.mark.usefixtures("_demo")
 def test_the_quickstart_memorizes_and_generalizes(swept):
     """At both ends, for each of three seeds."""
-    uddm("sweep", "-c", QUICKSTART, "--out", swept, "--seeds", "0,1,2")
+    for run in ("DiT-n8-s0", "DiT-n8192-s0"):  # as trained already
+        if (swept / "runs" / run).exists():
+            shutil.copytree(swept / "runs" / run, swept.with_name("seeds") / "runs" / run, dirs_exist_ok=True)
+    uddm("sweep", "-c", QUICKSTART, "--out", swept.with_name("seeds"), "--seeds", "0,1,2", "--sizes", "8,8192")
     lines = []
     for seed in (0, 1, 2):
-        small, large = (figures(swept / "runs" / f"DiT-n{size}-s{seed}", 2000) for size in (8, 8192))
+        small, large = (figures(swept.with_name("seeds") / "runs" / f"DiT-n{size}-s{seed}", 2000) for size in (8, 8192))
         lines += [{"size": 8, "seed": seed, **small}, {"size": 8192, "seed": seed, **large}]
         sys.stdout.write(f"{lines[-2]}\n{lines[-1]}\n")
         assert small["train_recovery"] >= 0.95
