@@ -114,7 +114,8 @@ class Sweep:
                     started.setdefault(cell.name, time.monotonic())
                 bar.set_description(f"{len(waiting) - len(todo)} of {len(waiting)} runs", refresh=False)
                 left = _left(took, [time.monotonic() - started[cell.name] for cell in running], len(todo))
-                bar.set_postfix_str(f"{left}{', '.join(cell.name for cell in running[:4])}", refresh=False)
+                names = ", ".join(cell.name for cell in running[:4]) or "waiting for a place to run"
+                bar.set_postfix_str(left + names, refresh=False)
                 bar.update(_steps(waiting.values()) - bar.n)
                 time.sleep(LOOK)
         finally:
