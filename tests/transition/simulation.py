@@ -60,8 +60,9 @@ class Plan(NamedTuple):
         less than 5 % of the way is missing: a plateau of a single size cannot be told from a slope.
         """
         ends = min(self.place, len(self.x) - 1 - self.place)
+        second = min(self.truth - self.x[1], self.x[-2] - self.truth) / self.spacing
         alike = self.seeds > 1 and self.cell == 0.0  # seeds that differ by sampling alone do not occur
-        return self.width >= 0.4 and ends >= max(2.0, 1 + 3 * self.width) and not alike
+        return bool(self.width >= 0.4 and ends >= 2.0 and second >= 3 * self.width - 1e-9 and not alike)
 
 
 def plans() -> list[Plan]:
