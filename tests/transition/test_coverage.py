@@ -57,7 +57,8 @@ def judge(cells: Iterable[Plan], count: int, slack: float = 0.0, path: Path | No
         row = (*plan, int(plan.bracketed), count, f"{coverage:.4f}", f"{nulls:.4f}", f"{error:.4f}", f"{width:.4f}")
         print(*row, flush=True)  # noqa: T201 as above
         rows.append(row)
-        well = plan.bracketed and (coverage > 0.98 + slack or error > 0.1 or nulls > 0.02 + slack)
+        noise = 1.645 * (0.98 * 0.02 / count) ** 0.5  # what the simulation itself may add, at 95 %
+        well = plan.bracketed and (coverage > 0.98 + max(slack, noise) or error > 0.1 or nulls > 0.02 + slack)
         if coverage < 0.93 - slack or well:
             missed.append(row)
     if path:
