@@ -39,6 +39,7 @@ def module(text_file: Path, **options: Any) -> TextDataModule:
         "measure_batch_size": 10,
         "train_draws": 30,
         "test_draws": 25,
+        "sample_draws": 0,
     }
     return TextDataModule(**{**defaults, **options})
 

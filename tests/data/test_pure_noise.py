@@ -1,0 +1,66 @@
+"""Rows of pure noise, from which a model draws its samples."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from uddm_lightning.data import CharacterTokenizer, TextDataModule, TextFiles, WordPieceTokenizer, WrappedPacking
+from uddm_lightning.errors import InputError
+
+LINES = "\n".join(f"we hold these truths to be self evident number {'abcdefghij'[k % 10] * (k % 7)}" for k in range(80))
+
+
+def module(tmp_path: Path, **options: Any) -> TextDataModule:
+    path = tmp_path / "text.txt"
+    path.write_text(LINES, encoding="utf-8")
+    defaults: dict[str, Any] = {
+        "source": TextFiles(str(path)),
+        "tokenizer": CharacterTokenizer(),
+        "packing": WrappedPacking(16),
+        "measure_batch_size": 10,
+        "sample_draws": 25,
+        "cache_dir": str(tmp_path / "cache"),
+    }
+    return TextDataModule(**{**defaults, **options})
+
+
+def drawn(data: TextDataModule) -> torch.Tensor:
+    batches = list(data.val_dataloader()[data.splits.index("samples")])
+    rows, tokens = torch.cat([b.rows_B for b in batches]), torch.cat([b.tokens_BL for b in batches])
+    assert rows[rows >= 0].tolist() == list(range(25))
+    return tokens[rows >= 0]
+
+
+def test_noise_depends_on_seed_and_number_alone(tmp_path):
+    first = drawn(module(tmp_path))
+    assert torch.equal(first, drawn(module(tmp_path, measure_batch_size=7, size=3)))
+    assert not torch.equal(first, drawn(module(tmp_path, seed=1)))
+    assert len(torch.unique(first, dim=0)) == 25
+
+
+def test_every_id_is_as_likely(tmp_path):
+    data = module(tmp_path, sample_draws=4000, measure_batch_size=4000)
+    (batch,) = data.val_dataloader()[2]
+    counts = torch.bincount(batch.tokens_BL.flatten(), minlength=data.vocab_size).double()
+    expected = batch.tokens_BL.numel() / data.vocab_size
+    assert float(((counts - expected) ** 2 / expected).sum()) < 2 * data.vocab_size  # chi-square, V - 1 degrees
+
+
+def test_begin_and_end_are_places_of_the_packing(tmp_path):
+    data = module(tmp_path, tokenizer=WordPieceTokenizer(vocab_size=60))
+    batch = next(iter(data.val_dataloader()[2]))
+    assert batch.special_BL is not None
+    assert batch.special_BL.sum(1).unique().tolist() == [2]
+    assert bool(batch.special_BL[:, [0, -1]].all())
+    assert next(iter(module(tmp_path).val_dataloader()[2])).special_BL is None
+    assert batch.valid_BL is None
+
+
+def test_there_need_be_no_samples(tmp_path):
+    assert module(tmp_path, sample_draws=0).splits == ("train", "test")
+    assert len(module(tmp_path, sample_draws=0).val_dataloader()) == 2
+    assert len(module(tmp_path).test_dataloader()) == 3
+    with pytest.raises(InputError, match=r"`data\.sample_draws` must be at least 0, got -1"):
+        module(tmp_path, sample_draws=-1)
