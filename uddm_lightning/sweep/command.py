@@ -25,6 +25,7 @@ from uddm_lightning.transition import estimate, next_sizes
 
 SHORT = {"local": "LocalLauncher", "slurm": "SlurmLauncher"}
 OWN = ("--data.size", "--seed_everything", "--ckpt_path", "--trainer.default_root_dir")  # the sweep fills these in
+PLATEAU = 8  # rows; with fewer the interval of recovery, clustered by row, says little about the plateau
 REFERENCE = 0.1  # the t at which a line in the terminal speaks of a run
 
 EPILOG = """\
@@ -181,7 +182,7 @@ def _plan(
         return lambda work: _train_all(work, fixed)
     if len(ends) not in (0, 2):
         raise InputError(f"`--sizes {text}`: give auto, or auto:first:last such as auto:2:8192.")
-    low, high = [rows(sizes.number(end, str(text))) for end in ends] or [min(2, end), end]
+    low, high = [rows(sizes.number(end, str(text))) for end in ends] or [min(PLATEAU, end), end]
     if low >= high:
         raise InputError(f"`--sizes {text}`: {low} to {high} rows is no range.")
     if budget is None or budget < 4:
