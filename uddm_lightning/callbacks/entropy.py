@@ -90,7 +90,8 @@ class EntropyProbe(Probe):
                 if len(x0_BL[part]):
                     corrupted_BL = xt_BL[part] != x0_BL[part]
                     update(entropy_BL[part], corrupted_BL, counted_BL[part], batch.rows_B[part], recovered_BL)
-        self._chains[at.split] = str(board.get("chain", ""))
+        # a recovery probe with fewer draws leaves no chain on the later batches
+        self._chains[at.split] = str(board.get("chain", self._chains.get(at.split, "")))
         self._measure_clean(at, metric_of[self.times[0]])
 
     def _measure_clean(self, at: MeasuredBatch, metric: ConditionalEntropy) -> None:
