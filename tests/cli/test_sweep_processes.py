@@ -20,6 +20,11 @@ from .conftest import tiny_config, write_corpus
 
 pytestmark = pytest.mark.slow
 SIZES = (2, 8, 32)
+# As from a shell's foreground: a test run in the background hands on that Ctrl-C is to be ignored.
+START = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('uddm_lightning', run_name='__main__', alter_sys=True)"
+)
 
 
 class Place:
@@ -35,7 +40,7 @@ class Place:
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "uddm_lightning", *map(str, arguments)],
+            [sys.executable, "-c", START, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
