@@ -182,7 +182,10 @@ def _plan(
         return lambda work: _train_all(work, fixed)
     if len(ends) not in (0, 2):
         raise InputError(f"`--sizes {text}`: give auto, or auto:first:last such as auto:2:8192.")
-    low, high = [rows(sizes.number(end, str(text))) for end in ends] or [min(PLATEAU, end), end]
+    low, high = [rows(sizes.number(end, str(text))) for end in ends] or [
+        PLATEAU if end > PLATEAU else min(2, end),
+        end,
+    ]
     if low >= high:
         raise InputError(f"`--sizes {text}`: {low} to {high} rows is no range.")
     if budget is None or budget < 4:
