@@ -136,7 +136,7 @@ def test_adaptive_sizes_do_with_half_of_the_runs(swept):
     write_results("adaptive.csv", BARS, lines)
     widths = {line["sizes"]: line["log_width"] for line in lines if line["method"] == "recovery"}
     assert {line["sizes"]: line["runs"] for line in lines} == {"auto": 6, "dense": 13}
-    assert widths["auto"] <= 1.25 * widths["dense"]  # wanted: 1.1, see the README
+    assert widths["auto"] <= 1.25 * widths["dense"]  # 1.19 was measured; 1.1 is wanted
 
 
 @pytest.mark.bar
