@@ -8,8 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from uddm_lightning.report import words
 from uddm_lightning.report.drawing import (
     FAINT,
+    ORACLE_STYLES,
     SPLIT_NAMES,
     SPLIT_STYLES,
     TEXT,
@@ -17,6 +19,7 @@ from uddm_lightning.report.drawing import (
     Drawing,
     Table,
     curve,
+    level,
     new_figure,
     ramp,
     size_axis,
@@ -45,6 +48,7 @@ def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
             else ". "
         )
         + "The dotted lines are chance: what token frequencies alone would restore. "
+        + _oracles(study)
         + (f"Above: the NELBO in nats per token, on t in {listed(ranges)}. " if ranges else "")
         + "The green line is N*, the shaded span its 95 % interval.",
         _recovery_table(study, times),
@@ -59,6 +63,8 @@ def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
             chances = [m for m in study.means("recovery", backbone, "test", t) if m.chance is not None]
             at = [m.size for m in chances], [m.chance or 0.0 for m in chances]
             axes.plot(*at, ":", color=colour, alpha=0.55, linewidth=1.0)
+            for index, oracle in enumerate(study.oracles):
+                level(axes, study.sizes, study.means("recovery", oracle, "test", t), index, colour)
         size_axis(axes, study.sizes, room=_room(study))
         axes.set_ylim(-0.02, 1.04)
         estimate = verdict.at(backbone, "recovery", study.reference)
@@ -85,7 +91,8 @@ def entropy_drawing(study: Study, verdict: Verdict) -> Drawing:
         "The model's doubt about a token it may not look at, in nats: on train rows (solid), test rows (dashed)"
         + (" and its own samples (dotted)" if "samples" in splits else "")
         + ". It vanishes on memorized rows. Bands are 95 % intervals. "
-        "The green line is N* by entropy on train rows, which needs no test rows.",
+        + _oracles(study)
+        + "The green line is N* by entropy on train rows, which needs no test rows.",
         _entropy_table(study, times, splits),
     )
     for column, backbone in enumerate(study.backbones):
@@ -96,6 +103,8 @@ def entropy_drawing(study: Study, verdict: Verdict) -> Drawing:
                 means = study.means("entropy", backbone, split, t)
                 name = f"{SPLIT_NAMES[split]}, t = {t:g}"
                 curve(drawing, axes, means, name, colour, SPLIT_STYLES[split], linewidth=weight)
+            for index, oracle in enumerate(study.oracles):
+                level(axes, study.sizes, study.means("entropy", oracle, "test", t), index, colour)
         size_axis(axes, study.sizes, room=_room(study))
         low, high = axes.get_ylim()
         axes.set_ylim(-0.03 * high, high + 0.13 * (high - low))
@@ -103,6 +112,12 @@ def entropy_drawing(study: Study, verdict: Verdict) -> Drawing:
     panels[0][0].set_ylabel("conditional entropy [nats]")
     _legend(study, figure, times, splits, chance=False)
     return drawing
+
+
+def _oracles(study: Study) -> str:
+    """What the lines of the oracles mean."""
+    named = listed([words.oracle(name) for name in study.oracles])
+    return f"Dash-dotted, on test rows: {named}, computed exactly. " if named else ""
 
 
 def _panels(study: Study, heights: Sequence[float], extra: float) -> tuple[Figure, list[list[Axes]]]:
@@ -121,6 +136,8 @@ def _nelbo(drawing: Drawing, study: Study, axes: Axes, backbone: str) -> None:
     for split in ("train", "test"):
         means = study.means("nelbo", backbone, split)
         curve(drawing, axes, means, f"NELBO, {split}", TEXT[0], SPLIT_STYLES[split], linewidth=1.3, markersize=3.5)
+    for index, oracle in enumerate(study.oracles):
+        level(axes, study.sizes, study.means("nelbo", oracle, "test"), index, TEXT[0])
     axes.set_xlabel("")
     axes.tick_params(labelbottom=False)
     axes.set_ylim(bottom=0.0)
@@ -140,6 +157,9 @@ def _legend(study: Study, figure: Figure, times: list[float], splits: list[str],
     ]
     grey: dict[str, Any] = {"color": TEXT[0], "linewidth": 1.4}
     styles = [Line2D([], [], linestyle=SPLIT_STYLES[s], label=SPLIT_NAMES[s], **grey) for s in splits]
+    for index, oracle in enumerate(study.oracles):
+        dashes = ORACLE_STYLES[index % len(ORACLE_STYLES)]
+        styles.append(Line2D([], [], linestyle=dashes, color=FAINT[0], linewidth=1.2, label=words.oracle(oracle)))
     if chance:
         styles.append(Line2D([], [], linestyle=":", color=FAINT[0], linewidth=1.2, label="chance"))
     rows = [*_cut(colours), *_cut(styles)]
@@ -161,7 +181,7 @@ def _cut(handles: list[Line2D]) -> list[list[Line2D]]:
 
 def _recovery_table(study: Study, times: list[float]) -> Table:
     rows = []
-    for backbone in study.backbones:
+    for backbone in [*study.backbones, *study.oracles]:
         for t in times:
             for size in study.sizes:
                 train, test = (study.mean("recovery", backbone, split, size, t) for split in ("train", "test"))
@@ -179,7 +199,7 @@ def _recovery_table(study: Study, times: list[float]) -> Table:
 
 def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table:
     rows = []
-    for backbone in study.backbones:
+    for backbone in [*study.backbones, *study.oracles]:
         for t in times:
             for size in study.sizes:
                 means = [study.mean("entropy", backbone, split, size, t) for split in splits]

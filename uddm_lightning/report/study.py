@@ -70,13 +70,22 @@ class Study:
 
     Args:
         rows: all rows of the tables, every field as text.
+
+    Attributes:
+        rows: those of the models.
+        parameters: of each model, by name, ascending.
+        backbones: names of the models.
+        oracles: names of the backbones that nobody trains, which models are compared with; models, where nothing else
+            was measured.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, str]]) -> None:
         rows = [row for row in rows if row.get("size") and row.get("run")]
         names = sorted({row["backbone"] for row in rows})
-        self.rows = [row for name in names for row in _final([row for row in rows if row["backbone"] == name])]
-        self._points = _points(self.rows)
+        rows = [row for name in names for row in _final([row for row in rows if row["backbone"] == name])]
+        self._points = _points(rows)
+        self.rows = [row for row in rows if row.get("parameters") != "0"] or rows
+        self.oracles = sorted(set(names) - {row["backbone"] for row in self.rows})
         parameters = {row["backbone"]: int(number(row.get("parameters")) or 0) for row in self.rows}
         self.parameters = dict(sorted(parameters.items(), key=lambda item: (item[1], item[0])))
         self.backbones = list(self.parameters)
