@@ -29,7 +29,7 @@ from uddm_lightning.report.study import Study
 from uddm_lightning.report.verdict import Verdict
 from uddm_lightning.report.words import count, decimal, listed, visible, with_interval
 
-_ACROSS = 5  # entries of a legend side by side
+_ACROSS = 5  # entries of a legend side by side; oracles have longer names
 
 
 def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
@@ -162,7 +162,8 @@ def _legend(study: Study, figure: Figure, times: list[float], splits: list[str],
         styles.append(Line2D([], [], linestyle=dashes, color=FAINT[0], linewidth=1.2, label=words.oracle(oracle)))
     if chance:
         styles.append(Line2D([], [], linestyle=":", color=FAINT[0], linewidth=1.2, label="chance"))
-    rows = [*_cut(colours), *_cut(styles)]
+    across = _ACROSS - bool(study.oracles)
+    rows = [*_cut(colours, across), *_cut(styles, across)]
     blank = Line2D([], [], linestyle="none", label=" ")
     columns = zip_longest(*rows, fillvalue=blank)  # a legend is filled column by column
     figure.legend(
@@ -174,9 +175,9 @@ def _legend(study: Study, figure: Figure, times: list[float], splits: list[str],
     )
 
 
-def _cut(handles: list[Line2D]) -> list[list[Line2D]]:
+def _cut(handles: list[Line2D], across: int) -> list[list[Line2D]]:
     """Lines of the legend."""
-    return [handles[start : start + _ACROSS] for start in range(0, len(handles), _ACROSS)]
+    return [handles[start : start + across] for start in range(0, len(handles), across)]
 
 
 def _recovery_table(study: Study, times: list[float]) -> Table:
