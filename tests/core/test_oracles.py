@@ -317,6 +317,8 @@ def judge_measurements(world: World, t: float, monkeypatch: pytest.MonkeyPatch) 
     ):
         assert abs(value - expected) <= 3 * (high - low) / (2 * 1.96) + 1e-9, (value, low, high, expected)
     corrupted, clean = recovery["n_corrupted"], recovery["n_clean"]
+    if type(world.oracle) is UnigramBackbone:  # chance is what this very model restores
+        assert abs(recovery["chance"] - truth.recovery) < 4 * 0.5 / math.sqrt(corrupted)
     assert abs(recovery["unstable_rate"] - truth.unstable) < 4 * math.sqrt(0.25 / clean)
     largest = math.log(world.joint.V)
     share = recovery["recovery"]
