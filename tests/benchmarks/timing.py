@@ -1,4 +1,4 @@
-"""Honest comparisons: in one process, in turns, as medians with their spread, and with the memory that each one takes."""
+"""Honest comparisons: in one process, in turns, as medians with spread, and with the memory that each takes."""
 
 import ctypes
 import gc
