@@ -149,11 +149,10 @@ class DiffusionTask(LightningModule):
     def training_step(self, batch: TokenBatch, batch_idx: int) -> Tensor:
         t_B = self.objective.times(batch.quantiles_B)
         noised = self.process.corrupt(batch.tokens_BL, t_B, batch.keys_B, batch.valid_BL)
-        loss_BL = self.objective(self.process, self.backbone, noised)
-        self.guard.watch(batch.step, batch.rows_B, loss_BL)
-        loss = loss_BL.sum() / loss_BL.numel()
-        self._loss = self._loss + loss.detach() / self.trainer.accumulate_grad_batches
-        return loss
+        loss = self.objective(self.process, self.backbone, noised)
+        self.guard.watch(batch.step, batch.rows_B, loss.tokens_N.view_as(batch.tokens_BL))
+        self._loss = self._loss + loss.total.detach() / self.trainer.accumulate_grad_batches
+        return loss.total
 
     @override
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

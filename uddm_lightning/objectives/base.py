@@ -6,10 +6,12 @@ Shapes: B rows, L positions, N = B * L tokens, V ids.
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.batch import Noised
+from uddm_lightning.fused_head import Loss, head_loss
 from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes.base import Process
 
@@ -34,24 +36,23 @@ class Objective(ABC):
         """Maps stratified uniforms in [0, 1) to the times of the rows, float64 (B,)."""
         return self.t_min + (self.t_max - self.t_min) * quantiles_B.double()
 
-    def __call__(self, process: Process, backbone: Backbone, noised: Noised) -> Tensor:
-        """Loss of every position, (B, L), 0 at padding."""
+    def __call__(self, process: Process, backbone: Backbone, noised: Noised) -> Loss:
+        """Mean loss over all positions, 0 at padding, and the losses that it is made of."""
         length = noised.x0_BL.shape[1]
         sigma_B = process.level(noised.t_B).sigma
-        hidden_BLD = backbone(noised.xt_BL, sigma_B, noised.valid_BL)
-        # the loss is the place where half precision would lose the small probabilities it is about
-        logits_NV = backbone.head(hidden_BLD.flatten(0, 1))
-        logits_NV = logits_NV if logits_NV.itemsize >= 4 else logits_NV.float()
-        loss_N = self.token_loss(
-            process,
-            logits_NV,
-            noised.x0_BL.flatten(),
-            noised.xt_BL.flatten(),
-            noised.alpha_B.repeat_interleave(length),
-            noised.slope_B.repeat_interleave(length),
-        )
-        loss_BL = loss_N.view_as(noised.x0_BL)
-        return loss_BL if noised.valid_BL is None else loss_BL.where(noised.valid_BL, loss_BL.new_zeros(()))
+        hidden_ND = backbone(noised.xt_BL, sigma_B, noised.valid_BL).flatten(0, 1)
+        x0_N, xt_N = noised.x0_BL.flatten(), noised.xt_BL.flatten()
+        alpha_N, slope_N = (level_B.repeat_interleave(length) for level_B in (noised.alpha_B, noised.slope_B))
+        valid_N = torch.ones_like(x0_N, dtype=torch.bool) if noised.valid_BL is None else noised.valid_BL.flatten()
+
+        def loss(logits_CV: Tensor, place: slice) -> Tensor:
+            # the loss is the place where half precision would lose the small probabilities it is about
+            logits_CV = logits_CV if logits_CV.itemsize >= 4 else logits_CV.float()
+            loss_C = self.token_loss(process, logits_CV, x0_N[place], xt_N[place], alpha_N[place], slope_N[place])
+            return loss_C.where(valid_N[place], 0.0)
+
+        weight_N = torch.full_like(alpha_N, 1 / len(x0_N), dtype=torch.promote_types(hidden_ND.dtype, torch.float32))
+        return head_loss(backbone, hidden_ND, weight_N, loss)
 
     @abstractmethod
     def token_loss(

@@ -17,5 +17,4 @@ class NELBO(Objective):
     def token_loss(
         self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
     ) -> Tensor:
-        logp_NV = process.leave_one_out(logits_NV, xt_N, alpha_N, self.predicts)
-        return process.nelbo(logp_NV, x0_N, xt_N, alpha_N, slope_N)
+        return process.nelbo_of_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, self.predicts)

@@ -45,6 +45,13 @@ class Process(ABC):
     def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
         """Continuous-time negative evidence lower bound per token and unit of time (N,), in nats."""
 
+    def nelbo_of_logits(
+        self, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor, prediction: Prediction
+    ) -> Tensor:
+        """The same from raw logits that mean `prediction`; a process may know its gradient in closed form."""
+        logp_NV = self.leave_one_out(logits_NV, xt_N, alpha_N, prediction)
+        return self.nelbo(logp_NV, x0_N, xt_N, alpha_N, slope_N)
+
     @abstractmethod
     def posterior(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
         """Reverse probabilities q(x_s | x_t, p) of shape (N, V), dense: for inspection and tests, not for sampling."""

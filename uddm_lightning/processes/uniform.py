@@ -8,6 +8,7 @@ from uddm_lightning.batch import Noised
 from uddm_lightning.noise import Stream, integers, key, uniform
 from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes.base import Process
+from uddm_lightning.processes.uniform_nelbo import UniformNelbo
 
 
 class UniformProcess(Process):
@@ -61,6 +62,15 @@ class UniformProcess(Process):
         log_0 = log_NV.gather(1, x0_N[:, None])[:, 0]
         summed = (V * log_i - b * log_NV.sum(1) - a * log_0) / xbar_i + closed_N.to(dtype)
         return (slope_N / a_N).to(dtype) * (V / xbar_i - V / xbar_p_i - summed)
+
+    @override
+    def nelbo_of_logits(
+        self, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor, prediction: Prediction
+    ) -> Tensor:
+        if prediction is not Prediction.LEAVE_ONE_OUT:
+            return super().nelbo_of_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, prediction)
+        loss_N: Tensor = UniformNelbo.apply(logits_NV, x0_N, xt_N, alpha_N, slope_N)
+        return loss_N
 
     @override
     def posterior(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:

@@ -1,0 +1,57 @@
+"""The NELBO of the uniform process from logits, with its gradient in closed form.
+
+Shapes: N tokens, V ids.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from typing_extensions import override
+
+
+class UniformNelbo(torch.autograd.Function):
+    """Loss per token (N,), in the dtype of the logits; see `UniformProcess.nelbo` for the formula.
+
+    With a = V alpha, b = 1 - alpha, p = softmax(logits), x = a p + b, c = slope / a and i = x_t, the gradient for
+    logit j is p_j (g_j - sum_k p_k g_k) with
+      g_j = c a b / (xbar_i x_j) + [j = i] c a V / x_i (1 / x_i - 1 / xbar_i) + [j = x_0] c a^2 / (xbar_i x_0).
+    In the dense part p_j / x_j = (1 - b / x_j) / a, so that one buffer of 1 / x serves loss and gradient.
+    """
+
+    @staticmethod
+    @override
+    def forward(ctx: Any, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
+        V, dtype = logits_NV.shape[1], logits_NV.dtype
+        a_N, b_N = V * alpha_N, 1.0 - alpha_N
+        xbar_N = torch.where(xt_N == x0_N, a_N + b_N, b_N)
+        # sum_j xbar_j / xbar_i ln(xbar_j / xbar_i), which no network enters
+        closed_N = ((V - 1) * b_N * torch.log(b_N / xbar_N) + (a_N + b_N) * torch.log((a_N + b_N) / xbar_N)) / xbar_N
+        a, b, xbar, c, closed = (value.to(dtype) for value in (a_N, b_N, xbar_N, slope_N / a_N, closed_N))
+
+        p_NV = torch.softmax(logits_NV, 1)
+        x_NV = torch.addcmul(b[:, None], p_NV, a[:, None])
+        at_N2 = torch.stack([xt_N, x0_N], 1)
+        x_i, x_0 = x_NV.gather(1, at_N2).unbind(1)
+        logs_N = x_NV.log().sum(1)
+        loss_N = c * (V / xbar - V / x_i - (V * x_i.log() - b * logs_N - a * x_0.log()) / xbar - closed)
+        if not ctx.needs_input_grad[0]:
+            return loss_N
+
+        p_N2 = p_NV.gather(1, at_N2)
+        inverse_NV = x_NV.reciprocal_()
+        dense_N = c * a * b / xbar
+        sparse_N2 = torch.stack([c * a * V / x_i * (1 / x_i - 1 / xbar), c * a * a / (xbar * x_0)], 1) * p_N2
+        mean_N = dense_N * (V - b * inverse_NV.sum(1)) / a + sparse_N2.sum(1)
+        gradient_NV = torch.addcmul((dense_N / a)[:, None], inverse_NV, (-dense_N * b / a)[:, None], out=inverse_NV)
+        gradient_NV.addcmul_(p_NV, -mean_N[:, None]).scatter_add_(1, at_N2, sparse_N2)
+        ctx.save_for_backward(gradient_NV)
+        return loss_N
+
+    @staticmethod
+    @override
+    @once_differentiable
+    def backward(ctx: Any, gradient_N: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient_NV,) = ctx.saved_tensors
+        return gradient_NV * gradient_N[:, None], None, None, None, None
