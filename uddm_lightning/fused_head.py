@@ -48,7 +48,8 @@ def head_loss(backbone: Backbone, hidden_ND: Tensor, weight_N: Tensor, loss: Chu
         losses = [loss(backbone.head(hidden_ND[place]), place) for place in _places(len(hidden_ND), size)]
         tokens_N = torch.cat(losses)
         return Loss((tokens_N * weight_N).sum(), tokens_N.detach())
-    return Loss(*_HeadLoss.apply(hidden_ND, weight_N, backbone, loss, *head_parameters(backbone, hidden_ND)))
+    parameters = head_parameters(backbone, hidden_ND)
+    return Loss(*_HeadLoss.apply(hidden_ND, weight_N, backbone, loss, *parameters))  # type: ignore[no-untyped-call]  # as torch has it
 
 
 def chunk_size(vocab_size: int) -> int:

@@ -69,7 +69,7 @@ class UniformProcess(Process):
     ) -> Tensor:
         if prediction is not Prediction.LEAVE_ONE_OUT:
             return super().nelbo_of_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, prediction)
-        loss_N: Tensor = UniformNelbo.apply(logits_NV, x0_N, xt_N, alpha_N, slope_N)
+        loss_N: Tensor = UniformNelbo.apply(logits_NV, x0_N, xt_N, alpha_N, slope_N)  # type: ignore[no-untyped-call]  # as torch has it
         return loss_N
 
     @override
