@@ -5,13 +5,14 @@ import sys
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from uddm_lightning import __version__
-from uddm_lightning.errors import InputError
+from uddm_lightning.errors import DiskFullError, InputError
 from uddm_lightning.lightning_cli import check_configs, plain, run_lightning
 
 HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language models and measures them as memories
 
   uddm fit -c CONFIG [--out RUN] [--data.size N] ...     train on the nested subset of N rows and measure on the way
   uddm fit -c RUN/config.yaml --ckpt_path last           go on with a run that was stopped
+  uddm fit -c RUN/config.yaml --ckpt_path previous       the same from the checkpoint before the last one
   uddm validate -c RUN/config.yaml --ckpt_path CKPT      measure a checkpoint again
   uddm test -c RUN/config.yaml --ckpt_path CKPT          the same on all held-out rows
   uddm predict -c RUN/config.yaml --ckpt_path CKPT --text FILE
@@ -50,7 +51,7 @@ def main() -> int:
     except (InputError, MisconfigurationException) as error:
         sys.stderr.write(f"uddm: error: {plain(str(error))}\n")
         return 2
-    except FloatingPointError as error:
+    except (FloatingPointError, DiskFullError) as error:
         sys.stderr.write(f"uddm: stopped: {error}\n")
         return 1
     except KeyboardInterrupt:

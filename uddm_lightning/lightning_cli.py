@@ -35,8 +35,8 @@ from uddm_lightning.callbacks import (
     TensorBoardPage,
 )
 from uddm_lightning.data import TextDataModule
-from uddm_lightning.errors import InputError
-from uddm_lightning.files import write_text
+from uddm_lightning.errors import DiskFullError, InputError
+from uddm_lightning.files import FULL, refused, write_text
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of
 
@@ -199,6 +199,19 @@ class UddmCLI(LightningCLI):
         if subcommand == "predict":
             kwargs["return_predictions"] = False
         return kwargs
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        folder = Path(self.trainer.default_root_dir)
+        try:
+            super()._run_subcommand(subcommand)
+        except (DiskFullError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in FULL:
+                raise
+            # TensorBoard's writer names no file
+            what = error if isinstance(error, DiskFullError) else refused(f"Cannot write to `{folder}`", error, "")
+            then = run_folder.way_on(folder) if subcommand == "fit" else "give the same command again."
+            raise DiskFullError(f"{what} Free some space, then {then}") from error
 
     def after_fit(self) -> None:
         """Marks the run as finished in its manifest: its last step is trained, measured and saved."""

@@ -4,6 +4,7 @@
 them. A process may write down what it trains on, or kill itself at a chosen moment.
 """
 
+import io
 import json
 import multiprocessing
 import os
@@ -61,7 +62,9 @@ def run(folder: Path, jobs: Sequence[Job], well: bool = True) -> list[Job]:
     for job, status in zip(jobs, json.loads(listed.read_text(encoding="utf-8")), strict=True):
         job.status = status
         job.out = [log.read_text(encoding="utf-8") for log in _logs(folder, job)]
-        assert not well or status == [0] * job.world, f"{job.name}: {status}\n" + "\n".join(out[-1500:] for out in job.out)
+        assert not well or status == [0] * job.world, f"{job.name}: {status}\n" + "\n".join(
+            out[-1500:] for out in job.out
+        )
     return list(jobs)
 
 
@@ -245,15 +248,16 @@ def _kill_in_validation(batch: int) -> None:
 def _kill_while_saving(checkpoint: int) -> None:
     import torch
 
-    original = torch.save
+    original, tick = torch.save, _after(checkpoint, _kill)
 
-    def half(content: Any, path: Any) -> None:
-        original(content, path)
-        os.truncate(path, os.path.getsize(path) // 2)
+    def half(content: Any, file: Any) -> None:
+        whole = io.BytesIO()
+        original(content, whole)
+        file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+        file.flush()
         tick()
-        original(content, path)
+        file.write(whole.getvalue()[len(whole.getvalue()) // 2 :])
 
-    tick = _after(checkpoint, _kill)
     torch.save = half
 
 
