@@ -4,8 +4,10 @@ import logging
 import os
 import re
 import sys
+import threading
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -185,8 +187,10 @@ class UddmCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         if self.checkpoint:
             checkpoints.check_fits(self.checkpoint, self.model)
-            if self.subcommand == "fit":
-                run_folder.check_same_data(Path(self.trainer.default_root_dir), self.datamodule.manifest())
+            if self.subcommand != "predict":  # which writes to no run's table
+                measured = run_folder.of_checkpoint(self.checkpoint)
+                run = Path(self.trainer.default_root_dir) if self.subcommand == "fit" else measured
+                run_folder.check_same_data(run, self.datamodule.manifest())
         elif self.subcommand != "fit" and self.model.parameter_count:
             raise InputError(f"`uddm {self.subcommand}` needs `--ckpt_path CKPT`: which weights to use.")
 
@@ -204,9 +208,10 @@ class UddmCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         folder = Path(self.trainer.default_root_dir)
         try:
-            super()._run_subcommand(subcommand)
+            with _quiet_writers():
+                super()._run_subcommand(subcommand)
         except (DiskFullError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in FULL:
+            if isinstance(error, OSError) and not _is_full(error):
                 raise
             # TensorBoard's writer names no file
             what = error if isinstance(error, DiskFullError) else refused(f"Cannot write to `{folder}`", error, "")
@@ -217,6 +222,21 @@ class UddmCLI(LightningCLI):
         """Marks the run as finished in its manifest: its last step is trained, measured and saved."""
         if self.trainer.is_global_zero and self.trainer.global_step >= self.trainer.max_steps:
             run_folder.mark_trained(Path(self.trainer.default_root_dir), self.trainer.global_step)
+
+
+@contextmanager
+def _quiet_writers() -> Iterator[None]:
+    """TensorBoard writes in a thread, and hands a full disk's error to this one: it need not be reported twice."""
+    report = threading.excepthook
+    threading.excepthook = lambda hook: None if _is_full(hook.exc_value) else report(hook)
+    try:
+        yield
+    finally:
+        threading.excepthook = report
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def _run_of(config: Namespace) -> Path | None:

@@ -41,6 +41,12 @@ def checkpoint(folder: Path, name: str) -> Path:
     return folder / "checkpoints" / f"{name}.ckpt"
 
 
+def of_checkpoint(path: Path) -> Path:
+    """The folder of the run to which a checkpoint belongs."""
+    folder = path.absolute().parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
 def newest_checkpoint(folder: Path) -> str | None:
     """Name of the newest checkpoint of the run, as `--ckpt_path` takes it; None where there is none."""
     return next((name for name in CHECKPOINTS if checkpoint(folder, name).exists()), None)
@@ -91,7 +97,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_same_data(folder: Path, new: dict[str, Any]) -> None:
-    """A run goes on with the data it began with.
+    """A run goes on with the data it began with, and its table holds measurements on these alone.
 
     Raises:
         InputError: corpus, tokenizer or subset have changed since the run's manifest was written.

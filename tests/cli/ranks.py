@@ -1,20 +1,26 @@
 """Runs of `uddm` in real processes, as many ranks as one likes, started in no time.
 
 `python -m tests.cli.ranks JOBS` imports everything once and forks the processes of each job, as torchrun would start
-them. A process may write down what it trains on, or kill itself at a chosen moment.
+them. A process may write down what it trains on; at a chosen moment it may kill itself, fill its disk or delete its
+cache.
 """
 
+import ctypes
 import io
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +37,8 @@ class Job:
         arguments: of `uddm`.
         world: processes.
         record: file for what each rank trains on, followed by the number of the rank.
-        kill: moment of kill -9: ("step", k), ("validation", n-th batch) or ("saving", n-th checkpoint).
+        event: a moment, its number, an act and the folder that it concerns: ("step", 17, "kill", ""), ("validation", 3
+            (third batch), "delete", cache), ("saving", 2 (second checkpoint), "fill", disk).
         status: exit status of each rank, once it has ended; minus the signal's number if it was killed.
         out: what each rank has printed.
     """
@@ -40,7 +47,7 @@ class Job:
     arguments: list[str]
     world: int = 1
     record: str = ""
-    kill: list[Any] = field(default_factory=list)
+    event: list[Any] = field(default_factory=list)
     status: list[int] = field(default_factory=list)
     out: list[str] = field(default_factory=list)
 
@@ -132,11 +139,12 @@ def _rank(job: Job, rank: int, port: int) -> int:
         about |= {"GROUP_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": job.name}
         os.environ.update({name: str(value) for name, value in about.items()})
         rank_zero_only.rank = rank  # Lightning looks once, when it is imported
-    if job.kill:
-        _KILLERS[job.kill[0]](int(job.kill[1]))
-    recorder = Recorder() if job.record else None
     sys.argv = ["uddm", *job.arguments]
     try:
+        recorder = Recorder() if job.record else None
+        if job.event:
+            moment, turn, act, folder = job.event
+            MOMENTS[moment](turn, partial(ACTS[act], folder))
         status = uddm()
     except BaseException:  # a test reads it in the log
         traceback.print_exc()
@@ -205,63 +213,84 @@ class Recorder:
         torch.save(self.batches, path)
 
 
-def _kill() -> None:
+# What happens at which moment.
+
+
+def _kill(folder: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _after(count: int, act: Callable[[], None]) -> Callable[[], None]:
-    left = [count]
-
-    def call() -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            act()
-
-    return call
+def _fill(disk: str) -> None:
+    with suppress(OSError), (Path(disk) / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(2**12))
 
 
-def _kill_at_step(step: int) -> None:
+def _delete(folder: str) -> None:
+    shutil.rmtree(folder)
+
+
+def _give_up_rights(folder: str) -> None:
+    """Root may write everywhere; without two of its capabilities, what a folder's owner has forbidden holds for it."""
+    if os.geteuid():
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, rights = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()  # version 3; this process
+    libc.capget(header, rights)
+    rights[0] &= ~0b110  # what is in effect: without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+    if libc.capset(header, rights):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def _at_start(turn: int, act: Callable[[], None]) -> None:
+    act()
+
+
+def _at_step(step: int, act: Callable[[], None]) -> None:
     from uddm_lightning.task import DiffusionTask
 
     original = DiffusionTask.training_step
 
     def training_step(task: Any, batch: Any, batch_idx: int) -> Any:
         if batch.step == step:
-            _kill()
+            act()
         return original(task, batch, batch_idx)
 
     DiffusionTask.training_step = training_step
 
 
-def _kill_in_validation(batch: int) -> None:
+def _in_validation(turn: int, act: Callable[[], None]) -> None:
     from uddm_lightning.task import DiffusionTask
 
-    original, tick = DiffusionTask.validation_step, _after(batch, _kill)
+    original, turns = DiffusionTask.validation_step, count(1)
 
     def validation_step(task: Any, *arguments: Any) -> Any:
-        tick()
+        if next(turns) == turn:
+            act()
         return original(task, *arguments)
 
     DiffusionTask.validation_step = validation_step
 
 
-def _kill_while_saving(checkpoint: int) -> None:
+def _while_saving(turn: int, act: Callable[[], None]) -> None:
     import torch
 
-    original, tick = torch.save, _after(checkpoint, _kill)
+    original, turns = torch.save, count(1)
 
-    def half(content: Any, file: Any) -> None:
-        whole = io.BytesIO()
-        original(content, whole)
-        file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
-        file.flush()
-        tick()
-        file.write(whole.getvalue()[len(whole.getvalue()) // 2 :])
+    def save(content: Any, file: Any) -> None:
+        if next(turns) == turn:
+            whole = io.BytesIO()
+            original(content, whole)
+            file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+            file.flush()
+            act()
+        original(content, file)
 
-    torch.save = half
+    torch.save = save
 
 
-_KILLERS = {"step": _kill_at_step, "validation": _kill_in_validation, "saving": _kill_while_saving}
+MOMENTS = {"start": _at_start, "step": _at_step, "validation": _in_validation, "saving": _while_saving}
+ACTS = {"kill": _kill, "fill": _fill, "delete": _delete, "give up rights": _give_up_rights}
 
 if __name__ == "__main__":
     main()
