@@ -1,21 +1,29 @@
 """A run that was killed, or met a full disk, goes on as if nothing had happened."""
 
+import errno
 import random
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from uddm_lightning import checkpoints
+from uddm_lightning.callbacks.figures import recovery_figure
+from uddm_lightning.errors import DiskFullError
+from uddm_lightning.files import write_atomically, write_text
+
 from .conftest import tiny_config
-from .ranks import Job, run
+from .ranks import ACTS, Job, run
 from .test_processes import table
 
 STEPS = 24
@@ -173,6 +181,67 @@ def test_a_lost_checkpoint_leaves_the_other(uddm, settings, tmp_path) -> None:
     assert "start afresh" in outcome.err
 
 
+class Watch:
+    """Looks after every step in the file system whether there is a good last checkpoint."""
+
+    def __init__(self, last: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.last = last
+        self.steps: list[int] = []
+        for name in ("replace", "hardlink_to", "unlink", "chmod"):
+            monkeypatch.setattr(Path, name, self.watched(getattr(Path, name)))
+
+    def watched(self, act: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            result = act(*arguments, **options)
+            self.steps.append(checkpoints.load(self.last)["global_step"])
+            return result
+
+        return call
+
+
+def checkpoint_of(step: int) -> dict[str, Any]:
+    return {"global_step": step, "state_dict": {"ema.backbone.weight": torch.full((1000,), step)}}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_there_is_a_good_last_checkpoint_at_any_moment(tmp_path, monkeypatch, links) -> None:
+    plugin, last = checkpoints.AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    plugin.save_checkpoint(checkpoint_of(1), last)
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse_link)
+    with monkeypatch.context() as patch:
+        watch = Watch(last, patch)
+        plugin.save_checkpoint(checkpoint_of(2), last)
+        plugin.save_checkpoint(checkpoint_of(3), last)
+    assert watch.steps == sorted(watch.steps)
+    assert set(watch.steps) == {1, 2, 3}
+    steps = {path.name: checkpoints.load(path)["global_step"] for path in tmp_path.iterdir()}
+    assert steps == {"last.ckpt": 3, "previous.ckpt": 2}
+
+
+def refuse_link(*_: object) -> None:
+    raise OSError(errno.EPERM, "no links here")
+
+
+def test_another_error_of_the_writer_is_not_taken_for_a_full_disk(tmp_path, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(RuntimeError, match="boom"):
+        checkpoints.AtomicCheckpointIO().save_checkpoint(checkpoint_of(1), tmp_path / "last.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_error_of_the_file_system_is_not_taken_for_a_full_disk(uddm, settings, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "a broken disk")
+
+    monkeypatch.setattr("uddm_lightning.callbacks.MeasurementTable.on_validation_end", fail)
+    with pytest.raises(OSError, match="a broken disk"):
+        uddm("fit", "-c", settings)
+
+
 # A full disk. Root may make a small one.
 
 
@@ -193,6 +262,38 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     yield make
     for folder in made:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def write_table(path: Path) -> None:
+    noise = pa.table({"noise": torch.rand(20000).numpy()})
+    write_atomically(path, lambda temporary: pq.write_table(noise, temporary))
+
+
+def write_figure(path: Path) -> None:
+    figure = recovery_figure([], "nothing measured")
+    write_atomically(path, partial(figure.savefig, format="png", dpi=110))
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "last.ckpt": lambda path: checkpoints.AtomicCheckpointIO().save_checkpoint(checkpoint_of(2), path),
+    "measurements.csv": lambda path: write_text(path, "kind,step" * 10000),
+    "sequences.parquet": write_table,
+    "recovery.png": write_figure,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_file_survives_a_full_disk(name: str, disk: Disk) -> None:
+    path = disk("small", "256k") / name
+    WRITERS[name](path)
+    before = path.read_bytes()
+    ACTS["fill"](str(path.parent))
+    with pytest.raises(DiskFullError, match=f"^Cannot write `.*{name}`: .*No space left on device.*untouched"):
+        WRITERS[name](path)
+    assert path.read_bytes() == before
+    (path.parent / "ballast").unlink()
+    assert list(path.parent.iterdir()) == [path], "half a file is left"
+    WRITERS[name](path)
 
 
 @pytest.mark.slow

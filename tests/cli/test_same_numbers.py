@@ -26,6 +26,9 @@ ACCUMULATIONS = (1, 2)
 # What was measured on two x86 cores, times about three.
 LOSS = 1e-5  # relative, of a step's loss after 50 steps; largest found: LOSS_FOUND
 MEASURED = 1e-9  # relative, of every real column of the table
+TRAINED = {"32-true": 1e-3, "bf16-mixed": 0.1}  # relative, of every step's loss, against 64-true
+# float32 against float64, nats per token and shares of tokens
+SINGLE = {"entropy": 1e-3, "nelbo": 1e-3, "margin": 1e-3, "n_recovered": 1e-3, "n_unstable": 1e-3}
 
 
 class Trained(NamedTuple):
@@ -247,3 +250,41 @@ def test_every_held_out_row_counts_once(tmp_path: Path, run_of: Any) -> None:
         if row["split"] == "test":
             assert int(row["n_draws"]) == int(row["n_rows"]) == held_out
     say(f"real columns differ by {max(check_table(alone, other) for other in others):.1e} relative at most")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "tolerance"), TRAINED.items())
+def test_precision_hardly_moves_the_loss_curve(tmp_path: Path, plain: Path, precision: str, tolerance: float) -> None:
+    jobs = [fit(tmp_path / name, plain, 64, 1, 1, 0, "trainer.precision", name) for name in ("64-true", precision)]
+    for job in jobs:
+        job.name = Path(job.arguments[job.arguments.index("--out") + 1]).parent.name
+        Path(job.record).parent.mkdir()
+    exact, rough = map(trained, run(tmp_path / "logs", jobs))
+    for name in ("rows", "t", "xt"):
+        assert torch.equal(getattr(exact, name), getattr(rough, name)), "what is drawn knows no precision"
+    losses = exact.loss.mean(1)
+    assert losses[-10:].mean() < 0.95 * losses[:10].mean(), "something is learned"
+    found = float(((rough.loss.mean(1) - losses).abs() / losses).max())
+    say(f"{precision}: losses differ by {found:.1e} relative at most")
+    assert found < tolerance
+
+
+@pytest.mark.slow
+def test_single_precision_measures_nearly_the_same(tmp_path: Path, run_of: Any) -> None:
+    original = run_of(Measured({"size": 50}, {"train": 512, "test": 512, "samples": 128}))
+    job = measure(original, tmp_path / "single", "validate", 1, 64, 0, "--model.measure_dtype", "float32")
+    run(tmp_path / "logs", [job])
+    found = dict.fromkeys(SINGLE, 0.0)
+    for row, other in zip(table(original), table(tmp_path / "single"), strict=True):
+        assert [row[name] for name in ("n_draws", "n_corrupted")] == [
+            other[name] for name in ("n_draws", "n_corrupted")
+        ]
+        for name in ("entropy", "nelbo", "margin"):
+            # a sample that fell otherwise has other entropies altogether
+            if row[name] and row["split"] != "samples":
+                found[name] = max(found[name], abs(float(row[name]) - float(other[name])))
+        for name, of in {"n_recovered": "n_corrupted", "n_unstable": "n_clean"}.items():
+            if row[name]:
+                found[name] = max(found[name], abs(int(row[name]) - int(other[name])) / int(row[of]))
+    say(f"float32 against float64: {found}")
+    assert all(found[name] <= tolerance for name, tolerance in SINGLE.items()), found
