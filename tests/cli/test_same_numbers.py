@@ -195,7 +195,7 @@ PADDED = Measured(
         "tokenizer": {"class_path": "BPETokenizer", "init_args": {"vocab_size": 300}},
         "packing": {"class_path": "DocumentPacking", "init_args": {"length": 20}},
     },
-    {"train": 13, "test": 37, "samples": 2},
+    {"train": 13, "test": 37, "samples": 3},
 )
 
 
@@ -263,7 +263,6 @@ def test_precision_hardly_moves_the_loss_curve(tmp_path: Path, plain: Path, prec
     for name in ("rows", "t", "xt"):
         assert torch.equal(getattr(exact, name), getattr(rough, name)), "what is drawn knows no precision"
     losses = exact.loss.mean(1)
-    assert losses[-10:].mean() < 0.95 * losses[:10].mean(), "something is learned"
     found = float(((rough.loss.mean(1) - losses).abs() / losses).max())
     say(f"{precision}: losses differ by {found:.1e} relative at most")
     assert found < tolerance
