@@ -1,5 +1,6 @@
 """The command `uddm`."""
 
+import re
 import sys
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -31,6 +32,8 @@ Any value of a config can be set on the command line: --model.backbone.init_args
 `class_path`: the short name of one of this package's, or the importable path of your own.
 """
 
+LOST_RANK = re.compile("gloo.*Connection (closed|reset) by peer", re.DOTALL)  # what the ranks that are left then meet
+
 
 def main() -> int:
     """Entry point of the command; returns its exit status."""
@@ -53,6 +56,11 @@ def main() -> int:
         return 2
     except (FloatingPointError, DiskFullError) as error:
         sys.stderr.write(f"uddm: stopped: {error}\n")
+        return 1
+    except RuntimeError as error:
+        if not LOST_RANK.search(str(error)):
+            raise
+        sys.stderr.write("uddm: stopped: another process of this run has ended; its message says why.\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("uddm: stopped.\n")

@@ -54,6 +54,7 @@ EXPECTED_WARNINGS = (
     r".*The dirpath has changed from.*",  # a checkpoint is measured from wherever it lies
     r".*Couldn't infer the batch indices.*",  # rows carry their own numbers
     r".*The `srun` command is available on your system but is not used.*",  # a login node may train, too
+    r".*It is recommended to use .self.log.*sync_dist=True.*",  # probes have joined the ranks' measurements already
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
 )
 

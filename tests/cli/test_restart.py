@@ -233,12 +233,13 @@ def test_another_error_of_the_writer_is_not_taken_for_a_full_disk(tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
-def test_another_error_of_the_file_system_is_not_taken_for_a_full_disk(uddm, settings, monkeypatch) -> None:
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "a broken disk"), RuntimeError("a broken program")])
+def test_an_error_of_another_kind_is_not_explained_away(uddm, settings, monkeypatch, error) -> None:
     def fail(*_: object) -> None:
-        raise OSError(errno.EIO, "a broken disk")
+        raise error
 
     monkeypatch.setattr("uddm_lightning.callbacks.MeasurementTable.on_validation_end", fail)
-    with pytest.raises(OSError, match="a broken disk"):
+    with pytest.raises(type(error), match="a broken"):
         uddm("fit", "-c", settings)
 
 
@@ -321,6 +322,27 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, settings: Path, disk: Disk) -
     run(tmp_path / "more", again)
     for folder in disks.values():
         check_equal(tmp_path / "calm", folder / "run")
+
+
+@pytest.mark.slow
+def test_two_ranks_on_a_full_disk_give_one_reason(tmp_path: Path, settings: Path, disk: Disk) -> None:
+    folder = disk("small")
+    job = begin(settings, folder / "run", "saving", 2, "fill", str(folder))
+    job.world = 2
+    job.arguments += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    # what a callback monitors, every rank must know
+    job.arguments += ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=nelbo/test/[0.001,1]"]
+    run(tmp_path / "logs", [job], well=False)
+    assert job.status == [1, 1]
+    assert "No space left on device" in job.out[0].splitlines()[-1]
+    assert job.out[1].endswith("uddm: stopped: another process of this run has ended; its message says why.\n")
+    assert "Traceback" not in "".join(job.out)
+    assert "sync_dist" not in "".join(job.out)
+    (folder / "ballast").unlink()
+    again = resume(folder / "run")
+    again.world = 2
+    run(tmp_path / "logs", [again])
+    assert checkpoints.load(folder / "run" / "checkpoints" / "last.ckpt")["global_step"] == STEPS
 
 
 @pytest.mark.slow
