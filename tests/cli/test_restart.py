@@ -2,6 +2,7 @@
 
 import errno
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -322,6 +323,20 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, settings: Path, disk: Disk) -
     run(tmp_path / "more", again)
     for folder in disks.values():
         check_equal(tmp_path / "calm", folder / "run")
+
+
+@pytest.mark.slow
+def test_a_process_says_nothing_after_its_one_message(tmp_path: Path, settings: Path) -> None:
+    """TensorBoard's events outgrow what a file may hold, in a process that ends as every process ends."""
+    command = [sys.executable, "-m", "uddm_lightning", "fit", "-c", str(settings), "--out", str(tmp_path / "run")]
+    options = ["--trainer.max_steps", "4000", "--trainer.val_check_interval", "4000"]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (2**16, 2**16))
+    ended = subprocess.run([*command, *options], preexec_fn=limit, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    message = ended.stderr.splitlines()[-1]
+    assert message.startswith(f"uddm: stopped: Cannot write to `{tmp_path / 'run'}`: File too large. ")
+    assert message.endswith("Free some space, then start again.")
 
 
 @pytest.mark.slow
