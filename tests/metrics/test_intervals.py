@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from uddm_lightning.metrics import Interval, difference_interval, mean_interval, rate_interval, row_correlation
-from uddm_lightning.metrics.intervals import _score, student_t
+from uddm_lightning.intervals import _score, student_t
 
 FLOAT = NDArray[np.float64]
 ROWS = (8, 16, 64, 256, 1024)
