@@ -21,8 +21,13 @@ lie at a limit, too few to have been seen. A bound is therefore at least where t
 values at the limit: w = 3 / sum_r sqrt(m_r), the rule of three, for which the values of a row count as the square root
 of their number. If rows have shares of Beta distribution with correlation rho, none is seen with probability
 prod_r (1 + k m_r)^(-share / k), k = rho / (1 - rho). The root is as wide as that asks for at 95 % with rho = 0.3 and up
-to 64 values a row, or with rho = 0.1 and up to 2,048. Rows that are all or nothing (rho near 1) are not covered: with
-none seen in 8 rows, however many values they hold, the bound would have to lie at 1 - 0.05^(1/8) = 31 % of the range.
+to 64 values a row, or with rho = 0.1 and up to 2,048.
+
+In simulations the intervals of means cover 93.2 % or more, with 8 rows, too, for 13 or 32 values a row and rho up to
+0.3. Not all is covered where rows are few and hold much more than they tell: with 2,048 values in each of 8 rows 88 %
+or more with rho = 0.1, 70 % or more with rho = 0.3; of rows that are all or nothing (rho = 0.99) 51 to 100 %. There,
+with none seen in 8 rows, however many values they hold, the bound would have to lie at 1 - 0.05^(1/8) = 31 % of the
+range, and no doubt that is measured on few rows would ever be small.
 
 Without `high` the variance function is mu instead of mu (1 - mu), without both it is constant, n has no limits and w is
 0. Then rows whose values are all equal have an interval of width zero: unlike a rate, they do not say what else could
@@ -164,7 +169,8 @@ def difference_interval(first: Interval, second: Interval) -> Interval:
     estimates, s, like third moments over variances, since skewed errors are less skewed together. The difference has
     the middle d + 0.9 (s1 h1^2 - s2 h2^2) / (h1^2 + h2^2) and half the width sqrt(h1^2 + h2^2). Adding the distances
     to the bounds instead (Newcombe, Statistics in Medicine 17, 1998, "Interval estimation for the difference between
-    independent proportions", method 10) covers 91.6 % between rates of 0.98 and 0.02; the 0.9 is by simulation.
+    independent proportions", method 10) covers 91.6 % between rates of 0.98 and 0.02. The 0.9 is by simulation, in
+    which 93.7 % or more are covered; where both rates are rare or both nearly certain, it may be all.
 
     Args:
         first: estimate and interval, of train rows for instance.
@@ -186,7 +192,9 @@ def paired_interval(
     """Interval for the first mean or rate minus the second, of the same rows measured twice.
 
     The residuals of both, each over its own count, are subtracted row by row, and the interval is that of a mean of
-    such rows. As for a single mean it allows for a share w of values that were not seen, and which differ by `span`.
+    such rows. As for a single mean it allows for a share w of values that were not seen, and which differ by `span`;
+    in simulations it covers 93.2 % or more with a correlation up to 0.3 within rows, and down to 49 % of rows that
+    are all or nothing.
 
     Args:
         first_sums_R: sums of the first measurement.
