@@ -45,6 +45,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FLOAT = NDArray[np.float64]
+NORMAL = NormalDist().inv_cdf(0.975)  # half the width of a 95 % interval, in standard errors
 _LONG, _SHORT = 0.98, 0.97  # levels towards the long and the short tail: 2 % and 3 % beyond the bounds
 _SERIES = 30  # degrees of freedom up to which the quantile is solved for; above it the expansion is exact to 1e-7
 
