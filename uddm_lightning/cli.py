@@ -23,6 +23,8 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
                                                          train every size, seed and backbone; find the transition
   uddm report DIR                                        its figures, page and transition.json, from the tables alone
 
+  uddm doctor                                            versions, devices, and whether this machine counts right
+
   uddm COMMAND --help          every option, with its type and default
   uddm COMMAND ... --print_config
                                the resolved configuration, as YAML
@@ -49,6 +51,10 @@ def main() -> int:
             from uddm_lightning.sweep import command  # what draws figures has no part in starting a run
 
             return command.sweep(arguments[1:]) if arguments[0] == "sweep" else command.report(arguments[1:])
+        if arguments[0] == "doctor":
+            from uddm_lightning.doctor.command import doctor
+
+            return doctor(arguments[1:])
         check_configs(arguments)
         run_lightning()
     except (InputError, MisconfigurationException) as error:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones.base import Backbone
-from uddm_lightning.processes.base import Prediction, Process
+from uddm_lightning.prediction import Prediction
+from uddm_lightning.processes.base import Process
 
 # Elements of a chunk of logits: 64 MiB in float64, far above the cost of a kernel launch and far below (B, L, V).
 CHUNK_ELEMENTS = 2**23

@@ -79,8 +79,9 @@ class RunConfig(SaveConfigCallback):
 
     @override
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage != "fit":
-            return
+        assert isinstance(pl_module, DiffusionTask)
+        if stage != "fit" and (pl_module.parameter_count or stage == "predict"):
+            return  # what was trained has a run already
         folder = Path(trainer.default_root_dir)
         if not run_folder.read_manifest(folder):
             run_folder.write_manifest(folder, data_of(trainer).manifest())
@@ -192,8 +193,18 @@ class UddmCLI(LightningCLI):
                 measured = run_folder.of_checkpoint(self.checkpoint)
                 run = Path(self.trainer.default_root_dir) if self.subcommand == "fit" else measured
                 run_folder.check_same_data(run, self.datamodule.manifest())
-        elif self.subcommand != "fit" and self.model.parameter_count:
-            raise InputError(f"`uddm {self.subcommand}` needs `--ckpt_path CKPT`: which weights to use.")
+        elif self.model.parameter_count:
+            if self.subcommand != "fit":
+                raise InputError(f"`uddm {self.subcommand}` needs `--ckpt_path CKPT`: which weights to use.")
+        elif self.subcommand == "fit":
+            raise InputError(
+                f"`model.backbone` is {self.model.backbone_name}, which has nothing to train: measure it with "
+                "`uddm validate -c CONFIG --out RUN`, no checkpoint needed."
+            )
+        elif self.subcommand != "predict" and getattr(rank_zero_only, "rank", 0) == 0:
+            run = Path(self.trainer.default_root_dir)
+            self.held.enter_context(run_folder.taken(run))
+            run_folder.check_unused(run, self.dumped())
 
     @override
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -223,6 +234,11 @@ class UddmCLI(LightningCLI):
         """Marks the run as finished in its manifest: its last step is trained, measured and saved."""
         if self.trainer.is_global_zero and self.trainer.global_step >= self.trainer.max_steps:
             run_folder.mark_trained(Path(self.trainer.default_root_dir), self.trainer.global_step)
+
+    def after_validate(self) -> None:
+        """Marks the run of an oracle as finished: it is as good as it will be."""
+        if self.trainer.is_global_zero and not self.model.parameter_count:
+            run_folder.mark_trained(Path(self.trainer.default_root_dir), max(0, self.trainer.max_steps))
 
 
 @contextmanager

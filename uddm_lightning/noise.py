@@ -35,6 +35,7 @@ class Stream(IntEnum):
     HELD_OUT = 9
     PROBE = 10
     SAMPLES = 11
+    MARKOV = 12
 
 
 def _shift(bits: Tensor, places: int) -> Tensor:

@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.backbones.base import Backbone, Known
 from uddm_lightning.batch import TokenBatch
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
@@ -22,9 +22,10 @@ from uddm_lightning.learning_rates import LearningRate
 from uddm_lightning.loss_guard import LossGuard
 from uddm_lightning.moving_average import MovingAverage
 from uddm_lightning.objectives.base import Objective
+from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes.base import Process
 from uddm_lightning.samplers.base import Sampler
-from uddm_lightning.trainer import is_dry_run
+from uddm_lightning.trainer import data_of, is_dry_run
 
 Weights = Literal["ema", "raw"]
 
@@ -93,6 +94,11 @@ class DiffusionTask(LightningModule):
         return sum(parameter.numel() for parameter in self.backbone.parameters() if parameter.requires_grad)
 
     @property
+    def predicts(self) -> Prediction:
+        """What the logits of the backbone mean."""
+        return self.backbone.predicts or self.objective.predicts
+
+    @property
     def weights_step(self) -> int:
         """Optimizer steps behind the present weights, in `fit` and for a checkpoint alike."""
         return self.global_step if self.trainer.state.fn == TrainerFn.FITTING else self._loaded_step
@@ -103,9 +109,16 @@ class DiffusionTask(LightningModule):
         Weights in another precision are copied, so measuring cannot change them.
         """
         backbone = self.ema.backbone if weights == "ema" else self.backbone
-        if next(backbone.parameters()).dtype != self.measure_dtype or backbone.training:
+        if backbone.training or any(parameter.dtype != self.measure_dtype for parameter in backbone.parameters()):
             backbone = copy.deepcopy(backbone).to(self.measure_dtype).eval()
-        return Denoiser(self.process, backbone, self.objective.predicts)
+        return Denoiser(self.process, backbone, self.predicts)
+
+    @override
+    def setup(self, stage: str) -> None:
+        if type(self.backbone).prepare is not Backbone.prepare:  # others need not read the text
+            data = data_of(self.trainer)
+            for backbone in (self.backbone, self.ema.backbone):
+                backbone.prepare(Known(data.training_rows, data.unigram, data.chain))
 
     @override
     def configure_optimizers(self) -> Any:

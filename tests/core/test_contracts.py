@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from uddm_lightning.backbones import Backbone, DiT
+from uddm_lightning.backbones import Backbone, DiT, Known
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.learning_rates import LearningRate
+from uddm_lightning.markov import MarkovChain
 from uddm_lightning.objectives import Objective
 from uddm_lightning.processes import Prediction, Process, UniformProcess
 from uddm_lightning.samplers import AncestralSampler, Sampler
@@ -65,6 +66,9 @@ def test_all_plugins_are_found() -> None:
         "LogLinearSchedule",
         "CosineSchedule",
         "DiT",
+        "EmpiricalBayesBackbone",
+        "MarkovBackbone",
+        "UnigramBackbone",
         "NELBO",
         "DenoisingCrossEntropy",
         "AncestralSampler",
@@ -241,7 +245,9 @@ class TestBackbone:
     def ready(self, cls: type, options: dict[str, Any]) -> Backbone:
         torch.manual_seed(0)
         backbone: Backbone = make(cls, V, **options)
-        backbone.prepare(torch.randint(V, (5, L), generator=torch.Generator().manual_seed(3)))
+        rows = torch.randint(V, (5, L), generator=torch.Generator().manual_seed(3))
+        unigram = torch.softmax(torch.arange(V, dtype=torch.float64), 0)
+        backbone.prepare(Known(lambda: rows, unigram, MarkovChain.random(V, sharpness=1.0, seed=3)))
         with torch.no_grad():
             for parameter in backbone.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))

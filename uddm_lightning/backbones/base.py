@@ -4,20 +4,44 @@ Shapes: B rows, L positions, N tokens, V ids in the vocabulary, D features.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from typing_extensions import override
+
+from uddm_lightning.markov import MarkovChain
+from uddm_lightning.prediction import Prediction
+
+
+class Known(NamedTuple):
+    """What is known of the text, for backbones that compute their answer from it.
+
+    Attributes:
+        rows: gives the training rows, int64 (N, L).
+        unigram_V: float64, frequencies of ids in the whole training pool, add-one smoothed.
+        chain: the law of the text in terms of ids, where it was drawn from a Markov chain.
+    """
+
+    rows: Callable[[], Tensor]
+    unigram_V: Tensor
+    chain: MarkovChain | None = None
 
 
 class Backbone(nn.Module, ABC):
     """Reads noisy tokens and says, at every position, what was there.
 
     The projection to the vocabulary is apart, so that callers ask for logits only where, and in such chunks as, they
-    need them. What the logits mean (leave-one-out or posterior) is declared by the objective that trains the network.
+    need them.
 
     Args:
         vocab_size: V, number of ids.
+
+    Attributes:
+        predicts: what the logits mean; None where the objective that trains the network decides.
     """
+
+    predicts: ClassVar[Prediction | None] = None
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__()
@@ -38,5 +62,9 @@ class Backbone(nn.Module, ABC):
     def head(self, hidden_ND: Tensor) -> Tensor:
         """Logits (N, V) of features."""
 
-    def prepare(self, rows_NL: Tensor) -> None:
-        """Shows the training rows, int64 (N, L), to backbones that need them (oracles); a network ignores them."""
+    def prepare(self, known: Known) -> None:
+        """Shows the text to backbones that need it (oracles), before they are first asked; a network ignores it.
+
+        Raises:
+            InputError: the text is not what the backbone can work with.
+        """

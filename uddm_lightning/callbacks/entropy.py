@@ -13,7 +13,7 @@ from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times, pr
 from uddm_lightning.metrics import ConditionalEntropy
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.noise import Stream, integers
-from uddm_lightning.processes.base import Prediction
+from uddm_lightning.prediction import Prediction
 from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask
 
@@ -60,11 +60,11 @@ class EntropyProbe(Probe):
             return
         objective = pl_module.objective
         outside = [t for t in self.times if t < objective.t_min]
-        if outside:
+        if outside and pl_module.parameter_count:
             rank_zero_info(
                 f"Entropy at t = {outside} is extrapolation: the network is trained on t >= {objective.t_min} only."
             )
-        if objective.predicts is Prediction.POSTERIOR and self.times[0] < ILL_CONDITIONED:
+        if pl_module.predicts is Prediction.POSTERIOR and self.times[0] < ILL_CONDITIONED:
             rank_zero_info(
                 f"{type(objective).__name__} learns the posterior; its conversion to leave-one-out predictions is "
                 f"ill-conditioned below t = {ILL_CONDITIONED}, so read entropies there with care."

@@ -11,7 +11,7 @@ SECONDS = 0.5  # between two looks
 
 
 class Heartbeat(Callback):
-    """Writes the number of optimizer steps done to a file while `fit` runs, and ends with the program that started it.
+    """Writes the number of optimizer steps done to a file while a run lasts, and ends with the program that started it.
 
     Without the latter, a sweep killed with -9 would leave its runs behind, and the same sweep started again would find
     their folders taken.
@@ -33,7 +33,7 @@ class Heartbeat(Callback):
         return cls(Path(path), int(parent)) if path and parent else None
 
     @override
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.is_global_zero:
             threading.Thread(target=self._beat, args=(trainer,), daemon=True).start()
 

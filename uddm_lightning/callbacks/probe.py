@@ -119,6 +119,7 @@ class Probe(Callback):
             return
         started = time.monotonic()
         on_the_way = trainer.state.fn != TrainerFn.TESTING and task.weights_step < trainer.max_steps
+        on_the_way &= task.parameter_count > 0  # what nobody trains is as good as it will be
         self._limit = self.draws_on_the_way if on_the_way and self.draws_on_the_way else self.draws
         self._denoisers = {weights: task.denoiser(weights) for weights in self.weights}
         self.seconds += time.monotonic() - started

@@ -5,7 +5,7 @@ from uddm_lightning.data.measure import MeasureSet
 from uddm_lightning.data.module import TextDataModule
 from uddm_lightning.data.packing import Block, DocumentPacking, Packing, WrappedPacking
 from uddm_lightning.data.rows import Rows
-from uddm_lightning.data.sources import Document, HubDataset, SotuSpeeches, Source, TextFiles
+from uddm_lightning.data.sources import Document, HubDataset, Law, MarkovSource, SotuSpeeches, Source, TextFiles
 from uddm_lightning.data.stream import TrainStream
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.data.tokenizers import (
@@ -24,6 +24,8 @@ __all__ = [
     "Document",
     "DocumentPacking",
     "HubDataset",
+    "Law",
+    "MarkovSource",
     "MeasureSet",
     "Packing",
     "PretrainedTokenizer",

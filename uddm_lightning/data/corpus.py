@@ -87,7 +87,7 @@ def prepare(
         "packing": packing.spec(),
         "held_out": held_out,
     }
-    cache = Path(cache_dir or os.environ.get("UDDM_CACHE") or "~/.cache/uddm_lightning").expanduser()
+    cache = cache_folder(cache_dir)
     folder = cache / digest(json.dumps(about, sort_keys=True).encode())
     if (corpus := _opened(folder, tokenizer)) is not None:
         return corpus
@@ -113,6 +113,11 @@ def prepare(
             f"The cache folder `{cache}` cannot be used ({error}); set `data.cache_dir` or $UDDM_CACHE to a folder "
             "that can be written and has space."
         ) from error
+
+
+def cache_folder(cache_dir: str | None = None) -> Path:
+    """Where prepared corpora are kept: in the given folder, in `$UDDM_CACHE`, or in `~/.cache/uddm_lightning`."""
+    return Path(cache_dir or os.environ.get("UDDM_CACHE") or "~/.cache/uddm_lightning").expanduser()
 
 
 def _opened(folder: Path, tokenizer: Tokenizer) -> Corpus | None:

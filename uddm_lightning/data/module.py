@@ -28,6 +28,7 @@ from uddm_lightning.data.stream import TrainStream
 from uddm_lightning.data.subset import Subset, check_size, hash_key
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.errors import InputError
+from uddm_lightning.markov import MarkovChain
 from uddm_lightning.noise import Stream
 
 TRAIN, TEST, TEXT, SAMPLES = 0, 1, 2, 3  # numbers of the splits in noise keys
@@ -134,6 +135,20 @@ class TextDataModule(LightningDataModule):
     def length(self) -> int:
         """L."""
         return self.packing.length
+
+    @property
+    def chain(self) -> MarkovChain | None:
+        """The law of a row in terms of ids, where the source knows it and tokenizer and packing keep it."""
+        law = self.source.law
+        if law is None or law.length % self.length:
+            return None
+        ids = self.tokenizer.encode(list(law.letters))
+        told_apart = {tuple(one) for one in ids if len(one) == 1}
+        return law.chain.renumbered([one[0] for one in ids], self.vocab_size) if len(told_apart) == len(ids) else None
+
+    def training_rows(self) -> Tensor:
+        """Ids (N, L), int64, of all N rows to train on."""
+        return self.corpus.train.tokens(self.subset.rows(torch.arange(len(self.subset))))
 
     @property
     def unigram(self) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.batch import Noised
-from uddm_lightning.processes.base import Prediction, Process
+from uddm_lightning.prediction import Prediction
+from uddm_lightning.processes.base import Process
 
 
 class Objective(ABC):

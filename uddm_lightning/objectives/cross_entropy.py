@@ -5,7 +5,8 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from uddm_lightning.objectives.base import Objective
-from uddm_lightning.processes.base import Prediction, Process
+from uddm_lightning.prediction import Prediction
+from uddm_lightning.processes.base import Process
 
 
 class DenoisingCrossEntropy(Objective):

@@ -4,7 +4,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.objectives.base import Objective
-from uddm_lightning.processes.base import Prediction, Process
+from uddm_lightning.prediction import Prediction
+from uddm_lightning.processes.base import Process
 
 
 class NELBO(Objective):

@@ -4,24 +4,12 @@ Shapes: B rows, L positions, N tokens (any subset of the B * L), V ids in the vo
 """
 
 from abc import ABC, abstractmethod
-from enum import Enum
 
 from torch import Tensor
 
 from uddm_lightning.batch import Noised
+from uddm_lightning.prediction import Prediction
 from uddm_lightning.schedules import Level, Schedule
-
-
-class Prediction(Enum):
-    """What a network's output at position l says about x_0 there.
-
-    LEAVE_ONE_OUT: p(x_0^l | x_t without position l), the prediction for which the reverse posterior is exact and the
-        NELBO minimal.
-    POSTERIOR: p(x_0^l | x_t), which looks at the token at l too; what plain cross-entropy learns.
-    """
-
-    LEAVE_ONE_OUT = "leave-one-out"
-    POSTERIOR = "posterior"
 
 
 class Process(ABC):

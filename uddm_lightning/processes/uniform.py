@@ -6,7 +6,8 @@ from typing_extensions import override
 
 from uddm_lightning.batch import Noised
 from uddm_lightning.noise import Stream, integers, key, uniform
-from uddm_lightning.processes.base import Prediction, Process
+from uddm_lightning.prediction import Prediction
+from uddm_lightning.processes.base import Process
 
 
 class UniformProcess(Process):

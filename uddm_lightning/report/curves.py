@@ -8,8 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from uddm_lightning.report import words
 from uddm_lightning.report.drawing import (
     FAINT,
+    ORACLE_STYLES,
     SPLIT_NAMES,
     SPLIT_STYLES,
     TEXT,
@@ -17,16 +19,18 @@ from uddm_lightning.report.drawing import (
     Drawing,
     Table,
     curve,
+    level,
     new_figure,
     ramp,
     size_axis,
+    spelled,
     star,
 )
 from uddm_lightning.report.study import Study
 from uddm_lightning.report.verdict import Verdict
-from uddm_lightning.report.words import count, decimal, listed, visible, with_interval
+from uddm_lightning.report.words import count, decimal, listed, visible
 
-_ACROSS = 5  # entries of a legend side by side
+_ACROSS = 5  # entries of a legend side by side; oracles have longer names
 
 
 def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
@@ -45,6 +49,7 @@ def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
             else ". "
         )
         + "The dotted lines are chance: what token frequencies alone would restore. "
+        + _oracles(study)
         + (f"Above: the NELBO in nats per token, on t in {listed(ranges)}. " if ranges else "")
         + "The green line is N*, the shaded span its 95 % interval.",
         _recovery_table(study, times),
@@ -59,6 +64,8 @@ def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
             chances = [m for m in study.means("recovery", backbone, "test", t) if m.chance is not None]
             at = [m.size for m in chances], [m.chance or 0.0 for m in chances]
             axes.plot(*at, ":", color=colour, alpha=0.55, linewidth=1.0)
+            for index, oracle in enumerate(study.oracles):
+                level(axes, study.sizes, study.means("recovery", oracle, "test", t), index, colour)
         size_axis(axes, study.sizes, room=_room(study))
         axes.set_ylim(-0.02, 1.04)
         estimate = verdict.at(backbone, "recovery", study.reference)
@@ -85,7 +92,8 @@ def entropy_drawing(study: Study, verdict: Verdict) -> Drawing:
         "The model's doubt about a token it may not look at, in nats: on train rows (solid), test rows (dashed)"
         + (" and its own samples (dotted)" if "samples" in splits else "")
         + ". It vanishes on memorized rows. Bands are 95 % intervals. "
-        "The green line is N* by entropy on train rows, which needs no test rows.",
+        + _oracles(study)
+        + "The green line is N* by entropy on train rows, which needs no test rows.",
         _entropy_table(study, times, splits),
     )
     for column, backbone in enumerate(study.backbones):
@@ -96,6 +104,8 @@ def entropy_drawing(study: Study, verdict: Verdict) -> Drawing:
                 means = study.means("entropy", backbone, split, t)
                 name = f"{SPLIT_NAMES[split]}, t = {t:g}"
                 curve(drawing, axes, means, name, colour, SPLIT_STYLES[split], linewidth=weight)
+            for index, oracle in enumerate(study.oracles):
+                level(axes, study.sizes, study.means("entropy", oracle, "test", t), index, colour)
         size_axis(axes, study.sizes, room=_room(study))
         low, high = axes.get_ylim()
         axes.set_ylim(-0.03 * high, high + 0.13 * (high - low))
@@ -103,6 +113,12 @@ def entropy_drawing(study: Study, verdict: Verdict) -> Drawing:
     panels[0][0].set_ylabel("conditional entropy [nats]")
     _legend(study, figure, times, splits, chance=False)
     return drawing
+
+
+def _oracles(study: Study) -> str:
+    """What the lines of the oracles mean."""
+    named = listed([words.oracle(name) for name in study.oracles])
+    return f"Dash-dotted, on test rows: {named}, computed exactly. " if named else ""
 
 
 def _panels(study: Study, heights: Sequence[float], extra: float) -> tuple[Figure, list[list[Axes]]]:
@@ -121,6 +137,8 @@ def _nelbo(drawing: Drawing, study: Study, axes: Axes, backbone: str) -> None:
     for split in ("train", "test"):
         means = study.means("nelbo", backbone, split)
         curve(drawing, axes, means, f"NELBO, {split}", TEXT[0], SPLIT_STYLES[split], linewidth=1.3, markersize=3.5)
+    for index, oracle in enumerate(study.oracles):
+        level(axes, study.sizes, study.means("nelbo", oracle, "test"), index, TEXT[0])
     axes.set_xlabel("")
     axes.tick_params(labelbottom=False)
     axes.set_ylim(bottom=0.0)
@@ -140,9 +158,13 @@ def _legend(study: Study, figure: Figure, times: list[float], splits: list[str],
     ]
     grey: dict[str, Any] = {"color": TEXT[0], "linewidth": 1.4}
     styles = [Line2D([], [], linestyle=SPLIT_STYLES[s], label=SPLIT_NAMES[s], **grey) for s in splits]
+    for index, oracle in enumerate(study.oracles):
+        dashes = ORACLE_STYLES[index % len(ORACLE_STYLES)]
+        styles.append(Line2D([], [], linestyle=dashes, color=FAINT[0], linewidth=1.2, label=words.oracle(oracle)))
     if chance:
         styles.append(Line2D([], [], linestyle=":", color=FAINT[0], linewidth=1.2, label="chance"))
-    rows = [*_cut(colours), *_cut(styles)]
+    across = _ACROSS - bool(study.oracles)
+    rows = [*_cut(colours, across), *_cut(styles, across)]
     blank = Line2D([], [], linestyle="none", label=" ")
     columns = zip_longest(*rows, fillvalue=blank)  # a legend is filled column by column
     figure.legend(
@@ -154,37 +176,34 @@ def _legend(study: Study, figure: Figure, times: list[float], splits: list[str],
     )
 
 
-def _cut(handles: list[Line2D]) -> list[list[Line2D]]:
+def _cut(handles: list[Line2D], across: int) -> list[list[Line2D]]:
     """Lines of the legend."""
-    return [handles[start : start + _ACROSS] for start in range(0, len(handles), _ACROSS)]
+    return [handles[start : start + across] for start in range(0, len(handles), across)]
 
 
 def _recovery_table(study: Study, times: list[float]) -> Table:
     rows = []
-    for backbone in study.backbones:
-        for t in times:
+    for backbone in [*study.backbones, *study.oracles]:
+        for kind, t in [*(("recovery", t) for t in times), ("nelbo", None)]:
+            gaps = {gap.size: gap for gap in study.differences(kind, backbone, ("train", "test"), t)}
             for size in study.sizes:
-                train, test = (study.mean("recovery", backbone, split, size, t) for split in ("train", "test"))
+                train, test = (study.mean(kind, backbone, split, size, t) for split in ("train", "test"))
                 if train or test:
-                    cells = [with_interval(m.value, m.low, m.high) if m else decimal(None) for m in (train, test)]
+                    cells = [spelled(mean) for mean in (train, test, gaps.get(size))]
                     chance = test.chance if test else train.chance if train else None
-                    rows.append([visible(backbone), f"{t:g}", count(size), *cells, decimal(chance)])
-        for size in study.sizes:
-            train, test = (study.mean("nelbo", backbone, split, size) for split in ("train", "test"))
-            if train or test:
-                cells = [with_interval(m.value, m.low, m.high) if m else decimal(None) for m in (train, test)]
-                rows.append([visible(backbone), "NELBO", count(size), *cells, ""])
-    return Table(["model", "t", "N", "train", "test", "chance"], rows)
+                    name, last = ("NELBO", "") if t is None else (f"{t:g}", decimal(chance))
+                    rows.append([visible(backbone), name, count(size), *cells, last])
+    return Table(["model", "t", "N", "train", "test", "train \N{MINUS SIGN} test", "chance"], rows)
 
 
 def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table:
     rows = []
-    for backbone in study.backbones:
+    for backbone in [*study.backbones, *study.oracles]:
         for t in times:
             for size in study.sizes:
                 means = [study.mean("entropy", backbone, split, size, t) for split in splits]
                 if any(means):
-                    cells = [with_interval(m.value, m.low, m.high) if m else decimal(None) for m in means]
+                    cells = [spelled(mean) for mean in means]
                     rows.append([visible(backbone), f"{t:g}", count(size), *cells])
     return Table(["model", "t", "N", *(SPLIT_NAMES[split] for split in splits)], rows)
 

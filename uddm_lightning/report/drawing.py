@@ -37,6 +37,7 @@ CATEGORIES = (("#0072b2", "#56b4e9"), ("#d55e00", "#ff9d4d"), ("#007a5a", "#2fcb
 RAMP = 12  # steps of the ordered colours that a page knows
 
 LineStyle = Literal["-", "--", ":"]
+ORACLE_STYLES = ((0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 3)))  # by number of the oracle
 SPLIT_STYLES: dict[str, LineStyle] = {"train": "-", "test": "--", "samples": ":"}
 SPLIT_NAMES = {"train": "train", "test": "test", "samples": "own samples"}
 
@@ -211,6 +212,22 @@ def curve(drawing: Drawing, axes: Axes, means: Sequence[Mean], name: str, colour
         drawing.mark(dots, [f"{name}, N = {count(p.size)}, seed {p.seed}: {text}" for p, text in pairs])
 
 
+def level(axes: Axes, sizes: Sequence[int], means: Sequence[Mean], index: int, colour: str) -> None:
+    """What an oracle reaches: a thin line, across all sizes where it was measured at a single one.
+
+    Args:
+        axes: where to draw.
+        sizes: of the models beside it.
+        means: one for each size of the oracle.
+        index: number of the oracle.
+        colour: of the line.
+    """
+    where, values = [mean.size for mean in means], [mean.value for mean in means]
+    if len(means) == 1:
+        where, values = [sizes[0], sizes[-1]], values * 2
+    axes.plot(where, values, linestyle=ORACLE_STYLES[index % len(ORACLE_STYLES)], color=colour, linewidth=1.0)
+
+
 def _band(axes: Axes, intervals: Sequence[tuple[int, float, float]], colour: str) -> None:
     """Intervals as a band; one that tells nothing, as with two rows, is a thin stroke, or it would hide the rest."""
     if not intervals:
@@ -251,8 +268,13 @@ def star(axes: Axes, estimate: Estimate | None, label: bool = True) -> None:
         )
 
 
+def spelled(mean: Mean | None) -> str:
+    """A mean with its interval, or a dash for what was not measured."""
+    return with_interval(mean.value, mean.low, mean.high) if mean else decimal(None)
+
+
 def _tip(name: str, mean: Mean) -> str:
-    value = with_interval(mean.value, mean.low, mean.high)
+    value = spelled(mean)
     seeds = f", mean of {len(mean.points)} seeds" if len(mean.points) > 1 else ""
     chance = f", chance {decimal(mean.chance)}" if mean.chance is not None else ""
     return f"{name}, N = {count(mean.size)}: {value}{seeds}{chance}"

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from uddm_lightning.report import regimes
+from uddm_lightning.report import regimes, words
 from uddm_lightning.report.drawing import Drawing, Table
 from uddm_lightning.report.dress import SCRIPT, style_sheet
 from uddm_lightning.report.sentences import BROKEN, CHANGED, LOST, RECOVERED, Sentence, columns
 from uddm_lightning.report.study import Study, number
 from uddm_lightning.report.svg import inline
 from uddm_lightning.report.verdict import METHODS, Verdict
-from uddm_lightning.report.words import count, decimal, escaped, listed
+from uddm_lightning.report.words import count, decimal, escaped, listed, with_interval
 
 STATES = {
     CHANGED: "corrupted",
@@ -58,7 +58,7 @@ def page(
     """
     kind = "answer" if len(study.backbones) == 1 else "answer several"
     parts = [f'<p class="{kind}">{escaped(regimes.headline(study, verdict, name))}</p>' for name in study.backbones]
-    parts += [_trend(study, verdict), *(_regimes(study, verdict, name) for name in study.backbones)]
+    parts += [_trend(study, verdict), _oracles(study), *(_regimes(study, verdict, name) for name in study.backbones)]
     parts.append("<h2>How to read this page</h2><ol>" + "".join(f"<li>{line}</li>" for line in _READING) + "</ol>")
     for drawing in drawings:
         parts.append(_sentences(drawing, sentences) if drawing.name == "sentences" else _figure(drawing))
@@ -91,6 +91,22 @@ def _trend(study: Study, verdict: Verdict) -> str:
             ends = sorted((abs(low), abs(high))) if sure else [low, high]
             words += f" (95 % interval {ends[0]:.4f} to {ends[1]:.4f})"
         sentences.append(words + ("." if sure else "; the interval includes no change."))
+    return f"<p>{escaped(' '.join(sentences))}</p>" if sentences else ""
+
+
+def _oracles(study: Study) -> str:
+    """How near the largest models come to what is known exactly, a sentence for each oracle."""
+    t, sentences = study.reference, []
+    for oracle in study.oracles:
+        exact = next(reversed(study.means("recovery", oracle, "test", t)), None)
+        reached = [(name, study.mean("recovery", name, "test", study.sizes[-1], t)) for name in study.backbones]
+        if exact is not None and t is not None:
+            models = [f"{decimal(mean.value)} by {name}" for name, mean in reached if mean]
+            value = with_interval(exact.value, exact.low, exact.high)
+            sentences.append(
+                f"Of test rows at t = {t:g}, {words.oracle(oracle)} predictions restore {value}"
+                + (f"; at N = {count(study.sizes[-1])}, {listed(models)} are restored." if models else ".")
+            )
     return f"<p>{escaped(' '.join(sentences))}</p>" if sentences else ""
 
 

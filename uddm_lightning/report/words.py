@@ -5,6 +5,17 @@ import unicodedata
 
 NAMED = {0x0A: "⏎", 0x0D: "␍", 0x09: "⇥", 0x7F: "␡"}
 
+ORACLES = {
+    "MarkovBackbone": "Bayes-optimal",
+    "EmpiricalBayesBackbone": "perfect memorizer",
+    "UnigramBackbone": "token frequencies",
+}
+
+
+def oracle(backbone: str) -> str:
+    """What a backbone that nobody trains stands for."""
+    return ORACLES.get(backbone, visible(backbone))
+
 
 def visible(text: str) -> str:
     """Text from data with every control, format and unassigned character replaced by a sign one can see."""

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from typing_extensions import override
 
+from uddm_lightning.backbones import MarkovBackbone
 from uddm_lightning.data.subset import rows_of
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_text
@@ -95,11 +96,14 @@ def sweep(arguments: list[str]) -> int:
     config = settings[0].config
     seeds = _seeds(given.seeds, config["seed_everything"])
 
-    pool = len(load_data(config).corpus.train)  # prepares the corpus once, before many runs ask for it
+    data = load_data(config)
+    pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
+    known = data.chain is not None and MarkovBackbone.__name__ not in names
+    best = Setting.best([*configs, *overrides]) if known else None
     plan = _plan(given.sizes, given.budget, config["data"]["size"], lambda size: rows_of(size, pool))
 
     folder = Path(given.out).absolute()
-    work = Sweep(folder, settings, seeds, launcher)
+    work = Sweep(folder, settings, seeds, launcher, best)
     with work.alone():
         try:
             plan(work)
@@ -196,7 +200,8 @@ def _plan(
 def _train_all(work: Sweep, fixed: list[int]) -> None:
     for setting in work.settings:
         work.check(setting, fixed)
-    work.train([cell for setting in work.settings for cell in work.cells(setting, fixed)], _line)
+    cells = [cell for setting in work.settings for cell in work.cells(setting, fixed)]
+    work.train([*cells, *work.best_cells(max(fixed))], _line)
 
 
 def _train_where_it_turns(work: Sweep, low: int, high: int, budget: int) -> None:
@@ -209,6 +214,7 @@ def _train_where_it_turns(work: Sweep, low: int, high: int, budget: int) -> None
             work.check(setting, more)
             work.train(work.cells(setting, more), _line)
             taken += more
+    work.train(work.best_cells(high), _line)
 
 
 def _table(cell: Cell) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """What a sweep keeps the same: the resolved configuration of one backbone, before sizes and seeds are filled in."""
 
 import copy
+import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 import yaml
 from typing_extensions import override
 
+from uddm_lightning.backbones import MarkovBackbone, Oracle
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import InputError
 from uddm_lightning.lightning_cli import UddmCLI, UddmParser, check_configs, plain, start
@@ -72,7 +74,14 @@ class Setting:
             gpus=processes if on_gpu else 0,
         )
         filled = ("--data.size", str(size), "--seed_everything", str(seed), "--out", str(cell.run))
-        return Cell(**{**vars(cell), "start": ("fit", *self.arguments, *filled)})
+        command = "validate" if _is_oracle(self.config["model"]["backbone"]["class_path"]) else "fit"
+        return Cell(**{**vars(cell), "start": (command, *self.arguments, *filled)})
+
+    @classmethod
+    def best(cls, arguments: list[str]) -> "Setting":
+        """The same with the best possible model of text that is drawn from a known chain, to compare with."""
+        name = MarkovBackbone.__name__
+        return cls.of([*arguments, "--model.backbone", name, "--model.backbone_name", name], None)
 
     def differences(self, cell: Cell) -> dict[str, tuple[Any, Any]]:
         """Keys in which the cell's run differs from this setting, with the value there and here; none where it is new.
@@ -89,6 +98,13 @@ class Setting:
         found = _differences(_read(path), here)
         # a version of this package that knows more options may read the old file as the same
         return found and _differences(resolve(["-c", str(path)]), here)
+
+
+def _is_oracle(class_path: str) -> bool:
+    """Whether there is nothing to train in a backbone, only something to measure."""
+    module, _, name = class_path.rpartition(".")
+    kind = getattr(importlib.import_module(module), name)
+    return isinstance(kind, type) and issubclass(kind, Oracle)
 
 
 def _count(devices: object) -> int:

@@ -32,11 +32,20 @@ class Sweep:
         settings: one for each backbone.
         seeds: every size is trained with each of them.
         launcher: where.
+        best: the best possible model, to be measured once beside the others; None where nobody knows it.
     """
 
-    def __init__(self, folder: Path, settings: Sequence[Setting], seeds: Sequence[int], launcher: Launcher) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Sequence[Setting],
+        seeds: Sequence[int],
+        launcher: Launcher,
+        best: Setting | None = None,
+    ) -> None:
         self.folder = folder
         self.settings = settings
+        self.best = best
         self.seeds = seeds
         self.launcher = launcher
         self.failed: list[Outcome] = []
@@ -44,6 +53,17 @@ class Sweep:
     def cells(self, setting: Setting, sizes: Sequence[int]) -> list[Cell]:
         """The cells of one backbone."""
         return [setting.cell(self.folder, size, seed) for size in sizes for seed in self.seeds]
+
+    def best_cells(self, size: int) -> list[Cell]:
+        """The cell that measures the best possible model on the rows of a size; none where nobody knows it.
+
+        Raises:
+            InputError: it was measured there with another configuration.
+        """
+        if self.best is None:
+            return []
+        self.check(self.best, [size])
+        return [self.best.cell(self.folder, size, self.seeds[0])]
 
     @contextmanager
     def alone(self) -> Iterator[None]:

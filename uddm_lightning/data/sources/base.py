@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from uddm_lightning.data.progress import progress
+from uddm_lightning.markov import MarkovChain
 
 
 class Document(NamedTuple):
@@ -20,8 +21,27 @@ class Document(NamedTuple):
     split: str | None = None
 
 
+class Law(NamedTuple):
+    """Where documents come from, if that is known.
+
+    Attributes:
+        chain: every document is a row of this Markov chain.
+        letters: the character that stands for each state.
+        length: characters of a document.
+    """
+
+    chain: MarkovChain
+    letters: str
+    length: int
+
+
 class Source(ABC):
     """Gives documents one after the other, so that a corpus may be larger than the memory."""
+
+    @property
+    def law(self) -> Law | None:
+        """The law of the text, where the source draws it from one; None for text of the world."""
+        return None
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:
