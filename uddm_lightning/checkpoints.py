@@ -23,18 +23,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     killed while copying leaves a torn checkpoint in the place of a good one.
     """
 
+    own: Path | None = None  # the last checkpoint, once this process has written it
+
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         path = Path(path)
 
         def write(temporary: Path) -> None:
             _save(checkpoint, temporary)
-            if path.name == "last.ckpt":
-                _keep(path, path.with_name("previous.ckpt"))
+            if path.name == "last.ckpt" and (path == self.own or _is_whole(path)):
+                _link(path, path.with_name("previous.ckpt"))
 
         for torn in path.parent.glob(f".{path.name}.*"):
             torn.unlink()  # left by a program that was killed while it wrote; nobody else writes here now
         write_atomically(path, write)
+        self.own = path if path.name == "last.ckpt" else self.own
 
 
 def _save(checkpoint: dict[str, Any], path: Path) -> None:
@@ -46,12 +49,17 @@ def _save(checkpoint: dict[str, Any], path: Path) -> None:
         raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
-def _keep(last: Path, previous: Path) -> None:
-    """Gives the last checkpoint a second name, under which it outlives the next; a damaged one is not worth keeping."""
+def _is_whole(last: Path) -> bool:
+    """Whether the last checkpoint of an earlier process is worth keeping: it may be why this one began from another."""
     try:
         load(last)
     except InputError:
-        return
+        return False
+    return True
+
+
+def _link(last: Path, previous: Path) -> None:
+    """Gives the last checkpoint a second name, under which it outlives the next one."""
 
     def link(temporary: Path) -> None:
         temporary.unlink()
