@@ -23,11 +23,12 @@ from uddm_lightning.report.drawing import (
     new_figure,
     ramp,
     size_axis,
+    spelled,
     star,
 )
 from uddm_lightning.report.study import Study
 from uddm_lightning.report.verdict import Verdict
-from uddm_lightning.report.words import count, decimal, listed, visible, with_interval
+from uddm_lightning.report.words import count, decimal, listed, visible
 
 _ACROSS = 5  # entries of a legend side by side; oracles have longer names
 
@@ -183,19 +184,16 @@ def _cut(handles: list[Line2D], across: int) -> list[list[Line2D]]:
 def _recovery_table(study: Study, times: list[float]) -> Table:
     rows = []
     for backbone in [*study.backbones, *study.oracles]:
-        for t in times:
+        for kind, t in [*(("recovery", t) for t in times), ("nelbo", None)]:
+            gaps = {gap.size: gap for gap in study.differences(kind, backbone, ("train", "test"), t)}
             for size in study.sizes:
-                train, test = (study.mean("recovery", backbone, split, size, t) for split in ("train", "test"))
+                train, test = (study.mean(kind, backbone, split, size, t) for split in ("train", "test"))
                 if train or test:
-                    cells = [with_interval(m.value, m.low, m.high) if m else decimal(None) for m in (train, test)]
+                    cells = [spelled(mean) for mean in (train, test, gaps.get(size))]
                     chance = test.chance if test else train.chance if train else None
-                    rows.append([visible(backbone), f"{t:g}", count(size), *cells, decimal(chance)])
-        for size in study.sizes:
-            train, test = (study.mean("nelbo", backbone, split, size) for split in ("train", "test"))
-            if train or test:
-                cells = [with_interval(m.value, m.low, m.high) if m else decimal(None) for m in (train, test)]
-                rows.append([visible(backbone), "NELBO", count(size), *cells, ""])
-    return Table(["model", "t", "N", "train", "test", "chance"], rows)
+                    name, last = ("NELBO", "") if t is None else (f"{t:g}", decimal(chance))
+                    rows.append([visible(backbone), name, count(size), *cells, last])
+    return Table(["model", "t", "N", "train", "test", "train \N{MINUS SIGN} test", "chance"], rows)
 
 
 def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table:
@@ -205,7 +203,7 @@ def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table
             for size in study.sizes:
                 means = [study.mean("entropy", backbone, split, size, t) for split in splits]
                 if any(means):
-                    cells = [with_interval(m.value, m.low, m.high) if m else decimal(None) for m in means]
+                    cells = [spelled(mean) for mean in means]
                     rows.append([visible(backbone), f"{t:g}", count(size), *cells])
     return Table(["model", "t", "N", *(SPLIT_NAMES[split] for split in splits)], rows)
 
