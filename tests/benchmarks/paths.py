@@ -77,7 +77,7 @@ def training_step(setting: Setting) -> Sides:
 
     def ours() -> Tensor:
         with setting.cast():
-            return objective(process, networks["ours"], noised).mean()
+            return objective(process, networks["ours"], noised).total
 
     def textbook() -> Tensor:
         network = networks["dense"]

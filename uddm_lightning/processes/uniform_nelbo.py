@@ -17,7 +17,6 @@ class UniformNelbo(torch.autograd.Function):
     With a = V alpha, b = 1 - alpha, p = softmax(logits), x = a p + b, c = slope / a and i = x_t, the gradient for
     logit j is p_j (g_j - sum_k p_k g_k) with
       g_j = c a b / (xbar_i x_j) + [j = i] c a V / x_i (1 / x_i - 1 / xbar_i) + [j = x_0] c a^2 / (xbar_i x_0).
-    In the dense part p_j / x_j = (1 - b / x_j) / a, so that one buffer of 1 / x serves loss and gradient.
     """
 
     @staticmethod
@@ -40,12 +39,12 @@ class UniformNelbo(torch.autograd.Function):
             return loss_N
 
         p_N2 = p_NV.gather(1, at_N2)
-        inverse_NV = x_NV.reciprocal_()
+        ratio_NV = x_NV.reciprocal_().mul_(p_NV)
         dense_N = c * a * b / xbar
         sparse_N2 = torch.stack([c * a * V / x_i * (1 / x_i - 1 / xbar), c * a * a / (xbar * x_0)], 1) * p_N2
-        mean_N = dense_N * (V - b * inverse_NV.sum(1)) / a + sparse_N2.sum(1)
-        gradient_NV = torch.addcmul((dense_N / a)[:, None], inverse_NV, (-dense_N * b / a)[:, None], out=inverse_NV)
-        gradient_NV.addcmul_(p_NV, -mean_N[:, None]).scatter_add_(1, at_N2, sparse_N2)
+        mean_N = dense_N * ratio_NV.sum(1) + sparse_N2.sum(1)
+        gradient_NV = ratio_NV.mul_(dense_N[:, None]).addcmul_(p_NV, -mean_N[:, None])
+        gradient_NV.scatter_add_(1, at_N2, sparse_N2)
         ctx.save_for_backward(gradient_NV)
         return loss_N
 
