@@ -137,7 +137,7 @@ class UddmCLI(LightningCLI):
         run = Path(config.out) if self.subcommand == "fit" else _run_of(config) or Path(config.out)
         self.checkpoint = checkpoints.resolve(config.ckpt_path, run) if config.ckpt_path else None
         if self.checkpoint:
-            checkpoints.load(self.checkpoint)
+            checkpoints.load(self.checkpoint, self.subcommand == "fit")
         if self.subcommand == "fit" and getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
             self.held.enter_context(run_folder.taken(run))
             if not self.checkpoint:
@@ -185,7 +185,7 @@ class UddmCLI(LightningCLI):
     @override
     def after_instantiate_classes(self) -> None:
         if self.checkpoint:
-            checkpoints.check_fits(self.checkpoint, self.model)
+            checkpoints.check_fits(self.checkpoint, self.model, self.subcommand == "fit")
             if self.subcommand == "fit":
                 run_folder.check_same_data(Path(self.trainer.default_root_dir), self.datamodule.manifest())
         elif self.model.parameter_count:
