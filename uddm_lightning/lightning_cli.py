@@ -68,7 +68,9 @@ def plain(message: str) -> str:
     """Cuts a parser's report down to what the user can act on."""
     lines = [line.strip() for line in str(message).splitlines() if line.strip()]
     text = " ".join(dict.fromkeys(lines))
-    return re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\s+", " ", text).strip()
+    # a name in a damaged or hostile file is shown, and tells the terminal nothing
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 class RunConfig(SaveConfigCallback):
