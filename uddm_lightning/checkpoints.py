@@ -67,7 +67,8 @@ def load(path: Path, to_go_on: bool = False) -> dict[str, Any]:
         ) from error
     held = checkpoint if isinstance(checkpoint, dict) else {}
     for name, kind in (TO_GO_ON if to_go_on else TO_MEASURE).items():
-        if not isinstance(held.get(name), kind):
+        value = held.get(name)
+        if not isinstance(value, kind) or value in ({}, []):
             raise InputError(f"`--ckpt_path {path}` is no checkpoint of `uddm fit`: it holds no `{name}`.")
     state = held["state_dict"]
     for name, value in state.items():
