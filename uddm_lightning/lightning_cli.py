@@ -37,6 +37,7 @@ from uddm_lightning.callbacks import (
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_text
+from uddm_lightning.limits import LARGEST, check_numbers
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of
 
@@ -62,6 +63,11 @@ class UddmParser(LightningArgumentParser):
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise InputError(plain(message))
+
+    @override
+    def validate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> None:
+        """Takes null only where it is one of the values that a key may have; the parser itself lets it pass."""
+        super().validate(namespace, *args, **{**kwargs, "skip_unset": False})
 
 
 def plain(message: str) -> str:
@@ -131,8 +137,7 @@ class UddmCLI(LightningCLI):
     @override
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        if config.threads < 1:
-            raise InputError(f"`--threads` must be at least 1, got {config.threads}.")
+        check_numbers(dict(config.items()))
         torch.set_num_threads(config.threads)
         config.out = config.trainer.default_root_dir = self._output_folder(config)
         # what is measured lies in the run of the config, wherever the output goes
@@ -186,6 +191,9 @@ class UddmCLI(LightningCLI):
 
     @override
     def after_instantiate_classes(self) -> None:
+        if self.subcommand == "fit":  # says now what is wrong, before anything is written
+            _ = self.datamodule.subset
+            self.model.check_optimizer()
         if self.checkpoint:
             checkpoints.check_fits(self.checkpoint, self.model, self.subcommand == "fit")
             if self.subcommand == "fit":
@@ -235,8 +243,8 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _seed(seed: bool | int) -> int:
-    if isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"`seed_everything` must be an integer of at least 0, got {seed}.")
+    if isinstance(seed, bool) or not 0 <= seed <= LARGEST:
+        raise ValueError(f"`seed_everything` must be an integer from 0 to {LARGEST}, got {seed}.")
     return seed
 
 
