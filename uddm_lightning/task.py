@@ -129,7 +129,7 @@ class DiffusionTask(LightningModule):
         try:
             if self.parameter_count:
                 self.make_optimizer(self.backbone.parameters())
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"`model.optimizer` cannot be made: {error}.") from error
 
     @override
