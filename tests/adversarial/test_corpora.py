@@ -419,8 +419,11 @@ def test_one_huge_line(tmp_path: Path, tokenizer: str) -> None:
 
 
 @pytest.mark.slow
-def test_one_huge_line_without_a_space(tmp_path: Path) -> None:
-    measured = large(tmp_path, "ab" * 1_500_000 + "\n", "BPETokenizer", "WrappedPacking")
+@pytest.mark.parametrize("tokenizer", ["BPETokenizer", "WordPieceTokenizer"])
+def test_one_huge_word(tmp_path: Path, tokenizer: str) -> None:
+    """A word of a million letters; the library alone takes its length squared to learn from it."""
+    text = "ab" * 500_000 + " " + "the quick brown fox " * 100
+    measured = large(tmp_path, text + "\n", tokenizer, "WrappedPacking")
     assert measured["tokens"] == 32 * measured["rows"]
     assert measured["seconds"] < 60
     assert measured["bytes"] < 2**31
