@@ -146,7 +146,7 @@ REPLACEMENTS: dict[str, Callable[[Any], Any]] = {
 
 
 @given(number=st.integers(0, 10**6), how=st.sampled_from(["missing", *REPLACEMENTS]), both=st.booleans())
-@settings(QUIET, max_examples=100)
+@settings(QUIET, max_examples=60)
 def test_weights_of_another_kind_are_refused(home: Home, number: int, how: str, both: bool) -> None:
     _, content = written(home.checkpoint)
     names = list(content["state_dict"])
@@ -331,7 +331,7 @@ def test_the_same_file_runs_code_where_it_is_trusted(home: Home, raw: str) -> No
 
 
 @given(place=st.floats(0, 1, exclude_max=True), new=st.binary(min_size=1, max_size=4))
-@settings(QUIET, max_examples=150)
+@settings(QUIET, max_examples=100)
 def test_a_forged_pickle_with_a_right_checksum_is_data_or_refused(home: Home, place: float, new: bytes) -> None:
     path = home.folder / "forged.ckpt"
     with zipfile.ZipFile(home.checkpoint) as archive:
