@@ -1,5 +1,6 @@
 """Checkpoints are written whole or not at all, looked at before they are used, and never run code."""
 
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning import run_folder
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_atomically
 from uddm_lightning.task import DiffusionTask
@@ -19,32 +21,79 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the old checkpoint and renames.
+    """Writes beside the old checkpoint and renames; the last checkpoint before it stays as `previous.ckpt`.
 
     Lightning's own goes through the system's temporary folder: on another disk, that ends with a copy, and a program
     killed while copying leaves a torn checkpoint in the place of a good one.
     """
 
+    own: Path | None = None  # the last checkpoint, once this process has written it
+
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        write_atomically(Path(path), lambda temporary: torch.save(checkpoint, temporary))
+        path = Path(path)
+
+        def write(temporary: Path) -> None:
+            _save(checkpoint, temporary)
+            if path.name == "last.ckpt" and (path == self.own or _is_whole(path)):
+                _link(path, path.with_name("previous.ckpt"))
+
+        for torn in path.parent.glob(f".{path.name}.*"):
+            torn.unlink()  # left by a program that was killed while it wrote; nobody else writes here now
+        write_atomically(path, write)
+        self.own = path if path.name == "last.ckpt" else self.own
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    """As `torch.save`, which reports an error of the file system as one of its own."""
+    try:
+        with path.open("wb") as file:
+            torch.save(checkpoint, file)
+    except RuntimeError as error:
+        raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+
+
+def _is_whole(last: Path) -> bool:
+    """Whether the last checkpoint of an earlier process is worth keeping: it may be why this one began from another."""
+    try:
+        load(last)
+    except InputError:
+        return False
+    return True
+
+
+def _link(last: Path, previous: Path) -> None:
+    """Gives the last checkpoint a second name, under which it outlives the next one."""
+
+    def link(temporary: Path) -> None:
+        temporary.unlink()
+        try:
+            temporary.hardlink_to(last)
+        except OSError:  # not every file system has links
+            shutil.copyfile(last, temporary)
+
+    write_atomically(previous, link)
 
 
 def resolve(given: str, folder: Path) -> Path:
-    """Path of a checkpoint; "last" stands for the last one of the run in `folder`.
+    """Path of a checkpoint; "last" and "previous" stand for the last of the run in `folder` and the one before it.
 
     Raises:
         InputError: there is no such file.
     """
-    path = folder / "checkpoints" / "last.ckpt" if given == "last" else Path(given)
+    path = run_folder.checkpoint(folder, given) if given in run_folder.CHECKPOINTS else Path(given)
     if path.is_file():
         return path
-    if given == "last":
+    if given in run_folder.CHECKPOINTS:
+        other = run_folder.newest_checkpoint(folder)
         raise InputError(
-            f"`--ckpt_path last`: there is no `{path}`. Leave `--ckpt_path` out to start afresh, or name the run's "
-            "folder with `--out`."
+            f"`--ckpt_path {given}`: there is no `{path}`. "
+            + (f"There is one for `--ckpt_path {other}`. " if other else "Leave `--ckpt_path` out to start afresh, or ")
+            + "name the run's folder with `--out`."
         )
-    raise InputError(f"`--ckpt_path {given}`: there is no such file. Give the path of a `.ckpt` file, or `last`.")
+    raise InputError(
+        f"`--ckpt_path {given}`: there is no such file. Give the path of a `.ckpt` file, `last` or `previous`."
+    )
 
 
 def load(path: Path, to_go_on: bool = False) -> dict[str, Any]:
@@ -63,7 +112,7 @@ def load(path: Path, to_go_on: bool = False) -> dict[str, Any]:
     except Exception as error:  # a pickle that is not what it should be makes its reader raise anything
         raise InputError(
             f"`--ckpt_path {path}` cannot be read as a checkpoint: it is damaged, of another kind, or holds objects "
-            f"other than data, which are never loaded ({_first_line(error)})."
+            f"other than data, which are never loaded ({_first_line(error)}).{_way_out(path)}"
         ) from error
     held = checkpoint if isinstance(checkpoint, dict) else {}
     for name, kind in (TO_GO_ON if to_go_on else TO_MEASURE).items():
@@ -125,6 +174,13 @@ def check_fits(path: Path, task: DiffusionTask, to_go_on: bool = False) -> None:
 def _kind(value: Tensor) -> str:
     """Shape, and dtype unless it is a floating one: weights may be kept in any precision."""
     return f"{tuple(value.shape)}" + ("" if value.dtype in FLOATS else f" of {value.dtype}")
+
+
+def _way_out(path: Path) -> str:
+    """What is left where the last checkpoint is damaged."""
+    if path.name == "last.ckpt" and path.with_name("previous.ckpt").exists():
+        return " Go on from the one before it with `--ckpt_path previous`."
+    return ""
 
 
 def _first_line(error: Exception) -> str:

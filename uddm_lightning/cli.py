@@ -1,17 +1,19 @@
 """The command `uddm`."""
 
+import re
 import sys
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from uddm_lightning import __version__
-from uddm_lightning.errors import InputError
+from uddm_lightning.errors import DiskFullError, InputError
 from uddm_lightning.lightning_cli import check_configs, plain, run_lightning
 
 HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language models and measures them as memories
 
   uddm fit -c CONFIG [--out RUN] [--data.size N] ...     train on the nested subset of N rows and measure on the way
   uddm fit -c RUN/config.yaml --ckpt_path last           go on with a run that was stopped
+  uddm fit -c RUN/config.yaml --ckpt_path previous       the same from the checkpoint before the last one
   uddm validate -c RUN/config.yaml --ckpt_path CKPT      measure a checkpoint again
   uddm test -c RUN/config.yaml --ckpt_path CKPT          the same on all held-out rows
   uddm predict -c RUN/config.yaml --ckpt_path CKPT --text FILE
@@ -21,6 +23,8 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
                                                          train every size, seed and backbone; find the transition
   uddm report DIR                                        its figures, page and transition.json, from the tables alone
 
+  uddm doctor                                            versions, devices, and whether this machine counts right
+
   uddm COMMAND --help          every option, with its type and default
   uddm COMMAND ... --print_config
                                the resolved configuration, as YAML
@@ -29,6 +33,8 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
 Any value of a config can be set on the command line: --model.backbone.init_args.hidden 128. Classes are named by
 `class_path`: the short name of one of this package's, or the importable path of your own.
 """
+
+LOST_RANK = re.compile("gloo.*Connection (closed|reset) by peer", re.DOTALL)  # what the ranks that are left then meet
 
 
 def main() -> int:
@@ -45,13 +51,22 @@ def main() -> int:
             from uddm_lightning.sweep import command  # what draws figures has no part in starting a run
 
             return command.sweep(arguments[1:]) if arguments[0] == "sweep" else command.report(arguments[1:])
+        if arguments[0] == "doctor":
+            from uddm_lightning.doctor.command import doctor
+
+            return doctor(arguments[1:])
         check_configs(arguments)
         run_lightning()
     except (InputError, MisconfigurationException) as error:
         sys.stderr.write(f"uddm: error: {plain(str(error))}\n")
         return 2
-    except FloatingPointError as error:
+    except (FloatingPointError, DiskFullError) as error:
         sys.stderr.write(f"uddm: stopped: {error}\n")
+        return 1
+    except RuntimeError as error:
+        if not LOST_RANK.search(str(error)):
+            raise
+        sys.stderr.write("uddm: stopped: another process of this run has ended; its message says why.\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("uddm: stopped.\n")

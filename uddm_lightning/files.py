@@ -1,5 +1,6 @@
 """Writing files so that a killed program never leaves half of one, and one program at a time."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -8,9 +9,24 @@ from pathlib import Path
 
 import filelock
 
-from uddm_lightning.errors import InputError
+from uddm_lightning.errors import DiskFullError, InputError
 
+ANOTHER = "Choose another folder with `--out`, or make this one writable."
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the size that a file may have
 PATIENCE = 2.0  # seconds to wait for a lock: who only looks whether it is held holds it for an instant, too
+
+
+def refused(what: str, error: OSError, way_out: str) -> InputError | DiskFullError:
+    """What to raise for an error of the file system.
+
+    Args:
+        what: could not be done.
+        error: why not.
+        way_out: for those who can still write somewhere else; a full disk has its own.
+    """
+    full = error.errno in FULL
+    message = f"{what}: {error.strerror or error}. {'What was there before is untouched.' if full else way_out}"
+    return DiskFullError(message) if full else InputError(message)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -21,25 +37,24 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write: receives the temporary path and writes it.
 
     Raises:
-        InputError: the folder cannot be written to, or the disk is full.
+        InputError: the folder cannot be written to.
+        DiskFullError: there is no space left.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
     except OSError as error:
-        raise InputError(
-            f"Cannot write `{path}`: {error.strerror or error}. Choose another folder with `--out`."
-        ) from error
+        raise refused(f"Cannot write `{path}`", error, ANOTHER) from error
     temporary = Path(name)
     try:
         write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # a disk may say only now that it is full; and a power cut must not empty the file
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise InputError(
-            f"Cannot write `{path}`: {error.strerror or error}. What was there before is untouched."
-        ) from error
+        raise refused(f"Cannot write `{path}`", error, "What was there before is untouched.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -55,6 +70,7 @@ def held(path: Path, refusal: str) -> Iterator[None]:
 
     Raises:
         InputError: another program holds it, with the words of `refusal`; or the folder cannot be written to.
+        DiskFullError: there is no space left.
     """
     lock = filelock.FileLock(path)
     try:
@@ -63,9 +79,7 @@ def held(path: Path, refusal: str) -> Iterator[None]:
     except filelock.Timeout as error:
         raise InputError(refusal) from error
     except OSError as error:
-        raise InputError(
-            f"Cannot write to `{path.parent}`: {error.strerror or error}. Choose another folder with `--out`."
-        ) from error
+        raise refused(f"Cannot write to `{path.parent}`", error, ANOTHER) from error
     try:
         yield
     finally:

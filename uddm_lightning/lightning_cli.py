@@ -4,8 +4,10 @@ import logging
 import os
 import re
 import sys
+import threading
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,8 +37,8 @@ from uddm_lightning.callbacks import (
     TensorBoardPage,
 )
 from uddm_lightning.data import TextDataModule
-from uddm_lightning.errors import InputError
-from uddm_lightning.files import write_text
+from uddm_lightning.errors import DiskFullError, InputError
+from uddm_lightning.files import FULL, refused, write_text
 from uddm_lightning.limits import LARGEST, check_numbers
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of
@@ -53,6 +55,7 @@ EXPECTED_WARNINGS = (
     r".*The dirpath has changed from.*",  # a checkpoint is measured from wherever it lies
     r".*Couldn't infer the batch indices.*",  # rows carry their own numbers
     r".*The `srun` command is available on your system but is not used.*",  # a login node may train, too
+    r".*It is recommended to use .self.log.*sync_dist=True.*",  # probes have joined the ranks' measurements already
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
 )
 
@@ -196,8 +199,10 @@ class UddmCLI(LightningCLI):
             self.model.check_optimizer()
         if self.checkpoint:
             checkpoints.check_fits(self.checkpoint, self.model, self.subcommand == "fit")
-            if self.subcommand == "fit":
-                run_folder.check_same_data(Path(self.trainer.default_root_dir), self.datamodule.manifest())
+            if self.subcommand != "predict":  # which writes to no run's table
+                measured = run_folder.of_checkpoint(self.checkpoint)
+                run = Path(self.trainer.default_root_dir) if self.subcommand == "fit" else measured
+                run_folder.check_same_data(run, self.datamodule.manifest())
         elif self.model.parameter_count:
             if self.subcommand != "fit":
                 raise InputError(f"`uddm {self.subcommand}` needs `--ckpt_path CKPT`: which weights to use.")
@@ -221,6 +226,20 @@ class UddmCLI(LightningCLI):
             kwargs["return_predictions"] = False
         return kwargs
 
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        folder = Path(self.trainer.default_root_dir)
+        try:
+            with _quiet_writers():
+                super()._run_subcommand(subcommand)
+        except (DiskFullError, OSError) as error:
+            if isinstance(error, OSError) and not _is_full(error):
+                raise
+            # TensorBoard's writer names no file
+            what = error if isinstance(error, DiskFullError) else refused(f"Cannot write to `{folder}`", error, "")
+            then = run_folder.way_on(folder) if subcommand == "fit" else "give the same command again."
+            raise DiskFullError(f"{what} Free some space, then {then}") from error
+
     def after_fit(self) -> None:
         """Marks the run as finished in its manifest: its last step is trained, measured and saved."""
         if self.trainer.is_global_zero and self.trainer.global_step >= self.trainer.max_steps:
@@ -230,6 +249,21 @@ class UddmCLI(LightningCLI):
         """Marks the run of an oracle as finished: it is as good as it will be."""
         if self.trainer.is_global_zero and not self.model.parameter_count:
             run_folder.mark_trained(Path(self.trainer.default_root_dir), max(0, self.trainer.max_steps))
+
+
+@contextmanager
+def _quiet_writers() -> Iterator[None]:
+    """TensorBoard writes in a thread, and hands a full disk's error to this one: it need not be reported twice."""
+    report = threading.excepthook
+    threading.excepthook = lambda hook: None if _is_full(hook.exc_value) else report(hook)
+    try:
+        yield
+    finally:
+        threading.excepthook = report
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def _run_of(config: Namespace) -> Path | None:

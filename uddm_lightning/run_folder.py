@@ -11,6 +11,7 @@ from uddm_lightning.errors import InputError
 from uddm_lightning.files import held, write_text
 
 HEADER = "# lightning.pytorch=="  # with which every resolved configuration begins
+CHECKPOINTS = ("last", "previous")  # newest first
 SAME = ("corpus", "tokenizer", "subset")  # what the manifest says of these holds for the whole run
 
 
@@ -35,6 +36,28 @@ def busy(folder: Path) -> bool:
         return True
 
 
+def checkpoint(folder: Path, name: str) -> Path:
+    """Where the run keeps the checkpoint with one of the names in `CHECKPOINTS`."""
+    return folder / "checkpoints" / f"{name}.ckpt"
+
+
+def of_checkpoint(path: Path) -> Path:
+    """The folder of the run to which a checkpoint belongs."""
+    folder = path.absolute().parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """Name of the newest checkpoint of the run, as `--ckpt_path` takes it; None where there is none."""
+    return next((name for name in CHECKPOINTS if checkpoint(folder, name).exists()), None)
+
+
+def way_on(folder: Path) -> str:
+    """How to go on with the run once what has stopped it is out of the way."""
+    newest = newest_checkpoint(folder)
+    return f"go on: `uddm fit -c {folder / 'config.yaml'} --ckpt_path {newest}`." if newest else "start again."
+
+
 def check_unused(folder: Path, config: str) -> None:
     """Earlier results are never overwritten; what a run left that ended before its first checkpoint is none.
 
@@ -45,9 +68,9 @@ def check_unused(folder: Path, config: str) -> None:
     """
     path = folder / "config.yaml"
     theirs = path.read_text(encoding="utf-8") if path.exists() else ""
-    if (folder / "checkpoints" / "last.ckpt").exists():
+    if newest := newest_checkpoint(folder):
         raise InputError(
-            f"`{folder}` already holds a run. Go on with it: `uddm fit -c {path} --ckpt_path last`, "
+            f"`{folder}` already holds a run. Go on with it: `uddm fit -c {path} --ckpt_path {newest}`, "
             "or choose another folder with `--out`."
         )
     if (folder / "measurements.csv").exists() and theirs != config:
@@ -74,7 +97,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_same_data(folder: Path, new: dict[str, Any]) -> None:
-    """A run goes on with the data it began with.
+    """A run goes on with the data it began with, and its table holds measurements on these alone.
 
     Raises:
         InputError: corpus, tokenizer or subset have changed since the run's manifest was written.

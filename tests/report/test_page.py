@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from uddm_lightning.errors import InputError
+from uddm_lightning.intervals import Interval, difference_interval
 from uddm_lightning.report import write_report
 from uddm_lightning.report.regimes import regimes
 from uddm_lightning.report.study import Study
@@ -171,15 +172,44 @@ def test_each_regime_is_told_with_its_numbers(report):
     alone = regimes(study, Verdict({}), "DiT")
     assert [regime.name for regime in alone][::3] == ["memorizes", "in transition", "generalizes"]
     train, test = (study.mean("recovery", "DiT", split, 2, 0.1) for split in ("train", "test"))
+    gap = study.differences("recovery", "DiT", ("train", "test"), 0.1)[0]
     entropy = study.mean("entropy", "DiT", "train", 2, 0.1)
     assert train is not None
     assert test is not None
     assert entropy is not None
     assert found[0].why == (
         f"Its rows are attractors: recovery is {train.value:.3f} on its own rows and {test.value:.3f} on unseen ones "
-        f"(chance 0.025); the gap of {train.value - test.value:.3f} is above half of its plateau (0.350). "
+        f"(chance 0.025); the gap of {train.value - test.value:.3f} ({gap.low:.3f} to {gap.high:.3f}) is above half of "
+        "its plateau (0.350). "
         f"Entropy on train rows: {entropy.value:.3f} nats."
     )
+
+
+def test_a_difference_is_that_of_each_run_with_its_interval(tmp_path):
+    rows = sweeps.measurements(tmp_path, (8,), seeds=(0, 1, 2))
+    rows = [row for row in rows if (row["seed"], row["split"]) != ("2", "test")]
+    study = Study(rows)
+    (gap,) = study.differences("recovery", "DiT", ("train", "test"), 0.1)
+    sides = [study.points("recovery", "DiT", split, 0.1)[:2] for split in ("train", "test")]
+    expected = [
+        difference_interval(*(Interval(point.value, point.low, point.high) for point in pair))
+        for pair in zip(*sides, strict=True)
+    ]
+    assert [(point.value, point.low, point.high) for point in gap.points] == expected
+    assert gap.value == pytest.approx(sum(one.value for one in expected) / 2)
+    assert (gap.low, gap.high) == (min(one.low for one in expected), max(one.high for one in expected))
+    assert f"({gap.low:.3f} to {gap.high:.3f})" in written(tmp_path, rows=rows).text
+
+
+def test_a_difference_needs_both_splits_of_a_run_and_an_interval_both_intervals(tmp_path):
+    rows = sweeps.measurements(tmp_path, (8,), seeds=(0, 1))
+    apart = [row for row in rows if (row["seed"], row["split"]) not in (("0", "test"), ("1", "train"))]
+    assert Study(apart).differences("recovery", "DiT", ("train", "test"), 0.1) == []
+    (regime,) = regimes(Study(apart), Verdict({}), "DiT")
+    assert regime.why == "Recovery on both in one run was not measured at t = 0.1."
+    blank = [{**row, "recovery_low": ""} if row["split"] == "train" else row for row in rows]
+    (gap,) = Study(blank).differences("recovery", "DiT", ("train", "test"), 0.1)
+    assert (gap.low, gap.high, gap.chance) == (None, None, None)
 
 
 def test_nothing_above_chance_is_no_regime(tmp_path):

@@ -29,7 +29,7 @@ def test_curves_over_log2_n(report):
         written = [(event.step, event.value) for event in found.Scalars(f"recovery/{split}/t=0.1")]
         assert written == [(m.size.bit_length() - 1, pytest.approx(m.value, rel=1e-6)) for m in means]
     gap = found.Scalars("gap/t=0.1")[0].value
-    assert gap == pytest.approx(study.differences("recovery", "DiT", ("train", "test"), 0.1)[0][1], rel=1e-6)
+    assert gap == pytest.approx(study.differences("recovery", "DiT", ("train", "test"), 0.1)[0].value, rel=1e-6)
 
 
 def test_figures_are_among_its_images(report):

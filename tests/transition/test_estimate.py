@@ -13,7 +13,6 @@ from uddm_lightning.transition import Point, curves, estimate
 from uddm_lightning.transition.fit import fit_curve
 from uddm_lightning.transition.linear import Line
 from uddm_lightning.transition.shapes import FORMS, fallen, sigmoid
-from uddm_lightning.transition.student import student_t
 
 from .simulation import GRIDS, Plan, row, sweeps, table
 
@@ -204,16 +203,6 @@ def test_all_forms_are_half_way_at_the_crossing(form: tuple[float, float]) -> No
 def test_the_light_tailed_form_is_the_normal_distribution() -> None:
     z = np.linspace(-4, 4, 81)
     assert sigmoid(z, 0.0, 1 / 1.5976, 1.0, 0.0173) == pytest.approx(stats.norm.sf(z), abs=3e-4)
-
-
-@pytest.mark.parametrize("df", [1, 2, 5, 30, 31, 60, 1000])
-def test_the_quantile_of_student(df: int) -> None:
-    assert student_t(df) == pytest.approx(stats.t.ppf(0.975, df), rel=3e-5)
-
-
-def test_no_quantile_without_degrees_of_freedom() -> None:
-    with pytest.raises(ValueError, match="`df` must be at least 1, got 0"):
-        student_t(0)
 
 
 # --- what is read -----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
 from uddm_lightning.callbacks.probe import Probe
+from uddm_lightning.run_folder import of_checkpoint
 from uddm_lightning.tables import Record, update_table
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
@@ -17,8 +18,7 @@ from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
 def run_folder(trainer: Trainer) -> Path:
     """The folder of the run at hand: of the checkpoint under measurement if there is one, else where `fit` writes."""
     if trainer.state.fn != TrainerFn.FITTING and trainer.ckpt_path:
-        folder = Path(trainer.ckpt_path).absolute().parent
-        return folder.parent if folder.name == "checkpoints" else folder
+        return of_checkpoint(Path(trainer.ckpt_path))
     return Path(trainer.default_root_dir).absolute()
 
 

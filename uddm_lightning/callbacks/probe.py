@@ -32,7 +32,7 @@ class MeasuredBatch(NamedTuple):
     Attributes:
         task: the model's process, objective and sampler.
         denoiser: predictions of the weights under measurement.
-        batch: rows, without fillers.
+        batch: rows, without fillers; a rank without any row measures one filler.
         counted_BL: positions that count: neither padding nor special (unless these are included).
         split: "train", "test" or "samples".
         weights: which weights `denoiser` holds.
@@ -141,11 +141,17 @@ class Probe(Callback):
         kept_B = batch.rows_B >= 0
         if self._limit is not None:
             kept_B &= batch.places_B < self._limit
+        boards: Board = outputs
+        if batch_idx == 0 and not bool(kept_B.any()):
+            # there are fewer draws than ranks, and this one has none: measuring a filler makes the metrics with which
+            # it joins those of the others; nobody reads its board
+            kept_B[0], boards = True, {}
+            batch = batch._replace(rows_B=torch.full_like(batch.rows_B, -1))
         task = _task(pl_module)
         batch = select(batch, kept_B)
         if len(batch.rows_B):
             for weights, denoiser in self._denoisers.items():
-                board = outputs.setdefault(weights, {})
+                board = boards.setdefault(weights, {})
                 at = MeasuredBatch(task, denoiser, batch, self.counted(batch), split, weights, board)
                 self.measure(at._replace(batch=drawn(at)) if split == "samples" else at)
         self.seconds += time.monotonic() - started

@@ -51,8 +51,9 @@ class TensorBoardPage(Callback):
             scalars["probe/seconds"] = seconds
             scalars["probe/share"] = min(1.0, seconds / max(now - self._last, seconds))
             self._last = now
-        # for callbacks that monitor a value; loggers get the optimizer step of the weights, not Lightning's batch count
-        pl_module.log_dict(scalars, logger=False, rank_zero_only=True)
+        # for callbacks that monitor a value, on every rank; loggers get the optimizer step of the weights, not
+        # Lightning's batch count
+        pl_module.log_dict(scalars, logger=False)
         assert isinstance(pl_module, DiffusionTask)
         for logger in trainer.loggers:
             logger.log_metrics(scalars, step=pl_module.weights_step)

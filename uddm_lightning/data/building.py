@@ -1,5 +1,6 @@
 """From text to the files of a corpus, in one stream and bounded memory."""
 
+import io
 import json
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uddm_lightning.data import seal
 from uddm_lightning.data.batching import batches
 from uddm_lightning.data.packing.base import Block, EncodedDocument, Packing
 from uddm_lightning.data.progress import progress
@@ -77,9 +79,12 @@ def build(
             "removed": len(every) - len(test),
         },
     }
-    np.save(folder / "unigram.npy", unigram)
+    counts = io.BytesIO()
+    np.save(counts, unigram)  # into a file, an error would not say that the disk is full
+    (folder / "unigram.npy").write_bytes(counts.getvalue())
     (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
     (folder / "meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
+    seal.close(folder)
 
 
 class _TrainingLines:

@@ -10,15 +10,19 @@ import filelock
 import numpy as np
 import torch
 
+from uddm_lightning.data import seal
 from uddm_lightning.data.building import build
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.rows import Rows
 from uddm_lightning.data.sources.base import Source
 from uddm_lightning.data.spec import digest
 from uddm_lightning.data.tokenizers.base import Tokenizer
-from uddm_lightning.errors import InputError
+from uddm_lightning.errors import DiskFullError, InputError
+from uddm_lightning.files import FULL
 
-FORMAT = 1  # of the files; another number leaves old caches alone
+# Of the files; another number leaves old caches alone. A cache of before there was a seal counts as damaged: the same
+# files are built in its place.
+FORMAT = 1
 
 DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError)  # what reading absent or broken files may raise
 
@@ -38,20 +42,18 @@ class Corpus:
         unigram: int64 counts (V,) of the non-padding tokens of the pool.
 
     Raises:
-        OSError: a file is missing or shorter than it should be; other damage raises one of `DAMAGE`.
+        OSError: a file is missing or does not hold what was written; other damage raises one of `DAMAGE`.
     """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
+        seal.check(folder)
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         self.train = Rows(folder, "train", self.meta["train"])
         self.test = Rows(folder, "test", self.meta["test"])
-        if not (self.train.whole() and self.test.whole()):
-            raise OSError(f"The rows in {folder} are not whole.")
+        for rows in (self.train, self.test):
+            rows.open()  # at once: a run outlives its cache
         self.unigram = torch.from_numpy(np.load(folder / "unigram.npy"))
-        vocabulary = (folder / "tokenizer.json").read_text(encoding="utf-8")
-        if digest(vocabulary.encode()) != self.meta["tokenizer_hash"] or len(self.unigram) != self.meta["vocab_size"]:
-            raise OSError(f"The vocabulary in {folder} is not whole.")
-        tokenizer.from_json(vocabulary)
+        tokenizer.from_json((folder / "tokenizer.json").read_text(encoding="utf-8"))
         self.tokenizer = tokenizer
 
     @property
@@ -76,6 +78,7 @@ def prepare(
 
     Raises:
         InputError: the text cannot be read or is too short, or the cache cannot be written.
+        DiskFullError: the cache has no space left.
     """
     about = {
         "format": FORMAT,
@@ -84,7 +87,7 @@ def prepare(
         "packing": packing.spec(),
         "held_out": held_out,
     }
-    cache = Path(cache_dir or os.environ.get("UDDM_CACHE") or "~/.cache/uddm_lightning").expanduser()
+    cache = cache_folder(cache_dir)
     folder = cache / digest(json.dumps(about, sort_keys=True).encode())
     if (corpus := _opened(folder, tokenizer)) is not None:
         return corpus
@@ -105,10 +108,16 @@ def prepare(
                 shutil.rmtree(unfinished, ignore_errors=True)
             return Corpus(folder, tokenizer)
     except OSError as error:
-        raise InputError(
+        kind = DiskFullError if error.errno in FULL else InputError
+        raise kind(
             f"The cache folder `{cache}` cannot be used ({error}); set `data.cache_dir` or $UDDM_CACHE to a folder "
             "that can be written and has space."
         ) from error
+
+
+def cache_folder(cache_dir: str | None = None) -> Path:
+    """Where prepared corpora are kept: in the given folder, in `$UDDM_CACHE`, or in `~/.cache/uddm_lightning`."""
+    return Path(cache_dir or os.environ.get("UDDM_CACHE") or "~/.cache/uddm_lightning").expanduser()
 
 
 def _opened(folder: Path, tokenizer: Tokenizer) -> Corpus | None:

@@ -46,7 +46,7 @@ class RowsMeta(TypedDict):
 
 
 class Rows:
-    """Rows of a split, memory-mapped when they are first needed, so that workers may be handed the object.
+    """Rows of a split, memory-mapped when they are first needed, so that a process may be handed the object.
 
     Args:
         folder: where the files lie.
@@ -78,18 +78,18 @@ class Rows:
 
     def tokens(self, ids: Tensor) -> Tensor:
         """Ids (B, L), int64, of the rows `ids` (B,)."""
-        return torch.from_numpy(self._open().tokens_NL[ids.numpy()].astype(np.int64))
+        return torch.from_numpy(self.open().tokens_NL[ids.numpy()].astype(np.int64))
 
     def special(self, ids: Tensor) -> Tensor | None:
         """True (B, L) where the packing put a begin, end or separator; None where it puts none."""
-        bits = self._open().special_NL
+        bits = self.open().special_NL
         if bits is None:
             return None
         return torch.from_numpy(np.unpackbits(bits[ids.numpy()], axis=1, count=self.length).astype(np.bool_))
 
     def valid(self, ids: Tensor) -> Tensor | None:
         """False (B, L) at padding; None where there is no padding."""
-        lengths = self._open().lengths_N
+        lengths = self.open().lengths_N
         if lengths is None:
             return None
         return torch.arange(self.length) < torch.from_numpy(lengths[ids.numpy()].astype(np.int64))[:, None]
@@ -98,37 +98,24 @@ class Rows:
         """All rows, in order."""
         for start in range(0, len(self), BLOCK_ROWS):
             ids = torch.arange(start, min(start + BLOCK_ROWS, len(self)))
-            special, lengths = self.special(ids), self._open().lengths_N
+            special, lengths = self.special(ids), self.open().lengths_N
             yield Block(
                 self.tokens(ids).numpy(),
                 None if special is None else special.numpy(),
                 None if lengths is None else lengths[ids.numpy()].astype(np.int64),
             )
 
-    def whole(self) -> bool:
-        """Whether the files are there, with as many bytes as they should have."""
-        return all(path.is_file() and path.stat().st_size == size for path, size in self._sizes())
-
     def remove(self) -> None:
         """Deletes the files."""
-        for path, _ in self._sizes():
-            path.unlink()
+        for path in _paths(self._folder, self._split):
+            path.unlink(missing_ok=True)
 
     @override
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_block": None}  # a pickled memory map is a copy of all it shows
 
-    def _sizes(self) -> list[tuple[Path, int]]:
-        rows, length = len(self), self.length
-        files = _paths(self._folder, self._split)
-        sizes = [(files[0], rows * length * np.dtype(self.meta["dtype"]).itemsize)]
-        if self.meta["special"]:
-            sizes.append((files[1], rows * _width(length)))
-        if self.meta["lengths"]:
-            sizes.append((files[2], rows * np.dtype(np.uint32).itemsize))
-        return sizes
-
-    def _open(self) -> Block:
+    def open(self) -> Block:
+        """All rows as they lie in the files, which must be there the first time only."""
         if self._block is None:
             files = _paths(self._folder, self._split)
             rows, length = len(self), self.length

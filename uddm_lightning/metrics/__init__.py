@@ -1,13 +1,13 @@
 """What is measured: integer counts and sums by row, and intervals clustered by row."""
 
-from uddm_lightning.metrics.entropy import ConditionalEntropy, EntropyResult
-from uddm_lightning.metrics.intervals import (
+from uddm_lightning.intervals import (
     Interval,
     difference_interval,
     mean_interval,
+    paired_interval,
     rate_interval,
-    row_correlation,
 )
+from uddm_lightning.metrics.entropy import ConditionalEntropy, EntropyResult
 from uddm_lightning.metrics.nelbo import Nelbo, NelboResult
 from uddm_lightning.metrics.recovery import ClassificationMargin, MarginResult, RecoveryResult, TokenRecovery
 
@@ -23,6 +23,6 @@ __all__ = [
     "TokenRecovery",
     "difference_interval",
     "mean_interval",
+    "paired_interval",
     "rate_interval",
-    "row_correlation",
 ]

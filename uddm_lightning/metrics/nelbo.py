@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.metrics.intervals import mean_interval
+from uddm_lightning.intervals import mean_interval
 from uddm_lightning.metrics.rowwise import RowwiseMetric, check, masked_sum
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.metrics.intervals import mean_interval, rate_interval
+from uddm_lightning.intervals import mean_interval, rate_interval
 from uddm_lightning.metrics.rowwise import RowwiseMetric, check, histogram, masked_sum, ratio
 
 

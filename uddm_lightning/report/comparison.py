@@ -17,8 +17,9 @@ from uddm_lightning.report.drawing import (
     curve,
     new_figure,
     size_axis,
+    spelled,
 )
-from uddm_lightning.report.study import Study
+from uddm_lightning.report.study import Mean, Study
 from uddm_lightning.report.verdict import METHODS, Estimate, Verdict
 from uddm_lightning.report.words import count, decimal, visible
 
@@ -41,7 +42,8 @@ def models_drawing(study: Study, verdict: Verdict) -> Drawing:
         f"Recovery at t = {t:g} on train rows (solid) and test rows (dashed), above it N* of each model with its 95 % "
         "interval"
         + (
-            ", below it the entropy gap: mean entropy on the model's own samples minus that on its train rows."
+            ", below it the entropy gap with its 95 % interval: mean entropy on the model's own samples minus that on "
+            "its train rows."
             if any(gaps.values())
             else "."
         ),
@@ -54,11 +56,7 @@ def models_drawing(study: Study, verdict: Verdict) -> Drawing:
             name = f"{visible(backbone)}, {split}"
             curve(drawing, recovery, study.means("recovery", backbone, split, t), name, colour, SPLIT_STYLES[split])
         if gaps[backbone]:
-            sizes, values = zip(*gaps[backbone], strict=True)
-            (line,) = panels[2].plot(sizes, values, "-o", color=colour)
-            pairs = gaps[backbone]
-            texts = [f"{visible(backbone)}, N = {count(s)}: entropy gap {decimal(value)} nats" for s, value in pairs]
-            drawing.mark(line, texts)
+            curve(drawing, panels[2], gaps[backbone], f"{visible(backbone)}, entropy gap [nats]", colour, "-")
     stars.set(ylim=(-len(study.backbones) + 0.4, 0.6), yticks=[], ylabel="N*")
     stars.grid(axis="y", visible=False)
     recovery.set(ylim=(-0.02, 1.04), ylabel=f"recovery, t = {t:g}")
@@ -153,9 +151,7 @@ def _whisker(drawing: Drawing, axes: Axes, estimate: Estimate | None, y: float, 
     drawing.mark(dot, [f"{name}: N* = {count(estimate.size)}{interval}"])
 
 
-def _models_table(
-    study: Study, estimates: dict[str, Estimate | None], gaps: dict[str, list[tuple[int, float]]]
-) -> Table:
+def _models_table(study: Study, estimates: dict[str, Estimate | None], gaps: dict[str, list[Mean]]) -> Table:
     rows = []
     for backbone in study.backbones:
         estimate = estimates[backbone]
@@ -164,8 +160,8 @@ def _models_table(
         for size in study.sizes:
             means = [study.mean("recovery", backbone, split, size, study.reference) for split in ("train", "test")]
             cells = [decimal(mean.value if mean else None) for mean in means]
-            gap = decimal(dict(gaps[backbone]).get(size))
-            rows.append([visible(backbone), f"{star} {f'({interval})' if interval else ''}", count(size), *cells, gap])
+            cells.append(spelled(next((gap for gap in gaps[backbone] if gap.size == size), None)))
+            rows.append([visible(backbone), f"{star} {f'({interval})' if interval else ''}", count(size), *cells])
     return Table(["model", "N*", "N", "train recovery", "test recovery", "entropy gap [nats]"], rows)
 
 

@@ -23,13 +23,14 @@ from uddm_lightning.report.drawing import (
     new_figure,
     ramp,
     size_axis,
+    spelled,
     star,
 )
 from uddm_lightning.report.study import Study
 from uddm_lightning.report.verdict import Verdict
-from uddm_lightning.report.words import count, decimal, listed, visible, with_interval
+from uddm_lightning.report.words import count, decimal, listed, visible
 
-_ACROSS = 5  # entries of a legend side by side
+_ACROSS = 5  # entries of a legend side by side; oracles have longer names
 
 
 def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
@@ -162,7 +163,8 @@ def _legend(study: Study, figure: Figure, times: list[float], splits: list[str],
         styles.append(Line2D([], [], linestyle=dashes, color=FAINT[0], linewidth=1.2, label=words.oracle(oracle)))
     if chance:
         styles.append(Line2D([], [], linestyle=":", color=FAINT[0], linewidth=1.2, label="chance"))
-    rows = [*_cut(colours), *_cut(styles)]
+    across = _ACROSS - bool(study.oracles)
+    rows = [*_cut(colours, across), *_cut(styles, across)]
     blank = Line2D([], [], linestyle="none", label=" ")
     columns = zip_longest(*rows, fillvalue=blank)  # a legend is filled column by column
     figure.legend(
@@ -174,27 +176,24 @@ def _legend(study: Study, figure: Figure, times: list[float], splits: list[str],
     )
 
 
-def _cut(handles: list[Line2D]) -> list[list[Line2D]]:
+def _cut(handles: list[Line2D], across: int) -> list[list[Line2D]]:
     """Lines of the legend."""
-    return [handles[start : start + _ACROSS] for start in range(0, len(handles), _ACROSS)]
+    return [handles[start : start + across] for start in range(0, len(handles), across)]
 
 
 def _recovery_table(study: Study, times: list[float]) -> Table:
     rows = []
     for backbone in [*study.backbones, *study.oracles]:
-        for t in times:
+        for kind, t in [*(("recovery", t) for t in times), ("nelbo", None)]:
+            gaps = {gap.size: gap for gap in study.differences(kind, backbone, ("train", "test"), t)}
             for size in study.sizes:
-                train, test = (study.mean("recovery", backbone, split, size, t) for split in ("train", "test"))
+                train, test = (study.mean(kind, backbone, split, size, t) for split in ("train", "test"))
                 if train or test:
-                    cells = [with_interval(m.value, m.low, m.high) if m else decimal(None) for m in (train, test)]
+                    cells = [spelled(mean) for mean in (train, test, gaps.get(size))]
                     chance = test.chance if test else train.chance if train else None
-                    rows.append([visible(backbone), f"{t:g}", count(size), *cells, decimal(chance)])
-        for size in study.sizes:
-            train, test = (study.mean("nelbo", backbone, split, size) for split in ("train", "test"))
-            if train or test:
-                cells = [with_interval(m.value, m.low, m.high) if m else decimal(None) for m in (train, test)]
-                rows.append([visible(backbone), "NELBO", count(size), *cells, ""])
-    return Table(["model", "t", "N", "train", "test", "chance"], rows)
+                    name, last = ("NELBO", "") if t is None else (f"{t:g}", decimal(chance))
+                    rows.append([visible(backbone), name, count(size), *cells, last])
+    return Table(["model", "t", "N", "train", "test", "train \N{MINUS SIGN} test", "chance"], rows)
 
 
 def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table:
@@ -204,7 +203,7 @@ def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table
             for size in study.sizes:
                 means = [study.mean("entropy", backbone, split, size, t) for split in splits]
                 if any(means):
-                    cells = [with_interval(m.value, m.low, m.high) if m else decimal(None) for m in means]
+                    cells = [spelled(mean) for mean in means]
                     rows.append([visible(backbone), f"{t:g}", count(size), *cells])
     return Table(["model", "t", "N", *(SPLIT_NAMES[split] for split in splits)], rows)
 

@@ -268,8 +268,13 @@ def star(axes: Axes, estimate: Estimate | None, label: bool = True) -> None:
         )
 
 
+def spelled(mean: Mean | None) -> str:
+    """A mean with its interval, or a dash for what was not measured."""
+    return with_interval(mean.value, mean.low, mean.high) if mean else decimal(None)
+
+
 def _tip(name: str, mean: Mean) -> str:
-    value = with_interval(mean.value, mean.low, mean.high)
+    value = spelled(mean)
     seeds = f", mean of {len(mean.points)} seeds" if len(mean.points) > 1 else ""
     chance = f", chance {decimal(mean.chance)}" if mean.chance is not None else ""
     return f"{name}, N = {count(mean.size)}: {value}{seeds}{chance}"

@@ -1,8 +1,8 @@
 """In which regime each size is, and why, in words and numbers."""
 
-import math
 from dataclasses import dataclass
 
+from uddm_lightning.report.drawing import spelled
 from uddm_lightning.report.study import Mean, Study
 from uddm_lightning.report.verdict import Estimate, Verdict
 from uddm_lightning.report.words import count, decimal
@@ -31,24 +31,25 @@ def regimes(study: Study, verdict: Verdict, backbone: str) -> list[Regime]:
     t = study.reference
     estimate = verdict.at(backbone, "recovery", t)
     found = []
-    gaps = study.differences("recovery", backbone, ("train", "test"), t)
-    plateau = estimate.plateau if estimate and estimate.plateau else max((gap for _, gap in gaps), default=0.0)
+    gaps = {gap.size: gap for gap in study.differences("recovery", backbone, ("train", "test"), t)}
+    highest = max((gap.value for gap in gaps.values()), default=0.0)
+    plateau = estimate.plateau if estimate and estimate.plateau else highest
     for size in study.sizes:
         train, test = (study.mean("recovery", backbone, split, size, t) for split in ("train", "test"))
         if train is None and test is None:
             continue
-        if train is None or test is None:
-            missing = "train" if train is None else "test"
-            found.append(Regime(size, NEITHER, f"Recovery on {missing} rows was not measured at t = {t:g}."))
+        gap = gaps.get(size)
+        if train is None or test is None or gap is None:
+            missing = "train rows" if train is None else "test rows" if test is None else "both in one run"
+            found.append(Regime(size, NEITHER, f"Recovery on {missing} was not measured at t = {t:g}."))
             continue
-        name = _name(train, test, plateau, estimate)
-        found.append(Regime(size, name, _why(name, train, test, plateau) + _entropy(study, backbone, size)))
+        name = _name(train, test, gap, plateau, estimate)
+        found.append(Regime(size, name, _why(name, train, test, gap, plateau) + _entropy(study, backbone, size)))
     return found
 
 
-def _name(train: Mean, test: Mean, plateau: float, estimate: Estimate | None) -> str:
-    gap, size = train.value - test.value, train.size
-    error = math.hypot(_half(train), _half(test))
+def _name(train: Mean, test: Mean, difference: Mean, plateau: float, estimate: Estimate | None) -> str:
+    gap, size, error = difference.value, difference.size, _half(difference)
     chance = max(train.chance or 0.0, test.chance or 0.0)
     if train.value <= chance + _half(train):
         return NEITHER
@@ -63,20 +64,20 @@ def _name(train: Mean, test: Mean, plateau: float, estimate: Estimate | None) ->
     return BETWEEN
 
 
-def _why(name: str, train: Mean, test: Mean, plateau: float) -> str:
-    gap = train.value - test.value
-    side = "above" if gap > plateau / 2 else "below"
+def _why(name: str, train: Mean, test: Mean, gap: Mean, plateau: float) -> str:
+    above = gap.value > plateau / 2
+    side = "above" if above else "below"
     chance = test.chance if test.chance is not None else train.chance
     numbers = f"recovery is {decimal(train.value)} on its own rows and {decimal(test.value)} on unseen ones"
     numbers += f" (chance {decimal(chance)})" if chance is not None else ""
-    against = f"the gap of {decimal(gap)} is {side} half of its plateau ({decimal(plateau / 2)})"
+    against = f"the gap of {spelled(gap)} is {side} half of its plateau ({decimal(plateau / 2)})"
     if name == MEMORIZES:
         return f"Its rows are attractors: {numbers}; {against}."
     if name == GENERALIZES:
         return f"Unseen text is as stable as its own: {numbers}; {against}."
     if name == NEITHER:
         return f"Nothing is restored beyond chance: {numbers}."
-    side = "nearer to memorizing" if gap > plateau / 2 else "nearer to generalizing"
+    side = "nearer to memorizing" if above else "nearer to generalizing"
     return f"Its own rows still have an advantage: {numbers}; {against}, {side}."
 
 

@@ -8,6 +8,8 @@ from itertools import groupby
 from statistics import fmean
 from typing import Any
 
+from uddm_lightning.intervals import Interval, difference_interval
+
 REFERENCE = 0.1  # the t at which the regimes are told, where it was measured
 
 
@@ -21,7 +23,7 @@ class Point:
         value: what was measured.
         low: lower end of its 95 % interval, if there is one.
         high: upper end.
-        row: the row of the table it comes from.
+        row: the row of the table it comes from; empty for a difference.
     """
 
     size: int
@@ -117,12 +119,11 @@ class Study:
         """The mean at one size, or None where nothing was measured."""
         return next((mean for mean in self.means(kind, backbone, split, t) if mean.size == size), None)
 
-    def differences(
-        self, kind: str, backbone: str, splits: tuple[str, str], t: float | None = None
-    ) -> list[tuple[int, float]]:
-        """Mean on the first split minus mean on the second, by size, where both were measured."""
-        first, second = ({m.size: m.value for m in self.means(kind, backbone, split, t)} for split in splits)
-        return [(size, first[size] - second[size]) for size in sorted(first.keys() & second.keys())]
+    def differences(self, kind: str, backbone: str, splits: tuple[str, str], t: float | None = None) -> list[Mean]:
+        """First split minus second by size, for each run that has both, then averaged."""
+        first, second = ({(p.size, p.seed): p for p in self.points(kind, backbone, split, t)} for split in splits)
+        points = [_minus(first[run], second[run]) for run in sorted(first.keys() & second.keys())]
+        return [_mean(size, tuple(group)) for size, group in _by_size(points)]
 
     def ranges(self) -> list[str]:
         """The ranges of t over which the NELBO was measured."""
@@ -169,6 +170,13 @@ def _final(rows: list[Mapping[str, str]]) -> list[Mapping[str, str]]:
     rows = [row for row in rows if row["weights"] == weights]
     chain = min((row["chain"] for row in rows if row["chain"]), default="")
     return [row for row in rows if row["chain"] in ("", chain)]
+
+
+def _minus(one: Point, two: Point) -> Point:
+    """The difference of two measurements of one run on different rows."""
+    sides = (Interval(p.value, *(math.nan if end is None else end for end in (p.low, p.high))) for p in (one, two))
+    value, low, high = difference_interval(*sides)
+    return Point(one.size, one.seed, value, number(low), number(high), {})
 
 
 def _by_size(points: list[Point]) -> Iterable[tuple[int, Iterable[Point]]]:

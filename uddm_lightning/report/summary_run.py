@@ -64,7 +64,7 @@ def scalars(study: Study, backbone: str) -> list[Scalar]:
                 found += [(f"{kind}/{split}/t={t:g}", mean.size, mean.value) for mean in means]
     for t in study.times("recovery"):
         gaps = study.differences("recovery", backbone, ("train", "test"), t)
-        found += [(f"gap/t={t:g}", size, gap) for size, gap in gaps]
+        found += [(f"gap/t={t:g}", gap.size, gap.value) for gap in gaps]
     for split in ("train", "test"):
         for mean in study.means("nelbo", backbone, split):
             row = mean.points[0].row

@@ -26,9 +26,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from uddm_lightning.intervals import NORMAL, student_t
 from uddm_lightning.transition.linear import Line, Pooled, deviances, pool
 from uddm_lightning.transition.shapes import Grid, zoom
-from uddm_lightning.transition.student import NORMAL, student_t
 
 FLOAT = NDArray[np.float64]
 INT = NDArray[np.int64]

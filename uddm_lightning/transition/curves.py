@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from uddm_lightning.intervals import NORMAL
+
 METHODS = ("recovery", "entropy", "entropy_samples", "nelbo")
 REFERENCE_T = 0.1  # the noise level of the paper's figures
-_Z = 1.959964  # half the width of a 95 % interval, in standard errors
 
 Row = Mapping[str, str]  # one row of the table, all fields as text
 
@@ -32,7 +33,7 @@ class Point(NamedTuple):
     @property
     def sigma(self) -> float:
         """Standard error that a symmetric interval of this width would have."""
-        return (self.high - self.low) / (2 * _Z)
+        return (self.high - self.low) / (2 * NORMAL)
 
 
 class Curve(NamedTuple):

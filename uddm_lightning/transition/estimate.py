@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from uddm_lightning.intervals import NORMAL, student_t
 from uddm_lightning.transition.curves import METHODS, Curve, Reading, Row, read
 from uddm_lightning.transition.fit import FLAT, Fit, Means, fit_curve, means
 from uddm_lightning.transition.linear import Line
-from uddm_lightning.transition.student import NORMAL, student_t
 
 TOLERANCE = 0.02  # gap of recovery that counts as none
 RELATIVE = 0.05  # the same for entropy and NELBO, in heights of the transition

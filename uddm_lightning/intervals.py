@@ -16,9 +16,22 @@ Two limits are known beforehand. No correlation within rows exceeds 1, so n is n
 rate shows no variance between rows at all (every trial a success, or none), n is Kish's number: full correlation within
 rows, the least that the data can mean.
 
-Real values in [low, high] are treated alike after mapping the range to [0, 1]. Without `high` the variance function is
-mu instead of mu (1 - mu), without both it is constant, and n has no limits. Rows whose real values are all equal have
-an interval of width zero: unlike a rate, they do not say what else could have happened.
+Real values in [low, high] are treated alike after mapping the range to [0, 1]. Their rows may agree though some values
+lie at a limit, too few to have been seen. A bound is therefore at least where the mean would be with a share w of the
+values at the limit: w = 3 / sum_r sqrt(m_r), the rule of three, for which the values of a row count as the square root
+of their number. If rows have shares of Beta distribution with correlation rho, none is seen with probability
+prod_r (1 + k m_r)^(-share / k), k = rho / (1 - rho). The root is as wide as that asks for at 95 % with rho = 0.3 and up
+to 64 values a row, or with rho = 0.1 and up to 2,048.
+
+In simulations the intervals of means cover 93.2 % or more, with 8 rows, too, for 13 or 32 values a row and rho up to
+0.3. Not all is covered where rows are few and hold much more than they tell: with 2,048 values in each of 8 rows 88 %
+or more with rho = 0.1, 70 % or more with rho = 0.3; of rows that are all or nothing (rho = 0.99) 51 to 100 %. There,
+with none seen in 8 rows, however many values they hold, the bound would have to lie at 1 - 0.05^(1/8) = 31 % of the
+range, and no doubt that is measured on few rows would ever be small.
+
+Without `high` the variance function is mu instead of mu (1 - mu), without both it is constant, n has no limits and w is
+0. Then rows whose values are all equal have an interval of width zero: unlike a rate, they do not say what else could
+have happened.
 
 Shapes: R rows, S any leading dimensions; 2 stands for the lower and the upper bound.
 """
@@ -32,6 +45,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FLOAT = NDArray[np.float64]
+NORMAL = NormalDist().inv_cdf(0.975)  # half the width of a 95 % interval, in standard errors
 _LONG, _SHORT = 0.98, 0.97  # levels towards the long and the short tail: 2 % and 3 % beyond the bounds
 _SERIES = 30  # degrees of freedom up to which the quantile is solved for; above it the expansion is exact to 1e-7
 
@@ -137,8 +151,8 @@ def mean_interval(
 
     Returns:
         The mean over values and its bounds, within the possible range. All three are NaN without values; the bounds are
-        NaN with a single row, and where a sum is not finite. The bounds know only what the rows have shown: where
-        values far from the rest occur in so few rows that hardly any was measured, they are too narrow.
+        NaN with a single row, and where a sum is not finite. With `low` and `high` the bounds allow for values at the
+        limits that were not seen, see the top of the file; without, they know only what the rows have shown.
 
     Raises:
         ValueError: if the shapes differ, a count is negative, or the range is empty.
@@ -149,62 +163,92 @@ def mean_interval(
     return Interval(*(float(bound) for bound in _score(sums_R, counts_R, low, high, trials=False)))
 
 
-def difference_interval(first: Interval, second: Interval, correlation: float = 0.0) -> Interval:
-    """Interval for the first estimate minus the second, recovered from the intervals of both.
+def difference_interval(first: Interval, second: Interval) -> Interval:
+    """Interval for the first estimate minus the second, of different rows, from the intervals of both.
 
-    The distances from each estimate to its bounds are added like standard errors (Newcombe, Statistics in Medicine 17,
-    1998: "Interval estimation for the difference between independent proportions", and "Improved confidence intervals
-    for the difference between binomial proportions based on paired data", method 10 of each).
+    The intervals add as their errors do: half their widths h like standard errors, and what their middles lie off the
+    estimates, s, like third moments over variances, since skewed errors are less skewed together. The difference has
+    the middle d + 0.9 (s1 h1^2 - s2 h2^2) / (h1^2 + h2^2) and half the width sqrt(h1^2 + h2^2). Adding the distances
+    to the bounds instead (Newcombe, Statistics in Medicine 17, 1998, "Interval estimation for the difference between
+    independent proportions", method 10) covers 91.6 % between rates of 0.98 and 0.02. The 0.9 is by simulation, in
+    which 93.7 % or more are covered; where both rates are rare or both nearly certain, it may be all.
 
     Args:
         first: estimate and interval, of train rows for instance.
-        second: the same of other rows, or of the same rows measured otherwise.
-        correlation: correlation of the two estimates in [-1, 1]: 0 for different rows, `row_correlation` for the same
-            rows.
+        second: the same of other rows.
 
     Returns:
         The difference and its bounds; NaN bounds where one of the two has none.
-
-    Raises:
-        ValueError: if `correlation` is outside [-1, 1].
     """
-    if not -1.0 <= correlation <= 1.0:
-        raise ValueError(f"`correlation` must be in [-1, 1], got {correlation}.")
-    value = first.value - second.value
-    below = _combine(first.value - first.low, second.high - second.value, correlation)
-    above = _combine(first.high - first.value, second.value - second.low, correlation)
-    return Interval(value, value - below, value + above)
+    return Interval(*(float(bound) for bound in _difference(np.array(first), np.array(second))))
 
 
-def row_correlation(
-    first_sums_R: ArrayLike, first_counts_R: ArrayLike, second_sums_R: ArrayLike, second_counts_R: ArrayLike
-) -> float:
-    """Correlation of two ratio estimates over the same rows, from their residuals row by row.
+def paired_interval(
+    first_sums_R: ArrayLike,
+    first_counts_R: ArrayLike,
+    second_sums_R: ArrayLike,
+    second_counts_R: ArrayLike,
+    span: float | None = 1.0,
+) -> Interval:
+    """Interval for the first mean or rate minus the second, of the same rows measured twice.
+
+    The residuals of both, each over its own count, are subtracted row by row, and the interval is that of a mean of
+    such rows. As for a single mean it allows for a share w of values that were not seen, and which differ by `span`;
+    in simulations it covers 93.2 % or more with a correlation up to 0.3 within rows, and down to 49 % of rows that
+    are all or nothing.
 
     Args:
         first_sums_R: sums of the first measurement.
         first_counts_R: counts of the first measurement.
         second_sums_R: sums of the second measurement, rows in the same order.
         second_counts_R: counts of the second measurement.
+        span: largest minus smallest possible value, 1 for rates; None if values have no limits.
 
     Returns:
-        The correlation in [-1, 1]; 0 where one of the two does not vary between rows.
+        The difference and its bounds; NaN without values, NaN bounds with a single row.
 
     Raises:
         ValueError: if the shapes differ or a count is negative.
     """
-    first_R = _residuals(*_columns("first_sums_R", first_sums_R, "first_counts_R", first_counts_R))
-    second_R = _residuals(*_columns("second_sums_R", second_sums_R, "second_counts_R", second_counts_R))
-    if first_R.shape != second_R.shape:
-        raise ValueError(f"Paired measurements need the same rows, got {len(first_R)} and {len(second_R)}.")
-    scale = math.sqrt(float((first_R**2).sum() * (second_R**2).sum()))
-    return min(1.0, max(-1.0, float((first_R * second_R).sum()) / scale)) if scale > 0 else 0.0
+    first_R = _columns("first_sums_R", first_sums_R, "first_counts_R", first_counts_R)
+    second_R = _columns("second_sums_R", second_sums_R, "second_counts_R", second_counts_R)
+    if first_R[0].shape != second_R[0].shape:
+        raise ValueError(f"Paired measurements need the same rows, got {len(first_R[0])} and {len(second_R[0])}.")
+    return Interval(*(float(bound) for bound in _paired(*first_R, *second_R, span)))
 
 
-def _combine(one: float, other: float, correlation: float) -> float:
-    """Length of the difference of two errors with the given correlation."""
-    square = one * one + other * other - 2 * correlation * one * other
-    return math.sqrt(square) if square > 0 else 0.0 * square  # NaN stays NaN
+def _difference(first_3S: FLOAT, second_3S: FLOAT) -> FLOAT:
+    """Difference and bounds (3, S) of two such triples."""
+    value_S = first_3S[0] - second_3S[0]
+    one_S, two_S = ((high_S - low_S) ** 2 / 4 for _, low_S, high_S in (first_3S, second_3S))
+    skew_S = (first_3S[1:].mean(0) - first_3S[0]) * one_S - (second_3S[1:].mean(0) - second_3S[0]) * two_S
+    middle_S = value_S + 0.9 * skew_S / np.maximum(one_S + two_S, np.finfo(np.float64).tiny)
+    half_S = np.sqrt(one_S + two_S)
+    bounds_3S: FLOAT = np.stack([value_S, middle_S - half_S, middle_S + half_S])
+    return bounds_3S
+
+
+def _paired(
+    first_SR: FLOAT, first_counts_SR: FLOAT, second_SR: FLOAT, second_counts_SR: FLOAT, span: float | None
+) -> tuple[FLOAT, FLOAT, FLOAT]:
+    """Difference and bounds (S,) of two measurements of the same rows."""
+    counts_SR = first_counts_SR + second_counts_SR
+    rows_SR = (counts_SR > 0).astype(np.float64)
+    with np.errstate(all="ignore"):  # what has no value becomes NaN
+        totals = [counts.sum(-1, keepdims=True) for counts in (first_counts_SR, second_counts_SR)]
+        means = [sums.sum(-1, keepdims=True) / total for sums, total in zip((first_SR, second_SR), totals, strict=True)]
+        residuals_SR = (first_SR - means[0] * first_counts_SR) / totals[0]
+        residuals_SR -= (second_SR - means[1] * second_counts_SR) / totals[1]
+        values_SR = rows_SR * (means[0] - means[1]) + rows_SR.sum(-1, keepdims=True) * residuals_SR
+    value_S, low_S, high_S = _score(values_SR, rows_SR, None, None, trials=False)
+    least_S = (span or 0.0) * _unseen(counts_SR)
+    return value_S, np.minimum(low_S, value_S - least_S), np.maximum(high_S, value_S + least_S)
+
+
+def _unseen(counts_SR: FLOAT) -> FLOAT:
+    """Share of values that may lie at a limit though none was seen there."""
+    share_S: FLOAT = 3 / np.maximum(np.sqrt(counts_SR).sum(-1), 3.0)
+    return share_S
 
 
 def _columns(sums: str, sums_R: ArrayLike, counts: str, counts_R: ArrayLike) -> tuple[FLOAT, FLOAT]:
@@ -268,6 +312,10 @@ def _score(
             middle_S2 = p_S[..., None] + c_S2 / 2
             half_S2 = np.sqrt(c_S2 * shape_S[..., None] + c_S2**2 / 4)
             bounds_S2 = low + scale * (middle_S2 + side_2 * half_S2) / (1 + curve * c_S2)
+            if high is not None and not trials:
+                limit_S2 = np.array([low, high]) - value_S[..., None]
+                least_S2 = value_S[..., None] + _unseen(counts_SR)[..., None] * limit_S2
+                bounds_S2 = side_2 * np.maximum(side_2 * bounds_S2, side_2 * least_S2)
         bounds_S2 = np.clip(bounds_S2, low, high) if low is not None else bounds_S2
         bounds_S2 = np.where((rows_S > 1)[..., None], bounds_S2, np.nan)
         # rounding must not put the estimate outside

@@ -1,0 +1,57 @@
+"""The published formulas in plain PyTorch, over the whole cube of batch, length and vocabulary: a textbook.
+
+They are the other side of every comparison, and are never tuned: no chunks, no closed gradients, no checkpointing.
+
+Shapes: B rows, L positions, V ids.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def nelbo(logits_BLV: Tensor, x0_BL: Tensor, xt_BL: Tensor, alpha_B: Tensor, slope_B: Tensor) -> Tensor:
+    """Loss of every token (B, L), in nats (Sahoo et al. 2025, arXiv 2506.10892), in the dtype of the logits."""
+    V = logits_BLV.shape[-1]
+    alpha_B11, slope_B1 = alpha_B.to(logits_BLV.dtype)[:, None, None], slope_B.to(logits_BLV.dtype)[:, None]
+    p_BLV = torch.softmax(logits_BLV, -1)
+    xbar_BLV = V * alpha_B11 * F.one_hot(x0_BL, V) + 1 - alpha_B11
+    xbar_p_BLV = V * alpha_B11 * p_BLV + 1 - alpha_B11
+    xbar_i_BL1 = xbar_BLV.gather(-1, xt_BL[..., None])
+    xbar_p_i_BL1 = xbar_p_BLV.gather(-1, xt_BL[..., None])
+    ratio_BLV = xbar_BLV / xbar_i_BL1
+    summed_BL = (ratio_BLV * torch.log(xbar_p_i_BL1 / xbar_p_BLV * ratio_BLV)).sum(-1)
+    bracket_BL = V / xbar_i_BL1[..., 0] - V / xbar_p_i_BL1[..., 0] - summed_BL
+    return slope_B1 / (V * alpha_B11[..., 0]) * bracket_BL
+
+
+def posterior(logits_BLV: Tensor, xt_BL: Tensor, alpha_s: Tensor, alpha_t: Tensor) -> Tensor:
+    """q(x_s | x_t, p), float64 (B, L, V)."""
+    V = logits_BLV.shape[-1]
+    p_BLV = torch.softmax(logits_BLV.double(), -1)
+    xt_BLV = F.one_hot(xt_BL, V).double()
+    alpha_ts = alpha_t / alpha_s
+    numerator_BLV = (
+        alpha_t * V * p_BLV * xt_BLV
+        + (alpha_ts - alpha_t) * xt_BLV
+        + (alpha_s - alpha_t) * p_BLV
+        + (1 - alpha_ts) * (1 - alpha_s) / V
+    )
+    return numerator_BLV / (alpha_t * V * p_BLV.gather(-1, xt_BL[..., None]) + 1 - alpha_t)
+
+
+def reverse_step(logits_BLV: Tensor, xt_BL: Tensor, alpha_s: Tensor, alpha_t: Tensor) -> Tensor:
+    """Draws x_s (B, L) from the dense posterior, by the race of exponential times."""
+    q_BLV = posterior(logits_BLV, xt_BL, alpha_s, alpha_t)
+    return (q_BLV / torch.empty_like(q_BLV).exponential_()).argmax(-1)
+
+
+def cross_entropy(logits_BLV: Tensor, x0_BL: Tensor) -> Tensor:
+    """-ln p(x_0) of every token (B, L)."""
+    return -torch.log_softmax(logits_BLV, -1).gather(-1, x0_BL[..., None])[..., 0]
+
+
+def entropy(logits_BLV: Tensor) -> Tensor:
+    """Entropy of every prediction (B, L), in nats."""
+    logp_BLV = torch.log_softmax(logits_BLV, -1)
+    return -(logp_BLV.exp() * logp_BLV).sum(-1)

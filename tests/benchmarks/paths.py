@@ -1,0 +1,150 @@
+"""The hot paths, each beside a dense textbook version of itself on the same network and the same batch.
+
+Shapes: B rows, L positions, V ids.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tests.benchmarks import dense
+from uddm_lightning import noise
+from uddm_lightning.backbones import DiT
+from uddm_lightning.batch import Noised
+from uddm_lightning.denoiser import CHUNK_ELEMENTS, Denoiser
+from uddm_lightning.metrics import functional as F
+from uddm_lightning.objectives import NELBO
+from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.samplers import AncestralSampler
+from uddm_lightning.schedules import LogLinearSchedule
+
+Sides = dict[str, Callable[[], object]]
+TIME, STEPS = 0.5, 1000
+
+
+class Setting(NamedTuple):
+    """What to run on.
+
+    Attributes:
+        V: ids in the vocabulary.
+        B: rows.
+        L: positions.
+        hidden: width of the network.
+        blocks: blocks of the network.
+        heads: attention heads.
+        device: where.
+        autocast: dtype of the network's products; None leaves float32.
+    """
+
+    V: int = 30_522
+    B: int = 8
+    L: int = 128
+    hidden: int = 256
+    blocks: int = 8
+    heads: int = 8
+    device: torch.device = torch.device("cpu")
+    autocast: torch.dtype | None = None
+
+    @property
+    def tokens(self) -> int:
+        return self.B * self.L
+
+    def network(self) -> DiT:
+        torch.manual_seed(0)
+        network = DiT(self.V, self.hidden, self.blocks, self.heads, gate=1.0, embedding_std=0.2).to(self.device)
+        torch.nn.init.normal_(network.output_layer.linear.weight, std=0.05)
+        return network
+
+    def batch(self) -> Noised:
+        rows = torch.arange(self.B, device=self.device)
+        text = noise.integers(self.V, rows[:, None], torch.arange(self.L, device=self.device))
+        t_B = torch.full((self.B,), TIME, dtype=torch.float64, device=self.device)
+        return UniformProcess(self.V, LogLinearSchedule()).corrupt(text, t_B, rows)
+
+    def cast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None)
+
+
+def training_step(setting: Setting) -> Sides:
+    """Forward, backward and AdamW."""
+    process, noised, objective = UniformProcess(setting.V, LogLinearSchedule()), setting.batch(), NELBO()
+    networks = {"ours": setting.network()}
+    networks["dense"] = copy.deepcopy(networks["ours"])
+    optimizers = {name: torch.optim.AdamW(net.parameters(), lr=3e-4, fused=True) for name, net in networks.items()}
+
+    def ours() -> Tensor:
+        with setting.cast():
+            return objective(process, networks["ours"], noised).mean()
+
+    def textbook() -> Tensor:
+        network = networks["dense"]
+        with setting.cast():
+            logits = network.head(network(noised.xt_BL, process.level(noised.t_B).sigma).flatten(0, 1))
+        logits_BLV = logits.float().view(setting.B, setting.L, setting.V)
+        return dense.nelbo(logits_BLV, noised.x0_BL, noised.xt_BL, noised.alpha_B, noised.slope_B).mean()
+
+    def step(name: str, loss: Callable[[], Tensor]) -> None:
+        loss().backward()
+        torch.nn.utils.clip_grad_norm_(networks[name].parameters(), 1.0)
+        optimizers[name].step()
+        optimizers[name].zero_grad()
+
+    return {"ours": lambda: step("ours", ours), "dense": lambda: step("dense", textbook)}
+
+
+def reverse_step(setting: Setting) -> Sides:
+    """One step of the ancestral chain; `floor` is the network and its projection alone, in chunks."""
+    process, noised, network = UniformProcess(setting.V, LogLinearSchedule()), setting.batch(), setting.network().eval()
+    denoiser, sampler = Denoiser(process, network, Prediction.LEAVE_ONE_OUT), AncestralSampler(steps=STEPS)
+    now, then = TIME, TIME - 1 / STEPS
+    keys_B, positions = torch.arange(setting.B), torch.arange(setting.L, device=setting.device)
+    sigma_B = process.level(noised.t_B).sigma
+    alpha_t, alpha_s = (process.level(torch.tensor(t, dtype=torch.float64)).alpha for t in (now, then))
+
+    @torch.no_grad()
+    def ours() -> Tensor:
+        with setting.cast():
+            return sampler._step(denoiser, noised.xt_BL, now, then, keys_B, 5, positions, None)
+
+    @torch.no_grad()
+    def textbook() -> Tensor:
+        with setting.cast():
+            logits = network.head(network(noised.xt_BL, sigma_B).flatten(0, 1))
+        return dense.reverse_step(logits.view(setting.B, setting.L, setting.V), noised.xt_BL, alpha_s, alpha_t)
+
+    @torch.no_grad()
+    def floor() -> None:
+        with setting.cast():
+            for chunk in network(noised.xt_BL, sigma_B).flatten(0, 1).split(max(1, CHUNK_ELEMENTS // setting.V)):
+                network.head(chunk)
+
+    return {"ours": ours, "dense": textbook, "floor": floor}
+
+
+def entropy(setting: Setting) -> Sides:
+    """Entropy of every prediction of a batch."""
+    process, noised, network = UniformProcess(setting.V, LogLinearSchedule()), setting.batch(), setting.network().eval()
+    denoiser = Denoiser(process, network, Prediction.LEAVE_ONE_OUT)
+
+    @torch.no_grad()
+    def ours() -> object:
+        with setting.cast():
+            return denoiser(lambda logp_CV, xt_C: (F.entropy(logp_CV),), noised.xt_BL, noised.t_B, None)
+
+    @torch.no_grad()
+    def textbook() -> Tensor:
+        with setting.cast():
+            logits = network.head(network(noised.xt_BL, process.level(noised.t_B).sigma).flatten(0, 1))
+        return dense.entropy(logits.float().view(setting.B, setting.L, setting.V))
+
+    return {"ours": ours, "dense": textbook}
+
+
+PATHS: dict[str, Callable[[Setting], Sides]] = {
+    "training step": training_step,
+    "reverse step": reverse_step,
+    "entropy": entropy,
+}
