@@ -368,7 +368,8 @@ def test_every_command_says_it_in_one_line(home: Home, command: str) -> None:
     text = home.folder / "text.txt"
     text.write_text("the war of the people\n", encoding="utf-8")
     more = {"predict": ("--text", text), "fit": ("--trainer.max_steps", 6)}.get(command, ())
-    for number, (what, wrong) in enumerate(wrong_checkpoints(content)):
+    every = list(enumerate(wrong_checkpoints(content)))
+    for number, (what, wrong) in every if command in ("fit", "validate") else every[1::3]:  # all load by one function
         path, out = home.folder / f"wrong{number}.ckpt", home.folder / f"{command}{number}"
         torch.save(wrong, path)
         outcome = uddm(command, "-c", home.config, "--ckpt_path", path, "--out", out, *more)
