@@ -1,6 +1,5 @@
 """Checkpoints are written whole or not at all, looked at before they are used, and never run code."""
 
-import pickle
 import shutil
 import zipfile
 from pathlib import Path
@@ -8,12 +7,17 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning import run_folder
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_atomically
 from uddm_lightning.task import DiffusionTask
+
+TO_MEASURE = {"state_dict": dict, "hyper_parameters": dict, "global_step": int, "pytorch-lightning_version": str}
+TO_GO_ON = {**TO_MEASURE, "epoch": int, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -92,35 +96,59 @@ def resolve(given: str, folder: Path) -> Path:
     )
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Contents of a checkpoint, memory-mapped, loaded as data only.
+def load(path: Path, to_go_on: bool = False) -> dict[str, Any]:
+    """Contents of a checkpoint, loaded as data only.
+
+    Args:
+        path: the file.
+        to_go_on: it must also hold what training needs to go on.
 
     Raises:
         InputError: the file is damaged, holds more than data, or is not a checkpoint of a `DiffusionTask`.
     """
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        _check_sums(path)
+        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a pickle that is not what it should be makes its reader raise anything
         raise InputError(
             f"`--ckpt_path {path}` cannot be read as a checkpoint: it is damaged, of another kind, or holds objects "
             f"other than data, which are never loaded ({_first_line(error)}).{_way_out(path)}"
         ) from error
-    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict) or not any(str(name).startswith("ema.backbone.") for name in state):
+    held = checkpoint if isinstance(checkpoint, dict) else {}
+    for name, kind in (TO_GO_ON if to_go_on else TO_MEASURE).items():
+        value = held.get(name)
+        if not isinstance(value, kind) or value in ({}, []):
+            raise InputError(f"`--ckpt_path {path}` is no checkpoint of `uddm fit`: it holds no `{name}`.")
+    state = held["state_dict"]
+    for name, value in state.items():
+        plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+        if not (isinstance(name, str) and plain):
+            raise InputError(f"`--ckpt_path {path}` is no checkpoint of `uddm fit`: `{name}` in it is no tensor.")
+    if not any(name.startswith("ema.backbone.") for name in state):
         raise InputError(
             f"`--ckpt_path {path}` is no checkpoint of `uddm fit`: it holds no averaged weights `ema.backbone.*`."
         )
-    return checkpoint
+    return held
 
 
-def check_fits(path: Path, task: DiffusionTask) -> None:
+def _check_sums(path: Path) -> None:
+    """Compares every record with its checksum, about a second for a gigabyte: `torch.load` does not.
+
+    A flipped bit would otherwise be a slightly different network.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if (name := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"its record {name!r} is not as it was written")
+
+
+def check_fits(path: Path, task: DiffusionTask, to_go_on: bool = False) -> None:
     """Compares a checkpoint with the model that is to take its weights.
 
     Raises:
-        InputError: another vocabulary, or another network.
+        InputError: another vocabulary, another network, or weights that are no numbers; or as `load`.
     """
-    checkpoint = load(path)
-    there = checkpoint.get("hyper_parameters", {}).get("vocab_size")
+    checkpoint = load(path, to_go_on)
+    there = checkpoint["hyper_parameters"].get("vocab_size")
     here = task.process.vocab_size
     if there != here:
         raise InputError(
@@ -129,12 +157,23 @@ def check_fits(path: Path, task: DiffusionTask) -> None:
         )
     theirs, ours = checkpoint["state_dict"], task.state_dict()
     for name in sorted(theirs.keys() | ours.keys()):
-        shapes = [tuple(state[name].shape) if name in state else None for state in (theirs, ours)]
-        if shapes[0] != shapes[1]:
+        kinds = [_kind(state[name]) if name in state else None for state in (theirs, ours)]
+        if kinds[0] != kinds[1]:
             raise InputError(
-                f"`--ckpt_path {path}` holds another network than `model.backbone` describes: `{name}` is {shapes[0]} "
-                f"there and {shapes[1]} here. Use the `config.yaml` beside the checkpoint."
+                f"`--ckpt_path {path}` holds another network than `model.backbone` describes: `{name}` is {kinds[0]} "
+                f"there and {kinds[1]} here. Use the `config.yaml` beside the checkpoint."
             )
+    for name, _ in task.named_parameters():  # a buffer may hold the logarithm of 0
+        if not theirs[name].isfinite().all():
+            raise InputError(
+                f"`--ckpt_path {path}`: `{name}` holds NaN or infinity, of which nothing can be measured. Use an "
+                "earlier checkpoint, or train again."
+            )
+
+
+def _kind(value: Tensor) -> str:
+    """Shape, and dtype unless it is a floating one: weights may be kept in any precision."""
+    return f"{tuple(value.shape)}" + ("" if value.dtype in FLOATS else f" of {value.dtype}")
 
 
 def _way_out(path: Path) -> str:

@@ -46,6 +46,7 @@ from numpy.typing import ArrayLike, NDArray
 
 FLOAT = NDArray[np.float64]
 NORMAL = NormalDist().inv_cdf(0.975)  # half the width of a 95 % interval, in standard errors
+ROUNDING = 1e-9  # what is smaller is taken for 0, or the order in which rows are added would choose a quantile
 _LONG, _SHORT = 0.98, 0.97  # levels towards the long and the short tail: 2 % and 3 % beyond the bounds
 _SERIES = 30  # degrees of freedom up to which the quantile is solved for; above it the expansion is exact to 1e-7
 
@@ -288,10 +289,12 @@ def _score(
         variance_S = rows_S / (rows_S - 1) * spread_S / total_S**4
 
         # as many equal rows would spread their squares alike
-        carriers_S = np.nan_to_num(spread_S**2 / (squares_SR**2).sum(-1), nan=np.inf) - (not trials)
+        carriers_S = np.nan_to_num(spread_S**2 / (squares_SR**2).sum(-1), nan=np.inf) - (not trials) + ROUNDING
         long_S = _quantiles(np.minimum(carriers_S, np.maximum(rows_S - 1, 1.0)), _LONG)
         short_S = _quantiles(rows_S - 1, _SHORT)
-        skew_S = (residuals_SR * squares_SR).sum(-1)
+        cubes_SR = residuals_SR * squares_SR
+        skew_S = cubes_SR.sum(-1)
+        skew_S = np.where(abs(skew_S) > ROUNDING * abs(cubes_SR).sum(-1), skew_S, 0.0)
         q_S2 = np.stack([np.where(skew_S < 0, long_S, short_S), np.where(skew_S > 0, long_S, short_S)], -1)
 
         side_2 = np.array([-1.0, 1.0])

@@ -39,6 +39,7 @@ from uddm_lightning.callbacks import (
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import DiskFullError, InputError
 from uddm_lightning.files import FULL, refused, write_text
+from uddm_lightning.limits import LARGEST, check_numbers
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of
 
@@ -66,12 +67,19 @@ class UddmParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise InputError(plain(message))
 
+    @override
+    def validate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> None:
+        """Takes null only where it is one of the values that a key may have; the parser itself lets it pass."""
+        super().validate(namespace, *args, **{**kwargs, "skip_unset": False})
+
 
 def plain(message: str) -> str:
     """Cuts a parser's report down to what the user can act on."""
     lines = [line.strip() for line in str(message).splitlines() if line.strip()]
     text = " ".join(dict.fromkeys(lines))
-    return re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\s+", " ", text).strip()
+    # a name in a damaged or hostile file is shown, and tells the terminal nothing
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 class RunConfig(SaveConfigCallback):
@@ -132,15 +140,14 @@ class UddmCLI(LightningCLI):
     @override
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        if config.threads < 1:
-            raise InputError(f"`--threads` must be at least 1, got {config.threads}.")
+        check_numbers(dict(config.items()))
         torch.set_num_threads(config.threads)
         config.out = config.trainer.default_root_dir = self._output_folder(config)
         # what is measured lies in the run of the config, wherever the output goes
         run = Path(config.out) if self.subcommand == "fit" else _run_of(config) or Path(config.out)
         self.checkpoint = checkpoints.resolve(config.ckpt_path, run) if config.ckpt_path else None
         if self.checkpoint:
-            checkpoints.load(self.checkpoint)
+            checkpoints.load(self.checkpoint, self.subcommand == "fit")
         if self.subcommand == "fit" and getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
             self.held.enter_context(run_folder.taken(run))
             if not self.checkpoint:
@@ -187,8 +194,11 @@ class UddmCLI(LightningCLI):
 
     @override
     def after_instantiate_classes(self) -> None:
+        if self.subcommand == "fit":  # says now what is wrong, before anything is written
+            _ = self.datamodule.subset
+            self.model.check_optimizer()
         if self.checkpoint:
-            checkpoints.check_fits(self.checkpoint, self.model)
+            checkpoints.check_fits(self.checkpoint, self.model, self.subcommand == "fit")
             if self.subcommand != "predict":  # which writes to no run's table
                 measured = run_folder.of_checkpoint(self.checkpoint)
                 run = Path(self.trainer.default_root_dir) if self.subcommand == "fit" else measured
@@ -267,8 +277,8 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _seed(seed: bool | int) -> int:
-    if isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"`seed_everything` must be an integer of at least 0, got {seed}.")
+    if isinstance(seed, bool) or not 0 <= seed <= LARGEST:
+        raise ValueError(f"`seed_everything` must be an integer from 0 to {LARGEST}, got {seed}.")
     return seed
 
 

@@ -120,6 +120,18 @@ class DiffusionTask(LightningModule):
             for backbone in (self.backbone, self.ema.backbone):
                 backbone.prepare(Known(data.training_rows, data.unigram, data.chain))
 
+    def check_optimizer(self) -> None:
+        """Makes an optimizer and throws it away.
+
+        Raises:
+            InputError: it refuses its arguments.
+        """
+        try:
+            if self.parameter_count:
+                self.make_optimizer(self.backbone.parameters())
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise InputError(f"`model.optimizer` cannot be made: {error}.") from error
+
     @override
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.backbone.parameters())

@@ -201,7 +201,9 @@ class Watch:
 
 
 def checkpoint_of(step: int) -> dict[str, Any]:
-    return {"global_step": step, "state_dict": {"ema.backbone.weight": torch.full((1000,), step)}}
+    weights = {"ema.backbone.weight": torch.full((1000,), float(step))}
+    about = {"hyper_parameters": {"vocab_size": 3}, "pytorch-lightning_version": "2.6"}
+    return {"global_step": step, "state_dict": weights, **about}
 
 
 @pytest.mark.parametrize("links", [True, False])

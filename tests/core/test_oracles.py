@@ -7,7 +7,7 @@ for an oracle that answers with the posterior, which looks at the token that it 
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 import torch
@@ -246,11 +246,12 @@ def measured(world: World, rows: int, t: float, steps: int, monkeypatch: pytest.
         seed=0,
         step=0,
     )
-    at = MeasuredBatch(task, world.denoiser, batch, torch.ones_like(text_BL).bool(), "test", "ema", {})  # type: ignore[arg-type]
+    counted_BL = torch.ones_like(text_BL).bool()
+    at = MeasuredBatch(cast(Any, task), world.denoiser, batch, counted_BL, "test", "ema", {})
     found = []
     for probe in (RecoveryProbe(times=[t]), EntropyProbe(times=[t]), NelboProbe()):
         probe.measure(at)
-        found.append(next(iter(probe.conclude(task))))  # type: ignore[arg-type]
+        found.append(next(iter(probe.conclude(cast(Any, task)))))
     return Measured(*(cast(dict[str, float], record) for record in found))
 
 

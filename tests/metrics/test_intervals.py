@@ -75,6 +75,20 @@ def test_mean_interval_without_a_range_is_students_on_either_side() -> None:
     assert mirrored == pytest.approx((-value, -high, -low))
 
 
+def test_rounding_does_not_choose_the_quantile() -> None:
+    """With two rows the residuals mirror each other, and their skew is 0 but for rounding."""
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        sums, counts = rng.random(2) * 30, rng.integers(1, 60, 2).astype(float)
+        whole = mean_interval(sums, counts, 0.0, 3.3)
+        for nudge in (1 - 2e-16, 1 + 3e-16):
+            assert mean_interval(sums * nudge, counts, 0.0, 3.3) == pytest.approx(whole, rel=1e-9)
+    values, ones = rng.random((200, 8)), np.ones(8)
+    for row in values:  # rows in another order add up otherwise
+        there, back = (mean_interval(part, ones, 0.0, 1.0) for part in (row, row[::-1]))
+        assert there == pytest.approx(back, rel=1e-9)
+
+
 def test_extreme_rates_keep_a_width_that_shrinks_with_the_rows() -> None:
     none, all_ = rate_interval([0] * 8, [3] * 8), rate_interval([3] * 8, [3] * 8)
     q2 = stats.t.ppf(0.975, 7) ** 2

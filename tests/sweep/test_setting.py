@@ -5,9 +5,11 @@ import pytest
 from uddm_lightning.sweep.setting import Setting
 
 
-def setting(devices: object, accelerator: str = "cpu") -> Setting:
+def setting(devices: object, accelerator: str = "cpu", backbone: str = "DiT") -> Setting:
     trainer = {"max_steps": 10, "devices": devices, "accelerator": accelerator}
-    return Setting("DiT", ("-c", "x.yaml"), {"threads": 3, "seed_everything": 0, "data": {}, "trainer": trainer})
+    model = {"backbone": {"class_path": f"uddm_lightning.backbones.{backbone}"}}
+    config = {"threads": 3, "seed_everything": 0, "data": {}, "model": model, "trainer": trainer}
+    return Setting(backbone, ("-c", "x.yaml"), config)
 
 
 @pytest.mark.parametrize(
@@ -17,6 +19,12 @@ def test_a_process_for_each_device(tmp_path, devices, processes):
     cell = setting(devices).cell(tmp_path, 8, 0)
     assert (cell.processes, cell.cores, cell.gpus) == (processes, 3 * processes, 0)
     assert setting(devices, "gpu").cell(tmp_path, 8, 0).gpus == processes
+
+
+def test_an_oracle_is_measured_and_not_trained(tmp_path):
+    cell = setting(1, backbone="MarkovBackbone").cell(tmp_path, 8, 5)
+    assert cell.start[:3] == ("validate", "-c", "x.yaml")
+    assert cell.run.name == "MarkovBackbone-n8-s5"
 
 
 def test_a_cell_says_how_it_is_started(tmp_path):

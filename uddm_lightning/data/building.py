@@ -117,7 +117,10 @@ def _encoded(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[EncodedDocu
 
 
 def _hashes(block: Block) -> list[bytes]:
-    return [blake2b(row.tobytes(), digest_size=16).digest() for row in block.tokens_NL]
+    # without its length, a row that is filled up with id 0 would equal one that really ends with it
+    lengths = [b""] * len(block.tokens_NL) if block.lengths_N is None else [bytes(n) for n in block.lengths_N[:, None]]
+    rows = zip(block.tokens_NL, lengths, strict=True)
+    return [blake2b(row.tobytes() + length, digest_size=16).digest() for row, length in rows]
 
 
 def _valid(block: Block) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import json
+import reprlib
 import shutil
 import tempfile
 import zlib
@@ -42,12 +43,12 @@ def read_records(path: Path, field: str) -> Iterator[str]:
         place = f"`{path}`, line {number}"
         try:
             record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError, too
             raise InputError(f"{place}: not valid JSON ({error}); write one JSON object per line.") from error
         if not isinstance(record, dict):
             raise InputError(f"{place}: a {type(record).__name__} where a JSON object with a field `{field}` belongs.")
         if field not in record:
-            raise InputError(f"{place}: no field `{field}`; set `field` to one of {sorted(record)}.")
+            raise InputError(f"{place}: no field `{field}`; set `field` to one of {reprlib.repr(sorted(record))}.")
         yield checked_text(record[field], f"{place}, field `{field}`")
 
 
@@ -57,7 +58,7 @@ def read_column(path: Path, field: str) -> Iterator[str]:
         file = pyarrow.parquet.ParquetFile(stream)
         names = file.schema_arrow.names
         if field not in names:
-            raise InputError(f"`{path}`: no column `{field}`; set `field` to one of {sorted(names)}.")
+            raise InputError(f"`{path}`: no column `{field}`; set `field` to one of {reprlib.repr(sorted(names))}.")
         number = 0
         for batch in file.iter_batches(batch_size=1024, columns=[field]):
             for value in batch.column(0).to_pylist():
@@ -68,7 +69,7 @@ def read_column(path: Path, field: str) -> Iterator[str]:
 def checked_text(value: object, place: str) -> str:
     """`value` if it is text, else an error that names its place."""
     if not isinstance(value, str):
-        raise InputError(f"{place}: {value!r} is not text; choose a `field` that holds strings.")
+        raise InputError(f"{place}: {reprlib.repr(value)} is not text; choose a `field` that holds strings.")
     return value
 
 
@@ -84,7 +85,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"`{path}` is not a whole gzip file ({error}); fetch or compress it again.") from error
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"`{path}` is not a readable Parquet file ({error}); write or fetch it again.") from error
     except OSError as error:
         raise InputError(f"`{path}` cannot be read: {error.strerror or error}.") from error

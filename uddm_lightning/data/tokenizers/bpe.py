@@ -6,7 +6,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from typing_extensions import override
 
-from uddm_lightning.data.tokenizers.learned import SPECIAL_NAMES, LearnedTokenizer
+from uddm_lightning.data.tokenizers.learned import SPECIAL_NAMES, LearnedTokenizer, short_words
 
 
 class BPETokenizer(LearnedTokenizer):
@@ -37,5 +37,5 @@ class BPETokenizer(LearnedTokenizer):
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # any byte can be written, seen or not
             show_progress=False,
         )
-        backend.train_from_iterator(lines, trainer)
+        backend.train_from_iterator(short_words(lines), trainer)
         self._adopt(backend)

@@ -1,5 +1,7 @@
 """What the learned tokenizers share."""
 
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from typing_extensions import override
@@ -8,6 +10,8 @@ from uddm_lightning.data.tokenizers.base import Tokenizer
 
 # Names of the special tokens, in the order of their ids.
 SPECIAL_NAMES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+LONG_WORD = re.compile(r"\S{1024}(?=\S)")
 
 
 class LearnedTokenizer(Tokenizer):
@@ -34,3 +38,9 @@ class LearnedTokenizer(Tokenizer):
         spec = super().spec()
         spec["init_args"]["vocab_size"] = self._size  # asked for; the property says what came out
         return spec
+
+
+def short_words(lines: Iterable[str]) -> Iterator[str]:
+    """Lines to learn from, with words of more than 1,024 characters cut: the library needs their length squared."""
+    for line in lines:
+        yield from LONG_WORD.sub(r"\g<0>\n", line).split("\n")

@@ -6,7 +6,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from typing_extensions import override
 
-from uddm_lightning.data.tokenizers.learned import SPECIAL_NAMES, LearnedTokenizer
+from uddm_lightning.data.tokenizers.learned import SPECIAL_NAMES, LearnedTokenizer, short_words
 
 INSIDE = "##"  # marks a piece that continues a word
 UNKNOWN = "[UNK]"
@@ -34,7 +34,7 @@ class WordPieceTokenizer(LearnedTokenizer):
         trainer = trainers.WordPieceTrainer(
             vocab_size=self._size, special_tokens=SPECIAL_NAMES + inside, show_progress=False
         )
-        backend.train_from_iterator(lines, trainer)
+        backend.train_from_iterator(short_words(lines), trainer)
         self._adopt(bert_backend(backend.get_vocab(with_added_tokens=False), self.lowercase))
 
 

@@ -1,0 +1,83 @@
+"""The command line in this process, on a tiny corpus, without pytest's per-test fixtures: a property calls it often."""
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
+
+import pytest
+import torch
+import yaml
+from cli.conftest import Outcome, tiny_config, write_corpus
+from hypothesis import settings
+
+from uddm_lightning.cli import main
+from uddm_lightning.lightning_cli import UddmCLI, start
+from uddm_lightning.task import DiffusionTask
+
+QUIET = settings(deadline=None, derandomize=True, database=None)
+
+
+def uddm(*arguments: object) -> Outcome:
+    """Runs `uddm` with the given arguments; an exception that it lets out is the failure of the test."""
+    out, err = io.StringIO(), io.StringIO()
+    with patch.object(sys, "argv", ["uddm", *map(str, arguments)]), redirect_stdout(out), redirect_stderr(err):
+        try:
+            status = main()
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else 1
+    return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def one_message(outcome: Outcome) -> str:
+    """The one line that the command line says about a wrong input."""
+    assert outcome.status == 2, outcome.err
+    assert "Traceback" not in outcome.err
+    _, found, message = outcome.err.rpartition("uddm: error: ")
+    assert found, outcome.err
+    check_line(message.removesuffix("\n"))
+    return message
+
+
+def check_line(message: str) -> None:
+    """A message is one line that can be read at a glance."""
+    assert message.strip()
+    assert len(message.splitlines()) == 1, message
+    assert len(message) < 1000, message
+
+
+class Home(NamedTuple):
+    """A folder with a run of three steps.
+
+    Attributes:
+        folder: the working folder.
+        config: of the run.
+        checkpoint: its last one.
+        task: the trained model.
+    """
+
+    folder: Path
+    config: Path
+    checkpoint: Path
+    task: DiffusionTask
+
+    def __repr__(self) -> str:
+        return f"Home({self.folder})"  # not the whole network where a property fails
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    folder = tmp_path_factory.mktemp("home")
+    config = folder / "tiny.yaml"
+    content = tiny_config(write_corpus(folder / "corpus.txt"))
+    content["trainer"]["max_steps"] = 3
+    config.write_text(yaml.safe_dump(content), encoding="utf-8")
+    environment = patch.dict(os.environ, {"UDDM_CACHE": str(folder / "cache")})
+    with environment, chdir(folder), patch.object(torch, "set_num_threads"):
+        with patch.object(sys, "argv", ["uddm", "fit", "-c", str(config), "--out", "run"]):
+            cli = start(UddmCLI)
+        yield Home(folder, folder / "run" / "config.yaml", folder / "run" / "checkpoints" / "last.ckpt", cli.model)

@@ -1,0 +1,123 @@
+"""Every numeric field of a config, found by looking at the package: a new one is there the moment it exists."""
+
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Trainer
+
+import uddm_lightning
+from uddm_lightning.backbones import Backbone
+from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe
+from uddm_lightning.data import Packing, Source, TextDataModule, Tokenizer
+from uddm_lightning.learning_rates import LearningRate
+from uddm_lightning.objectives import Objective
+from uddm_lightning.processes import Process
+from uddm_lightning.samplers import Sampler
+from uddm_lightning.schedules import Schedule
+from uddm_lightning.task import DiffusionTask
+
+# where in a config a class of each kind goes
+PLUGINS: dict[type, tuple[str, ...]] = {
+    Source: ("data.source",),
+    Tokenizer: ("data.tokenizer",),
+    Packing: ("data.packing",),
+    Process: ("model.process",),
+    Schedule: ("model.process.init_args.schedule",),
+    Backbone: ("model.backbone",),
+    Objective: ("model.objective",),
+    Sampler: ("model.sampler", "recovery.sampler"),
+    LearningRate: ("model.learning_rate",),
+    torch.optim.Optimizer: ("model.optimizer",),
+}
+FIXED: dict[type, str] = {
+    TextDataModule: "data",
+    DiffusionTask: "model",
+    RecoveryProbe: "recovery",
+    EntropyProbe: "entropy",
+    NelboProbe: "nelbo",
+    Trainer: "trainer",
+}
+LINKED = {("data", "seed"), ("model", "seed"), ("model", "vocab_size")}  # the command line fills them in
+
+
+class Field(NamedTuple):
+    """One numeric field.
+
+    Attributes:
+        path: its keys, from the top of the config.
+        slot: keys under which its class is chosen; empty where there is no choice.
+        class_path: of its class, to be chosen there.
+        listed: whether it holds a list of numbers.
+    """
+
+    path: tuple[str, ...]
+    slot: tuple[str, ...] = ()
+    class_path: str = ""
+    listed: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.class_path.rpartition('.')[2]}.{self.path[-1]}" if self.class_path else ".".join(self.path)
+
+
+def fields() -> list[Field]:
+    """All of them, in a fixed order."""
+    found = [Field(("threads",)), Field(("seed_everything",))]
+    for kind, group in FIXED.items():
+        for name, listed in _numeric(kind):
+            if (group, name) not in LINKED:
+                found.append(Field((group, name), listed=listed))
+    for base, places in PLUGINS.items():
+        for kind in _concrete(base):
+            for place in places:
+                slot = tuple(place.split("."))
+                for name, listed in _numeric(kind):
+                    path = (*slot, "init_args", name)
+                    found.append(Field(path, slot, f"{kind.__module__}.{kind.__qualname__}", listed))
+    return found
+
+
+def _numeric(kind: type) -> Iterator[tuple[str, bool]]:
+    """Names of the numeric arguments of a constructor; and whether each takes a list."""
+    for name, parameter in inspect.signature(kind.__init__).parameters.items():
+        if name in ("self", "vocab_size") and not issubclass(kind, Tokenizer):
+            continue
+        annotation = typing.get_type_hints(kind.__init__).get(name, parameter.annotation)
+        if _mentions(annotation, sequences=False):
+            yield name, False
+        elif _mentions(annotation, sequences=True):
+            yield name, True
+
+
+def _mentions(annotation: Any, sequences: bool) -> bool:
+    """Whether a type is a number, one of several types that is, or, if asked for, a sequence of numbers."""
+    if annotation in (int, float):
+        return True
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    is_sequence = isinstance(origin, type) and issubclass(origin, Sequence)
+    is_union = origin is typing.Union or type(annotation).__name__ == "UnionType"
+    if is_union or (sequences and is_sequence):
+        return any(_mentions(argument, sequences) for argument in arguments if argument is not Ellipsis)
+    return False
+
+
+def _concrete(base: type) -> list[type]:
+    """Every concrete class of the package under `base`; of PyTorch's optimizers, the paper's."""
+    if base is torch.optim.Optimizer:
+        return [torch.optim.AdamW]
+    for info in pkgutil.walk_packages(uddm_lightning.__path__, "uddm_lightning."):
+        if not info.name.endswith("__main__"):
+            importlib.import_module(info.name)
+    found: list[type] = []
+    waiting = [base]
+    while waiting:
+        for child in waiting.pop().__subclasses__():
+            waiting.append(child)
+            if child.__module__.startswith("uddm_lightning.") and not inspect.isabstract(child):
+                found.append(child)
+    return sorted(set(found), key=lambda child: child.__qualname__)

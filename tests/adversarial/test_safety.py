@@ -1,0 +1,164 @@
+"""The package is safe by default: it runs no text as code, loads data as data only, and calls nobody over a network."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import Home
+
+PACKAGE = Path(__file__).parents[2] / "uddm_lightning"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# names by which text becomes code, bytes become objects, or a shell is reached
+FORBIDDEN_NAMES = {"eval", "exec", "compile", "__import__", "breakpoint"}
+FORBIDDEN_CALLS = {
+    "os.system",
+    "os.popen",
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "marshal.load",
+    "marshal.loads",
+    "shelve.open",
+    "dill.load",
+    "joblib.load",
+    "yaml.load",
+    "yaml.load_all",
+    "yaml.full_load",
+    "yaml.unsafe_load",
+    "torch.hub.load",
+    "torch.jit.load",
+    "torch.package.PackageImporter",
+    "subprocess.getoutput",
+    "subprocess.getstatusoutput",
+}
+NETWORK = {"socket", "ssl", "http", "urllib", "requests", "httpx", "aiohttp", "ftplib", "smtplib", "huggingface_hub"}
+
+
+def dotted(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def offences(source: str) -> Iterator[str]:
+    """What a file does that it must not, with its line."""
+    for node in ast.walk(ast.parse(source)):
+        place = f"line {getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None)
+            names = [alias.name for alias in node.names]
+            if NETWORK & {name.split(".")[0] for name in ([module] if module else names)}:
+                yield f"{place}: imports {module or names}"
+            yield from (f"{place}: imports {module}.{name}" for name in names if f"{module}.{name}" in FORBIDDEN_CALLS)
+        if not isinstance(node, ast.Call):
+            continue
+        name, keywords = dotted(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if name in FORBIDDEN_NAMES or name in FORBIDDEN_CALLS:
+            yield f"{place}: {name}"
+        if keywords.get("shell", "False") != "False":
+            yield f"{place}: {name} through a shell"
+        if keywords.get("allow_pickle", "False") != "False":
+            yield f"{place}: {name} with pickles"
+        if keywords.get("trust_remote_code", "False") != "False":
+            yield f"{place}: {name} with code from elsewhere"
+        if name.startswith("torch.") and name.endswith(".load") and keywords.get("weights_only") != "True":
+            yield f"{place}: {name} of more than data"
+        if keywords.get("weights_only", "True") != "True":
+            yield f"{place}: {name} of more than data"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_no_file_runs_text_or_loads_objects(path: Path) -> None:
+    assert list(offences(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval(text)",
+        "exec(text, {})",
+        "compile(text, '', 'exec')",
+        "import os\nos.system('ls')",
+        "from pickle import loads",
+        "pickle.load(stream)",
+        "yaml.load(text, Loader=yaml.SafeLoader)",
+        "subprocess.run('ls', shell=True)",
+        "np.load(path, allow_pickle=True)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=trusted)",
+        "trainer.fit(model, weights_only=False)",
+        "import urllib.request",
+        "from socket import create_connection",
+        "load_dataset(path, trust_remote_code=True)",
+    ],
+)
+def test_an_offence_is_found(source: str) -> None:
+    assert list(offences(source))
+
+
+def test_what_is_allowed_is_no_offence() -> None:
+    source = (
+        "re.compile('a'); model.compile(); torch.load(path, weights_only=True); np.load(path); yaml.safe_load(text)"
+    )
+    assert list(offences(source)) == []
+
+
+# Whoever opens a connection other than to this machine itself, or asks for an address, ends the program.
+ALONE = """
+import os, socket, sys
+def refuse(*arguments, **more):
+    os.write(2, b"NETWORK\\n")
+    os._exit(97)
+def connect(self, address, real=socket.socket.connect):
+    return real(self, address) if self.family == socket.AF_UNIX else refuse()
+socket.socket.connect = socket.socket.connect_ex = connect
+socket.create_connection = socket.getaddrinfo = socket.gethostbyname = refuse
+import torch
+torch.set_num_threads(1)
+from uddm_lightning.cli import main
+for arguments in eval(sys.argv[1]):
+    sys.argv = ["uddm", *arguments]
+    try:
+        status = main()
+    except SystemExit as stop:
+        status = stop.code
+    if status:
+        sys.exit(status)
+sys.stdout.write("ALONE\\n")
+"""
+
+
+def alone(home: Home, *commands: list[str], code: str = ALONE) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, repr(commands)], cwd=home.folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_no_command_calls_anybody(home: Home) -> None:
+    run = ["fit", "-c", str(home.folder / "tiny.yaml"), "--out", str(home.folder / "alone")]
+    again = [
+        "validate",
+        "-c",
+        str(home.config),
+        "--ckpt_path",
+        str(home.checkpoint),
+        "--out",
+        str(home.folder / "lone"),
+    ]
+    done = alone(home, ["--help"], ["fit", "--help"], run, again)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "ALONE" in done.stdout
+    assert "NETWORK" not in done.stderr
+
+
+def test_a_call_would_be_noticed(home: Home) -> None:
+    for call in ("socket.create_connection(('localhost', 9))", "socket.socket().connect(('127.0.0.1', 9))"):
+        done = alone(home, code=ALONE.replace("import torch\n", call + "\n"))
+        assert done.returncode == 97
+        assert "NETWORK" in done.stderr
