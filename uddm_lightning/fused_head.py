@@ -90,7 +90,8 @@ class _HeadLoss(torch.autograd.Function):
                 part = (losses_C * weight_N[place]).sum()
                 found = torch.autograd.grad(part, [hidden_CD, *parameters])
             gradient_ND[place] = found[0]
-            torch._foreach_add_(gradients, list(found[1:]))
+            for gradient, part_of_it in zip(gradients, found[1:], strict=True):
+                gradient += part_of_it
             total += part.detach()
             tokens.append(losses_C.detach())
         ctx.save_for_backward(gradient_ND, *gradients)

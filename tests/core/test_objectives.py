@@ -75,14 +75,18 @@ def test_padding_costs_nothing_and_teaches_nothing(
     valid = torch.rand(B, L, generator=rng) < 0.7
     valid[0] = False
     backbone = TableBackbone(V, L, context=False)
-    whole = cls()(process, backbone, noised)
-    masked = cls()(process, backbone, noised._replace(valid_BL=valid))
-    assert whole.shape == (B, L)
+    whole = cls()(process, backbone, noised).tokens_N.view(B, L)
+    total, masked_N = cls()(process, backbone, noised._replace(valid_BL=valid))
+    masked = masked_N.view(B, L)
     assert (masked[~valid] == 0).all()
     assert (whole[~valid] != 0).any()
     assert torch.equal(masked[valid], whole[valid])
-    (of_masked,) = torch.autograd.grad(masked.sum(), backbone.table)
-    (of_valid,) = torch.autograd.grad(whole[valid].sum(), backbone.table)
+    torch.testing.assert_close(total, masked.mean())
+    (of_masked,) = torch.autograd.grad(total, backbone.table)
+    logits = backbone(noised.xt_BL, process.level(noised.t_B).sigma)[valid]
+    alpha, slope = (level[:, None].expand(B, L)[valid] for level in (noised.alpha_B, noised.slope_B))
+    losses = cls().token_loss(process, logits, noised.x0_BL[valid], noised.xt_BL[valid], alpha, slope)
+    (of_valid,) = torch.autograd.grad(losses.sum() / (B * L), backbone.table)
     torch.testing.assert_close(of_masked, of_valid, rtol=0, atol=1e-12)
 
 
@@ -90,13 +94,13 @@ def test_the_mask_reaches_the_network(process: UniformProcess, noised: Noised) -
     valid = torch.arange(L).expand(B, L) < 4
     changed = noised._replace(xt_BL=noised.xt_BL.where(valid, (noised.xt_BL + 1) % V), valid_BL=valid)
     backbone = TableBackbone(V, L)
-    one, other = (NELBO()(process, backbone, given) for given in (noised._replace(valid_BL=valid), changed))
+    one, other = (NELBO()(process, backbone, given).total for given in (noised._replace(valid_BL=valid), changed))
     assert torch.equal(one, other)
 
 
 def test_cross_entropy_is_minus_the_log_probability_of_the_text(process: UniformProcess, noised: Noised) -> None:
     backbone = TableBackbone(V, L)
-    ours = DenoisingCrossEntropy()(process, backbone, noised)
+    ours = DenoisingCrossEntropy()(process, backbone, noised).tokens_N.view(B, L)
     p = torch.softmax(backbone(noised.xt_BL, process.level(noised.t_B).sigma), -1)
     for row in range(B):
         for place in range(L):
@@ -106,7 +110,7 @@ def test_cross_entropy_is_minus_the_log_probability_of_the_text(process: Uniform
 
 def test_nelbo_is_the_loss_of_the_process_token_by_token(process: UniformProcess, noised: Noised) -> None:
     backbone = TableBackbone(V, L)
-    ours = NELBO()(process, backbone, noised)
+    ours = NELBO()(process, backbone, noised).tokens_N.view(B, L)
     logp = torch.log_softmax(backbone(noised.xt_BL, process.level(noised.t_B).sigma), -1)
     for row in range(B):
         for place in range(L):
@@ -128,14 +132,15 @@ def test_half_precision_logits_are_raised_before_the_loss(
 ) -> None:
     backbone = TableBackbone(V, L)
     half = Rounded(backbone, dtype)
-    loss = cls()(process, half, noised)
-    assert loss.dtype == torch.float32
-    assert torch.equal(loss, cls()(process, Rounded(half, torch.float32), noised))
+    total, losses = cls()(process, half, noised)
+    assert total.dtype == losses.dtype == torch.float32
+    assert torch.equal(losses, cls()(process, Rounded(half, torch.float32), noised).tokens_N)
 
 
 @pytest.mark.parametrize("cls", OBJECTIVES)
 def test_float64_stays_float64(cls: type[Objective], process: UniformProcess, noised: Noised) -> None:
-    assert cls()(process, TableBackbone(V, L), noised).dtype == torch.float64
+    total, losses = cls()(process, TableBackbone(V, L), noised)
+    assert total.dtype == losses.dtype == torch.float64
 
 
 @pytest.mark.parametrize("cls", OBJECTIVES)
