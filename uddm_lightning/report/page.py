@@ -101,12 +101,12 @@ def _oracles(study: Study) -> str:
         exact = next(reversed(study.means("recovery", oracle, "test", t)), None)
         reached = [(name, study.mean("recovery", name, "test", study.sizes[-1], t)) for name in study.backbones]
         if exact is not None and t is not None:
-            models = [f"{decimal(mean.value)} by {name}" for name, mean in reached if mean]
+            models = [
+                f"{name} at N = {count(study.sizes[-1])}: {decimal(mean.value)}" for name, mean in reached if mean
+            ]
             value = with_interval(exact.value, exact.low, exact.high)
-            sentences.append(
-                f"Of test rows at t = {t:g}, {words.oracle(oracle)} predictions restore {value}"
-                + (f"; at N = {count(study.sizes[-1])}, {listed(models)} are restored." if models else ".")
-            )
+            parts = [f"Recovery of test rows at t = {t:g}, {words.oracle(oracle)}: {value}", *models]
+            sentences.append("; ".join(parts) + ".")
     return f"<p>{escaped(' '.join(sentences))}</p>" if sentences else ""
 
 
