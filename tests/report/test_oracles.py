@@ -60,8 +60,8 @@ def test_several_sizes_of_an_oracle_are_a_curve_of_its_own(rows):
 
 def test_the_page_says_how_near_the_models_come(study):
     html = page(study, Verdict(sweeps.transition()), [], [], [], {})
-    assert "Of test rows at t = 0.1, Bayes-optimal predictions restore 0.625" in html
-    assert "at N = 8,192, " in html
+    assert "Recovery of test rows at t = 0.1, Bayes-optimal: 0.625" in html
+    assert "; DiT at N = 8,192: 0." in html
     assert "MarkovBackbone (0 parameters)" not in html
 
 

@@ -96,17 +96,15 @@ def _trend(study: Study, verdict: Verdict) -> str:
 
 def _oracles(study: Study) -> str:
     """How near the largest models come to what is known exactly, a sentence for each oracle."""
-    t, sentences = study.reference, []
+    t, size, sentences = study.reference, study.sizes[-1], []
     for oracle in study.oracles:
         exact = next(reversed(study.means("recovery", oracle, "test", t)), None)
-        reached = [(name, study.mean("recovery", name, "test", study.sizes[-1], t)) for name in study.backbones]
+        reached = [(name, study.mean("recovery", name, "test", size, t)) for name in study.backbones]
         if exact is not None and t is not None:
-            models = [f"{decimal(mean.value)} by {name}" for name, mean in reached if mean]
+            models = [f"{name} at N = {count(size)}: {decimal(mean.value)}" for name, mean in reached if mean]
             value = with_interval(exact.value, exact.low, exact.high)
-            sentences.append(
-                f"Of test rows at t = {t:g}, {words.oracle(oracle)} predictions restore {value}"
-                + (f"; at N = {count(study.sizes[-1])}, {listed(models)} are restored." if models else ".")
-            )
+            parts = [f"Recovery of test rows at t = {t:g}, {words.oracle(oracle)}: {value}", *models]
+            sentences.append("; ".join(parts) + ".")
     return f"<p>{escaped(' '.join(sentences))}</p>" if sentences else ""
 
 
