@@ -430,7 +430,7 @@ def test_one_huge_word(tmp_path: Path, tokenizer: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("packing", ["WrappedPacking", "DocumentPacking"])
+@pytest.mark.parametrize("packing", ["WrappedPacking", pytest.param("DocumentPacking", marks=pytest.mark.bar)])
 def test_a_million_short_lines(tmp_path: Path, packing: str) -> None:
     text = "".join(f"{number:x}\n" for number in range(10**6))
     measured = large(tmp_path, text, "CharacterTokenizer", packing)

@@ -77,8 +77,8 @@ def test_every_cell_is_covered() -> None:
 
 
 @pytest.mark.slow
-def test_a_fifth_of_the_cells_is_covered() -> None:
-    judge(plans()[::5], 300, slack=0.03)
+def test_a_tenth_of_the_cells_is_covered() -> None:
+    judge(plans()[::10], 300, slack=0.03)
 
 
 @pytest.mark.parametrize("plan", [Plan(), Plan(width=0.1, place=2.5), Plan(seeds=3, shift=0.15, cell=0.02)])
