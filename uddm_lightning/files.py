@@ -16,6 +16,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the size 
 PATIENCE = 2.0  # seconds to wait for a lock: who only looks whether it is held holds it for an instant, too
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error says that there is no space left."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
 def refused(what: str, error: OSError, way_out: str) -> InputError | DiskFullError:
     """What to raise for an error of the file system.
 
@@ -24,7 +29,7 @@ def refused(what: str, error: OSError, way_out: str) -> InputError | DiskFullErr
         error: why not.
         way_out: for those who can still write somewhere else; a full disk has its own.
     """
-    full = error.errno in FULL
+    full = is_full(error)
     message = f"{what}: {error.strerror or error}. {'What was there before is untouched.' if full else way_out}"
     return DiskFullError(message) if full else InputError(message)
 

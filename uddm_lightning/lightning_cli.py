@@ -38,10 +38,10 @@ from uddm_lightning.callbacks import (
 )
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import DiskFullError, InputError
-from uddm_lightning.files import FULL, refused, write_text
+from uddm_lightning.files import is_full, refused, write_text
 from uddm_lightning.limits import LARGEST, check_numbers
 from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import data_of
+from uddm_lightning.trainer import data_of, is_dry_run
 
 PLUGINS = (backbones, data, objectives, processes, samplers)
 
@@ -148,7 +148,12 @@ class UddmCLI(LightningCLI):
         self.checkpoint = checkpoints.resolve(config.ckpt_path, run) if config.ckpt_path else None
         if self.checkpoint:
             checkpoints.load(self.checkpoint, self.subcommand == "fit")
-        if self.subcommand == "fit" and getattr(rank_zero_only, "rank", 0) == 0 and not config.trainer.fast_dev_run:
+        if self.subcommand == "fit":
+            self._take(run)
+
+    def _take(self, run: Path) -> None:
+        """Keeps other programs out of a run's folder, and earlier results safe in it; a dry run writes nothing."""
+        if getattr(rank_zero_only, "rank", 0) == 0 and not self.config[self.subcommand].trainer.fast_dev_run:
             self.held.enter_context(run_folder.taken(run))
             if not self.checkpoint:
                 run_folder.check_unused(run, self.dumped())
@@ -211,10 +216,8 @@ class UddmCLI(LightningCLI):
                 f"`model.backbone` is {self.model.backbone_name}, which has nothing to train: measure it with "
                 "`uddm validate -c CONFIG --out RUN`, no checkpoint needed."
             )
-        elif self.subcommand != "predict" and getattr(rank_zero_only, "rank", 0) == 0:
-            run = Path(self.trainer.default_root_dir)
-            self.held.enter_context(run_folder.taken(run))
-            run_folder.check_unused(run, self.dumped())
+        elif self.subcommand != "predict":
+            self._take(Path(self.trainer.default_root_dir))
 
     @override
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -233,7 +236,7 @@ class UddmCLI(LightningCLI):
             with _quiet_writers():
                 super()._run_subcommand(subcommand)
         except (DiskFullError, OSError) as error:
-            if isinstance(error, OSError) and not _is_full(error):
+            if isinstance(error, OSError) and not is_full(error):
                 raise
             # TensorBoard's writer names no file
             what = error if isinstance(error, DiskFullError) else refused(f"Cannot write to `{folder}`", error, "")
@@ -242,28 +245,28 @@ class UddmCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Marks the run as finished in its manifest: its last step is trained, measured and saved."""
-        if self.trainer.is_global_zero and self.trainer.global_step >= self.trainer.max_steps:
-            run_folder.mark_trained(Path(self.trainer.default_root_dir), self.trainer.global_step)
+        if self.trainer.global_step >= self.trainer.max_steps:
+            self._mark(self.trainer.global_step)
 
     def after_validate(self) -> None:
         """Marks the run of an oracle as finished: it is as good as it will be."""
-        if self.trainer.is_global_zero and not self.model.parameter_count:
-            run_folder.mark_trained(Path(self.trainer.default_root_dir), max(0, self.trainer.max_steps))
+        if not self.model.parameter_count:
+            self._mark(max(0, self.trainer.max_steps))
+
+    def _mark(self, steps: int) -> None:
+        if self.trainer.is_global_zero and not is_dry_run(self.trainer):
+            run_folder.mark_trained(Path(self.trainer.default_root_dir), steps)
 
 
 @contextmanager
 def _quiet_writers() -> Iterator[None]:
     """TensorBoard writes in a thread, and hands a full disk's error to this one: it need not be reported twice."""
     report = threading.excepthook
-    threading.excepthook = lambda hook: None if _is_full(hook.exc_value) else report(hook)
+    threading.excepthook = lambda hook: None if is_full(hook.exc_value) else report(hook)
     try:
         yield
     finally:
         threading.excepthook = report
-
-
-def _is_full(error: BaseException | None) -> bool:
-    return isinstance(error, OSError) and error.errno in FULL
 
 
 def _run_of(config: Namespace) -> Path | None:

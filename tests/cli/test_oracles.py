@@ -113,6 +113,16 @@ def test_an_oracle_does_not_write_into_a_trained_run(uddm, markov, tmp_path):
     assert (run / "measurements.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize(("command", "backbone"), [("validate", "MarkovBackbone"), ("fit", "DiT")])
+def test_a_dry_run_leaves_no_traces_in_an_earlier_run(uddm, markov, tmp_path, command, backbone):
+    common = (command, "-c", markov, "--model.backbone", backbone, "--out", tmp_path / "run")
+    assert uddm(*common).status == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("run/**/*") if path.is_file()}
+    outcome = uddm(*common, "--trainer.fast_dev_run", "true", "--data.size", 9)
+    assert outcome.status == 0, outcome.err
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("run/**/*") if path.is_file()}
+
+
 def test_an_oracle_restores_text(uddm, markov, tmp_path):
     given = tmp_path / "given.txt"
     given.write_text("abcabc\nffedcb\n", encoding="utf-8")
