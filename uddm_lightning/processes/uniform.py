@@ -8,7 +8,7 @@ from uddm_lightning.batch import Noised
 from uddm_lightning.noise import Stream, integers, key, uniform
 from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.uniform_nelbo import UniformNelbo
+from uddm_lightning.processes.uniform_nelbo import UniformNelbo, closed_term
 
 
 class UniformProcess(Process):
@@ -48,10 +48,7 @@ class UniformProcess(Process):
         a_N, b_N = V * alpha_N, 1.0 - alpha_N
         clean_N = xt_N == x0_N
         xbar_i_N = torch.where(clean_N, a_N + b_N, b_N)
-        # sum_j xbar_j / xbar_i * ln(xbar_j / xbar_i), which no network enters: float64 throughout
-        closed_N = (
-            (V - 1) * b_N * torch.log(b_N / xbar_i_N) + (a_N + b_N) * torch.log((a_N + b_N) / xbar_i_N)
-        ) / xbar_i_N
+        closed_N = closed_term(V, a_N, b_N, xbar_i_N)
 
         dtype = logp_NV.dtype
         a, b, xbar_i = a_N.to(dtype), b_N.to(dtype), xbar_i_N.to(dtype)

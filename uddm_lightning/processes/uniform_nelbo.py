@@ -11,6 +11,12 @@ from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 
+def closed_term(V: int, a_N: Tensor, b_N: Tensor, xbar_i_N: Tensor) -> Tensor:
+    """sum_j xbar_j / xbar_i ln(xbar_j / xbar_i), float64 (N,), which no network enters: xbar takes two values only."""
+    clean_N = a_N + b_N
+    return ((V - 1) * b_N * torch.log(b_N / xbar_i_N) + clean_N * torch.log(clean_N / xbar_i_N)) / xbar_i_N
+
+
 class UniformNelbo(torch.autograd.Function):
     """Loss per token (N,), in the dtype of the logits; see `UniformProcess.nelbo` for the formula.
 
@@ -25,8 +31,7 @@ class UniformNelbo(torch.autograd.Function):
         V, dtype = logits_NV.shape[1], logits_NV.dtype
         a_N, b_N = V * alpha_N, 1.0 - alpha_N
         xbar_N = torch.where(xt_N == x0_N, a_N + b_N, b_N)
-        # sum_j xbar_j / xbar_i ln(xbar_j / xbar_i), which no network enters
-        closed_N = ((V - 1) * b_N * torch.log(b_N / xbar_N) + (a_N + b_N) * torch.log((a_N + b_N) / xbar_N)) / xbar_N
+        closed_N = closed_term(V, a_N, b_N, xbar_N)
         a, b, xbar, c, closed = (value.to(dtype) for value in (a_N, b_N, xbar_N, slope_N / a_N, closed_N))
 
         p_NV = torch.softmax(logits_NV, 1)
