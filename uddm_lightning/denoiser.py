@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.fused_head import chunks
 from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes.base import Process
 
-# Elements of a chunk of logits: 64 MiB in float64, far above the cost of a kernel launch and far below (B, L, V).
-CHUNK_ELEMENTS = 2**23
+# Tokens that go through the network at a time where there is no accelerator: few enough for a cache to hold their
+# features, and for the allocator to hand the same pages out again.
+TILE_TOKENS = 2**10
 
 
 class Denoiser:
@@ -42,8 +44,8 @@ class Denoiser:
         """Runs the network once and reduces its predictions chunk by chunk, so that no (B, L, V) tensor exists.
 
         Args:
-            reduce: takes log-probabilities (C, V), ids x_t (C,) and the chunk (C,) of each of `tokenwise_BL`; returns
-                tensors of shape (C,).
+            reduce: takes log-probabilities up to a constant of each token (C, V), ids x_t (C,) and the chunk (C,) of
+                each of `tokenwise_BL`; returns tensors of shape (C,).
             xt_BL: noisy ids.
             t_B: times.
             valid_BL: False at padding, or None.
@@ -53,17 +55,20 @@ class Denoiser:
             The reductions, each of shape (B, L).
         """
         level = self.process.level(t_B)
-        hidden_ND = self.backbone(xt_BL, level.sigma, valid_BL).flatten(0, 1)
-        xt_N = xt_BL.flatten()
-        alpha_N = level.alpha.repeat_interleave(xt_BL.shape[1])
-        tokenwise_N = [values.flatten() for values in tokenwise_BL]
-        size = max(1, CHUNK_ELEMENTS // self.process.vocab_size)
+        rows, length = xt_BL.shape
+        tile = max(1, TILE_TOKENS // length) if xt_BL.device.type == "cpu" else rows
         pieces = []
-        for start in range(0, len(xt_N), size):
-            chunk = slice(start, start + size)
-            logits_CV = self.backbone.head(hidden_ND[chunk])
-            logp_CV = self.process.leave_one_out(logits_CV, xt_N[chunk], alpha_N[chunk], self.prediction)
-            pieces.append(reduce(logp_CV, xt_N[chunk], *(values[chunk] for values in tokenwise_N)))
+        for start in range(0, rows, tile):
+            tiled = slice(start, start + tile)
+            valid_TL = None if valid_BL is None else valid_BL[tiled]
+            hidden_ND = self.backbone(xt_BL[tiled], level.sigma[tiled], valid_TL).flatten(0, 1)
+            xt_N = xt_BL[tiled].flatten()
+            alpha_N = level.alpha[tiled].repeat_interleave(length)
+            tokenwise_N = [values[tiled].flatten() for values in tokenwise_BL]
+            for chunk in chunks(len(xt_N), self.process.vocab_size):
+                logits_CV = self.backbone.head(hidden_ND[chunk])
+                logits_CV = self.process.leave_one_out_logits(logits_CV, xt_N[chunk], alpha_N[chunk], self.prediction)
+                pieces.append(reduce(logits_CV, xt_N[chunk], *(values[chunk] for values in tokenwise_N)))
         return tuple(torch.cat(parts).view_as(xt_BL) for parts in zip(*pieces, strict=True))
 
     @torch.no_grad()

@@ -43,18 +43,19 @@ def head_loss(backbone: Backbone, hidden_ND: Tensor, weight_N: Tensor, loss: Chu
         weight_N: weight of each token in the sum.
         loss: losses (C,) of a chunk of logits; takes the chunk's place, too.
     """
-    size = chunk_size(backbone.vocab_size)
-    if len(hidden_ND) <= size or not torch.is_grad_enabled():
-        losses = [loss(backbone.head(hidden_ND[place]), place) for place in _places(len(hidden_ND), size)]
+    places = chunks(len(hidden_ND), backbone.vocab_size)
+    if len(places) == 1 or not torch.is_grad_enabled():
+        losses = [loss(backbone.head(hidden_ND[place]), place) for place in places]
         tokens_N = torch.cat(losses)
         return Loss((tokens_N * weight_N).sum(), tokens_N.detach())
     parameters = head_parameters(backbone, hidden_ND)
     return Loss(*_HeadLoss.apply(hidden_ND, weight_N, backbone, loss, *parameters))  # type: ignore[no-untyped-call]  # as torch has it
 
 
-def chunk_size(vocab_size: int) -> int:
-    """Tokens whose logits are made at a time."""
-    return max(1, CHUNK_ELEMENTS // vocab_size)
+def chunks(tokens: int, vocab_size: int) -> list[slice]:
+    """Where N tokens are cut, so that the logits of one piece after another are made."""
+    size = max(1, CHUNK_ELEMENTS // vocab_size)
+    return [slice(start, min(start + size, tokens)) for start in range(0, tokens, size)]
 
 
 def head_parameters(backbone: Backbone, hidden_ND: Tensor) -> list[Tensor]:
@@ -68,10 +69,6 @@ def head_parameters(backbone: Backbone, hidden_ND: Tensor) -> list[Tensor]:
     return [parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
 
 
-def _places(total: int, size: int) -> list[slice]:
-    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
-
-
 class _HeadLoss(torch.autograd.Function):
     """Takes all gradients in the forward pass, where the logits are at hand, and only scales them in the backward."""
 
@@ -83,7 +80,7 @@ class _HeadLoss(torch.autograd.Function):
         total, tokens = hidden_ND.new_zeros((), dtype=weight_N.dtype), []
         gradient_ND = torch.empty_like(hidden_ND)
         gradients = [torch.zeros_like(parameter) for parameter in parameters]
-        for place in _places(len(hidden_ND), chunk_size(backbone.vocab_size)):
+        for place in chunks(len(hidden_ND), backbone.vocab_size):
             with torch.enable_grad():
                 hidden_CD = hidden_ND[place].detach().requires_grad_()
                 losses_C = loss(backbone.head(hidden_CD), place)

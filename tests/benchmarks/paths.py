@@ -14,7 +14,8 @@ from tests.benchmarks import dense
 from uddm_lightning import noise
 from uddm_lightning.backbones import DiT
 from uddm_lightning.batch import Noised
-from uddm_lightning.denoiser import CHUNK_ELEMENTS, Denoiser
+from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.fused_head import chunks
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.processes import Prediction, UniformProcess
@@ -99,15 +100,14 @@ def reverse_step(setting: Setting) -> Sides:
     """One step of the ancestral chain; `floor` is the network and its projection alone, in chunks."""
     process, noised, network = UniformProcess(setting.V, LogLinearSchedule()), setting.batch(), setting.network().eval()
     denoiser, sampler = Denoiser(process, network, Prediction.LEAVE_ONE_OUT), AncestralSampler(steps=STEPS)
-    now, then = TIME, TIME - 1 / STEPS
-    keys_B, positions = torch.arange(setting.B), torch.arange(setting.L, device=setting.device)
+    left, keys_B = round(TIME * STEPS), torch.arange(setting.B, device=setting.device)
     sigma_B = process.level(noised.t_B).sigma
-    alpha_t, alpha_s = (process.level(torch.tensor(t, dtype=torch.float64)).alpha for t in (now, then))
+    alpha_t, alpha_s = (process.level(torch.tensor(t, dtype=torch.float64)).alpha for t in (TIME, TIME - 1 / STEPS))
 
     @torch.no_grad()
     def ours() -> Tensor:
         with setting.cast():
-            return sampler._step(denoiser, noised.xt_BL, now, then, keys_B, 5, positions, None)
+            return sampler._step(denoiser, noised.xt_BL, left, keys_B, None)
 
     @torch.no_grad()
     def textbook() -> Tensor:
@@ -118,8 +118,9 @@ def reverse_step(setting: Setting) -> Sides:
     @torch.no_grad()
     def floor() -> None:
         with setting.cast():
-            for chunk in network(noised.xt_BL, sigma_B).flatten(0, 1).split(max(1, CHUNK_ELEMENTS // setting.V)):
-                network.head(chunk)
+            hidden_ND = network(noised.xt_BL, sigma_B).flatten(0, 1)
+            for chunk in chunks(setting.tokens, setting.V):
+                network.head(hidden_ND[chunk])
 
     return {"ours": ours, "dense": textbook, "floor": floor}
 
@@ -132,7 +133,7 @@ def entropy(setting: Setting) -> Sides:
     @torch.no_grad()
     def ours() -> object:
         with setting.cast():
-            return denoiser(lambda logp_CV, xt_C: (F.entropy(logp_CV),), noised.xt_BL, noised.t_B, None)
+            return denoiser(lambda logits_CV, xt_C: (F.entropy(logits_CV),), noised.xt_BL, noised.t_B, None)
 
     @torch.no_grad()
     def textbook() -> Tensor:

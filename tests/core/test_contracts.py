@@ -385,6 +385,15 @@ class TestSampler:
             pieces = zip(*(values.split(size) for values in (xt, keys, valid, clean)), strict=True)
             parts = [sampler(denoiser, a, 0.8, b, c, d) for a, b, c, d in pieces]
             assert torch.equal(torch.cat(parts), whole)
+        # rows that start apart share the batch, and end as they do alone
+        starts = torch.tensor([0.8, 0.1, 0.5, 1.0], dtype=torch.float64).repeat(4)
+        apart = sampler(denoiser, xt, starts, keys, valid, clean)
+        alone = [
+            sampler(denoiser, xt[i : i + 1], float(starts[i]), keys[i : i + 1], valid[i : i + 1], clean[i : i + 1])
+            for i in range(16)
+        ]
+        assert torch.equal(apart, torch.cat(alone))
+        assert sampler(denoiser, xt[:0], starts[:0], keys[:0], valid[:0], clean[:0]).shape == (0, L)
         other = xt.where(valid, (xt + 1) % V)
         assert torch.equal(sampler(denoiser, other, 0.8, keys, valid, clean)[valid], whole[valid])
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from uddm_lightning import denoiser as module
+from uddm_lightning import denoiser, fused_head
 from uddm_lightning.backbones import Backbone, DiT
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.processes import Prediction, UniformProcess
@@ -37,25 +37,27 @@ def valid() -> Tensor:
     return torch.arange(L) < torch.tensor([6, 5, 4, 3, 2, 1, 0])[:, None]
 
 
-def everything(logp_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor, ...]:
-    return (*logp_CV.unbind(1), x_C, extra_C)
+def everything(logits_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor, ...]:
+    return (*logits_CV.unbind(1), x_C, extra_C)
 
 
 @pytest.mark.parametrize("meaning", list(Prediction))
+@pytest.mark.parametrize("tile", [1, 2 * L + 1, 10**6])
 @pytest.mark.parametrize("elements", [1, V, 4 * V + 1, 10 * V, 10**6])
 def test_chunks_do_not_change_anything(
-    meaning: Prediction, elements: int, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
+    meaning: Prediction, elements: int, tile: int, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extra = torch.arange(B * L).view(B, L)
     ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network("table"), meaning)
     whole = ask(everything, xt, t, valid, extra)
-    monkeypatch.setattr(module, "CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(fused_head, "CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(denoiser, "TILE_TOKENS", tile)
     sizes: list[int] = []
 
-    def counted(logp_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor, ...]:
+    def counted(logits_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor, ...]:
         sizes.append(len(x_C))
-        assert logp_CV.shape == (len(x_C), V)
-        return everything(logp_CV, x_C, extra_C)
+        assert logits_CV.shape == (len(x_C), V)
+        return everything(logits_CV, x_C, extra_C)
 
     pieces = ask(counted, xt, t, valid, extra)
     assert len(pieces) == V + 2
@@ -63,7 +65,7 @@ def test_chunks_do_not_change_anything(
     assert torch.equal(pieces[-2], xt)
     assert torch.equal(pieces[-1], extra)
     assert sum(sizes) == B * L
-    assert max(sizes) <= max(1, elements // V)
+    assert max(sizes) <= min(max(1, elements // V), max(tile, L))
 
 
 @pytest.mark.parametrize("meaning", list(Prediction))
@@ -73,7 +75,7 @@ def test_it_is_the_network_converted_by_the_process(
 ) -> None:
     process, backbone = UniformProcess(V, LogLinearSchedule()), network(kind)
     *columns, _, _ = Denoiser(process, backbone, meaning)(everything, xt, t, valid, xt)
-    logp = torch.stack(columns, dim=-1)
+    logp = torch.stack(columns, dim=-1).log_softmax(-1)
     torch.testing.assert_close(logp.exp().sum(-1), torch.ones(B, L, dtype=torch.float64))
     for row in range(B):
         one = slice(row, row + 1)
@@ -94,7 +96,8 @@ def test_one_position_agrees_with_the_whole(
     places = torch.arange(B) % L
     at = ask.at(xt, places, t, valid)
     assert at.shape == (B, V)
-    torch.testing.assert_close(at, torch.stack(columns, dim=-1)[torch.arange(B), places], rtol=0, atol=1e-12)
+    logp = torch.stack(columns, dim=-1).log_softmax(-1)
+    torch.testing.assert_close(at, logp[torch.arange(B), places], rtol=0, atol=1e-12)
 
 
 def test_no_gradient_is_recorded(xt: Tensor, t: Tensor) -> None:

@@ -11,6 +11,13 @@ def test_entropy_agrees_with_scipy_and_bears_impossible_ids() -> None:
     torch.testing.assert_close(entropy(p_NV.log()), expected)
     torch.testing.assert_close(entropy(p_NV.log().float()), expected.float())
     assert entropy(p_NV.log())[1] == 0.0
+    shift = torch.linspace(-1e3, 1e3, len(p_NV))[:, None]
+    torch.testing.assert_close(entropy(p_NV.log() + shift), expected)
+    logits = p_NV.log()
+    before = logits.clone()
+    assert torch.equal(entropy(logits), entropy(before))
+    assert torch.equal(logits, before), "what it is given stays as it is"
+    assert torch.isnan(entropy(torch.full((1, 3), torch.nan)))
 
 
 def test_margin_is_the_gap_to_the_best_rival() -> None:
@@ -18,7 +25,7 @@ def test_margin_is_the_gap_to_the_best_rival() -> None:
     expected = torch.tensor([2.0, 0.5, torch.inf, 0.0]).double().log()
     expected[2] = torch.inf
     torch.testing.assert_close(margin(logp_NV, torch.tensor([0, 1, 0, 1])), expected)
-    with pytest.raises(ValueError, match=r"`logp_NV` must hold at least 2 ids, got 1"):
+    with pytest.raises(ValueError, match=r"`logits_NV` must hold at least 2 ids, got 1"):
         margin(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64))
 
 

@@ -61,15 +61,15 @@ class RotaryEmbedding(nn.Module):
 
     @override
     def forward(self, length: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of shape (L, K), the same for both halves of the features."""
+        """Cosines of both halves of the features, (L, K), and sines with the signs of a rotation, (L, K)."""
         angles = torch.arange(length, device=self.inv_freq.device, dtype=self.inv_freq.dtype)[:, None] * self.inv_freq
-        angles = torch.cat([angles, angles], dim=1)
-        return angles.cos(), angles.sin()
+        cos, sin = angles.cos(), angles.sin()
+        return torch.cat([cos, cos], dim=1), torch.cat([-sin, sin], dim=1)
 
 
-def _rotate(features_BHLK: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
-    first, second = features_BHLK.chunk(2, dim=-1)
-    return torch.addcmul(features_BHLK * cos_LK, torch.cat([-second, first], dim=-1), sin_LK)
+def _rotate(features: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
+    first, second = features.chunk(2, dim=-1)
+    return torch.addcmul(features * cos_LK, torch.cat([second, first], dim=-1), sin_LK)
 
 
 class Block(nn.Module):
@@ -99,9 +99,9 @@ class Block(nn.Module):
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation
 
         qkv = self.attn_qkv(torch.addcmul(shift_a, self.norm1(x_BLD), 1 + scale_a))
-        q, k, v = rearrange(qkv, "b l (three h k) -> three b h l k", three=3, h=self.heads)
-        cos_LK, sin_LK = cos_LK.to(q.dtype), sin_LK.to(q.dtype)
-        attended = F.scaled_dot_product_attention(_rotate(q, cos_LK, sin_LK), _rotate(k, cos_LK, sin_LK), v, mask)
+        qkv = rearrange(qkv, "b l (three h k) -> three b h l k", three=3, h=self.heads)
+        q, k = _rotate(qkv[:2], cos_LK.to(qkv.dtype), sin_LK.to(qkv.dtype))
+        attended = F.scaled_dot_product_attention(q, k, qkv[2], mask)
         attended = self.attn_out(rearrange(attended, "b h l k -> b l (h k)"))
         x_BLD = torch.addcmul(x_BLD, gate_a, F.dropout(attended, self.dropout, self.training))
 

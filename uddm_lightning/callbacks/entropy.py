@@ -132,5 +132,5 @@ class EntropyProbe(Probe):
                 }
 
 
-def _entropy(logp_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
-    return (F.entropy(logp_CV),)
+def _entropy(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
+    return (F.entropy(logits_CV),)

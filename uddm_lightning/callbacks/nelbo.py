@@ -60,8 +60,8 @@ class NelboProbe(Probe):
         valid_BL = torch.ones_like(at.counted_BL) if batch.valid_BL is None else batch.valid_BL
         metric = self.metric(at, Nelbo)
 
-        def loss(logp_CV: Tensor, xt_C: Tensor, x0_C: Tensor, alpha_C: Tensor, slope_C: Tensor) -> tuple[Tensor]:
-            return (process.nelbo(logp_CV, x0_C, xt_C, alpha_C, slope_C),)
+        def loss(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor, alpha_C: Tensor, slope_C: Tensor) -> tuple[Tensor]:
+            return (process.nelbo(logits_CV.log_softmax(1), x0_C, xt_C, alpha_C, slope_C),)
 
         for index in progress(range(self.times_per_draw), f"NELBO, {at.split}"):
             number_B = batch.places_B * self.times_per_draw + index

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times, progress
+from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times
 from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.samplers.base import Sampler
@@ -54,16 +54,19 @@ class RecoveryProbe(Probe):
         sampler = self.sampler or task.sampler
         unigram_V = data_of(task.trainer).unigram.to(task.device)
         x0_BL = batch.tokens_BL
-        for t in progress(self.times, f"recovery, {at.split}"):
-            t_B = torch.full((len(x0_BL),), t, dtype=torch.float64, device=x0_BL.device)
-            noised = task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL)
-            clean_BL = noised.xt_BL == x0_BL
-            xhat_BL = sampler(at.denoiser, noised.xt_BL, t, batch.keys_B, batch.valid_BL, clean_BL)
-            alpha_N = noised.alpha_B.repeat_interleave(x0_BL.shape[1])
-            chance_N = task.process.chance(x0_BL.flatten(), noised.xt_BL.flatten(), alpha_N, unigram_V)
+        t_TB = torch.tensor(self.times, dtype=torch.float64, device=x0_BL.device)[:, None].expand(-1, len(x0_BL))
+        noised = [task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL) for t_B in t_TB]
+        # the chains from every t share one batch as soon as they have begun
+        xt_NL = torch.cat([one.xt_BL for one in noised])
+        valid_NL = None if batch.valid_BL is None else batch.valid_BL.repeat(len(noised), 1)
+        clean_NL, keys_N = xt_NL == x0_BL.repeat(len(noised), 1), batch.keys_B.repeat(len(noised))
+        xhat_NL = sampler(at.denoiser, xt_NL, t_TB.flatten(), keys_N, valid_NL, clean_NL)
+        for t, one, xhat_BL in zip(self.times, noised, xhat_NL.view(len(noised), *x0_BL.shape), strict=True):
+            alpha_N = one.alpha_B.repeat_interleave(x0_BL.shape[1])
+            chance_N = task.process.chance(x0_BL.flatten(), one.xt_BL.flatten(), alpha_N, unigram_V)
             metric = self.metric(at, TokenRecovery, t)
-            metric.update(x0_BL, noised.xt_BL, xhat_BL, counted_BL, batch.rows_B, chance_N.view_as(x0_BL))
-            board["corrupted", t] = noised.xt_BL
+            metric.update(x0_BL, one.xt_BL, xhat_BL, counted_BL, batch.rows_B, chance_N.view_as(x0_BL))
+            board["corrupted", t] = one.xt_BL
             board["restored", t] = xhat_BL
         board.update(chain=sampler.chain, x0=x0_BL, rows=batch.rows_B, places=batch.places_B)
 
@@ -91,5 +94,5 @@ class RecoveryProbe(Probe):
                 }
 
 
-def _margin(logp_CV: Tensor, xt_C: Tensor, x0_C: Tensor) -> tuple[Tensor]:
-    return (F.margin(logp_CV, x0_C),)
+def _margin(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor) -> tuple[Tensor]:
+    return (F.margin(logits_CV, x0_C),)

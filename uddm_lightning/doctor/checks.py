@@ -180,7 +180,7 @@ class Checks:
         keys_B = noise.key(3, torch.arange(64, device=self.device))
         xt_BL = noise.integers(V, keys_B[:, None], torch.arange(16, device=self.device))
         t_B = torch.full((64,), 0.5, dtype=torch.float64, device=self.device)
-        (entropy_BL,) = denoiser(lambda logp_CV, xt_C: (F.entropy(logp_CV),), xt_BL, t_B, None)
+        (entropy_BL,) = denoiser(lambda logits_CV, xt_C: (F.entropy(logits_CV),), xt_BL, t_B, None)
         chain, restored = AncestralSampler(steps=20), []
         for size in (64, 7, 1):
             pieces = zip(torch.split(xt_BL, size), torch.split(keys_B, size), strict=True)

@@ -1,4 +1,4 @@
-"""How sure and how different predictions are: pure functions of log-probabilities.
+"""How sure and how different predictions are: pure functions of log-probabilities, some of them up to a constant.
 
 Shapes: N tokens, V ids in the vocabulary. Everything is in nats.
 """
@@ -7,23 +7,28 @@ import torch
 from torch import Tensor
 
 
-def entropy(logp_NV: Tensor) -> Tensor:
-    """Shannon entropy H = - sum_v p_v ln p_v of each token's prediction.
+def entropy(logits_NV: Tensor) -> Tensor:
+    """Shannon entropy H = - sum_v p_v ln p_v of each token's prediction p = softmax(logits).
 
     Args:
-        logp_NV: normalised log-probabilities; -inf stands for probability 0 and adds nothing.
+        logits_NV: log-probabilities up to a constant of each token; -inf stands for probability 0 and adds nothing.
 
     Returns:
-        Entropies (N,) in nats, in [0, ln V] up to rounding, in the dtype of `logp_NV`.
+        Entropies (N,) in nats, in [0, ln V] up to rounding, in the dtype of `logits_NV`.
     """
-    return -(logp_NV.exp() * logp_NV.clamp(min=torch.finfo(logp_NV.dtype).min)).sum(1)
+    # With z_v = logit_v - max and s = sum_v exp z_v: H = ln s - sum_v z_v exp(z_v) / s. Both terms are at least 0, so
+    # that nothing cancels; and a pass over V is saved that would only normalise.
+    z_NV = (logits_NV - logits_NV.amax(1, keepdim=True)).clamp_(min=torch.finfo(logits_NV.dtype).min)
+    weight_NV = z_NV.exp()
+    sum_N = weight_NV.sum(1)
+    return sum_N.log() - weight_NV.mul_(z_NV).sum(1) / sum_N
 
 
-def margin(logp_NV: Tensor, ids_N: Tensor) -> Tensor:
+def margin(logits_NV: Tensor, ids_N: Tensor) -> Tensor:
     """Classification margin ln p[id] - max_{v != id} ln p[v]; above 0 where the id is the likeliest one.
 
     Args:
-        logp_NV: normalised log-probabilities of at least two ids; -inf stands for probability 0.
+        logits_NV: log-probabilities of at least two ids, up to a constant of each token; -inf stands for probability 0.
         ids_N: int64, the true id of each token.
 
     Returns:
@@ -32,10 +37,10 @@ def margin(logp_NV: Tensor, ids_N: Tensor) -> Tensor:
     Raises:
         ValueError: if there is only one id, which has no rival.
     """
-    if logp_NV.shape[1] < 2:
-        raise ValueError(f"`logp_NV` must hold at least 2 ids, got {logp_NV.shape[1]}: one id has no rival.")
-    own_N1 = logp_NV.gather(1, ids_N[:, None])
-    rival_N = logp_NV.scatter(1, ids_N[:, None], -torch.inf).amax(1)
+    if logits_NV.shape[1] < 2:
+        raise ValueError(f"`logits_NV` must hold at least 2 ids, got {logits_NV.shape[1]}: one id has no rival.")
+    own_N1 = logits_NV.gather(1, ids_N[:, None])
+    rival_N = logits_NV.scatter(1, ids_N[:, None], -torch.inf).amax(1)
     return own_N1[:, 0] - rival_N
 
 

@@ -5,6 +5,7 @@ Shapes: B rows, L positions, N tokens (any subset of the B * L), V ids in the vo
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 from uddm_lightning.batch import Noised
@@ -35,11 +36,15 @@ class Process(ABC):
         """Draws x_t ~ q(x_t | x_0); padding is left as it is. The draw is a function of (key, t, position) alone."""
 
     @abstractmethod
-    def leave_one_out(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
-        """Normalised leave-one-out log-probabilities (N, V) from raw logits that mean `prediction`.
+    def leave_one_out_logits(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
+        """Leave-one-out log-probabilities (N, V), up to a constant of each token, from raw logits of any meaning.
 
-        The dtype of `logits_NV` is kept. Everything downstream of the network takes what this returns.
+        The dtype of `logits_NV` is kept, and its values are, too.
         """
+
+    def leave_one_out(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
+        """The same normalised."""
+        return torch.log_softmax(self.leave_one_out_logits(logits_NV, xt_N, alpha_N, prediction), dim=1)
 
     @abstractmethod
     def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:

@@ -30,13 +30,13 @@ class UniformProcess(Process):
         return Noised(x0_BL, xt_BL, t_B, level.alpha, level.slope, valid_BL)
 
     @override
-    def leave_one_out(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
+    def leave_one_out_logits(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
         # p(x_0 | x_t) is proportional to p_l * q(x_t | x_0): divide out what the token at l itself says,
         # a factor (V alpha + 1 - alpha) / (1 - alpha) in favour of x_0 = x_t.
         if prediction is Prediction.POSTERIOR:
             evidence_N = torch.log((self.vocab_size * alpha_N + 1.0 - alpha_N) / (1.0 - alpha_N))
             logits_NV = logits_NV.scatter_add(1, xt_N[:, None], -evidence_N.to(logits_NV.dtype)[:, None])
-        return torch.log_softmax(logits_NV, dim=1)
+        return logits_NV
 
     @override
     def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """The reverse chain of the paper, drawn or followed along its likeliest path."""
 
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 from typing_extensions import override
 
 from uddm_lightning.denoiser import Denoiser
@@ -53,11 +53,7 @@ class AncestralSampler(Sampler):
 
     def grid(self, t: float) -> list[float]:
         """Times of the chain from the grid point nearest t down to 0, at least two of them."""
-        if not 0.0 <= t <= 1.0:
-            raise ValueError(f"`t` must be in [0, 1], got {t}.")
-        width = (1.0 - LAST_TIME) / self.steps
-        left = round((t - LAST_TIME) / width)
-        return [LAST_TIME + width * k for k in range(max(left, 0), -1, -1)] + [0.0]
+        return [self._time(left) for left in range(int(self._entries(t, 1)), -2, -1)]
 
     @override
     @torch.no_grad()
@@ -65,44 +61,58 @@ class AncestralSampler(Sampler):
         self,
         denoiser: Denoiser,
         xt_BL: Tensor,
-        t: float,
+        t: float | Tensor,
         keys_B: Tensor,
         valid_BL: Tensor | None = None,
         clean_BL: Tensor | None = None,
     ) -> Tensor:
         if self.clamp and clean_BL is None:
             raise ValueError("`clamp: true` needs `clean_BL`: which tokens are known to be clean.")
-        times = self.grid(t)
-        frozen_BL = clean_BL if self.clamp else None
+        # the longest chains first: those that have begun are then always the first rows
+        entries_B, order_B = self._entries(t, len(xt_BL)).sort(descending=True, stable=True)
+        order_B = order_B.to(xt_BL.device)
+        x_BL, keys_B = xt_BL[order_B], keys_B[order_B]
+        valid_BL = None if valid_BL is None else valid_BL[order_B]
+        frozen_BL = clean_BL[order_B] if self.clamp and clean_BL is not None else None
         if valid_BL is not None:
             frozen_BL = ~valid_BL if frozen_BL is None else frozen_BL | ~valid_BL
-        positions = torch.arange(xt_BL.shape[1], device=xt_BL.device)
-        x_BL = xt_BL
-        for left, (now, then) in zip(range(len(times) - 2, -1, -1), pairwise(times), strict=True):
-            moved_BL = self._step(denoiser, x_BL, now, then, keys_B, left, positions, valid_BL)
-            x_BL = moved_BL if frozen_BL is None else torch.where(frozen_BL, x_BL, moved_BL)
-        return x_BL
+        longest = int(entries_B[0]) if len(entries_B) else -1
+        steps = tqdm(range(longest, -1, -1), desc="reverse chain", delay=2.0, leave=False, dynamic_ncols=True)
+        for left in steps:
+            begun = slice(0, int((entries_B >= left).sum()))
+            part_BL, valid = x_BL[begun], None if valid_BL is None else valid_BL[begun]
+            moved_BL = self._step(denoiser, part_BL, left, keys_B[begun], valid)
+            x_BL[begun] = moved_BL if frozen_BL is None else torch.where(frozen_BL[begun], part_BL, moved_BL)
+        return torch.empty_like(x_BL).index_copy_(0, order_B, x_BL)
 
-    def _step(
-        self,
-        denoiser: Denoiser,
-        x_BL: Tensor,
-        now: float,
-        then: float,
-        keys_B: Tensor,
-        left: int,
-        positions: Tensor,
-        valid_BL: Tensor | None,
-    ) -> Tensor:
+    def _entries(self, t: float | Tensor, rows: int) -> Tensor:
+        """Number of the grid point nearest each row's t, int64 (B,), on the CPU."""
+        t_B = t.double().cpu() if isinstance(t, Tensor) else torch.full((rows,), t, dtype=torch.float64)
+        if outside := t_B[~((t_B >= 0.0) & (t_B <= 1.0))].tolist():
+            raise ValueError(f"`t` must be in [0, 1], got {outside[0]}.")
+        return ((t_B - LAST_TIME) / self._width).round().long().clamp_(min=0)
+
+    @property
+    def _width(self) -> float:
+        return (1.0 - LAST_TIME) / self.steps
+
+    def _time(self, left: int) -> float:
+        """Time of a grid point; the end of the last, noise-free step is number -1."""
+        return LAST_TIME + self._width * left if left >= 0 else 0.0
+
+    def _step(self, denoiser: Denoiser, x_BL: Tensor, left: int, keys_B: Tensor, valid_BL: Tensor | None) -> Tensor:
+        """Ids (B, L) one step further, where `left` more steps follow."""
         process = denoiser.process
-        now_B = torch.full((len(x_BL),), now, dtype=torch.float64, device=x_BL.device)
-        alpha_t, alpha_s = process.level(now_B[0]).alpha, process.level(torch.full_like(now_B[0], then)).alpha
+        now_B = torch.full((len(x_BL),), self._time(left), dtype=torch.float64, device=x_BL.device)
+        then = torch.full_like(now_B[0], self._time(left - 1))
+        alpha_t, alpha_s = process.level(now_B[0]).alpha, process.level(then).alpha
         # keyed by the steps that are left, so that chains from different t share their noise where they overlap
-        keys_BL = key(keys_B[:, None], Stream.CHAIN, left, positions)
+        keys_BL = key(keys_B[:, None], Stream.CHAIN, left, torch.arange(x_BL.shape[1], device=x_BL.device))
 
-        def reduce(logp_CV: Tensor, x_C: Tensor, keys_C: Tensor) -> tuple[Tensor, ...]:
-            if then == 0.0 and self.final == "argmax":
-                return (logp_CV.argmax(1),)
+        def reduce(logits_CV: Tensor, x_C: Tensor, keys_C: Tensor) -> tuple[Tensor, ...]:
+            if left == 0 and self.final == "argmax":
+                return (logits_CV.argmax(1),)
+            logp_CV = logits_CV.log_softmax(1)
             if self.choose == "argmax":
                 return (process.likeliest(logp_CV, x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C)),)
             return (process.step(logp_CV, x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C), keys_C),)

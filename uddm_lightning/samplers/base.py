@@ -32,7 +32,7 @@ class Sampler(ABC):
         self,
         denoiser: Denoiser,
         xt_BL: Tensor,
-        t: float,
+        t: float | Tensor,
         keys_B: Tensor,
         valid_BL: Tensor | None = None,
         clean_BL: Tensor | None = None,
@@ -42,7 +42,8 @@ class Sampler(ABC):
         Args:
             denoiser: the predictions to follow.
             xt_BL: int64 ids at time t.
-            t: time in [0, 1] at which the chain starts.
+            t: time in [0, 1] at which the chains start; float64 (B,) where rows start apart. They then pass through the
+                network together, and each ends as it would alone.
             keys_B: noise keys; a row's chain is a function of its key and x_t alone.
             valid_BL: False at padding, which is never touched; None where every position is valid.
             clean_BL: True where x_t is known to be clean; used by clamped chains only.
