@@ -23,6 +23,7 @@ class MovingAverage(nn.Module):
             raise ValueError(f"`ema_decay` must be in [0, 1), got {decay}.")
         self.decay = decay
         self.backbone = copy.deepcopy(backbone).requires_grad_(False).eval()
+        self._pairs: tuple[Backbone, list[Tensor], list[Tensor]] | None = None
 
     @override
     def train(self, mode: bool = True) -> "MovingAverage":
@@ -35,5 +36,7 @@ class MovingAverage(nn.Module):
         The decay is min(decay, (1 + n) / (10 + n)), so that early averages forget the initial weights.
         """
         decay = min(self.decay, (1 + finished) / (10 + finished))
-        averages: list[Tensor] = list(self.backbone.parameters())
-        torch._foreach_lerp_(averages, list[Tensor](backbone.parameters()), 1.0 - decay)
+        # collecting the parameters of a small network takes longer than averaging them
+        if self._pairs is None or self._pairs[0] is not backbone:
+            self._pairs = (backbone, list(self.backbone.parameters()), list(backbone.parameters()))
+        torch._foreach_lerp_(self._pairs[1], self._pairs[2], 1.0 - decay)

@@ -40,13 +40,14 @@ class Stream(IntEnum):
 
 def _shift(bits: Tensor, places: int) -> Tensor:
     """Logical shift to the right of signed 64-bit integers."""
-    return (bits >> places) & ((1 << (64 - places)) - 1)
+    return (bits >> places).bitwise_and_((1 << (64 - places)) - 1)
 
 
 def _mix(bits: Tensor) -> Tensor:
-    bits = (bits ^ _shift(bits, 30)) * _FIRST
-    bits = (bits ^ _shift(bits, 27)) * _SECOND
-    return bits ^ _shift(bits, 31)
+    # in place where the tensor is this function's own: keys of a small batch cost more calls than arithmetic
+    bits = _shift(bits, 30).bitwise_xor_(bits).mul_(_FIRST)
+    bits = _shift(bits, 27).bitwise_xor_(bits).mul_(_SECOND)
+    return _shift(bits, 31).bitwise_xor_(bits)
 
 
 def key(*parts: int | Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from uddm_lightning.samplers.base import Sampler
 from uddm_lightning.trainer import data_of, is_dry_run
 
 Weights = Literal["ema", "raw"]
+SHOWN_STEPS = 10  # between two losses that a progress bar shows, or callbacks read
 
 
 class DiffusionTask(LightningModule):
@@ -175,8 +176,19 @@ class DiffusionTask(LightningModule):
     @override
     def on_train_batch_end(self, outputs: Any, batch: TokenBatch, batch_idx: int) -> None:
         if (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
-            self.log("loss/train", self._loss, prog_bar=True, sync_dist=self.trainer.world_size > 1)
+            if self._is_shown(batch_idx):
+                self.log("loss/train", self._loss, prog_bar=True, sync_dist=self.trainer.world_size > 1)
             self._loss = 0.0
+
+    def _is_shown(self, batch_idx: int) -> bool:
+        """Whether a logger, a progress bar or a callback reads the loss of this step.
+
+        To log a value takes a noticeable part of a small network's step.
+        """
+        trainer: Any = self.trainer
+        looks = (SHOWN_STEPS, trainer.log_every_n_steps or SHOWN_STEPS)
+        validated = (batch_idx + 1) % (trainer.val_check_batch or 1) == 0
+        return is_dry_run(trainer) or validated or any(self.global_step % steps == 0 for steps in looks)
 
     @override
     def validation_step(self, batch: TokenBatch, batch_idx: int, dataloader_idx: int = 0) -> dict[Any, Any]:

@@ -13,6 +13,10 @@ import torch
 MIB = 2**20
 
 
+class Seconds(float):
+    """What a call returns that takes its own time: of a part of it, or of one of many repetitions."""
+
+
 class Timing(NamedTuple):
     """How one side of a comparison did.
 
@@ -43,9 +47,9 @@ def compare(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
         for name in order:
             _wait()
             started = time.perf_counter()
-            sides[name]()
+            result = sides[name]()
             _wait()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(float(result) if isinstance(result, Seconds) else time.perf_counter() - started)
     found = {}
     for name, taken in seconds.items():
         low, middle, high = statistics.quantiles(taken, n=4) if len(taken) > 1 else taken * 3

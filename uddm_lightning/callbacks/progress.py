@@ -7,8 +7,14 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from typing_extensions import override
 
 
+REFRESH = 20  # micro-batches: drawing the bar takes a noticeable part of a small network's step
+
+
 class StepProgressBar(TQDMProgressBar):
     """Counts micro-batches up to `trainer.max_steps`, so that an endless stream has a time of arrival."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=REFRESH)
 
     @property
     @override

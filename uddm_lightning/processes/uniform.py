@@ -23,10 +23,11 @@ class UniformProcess(Process):
     def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:
         level = self.level(t_B)
         keys_BL = key(keys_B[:, None], Stream.CORRUPTION, torch.arange(x0_BL.shape[1], device=x0_BL.device))
-        touched_BL = uniform(keys_BL, 0) >= level.alpha[:, None]
+        whether_BL, what_BL = uniform(keys_BL, torch.arange(2, device=x0_BL.device)[:, None, None])
+        touched_BL = whether_BL >= level.alpha[:, None]
         if valid_BL is not None:
             touched_BL &= valid_BL
-        xt_BL = torch.where(touched_BL, integers(self.vocab_size, keys_BL, 1), x0_BL)
+        xt_BL = torch.where(touched_BL, what_BL.mul_(self.vocab_size).long(), x0_BL)
         return Noised(x0_BL, xt_BL, t_B, level.alpha, level.slope, valid_BL)
 
     @override

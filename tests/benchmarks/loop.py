@@ -1,0 +1,76 @@
+"""A training step of the quickstart through `uddm fit`, against the same network in a bare PyTorch loop.
+
+Shapes: B rows, L positions, V ids.
+"""
+
+import contextlib
+import io
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from tests.benchmarks import dense
+from tests.benchmarks.timing import Seconds
+from uddm_lightning.backbones import DiT
+from uddm_lightning.lightning_cli import run_lightning
+
+CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+V, B, L, T_MIN, STEPS, WARM_UP = 27, 32, 32, 0.05, 200, 20
+
+
+class StepTimes(Callback):
+    """Notes when each training step ends."""
+
+    ends: list[float]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        StepTimes.ends = []
+
+    def on_train_batch_end(self, *_: object) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def fit(backbone: tuple[str, ...] = ()) -> Seconds:
+    """Median step of `uddm fit` on the quickstart's config: keyed data, averaging, logging and progress bar included."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [
+            *("uddm", "fit", "-c", str(CONFIG), "--out", folder, "--threads", str(torch.get_num_threads())),
+            *("--trainer.max_steps", str(STEPS), "--trainer.val_check_interval", str(STEPS)),
+            *("--trainer.limit_val_batches", "0", "--trainer.callbacks+", f"{__name__}.StepTimes", *backbone),
+        ]
+        quiet = contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO())
+        with mock.patch.object(sys, "argv", arguments), quiet[0], quiet[1]:
+            run_lightning()
+    return median_step(StepTimes.ends)
+
+
+def bare(dropout: float = 0.0) -> Seconds:
+    """Median step of the loop that a textbook would write: batch, noise, loss, gradient, clipping, AdamW."""
+    torch.manual_seed(0)
+    network = DiT(V, hidden=64, blocks=2, heads=4, dropout=dropout, embedding_std=0.2, gate=1.0)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    rows_NL = torch.randint(V, (8192, L))
+    ends = []
+    for _ in range(STEPS):
+        x0_BL = rows_NL[torch.randint(len(rows_NL), (B,))]
+        alpha_B = 1 - (1 - 1e-3) * (T_MIN + (1 - T_MIN) * torch.rand(B))
+        xt_BL = torch.where(torch.rand(B, L) < alpha_B[:, None], x0_BL, torch.randint(V, (B, L)))
+        logits_BLV = network.head(network(xt_BL, -alpha_B.log()))
+        loss = dense.nelbo(logits_BLV, x0_BL, xt_BL, alpha_B, torch.full((B,), -(1 - 1e-3))).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        ends.append(time.perf_counter())
+    return median_step(ends)
+
+
+def median_step(ends: list[float]) -> Seconds:
+    """Median time between the ends of two steps, after the first few."""
+    return Seconds(statistics.median(later - earlier for earlier, later in zip(ends[WARM_UP:], ends[WARM_UP + 1 :])))
