@@ -46,7 +46,7 @@ class DiffusionTask(LightningModule):
         measure_dtype: precision in which weights are measured. In float64 a result does not depend on the batch size:
             float32 rounds differently in another batch, and among millions of draws one or two then fall otherwise.
         restore_t: time that `predict` assumes of the texts it restores, in (0, 1].
-        compile: compile the network with `torch.compile` for training.
+        compile: compile the network and the loss with `torch.compile` for training.
         seed: keys the initial weights.
         backbone_name: what results call the network; None is the name of its class.
     """
@@ -88,6 +88,7 @@ class DiffusionTask(LightningModule):
         self._loss: Tensor | float = 0.0
         if compile:
             self.backbone.compile()
+            self.process.compile()
 
     @property
     def parameter_count(self) -> int:

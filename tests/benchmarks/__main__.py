@@ -2,17 +2,17 @@
 
 import argparse
 import csv
-import platform
 import sys
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from tests.benchmarks import loop, scaling
 from tests.benchmarks.paths import PATHS, Setting
-from tests.benchmarks.timing import MIB, compare, matmul_flops
+from tests.benchmarks.timing import MIB, compare, flops_of, machine, matmul_flops
 
-HEAD = ("path", "side", "ms", "low", "high", "times faster", "peak MiB", "tokens per second")
+HEAD = ("path", "side", "ms", "low", "high", "times as fast", "peak MiB", "tokens/s", "share of peak")
 
 
 def main() -> None:
@@ -25,39 +25,52 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=Setting().B, help="rows")
     parser.add_argument("--length", type=int, default=Setting().L, help="positions of a row")
     parser.add_argument("--bf16", action="store_true", help="bf16 autocast on both sides")
+    parser.add_argument("--compile", action="store_true", help="our side of the training step through torch.compile")
+    parser.add_argument("--scaling", action="store_true", help="cost against V, L, batch, model size and N instead")
     parser.add_argument("--csv", type=Path, help="also write the table there")
+    parser.add_argument("--figure", type=Path, help="also draw the scaling curves there")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     autocast = torch.bfloat16 if given.bf16 else None
-    setting = Setting(V=given.vocab, B=given.batch, L=given.length, device=device, autocast=autocast)
-    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
-    speed = {dtype: matmul_flops(device, dtype) / 1e9 for dtype in (torch.float32, torch.bfloat16)}
-    sys.stdout.write(
-        f"{name}, {given.threads} thread(s), torch {torch.__version__}, V = {setting.V}, batch {setting.B}, "
-        f"L = {setting.L}; matrix products: "
-        + ", ".join(f"{str(dtype).removeprefix('torch.')} {value:.0f} GFLOP/s" for dtype, value in speed.items())
-        + "\n"
+    setting = Setting(given.vocab, given.batch, given.length, device=device, autocast=autocast, compiled=given.compile)
+    speed = {dtype: matmul_flops(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    products = ", ".join(
+        f"{str(dtype).removeprefix('torch.')} {value / 1e9:.0f} GFLOP/s" for dtype, value in speed.items()
     )
-    rows = [
-        row for path in tqdm(given.only or list(PATHS), leave=False) for row in measure(path, setting, given.rounds)
-    ]
-    for row in (HEAD, *rows):
-        sys.stdout.write("  ".join(f"{cell:>16}" for cell in row) + "\n")
+    sys.stdout.write(f"{machine(device)}, {given.threads} thread(s), torch {torch.__version__}; products: {products}\n")
+    if given.scaling:
+        rows = scaling.measure(setting, given.rounds)
+        if given.figure:
+            scaling.draw(rows, given.figure)
+        table = [scaling.HEAD, *rows]
+    else:
+        sys.stdout.write(f"V = {setting.V}, batch {setting.B}, L = {setting.L}\n")
+        peak = speed[autocast or torch.float32]
+        paths = tqdm(given.only or list(PATHS), leave=False)
+        table = [HEAD, *(row for path in paths for row in measure(path, setting, given.rounds, peak))]
+    for row in table:
+        sys.stdout.write("  ".join(f"{cell:>15}" for cell in row) + "\n")
     if given.csv:
         with given.csv.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([HEAD, *rows])
+            csv.writer(file, lineterminator="\n").writerows(table)
 
 
-def measure(path: str, setting: Setting, rounds: int) -> list[tuple[str, ...]]:
-    """A row of the table for each side of a path."""
-    found = compare(PATHS[path](setting), rounds)
+def measure(path: str, setting: Setting, rounds: int, peak: float) -> list[tuple[str, ...]]:
+    """A row of the table for each side of a path; ratios are against the second side, the textbook."""
+    sides = PATHS[path](setting)
+    whole = path in ("training step", "reverse step", "entropy")  # the others run elsewhere, or without a network
+    flops = flops_of(sides["ours"]) if whole else 0
+    found = compare(sides, rounds)
+    textbook = found[list(sides)[1]].seconds
+    tokens = loop.TOKENS if path == "quickstart step" else setting.tokens
     rows = []
     for side, timing in found.items():
-        milliseconds = [f"{1e3 * value:.1f}" for value in (timing.seconds, timing.low, timing.high)]
-        ratio = found["dense"].seconds / timing.seconds
-        peak = "" if timing.peak is None else f"{timing.peak / MIB:.0f}"
-        rows.append((path, side, *milliseconds, f"{ratio:.2f}", peak, f"{setting.tokens / timing.seconds:.0f}"))
+        milliseconds = [f"{1e3 * value:.1f}" for value in timing[:3]]
+        memory = "" if timing.peak is None or not whole else f"{timing.peak / MIB:.0f}"
+        share = f"{flops / timing.seconds / peak:.2f}" if whole else ""
+        speed = f"{tokens / timing.seconds:.0f}"
+        rows.append((path, side, *milliseconds, f"{textbook / timing.seconds:.2f}", memory, speed, share))
     return rows
 
 

@@ -5,10 +5,12 @@ Shapes: B rows, L positions, V ids.
 
 import contextlib
 import io
+import logging
 import statistics
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
@@ -22,6 +24,7 @@ from uddm_lightning.lightning_cli import run_lightning
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 V, B, L, T_MIN, STEPS, WARM_UP = 27, 32, 32, 0.05, 200, 20
+TOKENS = B * L
 
 
 class StepTimes(Callback):
@@ -37,7 +40,7 @@ class StepTimes(Callback):
 
 
 def fit(backbone: tuple[str, ...] = ()) -> Seconds:
-    """Median step of `uddm fit` on the quickstart's config: keyed data, averaging, logging and progress bar included."""
+    """Median step of `uddm fit` on the quickstart: keyed data, averaging, logging and progress bar included."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [
             *("uddm", "fit", "-c", str(CONFIG), "--out", folder, "--threads", str(torch.get_num_threads())),
@@ -45,8 +48,12 @@ def fit(backbone: tuple[str, ...] = ()) -> Seconds:
             *("--trainer.limit_val_batches", "0", "--trainer.callbacks+", f"{__name__}.StepTimes", *backbone),
         ]
         quiet = contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO())
-        with mock.patch.object(sys, "argv", arguments), quiet[0], quiet[1]:
-            run_lightning()
+        logging.disable()
+        try:
+            with mock.patch.object(sys, "argv", arguments), quiet[0], quiet[1]:
+                run_lightning()
+        finally:
+            logging.disable(logging.NOTSET)
     return median_step(StepTimes.ends)
 
 
@@ -73,4 +80,4 @@ def bare(dropout: float = 0.0) -> Seconds:
 
 def median_step(ends: list[float]) -> Seconds:
     """Median time between the ends of two steps, after the first few."""
-    return Seconds(statistics.median(later - earlier for earlier, later in zip(ends[WARM_UP:], ends[WARM_UP + 1 :])))
+    return Seconds(statistics.median(later - earlier for earlier, later in pairwise(ends[WARM_UP:])))

@@ -3,14 +3,14 @@
 Shapes: B rows, L positions, V ids.
 """
 
-import copy
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tests.benchmarks import dense
+from tests.benchmarks import dense, loop
 from uddm_lightning import noise
 from uddm_lightning.backbones import DiT
 from uddm_lightning.batch import Noised
@@ -38,6 +38,7 @@ class Setting(NamedTuple):
         heads: attention heads.
         device: where.
         autocast: dtype of the network's products; None leaves float32.
+        compiled: our training step goes through `torch.compile`.
     """
 
     V: int = 30_522
@@ -48,6 +49,7 @@ class Setting(NamedTuple):
     heads: int = 8
     device: torch.device = torch.device("cpu")
     autocast: torch.dtype | None = None
+    compiled: bool = False
 
     @property
     def tokens(self) -> int:
@@ -72,8 +74,10 @@ class Setting(NamedTuple):
 def training_step(setting: Setting) -> Sides:
     """Forward, backward and AdamW."""
     process, noised, objective = UniformProcess(setting.V, LogLinearSchedule()), setting.batch(), NELBO()
-    networks = {"ours": setting.network()}
-    networks["dense"] = copy.deepcopy(networks["ours"])
+    networks = {side: setting.network() for side in ("ours", "dense")}
+    if setting.compiled:
+        process.compile()
+        networks["ours"].compile()
     optimizers = {name: torch.optim.AdamW(net.parameters(), lr=3e-4, fused=True) for name, net in networks.items()}
 
     def ours() -> Tensor:
@@ -115,18 +119,20 @@ def reverse_step(setting: Setting) -> Sides:
             logits = network.head(network(noised.xt_BL, sigma_B).flatten(0, 1))
         return dense.reverse_step(logits.view(setting.B, setting.L, setting.V), noised.xt_BL, alpha_s, alpha_t)
 
-    @torch.no_grad()
-    def floor() -> None:
-        with setting.cast():
-            hidden_ND = network(noised.xt_BL, sigma_B).flatten(0, 1)
-            for chunk in chunks(setting.tokens, setting.V):
-                network.head(hidden_ND[chunk])
+    return {"ours": ours, "dense": textbook, "floor": lambda: floor(setting, network, noised)}
 
-    return {"ours": ours, "dense": textbook, "floor": floor}
+
+@torch.no_grad()
+def floor(setting: Setting, network: DiT, noised: Noised) -> None:
+    """What nothing can be faster than: the network and its projection, in chunks."""
+    with setting.cast():
+        hidden_ND = network(noised.xt_BL, -noised.alpha_B.log()).flatten(0, 1)
+        for chunk in chunks(setting.tokens, setting.V):
+            network.head(hidden_ND[chunk])
 
 
 def entropy(setting: Setting) -> Sides:
-    """Entropy of every prediction of a batch."""
+    """Entropy of every prediction of a batch; `floor` is the network and its projection alone, in chunks."""
     process, noised, network = UniformProcess(setting.V, LogLinearSchedule()), setting.batch(), setting.network().eval()
     denoiser = Denoiser(process, network, Prediction.LEAVE_ONE_OUT)
 
@@ -136,16 +142,29 @@ def entropy(setting: Setting) -> Sides:
             return denoiser(lambda logits_CV, xt_C: (F.entropy(logits_CV),), noised.xt_BL, noised.t_B, None)
 
     @torch.no_grad()
-    def textbook() -> Tensor:
+    def textbook(dtype: torch.dtype) -> Tensor:
         with setting.cast():
             logits = network.head(network(noised.xt_BL, process.level(noised.t_B).sigma).flatten(0, 1))
-        return dense.entropy(logits.float().view(setting.B, setting.L, setting.V))
+        return dense.entropy(logits.to(dtype).view(setting.B, setting.L, setting.V))
 
-    return {"ours": ours, "dense": textbook}
+    return {
+        "ours": ours,
+        "dense": lambda: textbook(torch.float32),
+        "dense float64": lambda: textbook(torch.float64),
+        "floor": lambda: floor(setting, network, noised),
+    }
+
+
+def quickstart_step(setting: Setting) -> Sides:
+    """A training step of the quickstart's model with dropout, whatever the setting, through `uddm fit` and bare."""
+    dropout = 0.1
+    ours = partial(loop.fit, ("--model.backbone.init_args.dropout", str(dropout)))
+    return {"ours": ours, "bare": partial(loop.bare, dropout)}
 
 
 PATHS: dict[str, Callable[[Setting], Sides]] = {
     "training step": training_step,
     "reverse step": reverse_step,
     "entropy": entropy,
+    "quickstart step": quickstart_step,
 }

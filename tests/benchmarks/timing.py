@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 MIB = 2**20
 
@@ -76,6 +78,15 @@ def peak_of(call: Callable[[], object]) -> int | None:
     return max(0, _kib(status, "VmHWM") - before) * 1024
 
 
+def machine(device: torch.device) -> str:
+    """Name of the processor or the accelerator."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text(encoding="utf-8").splitlines() if known.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
 def _kib(status: Path, field: str) -> int:
     line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith(field))
     return int(line.split()[1])
@@ -84,6 +95,13 @@ def _kib(status: Path, field: str) -> int:
 def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def flops_of(call: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products of a call, its gradients included."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return int(counter.get_total_flops())
 
 
 def matmul_flops(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:

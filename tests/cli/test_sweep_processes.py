@@ -174,11 +174,13 @@ def test_cores_and_gpus_are_never_promised_twice(tmp_path, monkeypatch):
     """The launcher alone, with programs that only sleep."""
     environments = []
 
-    def launch(self, environment=None, before=None):
-        environments.append(environment)
-        return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.4)"], start_new_session=True)
+    class Sleeping:
+        def __init__(self, cell, environment):
+            environments.append(environment)
+            self.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.4)"])
+            self.status = self.process.poll
 
-    monkeypatch.setattr(Cell, "launch", launch)
+    monkeypatch.setattr(local, "WarmRun", Sleeping)
     monkeypatch.setattr(local, "gpus", lambda: [0, 1, 2])
 
     def most(launcher, threads, gpus, jobs=5):

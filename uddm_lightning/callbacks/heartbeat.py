@@ -1,8 +1,12 @@
 """A sign of life from a run that another program watches over."""
 
+import multiprocessing
 import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
@@ -11,26 +15,32 @@ SECONDS = 0.5  # between two looks
 
 
 class Heartbeat(Callback):
-    """Writes the number of optimizer steps done to a file while a run lasts, and ends with the program that started it.
+    """Writes to a file, while a run lasts, how many optimizer steps are done and the seconds that this run spent on
+    them; and ends with the program that started it.
 
     Without the latter, a sweep killed with -9 would leave its runs behind, and the same sweep started again would find
     their folders taken.
 
     Args:
         path: the file.
-        parent: process id of the program that watches.
+        watched: says whether the program that watches is still there.
     """
 
-    def __init__(self, path: Path, parent: int) -> None:
+    def __init__(self, path: Path, watched: Callable[[], bool]) -> None:
         self.path = path
-        self.parent = parent
+        self.watched = watched
+        self.seconds = 0.0
+        self._started = 0.0
         self._over = threading.Event()
 
     @classmethod
     def from_environment(cls) -> "Heartbeat | None":
-        """What $UDDM_HEARTBEAT and $UDDM_PARENT ask for; None where nobody watches."""
+        """What $UDDM_HEARTBEAT asks for, in a process that $UDDM_PARENT or `multiprocessing` started; else None."""
         path, parent = os.environ.get("UDDM_HEARTBEAT"), os.environ.get("UDDM_PARENT")
-        return cls(Path(path), int(parent)) if path and parent else None
+        forked_by = multiprocessing.parent_process()
+        if path and forked_by:
+            return cls(Path(path), forked_by.is_alive)
+        return cls(Path(path), lambda: os.getppid() == int(parent)) if path and parent else None
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -40,12 +50,25 @@ class Heartbeat(Callback):
     def _beat(self, trainer: Trainer) -> None:
         written = -1
         while not self._over.wait(SECONDS):
-            if os.getppid() != self.parent:
+            if not self.watched():
                 os._exit(1)  # as if killed: files are written atomically, and the last checkpoint stands
             if trainer.global_step != written:
                 written = trainer.global_step
-                self.path.write_text(f"{written}\n", encoding="utf-8")
+                self._write(written)
+
+    def _write(self, step: int) -> None:
+        self.path.write_text(f"{step} {self.seconds:.3f}\n", encoding="utf-8")
+
+    @override
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._started = time.monotonic()
+
+    @override
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.seconds += time.monotonic() - self._started
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._over.set()
+        if trainer.is_global_zero:
+            self._write(trainer.global_step)

@@ -6,7 +6,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from typing_extensions import override
 
-
 REFRESH = 20  # micro-batches: drawing the bar takes a noticeable part of a small network's step
 
 

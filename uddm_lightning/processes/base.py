@@ -27,6 +27,10 @@ class Process(ABC):
         self.vocab_size = vocab_size
         self.schedule = schedule
 
+    def compile(self) -> None:
+        """Has `torch.compile` fuse the passes over the vocabulary in the loss, where a process knows how."""
+        return
+
     def level(self, t: Tensor) -> Level:
         """Signal level at times `t`, any shape."""
         return self.schedule(t)

@@ -8,7 +8,8 @@ from uddm_lightning.batch import Noised
 from uddm_lightning.noise import Stream, integers, key, uniform
 from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.uniform_nelbo import UniformNelbo, closed_term
+from uddm_lightning.processes.uniform_nelbo import LossAndGradient, UniformNelbo, closed_term, loss_and_gradient
+from uddm_lightning.schedules import Schedule
 
 
 class UniformProcess(Process):
@@ -18,6 +19,14 @@ class UniformProcess(Process):
 
     Source: Austin et al. 2021 (D3PM); Schiff et al. 2024, arXiv 2412.10193 (UDLM); Sahoo et al. 2025, arXiv 2506.10892.
     """
+
+    def __init__(self, vocab_size: int, schedule: Schedule) -> None:
+        super().__init__(vocab_size, schedule)
+        self._both: LossAndGradient = loss_and_gradient
+
+    @override
+    def compile(self) -> None:
+        self._both = torch.compile(loss_and_gradient, dynamic=True)
 
     @override
     def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:
@@ -67,7 +76,7 @@ class UniformProcess(Process):
     ) -> Tensor:
         if prediction is not Prediction.LEAVE_ONE_OUT:
             return super().nelbo_of_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, prediction)
-        loss_N: Tensor = UniformNelbo.apply(logits_NV, x0_N, xt_N, alpha_N, slope_N)  # type: ignore[no-untyped-call]  # as torch has it
+        loss_N: Tensor = UniformNelbo.apply(self._both, logits_NV, x0_N, xt_N, alpha_N, slope_N)  # type: ignore[no-untyped-call]  # as torch has it
         return loss_N
 
     @override

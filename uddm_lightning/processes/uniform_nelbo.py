@@ -3,12 +3,15 @@
 Shapes: N tokens, V ids.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
+
+LossAndGradient = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]
 
 
 def closed_term(V: int, a_N: Tensor, b_N: Tensor, xbar_i_N: Tensor) -> Tensor:
@@ -18,39 +21,25 @@ def closed_term(V: int, a_N: Tensor, b_N: Tensor, xbar_i_N: Tensor) -> Tensor:
 
 
 class UniformNelbo(torch.autograd.Function):
-    """Loss per token (N,), in the dtype of the logits; see `UniformProcess.nelbo` for the formula.
+    """Loss per token (N,), in the dtype of the logits, its gradient taken along; see `loss_and_gradient`.
 
-    With a = V alpha, b = 1 - alpha, p = softmax(logits), x = a p + b, c = slope / a and i = x_t, the gradient for
-    logit j is p_j (g_j - sum_k p_k g_k) with
-      g_j = c a b / (xbar_i x_j) + [j = i] c a V / x_i (1 / x_i - 1 / xbar_i) + [j = x_0] c a^2 / (xbar_i x_0).
+    The first argument is that function, or a compiled one.
     """
 
     @staticmethod
     @override
-    def forward(ctx: Any, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
-        V, dtype = logits_NV.shape[1], logits_NV.dtype
-        a_N, b_N = V * alpha_N, 1.0 - alpha_N
-        xbar_N = torch.where(xt_N == x0_N, a_N + b_N, b_N)
-        closed_N = closed_term(V, a_N, b_N, xbar_N)
-        a, b, xbar, c, closed = (value.to(dtype) for value in (a_N, b_N, xbar_N, slope_N / a_N, closed_N))
-
-        p_NV = torch.softmax(logits_NV, 1)
-        x_NV = torch.addcmul(b[:, None], p_NV, a[:, None])
-        at_N2 = torch.stack([xt_N, x0_N], 1)
-        x_i, x_0 = x_NV.gather(1, at_N2).unbind(1)
-        logs_N = x_NV.log().sum(1)
-        loss_N = c * (V / xbar - V / x_i - (V * x_i.log() - b * logs_N - a * x_0.log()) / xbar - closed)
-        if not ctx.needs_input_grad[0]:
-            return loss_N
-
-        p_N2 = p_NV.gather(1, at_N2)
-        ratio_NV = x_NV.reciprocal_().mul_(p_NV)
-        dense_N = c * a * b / xbar
-        sparse_N2 = torch.stack([c * a * V / x_i * (1 / x_i - 1 / xbar), c * a * a / (xbar * x_0)], 1) * p_N2
-        mean_N = dense_N * ratio_NV.sum(1) + sparse_N2.sum(1)
-        gradient_NV = ratio_NV.mul_(dense_N[:, None]).addcmul_(p_NV, -mean_N[:, None])
-        gradient_NV.scatter_add_(1, at_N2, sparse_N2)
-        ctx.save_for_backward(gradient_NV)
+    def forward(
+        ctx: Any,
+        both: LossAndGradient,
+        logits_NV: Tensor,
+        x0_N: Tensor,
+        xt_N: Tensor,
+        alpha_N: Tensor,
+        slope_N: Tensor,
+    ) -> Tensor:
+        loss_N, gradient_NV = both(logits_NV, x0_N, xt_N, alpha_N, slope_N, ctx.needs_input_grad[1])
+        if gradient_NV is not None:
+            ctx.save_for_backward(gradient_NV)
         return loss_N
 
     @staticmethod
@@ -58,4 +47,37 @@ class UniformNelbo(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient_N: Tensor) -> tuple[Tensor | None, ...]:
         (gradient_NV,) = ctx.saved_tensors
-        return gradient_NV * gradient_N[:, None], None, None, None, None
+        return None, gradient_NV * gradient_N[:, None], None, None, None, None
+
+
+def loss_and_gradient(
+    logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor, wants_gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Loss per token (N,) and its gradient for the logits (N, V), where wanted; see `UniformProcess.nelbo`.
+
+    With a = V alpha, b = 1 - alpha, p = softmax(logits), x = a p + b, c = slope / a and i = x_t, the gradient for
+    logit j is p_j (g_j - sum_k p_k g_k) with
+      g_j = c a b / (xbar_i x_j) + [j = i] c a V / x_i (1 / x_i - 1 / xbar_i) + [j = x_0] c a^2 / (xbar_i x_0).
+    """
+    V, dtype = logits_NV.shape[1], logits_NV.dtype
+    a_N, b_N = V * alpha_N, 1.0 - alpha_N
+    xbar_N = torch.where(xt_N == x0_N, a_N + b_N, b_N)
+    closed_N = closed_term(V, a_N, b_N, xbar_N)
+    a, b, xbar, c, closed = (value.to(dtype) for value in (a_N, b_N, xbar_N, slope_N / a_N, closed_N))
+
+    p_NV = torch.softmax(logits_NV, 1)
+    x_NV = torch.addcmul(b[:, None], p_NV, a[:, None])
+    at_N2 = torch.stack([xt_N, x0_N], 1)
+    x_i, x_0 = x_NV.gather(1, at_N2).unbind(1)
+    logs_N = x_NV.log().sum(1)
+    loss_N = c * (V / xbar - V / x_i - (V * x_i.log() - b * logs_N - a * x_0.log()) / xbar - closed)
+    if not wants_gradient:
+        return loss_N, None
+
+    p_N2 = p_NV.gather(1, at_N2)
+    ratio_NV = x_NV.reciprocal_().mul_(p_NV)
+    dense_N = c * a * b / xbar
+    sparse_N2 = torch.stack([c * a * V / x_i * (1 / x_i - 1 / xbar), c * a * a / (xbar * x_0)], 1) * p_N2
+    mean_N = dense_N * ratio_NV.sum(1) + sparse_N2.sum(1)
+    gradient_NV = ratio_NV.mul_(dense_N[:, None]).addcmul_(p_NV, -mean_N[:, None])
+    return loss_N, gradient_NV.scatter_add_(1, at_N2, sparse_N2)

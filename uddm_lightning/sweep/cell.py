@@ -54,7 +54,7 @@ class Cell:
 
     @property
     def heartbeat(self) -> Path:
-        """File in which the run says how many steps are done."""
+        """File in which the run says how many steps are done, and the seconds that it spent on them."""
         return self.folder / "logs" / f"{self.name}.step"
 
     @property
@@ -66,9 +66,18 @@ class Cell:
         """Optimizer steps done, as far as is known; `steps` once the run is finished."""
         if self.finished():
             return self.steps
-        with suppress(OSError, ValueError):
-            return min(int(self.heartbeat.read_text(encoding="utf-8")), self.steps)
+        with suppress(OSError, ValueError, IndexError):
+            return min(int(self._heard()[0]), self.steps)
         return 0
+
+    def step_seconds(self) -> float:
+        """Seconds that the run, since it last began, has spent on optimizer steps; 0 where it has not said so."""
+        with suppress(OSError, ValueError, IndexError):
+            return float(self._heard()[1])
+        return 0.0
+
+    def _heard(self) -> list[str]:
+        return self.heartbeat.read_text(encoding="utf-8").split()
 
     def finished(self) -> bool:
         """Whether the run has trained all its steps, measured the last one and saved it."""
@@ -84,6 +93,14 @@ class Cell:
         if config.exists() and last.exists():
             return ["fit", "-c", str(config), "--ckpt_path", "last"]
         return list(self.start)
+
+    def environment(self) -> dict[str, str]:
+        """Variables that a run finds set, whoever starts it."""
+        return {
+            "OMP_NUM_THREADS": str(self.threads),
+            "UDDM_HEARTBEAT": str(self.heartbeat),
+            "TQDM_DISABLE": "1",  # the log is read afterwards, if at all
+        }
 
     def launch(
         self, environment: Mapping[str, str] | None = None, before: Callable[[], object] | None = None
@@ -101,14 +118,7 @@ class Cell:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={
-                    **os.environ,
-                    "OMP_NUM_THREADS": str(self.threads),
-                    "UDDM_HEARTBEAT": str(self.heartbeat),
-                    "UDDM_PARENT": str(os.getpid()),
-                    "TQDM_DISABLE": "1",  # the log is read afterwards, if at all
-                    **(environment or {}),
-                },
+                env={**os.environ, **self.environment(), "UDDM_PARENT": str(os.getpid()), **(environment or {})},
                 start_new_session=True,  # so that Ctrl-C reaches the sweep alone, which then ends its runs in order
                 preexec_fn=before,
             )

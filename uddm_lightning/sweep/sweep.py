@@ -112,6 +112,7 @@ class Sweep:
             return
         started: dict[str, float] = {}
         took: list[float] = []
+        steps = 0.0
         bar: tqdm[Any] = tqdm(
             total=sum(cell.steps for cell in waiting.values()),
             initial=_steps(waiting.values()),
@@ -129,6 +130,7 @@ class Sweep:
                     seconds = time.monotonic() - started.get(outcome.cell.name, time.monotonic())
                     self._report(outcome, ended, seconds)
                     took += [seconds] if outcome.status == 0 else []
+                    steps += outcome.cell.step_seconds() if outcome.status == 0 else 0.0
                 running = self.launcher.running()
                 for cell in running:
                     started.setdefault(cell.name, time.monotonic())
@@ -142,6 +144,10 @@ class Sweep:
             # also after Ctrl-C, and after an error of our own: no run is left behind
             self.launcher.stop()
             bar.close()
+        if took:
+            seconds = max(sum(took), steps, 1e-3)
+            text = f"{len(took)} runs took {seconds:.0f} s in all, {steps / seconds:.0%} of it for optimizer steps"
+            tqdm.write(text, file=sys.stderr)
 
     def _report(self, outcome: Outcome, ended: Callable[[Cell, float], str], seconds: float) -> None:
         cell = outcome.cell

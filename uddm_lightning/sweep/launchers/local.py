@@ -2,10 +2,8 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from typing_extensions import override
@@ -13,13 +11,14 @@ from typing_extensions import override
 from uddm_lightning.errors import InputError
 from uddm_lightning.sweep.cell import Cell
 from uddm_lightning.sweep.launchers.base import Launcher, Outcome
+from uddm_lightning.sweep.launchers.warm import WarmRun, serve
 
 GRACE = 10.0  # seconds that a run has to end by itself when it is stopped
 
 
 class _Running(NamedTuple):
     cell: Cell
-    process: subprocess.Popen[bytes]
+    run: WarmRun
     gpus: list[int]
 
 
@@ -35,6 +34,7 @@ class LocalLauncher(Launcher):
 
     def __init__(self, jobs: int | None = None) -> None:
         super().__init__(jobs)
+        serve()  # it imports while the sweep gets ready
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._waiting: list[Cell] = []
         self._running: list[_Running] = []
@@ -54,13 +54,17 @@ class LocalLauncher(Launcher):
 
     @override
     def poll(self) -> list[Outcome]:
-        ended, self._running = (
-            [one for one in self._running if (one.process.poll() is not None) is over] for over in (True, False)
-        )
-        for one in ended:
-            self._gpus += one.gpus
+        outcomes, running = [], []
+        for one in self._running:
+            status = one.run.status()
+            if status is None:
+                running.append(one)
+            else:
+                outcomes.append(Outcome(one.cell, status, _in_words(status)))
+                self._gpus += one.gpus
+        self._running = running
         self._start()
-        return [Outcome(one.cell, one.process.returncode, _in_words(one.process.returncode)) for one in ended]
+        return outcomes
 
     @override
     def running(self) -> list[Cell]:
@@ -71,11 +75,10 @@ class LocalLauncher(Launcher):
         self._waiting = []
         for name in (signal.SIGTERM, signal.SIGKILL):
             for one in self._running:
-                with suppress(ProcessLookupError):
-                    os.killpg(one.process.pid, name)
+                one.run.signal(name)
             deadline = time.monotonic() + GRACE
             while self._running and time.monotonic() < deadline:
-                self._running = [one for one in self._running if one.process.poll() is None]
+                self._running = [one for one in self._running if one.run.status() is None]
                 time.sleep(0.05)
         self._running = []
 
@@ -96,7 +99,7 @@ class LocalLauncher(Launcher):
             self._waiting.remove(cell)
             gpus, self._gpus = self._gpus[: cell.gpus], self._gpus[cell.gpus :]
             environment = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))} if gpus else {}
-            self._running.append(_Running(cell, cell.launch(environment), gpus))
+            self._running.append(_Running(cell, WarmRun(cell, environment), gpus))
 
 
 def gpus() -> list[int]:
