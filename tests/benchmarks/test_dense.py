@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.benchmarks import dense
+from tests.benchmarks import dense, scaling
+from tests.benchmarks.paths import Setting
+from tests.benchmarks.timing import Seconds, compare, flops_of
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.processes import Prediction, UniformProcess
 from uddm_lightning.schedules import LogLinearSchedule
@@ -47,11 +49,38 @@ def test_the_textbook_agrees_with_the_package(case):
 
 def test_the_benchmark_runs(tmp_path):
     small = ("--vocab", "50", "--batch", "2", "--length", "8", "--rounds", "2", "--csv", str(tmp_path / "table.csv"))
+    only = [word for path in ("training step", "reverse step", "entropy") for word in ("--only", path)]
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks", *small], capture_output=True, text=True, cwd=root, timeout=200
+        [sys.executable, "-m", "tests.benchmarks", *small, *only], capture_output=True, text=True, cwd=root, timeout=200
     )
     assert done.returncode == 0, done.stderr
     rows = (tmp_path / "table.csv").read_text(encoding="utf-8").splitlines()
-    assert len(rows) == 1 + 2 + 3 + 2
+    assert len(rows) == 1 + 2 + 3 + 4
     assert "GFLOP/s" in done.stdout
+
+
+def test_a_call_may_take_its_own_time():
+    calls = {"told": lambda: Seconds(123.0), "taken": lambda: 123.0}
+    found = compare(calls, 3)
+    assert found["told"].seconds == found["told"].low == 123.0
+    assert found["taken"].seconds < 1.0
+
+
+def test_products_are_counted():
+    network = torch.nn.Linear(3, 5)
+    x = torch.ones(7, 3, requires_grad=True)
+    assert flops_of(lambda: network(x)) == 2 * 7 * 3 * 5
+    assert flops_of(lambda: network(x).sum().backward()) == 3 * 2 * 7 * 3 * 5
+
+
+def test_what_grows_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "BASE", {"V": 20, "B": 1, "L": 8, "hidden": 32})
+    monkeypatch.setattr(
+        scaling, "GROWS", {"V": (10, 30), "L": (4, 8), "B": (1, 2), "hidden": (32, 64), "N": (10, 10**9)}
+    )
+    rows = scaling.measure(Setting(blocks=1), rounds=2)
+    assert len(rows) == 4 * 2 * 4 + 2
+    assert {len(row) for row in rows} == {len(scaling.HEAD)}
+    scaling.draw(rows, tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
