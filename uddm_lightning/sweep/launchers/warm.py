@@ -6,6 +6,7 @@ that has done so once, computes nothing itself, and is forked for each run.
 
 import multiprocessing
 import os
+import runpy
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -73,7 +74,5 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], log: Path, al
         os.environ["UDDM_PARENT"] = str(os.getppid())  # the server, which ends with the sweep
         command = [sys.executable, "-m", "uddm_lightning", *arguments]
         os.execv(sys.executable, command)  # noqa: S606 the arguments are this package's own
-    from uddm_lightning.cli import main
-
     sys.argv = ["uddm", *arguments]
-    sys.exit(main())
+    runpy.run_module("uddm_lightning", run_name="__main__")
