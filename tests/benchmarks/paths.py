@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tests.benchmarks import dense
+from tests.benchmarks import corpora, dense
 from uddm_lightning import noise
 from uddm_lightning.backbones import DiT
 from uddm_lightning.batch import Noised
@@ -147,4 +147,5 @@ PATHS: dict[str, Callable[[Setting], Sides]] = {
     "training step": training_step,
     "reverse step": reverse_step,
     "entropy": entropy,
+    **corpora.PATHS,
 }
