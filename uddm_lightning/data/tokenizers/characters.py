@@ -56,7 +56,7 @@ class CharacterTokenizer(Tokenizer):
 
     def _cleaned(self, line: str) -> str:
         if not line.isascii():
-            return self.backend.normalizer.normalize_str(line)
+            return str(self.backend.normalizer.normalize_str(line))
         if self.alphabet is None:
             return line.lower() if self.lowercase else line
         text = line.translate(self._ascii)
