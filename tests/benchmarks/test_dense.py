@@ -53,5 +53,5 @@ def test_the_benchmark_runs(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = (tmp_path / "table.csv").read_text(encoding="utf-8").splitlines()
-    assert len(rows) == 1 + 2 + 3 + 2
+    assert len(rows) == 1 + 2 + 3 + 2 + 4 * 2
     assert "GFLOP/s" in done.stdout

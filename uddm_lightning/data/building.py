@@ -51,8 +51,9 @@ def build(
 
     # Held-out rows come first: they are fewer, so their hashes fit into memory while the training rows pass by.
     every = write("every", pack(TEST, "Held-out rows"))
-    hashes_N = np.concatenate([np.empty(0, dtype=np.uint64), *map(_hashes, every.blocks())])
-    wanted = np.unique(np.append(hashes_N, np.uint64(2**64 - 1)))  # the largest: there is a place for every other
+    last = np.array([2**64 - 1], dtype=np.uint64)  # so that there is a place for every hash
+    wanted = np.concatenate([*map(_hashes, every.blocks()), last])
+    wanted.sort()  # the first of several copies stands for all; `np.unique` would build a set of them beforehand
     seen = np.zeros(len(wanted), dtype=np.bool_)
     unigram = np.zeros(vocab_size, dtype=np.int64)
 
@@ -65,8 +66,7 @@ def build(
             yield block
 
     train = write("train", watched(pack(TRAIN, "Training rows")))
-    kept_N = ~seen[np.searchsorted(wanted, hashes_N)]
-    test = write("test", _kept(every.blocks(), kept_N))
+    test = write("test", (_some(block, ~seen[np.searchsorted(wanted, _hashes(block))]) for block in every.blocks()))
     every.remove()
     _check(train, test, len(every))
 
@@ -138,16 +138,13 @@ def _valid(block: Block) -> NDArray[np.int64]:
     return block.tokens_NL[np.arange(block.tokens_NL.shape[1]) < block.lengths_N[:, None]]
 
 
-def _kept(blocks: Iterable[Block], kept_N: NDArray[np.bool_]) -> Iterator[Block]:
-    start = 0
-    for tokens_NL, special_NL, lengths_N, *_ in blocks:
-        kept = kept_N[start : start + len(tokens_NL)]
-        start += len(tokens_NL)
-        yield Block(
-            tokens_NL[kept],
-            None if special_NL is None else special_NL[kept],
-            None if lengths_N is None else lengths_N[kept],
-        )
+def _some(block: Block, kept: NDArray[np.bool_]) -> Block:
+    special_NL, lengths_N = block.special_NL, block.lengths_N
+    return Block(
+        block.tokens_NL[kept],
+        None if special_NL is None else special_NL[kept],
+        None if lengths_N is None else lengths_N[kept],
+    )
 
 
 def _check(train: Rows, test: Rows, every: int) -> None:
