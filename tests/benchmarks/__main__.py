@@ -63,13 +63,13 @@ def measure(path: str, setting: Setting, rounds: int, peak: float) -> list[tuple
     flops = flops_of(sides["ours"]) if whole else 0
     found = compare(sides, rounds)
     textbook = found[list(sides)[1]].seconds
-    tokens = loop.TOKENS if path == "quickstart step" else setting.tokens
+    tokens = loop.TOKENS if path == "quickstart step" else setting.tokens if whole else None
     rows = []
     for side, timing in found.items():
         milliseconds = [f"{1e3 * value:.1f}" for value in timing[:3]]
         memory = "" if timing.peak is None or not whole else f"{timing.peak / MIB:.0f}"
         share = f"{flops / timing.seconds / peak:.2f}" if whole else ""
-        speed = f"{tokens / timing.seconds:.0f}"
+        speed = f"{tokens / timing.seconds:.0f}" if tokens else ""
         rows.append((path, side, *milliseconds, f"{textbook / timing.seconds:.2f}", memory, speed, share))
     return rows
 

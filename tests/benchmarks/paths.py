@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tests.benchmarks import dense, loop
+from tests.benchmarks import corpora, dense, loop
 from uddm_lightning import noise
 from uddm_lightning.backbones import DiT
 from uddm_lightning.batch import Noised
@@ -167,4 +167,5 @@ PATHS: dict[str, Callable[[Setting], Sides]] = {
     "reverse step": reverse_step,
     "entropy": entropy,
     "quickstart step": quickstart_step,
+    **corpora.PATHS,
 }

@@ -100,6 +100,13 @@ def test_a_document_is_a_row(documents: list[list[list[int]]], has: str, length:
         assert special == [[number in (BOS, EOS, SEP) for number in row] for row in rows]
 
 
+def test_a_sentence_as_long_as_a_book_is_packed_a_block_at_a_time() -> None:
+    sentence = [number % 7 for number in range(10 * 4096 + 2)]
+    blocks = list(WrappedPacking(4).pack([[[8], sentence]], Marks("nothing")))
+    assert [len(block.tokens_NL) for block in blocks] == [4096, 4096, 2048]
+    assert np.concatenate([block.tokens_NL for block in blocks]).flatten().tolist() == [8, *sentence[:-3]]
+
+
 def test_special_positions_are_those_of_the_packing_not_of_ids() -> None:
     tokenizer = Marks("begin, end, separator")
     text = [[[SEP, 1], [BOS, EOS]]]

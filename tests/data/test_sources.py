@@ -3,14 +3,18 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from uddm_lightning.data import Document, HubDataset, SotuSpeeches, TextFiles
+from uddm_lightning.data.sources import reading
 from uddm_lightning.errors import InputError
 
 from .toys import ListSource
@@ -88,6 +92,31 @@ def test_official_split(tmp_path: Path) -> None:
 
 def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     assert texts(TextFiles(str(write(tmp_path / "a.txt", b"\xef\xbb\xbfone\ntwo")))) == ["one", "two"]
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", "é\u2028".encode(), b"\xef\xbb\xbf", b"\xff", b"\xc3"])))
+@settings(max_examples=300, deadline=None)
+def test_lines_do_not_depend_on_how_the_file_is_read(parts: list[bytes]) -> None:
+    content = b"".join(parts)
+
+    def found(piece: int) -> list[str] | str:
+        with tempfile.NamedTemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
+            Path(file.name).write_bytes(content)
+            patch.setattr(reading, "PIECE", piece)
+            try:
+                return list(reading.read_lines(Path(file.name)))
+            except InputError as error:
+                return str(error).replace(file.name, "")
+
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        expected = f"``, line {content[: error.start].count(10) + 1}: byte {error.start} of the file is not UTF-8;"
+        assert str(found(1)).startswith(expected)
+    else:
+        lines = text.removeprefix("\ufeff").split("\n")
+        assert found(1) == [line.rstrip("\r") for line in (lines if lines[-1] or text == "\ufeff" else lines[:-1])]
+    assert found(1) == found(2) == found(2**20)
 
 
 BAD_FILES = [

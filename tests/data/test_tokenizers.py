@@ -159,6 +159,18 @@ def test_learned_characters_round_trip(lines: list[str], other: str) -> None:
     assert tokenizer.encode([other]) == [expected]
 
 
+MIXED = st.text(st.sampled_from("abzABZ.  \t\n\r\x0b\x0c\x1c\x1f\x7f\x85\u2028éÉİßﬁ\u0301漢𝄞"))
+
+
+@given(MIXED, st.booleans(), st.sampled_from([None, "ba ", "ab", "a\tb ", "\nab\x1c", "aBb \x1f", "aé ", "é漢a", "𝄞."]))
+@settings(max_examples=1000, deadline=None)
+def test_characters_have_the_ids_that_the_library_gives(text: str, lowercase: bool, alphabet: str | None) -> None:
+    lowercase = lowercase and (alphabet is None or alphabet == alphabet.lower())
+    tokenizer = CharacterTokenizer(alphabet, lowercase)
+    tokenizer.fit(["ab é", "𝄞B"])
+    assert tokenizer.encode([text]) == Tokenizer.encode(tokenizer, [text])
+
+
 def test_learned_lower_case() -> None:
     tokenizer = CharacterTokenizer(lowercase=True)
     tokenizer.fit(["AbBa"])

@@ -6,6 +6,7 @@ Shapes: N rows of a split, B rows asked for, L positions of a row.
 import sys
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from mmap import ACCESS_READ, MADV_DONTNEED, mmap
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -19,6 +20,10 @@ from uddm_lightning.data.packing.base import BLOCK_ROWS, Block
 
 if sys.byteorder != "little":  # pragma: no cover - no such machine at hand; the files would hold other bytes
     raise ImportError("uddm_lightning.data writes and reads little-endian files only.")
+
+
+RESIDENT = 2**27  # bytes of a file that stay in memory
+AROUND = 2**16  # bytes that come into memory with the first one that is read of a place
 
 
 class RowsMeta(TypedDict):
@@ -61,7 +66,7 @@ class Rows:
         self._folder = folder
         self._split = split
         self.meta = meta
-        self._block: Block | None = None
+        self._files: tuple[_File, _File | None, _File | None] | None = None
 
     def __len__(self) -> int:
         return self.meta["rows"]
@@ -78,32 +83,29 @@ class Rows:
 
     def tokens(self, ids: Tensor) -> Tensor:
         """Ids (B, L), int64, of the rows `ids` (B,)."""
-        return torch.from_numpy(self.open().tokens_NL[ids.numpy()].astype(np.int64))
+        return torch.from_numpy(self.open()[0].rows(ids).astype(np.int64))
 
     def special(self, ids: Tensor) -> Tensor | None:
         """True (B, L) where the packing put a begin, end or separator; None where it puts none."""
-        bits = self.open().special_NL
-        if bits is None:
+        if (file := self.open()[1]) is None:
             return None
-        return torch.from_numpy(np.unpackbits(bits[ids.numpy()], axis=1, count=self.length).astype(np.bool_))
+        return torch.from_numpy(np.unpackbits(file.rows(ids), axis=1, count=self.length).astype(np.bool_))
 
     def valid(self, ids: Tensor) -> Tensor | None:
         """False (B, L) at padding; None where there is no padding."""
-        lengths = self.open().lengths_N
-        if lengths is None:
-            return None
-        return torch.arange(self.length) < torch.from_numpy(lengths[ids.numpy()].astype(np.int64))[:, None]
+        lengths = self._lengths(ids)
+        return None if lengths is None else torch.arange(self.length) < torch.from_numpy(lengths)[:, None]
 
     def blocks(self) -> Iterator[Block]:
         """All rows, in order."""
         for start in range(0, len(self), BLOCK_ROWS):
             ids = torch.arange(start, min(start + BLOCK_ROWS, len(self)))
-            special, lengths = self.special(ids), self.open().lengths_N
-            yield Block(
-                self.tokens(ids).numpy(),
-                None if special is None else special.numpy(),
-                None if lengths is None else lengths[ids.numpy()].astype(np.int64),
-            )
+            special = self.special(ids)
+            yield Block(self.tokens(ids).numpy(), None if special is None else special.numpy(), self._lengths(ids))
+
+    def _lengths(self, ids: Tensor) -> NDArray[np.int64] | None:
+        file = self.open()[2]
+        return None if file is None else file.rows(ids).astype(np.int64)
 
     def remove(self) -> None:
         """Deletes the files."""
@@ -112,20 +114,42 @@ class Rows:
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_block": None}  # a pickled memory map is a copy of all it shows
+        return {**self.__dict__, "_files": None}  # another process maps them for itself
 
-    def open(self) -> Block:
-        """All rows as they lie in the files, which must be there the first time only."""
-        if self._block is None:
-            files = _paths(self._folder, self._split)
+    def open(self) -> tuple["_File", "_File | None", "_File | None"]:
+        """The files of ids, special positions and lengths; they must be there the first time only."""
+        if self._files is None:
+            paths = _paths(self._folder, self._split)
             rows, length = len(self), self.length
-            special, lengths = self.meta["special"], self.meta["lengths"]
-            self._block = Block(
-                _map(files[0], self.meta["dtype"], (rows, length)),
-                _map(files[1], "uint8", (rows, _width(length))) if special else None,
-                _map(files[2], "uint32", (rows,)) if lengths else None,
+            self._files = (
+                _File(paths[0], self.meta["dtype"], (rows, length)),
+                _File(paths[1], "uint8", (rows, _width(length))) if self.meta["special"] else None,
+                _File(paths[2], "uint32", (rows,)) if self.meta["lengths"] else None,
             )
-        return self._block
+        return self._files
+
+
+class _File:
+    """One number or more for each row, memory-mapped.
+
+    What has been read of a map counts as memory of the process until it is given back: a run that reads here and there
+    would come to hold the whole file.
+    """
+
+    def __init__(self, path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+        with path.open("rb") as stream:
+            self._map = mmap(stream.fileno(), 0, access=ACCESS_READ)
+        self._contents = np.ndarray(shape, dtype=dtype, buffer=self._map)
+        self._read = 0
+
+    def rows(self, ids: Tensor) -> NDArray[Any]:
+        """A copy of the rows `ids` (B,)."""
+        found: NDArray[Any] = self._contents[ids.numpy()]
+        self._read += len(ids) * AROUND + found.nbytes
+        if self._read > RESIDENT and self._contents.nbytes > RESIDENT:
+            self._map.madvise(MADV_DONTNEED)  # comes back when it is read again, as a rule without the disk
+            self._read = 0
+        return found
 
 
 def write_rows(folder: Path, split: str, blocks: Iterable[Block], length: int, vocab_size: int) -> Rows:
@@ -186,7 +210,3 @@ def _paths(folder: Path, split: str) -> tuple[Path, Path, Path]:
 def _width(length: int) -> int:
     """Bytes that hold one bit for each position."""
     return (length + 7) // 8
-
-
-def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    return np.memmap(path, dtype=dtype, mode="r", shape=shape)

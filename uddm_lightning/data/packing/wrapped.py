@@ -45,9 +45,10 @@ class WrappedPacking(Packing):
                     if separated:
                         separators.append(len(ids))
                     ids.extend(between)
-                ids.extend(sentence)
                 started = True
-                if len(ids) >= room * BLOCK_ROWS:
-                    yield cut()
+                for start in range(0, len(sentence), room * BLOCK_ROWS):  # a sentence may be a whole library
+                    ids.extend(sentence[start : start + room * BLOCK_ROWS])
+                    if len(ids) >= room * BLOCK_ROWS:
+                        yield cut()
         if len(ids) >= room:
             yield cut()

@@ -1,6 +1,5 @@
 """Readers of text, JSON Lines and Parquet, each optionally gzipped: streaming, with errors that name file and line."""
 
-import codecs
 import gzip
 import json
 import reprlib
@@ -17,22 +16,29 @@ import pyarrow.parquet
 
 from uddm_lightning.errors import InputError
 
+PIECE = 2**20  # bytes, or a little more, that are decoded at once
+NEWLINE = b"\n"
+
 
 def read_lines(path: Path) -> Iterator[str]:
     """Lines of a UTF-8 file without their ends; a byte order mark is skipped."""
-    offset = 0
+    offset, number = 0, 1  # of the first byte and line of a piece
     with _reading(path), _open(path) as stream:
-        for number, raw in enumerate(stream, 1):
-            start = len(codecs.BOM_UTF8) if number == 1 and raw.startswith(codecs.BOM_UTF8) else 0
+        while raw := stream.read(PIECE) + stream.readline():  # whole lines, many of which are decoded at once
             try:
-                line = raw[start:].decode("utf-8")
+                lines = raw.decode("utf-8").split("\n")
             except UnicodeDecodeError as error:
                 raise InputError(
-                    f"`{path}`, line {number}: byte {offset + start + error.start} of the file is not UTF-8; convert "
-                    "it to UTF-8, e.g. `iconv -f latin1 -t utf-8`."
+                    f"`{path}`, line {number + raw.count(NEWLINE, 0, error.start)}: byte {offset + error.start} of the "
+                    "file is not UTF-8; convert it to UTF-8, e.g. `iconv -f latin1 -t utf-8`."
                 ) from error
-            yield line.rstrip("\r\n")
-            offset += len(raw)
+            if not lines[-1]:
+                lines.pop()  # what follows the end of the last line is no line
+            if offset == 0:
+                lines[0] = lines[0].removeprefix("\ufeff")
+            offset, number = offset + len(raw), number + raw.count(NEWLINE)
+            for line in lines:
+                yield line.rstrip("\r")
 
 
 def read_records(path: Path, field: str) -> Iterator[str]:

@@ -3,7 +3,9 @@
 import unicodedata
 from collections.abc import Iterable
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 from tokenizers import Regex, decoders, models, normalizers
 from typing_extensions import override
 
@@ -46,6 +48,39 @@ class CharacterTokenizer(Tokenizer):
         if not characters:
             raise InputError("`data.tokenizer`: CharacterTokenizer found no character in the training text.")
         self._adopt(_backend(sorted(characters), UNKNOWN, cleaning))
+
+    @override
+    def encode(self, lines: list[str]) -> list[list[int]]:
+        # The ids that the backend gives: it would take some 200 bytes and most of a build's time for each character.
+        return [self._numbered(self._cleaned(line)).tolist() for line in lines]
+
+    def _cleaned(self, line: str) -> str:
+        if not line.isascii():
+            return str(self.backend.normalizer.normalize_str(line))
+        if self.alphabet is None:
+            return line.lower() if self.lowercase else line
+        text = line.translate(self._ascii)
+        if " " not in self.alphabet:
+            return text
+        while "  " in text:
+            text = text.replace("  ", " ")
+        return text.strip(" \t\n\r\v\f")
+
+    def _numbered(self, text: str) -> NDArray[np.int32]:
+        raw, width = (text.encode("ascii"), "u1") if text.isascii() else (text.encode("utf-32-le"), "<u4")
+        return self._ids.take(np.frombuffer(raw, dtype=width), mode="clip")
+
+    @override
+    def _adopt(self, backend: tokenizers.Tokenizer) -> None:
+        super()._adopt(backend)
+        codes = {ord(name): number for name, number in backend.get_vocab().items() if name != UNKNOWN}
+        # of every code point; all that are larger share the last place
+        self._ids = np.full(max(127, *codes) + 2, backend.token_to_id(UNKNOWN) or 0, dtype=np.int32)
+        self._ids[list(codes)] = list(codes.values())
+        # what the clean-up makes of each ASCII character, apart from runs of spaces and those at the ends
+        other = " " if " " in (self.alphabet or "") else ""
+        small = {code: chr(code).lower() if self.lowercase else chr(code) for code in range(128)}
+        self._ascii = {code: to if ord(to) in codes else other for code, to in small.items()}
 
     @property
     @override

@@ -10,6 +10,7 @@ from uddm_lightning.data.tokenizers.learned import SPECIAL_NAMES, LearnedTokeniz
 
 INSIDE = "##"  # marks a piece that continues a word
 UNKNOWN = "[UNK]"
+REMEMBERED = 2**17  # chunks of text
 
 
 class WordPieceTokenizer(LearnedTokenizer):
@@ -50,8 +51,17 @@ def bert_backend(vocabulary: dict[str, int], lowercase: bool) -> tokenizers.Toke
 
 def _characters_inside_words(backend: tokenizers.Tokenizer, lines: Iterable[str]) -> list[str]:
     clean, split = backend.normalizer, backend.pre_tokenizer
-    chunks: set[str] = set()
+    characters: set[str] = set()
+    chunks: set[str] = set()  # each is split once, as long as there are not too many to remember
+
+    def look() -> None:
+        words = {word for chunk in chunks for word, _ in split.pre_tokenize_str(chunk)}
+        characters.update(*(word[1:] for word in words))
+        chunks.clear()
+
     for line in lines:
         chunks.update(clean.normalize_str(line).split())
-    words = {word for chunk in chunks for word, _ in split.pre_tokenize_str(chunk)}
-    return sorted({character for word in words for character in word[1:]})
+        if len(chunks) > REMEMBERED:
+            look()
+    look()
+    return sorted(characters)

@@ -1,0 +1,145 @@
+"""A corpus of ten million rows on a machine that has no gigabyte to spare for it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from uddm_lightning.data import Rows, Subset
+from uddm_lightning.data import rows as rows_module
+from uddm_lightning.data.packing import Block
+from uddm_lightning.data.rows import write_rows
+
+ROWS = 10**7
+GIBIBYTE = 2**30
+LINUX = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system tells no peak of memory")
+
+# VmHWM is of this program alone; `getrusage` would also tell of the process that started it.
+PEAK = """
+import json, sys, time
+from itertools import islice
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+told = {}
+started = time.perf_counter()
+def tell(name, value=None):
+    global started
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    told[name] = {"peak": int(line.split()[1]) * 1024, "value": value, "seconds": time.perf_counter() - started}
+    started = time.perf_counter()
+"""
+
+BUILD = """
+from uddm_lightning.data import CharacterTokenizer, TextDataModule, TextFiles, WrappedPacking
+def module():
+    return TextDataModule(
+        TextFiles(sys.argv[1]), CharacterTokenizer("abcdefghijklmnop"), WrappedPacking(8), size=10**6, batch_size=256,
+        cache_dir=sys.argv[2], train_draws=10**5, test_draws=10**4,
+    )
+tell("import")
+tell("build", len(module().corpus.train))
+data = module()
+tell("open", [len(data.corpus.train), len(data.corpus.test), data.corpus.meta["test"]["removed"]])
+rows = data.subset.rows(torch.arange(len(data.subset)))
+tell("select", [rows.numel(), rows.unique().numel(), int(rows.min()), int(rows.max())])
+tell("hash", data.manifest()["subset"])
+mine = torch.zeros(len(data.corpus.train), dtype=torch.bool)
+mine[rows] = True
+stream = data.train_dataloader()
+tell("stream", [bool(mine[batch.rows_B].all()) for batch in islice(stream, 400)].count(True))
+tell("training rows", list(data.training_rows().shape))
+tell("measure", [sum(len(batch.rows_B) for batch in loader) for loader in data.val_dataloader()[:2]])
+sys.stdout.write(json.dumps(told))
+"""
+
+READ = """
+from uddm_lightning.data import Rows, Subset, TrainStream
+meta = json.loads(sys.argv[2])
+rows = Rows(Path(sys.argv[1]), "train", meta)
+batches = TrainStream(rows, Subset(len(rows), 1.0, 0, "0" * 32), 500, 0)
+tell("read", sum(len(batch.rows_B) for batch in islice(batches, 300)))
+sys.stdout.write(json.dumps(told))
+"""
+
+
+def told(script: str, *arguments: str) -> dict[str, dict[str, Any]]:
+    child = subprocess.run(
+        [sys.executable, "-c", PEAK + script, *arguments], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert child.returncode == 0, child.stderr
+    found: dict[str, dict[str, Any]] = json.loads(child.stdout)
+    return found
+
+
+@LINUX
+@pytest.mark.slow
+def test_ten_million_rows_are_built_opened_chosen_from_and_read_in_a_gigabyte(tmp_path: Path) -> None:
+    letters = np.random.default_rng(0).integers(ord("a"), ord("q"), (90_000, 1001), dtype=np.uint8)
+    letters[:, -1] = ord("\n")
+    (tmp_path / "text.txt").write_bytes(letters.tobytes())
+    found = told(BUILD, str(tmp_path / "text.txt"), str(tmp_path / "cache"))
+    pool, held_out, removed = found["open"]["value"]
+    assert found["build"]["value"] == pool >= ROWS
+    assert found["select"]["value"][:2] == [10**6, 10**6]
+    assert 0 <= found["select"]["value"][2] < pool / 10**4
+    assert pool * (1 - 1e-4) < found["select"]["value"][3] < pool
+    assert found["stream"]["value"] == 400
+    assert found["training rows"]["value"] == [10**6, 8]
+    assert found["measure"]["value"] == [10**5 // 256 * 256 + 256, 10**4 // 256 * 256 + 256]
+    assert {name: step["peak"] for name, step in found.items() if step["peak"] >= GIBIBYTE} == {}, found
+
+    # by an independent count, every row of the text is in one of the two files, or was removed because it is in both
+    (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
+    sixteens = 16 ** np.arange(8, dtype=np.int64)
+    train, test = (np.fromfile(folder / f"{split}.bin", "<u2").reshape(-1, 8) @ sixteens for split in ("train", "test"))
+    assert (len(train), len(test)) == (pool, held_out)
+    assert pool + held_out + removed == 90_000 * 1000 // 8
+    text = (letters[:, :-1].reshape(-1, 8) - ord("a")) @ sixteens
+    assert removed > 0
+    assert np.array_equal(np.sort(test), np.sort(text[~np.isin(text, train)]))
+
+
+@LINUX
+@pytest.mark.slow
+def test_a_run_does_not_come_to_hold_the_file_that_it_reads(tmp_path: Path) -> None:
+    length = 128
+    for name, size in (("train", 2 * length), ("train_special", length // 8), ("train_lengths", 4)):
+        with (tmp_path / f"{name}.bin").open("wb") as file:
+            file.truncate(ROWS * size)  # takes no room on the disk, and as much memory as any other when it is read
+    meta = {"rows": ROWS, "length": length, "dtype": "uint16", "special": True, "lengths": True}
+    found = told(READ, str(tmp_path), json.dumps(meta))["read"]
+    assert found["value"] == 150_000
+    assert found["peak"] < GIBIBYTE, found
+
+
+def test_rows_are_the_same_when_they_have_been_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = torch.randint(0, 100, (5000, 4), generator=torch.Generator().manual_seed(0))
+    block = Block(tokens.numpy(), (tokens > 50).numpy(), tokens[:, 0].numpy() % 5)
+    monkeypatch.setattr(rows_module, "RESIDENT", 1000)
+    rows = Rows(tmp_path, "train", write_rows(tmp_path, "train", [block], 4, 100).meta)
+    for _ in range(3):
+        ids = torch.randint(0, 5000, (700,))
+        special, valid = rows.special(ids), rows.valid(ids)
+        assert torch.equal(rows.tokens(ids), tokens[ids])
+        assert special is not None
+        assert torch.equal(special, tokens[ids] > 50)
+        assert valid is not None
+        assert torch.equal(valid.sum(1), (tokens[ids, 0] % 5).clamp(max=4))
+    whole = next(rows.blocks())
+    assert np.array_equal(whole.tokens_NL, tokens[:4096])
+
+
+def test_a_subset_takes_no_room_for_the_rows_that_it_leaves_out() -> None:
+    subset = Subset(10**15, 10**5, 0, "0" * 32)  # a shuffle would take eight petabytes
+    rows = subset.rows(torch.arange(len(subset)))
+    assert rows.unique().numel() == 10**5
+    assert 0 <= rows.min() < 10**12
+    assert 0.999 * 10**15 < rows.max() < 10**15
+    assert abs(rows.double().mean() / 10**15 - 0.5) < 0.005
+    assert subset.hash() == Subset(10**15, 1e-10, 0, "0" * 32).hash()
