@@ -40,6 +40,7 @@ class Denoiser:
         t_B: Tensor,
         valid_BL: Tensor | None,
         *tokenwise_BL: Tensor,
+        asked_BL: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Runs the network once and reduces its predictions chunk by chunk, so that no (B, L, V) tensor exists.
 
@@ -50,10 +51,16 @@ class Denoiser:
             t_B: times.
             valid_BL: False at padding, or None.
             tokenwise_BL: what else `reduce` needs for each token.
+            asked_BL: bool, tokens whose predictions are wanted; rows without any are not even looked at.
 
         Returns:
-            The reductions, each of shape (B, L).
+            The reductions, each of shape (B, L); those of the tokens asked for, (M,) in their order, where not all are.
         """
+        if asked_BL is not None:
+            some_B = asked_BL.any(1)
+            asked_BL, xt_BL, t_B = asked_BL[some_B], xt_BL[some_B], t_B[some_B]
+            valid_BL = None if valid_BL is None else valid_BL[some_B]
+            tokenwise_BL = tuple(values[some_B] for values in tokenwise_BL)
         level = self.process.level(t_B)
         rows, length = xt_BL.shape
         tile = max(1, TILE_TOKENS // length) if xt_BL.device.type == "cpu" else rows
@@ -61,15 +68,17 @@ class Denoiser:
         for start in range(0, rows, tile):
             tiled = slice(start, start + tile)
             valid_TL = None if valid_BL is None else valid_BL[tiled]
-            hidden_ND = self.backbone(xt_BL[tiled], level.sigma[tiled], valid_TL).flatten(0, 1)
-            xt_N = xt_BL[tiled].flatten()
-            alpha_N = level.alpha[tiled].repeat_interleave(length)
-            tokenwise_N = [values[tiled].flatten() for values in tokenwise_BL]
+            hidden_TLD = self.backbone(xt_BL[tiled], level.sigma[tiled], valid_TL)
+            alpha_TL = level.alpha[tiled, None].expand(-1, length)
+            values = (hidden_TLD, xt_BL[tiled], alpha_TL, *(values_BL[tiled] for values_BL in tokenwise_BL))
+            asked_N = slice(None) if asked_BL is None else asked_BL[tiled].flatten()
+            hidden_ND, xt_N, alpha_N, *tokenwise_N = (tile.flatten(0, 1)[asked_N] for tile in values)
             for chunk in chunks(len(xt_N), self.process.vocab_size):
                 logits_CV = self.backbone.head(hidden_ND[chunk])
                 logits_CV = self.process.leave_one_out_logits(logits_CV, xt_N[chunk], alpha_N[chunk], self.prediction)
                 pieces.append(reduce(logits_CV, xt_N[chunk], *(values[chunk] for values in tokenwise_N)))
-        return tuple(torch.cat(parts).view_as(xt_BL) for parts in zip(*pieces, strict=True))
+        found = tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
+        return found if asked_BL is not None else tuple(values_N.view_as(xt_BL) for values_N in found)
 
     @torch.no_grad()
     def at(self, xt_BL: Tensor, position_B: Tensor, t_B: Tensor, valid_BL: Tensor | None) -> Tensor:

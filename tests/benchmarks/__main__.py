@@ -60,7 +60,8 @@ def measure(path: str, setting: Setting, rounds: int, peak: float) -> list[tuple
     """A row of the table for each side of a path; ratios are against the second side, the textbook."""
     sides = PATHS[path](setting)
     whole = path in ("training step", "reverse step", "entropy")  # the others run elsewhere, or without a network
-    flops = flops_of(sides["ours"]) if whole else 0
+    # gradients in a forward pass cannot be counted: both sides of a training step need the same products
+    counted = {side: flops_of(sides["dense" if path == "training step" else side]) for side in sides if whole}
     found = compare(sides, rounds)
     textbook = found[list(sides)[1]].seconds
     tokens = loop.TOKENS if path == "quickstart step" else setting.tokens if whole else None
@@ -68,7 +69,7 @@ def measure(path: str, setting: Setting, rounds: int, peak: float) -> list[tuple
     for side, timing in found.items():
         milliseconds = [f"{1e3 * value:.1f}" for value in timing[:3]]
         memory = "" if timing.peak is None or not whole else f"{timing.peak / MIB:.0f}"
-        share = f"{flops / timing.seconds / peak:.2f}" if whole else ""
+        share = f"{counted[side] / timing.seconds / peak:.2f}" if whole else ""
         speed = f"{tokens / timing.seconds:.0f}" if tokens else ""
         rows.append((path, side, *milliseconds, f"{textbook / timing.seconds:.2f}", memory, speed, share))
     return rows

@@ -5,6 +5,7 @@ Shapes: B rows, L positions, V ids.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from typing import NamedTuple
 
 import torch
@@ -101,17 +102,20 @@ def training_step(setting: Setting) -> Sides:
 
 
 def reverse_step(setting: Setting) -> Sides:
-    """One step of the ancestral chain; `floor` is the network and its projection alone, in chunks."""
+    """One step of the ancestral chain, another one each time: how much a step asks of the network depends on its draws.
+
+    `floor` is the network and its projection alone, of all tokens, in chunks.
+    """
     process, noised, network = UniformProcess(setting.V, LogLinearSchedule()), setting.batch(), setting.network().eval()
     denoiser, sampler = Denoiser(process, network, Prediction.LEAVE_ONE_OUT), AncestralSampler(steps=STEPS)
-    left, keys_B = round(TIME * STEPS), torch.arange(setting.B, device=setting.device)
+    keys_B, steps = torch.arange(setting.B, device=setting.device), cycle(range(round(TIME * STEPS), 0, -1))
     sigma_B = process.level(noised.t_B).sigma
     alpha_t, alpha_s = (process.level(torch.tensor(t, dtype=torch.float64)).alpha for t in (TIME, TIME - 1 / STEPS))
 
     @torch.no_grad()
-    def ours() -> Tensor:
+    def ours() -> None:
         with setting.cast():
-            return sampler._step(denoiser, noised.xt_BL, left, keys_B, None)
+            sampler._step(denoiser, noised.xt_BL.clone(), next(steps), keys_B)
 
     @torch.no_grad()
     def textbook() -> Tensor:

@@ -210,6 +210,21 @@ class TestProcess:
                 pooled, expected = pooled[:-1], expected[:-1]
             assert_frequencies(pooled, expected)
 
+    @pytest.mark.parametrize(("s", "t"), [(0.0, 1e-5), (0.0, 0.6), (0.3, 0.31), (0.599, 0.6), (0.99, 1.0)])
+    def test_what_may_not_move_stays(self, cls: type, options: dict[str, Any], s: float, t: float) -> None:
+        """Whatever is predicted: sure of the token at hand, sure of another, and sure that it is not that one."""
+        process, n = make(cls, V, LogLinearSchedule(), **options), 4000
+        xt, keys = torch.arange(n) % V, torch.arange(n)
+        alpha_s, alpha_t = process.level(full(s, n)).alpha, process.level(full(t, n)).alpha
+        may = process.may_move(alpha_s, alpha_t, keys)
+        assert may.shape == (n,)
+        assert may.dtype == torch.bool
+        here = torch.nn.functional.one_hot(xt, V).double()
+        flat = torch.zeros(n, V, dtype=torch.float64)
+        for logits in (flat, here * 50, here.roll(1, 1) * 50, -1e3 * here):
+            moved = process.step(logits.log_softmax(1), xt, alpha_s, alpha_t, keys)
+            assert torch.equal(moved[~may], xt[~may])
+
     @pytest.mark.parametrize("t", [1e-5, 0.2, 1.0])
     def test_the_bound_is_finite_and_never_negative(self, cls: type, options: dict[str, Any], t: float) -> None:
         process = make(cls, V, LogLinearSchedule(), **options)

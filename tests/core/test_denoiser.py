@@ -105,3 +105,20 @@ def test_no_gradient_is_recorded(xt: Tensor, t: Tensor) -> None:
     (best,) = ask(lambda logp, _: (logp.max(1).values,), xt, t, None)
     assert not best.requires_grad
     assert not ask.at(xt, torch.zeros(B, dtype=torch.int64), t, None).requires_grad
+
+
+@pytest.mark.parametrize("meaning", list(Prediction))
+def test_only_the_tokens_asked_for_are_answered(
+    meaning: Prediction, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(denoiser, "TILE_TOKENS", 2 * L)
+    backbone = network("table")
+    ask, extra = Denoiser(UniformProcess(V, LogLinearSchedule()), backbone, meaning), torch.arange(B * L).view(B, L)
+    whole = ask(everything, xt, t, valid, extra)
+    asked = (extra % 4 == 1) & (torch.arange(B) % 3 != 0)[:, None]
+    rows: list[int] = []
+    forward = backbone.forward
+    monkeypatch.setattr(backbone, "forward", lambda x, *more: rows.append(len(x)) or forward(x, *more))
+    some = ask(everything, xt, t, valid, extra, asked_BL=asked)
+    assert all(torch.equal(a[asked], b) for a, b in zip(whole, some, strict=True))
+    assert sum(rows) == int(asked.any(1).sum()) < B

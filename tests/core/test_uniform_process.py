@@ -403,3 +403,21 @@ def test_smallest_p_is_strict_enough_to_catch_a_slightly_wrong_kernel() -> None:
     with pytest.raises(AssertionError, match="chi-square"):
         assert_frequencies(60_000 * torch.tensor([0.51, 0.29, 0.2]), q)
     assert SMALLEST_P <= 1e-3
+
+
+@pytest.mark.parametrize("t", [0.1, 0.5, 0.9])
+def test_a_short_step_asks_about_few_tokens_and_hardly_about_one_in_vain(t: float) -> None:
+    """Of a thousand steps; what is sure to differ from x_t moves wherever it may."""
+    process, n = process_of(7), 100_000
+    keys, xt = torch.arange(n), torch.arange(n) % 7
+    alpha_s, alpha_t = process.level(full(t - 1e-3, n)).alpha, process.level(full(t, n)).alpha
+    may = process.may_move(alpha_s, alpha_t, keys)
+    jump, scatter = (alpha_s - alpha_t)[0], ((1 - alpha_t / alpha_s) * (1 - alpha_s))[0]
+    stay = (alpha_t / alpha_s - alpha_t)[0]
+    share = float((jump + scatter) / (jump + scatter + stay))
+    assert may.double().mean() == pytest.approx(share, rel=0.15)
+    assert share < 0.012
+    other = -1e3 * torch.nn.functional.one_hot(xt, 7).double()
+    moved = process.step(other.log_softmax(1), xt, alpha_s, alpha_t, keys) != xt
+    assert (moved & ~may).sum() == 0
+    assert moved[may].double().mean() > 0.85

@@ -69,6 +69,13 @@ class Process(ABC):
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
         """Draws x_s ~ q(x_s | x_t, p), int64 (N,), without building the dense posterior; keyed by `keys_N`."""
 
+    def may_move(self, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
+        """False, bool (N,), where `step` with these keys stays at x_t whatever the predictions are.
+
+        A chain asks the network about the other tokens only.
+        """
+        return torch.ones_like(keys_N, dtype=torch.bool)
+
     @abstractmethod
     def likeliest(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
         """The id of largest reverse probability q(x_s | x_t, p), int64 (N,)."""

@@ -117,6 +117,13 @@ class UniformProcess(Process):
         return xs_N
 
     @override
+    def may_move(self, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
+        # `step` with p[x_t] = 0, where staying weighs least; the same operations, so that rounding cannot part the two
+        alpha_ts_N = alpha_t_N / alpha_s_N
+        moves_N = alpha_s_N - alpha_t_N + (1.0 - alpha_ts_N) * (1.0 - alpha_s_N)
+        return uniform(keys_N, 0) * (moves_N + (alpha_ts_N - alpha_t_N)) < moves_N
+
+    @override
     def likeliest(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
         alpha_ts_N = alpha_t_N / alpha_s_N
         p_i_N = logp_NV.gather(1, xt_N[:, None])[:, 0].double().exp()

@@ -1,5 +1,6 @@
 """The reverse chain of the paper, drawn or followed along its likeliest path."""
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -80,9 +81,8 @@ class AncestralSampler(Sampler):
         steps = tqdm(range(longest, -1, -1), desc="reverse chain", delay=2.0, leave=False, dynamic_ncols=True)
         for left in steps:
             begun = slice(0, int((entries_B >= left).sum()))
-            part_BL, valid = x_BL[begun], None if valid_BL is None else valid_BL[begun]
-            moved_BL = self._step(denoiser, part_BL, left, keys_B[begun], valid)
-            x_BL[begun] = moved_BL if frozen_BL is None else torch.where(frozen_BL[begun], part_BL, moved_BL)
+            valid, frozen = (None if mask is None else mask[begun] for mask in (valid_BL, frozen_BL))
+            self._step(denoiser, x_BL[begun], left, keys_B[begun], valid, frozen)
         return torch.empty_like(x_BL).index_copy_(0, order_B, x_BL)
 
     def _entries(self, t: float | Tensor, rows: int) -> Tensor:
@@ -100,21 +100,33 @@ class AncestralSampler(Sampler):
         """Time of a grid point; the end of the last, noise-free step is number -1."""
         return LAST_TIME + self._width * left if left >= 0 else 0.0
 
-    def _step(self, denoiser: Denoiser, x_BL: Tensor, left: int, keys_B: Tensor, valid_BL: Tensor | None) -> Tensor:
-        """Ids (B, L) one step further, where `left` more steps follow."""
+    def _step(
+        self,
+        denoiser: Denoiser,
+        x_BL: Tensor,
+        left: int,
+        keys_B: Tensor,
+        valid_BL: Tensor | None = None,
+        frozen_BL: Tensor | None = None,
+    ) -> None:
+        """Takes ids (B, L) one step further, in place, after which `left` more steps follow."""
         process = denoiser.process
         now_B = torch.full((len(x_BL),), self._time(left), dtype=torch.float64, device=x_BL.device)
         then = torch.full_like(now_B[0], self._time(left - 1))
         alpha_t, alpha_s = process.level(now_B[0]).alpha, process.level(then).alpha
         # keyed by the steps that are left, so that chains from different t share their noise where they overlap
         keys_BL = key(keys_B[:, None], Stream.CHAIN, left, torch.arange(x_BL.shape[1], device=x_BL.device))
+        argmax = left == 0 and self.final == "argmax"
+        draws = self.choose == "draw" and not argmax
 
         def reduce(logits_CV: Tensor, x_C: Tensor, keys_C: Tensor) -> tuple[Tensor, ...]:
-            if left == 0 and self.final == "argmax":
+            if argmax:
                 return (logits_CV.argmax(1),)
-            logp_CV = logits_CV.log_softmax(1)
-            if self.choose == "argmax":
-                return (process.likeliest(logp_CV, x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C)),)
-            return (process.step(logp_CV, x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C), keys_C),)
+            follow = partial(process.step, keys_N=keys_C) if draws else process.likeliest
+            return (follow(logits_CV.log_softmax(1), x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C)),)
 
-        return denoiser(reduce, x_BL, now_B, valid_BL, keys_BL)[0]
+        asked_BL = process.may_move(alpha_s, alpha_t, keys_BL) if draws else torch.ones_like(x_BL, dtype=torch.bool)
+        if frozen_BL is not None:
+            asked_BL &= ~frozen_BL
+        if bool(asked_BL.any()):
+            x_BL[asked_BL] = denoiser(reduce, x_BL, now_B, valid_BL, keys_BL, asked_BL=asked_BL)[0]
