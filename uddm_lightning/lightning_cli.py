@@ -41,7 +41,7 @@ from uddm_lightning.errors import DiskFullError, InputError
 from uddm_lightning.files import is_full, refused, write_text
 from uddm_lightning.limits import LARGEST, check_numbers
 from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import data_of, is_dry_run
+from uddm_lightning.trainer import Unprofiled, data_of, is_dry_run
 
 PLUGINS = (backbones, data, objectives, processes, samplers)
 
@@ -195,6 +195,7 @@ class UddmCLI(LightningCLI):
             config["callbacks"] = [*_listed(config["callbacks"]), StepProgressBar()]
         if not any(isinstance(plugin, CheckpointIO) for plugin in _listed(config["plugins"])):
             config["plugins"] = [*_listed(config["plugins"]), checkpoints.AtomicCheckpointIO()]
+        config["profiler"] = config["profiler"] or Unprofiled()
         return super().instantiate_trainer(**kwargs)
 
     @override

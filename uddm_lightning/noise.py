@@ -18,6 +18,7 @@ from torch import Tensor
 _GOLDEN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed integer
 _FIRST = -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
 _SECOND = -0x6B2FB644ECCEEE15  # 0x94D049BB133111EB
+_ALL_BITS = 2**64 - 1
 _FEISTEL_ROUNDS = 6
 
 
@@ -50,6 +51,17 @@ def _mix(bits: Tensor) -> Tensor:
     return _shift(bits, 31).bitwise_xor_(bits)
 
 
+def _mixed(bits: int | Tensor) -> int | Tensor:
+    """The same for plain integers too, at a twentieth of what a tensor with one element costs."""
+    if isinstance(bits, Tensor):
+        return _mix(bits)
+    bits &= _ALL_BITS
+    bits = (bits ^ bits >> 30) * _FIRST & _ALL_BITS
+    bits = (bits ^ bits >> 27) * _SECOND & _ALL_BITS
+    bits ^= bits >> 31
+    return bits - (1 << 64) if bits >> 63 else bits
+
+
 def key(*parts: int | Tensor) -> Tensor:
     """Folds integers into one 64-bit key.
 
@@ -60,12 +72,10 @@ def key(*parts: int | Tensor) -> Tensor:
     Returns:
         int64 keys in the broadcast shape of `parts`.
     """
-    folded = torch.tensor(_GOLDEN)
+    folded: int | Tensor = _GOLDEN
     for part in parts:
-        if isinstance(part, Tensor):
-            folded = folded.to(part.device)
-        folded = _mix(_mix(folded + _GOLDEN) + part)
-    return folded
+        folded = _mixed(_mixed(folded + _GOLDEN) + part)
+    return folded if isinstance(folded, Tensor) else torch.tensor(folded)
 
 
 def uniform(*parts: int | Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from unittest import mock
@@ -43,22 +44,23 @@ def fit(backbone: tuple[str, ...] = ()) -> Seconds:
     """Median step of `uddm fit` on the quickstart: keyed data, averaging, logging and progress bar included."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [
-            *("uddm", "fit", "-c", str(CONFIG), "--out", folder, "--threads", str(torch.get_num_threads())),
+            *("uddm", "fit", "-c", str(CONFIG), "--out", folder),
             *("--trainer.max_steps", str(STEPS), "--trainer.val_check_interval", str(STEPS)),
             *("--trainer.limit_val_batches", "0", "--trainer.callbacks+", f"{__name__}.StepTimes", *backbone),
         ]
         quiet = contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO())
-        logging.disable()
-        try:
-            with mock.patch.object(sys, "argv", arguments), quiet[0], quiet[1]:
-                run_lightning()
-        finally:
-            logging.disable(logging.NOTSET)
+        with mock.patch.object(sys, "argv", arguments), quiet[0], quiet[1], one_thread():
+            run_lightning()
     return median_step(StepTimes.ends)
 
 
 def bare(dropout: float = 0.0) -> Seconds:
     """Median step of the loop that a textbook would write: batch, noise, loss, gradient, clipping, AdamW."""
+    with one_thread():
+        return _bare(dropout)
+
+
+def _bare(dropout: float) -> Seconds:
     torch.manual_seed(0)
     network = DiT(V, hidden=64, blocks=2, heads=4, dropout=dropout, embedding_std=0.2, gate=1.0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
@@ -76,6 +78,19 @@ def bare(dropout: float = 0.0) -> Seconds:
         optimizer.step()
         ends.append(time.perf_counter())
     return median_step(ends)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """As the quickstart has it, so that a sweep trains a model on each core; without log messages."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        torch.set_num_threads(before)
 
 
 def median_step(ends: list[float]) -> Seconds:

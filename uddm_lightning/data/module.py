@@ -216,6 +216,14 @@ class TextDataModule(LightningDataModule):
             raise InputError("There is no text to restore; give `--text FILE` (UTF-8, one passage per line).")
         return TextRows(self.text, self.tokenizer, self.packing)
 
+    @override
+    def transfer_batch_to_device(self, batch: TokenBatch, device: torch.device, dataloader_idx: int) -> TokenBatch:
+        """As Lightning does it, for this one kind of batch and in a fraction of the time."""
+        if device.type == "cpu":
+            return batch
+        fields: list[Any] = [v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for v in batch]
+        return TokenBatch(*fields)
+
     def manifest(self) -> dict[str, Any]:
         """What decides which rows a run trains on and is measured on; JSON-able."""
         meta = self.corpus.meta

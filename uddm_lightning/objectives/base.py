@@ -43,13 +43,13 @@ class Objective(ABC):
         hidden_ND = backbone(noised.xt_BL, sigma_B, noised.valid_BL).flatten(0, 1)
         x0_N, xt_N = noised.x0_BL.flatten(), noised.xt_BL.flatten()
         alpha_N, slope_N = (level_B.repeat_interleave(length) for level_B in (noised.alpha_B, noised.slope_B))
-        valid_N = torch.ones_like(x0_N, dtype=torch.bool) if noised.valid_BL is None else noised.valid_BL.flatten()
+        valid_N = None if noised.valid_BL is None else noised.valid_BL.flatten()
 
         def loss(logits_CV: Tensor, place: slice) -> Tensor:
             # the loss is the place where half precision would lose the small probabilities it is about
             logits_CV = logits_CV if logits_CV.itemsize >= 4 else logits_CV.float()
             loss_C = self.token_loss(process, logits_CV, x0_N[place], xt_N[place], alpha_N[place], slope_N[place])
-            return loss_C.where(valid_N[place], 0.0)
+            return loss_C if valid_N is None else loss_C.where(valid_N[place], 0.0)
 
         weight_N = torch.full_like(alpha_N, 1 / len(x0_N), dtype=torch.promote_types(hidden_ND.dtype, torch.float32))
         return head_loss(backbone, hidden_ND, weight_N, loss)
