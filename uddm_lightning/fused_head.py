@@ -45,8 +45,10 @@ def head_loss(backbone: Backbone, hidden_ND: Tensor, weight_N: Tensor, loss: Chu
     """
     places = chunks(len(hidden_ND), backbone.vocab_size)
     if len(places) == 1 or not torch.is_grad_enabled():
-        losses = [loss(backbone.head(hidden_ND[place]), place) for place in places]
-        tokens_N = torch.cat(losses)
+        # a single chunk is not cut out: that would cost the gradient a copy
+        chunks_CD = [hidden_ND] if len(places) == 1 else [hidden_ND[place] for place in places]
+        losses = [loss(backbone.head(hidden_CD), place) for hidden_CD, place in zip(chunks_CD, places, strict=True)]
+        tokens_N = losses[0] if len(losses) == 1 else torch.cat(losses)
         return Loss((tokens_N * weight_N).sum(), tokens_N.detach())
     parameters = head_parameters(backbone, hidden_ND)
     return Loss(*_HeadLoss.apply(hidden_ND, weight_N, backbone, loss, *parameters))  # type: ignore[no-untyped-call]  # as torch has it
