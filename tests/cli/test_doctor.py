@@ -49,12 +49,12 @@ def test_a_wrong_bound_is_noticed(monkeypatch):
 
 
 def test_a_confused_meaning_is_noticed(monkeypatch):
-    right = UniformProcess.leave_one_out
+    right = UniformProcess.leave_one_out_logits
 
     def confused(self, logits_NV, xt_N, alpha_N, prediction):
         return right(self, logits_NV, xt_N, alpha_N, Prediction.POSTERIOR)
 
-    monkeypatch.setattr(UniformProcess, "leave_one_out", confused)
+    monkeypatch.setattr(UniformProcess, "leave_one_out_logits", confused)
     assert not passes("recovery")
 
 
