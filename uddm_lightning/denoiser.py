@@ -54,7 +54,7 @@ class Denoiser:
             asked_BL: bool, tokens whose predictions are wanted; rows without any are not even looked at.
 
         Returns:
-            The reductions, each of shape (B, L); those of the tokens asked for, (M,) in their order, where not all are.
+            The reductions, each of shape (B, L); with `asked_BL`, those of its M tokens in their order, each (M,).
         """
         if asked_BL is not None:
             some_B = asked_BL.any(1)
@@ -72,7 +72,7 @@ class Denoiser:
             alpha_TL = level.alpha[tiled, None].expand(-1, length)
             values = (hidden_TLD, xt_BL[tiled], alpha_TL, *(values_BL[tiled] for values_BL in tokenwise_BL))
             asked_N = slice(None) if asked_BL is None else asked_BL[tiled].flatten()
-            hidden_ND, xt_N, alpha_N, *tokenwise_N = (tile.flatten(0, 1)[asked_N] for tile in values)
+            hidden_ND, xt_N, alpha_N, *tokenwise_N = (some.flatten(0, 1)[asked_N] for some in values)
             for chunk in chunks(len(xt_N), self.process.vocab_size):
                 logits_CV = self.backbone.head(hidden_ND[chunk])
                 logits_CV = self.process.leave_one_out_logits(logits_CV, xt_N[chunk], alpha_N[chunk], self.prediction)
