@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from torch import Tensor
 from tqdm import tqdm
 
@@ -94,6 +95,9 @@ def draw(rows: list[Row], path: Path) -> None:
     for grows, axes in panels.items():
         axes.set(xscale="log", yscale="log", xlabel=f"{TITLES[grows]} {grows}" if len(grows) == 1 else TITLES[grows])
         axes.grid(alpha=0.25)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    panels["hidden"].set_xticks(GROWS["hidden"], [str(value) for value in GROWS["hidden"]])
+    panels["N"].set(yscale="linear", ylim=(0, None))
     panels["V"].set_ylabel("milliseconds")
     panels["V"].legend(fontsize=8, frameon=False)
     panels["N"].legend(fontsize=8, frameon=False)

@@ -19,8 +19,10 @@ class AncestralSampler(Sampler):
     """Steps from t to s with q(x_s | x_t, p) on a uniform grid that ends at 1e-5, then removes the last noise.
 
     The grid has `steps` steps from 1 to 1e-5; a chain enters it at the point nearest its t. The chain may rewrite
-    tokens that were never corrupted, unless it is clamped. In a short step nearly all tokens stay where they are, and the
-    random numbers tell which before the network is asked: it is shown only rows in which a token may move.
+    tokens that were never corrupted, unless it is clamped.
+
+    In a short step nearly all tokens stay where they are, and the random numbers tell which before the network is
+    asked: it is shown only rows in which a token may move.
 
     Args:
         steps: number of steps on the whole grid.
