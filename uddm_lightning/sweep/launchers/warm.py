@@ -18,6 +18,10 @@ from uddm_lightning.sweep.cell import Cell
 
 PRELOADED = ["uddm_lightning.cli", "uddm_lightning.lightning_cli"]
 
+# What libraries read while they are imported, when it is too late for a run to say so: the server has no threads, which
+# a fork would lose (a run sets their number itself), and bars are not drawn into logs.
+IMPORTED_UNDER = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+
 
 class WarmRun:
     """A run as a process of its own, in a session of its own, that ends with this one; it prints to the cell's log.
@@ -54,14 +58,15 @@ class WarmRun:
 def serve() -> None:
     """Starts the server, if it does not run yet, and returns before it has imported everything."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # the server has no threads that a fork would lose; a run sets their number
+    before = {name: os.environ.get(name) for name in IMPORTED_UNDER}
+    os.environ.update(IMPORTED_UNDER)
     try:
         forkserver.ensure_running()
     finally:
-        del os.environ["OMP_NUM_THREADS"]
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 def _run(arguments: Sequence[str], environment: Mapping[str, str], log: Path, alone: bool) -> None:
