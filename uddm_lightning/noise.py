@@ -37,6 +37,7 @@ class Stream(IntEnum):
     PROBE = 10
     SAMPLES = 11
     MARKOV = 12
+    RANDOM = 13
 
 
 def _shift(bits: Tensor, places: int) -> Tensor:

@@ -223,7 +223,7 @@ def test_histograms_keep_what_lies_beyond_their_edges() -> None:
     metric.update(values, torch.ones(1, 5, dtype=torch.bool), torch.tensor([3]))
     result = metric.compute()
     assert result.histogram.tolist() == [1, 1, 2, 1]
-    assert result.positive == 0.4
+    assert result.fixed_tokens == 0.4
     assert result.edges.tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0]
 
 
