@@ -191,7 +191,7 @@ class TextDataModule(LightningDataModule):
 
     @override
     def val_dataloader(self) -> list[DataLoader[TokenBatch]]:
-        """Draws of the first rows of the subset; of held-out rows, the same for every size and seed; and rows without text."""
+        """Draws of the first rows of the subset; of held-out rows, the same for every size and seed; and of no text."""
         train = self.subset.rows(torch.arange(min(len(self.subset), self.train_draws)))
         pool, text = len(self.corpus.test), hash_key(self.corpus.hash)
         test = noise.permutation(torch.arange(min(pool, self.test_draws)), pool, Stream.MEASURING, text)

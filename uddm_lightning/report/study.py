@@ -117,12 +117,12 @@ class Study:
         return self._points.get((kind, backbone, split, t), [])
 
     def column(self, name: str, kind: str, backbone: str, split: str, t: float | None = None) -> list[Mean]:
-        """Means of another column of such rows, by size, without intervals."""
-        points = [
-            Point(point.size, point.seed, value, None, None, point.row)
-            for point in self.points(kind, backbone, split, t)
-            if (value := number(point.row.get(name))) is not None
-        ]
+        """Means of any column of such rows, by size, with intervals where the table has them."""
+        points = []
+        for point in self.points(kind, backbone, split, t):
+            value, low, high = (number(point.row.get(column)) for column in (name, f"{name}_low", f"{name}_high"))
+            if value is not None:
+                points.append(Point(point.size, point.seed, value, low, high, point.row))
         return [_mean(size, tuple(group)) for size, group in _by_size(points)]
 
     def means(self, kind: str, backbone: str, split: str, t: float | None = None) -> list[Mean]:
@@ -182,8 +182,7 @@ def _final(rows: list[Mapping[str, str]]) -> list[Mapping[str, str]]:
     last = max(int(row["step"]) for row in rows)
     rows = [row for row in rows if int(row["step"]) == last]
     weights = "ema" if any(row["weights"] == "ema" for row in rows) else "raw"
-    rows = [row for row in rows if row["weights"] == weights]
-    return rows
+    return [row for row in rows if row["weights"] == weights]
 
 
 def _minus(one: Point, two: Point) -> Point:
