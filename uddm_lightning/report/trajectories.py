@@ -21,11 +21,9 @@ _ACROSS = 5  # entries of the legend side by side
 def trajectories_drawing(study: Study) -> Drawing | None:
     """The five statistics against t, from pure noise on the left to samples on the right, one line for each size."""
     times = study.times("trajectory")[::-1]
-    backbones = (
-        [name for name in study.backbones if study.points("trajectory", name, "samples", times[0])] if times else []
-    )
-    if not backbones:
+    if not times:
         return None
+    backbones = [name for name in study.backbones if any(study.points("trajectory", name, "samples", t) for t in times)]
     sizes = [size for size in study.sizes if any(_means(study, name, "entropy", size, times) for name in backbones)]
     alone = len(backbones) == 1
     lines = -(-len(sizes) // _ACROSS)
@@ -79,16 +77,10 @@ def _line(drawing: Drawing, axes: Axes, name: str, size: int, means: list[tuple[
         return
     known = [(t, mean.low, mean.high) for t, mean in means if mean.low is not None and mean.high is not None]
     if known:
-        axes.fill_between(*(list(values) for values in zip(*known, strict=True)), color=colour, alpha=0.13, linewidth=0)
-    (line,) = axes.plot(
-        [t for t, _ in means],
-        [mean.value for _, mean in means],
-        "-",
-        color=colour,
-        marker="o",
-        markersize=1.8,
-        linewidth=1.2,
-    )
+        where, lows, highs = zip(*known, strict=True)
+        axes.fill_between(where, lows, highs, color=colour, alpha=0.13, linewidth=0)
+    at = [t for t, _ in means], [mean.value for _, mean in means]
+    (line,) = axes.plot(*at, "-", color=colour, marker="o", markersize=1.8, linewidth=1.2)
     texts = [with_interval(mean.value, mean.low, mean.high) for _, mean in means]
     pairs = zip(means, texts, strict=True)
     drawing.mark(line, [f"{STATISTICS[name]}, N = {count(size)}, t = {t:.3g}: {text}" for (t, _), text in pairs])
