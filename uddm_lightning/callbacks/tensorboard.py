@@ -30,9 +30,10 @@ class TensorBoardPage(Callback):
     """Logs every measurement. Stands after the probes and the `SequenceTable` among the callbacks.
 
     Scalars, where raw weights add `_raw` to the first word: `recovery/<split>/t=<t>`, `gap/t=<t>` (train minus test
-    recovery), `entropy/<split>/t=<t>`, `margin/<split>`, `leave_one_out/<split>`, `leak/<split>`,
-    `nelbo/<split>/[<t_min>,<t_max>]`, `fixed_tokens/<split>`, `fixed_rows/<split>`, `critical_t/<split>`,
-    `trajectory/<statistic>/t=<t>` (of the recorded times the one nearest 0.5), `probe/seconds` and `probe/share` (of the time since the validation before).
+    recovery), `entropy/<split>/t=<t>`, `margin/<split>`, `fixed_tokens/<split>`, `fixed_rows/<split>`,
+    `leave_one_out/<split>`, `leak/<split>`, `nelbo/<split>/[<t_min>,<t_max>]`, `critical_t/<split>`,
+    `trajectory/<statistic>/t=<t>` (of the recorded times the one nearest 0.5), `probe/seconds` and `probe/share` (of
+    the time since the validation before).
     """
 
     def __init__(self) -> None:
