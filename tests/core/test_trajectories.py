@@ -72,9 +72,8 @@ def test_statistics_are_those_of_the_states_that_the_chain_visits(world: World) 
     found, (board,) = measured(world, start, counted, 11, points=5)
 
     visited: dict[float, Tensor] = {}
-    end = sampler(
-        world.denoiser, start, 1.0, batch_of(start).keys_B, observe=lambda t, x, _: visited.update({t: x.clone()})
-    )
+    keys = batch_of(start).keys_B
+    end = sampler(world.denoiser, start, 1.0, keys, observe=lambda t, x, numbers: visited.update({t: x.clone()}))
     assert torch.equal(end, sampler(world.denoiser, start, 1.0, keys)), "to look changes nothing"
     assert torch.equal(board["samples"], end)
     assert list(visited) == sampler.grid(1.0)[:-1]

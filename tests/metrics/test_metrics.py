@@ -73,8 +73,6 @@ MAKERS: list[Callable[[], RowwiseMetric]] = [
 ]
 NAMES = ["recovery", "entropy", "margin", "nelbo", "trajectory", "basin"]
 every_metric = pytest.mark.parametrize("make", MAKERS, ids=NAMES)
-    "make", MAKERS, ids=["recovery", "entropy", "margin", "nelbo", "trajectory", "basin"]
-)
 
 
 def plain(result: Any) -> dict[str, Any]:
