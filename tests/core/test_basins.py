@@ -105,9 +105,12 @@ def test_critical_corruption_is_what_trying_every_time_gives(
     assert record["n_always"] == exact.count(1.0)
     assert (record["chain"], record["steps"]) == (sampler.chain, STEPS)
     assert record["critical_t_low"] < record["critical_t"] < record["critical_t_high"]
-    for size in (1, 7):
-        pieces = records(BasinProbe(sampler, tolerance), world, batch, counted, AncestralSampler(steps=3), size)
-        assert pieces == [record], "the same for any batch size"
+    (pieces,) = records(BasinProbe(sampler, tolerance), world, batch, counted, AncestralSampler(steps=3), size=7)
+    for piece, whole in zip(pieces.pop("_rows"), record.pop("_rows"), strict=True):
+        # the same for any batch size; but the oracle itself rounds otherwise in another batch
+        assert piece.pop("margin") == pytest.approx(whole.pop("margin"), rel=1e-9)
+        assert piece == whole
+    assert pieces == record
 
 
 def test_the_only_row_returns_from_everything_and_a_stranger_from_nothing() -> None:
