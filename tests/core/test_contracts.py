@@ -216,7 +216,7 @@ class TestProcess:
         process, n = make(cls, V, LogLinearSchedule(), **options), 4000
         xt, keys = torch.arange(n) % V, torch.arange(n)
         alpha_s, alpha_t = process.level(full(s, n)).alpha, process.level(full(t, n)).alpha
-        may = process.may_move(alpha_s, alpha_t, keys)
+        may = process.may_move(xt, alpha_s, alpha_t, keys)
         assert may.shape == (n,)
         assert may.dtype == torch.bool
         here = torch.nn.functional.one_hot(xt, V).double()
