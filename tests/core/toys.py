@@ -10,6 +10,7 @@ import math
 import os
 import pkgutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def uniform_kernel(sigma: float, V: int) -> Tensor:
     return torch.matrix_exp(sigma * generator)
 
 
+@cache
 def absorbing_kernel(sigma: float, V: int) -> Tensor:
     """The same for jumps at rate 1 to the mask, state V, which nothing leaves."""
     generator = torch.zeros(V + 1, V + 1, dtype=torch.float64)
