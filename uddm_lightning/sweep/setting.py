@@ -15,7 +15,8 @@ from typing_extensions import override
 from uddm_lightning.backbones import MarkovBackbone, Oracle
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import InputError
-from uddm_lightning.lightning_cli import UddmCLI, UddmParser, check_configs, plain, start
+from uddm_lightning.lightning_cli import UddmCLI, start
+from uddm_lightning.parsing import UddmParser, check_configs, plain
 from uddm_lightning.sweep.cell import Cell
 
 # where a run lies, and how it was called, is no part of what it is
