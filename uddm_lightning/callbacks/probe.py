@@ -19,6 +19,7 @@ from typing_extensions import override
 from uddm_lightning.batch import TokenBatch
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
+from uddm_lightning.noise import Stream, integers
 from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask, Weights
 from uddm_lightning.trainer import data_of
@@ -186,9 +187,17 @@ def drawn(at: MeasuredBatch) -> TokenBatch:
     batch = at.batch
     if len(at.board.get("samples", ())) != len(batch.tokens_BL):
         nothing_BL = torch.zeros_like(batch.tokens_BL, dtype=torch.bool)
-        at.board["samples"] = at.task.sampler(at.denoiser, batch.tokens_BL, 1.0, batch.keys_B, None, nothing_BL)
+        start_BL = at.task.process.prior(batch.tokens_BL)
+        at.board["samples"] = at.task.sampler(at.denoiser, start_BL, 1.0, batch.keys_B, None, nothing_BL)
         at.board["chain"] = at.task.sampler.chain
     return batch._replace(tokens_BL=at.board["samples"])
+
+
+def one_position(batch: TokenBatch, counted_BL: Tensor) -> Tensor:
+    """A random position of each row that counts, int64 (B,), by the row's key; 0 where none does."""
+    positions = torch.arange(counted_BL.shape[1], device=counted_BL.device)
+    order_BL = integers(2**31, batch.keys_B[:, None], Stream.PROBE, positions)
+    return order_BL.where(counted_BL, order_BL.new_tensor(-1)).argmax(1)
 
 
 def check_times(times: Sequence[float], key: str) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times
+from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times, one_position
 from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.samplers.base import Sampler
@@ -19,7 +19,8 @@ from uddm_lightning.trainer import data_of
 class RecoveryProbe(Probe):
     """Corrupts rows at several t, runs the reverse chain and counts the tokens that come back.
 
-    With each batch goes the classification margin of the clean text, at the smallest t of training.
+    With each batch goes the classification margin of the clean text, at the smallest t of training: of every token, or,
+    where a process must hide a token to be asked about it, of one random token of each row.
 
     Args:
         times: times t in (0, 1] at which rows are corrupted.
@@ -72,8 +73,10 @@ class RecoveryProbe(Probe):
 
         # fixed points of the clean text: the margin at the end of the training range, where nothing is extrapolated
         t_B = torch.full((len(x0_BL),), task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
-        margin_BL = at.denoiser(_margin, x0_BL, t_B, batch.valid_BL, x0_BL)[0]
-        self.metric(at, ClassificationMargin).update(margin_BL, counted_BL, batch.rows_B)
+        shown_BL = task.process.hide(x0_BL, one_position(batch, counted_BL))
+        margin_BL = at.denoiser(_margin, shown_BL, t_B, batch.valid_BL, x0_BL)[0]
+        asked_BL = counted_BL & task.process.predicted(shown_BL)
+        self.metric(at, ClassificationMargin).update(margin_BL, asked_BL, batch.rows_B)
 
     @override
     def conclude(self, task: DiffusionTask) -> Iterable[Record]:

@@ -15,6 +15,7 @@ from uddm_lightning.errors import InputError
 
 # The library keeps some 200 bytes for each token that it returns: encode about this many characters at a time.
 BATCH_CHARACTERS = 2**18
+MASK = "▢"
 
 
 class Tokenizer(ABC):
@@ -62,8 +63,8 @@ class Tokenizer(ABC):
         return self.backend.decode(list(ids), skip_special_tokens=False)
 
     def piece(self, token: int) -> str:
-        """Text of a single id, to be shown beside others."""
-        return self.decode([token])
+        """Text of a single id, to be shown beside others; a box for a mask, which is no id of the vocabulary."""
+        return MASK if self.backend.id_to_token(token) is None else self.decode([token])
 
     @property
     def vocab_size(self) -> int:
