@@ -10,6 +10,7 @@ from typing import Any
 import tokenizers
 import yaml
 from lightning import __version__ as lightning_version
+from tqdm import tqdm
 
 from uddm_lightning import checkpoints, run_folder
 from uddm_lightning.conversion.duo import DuoCheckpoint
@@ -139,19 +140,27 @@ def _write_tokenizer(foreign: DuoCheckpoint, folder: Path) -> Path | None:
 
 def _manifest(foreign: DuoCheckpoint, made: Recipe) -> dict[str, Any]:
     """Where the run comes from. Of the text it was trained on, only the name is known."""
-    with foreign.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     names = ("data.train", "data.subset", "data.tokenizer_name_or_path", "algo.name")
     converted = {
         "file": foreign.path.name,
-        "sha256": digest,
+        "sha256": _sha256(foreign.path),
         "layout": "s-sahoo/duo",
         "said_of_training": {name: foreign.settings[name] for name in names},
         "supposed": made.supposed,
         "left_out": foreign.left_out,
-        "note": "The rows called train are rows of the text given here; whether the network has seen them is not known.",
+        "note": "The rows called train are of the text given here; whether the network has seen them is not known.",
     }
     return {run_folder.CONVERTED: converted, "trained_steps": foreign.step}
+
+
+def _sha256(path: Path) -> str:
+    found = hashlib.sha256()
+    bar = tqdm(total=path.stat().st_size, desc="SHA-256", unit="B", unit_scale=True, delay=2, leave=False)
+    with path.open("rb") as file, bar:
+        while piece := file.read(2**20):
+            found.update(piece)
+            bar.update(len(piece))
+    return found.hexdigest()
 
 
 def _write_checkpoint(foreign: DuoCheckpoint, resolved: Resolved, task: DiffusionTask, path: Path) -> None:

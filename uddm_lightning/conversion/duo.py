@@ -1,28 +1,27 @@
 """The layout of checkpoints of s-sahoo/duo, which others build on, too: what stands where in them.
 
 `state_dict` holds the trained weights by name, `ema.shadow_params` the averaged ones in the order of the model's
-parameters, and `hyper_parameters.config` the settings as a tree of OmegaConf nodes. Parameter names of our DiT are those
-of Duo's.
+parameters, and `hyper_parameters.config` the settings as a tree of OmegaConf nodes. Parameter names of our DiT are
+those of Duo's.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from uddm_lightning.backbones import DiT
 from uddm_lightning.backbones.dit import RotaryEmbedding
 from uddm_lightning.conversion.inert import DamagedError, Inert, Scalar
-from uddm_lightning.conversion.stored import DTYPES, StoredTensor, TorchFile
+from uddm_lightning.conversion.stored import StoredTensor, TorchFile
 from uddm_lightning.errors import InputError
 
 BACKBONE = "backbone."
 FREQUENCIES = "rotary_emb.inv_freq"  # a buffer, which our network computes
 WRAPPERS = ("_orig_mod", "module")  # parts of names that `torch.compile` and data parallelism put in
-FLOATS = [name for name, dtype in DTYPES.items() if dtype.is_floating_point]
 
 # What must hold for our process, network and loss to be those of the file. A network of `algo.parameterization: mean`
 # that was trained by the likelihood bound predicts every token from the others (leave-one-out).
@@ -48,14 +47,23 @@ class Settings:
         self.root = root
 
     def __getitem__(self, key: str) -> Scalar:
-        """The value under a dotted key; None where there is none, or one that points elsewhere (`${...}`)."""
+        """The value under a dotted key; None where there is none that a setting can have.
+
+        Nor is there one where it points elsewhere (`${...}`).
+        """
         node = self.root
         for name in key.split("."):
             node = node.attributes().get("_content") if isinstance(node, Inert) else node
             node = node.get(name) if isinstance(node, dict) else None
         value = node.attributes().get("_val") if isinstance(node, Inert) else node
-        unknown = not isinstance(value, Scalar) or (isinstance(value, str) and value.startswith(("${", "???")))
-        return None if unknown else value
+        match value:
+            case str():
+                return value if value.isprintable() and not value.startswith(("${", "???")) else None
+            case bool():
+                return value
+            case int() | float():
+                return value if abs(value) < 2**63 else None  # which NaN is not, either
+        return None
 
     def number(self, key: str) -> float | None:
         """The same where it is a number."""
@@ -130,7 +138,7 @@ class DuoCheckpoint:
         Raises:
             InputError: they are damaged, or no finite numbers.
         """
-        for name, parameter in backbone.named_parameters():
+        for name, parameter in tqdm(list(backbone.named_parameters()), desc="Weights", delay=2, leave=False):
             value = self._tensor(weights[name])
             if not value.isfinite().all():
                 raise self._refusal(f"`{name}` in it holds NaN or infinity, of which nothing can be measured")
@@ -147,16 +155,16 @@ class DuoCheckpoint:
         network: dict[str, StoredTensor] = {}
         left_out = []
         for name, value in state.items():
-            plain = ".".join(part for part in str(name).split(".") if part not in WRAPPERS)
+            if not (isinstance(name, str) and name.isprintable()):
+                raise self._refusal("a name in its `state_dict` is no text")
+            plain = ".".join(part for part in name.split(".") if part not in WRAPPERS)
             if not plain.startswith(BACKBONE):
                 left_out.append(plain)
                 continue
             plain = plain.removeprefix(BACKBONE)
-            if not isinstance(value, StoredTensor) or value.kind not in FLOATS:
-                raise self._refusal(f"`{name}` in its `state_dict` is no tensor of real numbers")
             if plain in network:
-                raise self._refusal(f"its `state_dict` holds `{plain}` twice")
-            network[plain] = value
+                raise self._refusal(f"its `state_dict` holds `{BACKBONE}{plain}` twice")
+            network[plain] = self._checked(value, f"`{name}` in its `state_dict`")
         return network, left_out
 
     def _architecture(self) -> tuple[int, dict[str, Any]]:
@@ -211,8 +219,7 @@ class DuoCheckpoint:
         if len(shadows) != len(self.raw):
             raise self._refusal(f"`ema.shadow_params` in it holds {len(shadows)} tensors for {len(self.raw)} weights")
         for number, (name, shadow) in enumerate(zip(self.raw, shadows, strict=True)):
-            if not isinstance(shadow, StoredTensor) or shadow.kind not in FLOATS:
-                raise self._refusal(f"`ema.shadow_params[{number}]` in it is no tensor of real numbers")
+            self._checked(shadow, f"`ema.shadow_params[{number}]` in it")
             if shadow.shape != self.raw[name].shape:
                 raise self._refusal(
                     f"`ema.shadow_params[{number}]` in it is {_of(shadow.shape)}, but the weight in its place, "
@@ -230,6 +237,16 @@ class DuoCheckpoint:
         if isinstance(entry, dict) or (isinstance(entry, Inert) and name == "config"):
             return entry
         raise self._refusal(f"it holds no `{name}`, so it is not in the layout of s-sahoo/duo")
+
+    def _checked(self, value: Any, what: str) -> StoredTensor:
+        if not isinstance(value, StoredTensor):
+            raise self._refusal(f"{what} is no tensor")
+        try:
+            if self.file.check(value).is_floating_point:
+                return value
+        except DamagedError as error:
+            raise self._refusal(f"{what} cannot be read: {error}") from error
+        raise self._refusal(f"{what} holds no real numbers")
 
     def _tensor(self, stored: StoredTensor) -> Tensor:
         try:
@@ -249,15 +266,16 @@ def _tokenizer(placeholder: Any) -> str | None:
     return None
 
 
-def _shown(*values: Scalar) -> str:
+def _shown(*values: Any) -> str:
     """Values of a file as a message may show them."""
+    words = ["not there" if v is None else _one(v) for v in values]
+    return " or ".join(words)
 
-    def each() -> Iterator[str]:
-        for value in values:
-            large = isinstance(value, int) and abs(value) > 2**64  # Python refuses to write down the largest
-            yield "a huge number" if large else "not there" if value is None else repr(value)[:80]
 
-    return " or ".join(each())
+def _one(value: Any) -> str:
+    if isinstance(value, str | float) or (isinstance(value, int) and abs(value) < 2**64):
+        return repr(value)[:80]
+    return "no such value"  # an object, or a number too long to be written down
 
 
 def _of(shape: tuple[int, ...] | None) -> str:

@@ -1,9 +1,9 @@
 """Reads a pickle without running it: what it names stays a name, and what it wants called stays uncalled.
 
-A pickle is a program. It names functions and classes of any module and has them called; whoever "loads" it runs it. Here
-nobody does: its opcodes are followed one by one, containers and numbers are put together as they say, and everything
-else becomes a placeholder that remembers what was asked for. Nothing is imported and nothing is called, so that a file
-can be read although the packages it names are not installed, and although nobody knows who made it.
+A pickle is a program. It names functions and classes of any module and has them called; whoever "loads" it runs it.
+Here nobody does: its opcodes are followed one by one, containers and numbers are put together as they say, and
+everything else becomes a placeholder that remembers what was asked for. Nothing is imported and nothing is called, so
+that a file can be read although the packages it names are not installed, and although nobody knows who made it.
 
 The opcodes are those of `pickletools`, Python's own description of the format, which only parses.
 """
@@ -46,7 +46,7 @@ class Inert:
 
     def is_a(self, module: str, name: str) -> bool:
         """Whether it would have been an object of that class or a result of that function."""
-        return self.made_by == Name(module, name)
+        return bool(self.made_by == Name(module, name))
 
     def attributes(self) -> dict[str, Any]:
         """Its attributes, as far as they were given as such."""
@@ -266,8 +266,11 @@ EMPTY: dict[str, Callable[[], Any]] = {
     "EMPTY_SET": list,
 }
 VALUES = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
-    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
+    (
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    )
 )
 MEMO_IN = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"))
 MEMO_OUT = frozenset(("GET", "BINGET", "LONG_BINGET"))

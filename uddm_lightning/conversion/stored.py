@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from uddm_lightning.conversion.inert import DamagedError, Inert, Name, Reference, read
+from uddm_lightning.conversion.inert import Builder, DamagedError, Name, Reference, read
 
 LARGEST_PICKLE = 2**28  # bytes; that of a checkpoint of any size has less than a hundredth of that
 PIECE = 2**20  # bytes that are read at a time
@@ -91,26 +91,39 @@ class TorchFile:
     ) -> None:
         self._archive.close()
 
+    def check(self, stored: StoredTensor) -> torch.dtype:
+        """Looks whether the numbers of a tensor are all there, without reading them; returns their type.
+
+        Raises:
+            DamagedError: they do not all lie within their record.
+        """
+        dtype = DTYPES.get(stored.kind)
+        if dtype is None:
+            raise DamagedError("a tensor in it is of a type that is not read")
+        record = self._records.get(f"{self._folder}/data/{stored.record}")
+        if record is None:
+            raise DamagedError("the numbers of a tensor in it are missing")
+        if record.file_size != stored.numbers * dtype.itemsize:
+            raise DamagedError("a record in it has another size than its pickle says")
+        count = math.prod(stored.shape)
+        last = stored.offset + sum((size - 1) * step for size, step in zip(stored.shape, stored.stride, strict=True))
+        if count > stored.numbers or (count and last >= stored.numbers):  # repeated numbers could be any amount
+            raise DamagedError("a tensor in it reaches beyond its record")
+        return dtype
+
     def tensor(self, stored: StoredTensor) -> Tensor:
         """The numbers of a tensor, as a copy of its own.
 
         Raises:
             DamagedError: they do not all lie within their record.
         """
-        kind, record, numbers, offset, shape, stride = stored
-        dtype = DTYPES.get(kind)
-        if dtype is None:
-            raise DamagedError(f"a tensor in it is a {kind[:40]}, which is not read")
-        last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-        count = math.prod(shape)
-        if count > numbers or (count and last >= numbers):  # one that repeats its numbers could be of any size
-            raise DamagedError("a tensor in it reaches beyond its record")
-        if not count:
-            return torch.empty(shape, dtype=dtype)
-        if self._last is None or self._last[0] != record:
-            self._last = None
-            self._last = record, self._read(f"data/{record}", numbers * dtype.itemsize)
-        return self._last[1].view(dtype).as_strided(shape, stride, offset).clone()
+        dtype = self.check(stored)
+        if not math.prod(stored.shape):
+            return torch.empty(stored.shape, dtype=dtype)
+        if self._last is None or self._last[0] != stored.record:
+            self._last = None  # one record at a time is held
+            self._last = stored.record, self._read(self._records[f"{self._folder}/data/{stored.record}"])
+        return self._last[1].view(dtype).as_strided(stored.shape, stored.stride, stored.offset).clone()
 
     def _check_records(self) -> None:
         """Every record is stored as it is, lies within the file, and holds what was written."""
@@ -122,7 +135,7 @@ class TorchFile:
                 if record.compress_type != zipfile.ZIP_STORED or record.flag_bits & 1:
                     raise DamagedError("a record in it is compressed or encrypted, which torch never does")
                 with self._opened(record) as file:
-                    for piece in iter(lambda file=file: file.read(PIECE), b""):  # at the end, its checksum is compared
+                    while piece := file.read(PIECE):  # at the end of the record, its checksum is compared
                         bar.update(len(piece))
 
     def _find_folder(self) -> str:
@@ -138,19 +151,14 @@ class TorchFile:
         with self._opened(record) as file:
             return file.read()
 
-    def _read(self, name: str, size: int) -> Tensor:
-        record = self._records.get(f"{self._folder}/{name}")
-        if record is None:
-            raise DamagedError("the numbers of a tensor in it are missing")
-        if record.file_size != size:
-            raise DamagedError("a record in it has another size than its pickle says")
-        buffer = bytearray(size)
+    def _read(self, record: zipfile.ZipInfo) -> Tensor:
+        buffer = bytearray(record.file_size)
         view, place = memoryview(buffer), 0
         with self._opened(record) as file:
-            while piece := file.read(min(PIECE, size - place)):
+            while piece := file.read(min(PIECE, len(view) - place)):
                 view[place : place + len(piece)] = piece
                 place += len(piece)
-        if place != size:
+        if place != len(view):
             raise DamagedError("a record in it is cut off")
         return torch.frombuffer(buffer, dtype=torch.uint8)
 
@@ -163,7 +171,7 @@ class TorchFile:
             raise DamagedError("a record in it is not as it was written") from error
 
 
-def _tensor(storage: object, offset: object, shape: object, stride: object, *_: object) -> StoredTensor | Inert:
+def _tensor(storage: object, offset: object, shape: object, stride: object, *_: object) -> StoredTensor:
     """What `torch._utils._rebuild_tensor_v2` would have made."""
     place = storage.to if isinstance(storage, Reference) else None
     match place, offset, shape, stride:
@@ -175,7 +183,11 @@ def _tensor(storage: object, offset: object, shape: object, stride: object, *_: 
     raise DamagedError("a tensor in it is described in a way that torch does not use")
 
 
-BUILDERS = {
+def _parameter(tensor: object, *_: object) -> object:
+    return tensor
+
+
+BUILDERS: dict[Name, Builder] = {
     Name("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    Name("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+    Name("torch._utils", "_rebuild_parameter"): _parameter,
 }
