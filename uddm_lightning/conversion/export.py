@@ -49,9 +49,7 @@ def export(arguments: list[str]) -> int:
     library = safetensors()
     folder = Path(given.out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(
-            f"`{folder}` is there already, and what is in it is never overwritten. Choose another `--out`."
-        )
+        raise InputError(f"`{folder}` is there already, and nothing in it is overwritten. Choose another `--out`.")
     values = _read(Path(given.config))
     path = checkpoints.resolve(given.ckpt_path, Path(given.config).parent)
     found = checkpoints.load(path)

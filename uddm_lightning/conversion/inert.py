@@ -82,6 +82,8 @@ PLAIN: dict[Name, Builder] = {
     Name("collections", "defaultdict"): lambda *_: {},
     Name("torch", "Size"): tuple,
     Name("_codecs", "encode"): _bytes,
+    Name("__builtin__", "bytes"): lambda: b"",  # as old protocols write none
+    Name("builtins", "bytes"): lambda: b"",
 }
 
 

@@ -167,7 +167,7 @@ class TorchFile:
         try:
             with self._archive.open(record) as file:
                 yield file
-        except (zipfile.BadZipFile, EOFError, RuntimeError) as error:  # the last for what the library does not know
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError) as error:  # as the library puts it
             raise DamagedError("a record in it is not as it was written") from error
 
 
