@@ -80,8 +80,7 @@ def test_what_is_loaded_is_what_was_exported(uddm: Run, run: Path, home: Path, t
 def test_loading_needs_no_command_line(uddm: Run, run: Path, tmp_path: Path) -> None:
     assert export(uddm, run, tmp_path / "out").status == 0
     code = (
-        "import sys; from uddm_lightning.cli import main
-from uddm_lightning.conversion import load_exported; load_exported(sys.argv[1]);"
+        "import sys; from uddm_lightning.conversion import load_exported; load_exported(sys.argv[1]);"
         "print([name for name in ('lightning', 'jsonargparse', 'datasets', 'tokenizers') if name in sys.modules])"
     )
     done = subprocess.run(
