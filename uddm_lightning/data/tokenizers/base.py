@@ -10,6 +10,7 @@ from typing import Any
 import tokenizers
 
 from uddm_lightning.data.batching import batches
+from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.spec import describe
 from uddm_lightning.errors import InputError
 
@@ -41,6 +42,14 @@ class Tokenizer(ABC):
         Raises:
             InputError: the vocabulary would have fewer than 2 ids.
         """
+
+    @classmethod
+    def downloads(cls, **arguments: Any) -> list[Download]:
+        """What a tokenizer with these arguments of its constructor would fetch from the hub; nothing, as a rule.
+
+        It is asked before one is made, and takes no network.
+        """
+        return []
 
     @property
     def backend(self) -> tokenizers.Tokenizer:
