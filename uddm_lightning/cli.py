@@ -23,6 +23,7 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
                                                          train every size, seed and backbone; find the transition
   uddm report DIR                                        its figures, page and transition.json, from the tables alone
 
+  uddm preflight -c CONFIG ...                           what `uddm fit` would download and need; fetches nothing
   uddm doctor                                            versions, devices, and whether this machine counts right
 
   uddm COMMAND --help          every option, with its type and default
@@ -51,6 +52,10 @@ def main() -> int:
             from uddm_lightning.sweep import command  # what draws figures has no part in starting a run
 
             return command.sweep(arguments[1:]) if arguments[0] == "sweep" else command.report(arguments[1:])
+        if arguments[0] == "preflight":
+            from uddm_lightning.preflight import preflight
+
+            return preflight(arguments[1:])
         if arguments[0] == "doctor":
             from uddm_lightning.doctor.command import doctor
 

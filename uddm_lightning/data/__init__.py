@@ -3,7 +3,7 @@
 from uddm_lightning.data.corpus import Corpus, prepare
 from uddm_lightning.data.detokenizers import Detokenizer, LM1BDetokenizer, WikiTextDetokenizer
 from uddm_lightning.data.measure import MeasureSet
-from uddm_lightning.data.module import TextDataModule
+from uddm_lightning.data.module import TextDataModule, check_divides
 from uddm_lightning.data.packing import Block, DocumentPacking, Packing, WrappedPacking
 from uddm_lightning.data.rows import Rows
 from uddm_lightning.data.sources import (
@@ -53,5 +53,6 @@ __all__ = [
     "WikiTextDetokenizer",
     "WordPieceTokenizer",
     "WrappedPacking",
+    "check_divides",
     "prepare",
 ]

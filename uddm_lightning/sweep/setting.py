@@ -2,7 +2,6 @@
 
 import copy
 import importlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import Any
 
 import torch
 import yaml
-from typing_extensions import override
 
 from uddm_lightning.backbones import MarkovBackbone, Oracle
-from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import InputError
-from uddm_lightning.lightning_cli import UddmCLI, UddmParser, check_configs, plain, start
+from uddm_lightning.lightning_cli import plain
+from uddm_lightning.resolving import device_count, resolve
 from uddm_lightning.sweep.cell import Cell
 
 # where a run lies, and how it was called, is no part of what it is
@@ -59,7 +57,7 @@ class Setting:
     def cell(self, folder: Path, size: int, seed: int) -> Cell:
         """The cell of a size and a seed in a sweep's folder."""
         trainer = self.config["trainer"]
-        processes = _count(trainer["devices"])
+        processes = device_count(trainer["devices"])
         accelerator = trainer["accelerator"]
         on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
         cell = Cell(
@@ -107,14 +105,6 @@ def _is_oracle(class_path: str) -> bool:
     return isinstance(kind, type) and issubclass(kind, Oracle)
 
 
-def _count(devices: object) -> int:
-    """How many devices `trainer.devices` asks for; one where it leaves that to Lightning."""
-    words = devices if isinstance(devices, list) else str(devices).split(",")
-    if len(words) == 1 and not isinstance(devices, list):
-        return max(1, int(words[0])) if words[0].strip().lstrip("-").isdigit() else 1
-    return len(words)
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -136,59 +126,3 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", inner
-
-
-class _Resolver(UddmCLI):
-    """Stops where the configuration is known."""
-
-    @override
-    def before_instantiate_classes(self) -> None:
-        pass
-
-    @override
-    def instantiate_classes(self) -> None:
-        pass
-
-    @override
-    def after_instantiate_classes(self) -> None:
-        pass
-
-    @override
-    def _set_seed(self) -> None:
-        pass
-
-    @override
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
-
-
-def resolve(arguments: list[str]) -> dict[str, Any]:
-    """The configuration that `uddm fit` with these arguments would write, as plain values.
-
-    Raises:
-        InputError: the arguments are wrong.
-    """
-    check_configs(arguments)
-    given = sys.argv
-    try:
-        sys.argv = ["uddm", "fit", *arguments]
-        config: dict[str, Any] = yaml.safe_load(start(_Resolver).dumped())
-    finally:
-        sys.argv = given
-    return config
-
-
-def load_data(config: dict[str, Any]) -> TextDataModule:
-    """The data module of a resolved configuration.
-
-    Raises:
-        InputError: its arguments are wrong.
-    """
-    parser = UddmParser()
-    parser.add_class_arguments(TextDataModule, "data")
-    try:
-        data = parser.instantiate(parser.parse_object({"data": config["data"]})).data
-    except (ValueError, TypeError) as error:
-        raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
-    assert isinstance(data, TextDataModule)
-    return data

@@ -37,7 +37,7 @@ class Tokenizer(ABC):
         """Learns the vocabulary; a given one ignores this.
 
         Args:
-            lines: the non-empty lines of the training documents; may be iterated more than once.
+            lines: the sentences of the training documents; may be iterated more than once.
 
         Raises:
             InputError: the vocabulary would have fewer than 2 ids.
