@@ -7,7 +7,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from uddm_lightning import __version__
 from uddm_lightning.errors import DiskFullError, InputError
-from uddm_lightning.lightning_cli import check_configs, plain, run_lightning
+from uddm_lightning.lightning_cli import run_lightning
+from uddm_lightning.parsing import check_configs, plain
 
 HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language models and measures them as memories
 

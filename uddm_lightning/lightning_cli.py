@@ -2,18 +2,15 @@
 
 import logging
 import os
-import re
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
-import yaml
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
@@ -40,6 +37,7 @@ from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import DiskFullError, InputError
 from uddm_lightning.files import is_full, refused, write_text
 from uddm_lightning.limits import LARGEST, check_numbers
+from uddm_lightning.parsing import UddmParser, plain
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import Unprofiled, data_of, is_dry_run
 
@@ -58,28 +56,6 @@ EXPECTED_WARNINGS = (
     r".*It is recommended to use .self.log.*sync_dist=True.*",  # probes have joined the ranks' measurements already
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
 )
-
-
-class UddmParser(LightningArgumentParser):
-    """A parser whose errors are one message for people instead of a page of usage."""
-
-    @override
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise InputError(plain(message))
-
-    @override
-    def validate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> None:
-        """Takes null only where it is one of the values that a key may have; the parser itself lets it pass."""
-        super().validate(namespace, *args, **{**kwargs, "skip_unset": False})
-
-
-def plain(message: str) -> str:
-    """Cuts a parser's report down to what the user can act on."""
-    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
-    text = " ".join(dict.fromkeys(lines))
-    text = re.sub(r"\s+", " ", text).strip()
-    # a name in a damaged or hostile file is shown, and tells the terminal nothing
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 class RunConfig(SaveConfigCallback):
@@ -284,23 +260,6 @@ def _seed(seed: bool | int) -> int:
     if isinstance(seed, bool) or not 0 <= seed <= LARGEST:
         raise ValueError(f"`seed_everything` must be an integer from 0 to {LARGEST}, got {seed}.")
     return seed
-
-
-def check_configs(arguments: list[str]) -> None:
-    """The parser knows what is wrong in a YAML file, but not in which.
-
-    Raises:
-        InputError: a file given by `-c` cannot be read as YAML.
-    """
-    for option, value in pairwise([*arguments, ""]):
-        name, _, inline = option.partition("=")
-        path = Path(inline or value)
-        if name not in ("-c", "--config") or not path.is_file():
-            continue
-        try:
-            yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"`{option} {path}` is not valid YAML: {plain(str(error))}") from error
 
 
 def run_lightning() -> None:

@@ -8,7 +8,8 @@ from typing_extensions import override
 
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import InputError
-from uddm_lightning.lightning_cli import UddmCLI, UddmParser, check_configs, plain, start
+from uddm_lightning.lightning_cli import UddmCLI, start
+from uddm_lightning.parsing import UddmParser, check_configs, plain
 
 
 class _Resolver(UddmCLI):

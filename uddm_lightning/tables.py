@@ -22,6 +22,11 @@ COLUMNS = (
     *("entropy", "entropy_low", "entropy_high", "entropy_corrupted", "entropy_clean"),
     *("entropy_recovered", "entropy_unrecovered", "entropy_leave_one_out", "own_token_leak"),
     *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max"),
+    *("fixed_tokens", "fixed_rows"),
+    *("variance", "variance_norm", "top_gap", "top_probability"),
+    *("critical_t", "critical_t_low", "critical_t_high", "n_never", "n_always"),
+    *("critic", "generative_perplexity", "generative_perplexity_low", "generative_perplexity_high", "unigram_entropy"),
+    *("n_memorized", "n_spurious", "n_generalized", "nearest_distance", "nearest_overlap"),
 )
 
 SEQUENCES = pa.schema(
@@ -67,19 +72,19 @@ def write_table(path: Path, rows: Iterable[dict[str, str]]) -> None:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a measurement table, all fields as text.
+    """Rows of a measurement table, all fields as text; a column that an earlier version did not know is empty.
 
     Raises:
-        InputError: a column of the key is missing, or a field cannot be read.
+        InputError: a column of the key is missing.
     """
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        missing = [column for column in KEY if column not in (reader.fieldnames or ())]
         if missing:
             raise InputError(
                 f"`{path}` is not a table of measurements: it has no column {missing[0]!r}. Move it away and try again."
             )
-        return list(reader)
+        return [{**dict.fromkeys(COLUMNS, ""), **row} for row in reader]
 
 
 def _key(row: dict[str, str]) -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from uddm_lightning import checkpoints
 from uddm_lightning.errors import InputError
-from uddm_lightning.lightning_cli import plain
+from uddm_lightning.parsing import plain
 
 from .conftest import QUIET, Home, check_line, one_message, uddm
 

@@ -31,7 +31,7 @@ from uddm_lightning.data import (
 )
 from uddm_lightning.data.split import TEST, TRAIN, assign
 from uddm_lightning.errors import InputError
-from uddm_lightning.lightning_cli import plain
+from uddm_lightning.parsing import plain
 
 from .conftest import QUIET, check_line
 from .judge import Row, documents_of, rows_of, sentences_of, size_of

@@ -19,7 +19,7 @@ def test_limits_are_checked_by_name(probe):
     kind = probe.kind
     with pytest.raises(ValueError, match=rf"`{kind}.draws` must be at least 1, got 0"):
         probe(draws=0)
-    with pytest.raises(ValueError, match=rf"`{kind}.draws_on_the_way` must be at least 1, got -1"):
+    with pytest.raises(ValueError, match=rf"`{kind}.draws_on_the_way` must be at least 0, got -1"):
         probe(draws_on_the_way=-1)
     with pytest.raises(ValueError, match=rf"`{kind}.weights` must name ema, raw or both"):
         probe(weights=[])

@@ -125,7 +125,8 @@ class _Report:
         accumulation = trainer["accumulate_grad_batches"]
         try:
             check_divides(batch, shared.world, accumulation)
-            share = f"{shared.world} process(es) x {accumulation} micro-batch(es) of {batch // shared.world // accumulation}"
+            rows = batch // (shared.world * accumulation)
+            share = f"{shared.world} process(es) x {accumulation} micro-batch(es) of {rows}"
         except InputError as error:
             share = f"does NOT divide among {shared.world} process(es) x {accumulation} micro-batch(es)"
             self.problems.append(str(error))
@@ -160,11 +161,11 @@ class _Report:
 def _precision(name: str, on_gpu: bool) -> str:
     if "16" not in name:
         return name
+    if not on_gpu and name.startswith("bf16"):
+        return f"{name}, slow on a CPU"
     if not on_gpu:
         instead = "; Lightning takes bf16-mixed in its place, which rounds otherwise" if name == "16-mixed" else ""
-        return f"{name}" + (
-            f" is NOT available on a CPU{instead}" if not name.startswith("bf16") else ", on a CPU: slow"
-        )
+        return f"{name} is NOT available on a CPU{instead}"
     if name.startswith("bf16") and not torch.cuda.is_bf16_supported(including_emulation=False):
         return f"{name}, which this GPU only emulates"
     return f"{name}, available"

@@ -14,7 +14,7 @@ from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.data import CharacterTokenizer, Tokenizer
 from uddm_lightning.data.tokenizers.learned import LearnedTokenizer
 from uddm_lightning.errors import InputError
-from uddm_lightning.lightning_cli import UddmParser, plain
+from uddm_lightning.parsing import UddmParser, plain
 from uddm_lightning.preflight.hub import Found
 from uddm_lightning.resolving import device_count
 

@@ -13,7 +13,7 @@ from uddm_lightning.backbones import MarkovBackbone
 from uddm_lightning.data.subset import rows_of
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_text
-from uddm_lightning.lightning_cli import UddmParser, plain
+from uddm_lightning.parsing import UddmParser, plain
 from uddm_lightning.report import write_report
 from uddm_lightning.resolving import load_data
 from uddm_lightning.sweep import sizes

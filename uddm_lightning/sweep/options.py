@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from uddm_lightning.errors import InputError
-from uddm_lightning.lightning_cli import check_configs
+from uddm_lightning.parsing import check_configs
 
 SECTION = "sweep"
 KEYS = ("sizes", "seeds", "budget", "jobs", "backbone", "launcher")

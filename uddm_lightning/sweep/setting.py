@@ -12,7 +12,7 @@ import yaml
 
 from uddm_lightning.backbones import MarkovBackbone, Oracle
 from uddm_lightning.errors import InputError
-from uddm_lightning.lightning_cli import plain
+from uddm_lightning.parsing import plain
 from uddm_lightning.resolving import device_count, resolve
 from uddm_lightning.sweep.cell import Cell
 
