@@ -77,6 +77,7 @@ class DiffusionTask(LightningModule):
             self.backbone = backbone(vocab_size)
         self.backbone_name = backbone_name or type(self.backbone).__name__
         self.ema = MovingAverage(self.backbone, ema_decay)
+        objective.check(self.process, self.backbone)
         self.objective = objective
         self.sampler = sampler
         self.make_optimizer = optimizer
@@ -161,8 +162,7 @@ class DiffusionTask(LightningModule):
 
     @override
     def training_step(self, batch: TokenBatch, batch_idx: int) -> Tensor:
-        t_B = self.objective.times(batch.quantiles_B)
-        noised = self.process.corrupt(batch.tokens_BL, t_B, batch.keys_B, batch.valid_BL)
+        noised = self.objective.corrupt(self.process, batch)
         loss = self.objective(self.process, self.backbone, noised)
         self.guard.watch(batch.step, batch.rows_B, loss.tokens_N.view_as(batch.tokens_BL))
         self._loss = self._loss + loss.total.detach() / self.trainer.accumulate_grad_batches

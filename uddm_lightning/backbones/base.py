@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 from typing_extensions import override
 
+from uddm_lightning.batch import SoftTokens
 from uddm_lightning.markov import MarkovChain
 from uddm_lightning.prediction import Prediction
 
@@ -67,4 +68,19 @@ class Backbone(nn.Module, ABC):
 
         Raises:
             InputError: the text is not what the backbone can work with.
+        """
+
+
+class SoftBackbone(Backbone):
+    """A backbone that reads mixtures of ids, too, because it reads ids through an embedding."""
+
+    @override
+    @abstractmethod
+    def forward(self, tokens: Tensor | SoftTokens, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:
+        """Features (B, L, D) of noisy ids (B, L) or of mixtures; a mixture of one id is read as that id.
+
+        Args:
+            tokens: int64 ids, or ids with weights.
+            sigma_B: noise levels -ln alpha_t, float.
+            valid_BL: as in `Backbone`.
         """

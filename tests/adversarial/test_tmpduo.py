@@ -1,0 +1,264 @@
+"""Every number of a config, one at a time, out of its range: refused with its key and value, or really meant."""
+
+import copy
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+import yaml
+from cli.conftest import tiny_config
+from lightning.pytorch.loops.fit_loop import _FitLoop
+
+from uddm_lightning.errors import InputError
+from uddm_lightning.lightning_cli import UddmCLI
+from uddm_lightning.limits import LARGEST, check_numbers
+
+from .conftest import Home, one_message, uddm
+from .fields import Field, fields
+
+WRONG: list[Any] = [-1, 0, -0.5, math.nan, math.inf, 1e308, 10**30, "many", None, [], {}, True]
+
+
+def whole(smallest: int, largest: float = 2**32, null: bool = False) -> Callable[[Any], bool]:
+    def legal(value: Any) -> bool:
+        if value is None:
+            return null
+        return isinstance(value, int) and not isinstance(value, bool) and smallest <= value <= largest
+
+    return legal
+
+
+def real(inside: Callable[[float], bool], null: bool = False) -> Callable[[Any], bool]:
+    def legal(value: Any) -> bool:
+        if value is None:
+            return null
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value) and abs(value) < 1e38 and inside(value)
+
+    return legal
+
+
+def times(value: Any) -> bool:
+    number = real(lambda t: 0 < t <= 1)
+    return isinstance(value, list) and bool(value) and all(map(number, value))
+
+
+share = real(lambda x: 0 <= x <= 1)
+part = real(lambda x: 0 <= x <= 1 or 1 < x == int(x) < 2**32, null=True)
+draws = whole(1, null=True)
+
+# The judge, written without a look at the package: which values a field may have. A field that is missing here fails
+# the test, so a new number says its range before it is used.
+LEGAL: dict[str, Callable[[Any], bool]] = {
+    "threads": whole(1, 1024),
+    "seed_everything": whole(0),
+    "data.size": lambda value: whole(1, 1022)(value) or (isinstance(value, float) and 0 < value <= 1),
+    "data.batch_size": whole(1),
+    "data.measure_batch_size": whole(1),
+    "data.train_draws": whole(1),
+    "data.test_draws": whole(1),
+    "data.sample_draws": whole(0),
+    "data.held_out": real(lambda x: 0 < x < 1),
+    "data.num_workers": whole(0, 1024),
+    "model.ema_decay": real(lambda x: 0 <= x < 1),
+    "model.restore_t": real(lambda t: 0 < t <= 1),
+    "recovery.times": times,
+    "recovery.draws": draws,
+    "recovery.draws_on_the_way": draws,
+    "entropy.times": times,
+    "entropy.draws": draws,
+    "entropy.draws_on_the_way": draws,
+    "nelbo.t_min": real(lambda t: 0 < t < 1),
+    "nelbo.t_max": real(lambda t: 0.001 < t <= 1),
+    "nelbo.times_per_draw": whole(1),
+    "nelbo.draws": draws,
+    "nelbo.draws_on_the_way": draws,
+    "trainer.devices": whole(1),
+    "trainer.num_nodes": whole(1),
+    "trainer.fast_dev_run": lambda value: value is True or whole(0)(value),
+    "trainer.max_epochs": lambda value: value != 0 and whole(-1, null=True)(value),
+    "trainer.min_epochs": whole(0, null=True),
+    "trainer.max_steps": lambda value: value != 0 and whole(-1)(value),
+    "trainer.min_steps": whole(0, null=True),
+    "trainer.limit_train_batches": part,
+    "trainer.limit_val_batches": part,
+    "trainer.limit_test_batches": part,
+    "trainer.limit_predict_batches": part,
+    "trainer.overfit_batches": real(lambda x: x == 0 or 1 < x == int(x) < 2**32),
+    "trainer.val_check_interval": whole(1, null=True),
+    "trainer.check_val_every_n_epoch": whole(1, null=True),
+    "trainer.num_sanity_val_steps": whole(-1, null=True),
+    "trainer.log_every_n_steps": whole(0, null=True),
+    "trainer.accumulate_grad_batches": whole(1),
+    "trainer.gradient_clip_val": real(lambda x: 0 <= x < 2**32, null=True),
+    "trainer.reload_dataloaders_every_n_epochs": whole(0),
+    "MarkovSource.number": whole(2),
+    "MarkovSource.length": whole(1),
+    "MarkovSource.sharpness": real(lambda x: 0 <= x <= 50),
+    "MarkovSource.seed": whole(0),
+    "BPETokenizer.vocab_size": whole(260),
+    "WordPieceTokenizer.vocab_size": whole(5),
+    "DocumentPacking.length": whole(2),
+    "WrappedPacking.length": whole(2),
+    "CosineSchedule.eps": real(lambda x: 0 < x < 1),
+    "LogLinearSchedule.eps": real(lambda x: 0 < x < 1),
+    "DiT.hidden": whole(1),
+    "DiT.blocks": whole(1),
+    "DiT.heads": whole(1),
+    "DiT.conditioning": whole(1),
+    "DiT.dropout": real(lambda x: 0 <= x < 1),
+    "DiT.embedding_std": real(lambda x: x > 0, null=True),
+    "DiT.gate": real(lambda x: True),
+    "DenoisingCrossEntropy.t_min": real(lambda t: 0 < t < 1),
+    "DenoisingCrossEntropy.t_max": real(lambda t: 0.001 < t <= 1),
+    "DuoCurriculum.t_min": real(lambda t: 0 < t < 1),
+    "DuoCurriculum.t_max": real(lambda t: 0.001 < t <= 1),
+    "DuoCurriculum.tau": real(lambda tau: 0 < tau < 0.01),
+    "DuoCurriculum.gamma_min": real(lambda gamma: -4 < gamma < 1, null=True),
+    "DuoCurriculum.gamma_max": real(lambda gamma: -2 < gamma < 5, null=True),
+    "DuoCurriculum.start": whole(0, 499_999),
+    "DuoCurriculum.end": whole(1),
+    "DuoCurriculum.kept": whole(2),
+    "NELBO.t_min": real(lambda t: 0 < t < 1),
+    "NELBO.t_max": real(lambda t: 0.02 < t <= 1),
+    "AncestralSampler.steps": whole(1),
+    "WarmupConstant.warmup": whole(0),
+    "WarmupLinear.warmup": whole(0),
+    "WarmupLinear.floor": share,
+    "AdamW.lr": real(lambda x: x >= 0),
+    "AdamW.betas": lambda value: (
+        isinstance(value, list) and len(value) == 2 and all(map(real(lambda x: 0 <= x < 1), value))
+    ),
+    "AdamW.eps": real(lambda x: x >= 0),
+    "AdamW.weight_decay": real(lambda x: x >= 0),
+}
+
+
+# PyTorch's optimizers name their arguments in words
+WORDS = {"lr": "learning rate", "betas": "beta parameter", "eps": "epsilon value"}
+
+
+def cases() -> Iterator[tuple[Field, Any]]:
+    """All fields with all wrong values; in a list of numbers, beside a right one, too."""
+    for field in fields():
+        for value in WRONG:
+            yield field, value
+            if field.listed and not isinstance(value, list):
+                yield field, [0.9, value]
+
+
+def test_every_number_of_a_config_has_its_range_in_the_judge() -> None:
+    assert {field.name for field in fields()} == LEGAL.keys()
+
+
+def with_value(home: Home, field: Field, value: Any) -> Path:
+    """A config that is right but for one field."""
+    content = tiny_config(home.folder / "corpus.txt")
+    node = content
+    if field.slot:
+        for key in field.slot[:-1]:
+            node = node.setdefault(key, {})
+        before = node.get(field.slot[-1], {}).get("class_path", "")
+        if field.class_path.rpartition(".")[2] != before.rpartition(".")[2]:
+            node[field.slot[-1]] = {"class_path": field.class_path, "init_args": {}}
+    node = content
+    for key in field.path[:-1]:
+        node = node.setdefault(key, {})
+    node[field.path[-1]] = copy.deepcopy(value)
+    path = home.folder / "wrong.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def ready(home: Home) -> Iterator[Home]:
+    """Training ends where its first step would begin; and the parser, half of the time, is made only once."""
+    made: dict[str, Any] = {}
+    names = ("parser", "_subcommand_parsers", "_subcommand_method_arguments")
+    setup = UddmCLI.setup_parser
+
+    def setup_once(self: UddmCLI, *arguments: Any) -> None:
+        if not made:
+            setup(self, *arguments)
+            made.update({name: getattr(self, name) for name in names})
+        vars(self).update(made)
+
+    def end(loop: _FitLoop) -> None:
+        raise StopIteration
+
+    parser, loop = patch.object(UddmCLI, "setup_parser", setup_once), patch.object(_FitLoop, "advance", end)
+    with parser, loop, patch.object(torch, "set_num_threads"):
+        yield home
+
+
+def shown(value: Any) -> tuple[str, ...]:
+    """Ways in which a message may write a value."""
+    if isinstance(value, list) and value:
+        return shown(value[-1])
+    ways = {str(value), repr(value)}
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        ways |= {str(float(value)), repr(float(value))}
+    return tuple(ways)
+
+
+def check(home: Home, field: Field, value: Any) -> None:
+    out = home.folder / "wrong"
+    shutil.rmtree(out, ignore_errors=True)
+    outcome = uddm("fit", "-c", with_value(home, field, value), "--out", out)
+    if LEGAL[field.name](value):
+        assert outcome.status == 0, f"{field.name} may be {value!r}: {outcome.err}"
+        return
+    assert outcome.status == 2, f"{field.name} = {value!r} was accepted"
+    message = one_message(outcome)
+    assert field.path[-1] in message or WORDS.get(field.path[-1], "?") in message or value == [0.9, {}], message
+    if field.path[0] != "trainer" and field.slot[-1:] != ("optimizer",):  # Lightning and PyTorch word it by themselves
+        assert any(way in message for way in shown(value)), message
+    assert {path.name for path in out.rglob("*")} <= {"run.lock"}
+
+
+EVERY = list(cases())
+# Strides without a common divisor with the number of values: every value comes up, with ever another field. All of
+# them together take some minutes: put `EVERY` in the place of `SLOW` when fields or their checks change.
+FAST = EVERY[::29]
+SLOW = [c for c in EVERY if "Duo" in c[0].name] or [case for number, case in enumerate(EVERY) if number % 5 < 2]
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Lightning remarks on values that are legal, but unusual
+@pytest.mark.parametrize("number", range(len(FAST)), ids=lambda number: f"{FAST[number][0].name}={FAST[number][1]!r}")
+def test_a_wrong_number_is_refused_by_name(ready: Home, number: int) -> None:
+    check(ready, *FAST[number])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # as above
+@pytest.mark.parametrize("share", range(8))
+def test_many_wrong_numbers_are_refused_by_name(ready: Home, share: int) -> None:
+    failures = []
+    for field, value in SLOW[share::8]:
+        try:
+            check(ready, field, value)
+        except Exception as error:  # all of them at once say more than the first
+            failures.append(f"{field.name} = {value!r}: {type(error).__name__}: {str(error)[:300]}")
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("a.b", math.nan, "`a.b` is nan; give a finite number"),
+        ("a.b", [0.5, -math.inf], "`a.b` is -inf; give a finite number"),
+        ("a.b", LARGEST + 1, "`a.b` is 4294967296, and no whole number here is larger than 4294967295"),
+        ("threads", 1025, "`threads` must be from 1 to 1024, got 1025"),
+        ("trainer.max_steps", 0, "`trainer.max_steps` is 0, which trains nothing"),
+        ("trainer.val_check_interval", {"minutes": 3}, "would depend on the clock; give a number of micro-batches"),
+    ],
+)
+def test_a_number_that_nothing_can_mean(key: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_numbers({key: value})
+    check_numbers({"trainer.max_steps": -1, "trainer.val_check_interval": None, "a": LARGEST, "b": True, "c": [1e38]})
