@@ -10,6 +10,7 @@ from typing import Any
 import tokenizers
 
 from uddm_lightning.data.batching import batches
+from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.spec import describe
 from uddm_lightning.errors import InputError
 
@@ -37,11 +38,19 @@ class Tokenizer(ABC):
         """Learns the vocabulary; a given one ignores this.
 
         Args:
-            lines: the non-empty lines of the training documents; may be iterated more than once.
+            lines: the sentences of the training documents; may be iterated more than once.
 
         Raises:
             InputError: the vocabulary would have fewer than 2 ids.
         """
+
+    @classmethod
+    def downloads(cls, **arguments: Any) -> list[Download]:
+        """What a tokenizer with these arguments of its constructor would fetch from the hub; nothing, as a rule.
+
+        It is asked before one is made, and takes no network.
+        """
+        return []
 
     @property
     def backend(self) -> tokenizers.Tokenizer:
