@@ -495,6 +495,29 @@ class TestSampler:
         other = xt.where(valid, (xt + 1) % V)
         assert torch.equal(sampler(denoiser, other, 0.8, keys, valid, clean)[valid], whole[valid])
 
+    def test_whoever_looks_on_changes_nothing(self, cls: type, options: dict[str, Any]) -> None:
+        """An observer sees every row at every time of its grid but the last, under its own number."""
+        sampler, denoiser = make(cls, steps=12, **options), self.denoiser()
+        xt, keys, clean = torch.arange(8 * L).view(8, L) % V, torch.arange(8), torch.zeros(8, L).bool()
+        starts = torch.tensor([0.8, 0.1, 0.5, 1.0], dtype=torch.float64).repeat(2)
+        seen: list[list[float]] = [[] for _ in xt]
+        begun = torch.full_like(xt, -1)
+
+        def observe(t: float, x_BL: Tensor, numbers_B: Tensor) -> None:
+            for number, row in zip(numbers_B.tolist(), x_BL, strict=True):
+                begun[number] = begun[number] if seen[number] else row
+                seen[number].append(t)
+
+        watched = sampler(denoiser, xt, starts, keys, None, clean, observe)
+        assert torch.equal(watched, sampler(denoiser, xt, starts, keys, None, clean))
+        assert torch.equal(begun, xt), "a chain is seen where it starts"
+        assert seen == [sampler.grid(float(t))[:-1] for t in starts]
+        for t in starts.tolist():
+            grid = sampler.grid(t)
+            assert len(grid) >= 2
+            assert grid[-1] == 0.0
+            assert all(late > early for late, early in pairwise(grid))
+
     def test_names_and_errors(self, cls: type, options: dict[str, Any]) -> None:
         sampler = make(cls, **options)
         assert sampler.chain

@@ -16,7 +16,7 @@ from uddm_lightning.report import write_report
 from uddm_lightning.resolving import load_data
 from uddm_lightning.sweep import sizes
 from uddm_lightning.sweep.cell import Cell
-from uddm_lightning.sweep.collecting import about, collect, run_folders, sequences_of
+from uddm_lightning.sweep.collecting import about, basins_of, collect, run_folders, sequences_of
 from uddm_lightning.sweep.launchers import Launcher
 from uddm_lightning.sweep.options import with_files
 from uddm_lightning.sweep.setting import Setting
@@ -239,7 +239,7 @@ def _write(folder: Path) -> None:
     rows = collect(folder)
     transition = estimate(rows)
     write_text(folder / "transition.json", json.dumps(transition, indent=2, ensure_ascii=False) + "\n")
-    write_report(folder, rows, transition, sequences_of(folder), about(folder))
+    write_report(folder, rows, transition, sequences_of(folder), about(folder), basins_of(folder))
     sys.stdout.write(f"{_summary(transition)}\n{folder / 'report.html'}\n")
 
 
