@@ -21,6 +21,7 @@ from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
 
 PANEL_ROWS = 4
+SAMPLES = ("n_memorized", "n_spurious", "n_generalized", "generative_perplexity", "unigram_entropy")
 
 
 class TensorBoardPage(Callback):
@@ -28,7 +29,8 @@ class TensorBoardPage(Callback):
 
     Scalars, where raw weights add `_raw` to the first word: `recovery/<split>/t=<t>`, `gap/t=<t>` (train minus test
     recovery), `entropy/<split>/t=<t>`, `margin/<split>`, `leave_one_out/<split>`, `leak/<split>`,
-    `nelbo/<split>/[<t_min>,<t_max>]`, `probe/seconds` and `probe/share` (of the time since the validation before).
+    `nelbo/<split>/[<t_min>,<t_max>]`, `n_memorized/<split>` and its like, `generative_perplexity/<split>`,
+    `unigram_entropy/<split>`, `probe/seconds` and `probe/share` (of the time since the validation before).
     """
 
     def __init__(self) -> None:
@@ -113,6 +115,9 @@ def _scalars(kind: str, records: Sequence[Record]) -> dict[str, float]:
     scalars: dict[str, float] = {}
     for record in records:
         split = record["split"]
+        if kind == "samples":
+            scalars |= {f"{_word(name, record)}/{split}": record[name] for name in SAMPLES}
+            continue
         if kind == "nelbo":
             bounds = f"[{record['t_min']:g},{record['t_max']:g}]"
             scalars[f"{_word('nelbo', record)}/{split}/{bounds}"] = record["nelbo"]
@@ -133,7 +138,7 @@ def _layout(records: Iterable[Record]) -> dict[str, dict[str, list[Any]]]:
     """A custom-scalars page with train and test side by side, a chart per t."""
     layout: dict[str, dict[str, list[Any]]] = {}
     for record in records:
-        if record["kind"] == "nelbo":
+        if record["kind"] in ("nelbo", "samples"):
             continue
         word, t = _word(record["kind"], record), f"t={record['t']:g}"
         layout.setdefault(word, {})[t] = ["Multiline", [f"^{word}/[a-z]+/{t}$"]]

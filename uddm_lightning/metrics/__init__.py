@@ -8,6 +8,7 @@ from uddm_lightning.intervals import (
     rate_interval,
 )
 from uddm_lightning.metrics.entropy import ConditionalEntropy, EntropyResult
+from uddm_lightning.metrics.neighbours import NeighbourResult, SampleNeighbours
 from uddm_lightning.metrics.nelbo import Nelbo, NelboResult
 from uddm_lightning.metrics.recovery import ClassificationMargin, MarginResult, RecoveryResult, TokenRecovery
 
@@ -17,9 +18,11 @@ __all__ = [
     "EntropyResult",
     "Interval",
     "MarginResult",
+    "NeighbourResult",
     "Nelbo",
     "NelboResult",
     "RecoveryResult",
+    "SampleNeighbours",
     "TokenRecovery",
     "difference_interval",
     "mean_interval",
