@@ -24,6 +24,9 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
                                                          train every size, seed and backbone; find the transition
   uddm report DIR                                        its figures, page and transition.json, from the tables alone
 
+  uddm sample -c RUN/config.yaml --ckpt_path CKPT -n K --out FILE.parquet
+                                                         draw rows from the model; goes on where it was stopped
+
   uddm doctor                                            versions, devices, and whether this machine counts right
 
   uddm COMMAND --help          every option, with its type and default
@@ -52,6 +55,10 @@ def main() -> int:
             from uddm_lightning.sweep import command  # what draws figures has no part in starting a run
 
             return command.sweep(arguments[1:]) if arguments[0] == "sweep" else command.report(arguments[1:])
+        if arguments[0] == "sample":
+            from uddm_lightning.sampling.command import sample
+
+            return sample(arguments[1:])
         if arguments[0] == "doctor":
             from uddm_lightning.doctor.command import doctor
 

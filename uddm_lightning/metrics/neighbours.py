@@ -51,11 +51,12 @@ def nearest(rows_BL: Tensor, blocks: Iterable[Tensor]) -> Nearest:
     narrow_BL = _narrow(rows_BL)
     for block_CL in blocks:
         for part_CL in _cut(block_CL, size):
-            distance_B, place_B = hamming(narrow_BL, _narrow(part_CL)).min(1)
+            places_C = torch.arange(len(part_CL), device=rows_BL.device)
+            # distance and place in one number: which of several minima a library finds is its own affair
+            code_B = (hamming(narrow_BL, _narrow(part_CL)).long() * size + places_C).amin(1)
+            distance_B, place_B = code_B // size, code_B % size + start
             closer_B = distance_B < least.distance_B
-            least = Nearest(
-                distance_B.long().where(closer_B, least.distance_B), (place_B + start).where(closer_B, least.place_B)
-            )
+            least = Nearest(distance_B.where(closer_B, least.distance_B), place_B.where(closer_B, least.place_B))
             start += len(part_CL)
     return least
 

@@ -49,6 +49,12 @@ class PretrainedTokenizer(Tokenizer):
         self._separator = self._choose("separator", separator)
         self._pad = self._choose("pad", pad)
 
+    @classmethod
+    @override
+    def from_spec(cls, spec: dict[str, Any], file: Path) -> "PretrainedTokenizer":
+        # the file says all, wherever the tokenizer came from; a role that nobody has is not looked for again
+        return cls(str(file), **{role: name or "" for role, name in spec["init_args"].items()})
+
     @override
     def fit(self, lines: Iterable[str]) -> None:
         pass
