@@ -61,14 +61,16 @@ class NgramCritic(Critic):
             raise RuntimeError("The critic has read nothing yet: call `fit` first.")
         p_BL = torch.full(tokens_BL.shape, 1.0 / self._ngrams.vocab_size, dtype=torch.float64)
         for place, (history_BL, whole_BL) in enumerate(self._ngrams.numbers(tokens_BL.cpu())):
-            # an unknown history has number -1, and a known one may end every row that it is in
-            known_BL = history_BL.clamp(min=0)
-            kinds_BL = torch.where(history_BL >= 0, self._kinds[place][known_BL], 0)
-            sums_BL = torch.where(history_BL >= 0, self._sums[place][known_BL], 0)
-            count_BL = torch.where(whole_BL >= 0, self._ngrams.counts[place][whole_BL.clamp(min=0)], 0)
+            kinds_BL, sums_BL = (_at(table[place], history_BL) for table in (self._kinds, self._sums))
+            count_BL = _at(self._ngrams.counts[place], whole_BL)
             p_BL = torch.where(kinds_BL > 0, (count_BL + kinds_BL * p_BL) / (sums_BL + kinds_BL).clamp(min=1), p_BL)
         return -p_BL.log()
 
     @override
     def judge(self, tokens_BL: Tensor, counted_BL: Tensor) -> Judged:
         return Judged(self.nll(tokens_BL).to(counted_BL.device), counted_BL)
+
+
+def _at(table: Tensor, numbers_BL: Tensor) -> Tensor:
+    """Entries of a table by number, 0 where a number is `ABSENT`."""
+    return torch.cat([table, table.new_zeros(1)])[numbers_BL]  # the last place is -1, too

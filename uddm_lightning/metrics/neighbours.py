@@ -114,7 +114,7 @@ def unigram_entropy(rows_BL: Tensor, counted_BL: Tensor) -> Tensor:
     # with m the count of the own id at each position: H = - sum_v m_v / L ln(m_v / L) = - mean over positions ln(m / L)
     left_BL, right_BL = (torch.searchsorted(masked_BL, masked_BL, right=right) for right in (False, True))
     log_BL = torch.log((right_BL - left_BL) / count_B1)
-    total_B = torch.where(masked_BL >= 0, log_BL, 0.0).sum(1)
+    total_B = masked_sum(log_BL, masked_BL >= 0)
     return torch.where(count_B1[:, 0] > 0, -total_B / count_B1[:, 0] + 0.0, torch.nan)
 
 

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,8 +70,17 @@ def setting(trained: Trained, weights: Weights, seed: int) -> dict[str, Any]:
         "vocab_size": task.process.vocab_size,
         "length": trained.length,
         "entropy_t": task.objective.t_min,
-        "model": trained.model,
+        **dict(_flat(trained.model, "model")),
     }
+
+
+def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The parts of nested settings under their full names, which a message can name."""
+    if isinstance(value, dict) and value:
+        for inner, part in value.items():
+            yield from _flat(part, f"{name}.{inner}")
+    else:
+        yield name, value
 
 
 def work(order: Order, trained: Trained, drawn: Callable[[int], object]) -> None:
@@ -119,9 +128,7 @@ def _fill(
         "sample": list(wanted),
         "tokens": tokens_BL.tolist(),
         "entropy": entropy_BL.float().tolist(),
-        "unigram_entropy": unigram_entropy(
-            tokens_BL.cpu(), torch.ones_like(tokens_BL, dtype=torch.bool).cpu()
-        ).tolist(),
+        "unigram_entropy": unigram_entropy(tokens_BL, torch.ones_like(tokens_BL, dtype=torch.bool)).tolist(),
     }
     shards.write(number, pa.Table.from_pydict(columns, SHARD))
 
