@@ -2,6 +2,7 @@
 
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +48,16 @@ def trained(tmp_path_factory):
     return folder
 
 
+@cache
+def loaded(*arguments):
+    """To make a model from its config takes longer than to draw from it."""
+    return loading.load(*arguments)
+
+
 @pytest.fixture
 def run(trained, monkeypatch):
     monkeypatch.setenv("UDDM_CACHE", str(trained / "cache"))
+    monkeypatch.setattr(drawing, "load", loaded)
     monkeypatch.setattr(drawing, "ROWS", SMALL)
     monkeypatch.setattr(shards, "ROWS", SMALL)
     monkeypatch.setattr("uddm_lightning.sampling.command.ROWS", SMALL)
@@ -78,7 +87,7 @@ def test_a_sample_is_what_the_probe_draws_and_the_file_says_all_about_it(sampled
     config = yaml.safe_load((run / "config.yaml").read_text())
     data = load_data(config)
     data.source.paths = str(run / "gone")  # not asked for
-    model = loading.load(run, "last")
+    model = loaded(run / "config.yaml", "last", None, None)
     monkeyed = model.corpus()
     data.__dict__["corpus"] = monkeyed
     [batch, _] = iter(data.val_dataloader()[2])
@@ -225,7 +234,7 @@ def test_a_checkpoint_and_a_config_are_enough(sampled, run, tmp_path, monkeypatc
 
 def test_samples_are_compared_with_the_training_rows(sampled, run, tmp_path):
     out = sampled(tmp_path / "s.parquet", 20, "--against")
-    model = loading.load(run, "last")
+    model = loaded(run / "config.yaml", "last", None, None)
     corpus = model.corpus()
     manifest = json.loads((run / "manifest.json").read_text())
     subset = drawing_subset(corpus, manifest)
@@ -294,7 +303,7 @@ def test_a_config_that_cannot_be_read_is_named(run, tmp_path):
 
 
 def test_a_text_that_has_changed_is_not_the_run_s(run, tmp_path):
-    model = loading.load(run, "last")
+    model = loaded(run / "config.yaml", "last", None, None)
     copy = tmp_path / "copy"
     copy.mkdir()
     manifest = json.loads((run / "manifest.json").read_text())
@@ -306,7 +315,7 @@ def test_a_text_that_has_changed_is_not_the_run_s(run, tmp_path):
 
 
 def test_another_process_at_a_shard_is_waited_for(run, tmp_path, monkeypatch):
-    order = Order(run, "last", None, None, "ema", 0, 4, tmp_path / "s.parquet", 20)
+    order = Order(run / "config.yaml", "last", None, None, "ema", 0, 4, tmp_path / "s.parquet", 20)
     model = order.load()
     mine = order.shards(model)
     drawn, waits = [], []
@@ -325,81 +334,82 @@ def test_another_process_at_a_shard_is_waited_for(run, tmp_path, monkeypatch):
 
 # ------------------------------------------------------------------------------------------------ with real processes
 
-
-def start(run, file, count, *more):
-    command = [sys.executable, "-m", "uddm_lightning", *map(str, arguments(run, file, count, *more))]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env={**os.environ}
-    )
+COUNT = 700  # three shards
 
 
-def finished(process):
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, out
-    return out
+def command(words, environment):
+    os.environ.update(environment)
+    sys.argv = ["uddm", *words]
+    sys.exit(main())
+
+
+def start(trained, file, *more):
+    """The command in a process of its own, forked from one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.sampling.command"])
+    words = [str(word) for word in arguments(trained / "run", file, COUNT, *more)]
+    process = context.Process(target=command, args=(words, {"UDDM_CACHE": str(trained / "cache")}))
+    process.start()
+    return process
+
+
+def finish(process):
+    process.join(300)
+    assert process.exitcode == 0
 
 
 @pytest.fixture(scope="module")
 def reference(trained, tmp_path_factory):
-    """700 samples, drawn by one process without a break."""
+    """The samples drawn by one process without a break."""
     file = tmp_path_factory.mktemp("reference") / "s.parquet"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UDDM_CACHE", str(trained / "cache"))
-        finished(start(trained / "run", file, 700))
+    finish(start(trained, file))
     return file.read_bytes()
 
 
-@pytest.fixture
-def real(trained, monkeypatch):
-    monkeypatch.setenv("UDDM_CACHE", str(trained / "cache"))
-    return trained / "run"
-
-
 @pytest.mark.slow
-def test_several_processes_and_several_commands_write_the_same_file(real, reference, tmp_path):
-    commands = [start(real, tmp_path / "s.parquet", 700, "--processes", 2), start(real, tmp_path / "s.parquet", 700)]
-    for command in commands:
-        finished(command)
+def test_several_processes_and_several_commands_write_the_same_file(trained, reference, tmp_path):
+    for process in [start(trained, tmp_path / "s.parquet", "--processes", 2), start(trained, tmp_path / "s.parquet")]:
+        finish(process)
     assert (tmp_path / "s.parquet").read_bytes() == reference
     assert list(tmp_path.iterdir()) == [tmp_path / "s.parquet"]
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_goes_on_to_the_same_file(real, reference, tmp_path):
+def test_killed_at_any_moment_it_goes_on_to_the_same_file(trained, reference, tmp_path):
     file, parts = tmp_path / "s.parquet", tmp_path / "s.parquet.parts"
-    for moment, shards_then in enumerate((0, 1, 2)):
-        process = start(real, file, 700, "--batch_size", 16 + moment)
+    for moment, sight in enumerate(("*.lock", "000000.parquet", "000001.parquet")):
+        process = start(trained, file, "--batch_size", 4 + moment)
         deadline = time.monotonic() + 120
-        while len(list(parts.glob("*.parquet"))) < shards_then or not parts.exists():
+        while process.is_alive() and not list(parts.glob(sight)):
             assert time.monotonic() < deadline
-            if process.poll() is not None:
-                break
-            time.sleep(0.01)
-        time.sleep(0.05 * moment)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    finished(start(real, file, 700, "--processes", 3))
+            time.sleep(0.005)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert not file.exists()
+    finish(start(trained, file, "--processes", 3))
     assert file.read_bytes() == reference
     assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.slow
-def test_workers_end_with_the_command_that_started_them_and_tell_when_they_fail(real, tmp_path):
-    file, parts = tmp_path / "s.parquet", tmp_path / "s.parquet.parts"
-    process = start(real, file, 5000, "--processes", 2, "--batch_size", 4)
+def test_workers_end_with_the_command_that_started_them(trained, tmp_path):
+    parts = tmp_path / "s.parquet.parts"
+    process = start(trained, tmp_path / "s.parquet", "--processes", 2, "--batch_size", 1)
     deadline = time.monotonic() + 120
     while len(list(parts.glob("*.lock"))) < 2:
         assert time.monotonic() < deadline
-        time.sleep(0.02)
-    workers = children(process.pid)
-    assert len(workers) >= 2
+        assert process.is_alive()
+        time.sleep(0.005)
+    [server] = [child for child in children(process.pid) if children(child)]
+    workers = children(server)
+    assert len(workers) == 2
     process.kill()
-    process.communicate()
-    deadline = time.monotonic() + 30
+    process.join()
+    deadline = time.monotonic() + 60
     while any(alive(worker) for worker in workers):
         assert time.monotonic() < deadline, "a worker outlives the command"
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def children(pid):

@@ -10,6 +10,7 @@ from typing import Any
 
 from uddm_lightning.intervals import Interval, difference_interval
 
+LABELS = ("memorized", "spurious", "generalized")  # of samples
 REFERENCE = 0.1  # the t at which the regimes are told, where it was measured
 
 
@@ -64,6 +65,10 @@ class Mean:
         return fmean(known) if known else None
 
 
+_NUMBERS = ("generative_perplexity", "unigram_entropy", "nearest_distance", "nearest_overlap", "train_overlap")
+_OF_SAMPLES = (*LABELS, *_NUMBERS)
+
+
 class Study:
     """The measurements that a report is about.
 
@@ -104,7 +109,8 @@ class Study:
         """Measurements of a kind, by size and seed.
 
         Args:
-            kind: recovery, entropy or nelbo.
+            kind: recovery, entropy or nelbo; of samples generative_perplexity, unigram_entropy, nearest_distance,
+                nearest_overlap, train_overlap, or the share of one of the `LABELS`.
             backbone: name of the model.
             split: train, test, random or samples.
             t: corruption time; None for the NELBO, which has a range instead.
@@ -154,12 +160,21 @@ def _points(rows: list[Mapping[str, str]]) -> dict[tuple[str, str, str, float | 
     """The measurements by kind, backbone, split and t, each list by size and seed; of repeated runs the first."""
     found: dict[tuple[str, str, str, float | None], dict[tuple[int, int], Point]] = defaultdict(dict)
     for row in sorted(rows, key=lambda row: row["run"]):
-        kind, size, seed = row["kind"], int(row["size"]), int(row["seed"])
-        value, low, high = (number(row.get(name)) for name in (kind, f"{kind}_low", f"{kind}_high"))
-        if value is not None:
-            curve = found[kind, row["backbone"], row["split"], number(row["t"])]
-            curve.setdefault((size, seed), Point(size, seed, value, low, high, row))
+        size, seed = int(row["size"]), int(row["seed"])
+        row = {**row, **_shares(row)} if row["kind"] == "samples" else row
+        for name in _OF_SAMPLES if row["kind"] == "samples" else (row["kind"],):
+            value, low, high = (number(row.get(column)) for column in (name, f"{name}_low", f"{name}_high"))
+            if value is not None:
+                curve = found[name, row["backbone"], row["split"], number(row["t"])]
+                curve.setdefault((size, seed), Point(size, seed, value, low, high, row))
     return {key: [points[place] for place in sorted(points)] for key, points in found.items()}
+
+
+def _shares(row: Mapping[str, str]) -> dict[str, str]:
+    """Shares of the labels among the samples of a row of the table."""
+    counts = {label: number(row.get(f"n_{label}")) for label in LABELS}
+    total = sum(count or 0.0 for count in counts.values())
+    return {label: str(count / total) for label, count in counts.items() if count is not None and total}
 
 
 def _final(rows: list[Mapping[str, str]]) -> list[Mapping[str, str]]:

@@ -12,6 +12,7 @@ from uddm_lightning.report import sentences as text
 from uddm_lightning.report.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.drawing import Drawing, style
+from uddm_lightning.report.drawn import samples_drawing
 from uddm_lightning.report.page import page
 from uddm_lightning.report.samples import densities_drawing, sentences_drawing
 from uddm_lightning.report.study import Study
@@ -19,7 +20,7 @@ from uddm_lightning.report.summary_run import write_summary
 from uddm_lightning.report.verdict import Verdict, three_sizes
 from uddm_lightning.report.words import count, listed
 
-FIGURES = ("recovery", "models", "sentences", "entropy", "densities", "agreement")
+FIGURES = ("recovery", "models", "sentences", "entropy", "samples", "densities", "agreement")
 
 
 def write_report(
@@ -74,6 +75,9 @@ def _drawings(
         missing.append("Entropy was not measured, so there is no figure of it.")
     if not study.ranges():
         missing.append("The NELBO was not measured, so it is not drawn above recovery.")
+    found["samples"] = samples_drawing(study)
+    if found["samples"] is None:
+        missing.append("Samples were not measured, so there is no figure of them.")
     if len(study.backbones) > 1 and study.times("recovery"):
         found["models"] = models_drawing(study, verdict)
     sentences = _from_sequences(study, verdict, sequences, found, missing)

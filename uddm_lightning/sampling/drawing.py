@@ -139,12 +139,14 @@ def _entropy(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
 
 def together(order: Order, processes: int, shards: Shards) -> bool:
     """Has several processes of this machine draw; returns whether all of them ended well."""
-    os.environ["TQDM_DISABLE"] = "1"  # read by those to come when they import it: the bar here stands for all
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # imported once for all of them
+    bars = os.environ.get("TQDM_DISABLE", "")
+    os.environ["TQDM_DISABLE"] = "1"  # read while it is imported there: the bar here stands for all
     workers = [context.Process(target=_work, args=(order,), daemon=True) for _ in range(processes)]
     for worker in workers:
         worker.start()
-    del os.environ["TQDM_DISABLE"]
+    os.environ["TQDM_DISABLE"] = bars
     with tqdm(total=len(shards) * ROWS, desc="samples", delay=2.0, leave=False, dynamic_ncols=True) as bar:
         while any(worker.is_alive() for worker in workers):
             there = sum(1 for _ in shards.folder.glob("*.parquet"))
