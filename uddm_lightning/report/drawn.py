@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from uddm_lightning.report import words
 from uddm_lightning.report.drawing import (
@@ -11,6 +13,7 @@ from uddm_lightning.report.drawing import (
     TEXT,
     WIDTH,
     Drawing,
+    LineStyle,
     Table,
     category,
     curve,
@@ -73,10 +76,17 @@ def samples_drawing(study: Study) -> Drawing | None:
                 one.set_xlabel("")
                 one.tick_params(labelbottom=False)
         axes[0].set_ylim(-0.04, 1.04)
+        if axes[1].lines:  # perplexities of noise and of text lie powers of ten apart
+            axes[1].set_yscale("log")
+            axes[1].yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axes[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+            axes[1].yaxis.set_minor_formatter(NullFormatter())
     for row, name in zip(panels, PANELS, strict=False):
         row[0].set_ylabel(name)
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(LABELS))
+    styles: dict[str, tuple[LineStyle, str]] = {"own samples": ("-", TEXT[0]), "test rows": ("--", FAINT[0])}
+    handles += [Line2D([], [], linestyle=line, color=colour, label=name) for name, (line, colour) in styles.items()]
+    figure.legend(handles, [*labels, *styles], loc="outside lower center", ncols=len(LABELS))
     return drawing
 
 
