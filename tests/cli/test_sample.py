@@ -24,9 +24,9 @@ from uddm_lightning import loading
 from uddm_lightning.cli import main
 from uddm_lightning.errors import InputError
 from uddm_lightning.metrics import functional as F
+from uddm_lightning.resolving import load_data
 from uddm_lightning.sampling import drawing, shards
 from uddm_lightning.sampling.drawing import Order
-from uddm_lightning.sweep.setting import load_data
 
 from .conftest import tiny_config, write_corpus
 
