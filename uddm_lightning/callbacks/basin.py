@@ -60,7 +60,7 @@ class BasinProbe(Probe):
     def measure(self, at: MeasuredBatch) -> None:
         batch = at.batch
         metric = self.metric(at, CriticalTime, length=batch.tokens_BL.shape[1])
-        metric.update(self.critical(at), margins(at), at.counted_BL, batch.rows_B, batch.places_B)
+        metric.update(self.critical(at), *margins(at), batch.rows_B, batch.places_B)
 
     def critical(self, at: MeasuredBatch) -> Tensor:
         """Critical corruption times (B,) of a batch, float64 in [0, 1]."""

@@ -9,7 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
 from uddm_lightning.callbacks.probe import Probe
-from uddm_lightning.run_folder import of_checkpoint
+from uddm_lightning.run_folder import of_checkpoint, origin, settle
 from uddm_lightning.tables import Record, update_table
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
@@ -49,8 +49,9 @@ class MeasurementTable(Callback):
         }
         records = [{**common, "kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
         if records:
+            settle(folder, data_of(trainer).manifest())
             update_table(folder / "measurements.csv", records)
-            pl_module.print(summary(records))
+            pl_module.print(summary(records) + _doubt(folder))
 
     on_test_end = on_validation_end
 
@@ -82,7 +83,20 @@ def summary(records: Sequence[Record]) -> str:
             values = ", ".join(f"{split} {_cell(b['nelbo'])}" for split, b in bounds.items())
             lines.append(f"   NELBO on [{r['t_min']:g}, {r['t_max']:g}], nats per token: {values}")
         lines += _basins(mine)
+        drawn = {r["split"]: r for r in mine if r["kind"] == "samples"}
+        if "samples" in drawn:
+            r = drawn["samples"]
+            labels = ", ".join(f"{r[f'n_{label}']} {label}" for label in ("memorized", "spurious", "generalized"))
+            values = ", ".join(f"{split} {_cell(d['generative_perplexity'])}" for split, d in drawn.items())
+            judged = f"; perplexity under the {r['critic']} critic: {values}" if "critic" in r else ""
+            lines.append(f"   {r['n_draws']} samples: {labels}{judged}")
     return "\n".join(lines)
+
+
+def _doubt(folder: Path) -> str:
+    """What must be said of a network that was trained elsewhere."""
+    file = origin(folder)
+    return "" if file is None else f"\n   converted from {file}: whether it was trained on these rows is not known"
 
 
 def _basins(records: Sequence[Record]) -> list[str]:

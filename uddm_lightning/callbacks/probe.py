@@ -20,6 +20,7 @@ from uddm_lightning.batch import TokenBatch
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
 from uddm_lightning.metrics import functional as F
+from uddm_lightning.noise import Stream, integers
 from uddm_lightning.samplers import Observer
 from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask, Weights
@@ -196,26 +197,50 @@ def drawn(at: MeasuredBatch, observe: Observer | None = None) -> TokenBatch:
     if observe is not None or len(at.board.get("samples", ())) < len(batch.tokens_BL):
         nothing_BL = torch.zeros_like(batch.tokens_BL, dtype=torch.bool)
         chain = at.task.sampler
-        at.board["samples"] = chain(at.denoiser, batch.tokens_BL, 1.0, batch.keys_B, None, nothing_BL, observe)
+        start_BL = at.task.process.prior(batch.tokens_BL)
+        at.board["samples"] = chain(at.denoiser, start_BL, 1.0, batch.keys_B, None, nothing_BL, observe)
         at.board["chain"] = chain.chain
     # a probe with a limit takes the first draws of a batch
     return batch._replace(tokens_BL=at.board["samples"][: len(batch.tokens_BL)])
 
 
-def margins(at: MeasuredBatch) -> Tensor:
-    """Classification margins (B, L) of the rows themselves, at the end of training's range of t: nothing is
-    extrapolated there.
+class Margins(NamedTuple):
+    """How firmly the clean tokens of a batch stand.
+
+    Attributes:
+        margin_BL: classification margins, in nats.
+        asked_BL: bool, the counted tokens whose margin means something: all, or, where a process must hide a token to
+            be asked about it, a random one of each row.
     """
-    x0_BL = at.batch.tokens_BL
-    if len(at.board.get("margin", ())) < len(x0_BL):
+
+    margin_BL: Tensor
+    asked_BL: Tensor
+
+
+def margins(at: MeasuredBatch) -> Margins:
+    """Margins of the rows themselves, at the end of training's range of t, where nothing is extrapolated.
+
+    They are computed once for all probes that count the same positions.
+    """
+    x0_BL, process, place = at.batch.tokens_BL, at.task.process, ("margins", int(at.counted_BL.sum()))
+    if place not in at.board:
         t_B = torch.full((len(x0_BL),), at.task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
-        at.board["margin"] = at.denoiser(_margin, x0_BL, t_B, at.batch.valid_BL, x0_BL)[0]
-    found_BL: Tensor = at.board["margin"][: len(x0_BL)]
-    return found_BL
+        shown_BL = process.hide(x0_BL, one_position(at.batch, at.counted_BL))
+        margin_BL = at.denoiser(_margin, shown_BL, t_B, at.batch.valid_BL, x0_BL)[0]
+        at.board[place] = Margins(margin_BL, at.counted_BL & process.predicted(shown_BL))
+    found: Margins = at.board[place]
+    return found
 
 
 def _margin(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor) -> tuple[Tensor]:
     return (F.margin(logits_CV, x0_C),)
+
+
+def one_position(batch: TokenBatch, counted_BL: Tensor) -> Tensor:
+    """A random position of each row that counts, int64 (B,), by the row's key; 0 where none does."""
+    positions = torch.arange(counted_BL.shape[1], device=counted_BL.device)
+    order_BL = integers(2**31, batch.keys_B[:, None], Stream.PROBE, positions)
+    return order_BL.where(counted_BL, order_BL.new_tensor(-1)).argmax(1)
 
 
 def check_times(times: Sequence[float], key: str) -> tuple[float, ...]:

@@ -19,7 +19,8 @@ class RecoveryProbe(Probe):
 
     It does so on training rows, on held-out rows, and on rows of uniform random tokens (split "random"), which nobody
     has ever stored. With each batch goes the classification margin of the clean text, at the smallest t of training:
-    a token whose margin is above 0 is fixed, a row of which all tokens are is a fixed point.
+    a token whose margin is above 0 is fixed, a row of which all tokens are is a fixed point. Where a process must hide
+    a token to be asked about it, that is one random token of each row.
 
     To compare chains, measure a checkpoint once more with another sampler: its rows stand beside those of the first,
     told apart by their chain.
@@ -74,7 +75,7 @@ class RecoveryProbe(Probe):
             board["restored", t] = xhat_BL
         board.update(chain=sampler.chain, x0=x0_BL, rows=batch.rows_B, places=batch.places_B)
 
-        self.metric(at, ClassificationMargin).update(margins(at), counted_BL, batch.rows_B)
+        self.metric(at, ClassificationMargin).update(*margins(at), batch.rows_B)
 
     @override
     def conclude(self, task: DiffusionTask) -> Iterable[Record]:

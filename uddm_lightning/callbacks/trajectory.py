@@ -69,7 +69,8 @@ class TrajectoryProbe(Probe):
                 valid_BL = None if at.batch.valid_BL is None else at.batch.valid_BL[numbers_B]
                 spread = F.Spread(*at.denoiser(_spread, x_BL, t_B, valid_BL))
                 metric = self.metric(at, TrajectoryPoint, t, vocab_size=at.task.process.vocab_size)
-                metric.update(spread, at.counted_BL[numbers_B], at.batch.rows_B[numbers_B])
+                counted_BL = at.counted_BL[numbers_B] & at.task.process.predicted(x_BL)
+                metric.update(spread, counted_BL, at.batch.rows_B[numbers_B])
 
         return observe
 

@@ -178,12 +178,7 @@ class TextDataModule(LightningDataModule):
                     f"`trainer.val_check_interval` is {interval} micro-batches, which is no whole number of steps of "
                     f"{accumulation} (`trainer.accumulate_grad_batches`); choose a multiple of {accumulation}."
                 )
-        if self.batch_size % (accumulation * world_size):
-            raise InputError(
-                f"`data.batch_size` is {self.batch_size}, the rows of a whole step, and does not divide among "
-                f"{world_size} process(es) x {accumulation} accumulated micro-batch(es); choose a multiple of "
-                f"{accumulation * world_size}."
-            )
+        check_divides(self.batch_size, world_size, accumulation)
         stream = TrainStream(
             self.corpus.train, self.subset, self.batch_size, self.seed, start, accumulation, rank, world_size
         )
@@ -284,4 +279,18 @@ class TextDataModule(LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+        )
+
+
+def check_divides(batch_size: int, world_size: int, accumulation: int) -> None:
+    """Refuses a batch that cannot be shared out evenly.
+
+    Raises:
+        InputError: with the numbers and the way out.
+    """
+    if batch_size % (accumulation * world_size):
+        raise InputError(
+            f"`data.batch_size` is {batch_size}, the rows of a whole step, and does not divide among {world_size} "
+            f"process(es) x {accumulation} accumulated micro-batch(es); choose a multiple of "
+            f"{accumulation * world_size}."
         )

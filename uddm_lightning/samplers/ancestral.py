@@ -30,7 +30,7 @@ class AncestralSampler(Sampler):
             "argmax-posterior"), which hardly ever moves a token.
         clamp: hold the tokens that are known to be clean (chain name ends in "-clamped").
         final: "ancestral" ends with one more step to time 0; "argmax" writes the likeliest id at every position (chain
-            name ends in "-argmax"), which also rewrites clean text.
+            name ends in "-argmax"), which also rewrites clean text where the process can.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class AncestralSampler(Sampler):
             follow = partial(process.step, keys_N=keys_C) if draws else process.likeliest
             return (follow(logits_CV.log_softmax(1), x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C)),)
 
-        asked_BL = process.may_move(alpha_s, alpha_t, keys_BL) if draws else torch.ones_like(x_BL, dtype=torch.bool)
+        asked_BL = process.may_move(x_BL, alpha_s, alpha_t, keys_BL) if draws else process.predicted(x_BL)
         if frozen_BL is not None:
             asked_BL &= ~frozen_BL
         if bool(asked_BL.any()):
