@@ -26,7 +26,11 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
 
   uddm sample -c RUN/config.yaml --ckpt_path CKPT -n K --out FILE.parquet
                                                          draw rows from the model; goes on where it was stopped
+  uddm convert FILE --out RUN                            make a run of a checkpoint of s-sahoo/duo, to be measured
+  uddm export -c RUN/config.yaml --ckpt_path CKPT --out FOLDER
+                                                         weights as safetensors, with a model card
 
+  uddm preflight -c CONFIG ...                           what `uddm fit` would download and need; fetches nothing
   uddm doctor                                            versions, devices, and whether this machine counts right
 
   uddm COMMAND --help          every option, with its type and default
@@ -59,6 +63,18 @@ def main() -> int:
             from uddm_lightning.sampling.command import sample
 
             return sample(arguments[1:])
+        if arguments[0] == "convert":
+            from uddm_lightning.conversion.command import convert
+
+            return convert(arguments[1:])
+        if arguments[0] == "export":
+            from uddm_lightning.conversion.export import export
+
+            return export(arguments[1:])
+        if arguments[0] == "preflight":
+            from uddm_lightning.preflight import preflight
+
+            return preflight(arguments[1:])
         if arguments[0] == "doctor":
             from uddm_lightning.doctor.command import doctor
 

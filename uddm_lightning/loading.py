@@ -10,18 +10,17 @@ import torch
 import yaml
 from torch import Tensor
 
-# importing a room makes its plugins known by their short names
-from uddm_lightning import backbones, checkpoints, objectives, processes, run_folder, samplers
+from uddm_lightning import checkpoints, run_folder
 from uddm_lightning.data.corpus import Corpus, cached
 from uddm_lightning.data.measure import draw_keys
 from uddm_lightning.data.module import SAMPLES
 from uddm_lightning.data.pure_noise import uniform_rows
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
-from uddm_lightning.parsing import UddmParser, plain
+from uddm_lightning.parsing import plain
+from uddm_lightning.resolving import load_task
 from uddm_lightning.task import DiffusionTask
 
-PLUGINS = (backbones, objectives, processes, samplers)
 DECISIVE = ("process", "backbone", "objective", "sampler", "measure_dtype")  # parts of a model that decide a sample
 
 
@@ -81,7 +80,10 @@ def load(config: Path, given: str, steps: int | None = None, device: str | None 
         raise InputError(f"`{config}` says nothing of `{missing}`. Use the `config.yaml` beside the checkpoint.")
     if steps is not None:
         model["sampler"] = {**model["sampler"], "init_args": {**model["sampler"].get("init_args", {}), "steps": steps}}
-    task = _made({**model, "compile": False, "vocab_size": checkpoint["hyper_parameters"].get("vocab_size")})
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # plugins lie where one works, as for training
+    model["compile"] = False
+    task = load_task({"model": model}, checkpoint["hyper_parameters"].get("vocab_size"))
     if not task.parameter_count:
         raise InputError(
             f"`model.backbone` is {task.backbone_name}, which has no weights to load: what it knows is the text. "
@@ -110,23 +112,10 @@ def draw(trained: Trained, denoiser: Denoiser, seed: int, ids_B: Tensor) -> Tens
     With the seed of the run these are the rows that its probes measure.
     """
     task, device = trained.task, trained.task.device
-    noise_BL = uniform_rows(task.process.vocab_size, trained.length, seed, ids_B).to(device)
+    noise_BL = task.process.prior(uniform_rows(task.process.vocab_size, trained.length, seed, ids_B).to(device))
     keys_B = draw_keys(seed, SAMPLES, ids_B, torch.zeros_like(ids_B)).to(device)
     nothing_BL = torch.zeros_like(noise_BL, dtype=torch.bool)
     return task.sampler(denoiser, noise_BL, 1.0, keys_B, None, nothing_BL)
-
-
-def _made(model: dict[str, Any]) -> DiffusionTask:
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # plugins lie where one works, as for training
-    parser = UddmParser()
-    parser.add_class_arguments(DiffusionTask, "model")
-    try:
-        task = parser.instantiate(parser.parse_object({"model": model})).model
-    except (ValueError, TypeError) as error:
-        raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
-    assert isinstance(task, DiffusionTask)
-    return task
 
 
 def _read(config: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class UddmParser(LightningArgumentParser):
 
 
 class Arguments(argparse.ArgumentParser):
-    """The parser of a command that has no config of its own; it complains in one message, too."""
+    """For commands with options of their own; complains in one message, too."""
 
     @override
     def error(self, message: str) -> NoReturn:
