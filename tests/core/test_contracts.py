@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from uddm_lightning.backbones import Backbone, DiT, Known
+from uddm_lightning.backbones import Backbone, DiT, Known, SoftBackbone
+from uddm_lightning.batch import SoftTokens, TokenBatch
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.learning_rates import LearningRate
 from uddm_lightning.markov import MarkovChain
@@ -71,6 +72,7 @@ def test_all_plugins_are_found() -> None:
         "UnigramBackbone",
         "NELBO",
         "DenoisingCrossEntropy",
+        "DuoCurriculum",
         "AncestralSampler",
         "WarmupConstant",
         "WarmupLinear",
@@ -304,6 +306,35 @@ class TestBackbone:
         torch.testing.assert_close(every, self.ask(backbone, tokens, sigma), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("cls", "options"), cases(SoftBackbone))
+class TestSoftBackbone:
+    def read(self, cls: type, options: dict[str, Any], tokens: Tensor | SoftTokens) -> Tensor:
+        backbone = TestBackbone().ready(cls, options)
+        with torch.no_grad():
+            found: Tensor = backbone(tokens, torch.linspace(0.01, 5.0, B, dtype=torch.float64))
+        return found
+
+    def mixed(self) -> SoftTokens:
+        generator = torch.Generator().manual_seed(2)
+        ids = torch.rand(B, L, V, generator=generator).argsort(-1)[..., :3]
+        return SoftTokens(ids, torch.softmax(torch.randn(B, L, 3, generator=generator, dtype=torch.float64), -1))
+
+    def test_a_mixture_of_one_id_is_that_id(self, cls: type, options: dict[str, Any]) -> None:
+        ids, weights = self.mixed()
+        sure = SoftTokens(ids, torch.zeros_like(weights).index_fill(2, torch.tensor(1), 1.0))
+        torch.testing.assert_close(self.read(cls, options, sure), self.read(cls, options, ids[..., 1]))
+
+    def test_order_and_ids_without_weight_say_nothing(self, cls: type, options: dict[str, Any]) -> None:
+        ids, weights = self.mixed()
+        base = self.read(cls, options, SoftTokens(ids, weights))
+        torch.testing.assert_close(self.read(cls, options, SoftTokens(ids.flip(2), weights.flip(2))), base)
+        other = torch.arange(V).expand(B, L, V)
+        outside = other[(other[..., None] != ids[:, :, None]).all(-1)].view(B, L, V - 3)[..., :1]
+        more = SoftTokens(torch.cat([ids, outside], 2), torch.cat([weights, 0 * weights[..., :1]], 2))
+        torch.testing.assert_close(self.read(cls, options, more), base)
+        assert (self.read(cls, options, ids[..., 0]) - base).abs().max() > 1e-3
+
+
 # --------------------------------------------------------------------------------------------------------- objectives
 
 
@@ -342,6 +373,28 @@ class TestObjective:
         assert backbone.table.grad is not None
         assert backbone.table.grad.isfinite().all()
         assert backbone.table.grad.abs().sum() > 0
+
+    def test_noise_is_a_function_of_the_row_and_the_step(self, cls: type, options: dict[str, Any]) -> None:
+        objective, process = make(cls, **options), UniformProcess(V, LogLinearSchedule())
+        rows, x0 = torch.arange(B), torch.arange(B * L).view(B, L) % V
+        valid = torch.arange(L) < (rows + 1)[:, None]
+
+        def noised(some: slice, step: int) -> list[Tensor]:
+            quantiles = (rows + 0.5) / B
+            parts = [part[some] for part in (x0, rows, rows, rows, quantiles.double(), valid)]
+            found = objective.corrupt(process, TokenBatch(*parts, special_BL=None, seed=0, step=step))
+            assert torch.equal(found.x0_BL, x0[some])
+            assert torch.equal(found.xt_BL[~valid[some]], x0[some][~valid[some]])
+            assert ((found.t_B >= 0) & (found.t_B <= 1)).all()
+            assert ((found.alpha_B > 0) & (found.alpha_B < 1)).all()
+            assert (found.slope_B < 0).all()
+            return [*found[:5], *(found.soft or ())]
+
+        for step in (0, 10**6):
+            whole = noised(slice(None), step)
+            parts = [noised(slice(start, start + 3), step) for start in range(0, B, 3)]
+            for number, values in enumerate(whole):
+                assert torch.equal(torch.cat([part[number] for part in parts]), values)
 
     @pytest.mark.parametrize("t", [0.2, 0.7])
     def test_it_is_minimal_at_what_it_says_it_predicts(self, cls: type, options: dict[str, Any], t: float) -> None:
