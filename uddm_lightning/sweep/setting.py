@@ -2,7 +2,6 @@
 
 import copy
 import importlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,11 @@ from typing import Any
 
 import torch
 import yaml
-from typing_extensions import override
 
 from uddm_lightning.backbones import MarkovBackbone, Oracle
-from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import InputError
-from uddm_lightning.lightning_cli import UddmCLI, start
-from uddm_lightning.parsing import UddmParser, check_configs, plain
+from uddm_lightning.parsing import plain
+from uddm_lightning.resolving import device_count, resolve
 from uddm_lightning.sweep.cell import Cell
 
 # where a run lies, and how it was called, is no part of what it is
@@ -48,7 +45,7 @@ class Setting:
             last = max((place for place, word in enumerate(arguments) if word in ("-c", "--config")), default=-2) + 2
             named = ["--model.backbone_name", Path(fragment).stem]
             arguments = [*arguments[:last], "-c", fragment, *arguments[last:], *named]
-        config = resolve(arguments)
+        config = resolve(arguments).values
         name = config["model"].get("backbone_name") or config["model"]["backbone"]["class_path"].rpartition(".")[2]
         if config["trainer"]["max_steps"] < 1:
             raise InputError(
@@ -60,7 +57,7 @@ class Setting:
     def cell(self, folder: Path, size: int, seed: int) -> Cell:
         """The cell of a size and a seed in a sweep's folder."""
         trainer = self.config["trainer"]
-        processes = _count(trainer["devices"])
+        processes = device_count(trainer["devices"])
         accelerator = trainer["accelerator"]
         on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
         cell = Cell(
@@ -98,7 +95,7 @@ class Setting:
         here["data"]["size"], here["seed_everything"] = cell.size, cell.seed
         found = _differences(_read(path), here)
         # a version of this package that knows more options may read the old file as the same
-        return found and _differences(resolve(["-c", str(path)]), here)
+        return found and _differences(resolve(["-c", str(path)]).values, here)
 
 
 def _is_oracle(class_path: str) -> bool:
@@ -106,14 +103,6 @@ def _is_oracle(class_path: str) -> bool:
     module, _, name = class_path.rpartition(".")
     kind = getattr(importlib.import_module(module), name)
     return isinstance(kind, type) and issubclass(kind, Oracle)
-
-
-def _count(devices: object) -> int:
-    """How many devices `trainer.devices` asks for; one where it leaves that to Lightning."""
-    words = devices if isinstance(devices, list) else str(devices).split(",")
-    if len(words) == 1 and not isinstance(devices, list):
-        return max(1, int(words[0])) if words[0].strip().lstrip("-").isdigit() else 1
-    return len(words)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -137,59 +126,3 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", inner
-
-
-class _Resolver(UddmCLI):
-    """Stops where the configuration is known."""
-
-    @override
-    def before_instantiate_classes(self) -> None:
-        pass
-
-    @override
-    def instantiate_classes(self) -> None:
-        pass
-
-    @override
-    def after_instantiate_classes(self) -> None:
-        pass
-
-    @override
-    def _set_seed(self) -> None:
-        pass
-
-    @override
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
-
-
-def resolve(arguments: list[str]) -> dict[str, Any]:
-    """The configuration that `uddm fit` with these arguments would write, as plain values.
-
-    Raises:
-        InputError: the arguments are wrong.
-    """
-    check_configs(arguments)
-    given = sys.argv
-    try:
-        sys.argv = ["uddm", "fit", *arguments]
-        config: dict[str, Any] = yaml.safe_load(start(_Resolver).dumped())
-    finally:
-        sys.argv = given
-    return config
-
-
-def load_data(config: dict[str, Any]) -> TextDataModule:
-    """The data module of a resolved configuration.
-
-    Raises:
-        InputError: its arguments are wrong.
-    """
-    parser = UddmParser()
-    parser.add_class_arguments(TextDataModule, "data")
-    try:
-        data = parser.instantiate(parser.parse_object({"data": config["data"]})).data
-    except (ValueError, TypeError) as error:
-        raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
-    assert isinstance(data, TextDataModule)
-    return data
