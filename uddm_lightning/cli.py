@@ -24,7 +24,14 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
                                                          train every size, seed and backbone; find the transition
   uddm report DIR                                        its figures, page and transition.json, from the tables alone
 
+  uddm convert FILE --out RUN                            make a run of a checkpoint of s-sahoo/duo, to be measured
+  uddm export -c RUN/config.yaml --ckpt_path CKPT --out FOLDER
+                                                         weights as safetensors, with a model card
+
   uddm preflight -c CONFIG ...                           what `uddm fit` would download and need; fetches nothing
+  uddm sample -c RUN/config.yaml --ckpt_path CKPT -n K --out FILE.parquet
+                                                         draw rows from the model; goes on where it was stopped
+
   uddm doctor                                            versions, devices, and whether this machine counts right
 
   uddm COMMAND --help          every option, with its type and default
@@ -53,10 +60,22 @@ def main() -> int:
             from uddm_lightning.sweep import command  # what draws figures has no part in starting a run
 
             return command.sweep(arguments[1:]) if arguments[0] == "sweep" else command.report(arguments[1:])
+        if arguments[0] == "convert":
+            from uddm_lightning.conversion.command import convert
+
+            return convert(arguments[1:])
+        if arguments[0] == "export":
+            from uddm_lightning.conversion.export import export
+
+            return export(arguments[1:])
         if arguments[0] == "preflight":
             from uddm_lightning.preflight import preflight
 
             return preflight(arguments[1:])
+        if arguments[0] == "sample":
+            from uddm_lightning.sampling.command import sample
+
+            return sample(arguments[1:])
         if arguments[0] == "doctor":
             from uddm_lightning.doctor.command import doctor
 

@@ -21,17 +21,21 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 # importing a room makes its plugins known by their short names
-from uddm_lightning import backbones, checkpoints, data, objectives, processes, run_folder, samplers
+from uddm_lightning import backbones, checkpoints, critics, data, objectives, processes, run_folder, samplers
 from uddm_lightning.callbacks import (
+    BasinProbe,
+    BasinTable,
     EntropyProbe,
     Heartbeat,
     MeasurementTable,
     NelboProbe,
     RecoveryProbe,
     RestoredText,
+    SampleProbe,
     SequenceTable,
     StepProgressBar,
     TensorBoardPage,
+    TrajectoryProbe,
 )
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import DiskFullError, InputError
@@ -41,7 +45,7 @@ from uddm_lightning.parsing import UddmParser, plain
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import Unprofiled, data_of, is_dry_run
 
-PLUGINS = (backbones, data, objectives, processes, samplers)
+PLUGINS = (backbones, critics, data, objectives, processes, samplers)
 
 # What Lightning warns of and this program means; everything else stays visible.
 EXPECTED_WARNINGS = (
@@ -86,8 +90,12 @@ class UddmCLI(LightningCLI):
         )
         parser.add_argument("--text", type=str | None, default=None, help="Text file whose lines `predict` restores.")
         parser.add_lightning_class_args(RecoveryProbe, "recovery")
+        parser.add_lightning_class_args(TrajectoryProbe, "trajectory")  # looks on while samples are drawn: the first
         parser.add_lightning_class_args(EntropyProbe, "entropy")
         parser.add_lightning_class_args(NelboProbe, "nelbo")
+        parser.add_lightning_class_args(BasinProbe, "basin")
+        parser.add_lightning_class_args(SampleProbe, "samples")
+        parser.set_defaults({"samples.critic": {"class_path": "NgramCritic"}})
         parser.link_arguments("out", "trainer.default_root_dir")
         parser.link_arguments("text", "data.text")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
@@ -296,6 +304,7 @@ def start(kind: type[UddmCLI]) -> UddmCLI:
             "callbacks": [
                 MeasurementTable(),
                 SequenceTable(),
+                BasinTable(),
                 TensorBoardPage(),
                 RestoredText(),
                 ModelCheckpoint(

@@ -38,6 +38,7 @@ class Stream(IntEnum):
     SAMPLES = 11
     MARKOV = 12
     GAUSSIAN = 13
+    RANDOM = 14
 
 
 def _shift(bits: Tensor, places: int) -> Tensor:

@@ -1,5 +1,6 @@
 """The parser behind every command, and what it says when something is wrong."""
 
+import argparse
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,14 @@ class UddmParser(LightningArgumentParser):
     def validate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> None:
         """Takes null only where it is one of the values that a key may have; the parser itself lets it pass."""
         super().validate(namespace, *args, **{**kwargs, "skip_unset": False})
+
+
+class Arguments(argparse.ArgumentParser):
+    """For commands with options of their own; complains in one message, too."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog}: {message}")
 
 
 def plain(message: str) -> str:

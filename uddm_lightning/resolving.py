@@ -1,7 +1,8 @@
-"""A configuration as `uddm fit` would see it, without running anything."""
+"""From the arguments of `uddm fit` to the whole configuration they stand for, and from that to the objects it names."""
 
+import os
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from typing_extensions import override
@@ -10,6 +11,19 @@ from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import InputError
 from uddm_lightning.lightning_cli import UddmCLI, start
 from uddm_lightning.parsing import UddmParser, check_configs, plain
+from uddm_lightning.task import DiffusionTask
+
+
+class Resolved(NamedTuple):
+    """A configuration without anything left to be filled in.
+
+    Attributes:
+        text: as a run's config.yaml holds it.
+        values: the same as plain values.
+    """
+
+    text: str
+    values: dict[str, Any]
 
 
 class _Resolver(UddmCLI):
@@ -36,8 +50,8 @@ class _Resolver(UddmCLI):
         pass
 
 
-def resolve(arguments: list[str]) -> dict[str, Any]:
-    """The configuration that `uddm fit` with these arguments would write, as plain values.
+def resolve(arguments: list[str]) -> Resolved:
+    """The configuration that `uddm fit` with these arguments would write.
 
     Raises:
         InputError: the arguments are wrong.
@@ -46,10 +60,10 @@ def resolve(arguments: list[str]) -> dict[str, Any]:
     given = sys.argv
     try:
         sys.argv = ["uddm", "fit", *arguments]
-        config: dict[str, Any] = yaml.safe_load(start(_Resolver).dumped())
+        text = start(_Resolver).dumped()
     finally:
         sys.argv = given
-    return config
+    return Resolved(text, yaml.safe_load(text))
 
 
 def load_data(config: dict[str, Any]) -> TextDataModule:
@@ -58,14 +72,31 @@ def load_data(config: dict[str, Any]) -> TextDataModule:
     Raises:
         InputError: its arguments are wrong.
     """
-    parser = UddmParser()
-    parser.add_class_arguments(TextDataModule, "data")
-    try:
-        data = parser.instantiate(parser.parse_object({"data": config["data"]})).data
-    except (ValueError, TypeError) as error:
-        raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
+    data = _instance(TextDataModule, config["data"])
     assert isinstance(data, TextDataModule)
     return data
+
+
+def load_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
+    """The model of a resolved configuration, with new weights.
+
+    Raises:
+        InputError: its arguments are wrong.
+    """
+    task = _instance(DiffusionTask, {**config["model"], "vocab_size": vocab_size})
+    assert isinstance(task, DiffusionTask)
+    return task
+
+
+def _instance(kind: type, arguments: dict[str, Any]) -> object:
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # plugins lie where one works, as for training
+    parser = UddmParser()
+    parser.add_class_arguments(kind, "it")
+    try:
+        return parser.instantiate(parser.parse_object({"it": arguments})).it
+    except (ValueError, TypeError) as error:
+        raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
 
 
 def device_count(devices: object) -> int:

@@ -12,6 +12,7 @@ from uddm_lightning.files import held, write_text
 
 HEADER = "# lightning.pytorch=="  # with which every resolved configuration begins
 CHECKPOINTS = ("last", "previous")  # newest first
+CONVERTED = "converted"  # under this the manifest says from which file the run was made, if it was not trained here
 SAME = ("corpus", "tokenizer", "subset")  # what the manifest says of these holds for the whole run
 
 
@@ -99,16 +100,36 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def check_same_data(folder: Path, new: dict[str, Any]) -> None:
     """A run goes on with the data it began with, and its table holds measurements on these alone.
 
+    One that was trained elsewhere has none until it is first measured: `settle` writes them down.
+
     Raises:
         InputError: corpus, tokenizer or subset have changed since the run's manifest was written.
     """
     old = read_manifest(folder) or new
+    if _unsettled(old):
+        return
     for name in SAME:
         if old.get(name) != new.get(name):
             raise InputError(
                 f"`{folder / 'manifest.json'}` was written for another {name}: it says {old.get(name)}, now it would "
                 f"be {new.get(name)}. Restore the old text and settings, or start a new run with another `--out`."
             )
+
+
+def settle(folder: Path, data: dict[str, Any]) -> None:
+    """Writes into the manifest of a run that was trained elsewhere on which data it is measured here."""
+    if _unsettled(manifest := read_manifest(folder)):
+        write_manifest(folder, {**data, **manifest})
+
+
+def origin(folder: Path) -> str | None:
+    """The file that a run was made from; None for a run that was trained here."""
+    converted = read_manifest(folder).get(CONVERTED)
+    return str(converted.get("file")) if isinstance(converted, dict) else None
+
+
+def _unsettled(manifest: dict[str, Any]) -> bool:
+    return CONVERTED in manifest and not any(name in manifest for name in SAME)
 
 
 def mark_trained(folder: Path, steps: int) -> None:

@@ -44,7 +44,7 @@ FRACTIONS = [
 
 @cache
 def resolved(name: str) -> dict[str, Any]:
-    return resolve(["-c", str(PAPER / f"lm1b_{name}.yaml")])
+    return resolve(["-c", str(PAPER / f"lm1b_{name}.yaml")]).values
 
 
 def made(name: str, kind: type, key: str) -> Any:
@@ -233,7 +233,7 @@ def test_the_54_fractions() -> None:
 def test_rows_are_cls_126_tokens_sep(tmp_path: Path) -> None:
     """On text of the same form, against the definition: all sentences joined by [SEP], cut into pieces of 126."""
     words = ["-c", str(PAPER / "lm1b_tiny.yaml"), *standins.options("configs/paper/lm1b_tiny.yaml", tmp_path)]
-    data = load_data(resolve(words))
+    data = load_data(resolve(words).values)
     cls, sep = data.tokenizer.bos_id, data.tokenizer.eos_id
     assert [data.tokenizer.piece(token) for token in (cls, sep)] == ["[CLS]", "[SEP]"]
     backend = tokenizers.BertWordPieceTokenizer(str(tmp_path / "vocab.txt"), lowercase=True)

@@ -22,11 +22,13 @@ class Known(NamedTuple):
         rows: gives the training rows, int64 (N, L).
         unigram_V: float64, frequencies of ids in the whole training pool, add-one smoothed.
         chain: the law of the text in terms of ids, where it was drawn from a Markov chain.
+        mask: the id that noise writes in place of a token; None where noise redraws tokens uniformly.
     """
 
     rows: Callable[[], Tensor]
     unigram_V: Tensor
     chain: MarkovChain | None = None
+    mask: int | None = None
 
 
 class Backbone(nn.Module, ABC):
@@ -36,7 +38,7 @@ class Backbone(nn.Module, ABC):
     need them.
 
     Args:
-        vocab_size: V, number of ids.
+        vocab_size: V, number of ids that may stand in noisy text, a mask included.
 
     Attributes:
         predicts: what the logits mean; None where the objective that trains the network decides.

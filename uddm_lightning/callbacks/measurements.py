@@ -9,7 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
 from uddm_lightning.callbacks.probe import Probe
-from uddm_lightning.run_folder import of_checkpoint
+from uddm_lightning.run_folder import of_checkpoint, origin, settle
 from uddm_lightning.tables import Record, update_table
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
@@ -49,14 +49,15 @@ class MeasurementTable(Callback):
         }
         records = [{**common, "kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
         if records:
+            settle(folder, data_of(trainer).manifest())
             update_table(folder / "measurements.csv", records)
-            pl_module.print(summary(records))
+            pl_module.print(summary(records) + _doubt(folder))
 
     on_test_end = on_validation_end
 
 
 def summary(records: Sequence[Record]) -> str:
-    """One small table: per t the recovery and entropy on train and test rows, then the NELBO."""
+    """One small table: per t the recovery and entropy on train and test rows, then the NELBO and the basins."""
     step, size = records[0]["step"], records[0]["size"]
     lines = []
     for weights in dict.fromkeys(record["weights"] for record in records):
@@ -81,7 +82,31 @@ def summary(records: Sequence[Record]) -> str:
         for r in list(bounds.values())[:1]:
             values = ", ".join(f"{split} {_cell(b['nelbo'])}" for split, b in bounds.items())
             lines.append(f"   NELBO on [{r['t_min']:g}, {r['t_max']:g}], nats per token: {values}")
+        lines += _basins(mine)
+        drawn = {r["split"]: r for r in mine if r["kind"] == "samples"}
+        if "samples" in drawn:
+            r = drawn["samples"]
+            labels = ", ".join(f"{r[f'n_{label}']} {label}" for label in ("memorized", "spurious", "generalized"))
+            values = ", ".join(f"{split} {_cell(d['generative_perplexity'])}" for split, d in drawn.items())
+            judged = f"; perplexity under the {r['critic']} critic: {values}" if "critic" in r else ""
+            lines.append(f"   {r['n_draws']} samples: {labels}{judged}")
     return "\n".join(lines)
+
+
+def _doubt(folder: Path) -> str:
+    """What must be said of a network that was trained elsewhere."""
+    file = origin(folder)
+    return "" if file is None else f"\n   converted from {file}: whether it was trained on these rows is not known"
+
+
+def _basins(records: Sequence[Record]) -> list[str]:
+    """A line about fixed points and one about critical corruption, where they were measured."""
+    fixed = {r["split"]: r for r in records if r["kind"] == "recovery" and "fixed_rows" in r}
+    basins = {r["split"]: r for r in records if r["kind"] == "basin"}
+    shares = ", ".join(f"{s} {_cell(r['fixed_tokens'])} / {_cell(r['fixed_rows'])}" for s, r in fixed.items())
+    radii = ", ".join(f"{s} {_cell(r['critical_t'])}" for s, r in basins.items())
+    lines = [f"   fixed points, share of tokens / of rows: {shares}"] if fixed else []
+    return [*lines, f"   critical corruption t, mean: {radii}"] if basins else lines
 
 
 def _cell(value: float | None) -> str:

@@ -38,7 +38,7 @@ def preflight(arguments: list[str], hub: Hub | None = None) -> int:
     if set(arguments) & {"-h", "--help"} or not arguments:
         sys.stdout.write(HELP)
         return 0
-    config = resolve(arguments)
+    config = resolve(arguments).values
     found = [survey(one, hub or HfApi()) for one in dict.fromkeys(downloads_of(config["data"]))]
     report = _Report(config, found)
     report.download()

@@ -5,20 +5,18 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
-
-from typing_extensions import override
+from typing import Any
 
 from uddm_lightning.backbones import MarkovBackbone
 from uddm_lightning.data.subset import rows_of
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_text
-from uddm_lightning.parsing import UddmParser, plain
+from uddm_lightning.parsing import Arguments, UddmParser, plain
 from uddm_lightning.report import write_report
 from uddm_lightning.resolving import load_data
 from uddm_lightning.sweep import sizes
 from uddm_lightning.sweep.cell import Cell
-from uddm_lightning.sweep.collecting import about, collect, run_folders, sequences_of
+from uddm_lightning.sweep.collecting import about, basins_of, collect, run_folders, sequences_of
 from uddm_lightning.sweep.launchers import Launcher
 from uddm_lightning.sweep.options import with_files
 from uddm_lightning.sweep.setting import Setting
@@ -39,16 +37,8 @@ The same command goes on where it was stopped. Finished runs are never repeated.
 """
 
 
-class _Arguments(argparse.ArgumentParser):
-    """Complains in one message, as the rest of the program does."""
-
-    @override
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog}: {message}")
-
-
-def _sweep_parser() -> _Arguments:
-    parser = _Arguments(
+def _sweep_parser() -> Arguments:
+    parser = Arguments(
         prog="uddm sweep",
         description="Trains and measures every backbone at every size with every seed, and writes the report.",
         epilog=EPILOG,
@@ -134,7 +124,7 @@ def report(arguments: list[str]) -> int:
     Raises:
         InputError: the folder holds no measurements, or a table is damaged.
     """
-    parser = _Arguments(
+    parser = Arguments(
         prog="uddm report",
         description="Reads the tables of a sweep, or of any folder of runs, and writes transition.json, figures and "
         "report.html there. No checkpoint is needed.",
@@ -249,7 +239,7 @@ def _write(folder: Path) -> None:
     rows = collect(folder)
     transition = estimate(rows)
     write_text(folder / "transition.json", json.dumps(transition, indent=2, ensure_ascii=False) + "\n")
-    write_report(folder, rows, transition, sequences_of(folder), about(folder))
+    write_report(folder, rows, transition, sequences_of(folder), about(folder), basins_of(folder))
     sys.stdout.write(f"{_summary(transition)}\n{folder / 'report.html'}\n")
 
 

@@ -45,7 +45,7 @@ class Setting:
             last = max((place for place, word in enumerate(arguments) if word in ("-c", "--config")), default=-2) + 2
             named = ["--model.backbone_name", Path(fragment).stem]
             arguments = [*arguments[:last], "-c", fragment, *arguments[last:], *named]
-        config = resolve(arguments)
+        config = resolve(arguments).values
         name = config["model"].get("backbone_name") or config["model"]["backbone"]["class_path"].rpartition(".")[2]
         if config["trainer"]["max_steps"] < 1:
             raise InputError(
@@ -95,7 +95,7 @@ class Setting:
         here["data"]["size"], here["seed_everything"] = cell.size, cell.seed
         found = _differences(_read(path), here)
         # a version of this package that knows more options may read the old file as the same
-        return found and _differences(resolve(["-c", str(path)]), here)
+        return found and _differences(resolve(["-c", str(path)]).values, here)
 
 
 def _is_oracle(class_path: str) -> bool:
