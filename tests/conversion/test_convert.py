@@ -75,6 +75,7 @@ def test_a_converted_run_is_the_foreign_model(
     assert (run / "config.yaml").read_text().startswith("# lightning.pytorch==")
 
 
+@pytest.mark.slow
 def test_it_is_measured_on_any_text_but_on_one(uddm: Run, foreign: Path, text: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert uddm("convert", foreign, "--out", run, "-c", text, "--size", 8).status == 0

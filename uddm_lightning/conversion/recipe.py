@@ -8,9 +8,12 @@ from uddm_lightning.errors import InputError
 
 # Texts by the names that Duo gives them, in copies on the hub that need no code of their own.
 TEXTS: dict[str, dict[str, Any]] = {
-    "lm1b": {"path": "dvruette/lm1b", "test_split": "test"},
-    "openwebtext": {"path": "Skylion007/openwebtext"},
-    "wikitext103": {"path": "Salesforce/wikitext", "name": "wikitext-103-raw-v1", "test_split": "test"},
+    "lm1b": {"class_path": "HubDataset", "init_args": {"path": "dvruette/lm1b", "test_split": "test"}},
+    "openwebtext": {"class_path": "HubDataset", "init_args": {"path": "Skylion007/openwebtext"}},
+    "wikitext103": {
+        "class_path": "HubDataset",
+        "init_args": {"path": "Salesforce/wikitext", "name": "wikitext-103-raw-v1", "test_split": "test"},
+    },
 }
 
 # What Duo's own configuration says, for what the file leaves out.
@@ -68,7 +71,7 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
                 f"`{foreign.path}` was trained on {text[:80]!r}, of which no copy is known here: say with "
                 "`--config FILE` which text to measure it on, in a section `data`."
             )
-        data["source"] = {"class_path": "HubDataset", "init_args": TEXTS[text]}
+        data["source"] = TEXTS[text]
     if "tokenizer" not in given:
         name = str(tokenizer) if tokenizer else settings.text("data.tokenizer_name_or_path")
         if name is None:
