@@ -1,6 +1,6 @@
 """What flows between the rooms: rows of tokens, and rows of tokens with noise.
 
-Shapes: B rows, L positions, N = B * L tokens, V ids in the vocabulary, D features.
+Shapes: B rows, L positions, N = B * L tokens, V ids in the vocabulary, K of them at a position, D features.
 """
 
 from typing import NamedTuple
@@ -34,16 +34,29 @@ class TokenBatch(NamedTuple):
     step: int
 
 
+class SoftTokens(NamedTuple):
+    """Mixtures of ids in the place of ids: a network reads them as the mixture of its embeddings.
+
+    Attributes:
+        ids_BLK: int64 ids, different from each other at a position.
+        weights_BLK: float, at least 0, of sum 1 at a position.
+    """
+
+    ids_BLK: Tensor
+    weights_BLK: Tensor
+
+
 class Noised(NamedTuple):
     """Rows after the forward process.
 
     Attributes:
         x0_BL: int64 clean ids.
         xt_BL: int64 ids at time t.
-        t_B: float64 times in [0, 1].
+        t_B: float64 times in [0, 1], on the clock by which the objective draws them.
         alpha_B: float64 signal levels at t.
-        slope_B: float64 time derivatives of alpha at t.
+        slope_B: float64 derivatives of alpha on that clock at t.
         valid_BL: bool or None, as in `TokenBatch`.
+        soft: what the network reads in the place of `xt_BL`; None where it reads that.
     """
 
     x0_BL: Tensor
@@ -52,3 +65,4 @@ class Noised(NamedTuple):
     alpha_B: Tensor
     slope_B: Tensor
     valid_BL: Tensor | None = None
+    soft: SoftTokens | None = None

@@ -28,6 +28,7 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
   uddm export -c RUN/config.yaml --ckpt_path CKPT --out FOLDER
                                                          weights as safetensors, with a model card
 
+  uddm preflight -c CONFIG ...                           what `uddm fit` would download and need; fetches nothing
   uddm doctor                                            versions, devices, and whether this machine counts right
 
   uddm COMMAND --help          every option, with its type and default
@@ -64,6 +65,10 @@ def main() -> int:
             from uddm_lightning.conversion.export import export
 
             return export(arguments[1:])
+        if arguments[0] == "preflight":
+            from uddm_lightning.preflight import preflight
+
+            return preflight(arguments[1:])
         if arguments[0] == "doctor":
             from uddm_lightning.doctor.command import doctor
 

@@ -46,7 +46,8 @@ class Denoiser:
 
         Args:
             reduce: takes log-probabilities up to a constant of each token (C, V), ids x_t (C,) and the chunk (C,) of
-                each of `tokenwise_BL`; returns tensors of shape (C,).
+                each of `tokenwise_BL`; returns tensors of shape (C,). What it makes of a token where the process
+                predicts nothing (see `Process.predicted`) is meaningless.
             xt_BL: noisy ids.
             t_B: times.
             valid_BL: False at padding, or None.
@@ -73,7 +74,7 @@ class Denoiser:
             values = (hidden_TLD, xt_BL[tiled], alpha_TL, *(values_BL[tiled] for values_BL in tokenwise_BL))
             asked_N = slice(None) if asked_BL is None else asked_BL[tiled].flatten()
             hidden_ND, xt_N, alpha_N, *tokenwise_N = (some.flatten(0, 1)[asked_N] for some in values)
-            for chunk in chunks(len(xt_N), self.process.vocab_size):
+            for chunk in chunks(len(xt_N), self.process.states):
                 logits_CV = self.backbone.head(hidden_ND[chunk])
                 logits_CV = self.process.leave_one_out_logits(logits_CV, xt_N[chunk], alpha_N[chunk], self.prediction)
                 pieces.append(reduce(logits_CV, xt_N[chunk], *(values[chunk] for values in tokenwise_N)))

@@ -23,6 +23,8 @@ from typing_extensions import override
 # importing a room makes its plugins known by their short names
 from uddm_lightning import backbones, checkpoints, data, objectives, processes, run_folder, samplers
 from uddm_lightning.callbacks import (
+    BasinProbe,
+    BasinTable,
     EntropyProbe,
     Heartbeat,
     MeasurementTable,
@@ -32,6 +34,7 @@ from uddm_lightning.callbacks import (
     SequenceTable,
     StepProgressBar,
     TensorBoardPage,
+    TrajectoryProbe,
 )
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import DiskFullError, InputError
@@ -86,8 +89,10 @@ class UddmCLI(LightningCLI):
         )
         parser.add_argument("--text", type=str | None, default=None, help="Text file whose lines `predict` restores.")
         parser.add_lightning_class_args(RecoveryProbe, "recovery")
+        parser.add_lightning_class_args(TrajectoryProbe, "trajectory")  # looks on while samples are drawn: the first
         parser.add_lightning_class_args(EntropyProbe, "entropy")
         parser.add_lightning_class_args(NelboProbe, "nelbo")
+        parser.add_lightning_class_args(BasinProbe, "basin")
         parser.link_arguments("out", "trainer.default_root_dir")
         parser.link_arguments("text", "data.text")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
@@ -296,6 +301,7 @@ def start(kind: type[UddmCLI]) -> UddmCLI:
             "callbacks": [
                 MeasurementTable(),
                 SequenceTable(),
+                BasinTable(),
                 TensorBoardPage(),
                 RestoredText(),
                 ModelCheckpoint(

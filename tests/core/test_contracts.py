@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from uddm_lightning.backbones import Backbone, DiT, Known
+from uddm_lightning.backbones import Backbone, DiT, Known, SoftBackbone
+from uddm_lightning.batch import SoftTokens, TokenBatch
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.learning_rates import LearningRate
 from uddm_lightning.markov import MarkovChain
@@ -62,6 +63,7 @@ def test_all_plugins_are_found() -> None:
         for cls in plugins(base)
     }
     assert names >= {
+        "AbsorbingProcess",
         "UniformProcess",
         "LogLinearSchedule",
         "CosineSchedule",
@@ -71,6 +73,7 @@ def test_all_plugins_are_found() -> None:
         "UnigramBackbone",
         "NELBO",
         "DenoisingCrossEntropy",
+        "DuoCurriculum",
         "AncestralSampler",
         "WarmupConstant",
         "WarmupLinear",
@@ -137,7 +140,7 @@ class TestProcess:
         generator = torch.Generator().manual_seed(1)
         x0 = torch.randint(V - 1, (rows, L), generator=generator)
         xt = process.corrupt(x0, full(t, rows), torch.arange(rows)).xt_BL
-        logits = torch.randn(rows * L, V, generator=generator, dtype=torch.float64)
+        logits = torch.randn(rows * L, process.states, generator=generator, dtype=torch.float64)
         alpha = process.level(full(t, rows * L)).alpha
         logp = process.leave_one_out(logits, xt.flatten(), alpha, Prediction.LEAVE_ONE_OUT)
         return x0.flatten(), xt.flatten(), logp
@@ -152,7 +155,8 @@ class TestProcess:
         assert torch.equal(whole.x0_BL, x0)
         assert whole.xt_BL.shape == x0.shape
         assert whole.xt_BL.dtype == torch.int64
-        assert 0 <= whole.xt_BL.min() <= whole.xt_BL.max() < V
+        assert 0 <= whole.xt_BL.min() <= whole.xt_BL.max() < process.states
+        assert process.predicted(whole.xt_BL)[whole.xt_BL != x0].all(), "what noise changed can be asked for"
         assert torch.equal(whole.xt_BL[0], x0[0]), "no noise at t = 0"
         assert (whole.xt_BL[-5:] != x0[-5:]).double().mean() > 0.5
         level = process.level(t)
@@ -201,7 +205,7 @@ class TestProcess:
                 alpha_t[:1].expand(draws),
                 torch.arange(draws),
             )
-            counts = torch.bincount(many, minlength=V)
+            counts = torch.bincount(many, minlength=process.states)
             rare = q[row] * draws < 5
             pooled = torch.cat([counts[~rare], counts[rare].sum()[None]])
             expected = torch.cat([q[row][~rare], q[row][rare].sum()[None]])
@@ -214,16 +218,41 @@ class TestProcess:
     def test_what_may_not_move_stays(self, cls: type, options: dict[str, Any], s: float, t: float) -> None:
         """Whatever is predicted: sure of the token at hand, sure of another, and sure that it is not that one."""
         process, n = make(cls, V, LogLinearSchedule(), **options), 4000
-        xt, keys = torch.arange(n) % V, torch.arange(n)
+        xt, keys = torch.arange(n) % process.states, torch.arange(n)
         alpha_s, alpha_t = process.level(full(s, n)).alpha, process.level(full(t, n)).alpha
-        may = process.may_move(alpha_s, alpha_t, keys)
+        may = process.may_move(xt, alpha_s, alpha_t, keys)
         assert may.shape == (n,)
         assert may.dtype == torch.bool
-        here = torch.nn.functional.one_hot(xt, V).double()
+        here = torch.nn.functional.one_hot(xt, process.states)[:, :V].double()
         flat = torch.zeros(n, V, dtype=torch.float64)
         for logits in (flat, here * 50, here.roll(1, 1) * 50, -1e3 * here):
             moved = process.step(logits.log_softmax(1), xt, alpha_s, alpha_t, keys)
             assert torch.equal(moved[~may], xt[~may])
+            assert torch.equal(moved[~process.predicted(xt)], xt[~process.predicted(xt)])
+
+    def test_a_clean_token_is_asked_for_where_it_is_hidden(self, cls: type, options: dict[str, Any]) -> None:
+        process = make(cls, V, LogLinearSchedule(), **options)
+        x0, place = torch.arange(8 * L).view(8, L) % V, torch.arange(8) % L
+        before = x0.clone()
+        shown = process.hide(x0, place)
+        assert torch.equal(x0, before)
+        assert process.predicted(shown)[torch.arange(8), place].all()
+        others = torch.arange(L) != place[:, None]
+        assert torch.equal(shown[others], x0[others])
+
+    @pytest.mark.parametrize("sampler", plugins(Sampler))
+    def test_chains_from_pure_noise_end_in_text(self, cls: type, options: dict[str, Any], sampler: type) -> None:
+        process = make(cls, V, LogLinearSchedule(), **options)
+        tokens = torch.arange(8 * L).view(8, L) % V
+        start = process.prior(tokens)
+        assert start.shape == tokens.shape
+        assert start.dtype == torch.int64
+        assert process.predicted(start).all()
+        denoiser = Denoiser(process, TableBackbone(process.states, L, scale=2.0), Prediction.LEAVE_ONE_OUT)
+        for choices in OPTIONS.get(sampler.__name__, [{}]):
+            end = sampler(steps=5, **choices)(denoiser, start, 1.0, torch.arange(8), None, torch.zeros(8, L).bool())
+            assert end.dtype == torch.int64
+            assert 0 <= end.min() <= end.max() < V
 
     @pytest.mark.parametrize("t", [1e-5, 0.2, 1.0])
     def test_the_bound_is_finite_and_never_negative(self, cls: type, options: dict[str, Any], t: float) -> None:
@@ -304,6 +333,35 @@ class TestBackbone:
         torch.testing.assert_close(every, self.ask(backbone, tokens, sigma), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("cls", "options"), cases(SoftBackbone))
+class TestSoftBackbone:
+    def read(self, cls: type, options: dict[str, Any], tokens: Tensor | SoftTokens) -> Tensor:
+        backbone = TestBackbone().ready(cls, options)
+        with torch.no_grad():
+            found: Tensor = backbone(tokens, torch.linspace(0.01, 5.0, B, dtype=torch.float64))
+        return found
+
+    def mixed(self) -> SoftTokens:
+        generator = torch.Generator().manual_seed(2)
+        ids = torch.rand(B, L, V, generator=generator).argsort(-1)[..., :3]
+        return SoftTokens(ids, torch.softmax(torch.randn(B, L, 3, generator=generator, dtype=torch.float64), -1))
+
+    def test_a_mixture_of_one_id_is_that_id(self, cls: type, options: dict[str, Any]) -> None:
+        ids, weights = self.mixed()
+        sure = SoftTokens(ids, torch.zeros_like(weights).index_fill(2, torch.tensor(1), 1.0))
+        torch.testing.assert_close(self.read(cls, options, sure), self.read(cls, options, ids[..., 1]))
+
+    def test_order_and_ids_without_weight_say_nothing(self, cls: type, options: dict[str, Any]) -> None:
+        ids, weights = self.mixed()
+        base = self.read(cls, options, SoftTokens(ids, weights))
+        torch.testing.assert_close(self.read(cls, options, SoftTokens(ids.flip(2), weights.flip(2))), base)
+        other = torch.arange(V).expand(B, L, V)
+        outside = other[(other[..., None] != ids[:, :, None]).all(-1)].view(B, L, V - 3)[..., :1]
+        more = SoftTokens(torch.cat([ids, outside], 2), torch.cat([weights, 0 * weights[..., :1]], 2))
+        torch.testing.assert_close(self.read(cls, options, more), base)
+        assert (self.read(cls, options, ids[..., 0]) - base).abs().max() > 1e-3
+
+
 # --------------------------------------------------------------------------------------------------------- objectives
 
 
@@ -321,9 +379,12 @@ class TestObjective:
         with pytest.raises(ValueError, match="`t_min` and `t_max` must satisfy"):
             cls(t_min=0.5, t_max=0.1, **options)
 
-    def test_loss_is_finite_non_negative_and_blind_to_padding(self, cls: type, options: dict[str, Any]) -> None:
-        objective, process = make(cls, **options), UniformProcess(V, LogLinearSchedule())
-        backbone = TableBackbone(V, L)
+    @pytest.mark.parametrize("noise", plugins(Process))
+    def test_loss_is_finite_non_negative_and_blind_to_padding(
+        self, cls: type, options: dict[str, Any], noise: type[Process]
+    ) -> None:
+        objective, process = make(cls, **options), noise(V, LogLinearSchedule())
+        backbone = TableBackbone(process.states, L)
         valid = torch.arange(L) < (torch.arange(B) + 1)[:, None]
         x0 = torch.arange(B * L).view(B, L) % V
         t = objective.times((torch.arange(B) + 0.5) / B)
@@ -343,9 +404,31 @@ class TestObjective:
         assert backbone.table.grad.isfinite().all()
         assert backbone.table.grad.abs().sum() > 0
 
+    def test_noise_is_a_function_of_the_row_and_the_step(self, cls: type, options: dict[str, Any]) -> None:
+        objective, process = make(cls, **options), UniformProcess(V, LogLinearSchedule())
+        rows, x0 = torch.arange(B), torch.arange(B * L).view(B, L) % V
+        valid = torch.arange(L) < (rows + 1)[:, None]
+
+        def noised(some: slice, step: int) -> list[Tensor]:
+            quantiles = (rows + 0.5) / B
+            parts = [part[some] for part in (x0, rows, rows, rows, quantiles.double(), valid)]
+            found = objective.corrupt(process, TokenBatch(*parts, special_BL=None, seed=0, step=step))
+            assert torch.equal(found.x0_BL, x0[some])
+            assert torch.equal(found.xt_BL[~valid[some]], x0[some][~valid[some]])
+            assert ((found.t_B >= 0) & (found.t_B <= 1)).all()
+            assert ((found.alpha_B > 0) & (found.alpha_B < 1)).all()
+            assert (found.slope_B < 0).all()
+            return [*found[:5], *(found.soft or ())]
+
+        for step in (0, 10**6):
+            whole = noised(slice(None), step)
+            parts = [noised(slice(start, start + 3), step) for start in range(0, B, 3)]
+            for number, values in enumerate(whole):
+                assert torch.equal(torch.cat([part[number] for part in parts]), values)
+
     @pytest.mark.parametrize("t", [0.2, 0.7])
     def test_it_is_minimal_at_what_it_says_it_predicts(self, cls: type, options: dict[str, Any], t: float) -> None:
-        """Over all rows of a random joint distribution, by enumeration."""
+        """Over all rows of a random joint distribution, by enumeration. (With a mask, all predictions are one.)"""
         joint, objective = Joint(3, 3, seed=6), make(cls, **options)
         process = UniformProcess(3, LogLinearSchedule())
         level = process.level(torch.tensor(t, dtype=torch.float64))
@@ -411,6 +494,29 @@ class TestSampler:
         assert sampler(denoiser, xt[:0], starts[:0], keys[:0], valid[:0], clean[:0]).shape == (0, L)
         other = xt.where(valid, (xt + 1) % V)
         assert torch.equal(sampler(denoiser, other, 0.8, keys, valid, clean)[valid], whole[valid])
+
+    def test_whoever_looks_on_changes_nothing(self, cls: type, options: dict[str, Any]) -> None:
+        """An observer sees every row at every time of its grid but the last, under its own number."""
+        sampler, denoiser = make(cls, steps=12, **options), self.denoiser()
+        xt, keys, clean = torch.arange(8 * L).view(8, L) % V, torch.arange(8), torch.zeros(8, L).bool()
+        starts = torch.tensor([0.8, 0.1, 0.5, 1.0], dtype=torch.float64).repeat(2)
+        seen: list[list[float]] = [[] for _ in xt]
+        begun = torch.full_like(xt, -1)
+
+        def observe(t: float, x_BL: Tensor, numbers_B: Tensor) -> None:
+            for number, row in zip(numbers_B.tolist(), x_BL, strict=True):
+                begun[number] = begun[number] if seen[number] else row
+                seen[number].append(t)
+
+        watched = sampler(denoiser, xt, starts, keys, None, clean, observe)
+        assert torch.equal(watched, sampler(denoiser, xt, starts, keys, None, clean))
+        assert torch.equal(begun, xt), "a chain is seen where it starts"
+        assert seen == [sampler.grid(float(t))[:-1] for t in starts]
+        for t in starts.tolist():
+            grid = sampler.grid(t)
+            assert len(grid) >= 2
+            assert grid[-1] == 0.0
+            assert all(late > early for late, early in pairwise(grid))
 
     def test_names_and_errors(self, cls: type, options: dict[str, Any]) -> None:
         sampler = make(cls, **options)

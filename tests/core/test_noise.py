@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from uddm_lightning import noise
-from uddm_lightning.noise import Stream, integers, key, permutation, uniform
+from uddm_lightning.noise import Stream, distinct, integers, key, permutation, uniform
 
 from .toys import QUIET, SMALLEST_P, assert_frequencies
 
@@ -248,3 +248,30 @@ def test_a_subset_prefers_no_row(size: int) -> None:
     expected = torch.full((size,), 1 / (size - 1))
     expected[0] = 0
     assert_frequencies(torch.bincount(distance, minlength=size), expected)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (2, 2), (4, 4), (3, 5), (2, 7)])
+def test_distinct_integers_come_in_every_order_about_evenly(count: int, size: int) -> None:
+    orders = list(permutations(range(size), count))
+    found = distinct(count, size, key(torch.arange(1000 * len(orders)), 5))
+    place = {order: number for number, order in enumerate(orders)}
+    counts = torch.tensor([place[tuple(row)] for row in found.tolist()]).bincount(minlength=len(orders))
+    assert_frequencies(counts, torch.ones(len(orders)))
+
+
+def test_distinct_integers_of_a_large_range() -> None:
+    keys = key(torch.arange(6000)).view(20, 300)
+    found = distinct(12, 30_000, keys)
+    assert found.shape == (20, 300, 12)
+    assert found.dtype == torch.int64
+    assert (found.sort(-1).values.diff(dim=-1) > 0).all()
+    assert 0 <= found.min() <= found.max() < 30_000
+    assert torch.equal(distinct(12, 30_000, keys[3, 7]), found[3, 7])
+    for turn in (0, 5, 11):
+        assert stats.kstest(found[..., turn].flatten().numpy() / 30_000, "uniform").pvalue > SMALLEST_P
+
+
+@pytest.mark.parametrize("count", [0, 6])
+def test_distinct_error(count: int) -> None:
+    with pytest.raises(ValueError, match=rf"^`count` must be from 1 to `size` = 5, got {count}\.$"):
+        distinct(count, 5, torch.tensor(1))

@@ -1,7 +1,8 @@
 """Oracles against enumeration of every text, and every metric against the closed forms that oracles give.
 
 The judge knows neither forward-backward nor matching rows: it sums over all V^L texts. Each bar is also shown to fail
-for an oracle that answers with the posterior, which looks at the token that it is asked for.
+for an oracle that answers with the posterior, which looks at the token that it is asked for. (Where noise masks, the
+two are one: there the mistake is to take the noise for uniform.)
 """
 
 import math
@@ -24,7 +25,7 @@ from uddm_lightning.markov import MarkovChain
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.noise import key
 from uddm_lightning.objectives import NELBO
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import AbsorbingProcess, Prediction, Process, UniformProcess
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.schedules import LogLinearSchedule
 
@@ -45,13 +46,20 @@ class World(NamedTuple):
 
     oracle: Oracle
     joint: Joint
-    process: UniformProcess
+    process: Process
+
+    def answer(self, shown_YL: Tensor, alpha: float) -> Tensor:
+        """The oracle's leave-one-out log-probabilities, [x_t row, l, v]."""
+        sigma_Y = torch.full((len(shown_YL),), -math.log(alpha), dtype=torch.float64)
+        logits_NS = self.oracle(shown_YL, sigma_Y).flatten(0, 1)
+        assert logits_NS.shape[1] == self.process.states
+        alpha_N = torch.full_like(logits_NS[:, 0], alpha)
+        logp_NV = self.process.leave_one_out(logits_NS, shown_YL.flatten(), alpha_N, Prediction.LEAVE_ONE_OUT)
+        return logp_NV.view(*shown_YL.shape, -1)
 
     def predict(self, alpha: float) -> Tensor:
-        """The oracle's leave-one-out log-probabilities, [x_t row, l, v]."""
-        rows_XL = self.joint.rows_XL
-        sigma_X = torch.full((len(rows_XL),), -math.log(alpha), dtype=torch.float64)
-        return torch.log_softmax(self.oracle(rows_XL, sigma_X), -1)
+        """The same for all noisy rows."""
+        return self.answer(self.joint.noisy_YL, alpha)
 
     @property
     def denoiser(self) -> Denoiser:
@@ -77,65 +85,90 @@ def posterior_of(kind: type[Oracle]) -> type[Oracle]:
     return ByPosterior
 
 
-def markov(V: int, L: int, wrong: bool = False) -> World:
+def noise_of(V: int, mask: bool) -> Process:
+    return (AbsorbingProcess if mask else UniformProcess)(V, LogLinearSchedule())
+
+
+def markov(V: int, L: int, wrong: bool = False, mask: bool = False) -> World:
     chain = MarkovChain.random(V, sharpness=1.5, seed=2)
-    joint = Joint(V, L, seed=0)
+    joint = Joint(V, L, seed=0, mask=mask)
     steps_XL = chain.transition_VV[joint.rows_XL[:, :-1], joint.rows_XL[:, 1:]]
     joint.p_X = chain.initial_V[joint.rows_XL[:, 0]] * steps_XL.prod(1)
-    oracle = (posterior_of(MarkovBackbone) if wrong else MarkovBackbone)(V)
-    oracle.prepare(Known(lambda: joint.rows_XL, torch.full((V,), 1 / V), chain))
-    return World(oracle, joint, UniformProcess(V, LogLinearSchedule()))
+    process = noise_of(V, mask)
+    oracle = (posterior_of(MarkovBackbone) if wrong else MarkovBackbone)(process.states)
+    oracle.prepare(Known(lambda: joint.rows_XL, torch.full((V,), 1 / V), chain, process.mask))
+    return World(oracle, joint, process)
 
 
-def memory(V: int, L: int, n: int = 5, wrong: bool = False) -> World:
-    joint = Joint(V, L, seed=0)
+def memory(V: int, L: int, n: int = 5, wrong: bool = False, mask: bool = False) -> World:
+    joint = Joint(V, L, seed=0, mask=mask)
     places = torch.randperm(len(joint.rows_XL), generator=torch.Generator().manual_seed(3))[:n]
     joint.p_X = torch.zeros_like(joint.p_X).index_fill(0, places, 1 / n)
-    oracle = (posterior_of(EmpiricalBayesBackbone) if wrong else EmpiricalBayesBackbone)(V)
-    oracle.prepare(Known(lambda: joint.rows_XL[places], torch.full((V,), 1 / V)))
-    return World(oracle, joint, UniformProcess(V, LogLinearSchedule()))
+    process = noise_of(V, mask)
+    oracle = (posterior_of(EmpiricalBayesBackbone) if wrong else EmpiricalBayesBackbone)(process.states)
+    oracle.prepare(Known(lambda: joint.rows_XL[places], torch.full((V,), 1 / V), mask=process.mask))
+    return World(oracle, joint, process)
 
 
-def unigram(V: int, L: int, wrong: bool = False) -> World:
+def unigram(V: int, L: int, wrong: bool = False, mask: bool = False) -> World:
     f_V = torch.softmax(torch.arange(V, dtype=torch.float64), 0)
-    joint = Joint(V, L, seed=0)
+    joint = Joint(V, L, seed=0, mask=mask)
     joint.p_X = f_V[joint.rows_XL].prod(1)
-    oracle = (posterior_of(UnigramBackbone) if wrong else UnigramBackbone)(V)
-    oracle.prepare(Known(lambda: joint.rows_XL, f_V))
-    return World(oracle, joint, UniformProcess(V, LogLinearSchedule()))
+    process = noise_of(V, mask)
+    oracle = (posterior_of(UnigramBackbone) if wrong else UnigramBackbone)(process.states)
+    oracle.prepare(Known(lambda: joint.rows_XL, f_V, mask=process.mask))
+    return World(oracle, joint, process)
 
 
 WORLDS = {"markov": markov, "empirical Bayes": memory, "unigram": unigram}
 every_world = pytest.mark.parametrize("make", WORLDS.values(), ids=WORLDS)
+every_noise = pytest.mark.parametrize("mask", [False, True], ids=["uniform", "absorbing"])
 
 
 # ------------------------------------------------------------------------------------------------------- predictions
 
 
-def judge_predictions(world: World, shown_XL: Tensor) -> None:
+def judge_predictions(world: World, shown_YL: Tensor) -> None:
     """The oracle's answer for some noisy rows is the one that is summed over all texts, to 1e-6."""
-    joint = world.joint
+    joint, judged = world.joint, 0
     for t in TIMES:
         alpha = float(world.process.level(torch.tensor(t, dtype=torch.float64)).alpha)
-        hit = joint.rows_XL[:, None] == shown_XL[None]
-        miss = torch.tensor((1 - alpha) / joint.V, dtype=torch.float64)
-        factors = torch.where(hit, alpha + miss, miss)
-        sigma = torch.full((len(shown_XL),), -math.log(alpha), dtype=torch.float64)
-        answer = torch.softmax(world.oracle(shown_XL, sigma), -1)
+        factors = joint.factors(alpha, shown_YL)
+        answer = world.answer(shown_YL, alpha).exp()
         for place in range(joint.L):
             others = [m for m in range(joint.L) if m != place]
             weight = joint.p_X[:, None] * factors[..., others].prod(-1)
             by_id = torch.stack([weight[joint.rows_XL[:, place] == v].sum(0) for v in range(joint.V)], 1)
-            exact = by_id / by_id.sum(1, keepdim=True)
-            torch.testing.assert_close(answer[:, place], exact, rtol=0, atol=1e-6)
+            total = by_id.sum(1, keepdim=True)
+            asked = world.process.predicted(shown_YL[:, place]) & (total[:, 0] > 0)
+            exact = (by_id / total)[asked]
+            torch.testing.assert_close(answer[:, place][asked], exact, rtol=0, atol=1e-6)
+            judged += len(exact)
+    assert judged >= 5
 
 
+@every_noise
 @every_world
 @pytest.mark.parametrize(("V", "L"), [(2, 2), (3, 4), (8, 3), (8, 4)])
-def test_predictions_are_those_of_enumeration(make: Callable[..., World], V: int, L: int) -> None:
-    world = make(V, L)
-    few = torch.randperm(V**L, generator=torch.Generator().manual_seed(1))[:40]
-    judge_predictions(world, world.joint.rows_XL[few])
+def test_predictions_are_those_of_enumeration(make: Callable[..., World], V: int, L: int, mask: bool) -> None:
+    world = make(V, L, mask=mask)
+    few = torch.randperm(len(world.joint.noisy_YL), generator=torch.Generator().manual_seed(1))[:40]
+    judge_predictions(world, world.joint.noisy_YL[few])
+
+
+def test_an_answer_that_takes_masks_for_uniform_noise_is_caught() -> None:
+    world = memory(3, 4, mask=True)
+    world.oracle.mask = None
+    with pytest.raises(AssertionError, match="not close"):
+        judge_predictions(world, world.joint.noisy_YL)
+
+
+def test_the_nearest_rows_answer_where_no_row_fits() -> None:
+    oracle = EmpiricalBayesBackbone(4)
+    oracle.prepare(Known(lambda: torch.tensor([[0, 1, 2], [0, 2, 1], [1, 1, 1]]), torch.ones(3) / 3, mask=3))
+    answer = torch.softmax(oracle(torch.tensor([[3, 0, 1], [0, 0, 3]]), torch.ones(2).double()), -1)
+    torch.testing.assert_close(answer[0, 0], torch.tensor([0.5, 0.5, 0, 0]).double())
+    torch.testing.assert_close(answer[1, 2], torch.tensor([0, 0.5, 0.5, 0]).double())
 
 
 @every_world
@@ -153,6 +186,13 @@ def test_padding_says_nothing(make: Callable[..., World]) -> None:
     valid = torch.tensor([[True, True, False, False]] * 2)
     sigma = torch.full((2,), -math.log(alpha), dtype=torch.float64)
     answer = torch.softmax(world.oracle(shown, sigma, valid), -1)
+    masked = make(3, 4, mask=True)
+    beginning = torch.tensor([[3, 1, 3, 3]])
+    padded, open_end = (
+        masked.oracle(tokens, sigma[:1], keep)[0, 0]
+        for tokens, keep in ((torch.tensor([[3, 1, 0, 2]]), valid[:1]), (beginning, None))
+    )
+    torch.testing.assert_close(torch.softmax(padded, -1), torch.softmax(open_end, -1))
     miss = (1 - alpha) / 3
     for row in (0, 1):
         for place in (0, 1):
@@ -188,13 +228,14 @@ def test_a_markov_oracle_needs_a_markov_text() -> None:
 
 def judge_nelbo(world: World) -> None:
     """The bound over all t, with the prior's gap, is the exact negative log-likelihood, to 1e-4 nats a row."""
-    bound = integrated_nelbo(world.process, world.joint, world.predict) + prior_gap(world.process, world.joint.L)
+    bound = integrated_nelbo(world.process, world.joint, world.predict) + prior_gap(world.process, world.joint)
     assert bound == pytest.approx(world.joint.entropy, abs=1e-4)
 
 
-@pytest.mark.parametrize("world", [markov(3, 3), memory(3, 4), unigram(3, 3)], ids=WORLDS)
-def test_the_bound_is_the_likelihood(world: World) -> None:
-    judge_nelbo(world)
+@every_noise
+@pytest.mark.parametrize(("make", "L"), [(markov, 3), (memory, 4), (unigram, 3)], ids=WORLDS)
+def test_the_bound_is_the_likelihood(make: Callable[..., World], L: int, mask: bool) -> None:
+    judge_nelbo(make(3, L, mask=mask))
 
 
 @pytest.mark.parametrize("world", [markov(3, 3, True), memory(3, 4, wrong=True), unigram(3, 3, True)], ids=WORLDS)
@@ -203,9 +244,10 @@ def test_a_bound_by_posterior_is_caught(world: World) -> None:
         judge_nelbo(world)
 
 
-def test_the_perfect_memorizer_needs_ln_n_nats_for_a_row() -> None:
-    world = memory(4, 3, n=7)
-    bound = integrated_nelbo(world.process, world.joint, world.predict) + prior_gap(world.process, 3)
+@every_noise
+def test_the_perfect_memorizer_needs_ln_n_nats_for_a_row(mask: bool) -> None:
+    world = memory(4, 3, n=7, mask=mask)
+    bound = integrated_nelbo(world.process, world.joint, world.predict) + prior_gap(world.process, world.joint)
     assert bound == pytest.approx(math.log(7), abs=1e-4)
 
 
@@ -271,33 +313,34 @@ class Exact(NamedTuple):
 def exact(world: World, t: float, steps: int) -> Exact:
     joint, process, L = world.joint, world.process, world.joint.L
     times = AncestralSampler(steps=steps).grid(t)
-    kernel_XX = chain_kernel(process, joint, lambda alpha: joint.leave_one_out(alpha).log(), times)
+    kernel_YX = chain_kernel(process, joint, lambda alpha: joint.leave_one_out(alpha).log(), times)
     alpha = float(process.level(torch.tensor(t, dtype=torch.float64)).alpha)
-    entropy_XL = torch.special.entr(joint.leave_one_out(alpha)).sum(-1)
-    rows_XL = joint.rows_XL
-    weight_XX = joint.noisy(alpha)  # [x_0, x_t]
+    entropy_YL = torch.special.entr(joint.leave_one_out(alpha)).sum(-1)
+    rows_XL, noisy_YL = joint.rows_XL, joint.noisy_YL
+    weight_XY = joint.noisy(alpha)  # [x_0, x_t]
+    asked_YL = process.predicted(noisy_YL) * weight_XY.sum(0)[:, None]
     total = dict.fromkeys(("corrupted", "recovered", "clean", "unstable", "h", "h_recovered", "h_lost"), 0.0)
     for place in range(L):
         column_X = rows_XL[:, place]
-        changed_XX = (column_X[:, None] != column_X).double() * weight_XX
+        changed_XY = (column_X[:, None] != noisy_YL[:, place]).double() * weight_XY
         # probability that the chain ends at the token of x_0 there, [x_0, x_t]
-        right_XX = torch.stack([kernel_XX[:, column_X == v].sum(1) for v in range(joint.V)], 1)[:, column_X].T
-        total["corrupted"] += float(changed_XX.sum())
-        total["recovered"] += float((changed_XX * right_XX).sum())
-        kept_XX = weight_XX - changed_XX
-        total["clean"] += float(kept_XX.sum())
-        total["unstable"] += float((kept_XX * (1 - right_XX)).sum())
-        h_X = entropy_XL[:, place]
-        total["h"] += float((changed_XX * h_X).sum())
-        total["h_recovered"] += float((changed_XX * right_XX * h_X).sum())
-        total["h_lost"] += float((changed_XX * (1 - right_XX) * h_X).sum())
+        right_XY = torch.stack([kernel_YX[:, column_X == v].sum(1) for v in range(joint.V)], 1)[:, column_X].T
+        total["corrupted"] += float(changed_XY.sum())
+        total["recovered"] += float((changed_XY * right_XY).sum())
+        kept_XY = weight_XY - changed_XY
+        total["clean"] += float(kept_XY.sum())
+        total["unstable"] += float((kept_XY * (1 - right_XY)).sum())
+        h_Y = entropy_YL[:, place]
+        total["h"] += float((changed_XY * h_Y).sum())
+        total["h_recovered"] += float((changed_XY * right_XY * h_Y).sum())
+        total["h_lost"] += float((changed_XY * (1 - right_XY) * h_Y).sum())
     low = float(process.level(torch.tensor(1e-3, dtype=torch.float64)).alpha)
-    clean_XL = torch.special.entr(joint.leave_one_out(low)).sum(-1)
+    clean_XL = torch.special.entr(joint.leave_one_out(low, rows_XL)).sum(-1)
     bound = integrated_nelbo(process, joint, lambda alpha: joint.leave_one_out(alpha).log(), t_min=1e-3)
     return Exact(
         recovery=total["recovered"] / total["corrupted"],
         unstable=total["unstable"] / total["clean"],
-        entropy=float((weight_XX.sum(0)[:, None] * entropy_XL).sum()) / L,
+        entropy=float((asked_YL * entropy_YL).sum() / asked_YL.sum()),
         entropy_corrupted=total["h"] / total["corrupted"],
         entropy_recovered=total["h_recovered"] / total["recovered"],
         entropy_unrecovered=total["h_lost"] / (total["corrupted"] - total["recovered"]),
@@ -327,18 +370,31 @@ def judge_measurements(world: World, t: float, monkeypatch: pytest.MonkeyPatch) 
         ("entropy_corrupted", corrupted),
         ("entropy_recovered", corrupted * share),
         ("entropy_unrecovered", corrupted * (1 - share)),
-        ("entropy_leave_one_out", 4000 * world.joint.L),
+        ("entropy_leave_one_out", 4000 * (world.joint.L if world.process.mask is None else 1)),
     ):
         assert abs(entropy[name] - getattr(truth, name)) < 4 * 0.5 * largest / math.sqrt(count), name
     assert entropy["own_token_leak"] < 1e-9
+    if world.process.mask is not None:
+        assert recovery["n_unstable"] == 0
+        assert entropy["own_token_leak"] == 0
+        assert math.isnan(entropy["entropy_clean"])
+        assert entropy["entropy"] == entropy["entropy_corrupted"]
 
 
 @pytest.mark.parametrize("t", [0.1, 0.5])
+@every_noise
 @every_world
 def test_what_the_probes_measure_is_what_enumeration_gives(
-    make: Callable[..., World], t: float, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., World], mask: bool, t: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge_measurements(make(3, 3), t, monkeypatch)
+    judge_measurements(make(3, 3, mask=mask), t, monkeypatch)
+
+
+def test_measurements_that_take_masks_for_uniform_noise_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = memory(3, 3, mask=True)
+    world.oracle.mask = None
+    with pytest.raises(AssertionError):
+        judge_measurements(world, 0.5, monkeypatch)
 
 
 @every_world
@@ -372,17 +428,19 @@ def assert_drawn_from(counts: Tensor, probabilities: Tensor) -> None:
 def judge_samples(world: World) -> None:
     """The chain from pure noise ends at rows that are distributed as the text is, but for its steps' finite size."""
     rows, joint, sampler = 6000, world.joint, AncestralSampler(steps=150)
-    kernel_XX = chain_kernel(world.process, joint, lambda alpha: joint.leave_one_out(alpha).log(), sampler.grid(1.0))
-    ends_X = kernel_XX.mean(0)
+    kernel_YX = chain_kernel(world.process, joint, lambda alpha: joint.leave_one_out(alpha).log(), sampler.grid(1.0))
+    ends_X = kernel_YX[joint.code(world.process.prior(joint.rows_XL), noisy=True)].mean(0)
     assert 0.5 * (ends_X - joint.p_X).abs().sum() < 0.02
     start = torch.randint(joint.V, (rows, joint.L), generator=torch.Generator().manual_seed(5))
+    start = world.process.prior(start)
     ends = sampler(world.denoiser, start, 1.0, key(9, torch.arange(rows)))
     assert_drawn_from(torch.bincount(joint.code(ends), minlength=len(joint.p_X)), ends_X)
 
 
-@pytest.mark.parametrize("world", [markov(3, 3), memory(3, 3), unigram(2, 3)], ids=WORLDS)
-def test_samples_are_distributed_as_the_text(world: World) -> None:
-    judge_samples(world)
+@every_noise
+@pytest.mark.parametrize(("make", "V"), [(markov, 3), (memory, 3), (unigram, 2)], ids=WORLDS)
+def test_samples_are_distributed_as_the_text(make: Callable[..., World], V: int, mask: bool) -> None:
+    judge_samples(make(V, 3, mask=mask))
 
 
 @pytest.mark.parametrize("world", [markov(3, 3, True), unigram(2, 3, True)], ids=["markov", "unigram"])

@@ -103,7 +103,7 @@ def integrated(process: UniformProcess, joint: Joint, posterior: bool) -> float:
 
 
 def test_integrated_nelbo_is_the_exact_nll_for_leave_one_out_only(joint: Joint, process: UniformProcess) -> None:
-    prior = prior_gap(process, L)
+    prior = prior_gap(process, joint)
     exact = joint.entropy
     assert integrated(process, joint, posterior=False) + prior == pytest.approx(exact, abs=1e-4)
     assert integrated(process, joint, posterior=True) + prior > exact + 0.1

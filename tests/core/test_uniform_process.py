@@ -411,7 +411,7 @@ def test_a_short_step_asks_about_few_tokens_and_hardly_about_one_in_vain(t: floa
     process, n = process_of(7), 100_000
     keys, xt = torch.arange(n), torch.arange(n) % 7
     alpha_s, alpha_t = process.level(full(t - 1e-3, n)).alpha, process.level(full(t, n)).alpha
-    may = process.may_move(alpha_s, alpha_t, keys)
+    may = process.may_move(xt, alpha_s, alpha_t, keys)
     jump, scatter = (alpha_s - alpha_t)[0], ((1 - alpha_t / alpha_s) * (1 - alpha_s))[0]
     stay = (alpha_t / alpha_s - alpha_t)[0]
     share = float((jump + scatter) / (jump + scatter + stay))

@@ -10,6 +10,7 @@ import math
 import os
 import pkgutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from typing_extensions import override
 
 import uddm_lightning
 from uddm_lightning.backbones import Backbone
-from uddm_lightning.processes import UniformProcess
+from uddm_lightning.processes import Process
 
 QUIET = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
@@ -60,15 +61,26 @@ def uniform_kernel(sigma: float, V: int) -> Tensor:
     return torch.matrix_exp(sigma * generator)
 
 
+@cache
+def absorbing_kernel(sigma: float, V: int) -> Tensor:
+    """The same for jumps at rate 1 to the mask, state V, which nothing leaves."""
+    generator = torch.zeros(V + 1, V + 1, dtype=torch.float64)
+    generator[:V, V] = 1.0
+    generator[range(V), range(V)] = -1.0
+    return torch.matrix_exp(sigma * generator)
+
+
 class Joint:
     """A distribution over all V^L rows, with everything the forward process makes of it, by enumeration.
 
-    Rows are listed in lexicographic order, X rows in all.
+    Rows are listed in lexicographic order, X rows in all. Noisy rows of a process with a mask may hold it, too: Y rows
+    in all, of S ids. Without a mask both lists are one.
     """
 
-    def __init__(self, V: int, L: int, seed: int, sharpness: float = 1.5) -> None:
-        self.V, self.L = V, L
+    def __init__(self, V: int, L: int, seed: int, sharpness: float = 1.5, mask: bool = False) -> None:
+        self.V, self.L, self.S = V, L, V + mask
         self.rows_XL = torch.tensor(list(product(range(V), repeat=L)))
+        self.noisy_YL = torch.tensor(list(product(range(self.S), repeat=L)))
         noise = torch.randn(len(self.rows_XL), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         self.p_X = torch.softmax(sharpness * noise, dim=0)
 
@@ -76,41 +88,46 @@ class Joint:
     def entropy(self) -> float:
         return float(torch.special.entr(self.p_X).sum())
 
-    def code(self, tokens_BL: Tensor) -> Tensor:
-        """Place of each row in the list."""
-        weights = torch.tensor([self.V ** (self.L - 1 - place) for place in range(self.L)])
+    def code(self, tokens_BL: Tensor, noisy: bool = False) -> Tensor:
+        """Place of each row in the list of texts, or in that of noisy rows."""
+        base = self.S if noisy else self.V
+        weights = torch.tensor([base ** (self.L - 1 - place) for place in range(self.L)])
         return (tokens_BL * weights).sum(-1)
 
-    def factors(self, alpha: float) -> Tensor:
-        """q(x_t^l | x_0^l), indexed [x_0 row, x_t row, l]."""
-        hit = self.rows_XL[:, None] == self.rows_XL[None]
-        miss = torch.tensor((1.0 - alpha) / self.V, dtype=torch.float64)
-        return torch.where(hit, alpha + miss, miss)
+    def factors(self, alpha: float, shown_YL: Tensor | None = None) -> Tensor:
+        """q(x_t^l | x_0^l), indexed [x_0 row, x_t row, l], for all noisy rows or those that are given."""
+        shown_YL = self.noisy_YL if shown_YL is None else shown_YL
+        hit = self.rows_XL[:, None] == shown_YL[None]
+        noise = torch.tensor(1.0 - alpha, dtype=torch.float64)
+        if self.S == self.V:
+            return torch.where(hit, alpha + noise / self.V, noise / self.V)
+        return torch.where(hit, alpha, torch.where(shown_YL[None] == self.V, noise, 0.0))
 
     def noisy(self, alpha: float) -> Tensor:
         """p(x_0, x_t), indexed [x_0 row, x_t row]."""
         return self.p_X[:, None] * self.factors(alpha).prod(-1)
 
-    def _marginals(self, weights_XXL: Tensor) -> Tensor:
+    def _marginals(self, weights_XYL: Tensor) -> Tensor:
         table = torch.stack(
             [
                 torch.stack(
-                    [weights_XXL[self.rows_XL[:, place] == v, :, place].sum(0) for v in range(self.V)],
+                    [weights_XYL[self.rows_XL[:, place] == v, :, place].sum(0) for v in range(self.V)],
                     dim=1,
                 )
                 for place in range(self.L)
             ],
             dim=1,
         )
-        return table / table.sum(-1, keepdim=True)
+        total = table.sum(-1, keepdim=True)
+        return torch.where(total > 0, table / total, 1.0 / self.V)  # of what cannot be, anything may be said
 
     def posterior(self, alpha: float) -> Tensor:
         """p(x_0^l = v | x_t), indexed [x_t row, l, v]."""
         return self._marginals(self.noisy(alpha)[..., None].expand(-1, -1, self.L))
 
-    def leave_one_out(self, alpha: float) -> Tensor:
+    def leave_one_out(self, alpha: float, shown_YL: Tensor | None = None) -> Tensor:
         """p(x_0^l = v | x_t without l), indexed [x_t row, l, v]."""
-        factors = self.factors(alpha)
+        factors = self.factors(alpha, shown_YL)
         others = torch.stack(
             [factors[..., [m for m in range(self.L) if m != place]].prod(-1) for place in range(self.L)], dim=-1
         )
@@ -121,7 +138,7 @@ class JointOracle(Backbone):
     """Answers with the enumerated prediction of a `Joint`: leave-one-out, or the posterior."""
 
     def __init__(self, joint: Joint, posterior: bool = False) -> None:
-        super().__init__(joint.V)
+        super().__init__(joint.S)
         self.joint = joint
         self.posterior = posterior
 
@@ -130,31 +147,29 @@ class JointOracle(Backbone):
         sigmas, which_B = sigma_B.unique(return_inverse=True)
         ask = self.joint.posterior if self.posterior else self.joint.leave_one_out
         tables = torch.stack([ask(float(alpha)).log() for alpha in torch.exp(-sigmas)])
-        return tables[which_B, self.joint.code(tokens_BL)]
+        return tables[which_B, self.joint.code(tokens_BL, noisy=True)]
 
     @override
     def head(self, hidden_ND: Tensor) -> Tensor:
         return hidden_ND
 
 
-def expected_nelbo(process: UniformProcess, joint: Joint, logp_XLV: Tensor, t: float) -> float:
+def expected_nelbo(process: Process, joint: Joint, logp_YLV: Tensor, t: float) -> float:
     """Mean over x_0 and x_t, sum over positions, of the loss at time t; predictions are a table over x_t."""
-    X, L, V = len(joint.rows_XL), joint.L, joint.V
+    shape = X, Y, L = len(joint.rows_XL), len(joint.noisy_YL), joint.L
     level = process.level(torch.tensor(t, dtype=torch.float64))
-    shape = (X, X, L)
     loss = process.nelbo(
-        logp_XLV.expand(X, X, L, V).reshape(-1, V),
+        logp_YLV.expand(*shape, joint.V).reshape(-1, joint.V),
         joint.rows_XL[:, None].expand(shape).flatten(),
-        joint.rows_XL[None].expand(shape).flatten(),
-        level.alpha.expand(X * X * L),
-        level.slope.expand(X * X * L),
+        joint.noisy_YL[None].expand(shape).flatten(),
+        level.alpha.expand(X * Y * L),
+        level.slope.expand(X * Y * L),
     )
-    return float((joint.noisy(float(level.alpha))[..., None] * loss.view(shape)).sum())
+    weight_XY1 = joint.noisy(float(level.alpha))[..., None]
+    return float(torch.where(weight_XY1 > 0, weight_XY1 * loss.view(shape), 0.0).sum())
 
 
-def integrated_nelbo(
-    process: UniformProcess, joint: Joint, predict: Callable[[float], Tensor], t_min: float = 1e-8
-) -> float:
+def integrated_nelbo(process: Process, joint: Joint, predict: Callable[[float], Tensor], t_min: float = 1e-8) -> float:
     """Integral of the loss of a row over t in [t_min, 1], by Gauss-Legendre in ln t.
 
     Args:
@@ -173,29 +188,37 @@ def integrated_nelbo(
     return total
 
 
-def prior_gap(process: UniformProcess, L: int) -> float:
-    """KL divergence, in nats a row, of what is left of any row at t = 1 from uniform noise."""
+def prior_gap(process: Process, joint: Joint) -> float:
+    """KL divergence, in nats a row, of what is left of a row at t = 1 from a prior that knows no row.
+
+    The prior is uniform noise; with a mask, from which no row is at a finite distance, it is what is left in the mean
+    over all rows.
+    """
     V = process.vocab_size
-    end_V = uniform_kernel(-math.log(process.schedule.eps), V)[0]
-    return L * float((end_V * (end_V * V).log()).sum())
+    if process.mask is None:
+        end_V = uniform_kernel(-math.log(process.schedule.eps), V)[0]
+        return joint.L * float((end_V * (end_V * V).log()).sum())
+    noisy_XY = joint.noisy(process.schedule.eps)
+    apart_XY = noisy_XY.sum(1, keepdim=True) * noisy_XY.sum(0)
+    return float(torch.special.xlogy(noisy_XY, noisy_XY / apart_XY.where(noisy_XY > 0, 1.0)).sum())
 
 
-def chain_kernel(
-    process: UniformProcess, joint: Joint, predict: Callable[[float], Tensor], times: list[float]
-) -> Tensor:
-    """Where the chain ends, [row at the first time, row at the last], from the dense reverse posterior of each step."""
-    X, L, V = len(joint.rows_XL), joint.L, joint.V
-    kernel_XX = torch.eye(X, dtype=torch.float64)
+def chain_kernel(process: Process, joint: Joint, predict: Callable[[float], Tensor], times: list[float]) -> Tensor:
+    """Where the chain ends, [row at the first time, row at time 0], from the dense reverse posterior of each step."""
+    Y, L = len(joint.noisy_YL), joint.L
+    kernel_YY = torch.eye(Y, dtype=torch.float64)
     alphas = process.level(torch.tensor(times, dtype=torch.float64)).alpha
     for alpha_t, alpha_s in pairwise(alphas):
-        q_XLV = process.posterior(
-            predict(float(alpha_t)).reshape(-1, V),
-            joint.rows_XL.flatten(),
-            alpha_s.expand(X * L),
-            alpha_t.expand(X * L),
-        ).view(X, L, V)
-        kernel_XX = kernel_XX @ torch.stack([q_XLV[:, place, joint.rows_XL[:, place]] for place in range(L)]).prod(0)
-    return kernel_XX
+        q_YLS = process.posterior(
+            predict(float(alpha_t)).reshape(-1, joint.V),
+            joint.noisy_YL.flatten(),
+            alpha_s.expand(Y * L),
+            alpha_t.expand(Y * L),
+        ).view(Y, L, joint.S)
+        kernel_YY = kernel_YY @ torch.stack([q_YLS[:, place, joint.noisy_YL[:, place]] for place in range(L)]).prod(0)
+    kernel_YX = kernel_YY[:, joint.code(joint.rows_XL, noisy=True)]
+    torch.testing.assert_close(kernel_YX.sum(1), kernel_YY.sum(1))  # nothing is masked in the end
+    return kernel_YX
 
 
 class TableBackbone(Backbone):

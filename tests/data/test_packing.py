@@ -134,5 +134,5 @@ def test_lengths_that_leave_no_room() -> None:
 
 def test_spec_names_class_and_length() -> None:
     specs = [WrappedPacking(8).spec(), WrappedPacking(9).spec(), DocumentPacking(8).spec()]
-    assert specs[0]["init_args"] == {"length": 8}
+    assert specs[0]["init_args"] == {"length": 8, "sentence": "line"}
     assert all(one != other for one, other in pairwise(specs))

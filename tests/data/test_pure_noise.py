@@ -59,7 +59,7 @@ def test_begin_and_end_are_places_of_the_packing(tmp_path):
 
 
 def test_there_need_be_no_samples(tmp_path):
-    assert module(tmp_path, sample_draws=0).splits == ("train", "test")
+    assert module(tmp_path, sample_draws=0, random_draws=0).splits == ("train", "test")
     assert len(module(tmp_path, sample_draws=0).val_dataloader()) == 2
     assert len(module(tmp_path).test_dataloader()) == 3
     with pytest.raises(InputError, match=r"`data\.sample_draws` must be at least 0, got -1"):

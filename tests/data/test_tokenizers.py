@@ -92,6 +92,7 @@ def test_spec_is_plain_data_and_names_the_class(tokenizer: Tokenizer) -> None:
 def test_pieces_show_single_ids(tokenizer: Tokenizer) -> None:
     (ids,) = tokenizer.encode(["the state"])
     assert "".join(tokenizer.piece(number) for number in ids).replace(" ", "") == "thestate"
+    assert tokenizer.piece(tokenizer.vocab_size) == "▢", "a mask is no id of the vocabulary"
 
 
 # Characters.

@@ -11,11 +11,14 @@ from torch import Tensor
 from uddm_lightning.metrics import (
     ClassificationMargin,
     ConditionalEntropy,
+    CriticalTime,
     Nelbo,
     TokenRecovery,
+    TrajectoryPoint,
     mean_interval,
     rate_interval,
 )
+from uddm_lightning.metrics.functional import Spread
 from uddm_lightning.metrics.rowwise import RowwiseMetric, fold
 
 ROWS, LENGTH, VOCAB = 23, 11, 5
@@ -37,6 +40,7 @@ def toy(seed: int = 0) -> dict[str, Tensor]:
         "rows": rows,
         "real": torch.rand(shape, generator=g) * math.log(VOCAB),
         "leak": torch.rand(ROWS, generator=g),
+        "places": torch.arange(ROWS),
         "leak_counted": torch.rand(ROWS, generator=g) < 0.8,
     }
 
@@ -53,6 +57,10 @@ def feed(metric: RowwiseMetric, d: dict[str, Tensor]) -> None:
             metric.update(d["real"] - 0.5, d["counted"], d["rows"])
         case Nelbo():
             metric.update(d["real"], d["counted"], d["rows"])
+        case TrajectoryPoint():
+            metric.update(Spread(*(d["real"] / number for number in range(1, 6))), d["counted"], d["rows"])
+        case CriticalTime():
+            metric.update(d["leak"].round(decimals=1), d["real"], d["counted"], d["rows"], d["places"])
 
 
 MAKERS: list[Callable[[], RowwiseMetric]] = [
@@ -60,15 +68,17 @@ MAKERS: list[Callable[[], RowwiseMetric]] = [
     lambda: ConditionalEntropy(VOCAB, 8),
     ClassificationMargin,
     Nelbo,
+    lambda: TrajectoryPoint(VOCAB),
+    lambda: CriticalTime(LENGTH),
 ]
-every_metric = pytest.mark.parametrize("make", MAKERS, ids=["recovery", "entropy", "margin", "nelbo"])
+NAMES = ["recovery", "entropy", "margin", "nelbo", "trajectory", "basin"]
+every_metric = pytest.mark.parametrize("make", MAKERS, ids=NAMES)
 
 
 def plain(result: Any) -> dict[str, Any]:
-    """A result as bits: floats in hexadecimal, so that NaN equals NaN and rounding shows."""
+    """A result as bits: floats as written, so that NaN equals NaN and rounding shows."""
     return {
-        name: value.tolist() if isinstance(value, Tensor) else float(value).hex()
-        for name, value in result._asdict().items()
+        name: value.tolist() if isinstance(value, Tensor) else repr(value) for name, value in result._asdict().items()
     }
 
 
@@ -223,7 +233,7 @@ def test_histograms_keep_what_lies_beyond_their_edges() -> None:
     metric.update(values, torch.ones(1, 5, dtype=torch.bool), torch.tensor([3]))
     result = metric.compute()
     assert result.histogram.tolist() == [1, 1, 2, 1]
-    assert result.positive == 0.4
+    assert result.fixed_tokens == 0.4
     assert result.edges.tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0]
 
 

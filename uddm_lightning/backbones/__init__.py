@@ -1,10 +1,19 @@
 """What was here? The networks, and oracles in their place."""
 
-from uddm_lightning.backbones.base import Backbone, Known
+from uddm_lightning.backbones.base import Backbone, Known, SoftBackbone
 from uddm_lightning.backbones.dit import DiT
 from uddm_lightning.backbones.empirical_bayes import EmpiricalBayesBackbone
 from uddm_lightning.backbones.markov import MarkovBackbone
 from uddm_lightning.backbones.oracle import Oracle
 from uddm_lightning.backbones.unigram import UnigramBackbone
 
-__all__ = ["Backbone", "DiT", "EmpiricalBayesBackbone", "Known", "MarkovBackbone", "Oracle", "UnigramBackbone"]
+__all__ = [
+    "Backbone",
+    "DiT",
+    "EmpiricalBayesBackbone",
+    "Known",
+    "MarkovBackbone",
+    "Oracle",
+    "SoftBackbone",
+    "UnigramBackbone",
+]

@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 from typing_extensions import override
 
+from uddm_lightning.batch import SoftTokens
 from uddm_lightning.markov import MarkovChain
 from uddm_lightning.prediction import Prediction
 
@@ -21,11 +22,13 @@ class Known(NamedTuple):
         rows: gives the training rows, int64 (N, L).
         unigram_V: float64, frequencies of ids in the whole training pool, add-one smoothed.
         chain: the law of the text in terms of ids, where it was drawn from a Markov chain.
+        mask: the id that noise writes in place of a token; None where noise redraws tokens uniformly.
     """
 
     rows: Callable[[], Tensor]
     unigram_V: Tensor
     chain: MarkovChain | None = None
+    mask: int | None = None
 
 
 class Backbone(nn.Module, ABC):
@@ -35,7 +38,7 @@ class Backbone(nn.Module, ABC):
     need them.
 
     Args:
-        vocab_size: V, number of ids.
+        vocab_size: V, number of ids that may stand in noisy text, a mask included.
 
     Attributes:
         predicts: what the logits mean; None where the objective that trains the network decides.
@@ -67,4 +70,19 @@ class Backbone(nn.Module, ABC):
 
         Raises:
             InputError: the text is not what the backbone can work with.
+        """
+
+
+class SoftBackbone(Backbone):
+    """A backbone that reads mixtures of ids, too, because it reads ids through an embedding."""
+
+    @override
+    @abstractmethod
+    def forward(self, tokens: Tensor | SoftTokens, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:
+        """Features (B, L, D) of noisy ids (B, L) or of mixtures; a mixture of one id is read as that id.
+
+        Args:
+            tokens: int64 ids, or ids with weights.
+            sigma_B: noise levels -ln alpha_t, float.
+            valid_BL: as in `Backbone`.
         """

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.backbones.base import SoftBackbone
+from uddm_lightning.batch import SoftTokens
 
 
 class TokenEmbedding(nn.Module):
@@ -29,8 +30,14 @@ class TokenEmbedding(nn.Module):
             nn.init.normal_(self.embedding, std=std)
 
     @override
-    def forward(self, tokens_BL: Tensor) -> Tensor:
-        return F.embedding(tokens_BL, self.embedding)
+    def forward(self, tokens: Tensor | SoftTokens) -> Tensor:
+        if isinstance(tokens, Tensor):
+            return F.embedding(tokens, self.embedding)
+        ids_NK, weights_NK = (part.flatten(0, 1) for part in tokens)
+        weights_NK = weights_NK.to(self.embedding.dtype)
+        # sums up without a tensor of K features for each token
+        mixed_ND = F.embedding_bag(ids_NK, self.embedding, mode="sum", per_sample_weights=weights_NK)
+        return mixed_ND.view(*tokens.ids_BLK.shape[:2], -1)
 
 
 class NoiseEmbedding(nn.Module):
@@ -127,7 +134,7 @@ class OutputLayer(nn.Module):
         return torch.addcmul(shift, self.norm_final(x_BLD), 1 + scale)
 
 
-class DiT(Backbone):
+class DiT(SoftBackbone):
     """Diffusion transformer with adaptive layer norm, rotary attention and untied embedding.
 
     Args:
@@ -169,10 +176,10 @@ class DiT(Backbone):
         self.output_layer = OutputLayer(vocab_size, hidden, conditioning)
 
     @override
-    def forward(self, tokens_BL: Tensor, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:
-        x_BLD = self.vocab_embed(tokens_BL)
+    def forward(self, tokens: Tensor | SoftTokens, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:
+        x_BLD = self.vocab_embed(tokens)
         noise_BC = self.sigma_map(sigma_B)
-        cos_LK, sin_LK = self.rotary_emb(tokens_BL.shape[1])
+        cos_LK, sin_LK = self.rotary_emb(x_BLD.shape[1])
         # a row without any valid position (a filler) may attend everywhere: a softmax over nothing would be NaN
         mask = None
         if valid_BL is not None:

@@ -11,11 +11,13 @@ from uddm_lightning.backbones.base import Known
 from uddm_lightning.backbones.oracle import Oracle
 
 ELEMENTS = 2**22  # of (B, C, L), compared at once
+CERTAIN = 1e6  # ln of what a token weighs that cannot be noise: more than all others together
 
 
 class EmpiricalBayesBackbone(Oracle):
     """The posterior over the training rows given the noisy row without one position, whatever the training size.
 
+    If tokens that are certain fit no training row, those count that agree with most of them.
     Padding in a training row counts as the tokens that fill it: rows of one length are exact.
     """
 
@@ -27,13 +29,16 @@ class EmpiricalBayesBackbone(Oracle):
 
     @override
     def prepare(self, known: Known) -> None:
+        super().prepare(known)
         self.rows_RL = known.rows().to(self.rows_RL.device)
 
     @override
     def predict(self, tokens_BL: Tensor, alpha_B: Tensor, changed_B: Tensor, valid_BL: Tensor | None) -> Tensor:
         # q(x_t | row) is proportional to c^(number of positions that agree), c = (V alpha + 1 - alpha) / (1 - alpha)
         log_c_B = torch.log((self.vocab_size * alpha_B + changed_B) / changed_B.clamp(min=1e-300))
-        shown_BL = tokens_BL if valid_BL is None else tokens_BL.where(valid_BL, -1)  # padding agrees with nothing
+        if self.mask is not None:
+            log_c_B = torch.full_like(log_c_B, CERTAIN)
+        shown_BL = tokens_BL.where(self.telling(tokens_BL, valid_BL), -1)  # what tells nothing agrees with nothing
         size = max(1, ELEMENTS // shown_BL.numel())
         chunks = torch.split(self.rows_RL, size)
         agree_BR = torch.cat([(shown_BL[:, None] == rows_CL).sum(2, dtype=torch.int32) for rows_CL in chunks], 1)

@@ -34,21 +34,26 @@ class MarkovBackbone(Oracle):
                 "`model.backbone` is MarkovBackbone, which needs text whose law is known: `data.source: MarkovSource` "
                 "with a `CharacterTokenizer` of its letters, and a `data.packing.length` that divides the source's."
             )
+        super().prepare(known)
         device = self.initial_V.device
         self.initial_V, self.transition_VV = (part.to(device) for part in known.chain)
 
     @override
     def predict(self, tokens_BL: Tensor, alpha_B: Tensor, changed_B: Tensor, valid_BL: Tensor | None) -> Tensor:
-        # q(x_t^l | x_0^l = v) = alpha [x_t^l = v] + (1 - alpha) / V; padding says the same of every v
+        # q(x_t^l | x_0^l = v) = alpha [x_t^l = v] + (1 - alpha) / V, or without the second term where noise masks;
+        # padding and masks say the same of every v
         initial_V, transition_VV = self.initial_V.double(), self.transition_VV.double()
         seen_B1, any_B1 = alpha_B[:, None], (changed_B / self.vocab_size)[:, None]
-        valid_BL = torch.ones_like(tokens_BL, dtype=torch.bool) if valid_BL is None else valid_BL
+        if self.mask is not None:
+            any_B1 = torch.zeros_like(any_B1)
+        telling_BL = self.telling(tokens_BL, valid_BL)
+        tokens_BL = tokens_BL.where(telling_BL, 0)
 
         def weighed(message_BV: Tensor, position: int) -> Tensor:
             """A message times what the noisy token at a position says, normalised."""
             ids_B1 = tokens_BL[:, position, None]
             seen_BV = (any_B1 * message_BV).scatter_add(1, ids_B1, seen_B1 * message_BV.gather(1, ids_B1))
-            seen_BV = seen_BV.where(valid_BL[:, position, None], message_BV)
+            seen_BV = seen_BV.where(telling_BL[:, position, None], message_BV)
             return seen_BV / seen_BV.sum(1, keepdim=True)
 
         length = tokens_BL.shape[1]

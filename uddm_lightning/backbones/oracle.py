@@ -1,6 +1,6 @@
 """Oracles: backbones that are trained by nobody, because their answer is known exactly.
 
-Shapes: B rows, L positions, N tokens, V ids in the vocabulary.
+Shapes: B rows, L positions, N tokens, V ids; W of them in the vocabulary, without a mask.
 """
 
 from abc import abstractmethod
@@ -9,28 +9,44 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.backbones.base import Backbone, Known
 from uddm_lightning.prediction import Prediction
 
 
 class Oracle(Backbone):
-    """The exact leave-one-out prediction under the uniform process, for one idea of where text comes from.
+    """The exact leave-one-out prediction under the uniform or the absorbing process, for one idea of text.
 
     It has no parameters. Its features are log-probabilities, of which its head makes nothing else.
     """
 
     predicts = Prediction.LEAVE_ONE_OUT
 
+    def __init__(self, vocab_size: int) -> None:
+        super().__init__(vocab_size)
+        self.mask: int | None = None
+
+    @override
+    def prepare(self, known: Known) -> None:
+        self.mask = known.mask
+
+    def telling(self, tokens_BL: Tensor, valid_BL: Tensor | None) -> Tensor:
+        """True, bool (B, L), where a noisy token says something: neither at padding nor at a mask."""
+        telling_BL = torch.ones_like(tokens_BL, dtype=torch.bool) if valid_BL is None else valid_BL
+        return telling_BL if self.mask is None else telling_BL & (tokens_BL != self.mask)
+
     @override
     def forward(self, tokens_BL: Tensor, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:
         """Log-probabilities (B, L, V), float64; those of one position are normalised up to a constant."""
         alpha_B = torch.exp(-sigma_B.double())
         changed_B = -torch.expm1(-sigma_B.double())  # 1 - alpha, exact where alpha is nearly 1
-        return self.predict(tokens_BL, alpha_B, changed_B, valid_BL)
+        logp_BLW = self.predict(tokens_BL, alpha_B, changed_B, valid_BL)
+        return torch.nn.functional.pad(logp_BLW, (0, self.vocab_size - logp_BLW.shape[2]), value=-torch.inf)
 
     @abstractmethod
     def predict(self, tokens_BL: Tensor, alpha_B: Tensor, changed_B: Tensor, valid_BL: Tensor | None) -> Tensor:
-        """Log of p(x_0^l = v | x_t without position l), float64 (B, L, V), up to a constant for each position.
+        """Log of p(x_0^l = v | x_t without position l), float64 (B, L, W), up to a constant for each position.
+
+        With a mask, only what is said at masked positions matters.
 
         Args:
             tokens_BL: int64 noisy ids.

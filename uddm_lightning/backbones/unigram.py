@@ -22,6 +22,7 @@ class UnigramBackbone(Oracle):
 
     @override
     def prepare(self, known: Known) -> None:
+        super().prepare(known)
         self.logp_V = known.unigram_V.log().to(self.logp_V.device)
 
     @override

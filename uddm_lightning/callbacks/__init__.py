@@ -1,5 +1,7 @@
 """When to measure, and where the results go."""
 
+from uddm_lightning.callbacks.basin import BasinProbe
+from uddm_lightning.callbacks.basin_table import BasinTable
 from uddm_lightning.callbacks.entropy import EntropyProbe
 from uddm_lightning.callbacks.heartbeat import Heartbeat
 from uddm_lightning.callbacks.measurements import MeasurementTable
@@ -10,8 +12,11 @@ from uddm_lightning.callbacks.recovery import RecoveryProbe
 from uddm_lightning.callbacks.restored import RestoredText
 from uddm_lightning.callbacks.sequences import SequenceTable
 from uddm_lightning.callbacks.tensorboard import TensorBoardPage
+from uddm_lightning.callbacks.trajectory import TrajectoryProbe
 
 __all__ = [
+    "BasinProbe",
+    "BasinTable",
     "EntropyProbe",
     "Heartbeat",
     "MeasurementTable",
@@ -22,4 +27,5 @@ __all__ = [
     "SequenceTable",
     "StepProgressBar",
     "TensorBoardPage",
+    "TrajectoryProbe",
 ]

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times, progress
+from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times, one_position, progress
 from uddm_lightning.metrics import ConditionalEntropy
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.noise import Stream, integers
@@ -25,6 +25,9 @@ class EntropyProbe(Probe):
 
     It is measured on training rows, on held-out rows, and on rows that the model draws itself (split "samples"), for
     which no text is needed at all.
+
+    Tokens where the process predicts nothing (those that an absorbing one has not masked) do not count; in what the
+    probe leaves for the table of sequences their entropy is NaN.
 
     Where a `RecoveryProbe` ran before it on the same batch and t, corrupted tokens are split by whether they came back.
 
@@ -79,7 +82,8 @@ class EntropyProbe(Probe):
             t_B = torch.full((len(x0_BL),), t, dtype=torch.float64, device=x0_BL.device)
             xt_BL = task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL).xt_BL
             entropy_BL = at.denoiser(_entropy, xt_BL, t_B, batch.valid_BL)[0]
-            board["entropy", t] = entropy_BL
+            predicted_BL = task.process.predicted(xt_BL)
+            board["entropy", t] = entropy_BL.where(predicted_BL, torch.nan)
             # a recovery probe may have taken fewer draws of this batch than this one: always the first of them
             restored_BL = board.get(("restored", t), x0_BL[:0])[: len(x0_BL)]
             update = metric_of[t].update
@@ -89,28 +93,33 @@ class EntropyProbe(Probe):
             ):
                 if len(x0_BL[part]):
                     corrupted_BL = xt_BL[part] != x0_BL[part]
-                    update(entropy_BL[part], corrupted_BL, counted_BL[part], batch.rows_B[part], recovered_BL)
+                    asked_BL = (counted_BL & predicted_BL)[part]
+                    update(entropy_BL[part], corrupted_BL, asked_BL, batch.rows_B[part], recovered_BL)
         # a recovery probe with fewer draws leaves no chain on the later batches
         self._chains[at.split] = str(board.get("chain", self._chains.get(at.split, "")))
         self._measure_clean(at, metric_of[self.times[0]])
 
     def _measure_clean(self, at: MeasuredBatch, metric: ConditionalEntropy) -> None:
-        """Entropy of the clean text, and how far a prediction moves when only its own token is redrawn."""
-        task, batch, counted_BL = at.task, at.batch, at.counted_BL
-        x0_BL = batch.tokens_BL
-        t_B = torch.full((len(x0_BL),), task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
-        positions = torch.arange(x0_BL.shape[1], device=x0_BL.device)
-        order_BL = integers(2**31, batch.keys_B[:, None], Stream.PROBE, positions)
-        chosen_B = order_BL.where(counted_BL, order_BL.new_tensor(-1)).argmax(1, keepdim=True)  # a position that counts
-        other_B = integers(task.process.vocab_size - 1, batch.keys_B[:, None], Stream.PROBE, -1)
-        own_B = x0_BL.gather(1, chosen_B)
-        changed_BL = x0_BL.scatter(1, chosen_B, other_B + (other_B >= own_B))
+        """Entropy of the clean text, and how far a prediction moves when only its own token is redrawn.
 
-        entropy_BL = at.denoiser(_entropy, x0_BL, t_B, batch.valid_BL)[0]
-        before_BV = at.denoiser.at(x0_BL, chosen_B[:, 0], t_B, batch.valid_BL)
-        after_BV = at.denoiser.at(changed_BL, chosen_B[:, 0], t_B, batch.valid_BL)
+        Where a process must hide a token to be asked about it, both are measured at one position of each row, and the
+        token that is redrawn is hidden: nothing leaks.
+        """
+        task, batch, counted_BL = at.task, at.batch, at.counted_BL
+        process, x0_BL = task.process, batch.tokens_BL
+        t_B = torch.full((len(x0_BL),), task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
+        chosen_B = one_position(batch, counted_BL)
+        other_B1 = integers(process.vocab_size - 1, batch.keys_B[:, None], Stream.PROBE, -1)
+        own_B1 = x0_BL.gather(1, chosen_B[:, None])
+        changed_BL = x0_BL.scatter(1, chosen_B[:, None], other_B1 + (other_B1 >= own_B1))
+
+        shown_BL = process.hide(x0_BL, chosen_B)
+        entropy_BL = at.denoiser(_entropy, shown_BL, t_B, batch.valid_BL)[0]
+        before_BV = at.denoiser.at(shown_BL, chosen_B, t_B, batch.valid_BL)
+        after_BV = at.denoiser.at(process.hide(changed_BL, chosen_B), chosen_B, t_B, batch.valid_BL)
         leak_B = F.total_variation(before_BV, after_BV)
-        metric.update_clean(entropy_BL, leak_B, counted_BL, counted_BL.any(1), batch.rows_B)
+        asked_BL = counted_BL & process.predicted(shown_BL)
+        metric.update_clean(entropy_BL, leak_B, asked_BL, counted_BL.any(1), batch.rows_B)
 
     @override
     def conclude(self, task: DiffusionTask) -> Iterable[Record]:

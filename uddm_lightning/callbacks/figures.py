@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from uddm_lightning.tables import Record
 
-COLOURS = {"train": "#0b6e99", "test": "#c2410c", "samples": "#4d7c0f"}
-STYLES = {"train": "-", "test": "--", "samples": "-."}
+COLOURS = {"train": "#0b6e99", "test": "#c2410c", "samples": "#4d7c0f", "random": "#6d28d9"}
+STYLES = {"train": "-", "test": "--", "samples": "-.", "random": "-."}
 
 
 def recovery_figure(records: Sequence[Record], title: str) -> Figure:
@@ -27,7 +27,7 @@ def recovery_figure(records: Sequence[Record], title: str) -> Figure:
             rows = sorted(
                 (r for r in records if r["kind"] == kind and r["split"] == split), key=lambda r: float(r["t"])
             )
-            if rows or split != "samples":
+            if rows or split in ("train", "test"):
                 _curve(axes, rows, kind, colour, STYLES[split], split)
             if kind == "recovery" and split == "test" and rows:
                 axes.plot([r["t"] for r in rows], [r["chance"] for r in rows], ":", color="grey", label="chance")

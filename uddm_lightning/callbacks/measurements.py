@@ -57,7 +57,7 @@ class MeasurementTable(Callback):
 
 
 def summary(records: Sequence[Record]) -> str:
-    """One small table: per t the recovery and entropy on train and test rows, then the NELBO."""
+    """One small table: per t the recovery and entropy on train and test rows, then the NELBO and the basins."""
     step, size = records[0]["step"], records[0]["size"]
     lines = []
     for weights in dict.fromkeys(record["weights"] for record in records):
@@ -82,6 +82,7 @@ def summary(records: Sequence[Record]) -> str:
         for r in list(bounds.values())[:1]:
             values = ", ".join(f"{split} {_cell(b['nelbo'])}" for split, b in bounds.items())
             lines.append(f"   NELBO on [{r['t_min']:g}, {r['t_max']:g}], nats per token: {values}")
+        lines += _basins(mine)
     return "\n".join(lines)
 
 
@@ -89,6 +90,16 @@ def _doubt(folder: Path) -> str:
     """What must be said of a network that was trained elsewhere."""
     file = origin(folder)
     return "" if file is None else f"\n   converted from {file}: whether it was trained on these rows is not known"
+
+
+def _basins(records: Sequence[Record]) -> list[str]:
+    """A line about fixed points and one about critical corruption, where they were measured."""
+    fixed = {r["split"]: r for r in records if r["kind"] == "recovery" and "fixed_rows" in r}
+    basins = {r["split"]: r for r in records if r["kind"] == "basin"}
+    shares = ", ".join(f"{s} {_cell(r['fixed_tokens'])} / {_cell(r['fixed_rows'])}" for s, r in fixed.items())
+    radii = ", ".join(f"{s} {_cell(r['critical_t'])}" for s, r in basins.items())
+    lines = [f"   fixed points, share of tokens / of rows: {shares}"] if fixed else []
+    return [*lines, f"   critical corruption t, mean: {radii}"] if basins else lines
 
 
 def _cell(value: float | None) -> str:

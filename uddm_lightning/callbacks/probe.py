@@ -19,6 +19,9 @@ from typing_extensions import override
 from uddm_lightning.batch import TokenBatch
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
+from uddm_lightning.metrics import functional as F
+from uddm_lightning.noise import Stream, integers
+from uddm_lightning.samplers import Observer
 from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask, Weights
 from uddm_lightning.trainer import data_of
@@ -34,7 +37,7 @@ class MeasuredBatch(NamedTuple):
         denoiser: predictions of the weights under measurement.
         batch: rows, without fillers; a rank without any row measures one filler.
         counted_BL: positions that count: neither padding nor special (unless these are included).
-        split: "train", "test" or "samples".
+        split: "train", "test", "samples" or "random".
         weights: which weights `denoiser` holds.
         board: notes on this batch that probes leave for the callbacks after them.
     """
@@ -103,6 +106,10 @@ class Probe(Callback):
             self._metrics[place] = make(**arguments).to(at.task.device)
         return self._metrics[place]
 
+    def observer(self, at: MeasuredBatch) -> Observer | None:
+        """What looks on while the model draws the samples of a batch; None where only the samples matter."""
+        return None
+
     def counted(self, batch: TokenBatch) -> Tensor:
         """Positions that count, bool (B, L)."""
         counted_BL = torch.ones_like(batch.tokens_BL, dtype=torch.bool)
@@ -156,7 +163,7 @@ class Probe(Callback):
             for weights, denoiser in self._denoisers.items():
                 board = boards.setdefault(weights, {})
                 at = MeasuredBatch(task, denoiser, batch, self.counted(batch), split, weights, board)
-                self.measure(at._replace(batch=drawn(at)) if split == "samples" else at)
+                self.measure(at._replace(batch=drawn(at, self.observer(at))) if split == "samples" else at)
         self.seconds += time.monotonic() - started
 
     @override
@@ -181,14 +188,59 @@ def select(batch: TokenBatch, kept_B: Tensor) -> TokenBatch:
     return TokenBatch(*fields)
 
 
-def drawn(at: MeasuredBatch) -> TokenBatch:
-    """The batch with rows that the model has drawn from the pure noise there, by the task's chain from t = 1."""
+def drawn(at: MeasuredBatch, observe: Observer | None = None) -> TokenBatch:
+    """The batch with rows that the model has drawn from the pure noise there, by the task's chain from t = 1.
+
+    They are drawn once for all probes, unless a later one wants more of them, or to look on.
+    """
     batch = at.batch
-    if len(at.board.get("samples", ())) != len(batch.tokens_BL):
+    if observe is not None or len(at.board.get("samples", ())) < len(batch.tokens_BL):
         nothing_BL = torch.zeros_like(batch.tokens_BL, dtype=torch.bool)
-        at.board["samples"] = at.task.sampler(at.denoiser, batch.tokens_BL, 1.0, batch.keys_B, None, nothing_BL)
-        at.board["chain"] = at.task.sampler.chain
-    return batch._replace(tokens_BL=at.board["samples"])
+        chain = at.task.sampler
+        start_BL = at.task.process.prior(batch.tokens_BL)
+        at.board["samples"] = chain(at.denoiser, start_BL, 1.0, batch.keys_B, None, nothing_BL, observe)
+        at.board["chain"] = chain.chain
+    # a probe with a limit takes the first draws of a batch
+    return batch._replace(tokens_BL=at.board["samples"][: len(batch.tokens_BL)])
+
+
+class Margins(NamedTuple):
+    """How firmly the clean tokens of a batch stand.
+
+    Attributes:
+        margin_BL: classification margins, in nats.
+        asked_BL: bool, the counted tokens whose margin means something: all, or, where a process must hide a token to
+            be asked about it, a random one of each row.
+    """
+
+    margin_BL: Tensor
+    asked_BL: Tensor
+
+
+def margins(at: MeasuredBatch) -> Margins:
+    """Margins of the rows themselves, at the end of training's range of t, where nothing is extrapolated.
+
+    They are computed once for all probes that count the same positions.
+    """
+    x0_BL, process, place = at.batch.tokens_BL, at.task.process, ("margins", int(at.counted_BL.sum()))
+    if place not in at.board:
+        t_B = torch.full((len(x0_BL),), at.task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
+        shown_BL = process.hide(x0_BL, one_position(at.batch, at.counted_BL))
+        margin_BL = at.denoiser(_margin, shown_BL, t_B, at.batch.valid_BL, x0_BL)[0]
+        at.board[place] = Margins(margin_BL, at.counted_BL & process.predicted(shown_BL))
+    found: Margins = at.board[place]
+    return found
+
+
+def _margin(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor) -> tuple[Tensor]:
+    return (F.margin(logits_CV, x0_C),)
+
+
+def one_position(batch: TokenBatch, counted_BL: Tensor) -> Tensor:
+    """A random position of each row that counts, int64 (B,), by the row's key; 0 where none does."""
+    positions = torch.arange(counted_BL.shape[1], device=counted_BL.device)
+    order_BL = integers(2**31, batch.keys_B[:, None], Stream.PROBE, positions)
+    return order_BL.where(counted_BL, order_BL.new_tensor(-1)).argmax(1)
 
 
 def check_times(times: Sequence[float], key: str) -> tuple[float, ...]:

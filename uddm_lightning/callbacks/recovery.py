@@ -4,12 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times
+from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times, margins
 from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
-from uddm_lightning.metrics import functional as F
 from uddm_lightning.samplers.base import Sampler
 from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask
@@ -19,7 +17,13 @@ from uddm_lightning.trainer import data_of
 class RecoveryProbe(Probe):
     """Corrupts rows at several t, runs the reverse chain and counts the tokens that come back.
 
-    With each batch goes the classification margin of the clean text, at the smallest t of training.
+    It does so on training rows, on held-out rows, and on rows of uniform random tokens (split "random"), which nobody
+    has ever stored. With each batch goes the classification margin of the clean text, at the smallest t of training:
+    a token whose margin is above 0 is fixed, a row of which all tokens are is a fixed point. Where a process must hide
+    a token to be asked about it, that is one random token of each row.
+
+    To compare chains, measure a checkpoint once more with another sampler: its rows stand beside those of the first,
+    told apart by their chain.
 
     Args:
         times: times t in (0, 1] at which rows are corrupted.
@@ -32,6 +36,7 @@ class RecoveryProbe(Probe):
     """
 
     kind = "recovery"
+    splits = ("train", "test", "random")
 
     def __init__(
         self,
@@ -70,10 +75,7 @@ class RecoveryProbe(Probe):
             board["restored", t] = xhat_BL
         board.update(chain=sampler.chain, x0=x0_BL, rows=batch.rows_B, places=batch.places_B)
 
-        # fixed points of the clean text: the margin at the end of the training range, where nothing is extrapolated
-        t_B = torch.full((len(x0_BL),), task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
-        margin_BL = at.denoiser(_margin, x0_BL, t_B, batch.valid_BL, x0_BL)[0]
-        self.metric(at, ClassificationMargin).update(margin_BL, counted_BL, batch.rows_B)
+        self.metric(at, ClassificationMargin).update(*margins(at), batch.rows_B)
 
     @override
     def conclude(self, task: DiffusionTask) -> Iterable[Record]:
@@ -90,9 +92,7 @@ class RecoveryProbe(Probe):
                     "steps": sampler.steps,
                     **recovery._asdict(),
                     "margin": margin.margin,
+                    "fixed_tokens": margin.fixed_tokens,
+                    "fixed_rows": margin.fixed_rows,
                     "_margin": margin,
                 }
-
-
-def _margin(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor) -> tuple[Tensor]:
-    return (F.margin(logits_CV, x0_C),)

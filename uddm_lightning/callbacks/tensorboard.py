@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
@@ -16,19 +17,23 @@ from uddm_lightning.callbacks.figures import recovery_figure, sequence_panel
 from uddm_lightning.callbacks.measurements import probes, run_folder
 from uddm_lightning.callbacks.sequences import SequenceTable
 from uddm_lightning.files import write_atomically
+from uddm_lightning.metrics.functional import Spread
 from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
 
 PANEL_ROWS = 4
+MIDDLE = 0.5  # the t of a trajectory that scalars show
 
 
 class TensorBoardPage(Callback):
     """Logs every measurement. Stands after the probes and the `SequenceTable` among the callbacks.
 
     Scalars, where raw weights add `_raw` to the first word: `recovery/<split>/t=<t>`, `gap/t=<t>` (train minus test
-    recovery), `entropy/<split>/t=<t>`, `margin/<split>`, `leave_one_out/<split>`, `leak/<split>`,
-    `nelbo/<split>/[<t_min>,<t_max>]`, `probe/seconds` and `probe/share` (of the time since the validation before).
+    recovery), `entropy/<split>/t=<t>`, `margin/<split>`, `fixed_tokens/<split>`, `fixed_rows/<split>`,
+    `leave_one_out/<split>`, `leak/<split>`, `nelbo/<split>/[<t_min>,<t_max>]`, `critical_t/<split>`,
+    `trajectory/<statistic>/t=<t>` (of the recorded times the one nearest 0.5), `probe/seconds` and `probe/share` (of
+    the time since the validation before).
     """
 
     def __init__(self) -> None:
@@ -113,13 +118,22 @@ def _scalars(kind: str, records: Sequence[Record]) -> dict[str, float]:
     scalars: dict[str, float] = {}
     for record in records:
         split = record["split"]
+        if kind == "basin":
+            scalars[f"{_word('critical_t', record)}/{split}"] = record["critical_t"]
+            continue
+        if kind == "trajectory":
+            if record["t"] == min((r["t"] for r in records), key=lambda t: abs(t - MIDDLE)):
+                for name in Spread._fields:
+                    scalars[f"{_word(kind, record)}/{name}/t={record['t']:g}"] = record[name]
+            continue
         if kind == "nelbo":
             bounds = f"[{record['t_min']:g},{record['t_max']:g}]"
             scalars[f"{_word('nelbo', record)}/{split}/{bounds}"] = record["nelbo"]
             continue
         scalars[f"{_word(kind, record)}/{split}/t={record['t']:g}"] = record[kind]
         if kind == "recovery":
-            scalars[f"{_word('margin', record)}/{split}"] = record["margin"]
+            for name in ("margin", "fixed_tokens", "fixed_rows"):
+                scalars[f"{_word(name, record)}/{split}"] = record[name]
             train = scalars.get(f"{_word(kind, record)}/train/t={record['t']:g}")
             if split == "test" and train is not None:
                 scalars[f"{_word('gap', record)}/t={record['t']:g}"] = train - record[kind]
@@ -133,7 +147,7 @@ def _layout(records: Iterable[Record]) -> dict[str, dict[str, list[Any]]]:
     """A custom-scalars page with train and test side by side, a chart per t."""
     layout: dict[str, dict[str, list[Any]]] = {}
     for record in records:
-        if record["kind"] == "nelbo":
+        if record["kind"] not in ("recovery", "entropy"):
             continue
         word, t = _word(record["kind"], record), f"t={record['t']:g}"
         layout.setdefault(word, {})[t] = ["Multiline", [f"^{word}/[a-z]+/{t}$"]]
@@ -151,6 +165,9 @@ def _histograms(writer: SummaryWriter, records: Iterable[Record], step: int) -> 
             margin = record["_margin"]
             tag = f"{_word('margin', record)}/{record['split']}"
             _add_histogram(writer, tag, margin.edges, margin.histogram, step)
+        elif record["kind"] == "basin" and record["_rows"]:
+            tag = f"{_word('critical_t', record)}/{record['split']}"
+            writer.add_histogram(tag, torch.tensor([row["critical_t"] for row in record["_rows"]]), step)
 
 
 def _add_histogram(writer: SummaryWriter, tag: str, edges: Tensor, counts: Tensor, step: int) -> None:

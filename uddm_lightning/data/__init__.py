@@ -1,11 +1,21 @@
 """From text to batches: sources, tokenizers, packing, nested subsets, and streams addressed by step."""
 
 from uddm_lightning.data.corpus import Corpus, prepare
+from uddm_lightning.data.detokenizers import Detokenizer, LM1BDetokenizer, WikiTextDetokenizer
 from uddm_lightning.data.measure import MeasureSet
-from uddm_lightning.data.module import TextDataModule
+from uddm_lightning.data.module import TextDataModule, check_divides
 from uddm_lightning.data.packing import Block, DocumentPacking, Packing, WrappedPacking
 from uddm_lightning.data.rows import Rows
-from uddm_lightning.data.sources import Document, HubDataset, Law, MarkovSource, SotuSpeeches, Source, TextFiles
+from uddm_lightning.data.sources import (
+    Detokenized,
+    Document,
+    HubDataset,
+    Law,
+    MarkovSource,
+    SotuSpeeches,
+    Source,
+    TextFiles,
+)
 from uddm_lightning.data.stream import TrainStream
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.data.tokenizers import (
@@ -21,9 +31,12 @@ __all__ = [
     "Block",
     "CharacterTokenizer",
     "Corpus",
+    "Detokenized",
+    "Detokenizer",
     "Document",
     "DocumentPacking",
     "HubDataset",
+    "LM1BDetokenizer",
     "Law",
     "MarkovSource",
     "MeasureSet",
@@ -37,7 +50,9 @@ __all__ = [
     "TextFiles",
     "Tokenizer",
     "TrainStream",
+    "WikiTextDetokenizer",
     "WordPieceTokenizer",
     "WrappedPacking",
+    "check_divides",
     "prepare",
 ]

@@ -40,11 +40,12 @@ def build(
         InputError: the text gives no row on one of the two sides.
     """
     sides = assign(source, held_out)
-    tokenizer.fit(_TrainingLines(source, sides))
+    tokenizer.fit(_TrainingSentences(source, sides, packing))
     vocab_size = tokenizer.vocab_size
 
     def pack(side: int, doing: str) -> Iterator[Block]:
-        return packing.pack(_encoded(progress(_texts(source, sides, side), doing, " documents"), tokenizer), tokenizer)
+        texts = progress(_texts(source, sides, side), doing, " documents")
+        return packing.pack(_encoded(texts, tokenizer, packing), tokenizer)
 
     def write(split: str, blocks: Iterable[Block]) -> Rows:
         return write_rows(folder, split, blocks, packing.length, vocab_size)
@@ -91,33 +92,30 @@ def build(
     seal.close(folder)
 
 
-class _TrainingLines:
-    """Non-empty lines of the training documents, as often as asked for."""
+class _TrainingSentences:
+    """Sentences of the training documents, as often as asked for."""
 
-    def __init__(self, source: Source, sides: NDArray[np.int8]) -> None:
+    def __init__(self, source: Source, sides: NDArray[np.int8], packing: Packing) -> None:
         self._source = source
         self._sides = sides
+        self._packing = packing
 
     def __iter__(self) -> Iterator[str]:
         for text in progress(_texts(self._source, self._sides, TRAIN), "Vocabulary", " documents"):
-            yield from _lines(text)
-
-
-def _lines(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.strip()]
+            yield from self._packing.sentences(text)
 
 
 def _texts(source: Source, sides: NDArray[np.int8], side: int) -> Iterator[str]:
     return (document.text for document, here in zip(source.documents(), sides, strict=True) if here == side)
 
 
-def _encoded(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[EncodedDocument]:
+def _encoded(texts: Iterable[str], tokenizer: Tokenizer, packing: Packing) -> Iterator[EncodedDocument]:
     for batch in batches(texts, CHARACTERS):
-        documents = [_lines(text) for text in batch]
-        sentences = iter(tokenizer.encode([line for lines in documents for line in lines]))
-        for lines in documents:
-            # a line may hold nothing that the tokenizer knows
-            yield [ids for ids in (next(sentences) for _ in lines) if ids]
+        documents = [packing.sentences(text) for text in batch]
+        encoded = iter(tokenizer.encode([sentence for sentences in documents for sentence in sentences]))
+        for sentences in documents:
+            # a sentence may hold nothing that the tokenizer knows
+            yield [ids for ids in (next(encoded) for _ in sentences) if ids]
 
 
 def _hashes(block: Block) -> NDArray[np.uint64]:

@@ -31,7 +31,7 @@ from uddm_lightning.errors import InputError
 from uddm_lightning.markov import MarkovChain
 from uddm_lightning.noise import Stream
 
-TRAIN, TEST, TEXT, SAMPLES = 0, 1, 2, 3  # numbers of the splits in noise keys
+TRAIN, TEST, TEXT, SAMPLES, RANDOM = 0, 1, 2, 3, 4  # numbers of the splits in noise keys
 
 
 class TextDataModule(LightningDataModule):
@@ -47,6 +47,7 @@ class TextDataModule(LightningDataModule):
         train_draws: draws of training rows to measure on.
         test_draws: draws of held-out rows to measure on; `test` takes every held-out row once instead.
         sample_draws: rows that the model itself is to draw and be measured on, of its own making; 0 is none.
+        random_draws: rows of uniform random tokens to measure on, which are no text at all; 0 is none.
         held_out: share of documents that are held out, where the source has no official split.
         seed: of subset, order and noise.
         num_workers: processes that read rows; 0 reads in the training process, which costs little.
@@ -55,7 +56,7 @@ class TextDataModule(LightningDataModule):
 
     Attributes:
         splits: names of the validation and test dataloaders, in order. The rows of "samples" are pure noise, from which
-            the model draws.
+            the model draws; those of "random" are other pure noise, taken for text.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class TextDataModule(LightningDataModule):
         train_draws: int = 1024,
         test_draws: int = 1024,
         sample_draws: int = 256,
+        random_draws: int = 128,
         held_out: float = 0.1,
         seed: int = 0,
         num_workers: int = 0,
@@ -83,6 +85,7 @@ class TextDataModule(LightningDataModule):
             ("train_draws", train_draws, 1),
             ("test_draws", test_draws, 1),
             ("sample_draws", sample_draws, 0),
+            ("random_draws", random_draws, 0),
             ("seed", seed, 0),
             ("num_workers", num_workers, 0),
         ):
@@ -98,7 +101,9 @@ class TextDataModule(LightningDataModule):
         self.train_draws = train_draws
         self.test_draws = test_draws
         self.sample_draws = sample_draws
-        self.splits = ("train", "test", "samples") if sample_draws else ("train", "test")
+        self.random_draws = random_draws
+        without_text = (("samples", sample_draws), ("random", random_draws))
+        self.splits = ("train", "test", *(split for split, draws in without_text if draws))
         self.held_out = held_out
         self.seed = seed
         self.num_workers = num_workers
@@ -173,12 +178,7 @@ class TextDataModule(LightningDataModule):
                     f"`trainer.val_check_interval` is {interval} micro-batches, which is no whole number of steps of "
                     f"{accumulation} (`trainer.accumulate_grad_batches`); choose a multiple of {accumulation}."
                 )
-        if self.batch_size % (accumulation * world_size):
-            raise InputError(
-                f"`data.batch_size` is {self.batch_size}, the rows of a whole step, and does not divide among "
-                f"{world_size} process(es) x {accumulation} accumulated micro-batch(es); choose a multiple of "
-                f"{accumulation * world_size}."
-            )
+        check_divides(self.batch_size, world_size, accumulation)
         stream = TrainStream(
             self.corpus.train, self.subset, self.batch_size, self.seed, start, accumulation, rank, world_size
         )
@@ -186,14 +186,14 @@ class TextDataModule(LightningDataModule):
 
     @override
     def val_dataloader(self) -> list[DataLoader[TokenBatch]]:
-        """Draws of the first rows of the subset; of held-out rows, the same for every size and seed; of pure noise."""
+        """Draws of the first rows of the subset; of held-out rows, the same for every size and seed; and of no text."""
         train = self.subset.rows(torch.arange(min(len(self.subset), self.train_draws)))
         pool, text = len(self.corpus.test), hash_key(self.corpus.hash)
         test = noise.permutation(torch.arange(min(pool, self.test_draws)), pool, Stream.MEASURING, text)
         return [
             self._measured(self.corpus.train, train, self.train_draws, TRAIN),
             self._measured(self.corpus.test, test, self.test_draws, TEST),
-            *self._samples(),
+            *self._without_text(),
         ]
 
     @override
@@ -201,7 +201,7 @@ class TextDataModule(LightningDataModule):
         """As for validation, but with every held-out row once."""
         pool = len(self.corpus.test)
         every = self._measured(self.corpus.test, torch.arange(pool), pool, TEST)
-        return [self.val_dataloader()[TRAIN], every, *self._samples()]
+        return [self.val_dataloader()[TRAIN], every, *self._without_text()]
 
     @override
     def predict_dataloader(self) -> DataLoader[TokenBatch]:
@@ -251,10 +251,13 @@ class TextDataModule(LightningDataModule):
     def _place(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
-    def _samples(self) -> list[DataLoader[TokenBatch]]:
-        draws = self.sample_draws
-        rows = PureNoise(self.packing, self.tokenizer, self.seed)
-        return [self._measured(rows, torch.arange(draws), draws, SAMPLES)] if draws else []
+    def _without_text(self) -> list[DataLoader[TokenBatch]]:
+        kinds = ((self.sample_draws, Stream.SAMPLES, SAMPLES), (self.random_draws, Stream.RANDOM, RANDOM))
+        return [
+            self._measured(PureNoise(self.packing, self.tokenizer, self.seed, stream), torch.arange(draws), draws, code)
+            for draws, stream, code in kinds
+            if draws
+        ]
 
     def _measured(self, rows: RowReader, row_ids: Tensor, draws: int, code: int) -> DataLoader[TokenBatch]:
         rank, world_size = self._place()
@@ -276,4 +279,18 @@ class TextDataModule(LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+        )
+
+
+def check_divides(batch_size: int, world_size: int, accumulation: int) -> None:
+    """Refuses a batch that cannot be shared out evenly.
+
+    Raises:
+        InputError: with the numbers and the way out.
+    """
+    if batch_size % (accumulation * world_size):
+        raise InputError(
+            f"`data.batch_size` is {batch_size}, the rows of a whole step, and does not divide among {world_size} "
+            f"process(es) x {accumulation} accumulated micro-batch(es); choose a multiple of "
+            f"{accumulation * world_size}."
         )

@@ -1,4 +1,4 @@
-"""Rows without any text: where a chain from t = 1 begins.
+"""Rows without any text: where a chain from t = 1 begins, and what nobody has ever stored.
 
 Shapes: B rows, L positions, V ids.
 """
@@ -20,19 +20,21 @@ class PureNoise:
         packing: gives the length, and where a row begins and ends.
         tokenizer: gives the vocabulary.
         seed: of the tokens.
+        stream: what the rows are for; those of different streams have nothing to do with each other.
     """
 
-    def __init__(self, packing: Packing, tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(self, packing: Packing, tokenizer: Tokenizer, seed: int, stream: Stream = Stream.SAMPLES) -> None:
         self.vocab_size = tokenizer.vocab_size
         self.length = packing.length
         self.seed = seed
+        self.stream = stream
         blank = np.zeros((1, packing.room(tokenizer)), dtype=np.int64)
         special_NL = packing.frame(blank, blank.astype(np.bool_), tokenizer).special_NL
         self._special_1L = None if special_NL is None else torch.from_numpy(special_NL)
 
     def tokens(self, ids: Tensor) -> Tensor:
         """Ids (B, L), int64, of the rows `ids` (B,)."""
-        return noise.integers(self.vocab_size, self.seed, Stream.SAMPLES, ids[:, None], torch.arange(self.length))
+        return noise.integers(self.vocab_size, self.seed, self.stream, ids[:, None], torch.arange(self.length))
 
     def special(self, ids: Tensor) -> Tensor | None:
         """True (B, L) where a row has its begin or end; None where rows have none."""

@@ -7,13 +7,17 @@ from uddm_lightning.intervals import (
     paired_interval,
     rate_interval,
 )
+from uddm_lightning.metrics.basin import BasinResult, CriticalTime
 from uddm_lightning.metrics.entropy import ConditionalEntropy, EntropyResult
 from uddm_lightning.metrics.nelbo import Nelbo, NelboResult
 from uddm_lightning.metrics.recovery import ClassificationMargin, MarginResult, RecoveryResult, TokenRecovery
+from uddm_lightning.metrics.trajectory import TrajectoryPoint, TrajectoryResult
 
 __all__ = [
+    "BasinResult",
     "ClassificationMargin",
     "ConditionalEntropy",
+    "CriticalTime",
     "EntropyResult",
     "Interval",
     "MarginResult",
@@ -21,6 +25,8 @@ __all__ = [
     "NelboResult",
     "RecoveryResult",
     "TokenRecovery",
+    "TrajectoryPoint",
+    "TrajectoryResult",
     "difference_interval",
     "mean_interval",
     "paired_interval",

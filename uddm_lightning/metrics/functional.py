@@ -3,8 +3,47 @@
 Shapes: N tokens, V ids in the vocabulary. Everything is in nats.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Spread(NamedTuple):
+    """How widely each token's prediction p spreads, five numbers (N,).
+
+    Attributes:
+        entropy: - sum_v p_v ln p_v in nats, in [0, ln V].
+        variance: sum_v p_v (1 - p_v), the summed variances of the indicators [x_0 = v], in [0, 1 - 1 / V].
+        variance_norm: sqrt(sum_v (p_v (1 - p_v))^2), the Euclidean norm of the same V variances, in [0, 1 / 2]: of
+            the diagonal of the covariance matrix, not of the matrix.
+        top_gap: largest minus second largest probability, in [0, 1].
+        top_probability: the largest probability, in [1 / V, 1].
+    """
+
+    entropy: Tensor
+    variance: Tensor
+    variance_norm: Tensor
+    top_gap: Tensor
+    top_probability: Tensor
+
+
+def spread(logits_NV: Tensor) -> Spread:
+    """Five measures of each token's doubt, of predictions p = softmax(logits).
+
+    Args:
+        logits_NV: log-probabilities of at least two ids, up to a constant of each token; -inf stands for probability 0.
+
+    Raises:
+        ValueError: if there is only one id, which leaves no doubt.
+    """
+    if logits_NV.shape[1] < 2:
+        raise ValueError(f"`logits_NV` must hold at least 2 ids, got {logits_NV.shape[1]}: one id leaves no doubt.")
+    p_NV = logits_NV.softmax(1)
+    top_N, second_N = p_NV.topk(2, dim=1).values.unbind(1)
+    variance_NV = p_NV * (1.0 - p_NV)
+    norm_N = variance_NV.square().sum(1).sqrt()
+    return Spread(entropy(logits_NV), variance_NV.sum(1), norm_N, top_N - second_N, top_N)
 
 
 def entropy(logits_NV: Tensor) -> Tensor:

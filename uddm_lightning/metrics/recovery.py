@@ -126,7 +126,8 @@ class MarginResult(NamedTuple):
         margin: mean margin per token, in nats.
         margin_low: lower end of its 95 % interval, clustered by row; NaN with a single row.
         margin_high: upper end.
-        positive: share of tokens whose margin is above 0; 1 where every row is a fixed point.
+        fixed_tokens: share of tokens whose margin is above 0: their own id is the likeliest one.
+        fixed_rows: share of draws of which all counted tokens are so, among those with counted tokens: fixed points.
         edges: float64 (bins + 1,) edges of the histogram in nats.
         histogram: int64 (bins,) tokens per bin; the outer bins hold what lies beyond them.
     """
@@ -136,7 +137,8 @@ class MarginResult(NamedTuple):
     margin: float
     margin_low: float
     margin_high: float
-    positive: float
+    fixed_tokens: float
+    fixed_rows: float
     edges: Tensor
     histogram: Tensor
 
@@ -159,7 +161,7 @@ class ClassificationMargin(RowwiseMetric):
             raise ValueError(f"`bins` must be at least 1, got {bins}.")
         super().__init__()
         self.low, self.high, self.bins = low, high, bins
-        self.declare("draws", "count", "sum", "positive")
+        self.declare("draws", "count", "sum", "fixed_tokens", "counted", "fixed_rows")
         self.add_state("histogram", torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
 
     @override
@@ -172,14 +174,23 @@ class ClassificationMargin(RowwiseMetric):
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
         """
         check(rows_B, counted_BL, margin_BL=margin_BL)
-        positive_BL = counted_BL & (margin_BL > 0)
-        self.record("draws", rows_B, counted_BL.sum(1), masked_sum(margin_BL, counted_BL), positive_BL.sum(1))
+        fixed_BL = counted_BL & (margin_BL > 0)
+        counted_B = counted_BL.any(1)
+        self.record(
+            "draws",
+            rows_B,
+            counted_BL.sum(1),
+            masked_sum(margin_BL, counted_BL),
+            fixed_BL.sum(1),
+            counted_B,
+            counted_B & (fixed_BL == counted_BL).all(1),
+        )
         counted_BL = counted_BL & (rows_B >= 0)[:, None]
         self.histogram += histogram(margin_BL[counted_BL], self.low, self.high, self.bins).to(self.device)
 
     @override
     def compute(self) -> MarginResult:
-        """Mean, share above 0 and histogram over all draws so far."""
+        """Mean, shares above 0 and histogram over all draws so far."""
         rows, draws, sums = self.per_row("draws")
         mean = mean_interval(sums["sum"], sums["count"], low=None)
         return MarginResult(
@@ -188,7 +199,8 @@ class ClassificationMargin(RowwiseMetric):
             margin=mean.value,
             margin_low=mean.low,
             margin_high=mean.high,
-            positive=ratio(float(sums["positive"].sum()), float(sums["count"].sum())),
+            fixed_tokens=ratio(float(sums["fixed_tokens"].sum()), float(sums["count"].sum())),
+            fixed_rows=ratio(float(sums["fixed_rows"].sum()), float(sums["counted"].sum())),
             edges=torch.linspace(self.low, self.high, self.bins + 1, dtype=torch.float64),
             histogram=self.histogram,
         )

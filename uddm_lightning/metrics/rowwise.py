@@ -121,14 +121,18 @@ class RowwiseMetric(Metric):
 
     def per_row(self, ledger: str) -> PerRow:
         """Adds the entries up by row, in an order that depends on nothing but the entries themselves."""
+        rows, entries = self.entries(ledger)
+        distinct, starts, draws = np.unique(rows, return_index=True, return_counts=True)
+        sums = np.add.reduceat(entries, starts, axis=0) if len(starts) else entries
+        return PerRow(distinct, draws, dict(zip(self._ledgers[ledger], sums.T, strict=True)))
+
+    def entries(self, ledger: str) -> tuple[NDArray[np.int64], FLOAT]:
+        """Row ids (M,) and columns (M, C) of all M entries, ordered by row, then by the last column, and so on."""
         self._fill(ledger)
         rows = dim_zero_cat(getattr(self, f"{ledger}_rows")).cpu().numpy()
         entries = dim_zero_cat(getattr(self, f"{ledger}_entries")).cpu().numpy()
         order = np.lexsort((*entries.T, rows))
-        rows, entries = rows[order], entries[order]
-        distinct, starts, draws = np.unique(rows, return_index=True, return_counts=True)
-        sums = np.add.reduceat(entries, starts, axis=0) if len(starts) else entries
-        return PerRow(distinct, draws, dict(zip(self._ledgers[ledger], sums.T, strict=True)))
+        return rows[order], entries[order]
 
     def _fill(self, ledger: str) -> None:
         """Gives an untouched ledger an empty entry of the right shape and dtype, which other ranks can join."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones.base import Backbone
-from uddm_lightning.batch import Noised
+from uddm_lightning.batch import Noised, TokenBatch
 from uddm_lightning.fused_head import Loss, head_loss
 from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes.base import Process
@@ -36,11 +36,23 @@ class Objective(ABC):
         """Maps stratified uniforms in [0, 1) to the times of the rows, float64 (B,)."""
         return self.t_min + (self.t_max - self.t_min) * quantiles_B.double()
 
+    def check(self, process: Process, backbone: Backbone) -> None:
+        """Says whether the objective can train this network under this noise; most train any under any.
+
+        Raises:
+            InputError: it cannot.
+        """
+        return
+
+    def corrupt(self, process: Process, batch: TokenBatch) -> Noised:
+        """The rows with the noise that they are trained on: a function of their keys and quantiles, and of the step."""
+        return process.corrupt(batch.tokens_BL, self.times(batch.quantiles_B), batch.keys_B, batch.valid_BL)
+
     def __call__(self, process: Process, backbone: Backbone, noised: Noised) -> Loss:
         """Mean loss over all positions, 0 at padding, and the losses that it is made of."""
         length = noised.x0_BL.shape[1]
-        sigma_B = process.level(noised.t_B).sigma
-        hidden_ND = backbone(noised.xt_BL, sigma_B, noised.valid_BL).flatten(0, 1)
+        tokens = noised.xt_BL if noised.soft is None else noised.soft
+        hidden_ND = backbone(tokens, -torch.log(noised.alpha_B), noised.valid_BL).flatten(0, 1)
         x0_N, xt_N = noised.x0_BL.flatten(), noised.xt_BL.flatten()
         alpha_N, slope_N = (level_B.repeat_interleave(length) for level_B in (noised.alpha_B, noised.slope_B))
         valid_N = None if noised.valid_BL is None else noised.valid_BL.flatten()

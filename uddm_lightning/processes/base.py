@@ -27,6 +27,34 @@ class Process(ABC):
         self.vocab_size = vocab_size
         self.schedule = schedule
 
+    @property
+    def mask(self) -> int | None:
+        """The id that noise writes in place of a token, V; None where noise writes ids of the vocabulary."""
+        return None
+
+    @property
+    def states(self) -> int:
+        """Number of ids that a network must be able to read: V, and the mask where there is one."""
+        return self.vocab_size + (self.mask is not None)
+
+    def predicted(self, xt: Tensor) -> Tensor:
+        """True, bool of any shape, where a prediction means something: noise may have been here.
+
+        Elsewhere the loss trains nothing, so that nothing there may be measured, and the chain moves nothing.
+        """
+        return torch.ones_like(xt, dtype=torch.bool)
+
+    def prior(self, tokens_BL: Tensor) -> Tensor:
+        """Rows of uniform random tokens as they are at t = 1, where the chains of samples begin, int64 (B, L)."""
+        return tokens_BL
+
+    def hide(self, x0_BL: Tensor, position_B: Tensor) -> Tensor:
+        """Clean rows as the network must see them to be asked what stands at one position of each, int64 (B, L).
+
+        A leave-one-out prediction that reads its own token without heeding it can be asked for everywhere at once.
+        """
+        return x0_BL
+
     def compile(self) -> None:
         """Has `torch.compile` fuse the passes over the vocabulary in the loss, where a process knows how."""
         return
@@ -43,7 +71,8 @@ class Process(ABC):
     def leave_one_out_logits(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
         """Leave-one-out log-probabilities (N, V), up to a constant of each token, from raw logits of any meaning.
 
-        The dtype of `logits_NV` is kept, and its values are, too.
+        The network has a logit for every state that it reads; what comes back is about the V ids of text alone. The
+        dtype of `logits_NV` is kept, and its values are, too.
         """
 
     def leave_one_out(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
@@ -63,13 +92,13 @@ class Process(ABC):
 
     @abstractmethod
     def posterior(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
-        """Reverse probabilities q(x_s | x_t, p) of shape (N, V), dense: for inspection and tests, not for sampling."""
+        """Reverse probabilities q(x_s | x_t, p) of all states, dense: for inspection and tests, not for sampling."""
 
     @abstractmethod
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
         """Draws x_s ~ q(x_s | x_t, p), int64 (N,), without building the dense posterior; keyed by `keys_N`."""
 
-    def may_move(self, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
+    def may_move(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
         """False, bool (N,), where `step` with these keys stays at x_t whatever the predictions are.
 
         A chain asks the network about the other tokens only.

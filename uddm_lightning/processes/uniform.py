@@ -8,6 +8,7 @@ from uddm_lightning.batch import Noised
 from uddm_lightning.noise import Stream, integers, key, uniform
 from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes.base import Process
+from uddm_lightning.processes.categorical import draw
 from uddm_lightning.processes.uniform_nelbo import LossAndGradient, UniformNelbo, closed_term, loss_and_gradient
 from uddm_lightning.schedules import Schedule
 
@@ -109,15 +110,13 @@ class UniformProcess(Process):
         if len(moved_N) == 0:
             return xs_N
         keys_M = keys_N[moved_N]
-        cumulative_MV = logp_NV[moved_N].double().exp().cumsum(1)
-        target_M = uniform(keys_M, 1) * cumulative_MV[:, -1]
-        drawn_M = torch.searchsorted(cumulative_MV, target_M[:, None], right=True)[:, 0].clamp_(max=self.vocab_size - 1)
+        drawn_M = draw(logp_NV[moved_N], uniform(keys_M, 1))
         scattered_M = integers(self.vocab_size, keys_M, 2)
         xs_N[moved_N] = torch.where(place_N[moved_N] < jump_N[moved_N], drawn_M, scattered_M)
         return xs_N
 
     @override
-    def may_move(self, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
+    def may_move(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
         # `step` with p[x_t] = 0, where staying weighs least; the same operations, so that rounding cannot part the two
         alpha_ts_N = alpha_t_N / alpha_s_N
         moves_N = alpha_s_N - alpha_t_N + (1.0 - alpha_ts_N) * (1.0 - alpha_s_N)

@@ -53,6 +53,7 @@ def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
         + (f"Above: the NELBO in nats per token, on t in {listed(ranges)}. " if ranges else "")
         + "The green line is N*, the shaded span its 95 % interval.",
         _recovery_table(study, times),
+        remarks=[line for name in study.backbones if (line := _random(study, name))],
     )
     for column, backbone in enumerate(study.backbones):
         axes = panels[-1][column]
@@ -182,18 +183,30 @@ def _cut(handles: list[Line2D], across: int) -> list[list[Line2D]]:
 
 
 def _recovery_table(study: Study, times: list[float]) -> Table:
-    rows = []
+    rows, splits = [], ("train", "test", "random")
     for backbone in [*study.backbones, *study.oracles]:
         for kind, t in [*(("recovery", t) for t in times), ("nelbo", None)]:
             gaps = {gap.size: gap for gap in study.differences(kind, backbone, ("train", "test"), t)}
             for size in study.sizes:
-                train, test = (study.mean(kind, backbone, split, size, t) for split in ("train", "test"))
+                train, test, random = (study.mean(kind, backbone, split, size, t) for split in splits)
                 if train or test:
-                    cells = [spelled(mean) for mean in (train, test, gaps.get(size))]
+                    cells = [spelled(mean) for mean in (train, test, gaps.get(size), random)]
                     chance = test.chance if test else train.chance if train else None
                     name, last = ("NELBO", "") if t is None else (f"{t:g}", decimal(chance))
                     rows.append([visible(backbone), name, count(size), *cells, last])
-    return Table(["model", "t", "N", "train", "test", "train \N{MINUS SIGN} test", "chance"], rows)
+    return Table(["model", "t", "N", "train", "test", "train \N{MINUS SIGN} test", "random tokens", "chance"], rows)
+
+
+def _random(study: Study, backbone: str) -> str:
+    """What comes back of rows of random tokens at the reference t, from the smallest size to the largest."""
+    means = study.means("recovery", backbone, "random", study.reference)
+    whose = f" by {visible(backbone)}" if len(study.backbones) > 1 else ""
+    sizes = " to ".join(count(mean.size) for mean in (means[0], means[-1])) if len(means) > 1 else ""
+    values = " to ".join(decimal(edge(mean.value for mean in means)) for edge in (min, max)) if means else ""
+    told = (
+        f"Rows of uniform random tokens, which nobody has stored, at t = {study.reference:g}: {values} of the corrupted"
+    )
+    return f"{told} tokens come back{whose}" + (f" at N = {sizes}." if sizes else ".") if means else ""
 
 
 def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table:

@@ -36,10 +36,10 @@ WIDTH = 5.0  # inches of a single panel: read on a phone without a lens, and on 
 CATEGORIES = (("#0072b2", "#56b4e9"), ("#d55e00", "#ff9d4d"), ("#007a5a", "#2fcb9b"), ("#a3437e", "#e795c4"))
 RAMP = 12  # steps of the ordered colours that a page knows
 
-LineStyle = Literal["-", "--", ":"]
+LineStyle = Literal["-", "--", ":", "-."]
 ORACLE_STYLES = ((0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 3)))  # by number of the oracle
-SPLIT_STYLES: dict[str, LineStyle] = {"train": "-", "test": "--", "samples": ":"}
-SPLIT_NAMES = {"train": "train", "test": "test", "samples": "own samples"}
+SPLIT_STYLES: dict[str, LineStyle] = {"train": "-", "test": "--", "samples": ":", "random": "-."}
+SPLIT_NAMES = {"train": "train", "test": "test", "samples": "own samples", "random": "random tokens"}
 
 
 def ramp(index: int, total: int) -> tuple[str, str]:

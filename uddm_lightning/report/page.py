@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from uddm_lightning.report import regimes, words
+from uddm_lightning.report.chains import chains_table
 from uddm_lightning.report.drawing import Drawing, Table
 from uddm_lightning.report.dress import SCRIPT, style_sheet
 from uddm_lightning.report.sentences import BROKEN, CHANGED, LOST, RECOVERED, Sentence, columns
@@ -62,7 +63,7 @@ def page(
     parts.append("<h2>How to read this page</h2><ol>" + "".join(f"<li>{line}</li>" for line in _READING) + "</ol>")
     for drawing in drawings:
         parts.append(_sentences(drawing, sentences) if drawing.name == "sentences" else _figure(drawing))
-    parts += [_agreement(study, verdict), _notes(verdict, study, missing), _measured(study, about)]
+    parts += [_agreement(study, verdict), _chains(study), _notes(verdict, study, missing), _measured(study, about)]
     title = "Memorizing and generalizing, by the number of training rows"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -185,6 +186,12 @@ def _agreement(study: Study, verdict: Verdict) -> str:
     rows = [[name, *(_cell(entry.get(key), key in METHODS) for key in head)] for name, entry in entries]
     words = ["model", *(_COLUMNS.get(key, key.replace("_", " ")) for key in head)]
     return f"<h3>Do the methods agree?</h3>{_table(Table(words, rows))}"
+
+
+def _chains(study: Study) -> str:
+    """Recovery by every chain that was run, where there are several; figures and N* go by the first."""
+    table = chains_table(study)
+    return f"<h3>Recovery by other chains</h3>{_table(table)}" if table else ""
 
 
 def _cell(value: object, rows: bool = False) -> str:

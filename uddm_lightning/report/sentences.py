@@ -67,7 +67,7 @@ def final_sequences(study: Study, sequences: pa.Table | None, backbone: str) -> 
     keep = {(row["run"], int(row["step"]), row["weights"]) for row in study.rows if row["backbone"] == backbone}
     names = ("run", "step", "weights", "chain", "seed")
     columns = [sequences[name].to_pylist() for name in names]
-    chains = {row["chain"] for row in study.rows if row["backbone"] == backbone and row["chain"]}
+    chains = {row["chain"] for row in study.rows if row["backbone"] == backbone and row["kind"] == "recovery"} - {""}
     places = [
         (seed, place)
         for place, (run, step, weights, chain, seed) in enumerate(zip(*columns, strict=True))

@@ -9,7 +9,9 @@ from statistics import fmean
 from typing import Any
 
 from uddm_lightning.intervals import Interval, difference_interval
+from uddm_lightning.tables import of_main_chain
 
+VALUES = {"trajectory": "entropy", "basin": "critical_t"}  # columns of the kinds that are not called like theirs
 REFERENCE = 0.1  # the t at which the regimes are told, where it was measured
 
 
@@ -67,14 +69,15 @@ class Mean:
 class Study:
     """The measurements that a report is about.
 
-    As for the transition, the last step counts, with averaged weights where they were measured, and one chain; a run
-    that ended before the others of its backbone is left out.
+    As for the transition, the last step counts, with averaged weights where they were measured, and of each
+    measurement one chain (see `of_main_chain`); a run that ended before the others of its backbone is left out.
 
     Args:
         rows: all rows of the tables, every field as text.
 
     Attributes:
         rows: those of the models.
+        by_chain: recovery of all chains, the main one among them.
         parameters: of each model, by name, ascending.
         backbones: names of the models.
         oracles: names of the backbones that nobody trains, which models are compared with; models, where nothing else
@@ -84,7 +87,9 @@ class Study:
     def __init__(self, rows: Iterable[Mapping[str, str]]) -> None:
         rows = [row for row in rows if row.get("size") and row.get("run")]
         names = sorted({row["backbone"] for row in rows})
-        rows = [row for name in names for row in _final([row for row in rows if row["backbone"] == name])]
+        final = [_final([row for row in rows if row["backbone"] == name]) for name in names]
+        rows = [row for mine in final for row in of_main_chain(mine)]
+        self.by_chain = [row for mine in final for row in mine if row["kind"] == "recovery"]
         self._points = _points(rows)
         self.rows = [row for row in rows if row.get("parameters") != "0"] or rows
         self.oracles = sorted(set(names) - {row["backbone"] for row in self.rows})
@@ -104,12 +109,21 @@ class Study:
         """Measurements of a kind, by size and seed.
 
         Args:
-            kind: recovery, entropy or nelbo.
+            kind: recovery, entropy, nelbo, trajectory (whose value is the entropy) or basin (the critical t).
             backbone: name of the model.
             split: train, test, random or samples.
-            t: corruption time; None for the NELBO, which has a range instead.
+            t: corruption time; None for the NELBO, which has a range instead, and for basins.
         """
         return self._points.get((kind, backbone, split, t), [])
+
+    def column(self, name: str, kind: str, backbone: str, split: str, t: float | None = None) -> list[Mean]:
+        """Means of any column of such rows, by size, with intervals where the table has them."""
+        points = []
+        for point in self.points(kind, backbone, split, t):
+            value, low, high = (number(point.row.get(column)) for column in (name, f"{name}_low", f"{name}_high"))
+            if value is not None:
+                points.append(Point(point.size, point.seed, value, low, high, point.row))
+        return [_mean(size, tuple(group)) for size, group in _by_size(points)]
 
     def means(self, kind: str, backbone: str, split: str, t: float | None = None) -> list[Mean]:
         """The same, averaged over seeds, by size."""
@@ -155,7 +169,8 @@ def _points(rows: list[Mapping[str, str]]) -> dict[tuple[str, str, str, float | 
     found: dict[tuple[str, str, str, float | None], dict[tuple[int, int], Point]] = defaultdict(dict)
     for row in sorted(rows, key=lambda row: row["run"]):
         kind, size, seed = row["kind"], int(row["size"]), int(row["seed"])
-        value, low, high = (number(row.get(name)) for name in (kind, f"{kind}_low", f"{kind}_high"))
+        name = VALUES.get(kind, kind)
+        value, low, high = (number(row.get(column)) for column in (name, f"{name}_low", f"{name}_high"))
         if value is not None:
             curve = found[kind, row["backbone"], row["split"], number(row["t"])]
             curve.setdefault((size, seed), Point(size, seed, value, low, high, row))
@@ -163,13 +178,11 @@ def _points(rows: list[Mapping[str, str]]) -> dict[tuple[str, str, str, float | 
 
 
 def _final(rows: list[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """The rows of one backbone at its last step, of one kind of weights and one chain."""
+    """The rows of one backbone at its last step, of one kind of weights."""
     last = max(int(row["step"]) for row in rows)
     rows = [row for row in rows if int(row["step"]) == last]
     weights = "ema" if any(row["weights"] == "ema" for row in rows) else "raw"
-    rows = [row for row in rows if row["weights"] == weights]
-    chain = min((row["chain"] for row in rows if row["chain"]), default="")
-    return [row for row in rows if row["chain"] in ("", chain)]
+    return [row for row in rows if row["weights"] == weights]
 
 
 def _minus(one: Point, two: Point) -> Point:

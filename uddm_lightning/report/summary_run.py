@@ -65,6 +65,12 @@ def scalars(study: Study, backbone: str) -> list[Scalar]:
     for t in study.times("recovery"):
         gaps = study.differences("recovery", backbone, ("train", "test"), t)
         found += [(f"gap/t={t:g}", gap.size, gap.value) for gap in gaps]
+    for split in ("train", "test", "random"):
+        means = study.means("basin", backbone, split)
+        found += [(f"critical_t/{split}", mean.size, mean.value) for mean in means]
+        for name in ("fixed_tokens", "fixed_rows"):
+            shares = study.column(name, "recovery", backbone, split, study.reference)
+            found += [(f"{name}/{split}", mean.size, mean.value) for mean in shares]
     for split in ("train", "test"):
         for mean in study.means("nelbo", backbone, split):
             row = mean.points[0].row

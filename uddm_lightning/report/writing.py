@@ -9,6 +9,7 @@ import pyarrow as pa
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_atomically
 from uddm_lightning.report import sentences as text
+from uddm_lightning.report.basins import basins_drawing, final_basins, margins_drawing
 from uddm_lightning.report.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.drawing import Drawing, style
@@ -16,10 +17,15 @@ from uddm_lightning.report.page import page
 from uddm_lightning.report.samples import densities_drawing, sentences_drawing
 from uddm_lightning.report.study import Study
 from uddm_lightning.report.summary_run import write_summary
+from uddm_lightning.report.trajectories import trajectories_drawing
 from uddm_lightning.report.verdict import Verdict, three_sizes
 from uddm_lightning.report.words import count, listed
 
-FIGURES = ("recovery", "models", "sentences", "entropy", "densities", "agreement")
+FIGURES = (
+    *("recovery", "models", "sentences", "entropy", "densities"),
+    *("basins", "margins", "trajectories"),
+    "agreement",
+)
 
 
 def write_report(
@@ -28,6 +34,7 @@ def write_report(
     transition: Mapping[str, Any],
     sequences: pa.Table | None,
     about: Mapping[str, str],
+    basins: pa.Table | None = None,
 ) -> None:
     """Writes `figures/`, `report.html` and the TensorBoard runs `summary/<backbone>/` of a sweep.
 
@@ -37,6 +44,7 @@ def write_report(
         transition: the content of transition.json.
         sequences: restored sequences of all runs with their text, if there are any.
         about: more about what was measured, for the end of the page.
+        basins: critical corruption and margins of single rows of all runs, if there are any.
 
     Raises:
         InputError: there is no measurement, or a file cannot be written.
@@ -45,7 +53,7 @@ def write_report(
     if not study.rows:
         raise InputError(f"`{folder}` holds no measurements to report on. Train something there first.")
     with style():
-        drawings, sentences, missing = _drawings(study, verdict, sequences)
+        drawings, sentences, missing = _drawings(study, verdict, sequences, basins)
         for drawing in drawings:
             _write_figure(folder / "figures", drawing)
         for name in set(FIGURES) - {drawing.name for drawing in drawings}:  # of an earlier report
@@ -59,7 +67,7 @@ def write_report(
 
 
 def _drawings(
-    study: Study, verdict: Verdict, sequences: pa.Table | None
+    study: Study, verdict: Verdict, sequences: pa.Table | None, basins: pa.Table | None
 ) -> tuple[list[Drawing], list[text.Sentence], list[str]]:
     """All figures that the data allow, the sentences to set as text, and why the others are missing."""
     found: dict[str, Drawing | None] = {}
@@ -77,6 +85,10 @@ def _drawings(
     if len(study.backbones) > 1 and study.times("recovery"):
         found["models"] = models_drawing(study, verdict)
     sentences = _from_sequences(study, verdict, sequences, found, missing)
+    _from_basins(study, verdict, basins, found, missing)
+    found["trajectories"] = trajectories_drawing(study)
+    if found["trajectories"] is None:
+        missing.append("No samples were watched while they were drawn, so there is no figure of their trajectories.")
     found["agreement"] = agreement_drawing(study, verdict)
     if found["agreement"] is None:
         missing.append("There are no estimates of N* to compare.")
@@ -119,6 +131,24 @@ def _from_sequences(
     if len(study.backbones) > 1:
         missing.append(f"Densities and sentences are those of {backbone}.")
     return sentences
+
+
+def _from_basins(
+    study: Study,
+    verdict: Verdict,
+    basins: pa.Table | None,
+    found: dict[str, Drawing | None],
+    missing: list[str],
+) -> None:
+    """Adds the figures made from single rows, or the reason why there are none."""
+    kept = {name: final_basins(study, basins, name) for name in study.backbones}
+    backbone = next((name for name in study.backbones if kept[name]), None)
+    if backbone is None:
+        missing.append("Critical corruption was not measured, so there are no figures of basins and margins.")
+        return
+    sizes = three_sizes(study, verdict, backbone, sorted({row["size"] for row in kept[backbone]}))
+    found["basins"] = basins_drawing(study, kept[backbone], sizes, backbone)
+    found["margins"] = margins_drawing(study, kept[backbone], sizes, backbone)
 
 
 def _write_figure(folder: Path, drawing: Drawing) -> None:

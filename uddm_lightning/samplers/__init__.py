@@ -1,6 +1,6 @@
 """The way back from noise to text."""
 
 from uddm_lightning.samplers.ancestral import AncestralSampler
-from uddm_lightning.samplers.base import Sampler
+from uddm_lightning.samplers.base import Observer, Sampler
 
-__all__ = ["AncestralSampler", "Sampler"]
+__all__ = ["AncestralSampler", "Observer", "Sampler"]

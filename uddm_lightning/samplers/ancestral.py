@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.noise import Stream, key
-from uddm_lightning.samplers.base import Sampler
+from uddm_lightning.samplers.base import Observer, Sampler
 
 LAST_TIME = 1e-5  # where the grid ends; one noise-free step follows
 
@@ -30,7 +30,7 @@ class AncestralSampler(Sampler):
             "argmax-posterior"), which hardly ever moves a token.
         clamp: hold the tokens that are known to be clean (chain name ends in "-clamped").
         final: "ancestral" ends with one more step to time 0; "argmax" writes the likeliest id at every position (chain
-            name ends in "-argmax"), which also rewrites clean text.
+            name ends in "-argmax"), which also rewrites clean text where the process can.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class AncestralSampler(Sampler):
         name = "ancestral" if self.choose == "draw" else "argmax-posterior"
         return name + ("-clamped" if self.clamp else "") + ("-argmax" if self.final == "argmax" else "")
 
+    @override
     def grid(self, t: float) -> list[float]:
-        """Times of the chain from the grid point nearest t down to 0, at least two of them."""
         return [self._time(left) for left in range(int(self._entries(t, 1)), -2, -1)]
 
     @override
@@ -69,6 +69,7 @@ class AncestralSampler(Sampler):
         keys_B: Tensor,
         valid_BL: Tensor | None = None,
         clean_BL: Tensor | None = None,
+        observe: Observer | None = None,
     ) -> Tensor:
         if self.clamp and clean_BL is None:
             raise ValueError("`clamp: true` needs `clean_BL`: which tokens are known to be clean.")
@@ -84,6 +85,8 @@ class AncestralSampler(Sampler):
         steps = tqdm(range(longest, -1, -1), desc="reverse chain", delay=2.0, leave=False, dynamic_ncols=True)
         for left in steps:
             begun = slice(0, int((entries_B >= left).sum()))
+            if observe is not None:
+                observe(self._time(left), x_BL[begun], order_B[begun])
             valid, frozen = (None if mask is None else mask[begun] for mask in (valid_BL, frozen_BL))
             self._step(denoiser, x_BL[begun], left, keys_B[begun], valid, frozen)
         return torch.empty_like(x_BL).index_copy_(0, order_B, x_BL)
@@ -128,7 +131,7 @@ class AncestralSampler(Sampler):
             follow = partial(process.step, keys_N=keys_C) if draws else process.likeliest
             return (follow(logits_CV.log_softmax(1), x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C)),)
 
-        asked_BL = process.may_move(alpha_s, alpha_t, keys_BL) if draws else torch.ones_like(x_BL, dtype=torch.bool)
+        asked_BL = process.may_move(x_BL, alpha_s, alpha_t, keys_BL) if draws else process.predicted(x_BL)
         if frozen_BL is not None:
             asked_BL &= ~frozen_BL
         if bool(asked_BL.any()):

@@ -4,10 +4,15 @@ Shapes: B rows, L positions.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor
 
 from uddm_lightning.denoiser import Denoiser
+
+# told the time of a grid point, the ids (B, L) there of the rows whose chains have begun, and the numbers (B,) that
+# these rows have among those given; it may look at the ids, never change them
+Observer = Callable[[float, Tensor, Tensor], None]
 
 
 class Sampler(ABC):
@@ -27,6 +32,13 @@ class Sampler(ABC):
     def chain(self) -> str:
         """Name of the chain in every result."""
 
+    def grid(self, t: float) -> list[float]:
+        """Times of the chain from the grid point nearest t down to 0, at least two of them.
+
+        A chain may start at any of them but the last. Here they lie 1 / steps apart.
+        """
+        return [left / self.steps for left in range(max(1, round(t * self.steps)), -1, -1)]
+
     @abstractmethod
     def __call__(
         self,
@@ -36,6 +48,7 @@ class Sampler(ABC):
         keys_B: Tensor,
         valid_BL: Tensor | None = None,
         clean_BL: Tensor | None = None,
+        observe: Observer | None = None,
     ) -> Tensor:
         """Restores rows.
 
@@ -47,6 +60,8 @@ class Sampler(ABC):
             keys_B: noise keys; a row's chain is a function of its key and x_t alone.
             valid_BL: False at padding, which is never touched; None where every position is valid.
             clean_BL: True where x_t is known to be clean; used by clamped chains only.
+            observe: called at every time of the grid but the last, before the step from there; the chain is the same
+                with it and without.
 
         Returns:
             int64 ids (B, L) at time 0.

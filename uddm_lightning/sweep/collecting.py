@@ -1,5 +1,6 @@
 """The tables of a folder's runs, put together."""
 
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,9 +10,10 @@ import pyarrow.parquet as pq
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_atomically
 from uddm_lightning.run_folder import read_manifest
-from uddm_lightning.tables import SEQUENCES, read_table, write_table
+from uddm_lightning.tables import BASINS, SEQUENCES, read_table, write_table
 
 ABOUT = ("run", "backbone", "size", "seed")  # columns of measurements that sequences of many runs need, too
+PARQUET = {"sequences.parquet": SEQUENCES, "basins.parquet": BASINS}
 Row = dict[str, str]
 
 
@@ -22,9 +24,10 @@ def run_folders(folder: Path) -> list[Path]:
 
 
 def collect(folder: Path) -> list[Row]:
-    """Writes measurements.csv and sequences.parquet of all runs; without runs, reads what was written before.
+    """Writes measurements.csv, sequences.parquet and basins.parquet of all runs; without runs, reads what was written
+    before.
 
-    Of sequences only those of each run's last step are kept.
+    Of sequences and basins only those of each run's last step are kept.
 
     Returns:
         The rows of measurements.csv.
@@ -39,22 +42,29 @@ def collect(folder: Path) -> list[Row]:
             raise InputError(f"`{folder}` holds no measurements: neither measurements.csv nor runs that have measured.")
         return read_table(path)
     rows: list[Row] = []
-    sequences: list[pa.Table] = []
+    tables: dict[str, list[pa.Table]] = {name: [] for name in PARQUET}
     for run in runs:
         measured = read_table(run / "measurements.csv")
         rows += measured
-        if measured and (run / "sequences.parquet").exists():
-            sequences.append(_last_sequences(run / "sequences.parquet", measured))
+        for name, found in tables.items():
+            if measured and (run / name).exists():
+                found.append(_last(run / name, PARQUET[name], measured))
     write_table(path, rows)
-    if sequences:
-        table = pa.concat_tables(sequences)
-        write_atomically(folder / "sequences.parquet", lambda temporary: pq.write_table(table, temporary))
+    for name, found in tables.items():
+        if found:
+            write_atomically(folder / name, partial(pq.write_table, pa.concat_tables(found)))
     return read_table(path)
 
 
 def sequences_of(folder: Path) -> pa.Table | None:
     """The sequences of all runs; None where no run kept any."""
     path = folder / "sequences.parquet"
+    return _read(path) if path.exists() else None
+
+
+def basins_of(folder: Path) -> pa.Table | None:
+    """Critical corruption and margins of single rows of all runs; None where no run kept any."""
+    path = folder / "basins.parquet"
     return _read(path) if path.exists() else None
 
 
@@ -84,13 +94,14 @@ def _read(path: Path) -> pa.Table:
         raise InputError(f"`{path}` cannot be read ({error}); remove it, and `uddm report` goes without it.") from error
 
 
-def _last_sequences(path: Path, measured: list[Row]) -> pa.Table:
+def _last(path: Path, schema: pa.Schema, measured: list[Row]) -> pa.Table:
+    """The rows of a run's last step, with the columns that tell runs apart."""
     table = _read(path)
-    for field in SEQUENCES:  # runs of an earlier version kept less
+    for field in schema:  # runs of an earlier version kept less
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
     last = max(int(row["step"]) for row in measured)
-    table = table.select(SEQUENCES.names).cast(SEQUENCES).filter(pc.field("step") == last)
+    table = table.select(schema.names).cast(schema).filter(pc.field("step") == last)
     for place, name in enumerate(ABOUT):
         value = measured[0][name]
         number = name in ("size", "seed")

@@ -16,8 +16,9 @@ from uddm_lightning.report import write_report
 from uddm_lightning.resolving import load_data
 from uddm_lightning.sweep import sizes
 from uddm_lightning.sweep.cell import Cell
-from uddm_lightning.sweep.collecting import about, collect, run_folders, sequences_of
+from uddm_lightning.sweep.collecting import about, basins_of, collect, run_folders, sequences_of
 from uddm_lightning.sweep.launchers import Launcher
+from uddm_lightning.sweep.options import with_files
 from uddm_lightning.sweep.setting import Setting
 from uddm_lightning.sweep.sweep import Sweep
 from uddm_lightning.tables import read_table
@@ -44,7 +45,14 @@ def _sweep_parser() -> Arguments:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-c", "--config", action="append", required=True, metavar="CONFIG", help="as for `uddm fit`")
+    parser.add_argument(
+        "-c",
+        "--config",
+        action="append",
+        required=True,
+        metavar="CONFIG",
+        help="as for `uddm fit`; a file with nothing but `sweep:` in it gives options of this command",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the sweep")
     parser.add_argument(
         "--sizes",
@@ -73,7 +81,7 @@ def sweep(arguments: list[str]) -> int:
     Raises:
         InputError: the arguments, a config or a folder are wrong.
     """
-    given, rest = _sweep_parser().parse_known_args(arguments)
+    given, rest = _sweep_parser().parse_known_args(with_files(arguments))
     for_launcher, overrides = _apart(rest)
     for word in overrides:
         if word.partition("=")[0] in OWN:
@@ -231,7 +239,7 @@ def _write(folder: Path) -> None:
     rows = collect(folder)
     transition = estimate(rows)
     write_text(folder / "transition.json", json.dumps(transition, indent=2, ensure_ascii=False) + "\n")
-    write_report(folder, rows, transition, sequences_of(folder), about(folder))
+    write_report(folder, rows, transition, sequences_of(folder), about(folder), basins_of(folder))
     sys.stdout.write(f"{_summary(transition)}\n{folder / 'report.html'}\n")
 
 

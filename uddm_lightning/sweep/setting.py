@@ -13,7 +13,7 @@ import yaml
 from uddm_lightning.backbones import MarkovBackbone, Oracle
 from uddm_lightning.errors import InputError
 from uddm_lightning.parsing import plain
-from uddm_lightning.resolving import resolve
+from uddm_lightning.resolving import device_count, resolve
 from uddm_lightning.sweep.cell import Cell
 
 # where a run lies, and how it was called, is no part of what it is
@@ -57,7 +57,7 @@ class Setting:
     def cell(self, folder: Path, size: int, seed: int) -> Cell:
         """The cell of a size and a seed in a sweep's folder."""
         trainer = self.config["trainer"]
-        processes = _count(trainer["devices"])
+        processes = device_count(trainer["devices"])
         accelerator = trainer["accelerator"]
         on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
         cell = Cell(
@@ -103,14 +103,6 @@ def _is_oracle(class_path: str) -> bool:
     module, _, name = class_path.rpartition(".")
     kind = getattr(importlib.import_module(module), name)
     return isinstance(kind, type) and issubclass(kind, Oracle)
-
-
-def _count(devices: object) -> int:
-    """How many devices `trainer.devices` asks for; one where it leaves that to Lightning."""
-    words = devices if isinstance(devices, list) else str(devices).split(",")
-    if len(words) == 1 and not isinstance(devices, list):
-        return max(1, int(words[0])) if words[0].strip().lstrip("-").isdigit() else 1
-    return len(words)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from uddm_lightning.intervals import NORMAL
+from uddm_lightning.tables import of_main_chain
 
 METHODS = ("recovery", "entropy", "entropy_samples", "nelbo")
 REFERENCE_T = 0.1  # the noise level of the paper's figures
@@ -126,10 +127,11 @@ def _final(backbone: str, rows: list[Row], notes: list[str]) -> list[Row]:
     rows = [row for row in rows if row["run"] in late and int(row["step"]) == final]
     weights = "ema" if any(row["weights"] == "ema" for row in rows) else "raw"
     rows = [row for row in rows if row["weights"] == weights]
-    chains = sorted({row["chain"] for row in rows if row["chain"]})
+    main = of_main_chain(rows)
+    chains, used = ({row["chain"] for row in some if row["kind"] == "recovery"} for some in (rows, main))
     if len(chains) > 1:
-        notes.append(f"{backbone}: of the chains {', '.join(chains)} only {chains[0]} is used.")
-    return [row for row in rows if not row["chain"] or row["chain"] == chains[0]]
+        notes.append(f"{backbone}: of the chains {', '.join(sorted(chains))} only {min(used)} is used.")
+    return main
 
 
 def _read_backbone(backbone: str, rows: list[Row], reading: Reading) -> None:

@@ -14,7 +14,7 @@ from uddm_lightning.data.spec import describe
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.errors import InputError
 
-EncodedDocument: TypeAlias = list[list[int]]  # ids of each sentence; a sentence is a non-empty line
+EncodedDocument: TypeAlias = list[list[int]]  # ids of each sentence
 
 BLOCK_ROWS = 4096  # rows that are packed at a time
 
@@ -48,6 +48,10 @@ class Packing(ABC):
         if length < 2:
             raise ValueError(f"`length` must be at least 2, got {length}.")
         self.length = length
+
+    def sentences(self, text: str) -> list[str]:
+        """The parts of a document that are encoded one by one, and joined by separators: its non-empty lines."""
+        return [line for line in text.splitlines() if line.strip()]
 
     @abstractmethod
     def pack(self, documents: Iterable[EncodedDocument], tokenizer: Tokenizer) -> Iterator[Block]:

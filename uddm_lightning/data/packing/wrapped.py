@@ -4,6 +4,7 @@ Shapes: N rows, R positions of a row that text may take.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import numpy as np
 from typing_extensions import override
@@ -19,7 +20,18 @@ class WrappedPacking(Packing):
 
     Args:
         length: positions of a row, special ones included.
+        sentence: what a sentence is: each non-empty line, or the whole document, whose line breaks are then text.
     """
+
+    def __init__(self, length: int, sentence: Literal["line", "document"] = "line") -> None:
+        super().__init__(length)
+        if sentence not in ("line", "document"):
+            raise ValueError(f"`sentence` must be line or document, got {sentence!r}.")
+        self.sentence = sentence
+
+    @override
+    def sentences(self, text: str) -> list[str]:
+        return super().sentences(text) if self.sentence == "line" else [text] if text.strip() else []
 
     @override
     def pack(self, documents: Iterable[EncodedDocument], tokenizer: Tokenizer) -> Iterator[Block]:

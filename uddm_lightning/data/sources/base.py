@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.progress import progress
 from uddm_lightning.markov import MarkovChain
 
@@ -50,6 +51,14 @@ class Source(ABC):
         Raises:
             InputError: the text is missing, damaged or not what it should be; the message names the file.
         """
+
+    @classmethod
+    def downloads(cls, **arguments: Any) -> list[Download]:
+        """What a source with these arguments of its constructor would fetch from the hub; nothing, as a rule.
+
+        It is asked before one is made, and takes no network.
+        """
+        return []
 
     def fingerprint(self) -> str:
         """Hex hash of all contents and official splits; it changes when they do, and with nothing else.

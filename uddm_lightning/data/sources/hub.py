@@ -1,13 +1,19 @@
 """Datasets of the Hugging Face hub, or anything else that `datasets.load_dataset` reads."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from typing_extensions import override
 
+from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.sources.base import Document, Source
 from uddm_lightning.data.sources.reading import checked_text
 from uddm_lightning.errors import InputError
+
+FORMATS = ("arrow", "csv", "json", "parquet", "text")  # that need no repository, only files
+SUFFIXES = (".arrow", ".csv", ".json", ".jsonl", ".parquet", ".txt", ".gz", ".zst")
+Names = str | list[str] | dict[str, str | list[str]] | None
 
 
 class HubDataset(Source):
@@ -31,7 +37,7 @@ class HubDataset(Source):
         test_split: str | None = None,
         field: str = "text",
         revision: str | None = None,
-        data_files: str | list[str] | dict[str, str | list[str]] | None = None,
+        data_files: Names = None,
     ) -> None:
         if test_split == split:
             raise ValueError(f"`test_split` must differ from `split`, got {split!r} for both.")
@@ -42,6 +48,15 @@ class HubDataset(Source):
         self.field = field
         self.revision = revision
         self.data_files = data_files
+
+    @classmethod
+    @override
+    def downloads(cls, **arguments: Any) -> list[Download]:
+        path, name, files = arguments["path"], arguments.get("name"), arguments.get("data_files")
+        if Path(path).exists() or path in FORMATS:
+            return []
+        patterns = _names(files) or ([f"{name}/*"] if name else [f"*{suffix}" for suffix in SUFFIXES])
+        return [Download("dataset", path, arguments.get("revision") or "main", tuple(patterns))]
 
     @override
     def documents(self) -> Iterator[Document]:
@@ -77,3 +92,10 @@ class HubDataset(Source):
                 f"Dataset `{self.path}` (name {self.name!r}, split {split!r}) cannot be loaded: {reason} "
                 "Check the names, and the network or the local copy."
             ) from error
+
+
+def _names(files: Names) -> list[str]:
+    """All files of `data_files`, whatever split they belong to."""
+    if isinstance(files, dict):
+        return [name for one in files.values() for name in _names(one)]
+    return [files] if isinstance(files, str) else list(files or [])

@@ -10,11 +10,13 @@ from typing import Any
 import tokenizers
 
 from uddm_lightning.data.batching import batches
+from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.spec import describe
 from uddm_lightning.errors import InputError
 
 # The library keeps some 200 bytes for each token that it returns: encode about this many characters at a time.
 BATCH_CHARACTERS = 2**18
+MASK = "▢"
 
 
 class Tokenizer(ABC):
@@ -36,11 +38,19 @@ class Tokenizer(ABC):
         """Learns the vocabulary; a given one ignores this.
 
         Args:
-            lines: the non-empty lines of the training documents; may be iterated more than once.
+            lines: the sentences of the training documents; may be iterated more than once.
 
         Raises:
             InputError: the vocabulary would have fewer than 2 ids.
         """
+
+    @classmethod
+    def downloads(cls, **arguments: Any) -> list[Download]:
+        """What a tokenizer with these arguments of its constructor would fetch from the hub; nothing, as a rule.
+
+        It is asked before one is made, and takes no network.
+        """
+        return []
 
     @property
     def backend(self) -> tokenizers.Tokenizer:
@@ -62,8 +72,8 @@ class Tokenizer(ABC):
         return self.backend.decode(list(ids), skip_special_tokens=False)
 
     def piece(self, token: int) -> str:
-        """Text of a single id, to be shown beside others."""
-        return self.decode([token])
+        """Text of a single id, to be shown beside others; a box for a mask, which is no id of the vocabulary."""
+        return MASK if self.backend.id_to_token(token) is None else self.decode([token])
 
     @property
     def vocab_size(self) -> int:

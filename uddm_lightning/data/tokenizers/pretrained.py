@@ -8,6 +8,7 @@ import tokenizers
 from tokenizers import models
 from typing_extensions import override
 
+from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.spec import describe, digest
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.tokenizers.wordpiece import UNKNOWN, bert_backend
@@ -49,6 +50,12 @@ class PretrainedTokenizer(Tokenizer):
         self._separator = self._choose("separator", separator)
         self._pad = self._choose("pad", pad)
 
+    @classmethod
+    @override
+    def downloads(cls, **arguments: Any) -> list[Download]:
+        path = arguments["path"]
+        return [] if _is_file(path) else [Download("model", path, "main", ("tokenizer.json",))]
+
     @override
     def fit(self, lines: Iterable[str]) -> None:
         pass
@@ -73,9 +80,13 @@ class PretrainedTokenizer(Tokenizer):
         return name
 
 
-def _load(path: str) -> tokenizers.Tokenizer:
+def _is_file(path: str) -> bool:
     file = Path(path).expanduser()
-    local = file.exists() or file.suffix in (".json", ".txt")
+    return file.exists() or file.suffix in (".json", ".txt")
+
+
+def _load(path: str) -> tokenizers.Tokenizer:
+    file, local = Path(path).expanduser(), _is_file(path)
     if local and not file.is_file():
         raise InputError(f"Tokenizer file `{path}` does not exist; name a tokenizer.json, a vocab.txt or a hub name.")
     try:

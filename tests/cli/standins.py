@@ -1,0 +1,126 @@
+"""Corpora of the form of the published ones, and tokenizers of the kind that goes with them, all made here.
+
+Files have the names, columns and splits of those on the hub, so that a config need only be told where they lie.
+"""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+SPECIAL = ("[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORDS = ("the", "president", "said", "that", "a", "new", "law", "of", "peace", "was", "near", "people", "would", "vote")
+ENDS = (" .", " ?", " , he said .", " ( again ) .", ' , " it \'s over . "')
+
+
+def lm1b(folder: Path) -> list[str]:
+    """LM1B, as the hub's conversion to Parquet holds it."""
+    return _written(folder, {f"plain_text/{split}/0000.parquet": _sentences(*of) for split, of in _SPLITS.items()})
+
+
+def text8(folder: Path) -> list[str]:
+    """text8: one text a split."""
+    letters = "abcdefghijklmnopqrstuvwxyz "
+    texts = {
+        split: "".join(sign for sign in " ".join(_sentences(*of)) if sign in letters) for split, of in _SPLITS.items()
+    }
+    return _written(folder, {f"data/{split}-00000-of-00001.parquet": [text] for split, text in texts.items()})
+
+
+def wikitext103(folder: Path) -> list[str]:
+    """WikiText: headings, paragraphs and empty lines, a record each."""
+    records = {
+        split: [part for one in _sentences(*of) for part in ("", f" = {one[:5]} = \n", f" {one} 1 @,@ 0 \n")]
+        for split, of in _SPLITS.items()
+    }
+    return _written(
+        folder, {f"wikitext-103-raw-v1/{split}-00000-of-00001.parquet": lines for split, lines in records.items()}
+    )
+
+
+def openwebtext(folder: Path) -> list[str]:
+    """OpenWebText: documents of several paragraphs in one split, the last of them held out."""
+    documents = ["\n\n".join(_sentences(8, seed)) for seed in range(400)]
+    halves = {f"plain_text/train-{k:05}-of-00002.parquet": documents[k::2] for k in (0, 1)}
+    cut = ["--data.source.init_args.split", "train[:-200]", "--data.source.init_args.test_split", "train[-200:]"]
+    return [*_written(folder, halves), *cut]
+
+
+CORPORA: dict[str, Callable[[Path], list[str]]] = {
+    "configs/corpora/openwebtext.yaml": openwebtext,
+    "configs/corpora/text8.yaml": text8,
+    "configs/corpora/wikitext103.yaml": wikitext103,
+    **{f"configs/paper/lm1b_{name}.yaml": lm1b for name in ("tiny", "small", "medium")},
+}
+
+
+def config_of(path: Path) -> str | None:
+    """The config with a stand-in that a file is, or is laid over; None for the configs that need none."""
+    name = "/".join(path.parts[-3:])
+    return "configs/paper/lm1b_small.yaml" if "/distributed/" in name else name if name in CORPORA else None
+
+
+def options(config: str, folder: Path) -> list[str]:
+    """Makes the text and the tokenizer of a config in a folder; returns the options that point there."""
+    source = plain = "--data.source.init_args."
+    if config.rpartition("/")[2].startswith(("lm1b", "wikitext")):
+        source += "source.init_args."
+    words = [f"{source}path", str(folder), f"{source}revision", "null"]
+    words += [word.replace(plain, source) for word in CORPORA[config](folder)]
+    if "lm1b" in config:
+        words += ["--data.tokenizer.init_args.path", str(vocabulary(folder / "vocab.txt"))]
+    elif "text8" not in config:
+        words += ["--data.tokenizer.init_args.path", str(byte_pairs(folder / "tokenizer.json"))]
+    return words
+
+
+SMALL = (  # what makes a network and its probes small, and fits a CPU
+    *("--model.backbone.init_args.hidden", "16", "--model.backbone.init_args.blocks", "1"),
+    *("--model.backbone.init_args.heads", "2", "--model.backbone.init_args.conditioning", "8"),
+    *("--model.sampler.init_args.steps", "4", "--data.batch_size", "4", "--data.measure_batch_size", "4"),
+    *("--data.train_draws", "4", "--data.test_draws", "4", "--data.sample_draws", "4"),
+    *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu", "--threads", "1"),
+)
+
+
+def vocabulary(path: Path) -> Path:
+    """A vocabulary of an uncased BERT: its special tokens, letters, and the words."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,?!:;()\"'$-"
+    pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *WORDS]
+    path.write_text("\n".join(dict.fromkeys(pieces)) + "\n", encoding="utf-8")
+    return path
+
+
+def byte_pairs(path: Path) -> Path:
+    """A tokenizer of GPT-2's kind: byte pairs and one special token, which does everything."""
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, initial_alphabet=alphabet, special_tokens=["<|endoftext|>"], show_progress=False
+    )
+    backend.train_from_iterator(_sentences(200, 0), trainer)
+    backend.save(str(path))
+    return path
+
+
+_SPLITS = {"train": (600, 1), "test": (600, 2)}
+
+
+def _sentences(number: int, seed: int) -> list[str]:
+    generator = random.Random(seed)  # noqa: S311 no secret is made here
+    return [
+        " ".join(generator.choices(WORDS, k=generator.randint(6, 20))) + generator.choice(ENDS) for _ in range(number)
+    ]
+
+
+def _written(folder: Path, tables: dict[str, list[str]]) -> list[str]:
+    for name, texts in tables.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"text": texts}), folder / name)
+    return []

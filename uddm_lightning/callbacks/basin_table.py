@@ -1,0 +1,56 @@
+"""The critical corruption and the margins of single rows of a run, in basins.parquet."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+from uddm_lightning.callbacks.basin import BasinProbe
+from uddm_lightning.callbacks.measurements import probes, run_folder
+from uddm_lightning.files import write_atomically
+from uddm_lightning.tables import BASINS, Record
+from uddm_lightning.task import DiffusionTask
+from uddm_lightning.trainer import is_dry_run
+
+
+class BasinTable(Callback):
+    """Keeps what the `BasinProbe` found for the first draws of each split, for histograms.
+
+    Args:
+        rows: draws to keep for each split, chain and kind of weights.
+    """
+
+    def __init__(self, rows: int = 512) -> None:
+        if rows < 0:
+            raise ValueError(f"`rows` must be at least 0, got {rows}.")
+        self.rows = rows
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or is_dry_run(trainer) or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, DiffusionTask)
+        records = [record for probe in probes(trainer) if isinstance(probe, BasinProbe) for record in probe.records]
+        step = pl_module.weights_step
+        new = [row for record in records for row in _rows(record, step) if row["place"] < self.rows]
+        if not new:
+            return
+        path = run_folder(trainer) / "basins.parquet"
+        old = pq.read_table(path, schema=BASINS).to_pylist() if path.exists() else []
+        replaced = {_key(row) for row in new}
+        kept = [row for row in old if _key(row) not in replaced]
+        table = pa.Table.from_pylist(sorted(kept + new, key=_key), schema=BASINS)
+        write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+
+    on_test_end = on_validation_end
+
+
+def _rows(record: Record, step: int) -> list[Record]:
+    common = {name: record[name] for name in ("split", "weights", "chain", "steps")}
+    return [{**common, "step": step, **row} for row in record["_rows"]]
+
+
+def _key(row: Record) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("step", "weights", "split", "chain"))

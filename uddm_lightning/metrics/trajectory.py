@@ -1,0 +1,76 @@
+"""How widely predictions spread at one point of the reverse chain.
+
+Shapes: B rows, L positions.
+"""
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+from typing_extensions import override
+
+from uddm_lightning.intervals import mean_interval
+from uddm_lightning.metrics.functional import Spread
+from uddm_lightning.metrics.rowwise import RowwiseMetric, check, masked_sum, ratio
+
+
+class TrajectoryResult(NamedTuple):
+    """What `TrajectoryPoint` computes: means per counted token, NaN where nothing was counted.
+
+    Attributes:
+        n_rows: distinct rows.
+        n_draws: measurements of rows in all.
+        entropy: mean entropy in nats.
+        entropy_low: lower end of its 95 % interval, clustered by row; NaN with a single row.
+        entropy_high: upper end.
+        variance: mean of sum_v p_v (1 - p_v).
+        variance_norm: mean of sqrt(sum_v (p_v (1 - p_v))^2): the norm is taken for each token, then averaged.
+        top_gap: mean of the largest minus the second largest probability.
+        top_probability: mean of the largest probability.
+    """
+
+    n_rows: int
+    n_draws: int
+    entropy: float
+    entropy_low: float
+    entropy_high: float
+    variance: float
+    variance_norm: float
+    top_gap: float
+    top_probability: float
+
+
+class TrajectoryPoint(RowwiseMetric):
+    """Averages the five measures of a `Spread` over tokens: a row weighs as many as it has counted tokens.
+
+    Args:
+        vocab_size: V, number of ids; at least 2.
+    """
+
+    def __init__(self, vocab_size: int) -> None:
+        if vocab_size < 2:
+            raise ValueError(f"`vocab_size` must be at least 2, got {vocab_size}.")
+        super().__init__()
+        self.largest = math.log(vocab_size)
+        self.declare("draws", "count", *Spread._fields)
+
+    @override
+    def update(self, spread_BL: Spread, counted_BL: Tensor, rows_B: Tensor) -> None:
+        """Adds a batch.
+
+        Args:
+            spread_BL: measures of each token's prediction, each (B, L).
+            counted_BL: bool, True at positions to count.
+            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+        """
+        check(rows_B, counted_BL, **spread_BL._asdict())
+        self.record("draws", rows_B, counted_BL.sum(1), *(masked_sum(values_BL, counted_BL) for values_BL in spread_BL))
+
+    @override
+    def compute(self) -> TrajectoryResult:
+        """Means over all draws so far, with the interval of the entropy clustered by row."""
+        rows, draws, sums = self.per_row("draws")
+        count = sums["count"]
+        entropy = mean_interval(sums["entropy"], count, low=0.0, high=self.largest)
+        others = {name: ratio(float(sums[name].sum()), float(count.sum())) for name in Spread._fields[1:]}
+        return TrajectoryResult(len(rows), int(draws.sum()), *entropy, **others)

@@ -1,0 +1,187 @@
+"""The command `uddm preflight`: what a run would download and need, before anything of it happens."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import HfApi
+from huggingface_hub.constants import HF_HUB_CACHE
+
+from uddm_lightning.data import check_divides
+from uddm_lightning.data.corpus import cache_folder
+from uddm_lightning.errors import InputError
+from uddm_lightning.preflight import needs
+from uddm_lightning.preflight.hub import Found, Hub, downloads_of, survey
+from uddm_lightning.resolving import load_data, resolve
+
+HELP = """usage: uddm preflight -c CONFIG [any option of `uddm fit`]
+
+Says what `uddm fit` with the same arguments would download, how large that is and what of it is here already; the disk
+and memory it needs; parameters, rows, tokens; and whether this machine can start it. Downloads and writes nothing.
+Exit status 2 where the run could not start.
+"""
+CHECKPOINTS = 2  # that a run keeps: the last one, and the one before it
+
+
+def preflight(arguments: list[str], hub: Hub | None = None) -> int:
+    """Runs `uddm preflight`; returns its exit status.
+
+    Args:
+        arguments: of `uddm fit`.
+        hub: whom to ask for files; None is the Hugging Face hub.
+
+    Raises:
+        InputError: the arguments are wrong, or the run could not start; the table is written before that.
+    """
+    if set(arguments) & {"-h", "--help"} or not arguments:
+        sys.stdout.write(HELP)
+        return 0
+    config = resolve(arguments).values
+    found = [survey(one, hub or HfApi()) for one in dict.fromkeys(downloads_of(config["data"]))]
+    report = _Report(config, found)
+    report.download()
+    report.data()
+    report.network()
+    report.machine()
+    report.disk()
+    width = max(len(name) for name, _ in report.lines)
+    sys.stdout.write("".join(f"{name:<{width}}  {value}\n" for name, value in report.lines))
+    if report.problems:
+        raise InputError("This run could not start here. " + " ".join(report.problems))
+    return 0
+
+
+class _Report:
+    """The lines of the table, and what speaks against the run."""
+
+    def __init__(self, config: dict[str, Any], found: list[Found]) -> None:
+        self.config = config
+        self.found = found
+        self.lines: list[tuple[str, str]] = []
+        self.problems: list[str] = []
+        self.vocab = needs.vocab_size(config["data"]["tokenizer"], found)
+        self.length = int(config["data"]["packing"]["init_args"]["length"])
+        self.writes: list[tuple[Path, int]] = [(Path(HF_HUB_CACHE), sum(one.left for one in found))]
+
+    def add(self, name: str, value: str) -> None:
+        self.lines.append((name, value))
+
+    def download(self) -> None:
+        for one in self.found:
+            what = f"{one.download.repo} at {one.download.revision}: "
+            if one.files is None:
+                size = "size unknown" if one.size is None else f"about {_bytes(one.size)}, as stated here"
+                what += f"{size} (the hub was not reached: {one.unreached})"
+            elif one.files:
+                what += f"{one.files} file(s), {_bytes(one.size or 0)}"
+            else:
+                wanted = ", ".join(one.download.patterns)
+                what += "no such files"
+                self.problems.append(f"`{one.download.repo}` on the hub has no file that fits {wanted}.")
+            here = f"{_bytes(one.cached)} in the cache" if one.cached else "nothing in the cache"
+            self.add("download", f"{what}; {here}")
+        if not self.found:
+            self.add("download", "nothing")
+            self._read_a_document()
+
+    def data(self) -> None:
+        text = sum(one.stated.text for one in self.found if one.stated)
+        rows = needs.pool_rows(self.config, text)
+        self.add("pool", f"about {_count(rows)} rows" if rows else "known when the text has been read")
+        if rows:
+            # `datasets` keeps a copy of the text that can be read at random
+            self.writes += [
+                (Path(HF_HUB_CACHE), text if any(one.left for one in self.found) else 0),
+                (cache_folder(self.config["data"]["cache_dir"]), rows * needs.row_bytes(self.length, self.vocab or 0)),
+            ]
+        size = self.config["data"]["size"]
+        if rows and isinstance(size, float):
+            self.add("subset", f"about {_count(max(1, math.floor(size * rows)))} rows ({size:g} of the pool)")
+        else:
+            self.add("subset", f"{size} rows" if isinstance(size, int) else f"{size:g} of the pool")
+
+    def network(self) -> None:
+        if self.vocab is None:
+            self.add("vocabulary", "known when the text has been read, and with it the number of parameters")
+            return
+        self.add("vocabulary", f"{self.vocab:,} ids")
+        parameters = needs.parameters(self.config["model"]["backbone"], self.vocab)
+        states = needs.optimizer_states(self.config["model"]["optimizer"])
+        copies = 3 + states  # weights, gradient, moving average
+        self.add("parameters", f"{parameters:,}")
+        self.add(
+            "memory",
+            f"{_bytes(copies * needs.FLOAT * parameters)} a process for weights, gradients, moving average and "
+            f"{states} number(s) a parameter of the optimizer; activations come on top",
+        )
+        checkpoint = (2 + states) * needs.FLOAT * parameters
+        self.writes.append((Path(self.config["out"] or "runs"), CHECKPOINTS * checkpoint))
+
+    def machine(self) -> None:
+        trainer, batch = self.config["trainer"], self.config["data"]["batch_size"]
+        shared, steps = needs.processes(trainer), trainer["max_steps"]
+        accumulation = trainer["accumulate_grad_batches"]
+        try:
+            check_divides(batch, shared.world, accumulation)
+            rows = batch // (shared.world * accumulation)
+            share = f"{shared.world} process(es) x {accumulation} micro-batch(es) of {rows}"
+        except InputError as error:
+            share = f"does NOT divide among {shared.world} process(es) x {accumulation} micro-batch(es)"
+            self.problems.append(str(error))
+        self.add("step", f"{batch} rows of {self.length}, {batch * self.length:,} tokens; {share}")
+        if steps > 0:
+            self.add("training", f"{steps:,} steps, {_count(steps * batch * self.length)} tokens")
+        gpus = torch.cuda.device_count()
+        self.add("devices", f"{shared.here} {'GPU' if shared.on_gpu else 'CPU'} process(es) a node; {gpus} GPU(s) here")
+        if shared.on_gpu and gpus < shared.here:
+            self.problems.append(
+                f"`trainer.accelerator: {trainer['accelerator']}` with {shared.here} device(s), and there are {gpus} "
+                "GPU(s) here; start it where they are, or set `trainer.devices`."
+            )
+        self.add("precision", _precision(str(trainer["precision"] or "32-true"), shared.on_gpu and gpus > 0))
+
+    def disk(self) -> None:
+        for folder, needed, free in needs.disks(self.writes):
+            self.add("disk", f"{_bytes(needed)} needed, {_bytes(free)} free at {folder}")
+            if needed > free:
+                self.problems.append(
+                    f"The disk of `{folder}` has {_bytes(free)} free, and about {_bytes(needed)} will be written; free "
+                    "some space, or set $HF_HOME and $UDDM_CACHE to a larger disk."
+                )
+
+    def _read_a_document(self) -> None:
+        try:
+            next(load_data(self.config).source.documents(), None)
+        except InputError as error:
+            self.problems.append(str(error))
+
+
+def _precision(name: str, on_gpu: bool) -> str:
+    if "16" not in name:
+        return name
+    if not on_gpu and name.startswith("bf16"):
+        return f"{name}, slow on a CPU"
+    if not on_gpu:
+        instead = "; Lightning takes bf16-mixed in its place, which rounds otherwise" if name == "16-mixed" else ""
+        return f"{name} is NOT available on a CPU{instead}"
+    if name.startswith("bf16") and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return f"{name}, which this GPU only emulates"
+    return f"{name}, available"
+
+
+def _bytes(number: int) -> str:
+    value = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{value:.3g} {unit}"
+
+
+def _count(number: int) -> str:
+    for unit, size in (("10^9", 1e9), ("10^6", 1e6)):
+        if number >= size:
+            return f"{number / size:.3g} x {unit}"
+    return f"{number:,}"

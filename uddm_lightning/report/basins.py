@@ -1,0 +1,215 @@
+"""The figures made from single rows: how far each can be corrupted, and the margins of its tokens."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+from statistics import fmean, median
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from uddm_lightning.report.drawing import (
+    FAINT,
+    LOST,
+    RECOVERED,
+    SPLIT_NAMES,
+    SPLIT_STYLES,
+    TEXT,
+    Drawing,
+    Table,
+    category,
+    curve,
+    new_figure,
+    size_axis,
+    spelled,
+)
+from uddm_lightning.report.study import Mean, Study
+from uddm_lightning.report.words import count, decimal, visible
+
+SPLITS = ("train", "test", "random")
+_EDGE = 20.0  # nats; what lies beyond stands in the outermost bins
+_COLOURS = {"train": RECOVERED[0], "test": LOST[0], "random": FAINT[0]}
+
+Row = dict[str, Any]  # one row of basins.parquet
+
+
+class Curve(NamedTuple):
+    """One line of the panel below the histograms."""
+
+    name: str
+    colour: str
+    style: Any
+    means: list[Mean]
+
+
+def final_basins(study: Study, basins: pa.Table | None, backbone: str) -> list[Row]:
+    """The rows of a backbone's lowest seed that belong to the measurements of the report."""
+    if basins is None or not basins.num_rows:
+        return []
+    names = ("run", "step", "weights", "split", "chain")
+    mine = [row for row in study.rows if row["backbone"] == backbone and row["kind"] == "basin"]
+    keep = {(row["run"], int(row["step"]), row["weights"], row["split"], row["chain"]) for row in mine}
+    found: list[Row] = [row for row in basins.to_pylist() if tuple(row[name] for name in names) in keep]
+    first = min((row["seed"] for row in found), default=0)
+    return [row for row in found if row["seed"] == first]
+
+
+def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: str) -> Drawing:
+    """Critical corruption of single rows at three sizes, and its mean against N."""
+
+    def values(split: str, size: int) -> list[float]:
+        return [row["critical_t"] for row in _of(rows, split, size)]
+
+    splits = [split for split in SPLITS if any(values(split, size) for size in sizes)]
+    bins = np.linspace(0.0, 1.0, 21)
+    figure, panels, below = _layout(len(splits), len(sizes))
+    table = []
+    for (split, size), axes in zip(product(splits, sizes), panels, strict=True):
+        found = values(split, size)
+        never = sum(value == 0.0 for value in found)
+        _histogram(axes, found, bins, split, size, f"mean {decimal(_mean(found), 2)} of {len(found)} rows")
+        table.append([split, count(size), str(len(found)), *_centre(found), str(never), str(found.count(1.0))])
+    panels[-len(sizes) + len(sizes) // 2].set_xlabel("critical corruption t of a row")
+    curves = [
+        Curve(_named(study, name, split), _colour(study, index, split), SPLIT_STYLES[split], means)
+        for index, name in enumerate(study.backbones)
+        for split in SPLITS
+        if (means := study.means("basin", name, split))
+    ]
+    drawing = Drawing(
+        "basins",
+        "How far a row can be corrupted and still come back",
+        figure,
+        "The critical corruption of a row is the largest t from which the reverse chain brings all of its tokens "
+        f"back: the radius of its basin. Above: single rows of {visible(backbone)} at three sizes; bars are shares of "
+        "the rows. Below: the mean over rows, with 95 % intervals.",
+        Table(["split", "N", "draws", "mean", "median", "returned from no t", "returned from t = 1"], table),
+    )
+    _against_size(drawing, study, below, curves, "mean critical t")
+    drawing.table.rows += _means_rows(study, "basin", "critical_t", len(drawing.table.head))
+    return drawing
+
+
+def margins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: str) -> Drawing:
+    """Margins of the tokens of clean rows at three sizes, and the shares that are fixed against N."""
+    groups = {(split, size): _margins(_of(rows, split, size)) for split in SPLITS[:2] for size in sizes}
+    splits = [split for split in SPLITS[:2] if any(groups[split, size] for size in sizes)]
+    edge = min(_EDGE, max((abs(value) for values in groups.values() for value in values), default=1.0) + 0.5)
+    bins = np.linspace(-edge, edge, 41)
+    figure, panels, below = _layout(len(splits), len(sizes))
+    table = []
+    for (split, size), axes in zip(product(splits, sizes), panels, strict=True):
+        found = groups[split, size]
+        share = _mean([float(value > 0.0) for value in found])
+        _histogram(axes, np.clip(found, -edge, edge), bins, split, size, f"{decimal(share, 2)} above 0")
+        axes.axvline(0.0, color=TEXT[0], linewidth=0.9)
+        table.append([split, count(size), str(len(found)), *_centre(found), decimal(share)])
+    panels[-len(sizes) + len(sizes) // 2].set_xlabel("margin of a token [nats]")
+    several = len(study.backbones) > 1
+    curves = [
+        Curve(
+            f"{_named(study, name, split)}, {what}",
+            category(index) if several else _COLOURS[split],
+            style,
+            means,
+        )
+        for index, name in enumerate(study.backbones)
+        for split in SPLITS[:2]
+        for column, what, style in (("fixed_tokens", "tokens", "-"), ("fixed_rows", "whole rows", "--"))
+        if (means := study.column(column, "recovery", name, split, study.reference))
+    ]
+    drawing = Drawing(
+        "margins",
+        "Margins, and what is fixed",
+        figure,
+        "The margin of a token is the log-probability of its own id minus that of the likeliest other one, where the "
+        "model sees the row without noise but must not look at the token itself. Above 0 the token is fixed; a row of "
+        f"which all tokens are is a fixed point. Above: tokens of {visible(backbone)} at three sizes, each row once; "
+        f"the outermost bins hold what lies beyond {edge:.0f} nats. Below: the share of fixed tokens (solid) and of "
+        "fixed rows (dashed).",
+        Table(["split", "N", "tokens", "mean", "median", "above 0"], table),
+    )
+    _against_size(drawing, study, below, curves, "share that is fixed", top=1.04)
+    for column in ("fixed_tokens", "fixed_rows"):
+        drawing.table.rows += _means_rows(study, "recovery", column, len(drawing.table.head))
+    return drawing
+
+
+def _layout(lines: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
+    """Small panels for histograms, line by line, and one wide panel below them."""
+    figure = new_figure(1.6 * max(columns, 2) + 0.2, 1.3 * lines + 2.9)
+    grid = figure.add_gridspec(lines + 1, columns, height_ratios=[*[1.0] * lines, 1.7])
+    panels: list[Axes] = []
+    for line, column in product(range(lines), range(columns)):
+        panels.append(figure.add_subplot(grid[line, column], sharex=panels[0] if panels else None))
+    return figure, panels, figure.add_subplot(grid[lines, :])
+
+
+def _histogram(axes: Axes, values: Iterable[float], bins: Any, split: str, size: int, words: str) -> None:
+    found = list(values)
+    colour = _COLOURS[split]
+    if found:
+        weights = [1 / len(found)] * len(found)
+        axes.hist(found, bins=list(bins), weights=weights, histtype="stepfilled", color=colour, alpha=0.3)
+        axes.hist(found, bins=list(bins), weights=weights, histtype="step", color=colour, linewidth=1.2)
+    axes.set(yticks=[], xlim=(bins[0], bins[-1]))
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y", visible=False)
+    axes.set_title(f"{SPLIT_NAMES[split]}, N = {count(size)}\n", fontsize=8.5, fontweight="bold")
+    axes.text(0.0, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=7.5)
+
+
+def _against_size(
+    drawing: Drawing, study: Study, axes: Axes, curves: Sequence[Curve], label: str, top: float | None = None
+) -> None:
+    for one in curves:
+        curve(drawing, axes, one.means, one.name, one.colour, one.style)
+    size_axis(axes, study.sizes)
+    axes.set_ylim(-0.02, top)
+    axes.set_ylabel(label)
+    handles = [Line2D([], [], color=one.colour, linestyle=one.style, linewidth=1.6, label=one.name) for one in curves]
+    if handles:
+        drawing.figure.legend(handles=handles, loc="outside lower center", ncols=2 if len(handles) != 3 else 3)
+
+
+def _means_rows(study: Study, kind: str, column: str, width: int) -> list[list[str]]:
+    """Lines of a table: the mean of every backbone, split and size."""
+    t = study.reference if kind == "recovery" else None
+    rows = []
+    for backbone, split in product(study.backbones, SPLITS):
+        for mean in study.column(column, kind, backbone, split, t):
+            name = f"{visible(backbone)}, {split}, mean {column.replace('_', ' ')}"
+            row = mean.points[0].row
+            rows.append([name, count(mean.size), row.get("n_draws") or "", spelled(mean)])
+    return [[*row, *[""] * (width - len(row))] for row in rows]
+
+
+def _of(rows: list[Row], split: str, size: int) -> list[Row]:
+    return [row for row in rows if row["split"] == split and row["size"] == size]
+
+
+def _margins(rows: list[Row]) -> list[float]:
+    """Margins of all tokens; a row that was drawn more than once counts once."""
+    once = {row["row_id"]: row["margin"] for row in rows}
+    return [value for margins in once.values() for value in margins if not math.isnan(value)]
+
+
+def _named(study: Study, backbone: str, split: str) -> str:
+    return f"{visible(backbone)}, {SPLIT_NAMES[split]}" if len(study.backbones) > 1 else SPLIT_NAMES[split]
+
+
+def _colour(study: Study, index: int, split: str) -> str:
+    return category(index) if len(study.backbones) > 1 else _COLOURS[split]
+
+
+def _mean(values: list[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _centre(values: list[float]) -> list[str]:
+    found: list[Callable[[list[float]], float]] = [fmean, median]
+    return [decimal(of(values) if values else None) for of in found]
