@@ -79,6 +79,7 @@ def test_what_is_loaded_is_what_was_trained(
             "class": "UniformProcess",
             "schedule": {"class": "LogLinearSchedule", "eps": 0.001},
         }
+        assert config["states"] == 21
         assert config["prediction"] == "leave-one-out"
 
     cached = next((home / "cache").glob("*/tokenizer.json"))
