@@ -29,6 +29,9 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
                                                          weights as safetensors, with a model card
 
   uddm preflight -c CONFIG ...                           what `uddm fit` would download and need; fetches nothing
+  uddm sample -c RUN/config.yaml --ckpt_path CKPT -n K --out FILE.parquet
+                                                         draw rows from the model; goes on where it was stopped
+
   uddm doctor                                            versions, devices, and whether this machine counts right
 
   uddm COMMAND --help          every option, with its type and default
@@ -69,6 +72,10 @@ def main() -> int:
             from uddm_lightning.preflight import preflight
 
             return preflight(arguments[1:])
+        if arguments[0] == "sample":
+            from uddm_lightning.sampling.command import sample
+
+            return sample(arguments[1:])
         if arguments[0] == "doctor":
             from uddm_lightning.doctor.command import doctor
 

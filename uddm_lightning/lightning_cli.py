@@ -21,7 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 # importing a room makes its plugins known by their short names
-from uddm_lightning import backbones, checkpoints, data, objectives, processes, run_folder, samplers
+from uddm_lightning import backbones, checkpoints, critics, data, objectives, processes, run_folder, samplers
 from uddm_lightning.callbacks import (
     BasinProbe,
     BasinTable,
@@ -31,6 +31,7 @@ from uddm_lightning.callbacks import (
     NelboProbe,
     RecoveryProbe,
     RestoredText,
+    SampleProbe,
     SequenceTable,
     StepProgressBar,
     TensorBoardPage,
@@ -44,7 +45,7 @@ from uddm_lightning.parsing import UddmParser, plain
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import Unprofiled, data_of, is_dry_run
 
-PLUGINS = (backbones, data, objectives, processes, samplers)
+PLUGINS = (backbones, critics, data, objectives, processes, samplers)
 
 # What Lightning warns of and this program means; everything else stays visible.
 EXPECTED_WARNINGS = (
@@ -93,6 +94,8 @@ class UddmCLI(LightningCLI):
         parser.add_lightning_class_args(EntropyProbe, "entropy")
         parser.add_lightning_class_args(NelboProbe, "nelbo")
         parser.add_lightning_class_args(BasinProbe, "basin")
+        parser.add_lightning_class_args(SampleProbe, "samples")
+        parser.set_defaults({"samples.critic": {"class_path": "NgramCritic"}})
         parser.link_arguments("out", "trainer.default_root_dir")
         parser.link_arguments("text", "data.text")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)

@@ -1,5 +1,6 @@
 """From the arguments of `uddm fit` to the whole configuration they stand for, and from that to the objects it names."""
 
+import os
 import sys
 from typing import Any, NamedTuple
 
@@ -88,6 +89,8 @@ def load_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
 
 
 def _instance(kind: type, arguments: dict[str, Any]) -> object:
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # plugins lie where one works, as for training
     parser = UddmParser()
     parser.add_class_arguments(kind, "it")
     try:

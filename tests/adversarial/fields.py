@@ -12,7 +12,8 @@ from lightning.pytorch import Trainer
 
 import uddm_lightning
 from uddm_lightning.backbones import Backbone
-from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe
+from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe
+from uddm_lightning.critics import Critic
 from uddm_lightning.data import Packing, Source, TextDataModule, Tokenizer
 from uddm_lightning.learning_rates import LearningRate
 from uddm_lightning.objectives import Objective
@@ -31,6 +32,7 @@ PLUGINS: dict[type, tuple[str, ...]] = {
     Backbone: ("model.backbone",),
     Objective: ("model.objective",),
     Sampler: ("model.sampler", "recovery.sampler"),
+    Critic: ("samples.critic",),
     LearningRate: ("model.learning_rate",),
     torch.optim.Optimizer: ("model.optimizer",),
 }
@@ -40,6 +42,7 @@ FIXED: dict[type, str] = {
     RecoveryProbe: "recovery",
     EntropyProbe: "entropy",
     NelboProbe: "nelbo",
+    SampleProbe: "samples",
     Trainer: "trainer",
 }
 LINKED = {("data", "seed"), ("model", "seed"), ("model", "vocab_size")}  # the command line fills them in

@@ -25,7 +25,7 @@ def measurements(
     sizes: Sequence[int] = SIZES,
     seeds: Sequence[int] = (0,),
     backbones: Sequence[str] = ("DiT",),
-    kinds: Iterable[str] = ("recovery", "entropy", "nelbo"),
+    kinds: Iterable[str] = ("recovery", "entropy", "nelbo", "samples"),
     splits: Iterable[str] = ("train", "test", "samples"),
 ) -> list[dict[str, str]]:
     """Rows of a sweep's table, written and read by the functions that runs use."""
@@ -74,6 +74,26 @@ def _run(backbone: str, parameters: int, star: float, size: int, seed: int, step
                 "entropy_high": value + 0.02,
             }
             found.append({**common, "kind": "entropy", **fields})
+    for split, memorized_rows in (("samples", round(64 * held)), ("test", 0)):
+        spurious = round(20 * held * (1 - held)) if split == "samples" else 0
+        value = 4.0 if split == "test" else 4.0 + 20 * held * (1 - held) + noise
+        fields = {
+            "split": split,
+            "chain": "ancestral" if split == "samples" else "",
+            "critic": "5-gram",
+            "n_rows": 64,
+            "n_memorized": memorized_rows,
+            "n_spurious": spurious,
+            "n_generalized": 64 - memorized_rows - spurious,
+            "generative_perplexity": value,
+            "generative_perplexity_low": value - 0.5,
+            "generative_perplexity_high": value + 0.5,
+            "unigram_entropy": 2.5 - 0.1 * held,
+            "nearest_distance": 0.7 * (1 - held),
+            "nearest_overlap": held,
+            "train_overlap": 0.5 + 0.5 * held,
+        }
+        found.append({**common, "kind": "samples", **fields})
     for split, value in (("train", 2.1 - 1.8 * held), ("test", 2.1 + 4 * held)):
         fields = {"split": split, "nelbo": value, "nelbo_low": value - 0.1, "nelbo_high": value + 0.1}
         found.append({**common, "kind": "nelbo", "chain": "", "t_min": 0.001, "t_max": 1.0, **fields})

@@ -59,7 +59,7 @@ def test_figures_have_their_place_and_the_page_keeps_its_width(report, tmp_path,
     assert complaints == []
     (found,) = re.findall(r'data-found="([^"]+)"', dom)
     seen = json.loads(unescape(found))
-    assert sorted(seen["figures"]) == ["agreement", "densities", "entropy", "recovery", "sentences"]
+    assert sorted(seen["figures"]) == ["agreement", "densities", "entropy", "recovery", "samples", "sentences"]
     for name, (wide, high) in seen["figures"].items():
         assert wide > 200, name
         assert high > 100, name

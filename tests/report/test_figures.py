@@ -10,12 +10,13 @@ from matplotlib.colors import to_hex
 from uddm_lightning.report.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.drawing import RAMP, palette, ramp, style
+from uddm_lightning.report.drawn import samples_drawing
 from uddm_lightning.report.study import Study
 from uddm_lightning.report.verdict import Verdict, three_sizes
 
 from . import sweeps
 
-FIGURES = ["agreement", "densities", "entropy", "recovery", "sentences"]
+FIGURES = ["agreement", "densities", "entropy", "recovery", "samples", "sentences"]
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +165,31 @@ def test_three_sizes_are_the_ends_and_the_one_nearest_to_n_star(study, verdict):
     assert three_sizes(study, verdict, "DiT", list(sweeps.SIZES)) == [2, 32, 8192]
     assert three_sizes(study, Verdict({}), "DiT", list(sweeps.SIZES)) == [2, 128, 8192]
     assert three_sizes(study, verdict, "DiT", [2, 8]) == [2, 8]
+
+
+def test_samples_are_shares_perplexity_unigram_entropy_and_the_entropy_gap(study):
+    with style():
+        drawing = samples_drawing(study)
+    shares, perplexity, unigram, gap = drawing.figure.axes
+    memorized, spurious, generalized = [line.get_ydata() for line in shares.get_lines()][:3]
+    np.testing.assert_allclose(np.add(np.add(memorized, spurious), generalized), 1.0)
+    np.testing.assert_allclose(memorized, [round(64 * sweeps.memorized(size)) / 64 for size in sweeps.SIZES])
+    own, test = perplexity.get_lines()
+    assert (own.get_linestyle(), test.get_linestyle()) == ("-", "--")
+    np.testing.assert_allclose(test.get_ydata(), 4.0)
+    np.testing.assert_allclose(
+        unigram.get_lines()[0].get_ydata(), [2.5 - 0.1 * sweeps.memorized(size) for size in sweeps.SIZES]
+    )
+    gaps = study.differences("entropy", "DiT", ("samples", "train"), study.reference)
+    np.testing.assert_allclose(gap.get_lines()[1].get_ydata(), [mean.value for mean in gaps])
+    assert "critic" in drawing.caption
+    assert "here 64" in drawing.caption
+    assert drawing.table.head[3:6] == ["memorized", "spurious", "generalized"]
+    assert len(drawing.table.rows) == 2 * len(sweeps.SIZES)
+
+
+def test_without_samples_there_is_no_figure_of_them(tmp_path):
+    with style():
+        assert samples_drawing(Study(sweeps.measurements(tmp_path, kinds=("recovery",)))) is None
+        bare = samples_drawing(Study(sweeps.measurements(tmp_path, kinds=("samples",))))
+    assert len(bare.figure.axes) == 3  # no entropy, no gap

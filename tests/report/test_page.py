@@ -90,7 +90,7 @@ def test_it_is_made_for_phones_and_for_dark_rooms(report, page):
     assert page.all("meta", name="viewport", content="width=device-width, initial-scale=1")
     assert "@media (prefers-color-scheme: dark)" in text
     svgs = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-    assert len(svgs) == 4
+    assert len(svgs) == 5
     for svg in svgs:
         assert "var(--text)" in svg
         assert not re.findall(r"#[0-9a-f]{6}\b", svg), "a colour that the page cannot change"
@@ -116,7 +116,7 @@ def test_every_point_says_its_value(report, page):
     assert mean is not None
     value = f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})"
     assert f"train, t = 0.05, N = 2: {value}, chance {mean.chance:.3f}" in titles
-    assert len(page.all("circle", class_="hit")) == 70 + 7 * 12 + 12
+    assert len(page.all("circle", class_="hit")) == 70 + 7 * 12 + 7 * 8 + 12
 
 
 def test_ids_are_unique_and_references_meet(page, models):
@@ -278,7 +278,7 @@ def test_a_kind_that_was_not_measured_is_named(tmp_path, kinds, figures, reason)
 def test_one_size_is_enough_for_a_page(tmp_path):
     found = written(tmp_path, rows=sweeps.measurements(tmp_path, sizes=(8,)), sequences=sweeps.sequences((8,)))
     assert "one size" not in found.text
-    assert len(found.all("section")) == 5
+    assert len(found.all("section")) == 6
 
 
 def test_rewriting_replaces_what_is_no_longer_there(tmp_path):

@@ -34,7 +34,7 @@ def test_curves_over_log2_n(report):
 
 def test_figures_are_among_its_images(report):
     found = events(report / "summary" / "DiT")
-    assert set(found.Tags()["images"]) == {"recovery", "sentences", "entropy", "densities", "agreement"}
+    assert set(found.Tags()["images"]) == {"recovery", "sentences", "entropy", "samples", "densities", "agreement"}
 
 
 def test_other_sizes_have_hundredths(models):

@@ -83,6 +83,13 @@ def summary(records: Sequence[Record]) -> str:
             values = ", ".join(f"{split} {_cell(b['nelbo'])}" for split, b in bounds.items())
             lines.append(f"   NELBO on [{r['t_min']:g}, {r['t_max']:g}], nats per token: {values}")
         lines += _basins(mine)
+        drawn = {r["split"]: r for r in mine if r["kind"] == "samples"}
+        if "samples" in drawn:
+            r = drawn["samples"]
+            labels = ", ".join(f"{r[f'n_{label}']} {label}" for label in ("memorized", "spurious", "generalized"))
+            values = ", ".join(f"{split} {_cell(d['generative_perplexity'])}" for split, d in drawn.items())
+            judged = f"; perplexity under the {r['critic']} critic: {values}" if "critic" in r else ""
+            lines.append(f"   {r['n_draws']} samples: {labels}{judged}")
     return "\n".join(lines)
 
 

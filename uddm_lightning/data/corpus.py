@@ -80,15 +80,9 @@ def prepare(
         InputError: the text cannot be read or is too short, or the cache cannot be written.
         DiskFullError: the cache has no space left.
     """
-    about = {
-        "format": FORMAT,
-        "fingerprint": source.fingerprint(),
-        "tokenizer": tokenizer.spec(),
-        "packing": packing.spec(),
-        "held_out": held_out,
-    }
+    about = _about(source.fingerprint(), tokenizer.spec(), packing.spec(), held_out)
     cache = cache_folder(cache_dir)
-    folder = cache / digest(json.dumps(about, sort_keys=True).encode())
+    folder = _folder(cache, about)
     if (corpus := _opened(folder, tokenizer)) is not None:
         return corpus
     try:
@@ -113,6 +107,30 @@ def prepare(
             f"The cache folder `{cache}` cannot be used ({error}); set `data.cache_dir` or $UDDM_CACHE to a folder "
             "that can be written and has space."
         ) from error
+
+
+def cached(manifest: dict[str, Any], cache_dir: str | None = None) -> Corpus | None:
+    """The corpus of a run, found in the cache by the run's manifest; None where it is not there or has changed.
+
+    Nothing is built, downloaded or written, and neither the text itself nor its source need be at hand.
+    """
+    try:
+        told = (manifest[name] for name in ("fingerprint", "tokenizer_spec", "packing", "held_out"))
+        folder = _folder(cache_folder(cache_dir), _about(*told))
+        corpus = Corpus(folder, Tokenizer.kept(manifest["tokenizer_spec"], folder / "tokenizer.json"))
+        return corpus if corpus.hash == manifest["corpus"] else None
+    except (*DAMAGE, AttributeError, ImportError):  # the class of the tokenizer may be gone, too
+        return None
+
+
+def _about(fingerprint: Any, tokenizer: Any, packing: Any, held_out: Any) -> dict[str, Any]:
+    """What determines the files of a corpus."""
+    parts = {"fingerprint": fingerprint, "tokenizer": tokenizer, "packing": packing, "held_out": held_out}
+    return {"format": FORMAT, **parts}
+
+
+def _folder(cache: Path, about: dict[str, Any]) -> Path:
+    return cache / digest(json.dumps(about, sort_keys=True).encode())
 
 
 def cache_folder(cache_dir: str | None = None) -> Path:

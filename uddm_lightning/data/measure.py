@@ -28,6 +28,11 @@ class RowReader(Protocol):
         """False at padding."""
 
 
+def draw_keys(seed: int, code: int, rows_B: Tensor, turns_B: Tensor) -> Tensor:
+    """Noise keys (B,) of rows of the split with number `code`, each in its turn to be measured."""
+    return noise.key(seed, Stream.MEASURING, code, rows_B, turns_B)
+
+
 class MeasureSet(Dataset[TokenBatch]):
     """Whole batches of draws; draw j is row `row_ids[j % n]` with noise of its own number j // n.
 
@@ -78,7 +83,7 @@ class MeasureSet(Dataset[TokenBatch]):
         counted = draws_B < self.draws
         draws_B = draws_B.clamp(max=self.draws - 1)
         rows_B = self.row_ids[draws_B % len(self.row_ids)]
-        keys_B = noise.key(self.seed, Stream.MEASURING, self.code, rows_B, draws_B // len(self.row_ids))
+        keys_B = draw_keys(self.seed, self.code, rows_B, draws_B // len(self.row_ids))
         return TokenBatch(
             tokens_BL=self.rows.tokens(rows_B),
             rows_B=torch.where(counted, rows_B, -1),

@@ -13,6 +13,11 @@ from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.noise import Stream
 
 
+def uniform_rows(vocab_size: int, length: int, seed: int, ids_B: Tensor, stream: Stream = Stream.SAMPLES) -> Tensor:
+    """Rows (B, L) of uniform random ids below V, int64, each a function of the seed and its number."""
+    return noise.integers(vocab_size, seed, stream, ids_B[:, None], torch.arange(length))
+
+
 class PureNoise:
     """An endless list of rows of uniform random tokens, each a function of the seed and its number.
 
@@ -34,7 +39,7 @@ class PureNoise:
 
     def tokens(self, ids: Tensor) -> Tensor:
         """Ids (B, L), int64, of the rows `ids` (B,)."""
-        return noise.integers(self.vocab_size, self.seed, self.stream, ids[:, None], torch.arange(self.length))
+        return uniform_rows(self.vocab_size, self.length, self.seed, ids, self.stream)
 
     def special(self, ids: Tensor) -> Tensor | None:
         """True (B, L) where a row has its begin or end; None where rows have none."""

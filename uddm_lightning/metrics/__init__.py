@@ -9,6 +9,7 @@ from uddm_lightning.intervals import (
 )
 from uddm_lightning.metrics.basin import BasinResult, CriticalTime
 from uddm_lightning.metrics.entropy import ConditionalEntropy, EntropyResult
+from uddm_lightning.metrics.neighbours import NeighbourResult, SampleNeighbours
 from uddm_lightning.metrics.nelbo import Nelbo, NelboResult
 from uddm_lightning.metrics.recovery import ClassificationMargin, MarginResult, RecoveryResult, TokenRecovery
 from uddm_lightning.metrics.trajectory import TrajectoryPoint, TrajectoryResult
@@ -21,9 +22,11 @@ __all__ = [
     "EntropyResult",
     "Interval",
     "MarginResult",
+    "NeighbourResult",
     "Nelbo",
     "NelboResult",
     "RecoveryResult",
+    "SampleNeighbours",
     "TokenRecovery",
     "TrajectoryPoint",
     "TrajectoryResult",

@@ -1,5 +1,6 @@
 """The figures over N: recovery under the NELBO, and entropy."""
 
+import math
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any
@@ -26,7 +27,7 @@ from uddm_lightning.report.drawing import (
     spelled,
     star,
 )
-from uddm_lightning.report.study import Study
+from uddm_lightning.report.study import Mean, Study
 from uddm_lightning.report.verdict import Verdict
 from uddm_lightning.report.words import count, decimal, listed, visible
 
@@ -192,8 +193,11 @@ def _recovery_table(study: Study, times: list[float]) -> Table:
                 if train or test:
                     cells = [spelled(mean) for mean in (train, test, gaps.get(size), random)]
                     chance = test.chance if test else train.chance if train else None
-                    name, last = ("NELBO", "") if t is None else (f"{t:g}", decimal(chance))
+                    name, last = ("NELBO [nats]", "") if t is None else (f"{t:g}", decimal(chance))
                     rows.append([visible(backbone), name, count(size), *cells, last])
+                    if t is None:
+                        bits = [_in_bits(mean) for mean in (train, test, gaps.get(size), random)]
+                        rows.append([visible(backbone), "bits per token", count(size), *map(spelled, bits), ""])
     return Table(["model", "t", "N", "train", "test", "train \N{MINUS SIGN} test", "random tokens", "chance"], rows)
 
 
@@ -207,6 +211,14 @@ def _random(study: Study, backbone: str) -> str:
         f"Rows of uniform random tokens, which nobody has stored, at t = {study.reference:g}: {values} of the corrupted"
     )
     return f"{told} tokens come back{whose}" + (f" at N = {sizes}." if sizes else ".") if means else ""
+
+
+def _in_bits(mean: Mean | None) -> Mean | None:
+    """A bound in nats as bits per token."""
+    if mean is None:
+        return None
+    low, high = (end if end is None else end / math.log(2) for end in (mean.low, mean.high))
+    return Mean(mean.size, mean.value / math.log(2), low, high, ())
 
 
 def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table:

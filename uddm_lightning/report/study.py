@@ -12,6 +12,7 @@ from uddm_lightning.intervals import Interval, difference_interval
 from uddm_lightning.tables import of_main_chain
 
 VALUES = {"trajectory": "entropy", "basin": "critical_t"}  # columns of the kinds that are not called like theirs
+LABELS = ("memorized", "spurious", "generalized")  # of samples
 REFERENCE = 0.1  # the t at which the regimes are told, where it was measured
 
 
@@ -66,6 +67,10 @@ class Mean:
         return fmean(known) if known else None
 
 
+_NUMBERS = ("generative_perplexity", "unigram_entropy", "nearest_distance", "nearest_overlap", "train_overlap")
+_OF_SAMPLES = (*LABELS, *_NUMBERS)
+
+
 class Study:
     """The measurements that a report is about.
 
@@ -109,7 +114,9 @@ class Study:
         """Measurements of a kind, by size and seed.
 
         Args:
-            kind: recovery, entropy, nelbo, trajectory (whose value is the entropy) or basin (the critical t).
+            kind: recovery, entropy, nelbo, trajectory (whose value is the entropy) or basin (the critical t); of
+                samples generative_perplexity, unigram_entropy, nearest_distance, nearest_overlap, train_overlap, or the
+                share of one of the `LABELS`.
             backbone: name of the model.
             split: train, test, random or samples.
             t: corruption time; None for the NELBO, which has a range instead, and for basins.
@@ -168,13 +175,22 @@ def _points(rows: list[Mapping[str, str]]) -> dict[tuple[str, str, str, float | 
     """The measurements by kind, backbone, split and t, each list by size and seed; of repeated runs the first."""
     found: dict[tuple[str, str, str, float | None], dict[tuple[int, int], Point]] = defaultdict(dict)
     for row in sorted(rows, key=lambda row: row["run"]):
-        kind, size, seed = row["kind"], int(row["size"]), int(row["seed"])
-        name = VALUES.get(kind, kind)
-        value, low, high = (number(row.get(column)) for column in (name, f"{name}_low", f"{name}_high"))
-        if value is not None:
-            curve = found[kind, row["backbone"], row["split"], number(row["t"])]
-            curve.setdefault((size, seed), Point(size, seed, value, low, high, row))
+        size, seed = int(row["size"]), int(row["seed"])
+        row = {**row, **_shares(row)} if row["kind"] == "samples" else row
+        for kind in _OF_SAMPLES if row["kind"] == "samples" else (row["kind"],):
+            name = VALUES.get(kind, kind)
+            value, low, high = (number(row.get(column)) for column in (name, f"{name}_low", f"{name}_high"))
+            if value is not None:
+                curve = found[kind, row["backbone"], row["split"], number(row["t"])]
+                curve.setdefault((size, seed), Point(size, seed, value, low, high, row))
     return {key: [points[place] for place in sorted(points)] for key, points in found.items()}
+
+
+def _shares(row: Mapping[str, str]) -> dict[str, str]:
+    """Shares of the labels among the samples of a row of the table."""
+    counts = {label: number(row.get(f"n_{label}")) for label in LABELS}
+    total = sum(count or 0.0 for count in counts.values())
+    return {label: str(count / total) for label, count in counts.items() if count is not None and total}
 
 
 def _final(rows: list[Mapping[str, str]]) -> list[Mapping[str, str]]:

@@ -13,6 +13,7 @@ from uddm_lightning.report.basins import basins_drawing, final_basins, margins_d
 from uddm_lightning.report.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.drawing import Drawing, style
+from uddm_lightning.report.drawn import samples_drawing
 from uddm_lightning.report.page import page
 from uddm_lightning.report.samples import densities_drawing, sentences_drawing
 from uddm_lightning.report.study import Study
@@ -23,7 +24,7 @@ from uddm_lightning.report.words import count, listed
 
 FIGURES = (
     *("recovery", "models", "sentences", "entropy", "densities"),
-    *("basins", "margins", "trajectories"),
+    *("samples", "basins", "margins", "trajectories"),
     "agreement",
 )
 
@@ -82,6 +83,9 @@ def _drawings(
         missing.append("Entropy was not measured, so there is no figure of it.")
     if not study.ranges():
         missing.append("The NELBO was not measured, so it is not drawn above recovery.")
+    found["samples"] = samples_drawing(study)
+    if found["samples"] is None:
+        missing.append("Samples were not measured, so there is no figure of them.")
     if len(study.backbones) > 1 and study.times("recovery"):
         found["models"] = models_drawing(study, verdict)
     sentences = _from_sequences(study, verdict, sequences, found, missing)

@@ -5,13 +5,14 @@ All of them run on the `tokenizers` library; a subclass says how its backend is 
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import tokenizers
 
 from uddm_lightning.data.batching import batches
 from uddm_lightning.data.downloads import Download
-from uddm_lightning.data.spec import describe
+from uddm_lightning.data.spec import class_of, describe
 from uddm_lightning.errors import InputError
 
 # The library keeps some 200 bytes for each token that it returns: encode about this many characters at a time.
@@ -51,6 +52,18 @@ class Tokenizer(ABC):
         It is asked before one is made, and takes no network.
         """
         return []
+
+    @classmethod
+    def kept(cls, spec: dict[str, Any], file: Path) -> "Tokenizer":
+        """An unfitted tokenizer from what `spec` gave, which needs no more than the `tokenizer.json` it was kept in."""
+        tokenizer = class_of(spec).from_spec(spec, file)
+        assert isinstance(tokenizer, Tokenizer)
+        return tokenizer
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any], file: Path) -> "Tokenizer":
+        """The same for this class."""
+        return cls(**spec["init_args"])
 
     @property
     def backend(self) -> tokenizers.Tokenizer:

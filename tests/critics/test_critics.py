@@ -1,0 +1,156 @@
+"""Critics: the n-gram model against counting by hand, and a model in the hub's format where the library is there."""
+
+import math
+import sys
+from itertools import product
+
+import pytest
+import torch
+
+from uddm_lightning.critics import HubCritic, NgramCritic, Reading
+from uddm_lightning.errors import InputError
+from uddm_lightning.ngrams import ABSENT
+
+V, L = 3, 6
+
+
+def text(rows=25, seed=0):
+    return torch.randint(V - 1, (rows, L), generator=torch.Generator().manual_seed(seed))  # the last id never occurs
+
+
+def reading(rows_NL, vocab_size=V):
+    return Reading(len(rows_NL), lambda ids: rows_NL[ids], vocab_size, lambda ids: " ".join(map(str, ids)))
+
+
+def witten_bell(rows, order, history, word):
+    """p(word | history), by its definition and by counting in lists."""
+    if order == 0:
+        return 1 / V
+    history = history[max(0, len(history) - order + 1) :]
+    followers = [
+        row[start + len(history)]
+        for row in rows
+        for start in range(len(row) - len(history))
+        if row[start : start + len(history)] == history
+        and row[start + len(history)] != ABSENT
+        and ABSENT not in history
+    ]
+    lower = witten_bell(rows, len(history), history[1:], word) if history else 1 / V
+    kinds = len(set(followers))
+    return (followers.count(word) + kinds * lower) / (len(followers) + kinds) if kinds else lower
+
+
+@pytest.mark.parametrize("order", [1, 2, 4, 9])
+def test_probabilities_are_those_of_witten_and_bell(order):
+    rows_NL = text()
+    rows_NL[3, 4:] = ABSENT
+    critic = NgramCritic(order=order)
+    critic.fit(reading(rows_NL))
+    new_BL = torch.randint(V, (10, L), generator=torch.Generator().manual_seed(1))
+    nll_BL = critic.nll(new_BL)
+    for row, found in zip(new_BL.tolist(), nll_BL.tolist(), strict=True):
+        expected = [-math.log(witten_bell(rows_NL.tolist(), order, row[:place], row[place])) for place in range(L)]
+        assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("order", [1, 3, 5])
+def test_probabilities_sum_to_one_after_every_history(order):
+    critic = NgramCritic(order=order)
+    critic.fit(reading(text()))
+    for history in product(range(V), repeat=4):
+        candidates = torch.tensor([[*history, word] for word in range(V)])
+        assert critic.nll(candidates)[:, -1].neg().exp().sum().item() == pytest.approx(1.0, abs=1e-12)
+    every = torch.tensor(list(product(range(V), repeat=5)))  # and so do those of whole rows
+    assert critic.nll(every).sum(1).neg().exp().sum().item() == pytest.approx(1.0, abs=1e-10)
+
+
+def test_a_row_that_it_knows_by_heart_costs_little():
+    rows_NL = torch.arange(200).view(1, 200)
+    critic = NgramCritic(order=3)
+    critic.fit(reading(rows_NL, vocab_size=1000))
+    assert critic.nll(rows_NL)[0, 2:].mean() < 0.9 < 5 < critic.nll(rows_NL.flip(1))[0, 2:].mean()
+
+
+def test_it_reads_so_many_rows_spread_over_the_pool():
+    asked = []
+    rows_NL = text(100)
+
+    def rows(ids):
+        asked.append(ids.tolist())
+        return rows_NL[ids]
+
+    NgramCritic(rows=4).fit(Reading(100, rows, V, str))
+    assert asked == [[0, 25, 50, 75]]
+
+
+def test_judged_are_the_positions_that_count():
+    critic = NgramCritic(order=2)
+    critic.fit(reading(text()))
+    rows_BL, counted_BL = text(4, 5), torch.rand(4, L, generator=torch.Generator().manual_seed(2)) < 0.5
+    judged = critic.judge(rows_BL, counted_BL)
+    assert torch.equal(judged.judged_BM, counted_BL)
+    assert torch.equal(judged.nll_BM, critic.nll(rows_BL))  # with all the past that there is
+    assert critic.name == "2-gram"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NgramCritic(order=0), "`order` must be at least 1, got 0"),
+        (lambda: NgramCritic(rows=0), "`rows` must be at least 1, got 0"),
+        (lambda: HubCritic("gpt2", batch_size=0), "`batch_size` must be at least 1, got 0"),
+    ],
+)
+def test_arguments_are_checked(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("critic", [NgramCritic(), HubCritic("gpt2")])
+def test_who_has_read_nothing_cannot_judge(critic):
+    with pytest.raises(RuntimeError, match="call `fit` first"):
+        critic.judge(text(2), torch.ones(2, L).bool())
+
+
+def test_a_missing_library_is_named_with_the_way_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(InputError, match=r"needs `transformers`: pip install 'uddm-lightning\[critic\]'"):
+        HubCritic("gpt2").fit(reading(text()))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A tiny GPT-2 with random weights and one token for each character, as the hub would hold it."""
+    transformers = pytest.importorskip("transformers", reason="needs the extra `critic`")
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    backend = Tokenizer(models.WordLevel({str(digit): digit for digit in range(5)} | {"?": 5}, unk_token="?"))  # noqa: S106 no password
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="?").save_pretrained(tmp_path)  # noqa: S106 no password
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=6, n_positions=16, n_embd=8, n_layer=1, n_head=2)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_model_of_the_hub_judges_text_in_its_own_tokens(folder):
+    import transformers
+
+    critic = HubCritic(str(folder), batch_size=2)
+    critic.fit(reading(text()))
+    rows_BL = text(5, 3)
+    counted_BL = torch.ones(5, L).bool()
+    counted_BL[0, 4:] = False
+    counted_BL[4, 1:] = False  # a single token, which has no past
+    judged = critic.judge(rows_BL, counted_BL)
+    network = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    for row, counted, nll_M, judged_M in zip(rows_BL, counted_BL, *judged, strict=True):
+        kept = row[counted]
+        logp = network(kept[None]).logits[0].detach().double().log_softmax(-1)
+        expected = [-float(logp[place, kept[place + 1]]) for place in range(len(kept) - 1)]
+        assert nll_M[judged_M].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_model_that_is_not_there_is_named(folder, tmp_path):
+    with pytest.raises(InputError, match="cannot be loaded"):
+        HubCritic(str(tmp_path / "nothing")).fit(reading(text()))

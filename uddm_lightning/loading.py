@@ -1,0 +1,138 @@
+"""A trained model from a checkpoint and its config alone: no training data, no trainer."""
+
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from torch import Tensor
+
+from uddm_lightning import checkpoints, run_folder
+from uddm_lightning.data.corpus import Corpus, cached
+from uddm_lightning.data.measure import draw_keys
+from uddm_lightning.data.module import SAMPLES
+from uddm_lightning.data.pure_noise import uniform_rows
+from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.errors import InputError
+from uddm_lightning.parsing import plain
+from uddm_lightning.resolving import load_task
+from uddm_lightning.task import DiffusionTask
+
+DECISIVE = ("process", "backbone", "objective", "sampler", "measure_dtype")  # parts of a model that decide a sample
+
+
+class Trained(NamedTuple):
+    """A model with its weights.
+
+    Attributes:
+        task: holds averaged and raw weights.
+        length: L of the rows it was trained on.
+        seed: of the run.
+        threads: of the run, part of what makes numbers repeat.
+        step: optimizer steps behind the weights.
+        digest: hex SHA-256 of the checkpoint.
+        run: the run's folder.
+        cache_dir: where its text was prepared; None is the usual place.
+        model: what decides a sample, as plain data.
+    """
+
+    task: DiffusionTask
+    length: int
+    seed: int
+    threads: int
+    step: int
+    digest: str
+    run: Path
+    cache_dir: str | None
+    model: dict[str, Any]
+
+    def corpus(self) -> Corpus | None:
+        """The run's prepared text, if it lies in the cache; it is never built."""
+        manifest = run_folder.read_manifest(self.run)
+        return cached(manifest, self.cache_dir) if manifest else None
+
+
+def load(config: Path, given: str, steps: int | None = None, device: str | None = None) -> Trained:
+    """Makes the model that a config describes and gives it the weights of a checkpoint.
+
+    Args:
+        config: a run's config.yaml, or its folder.
+        given: path of a checkpoint, or "last" or "previous" of the run that the config lies in.
+        steps: of the reverse chain; None keeps the config's.
+        device: such as "cuda:1"; None takes a GPU where there is one.
+
+    Raises:
+        InputError: the config cannot be read or says too little, the checkpoint is none or does not fit it, or there is
+            nothing trained in the model.
+    """
+    config = config / "config.yaml" if config.is_dir() else config
+    settings = _read(config)
+    path = checkpoints.resolve(given, config.parent)
+    checkpoint = checkpoints.load(path)
+    sections = [settings.get(name) for name in ("model", "data")]
+    model, data = (section if isinstance(section, dict) else {} for section in sections)
+    length = _inner(data, "packing", "init_args", "length")
+    if not model or not isinstance(length, int):
+        missing = "data.packing.init_args.length" if model else "model"
+        raise InputError(f"`{config}` says nothing of `{missing}`. Use the `config.yaml` beside the checkpoint.")
+    if steps is not None:
+        model["sampler"] = {**model["sampler"], "init_args": {**model["sampler"].get("init_args", {}), "steps": steps}}
+    vocab_size = checkpoint["hyper_parameters"].get("vocab_size")
+    task = load_task({"model": {**model, "compile": False}}, vocab_size)
+    if not task.parameter_count:
+        raise InputError(
+            f"`model.backbone` is {task.backbone_name}, which has no weights to load: what it knows is the text. "
+            "Measure it with `uddm validate -c CONFIG --out RUN`."
+        )
+    checkpoints.check_fits(path, task)
+    task.load_state_dict(checkpoint["state_dict"])
+    with path.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    return Trained(
+        task.to(_device(device)).eval(),
+        length,
+        int(settings.get("seed_everything") or 0),
+        int(settings.get("threads") or 1),
+        int(checkpoint["global_step"]),
+        digest,
+        config.absolute().parent,
+        data.get("cache_dir"),
+        {name: model[name] for name in DECISIVE if name in model},
+    )
+
+
+def draw(trained: Trained, denoiser: Denoiser, seed: int, ids_B: Tensor) -> Tensor:
+    """Rows (B, L) that the model writes from pure noise at t = 1; each is a function of weights, seed and its number.
+
+    With the seed of the run these are the rows that its probes measure.
+    """
+    task, device = trained.task, trained.task.device
+    noise_BL = uniform_rows(task.process.vocab_size, trained.length, seed, ids_B).to(device)
+    start_BL = task.process.prior(noise_BL)
+    keys_B = draw_keys(seed, SAMPLES, ids_B, torch.zeros_like(ids_B)).to(device)
+    nothing_BL = torch.zeros_like(noise_BL, dtype=torch.bool)
+    return task.sampler(denoiser, start_BL, 1.0, keys_B, None, nothing_BL)
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"`{config}` cannot be read as a config: {plain(str(error))}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _inner(content: Any, *names: str) -> Any:
+    for name in names:
+        content = content.get(name) if isinstance(content, dict) else None
+    return content
+
+
+def _device(given: str | None) -> torch.device:
+    try:
+        device = torch.device(given or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        raise InputError(f"`--device {given}` cannot be used: {plain(str(error))[:200]}") from error
+    return device

@@ -1,0 +1,245 @@
+"""How near samples are to the training rows and to each other: memorized, spurious or generalized.
+
+Shapes: B rows, S samples, C rows of a block, L positions.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from typing_extensions import override
+
+from uddm_lightning.intervals import mean_interval
+from uddm_lightning.metrics.rowwise import RowwiseMetric, masked_sum, ratio
+from uddm_lightning.ngrams import ABSENT, Ngrams
+
+ELEMENTS = 2**22  # of (B, C) counts, held at once
+
+
+class Nearest(NamedTuple):
+    """The nearest row of each sample.
+
+    Attributes:
+        distance_B: int64, positions at which the two differ.
+        place_B: int64, place of that row; of several, the first.
+    """
+
+    distance_B: Tensor
+    place_B: Tensor
+
+
+def hamming(one_BL: Tensor, other_CL: Tensor) -> Tensor:
+    """Number of positions at which rows differ, int32 (B, C), position by position: no (B, C, L) tensor exists."""
+    differ_BC = torch.zeros(len(one_BL), len(other_CL), dtype=torch.int32, device=one_BL.device)
+    for one_B, other_C in zip(one_BL.T.contiguous(), other_CL.T.contiguous(), strict=True):
+        differ_BC += one_B[:, None] != other_C
+    return differ_BC
+
+
+def nearest(rows_BL: Tensor, blocks: Iterable[Tensor]) -> Nearest:
+    """Exact minimum of the Hamming distance over all rows of `blocks`, each (C, L), at least one row in all.
+
+    Args:
+        rows_BL: int64 ids.
+        blocks: int64 ids of the rows to compare with, in order.
+    """
+    least = Nearest(torch.full_like(rows_BL[:, 0], rows_BL.shape[1] + 1), torch.zeros_like(rows_BL[:, 0]))
+    size, start = max(1, ELEMENTS // max(1, len(rows_BL))), 0
+    narrow_BL = _narrow(rows_BL)
+    for block_CL in blocks:
+        for part_CL in _cut(block_CL, size):
+            places_C = torch.arange(len(part_CL), device=rows_BL.device)
+            # distance and place in one number: which of several minima a library finds is its own affair
+            code_B = (hamming(narrow_BL, _narrow(part_CL)).long() * size + places_C).amin(1)
+            distance_B, place_B = code_B // size, code_B % size + start
+            closer_B = distance_B < least.distance_B
+            least = Nearest(distance_B.where(closer_B, least.distance_B), place_B.where(closer_B, least.place_B))
+            start += len(part_CL)
+    return least
+
+
+def _cut(rows: Tensor, size: int) -> list[Tensor]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _narrow(rows_BL: Tensor) -> Tensor:
+    """Ids in 32 bits, which a processor compares twice as fast."""
+    return rows_BL.to(torch.int32)
+
+
+class Overlap:
+    """Which n-grams of samples occur in other rows.
+
+    Args:
+        rows_BL: int64 ids of the samples.
+        n: ids of an n-gram, at least 1; samples are at least as long.
+        vocab_size: V.
+    """
+
+    def __init__(self, rows_BL: Tensor, n: int, vocab_size: int) -> None:
+        if not 1 <= n <= rows_BL.shape[1]:
+            raise ValueError(f"`n` must be from 1 to the length of a row, {rows_BL.shape[1]}, got {n}.")
+        self._ngrams = Ngrams(rows_BL, n, vocab_size)
+        self._mine_BW = self._ngrams.longest(rows_BL)[:, n - 1 :]
+        self._seen = torch.zeros(len(self._ngrams.keys[-1]), dtype=torch.bool, device=rows_BL.device)
+
+    def see(self, rows_CL: Tensor) -> None:
+        """Takes note of all n-grams of some rows."""
+        found_CL = self._ngrams.longest(rows_CL)
+        self._seen[found_CL[found_CL != ABSENT]] = True
+
+    def anywhere(self) -> Tensor:
+        """Share of each sample's n-grams that the rows seen hold, float64 (B,)."""
+        return self._seen[self._mine_BW].double().mean(1)
+
+    def within(self, rows_BL: Tensor) -> Tensor:
+        """Share of each sample's n-grams that one row, its own among `rows_BL`, holds anywhere, float64 (B,)."""
+        theirs_BW = self._ngrams.longest(rows_BL)
+        shares_B = torch.zeros(len(rows_BL), dtype=torch.float64, device=rows_BL.device)
+        for sample, (mine_W, theirs_W) in enumerate(zip(self._mine_BW, theirs_BW, strict=True)):
+            shares_B[sample] = torch.isin(mine_W, theirs_W).double().mean()
+        return shares_B
+
+
+def unigram_entropy(rows_BL: Tensor, counted_BL: Tensor) -> Tensor:
+    """Entropy of the frequencies of ids within each row, float64 (B,), in nats; NaN where nothing is counted.
+
+    A row that repeats one token has 0, one in which no token comes twice has the logarithm of their number.
+    """
+    masked_BL = rows_BL.where(counted_BL, ABSENT).sort(1).values
+    count_B1 = counted_BL.sum(1, keepdim=True).double()
+    # with m the count of the own id at each position: H = - sum_v m_v / L ln(m_v / L) = - mean over positions ln(m / L)
+    left_BL, right_BL = (torch.searchsorted(masked_BL, masked_BL, right=right) for right in (False, True))
+    log_BL = torch.log((right_BL - left_BL) / count_B1)
+    total_B = masked_sum(log_BL, masked_BL >= 0)
+    return torch.where(count_B1[:, 0] > 0, -total_B / count_B1[:, 0] + 0.0, torch.nan)
+
+
+class NeighbourResult(NamedTuple):
+    """What `SampleNeighbours` computes; NaN where there is no sample.
+
+    Attributes:
+        n_rows: samples, each counted once.
+        n_draws: the same.
+        n_memorized: samples that repeat a training row.
+        n_spurious: others that repeat a sample.
+        n_generalized: the rest.
+        nearest_distance: mean share of positions at which a sample differs from its nearest training row.
+        nearest_overlap: mean share of a sample's n-grams that this row holds.
+        train_overlap: mean share of a sample's n-grams that any training row holds.
+        unigram_entropy: mean entropy of the frequencies of ids within a sample, in nats.
+        generative_perplexity: of the samples under the critic; NaN without one.
+        generative_perplexity_low: lower end of its 95 % interval, clustered by sample.
+        generative_perplexity_high: upper end.
+    """
+
+    n_rows: int
+    n_draws: int
+    n_memorized: int
+    n_spurious: int
+    n_generalized: int
+    nearest_distance: float
+    nearest_overlap: float
+    train_overlap: float
+    unigram_entropy: float
+    generative_perplexity: float
+    generative_perplexity_low: float
+    generative_perplexity_high: float
+
+
+class SampleNeighbours(RowwiseMetric):
+    """Tells samples apart by what they repeat.
+
+    A sample is *memorized* if it differs from some training row at no more than a share `memorized_within` of its
+    positions; else *spurious* if it differs from another sample at no more than a share `spurious_within`; else
+    *generalized*. The number of samples is part of this definition: among more samples, more find a double, so only
+    equal numbers compare.
+
+    Source: Pham et al. 2025, arXiv 2505.21777, for images.
+
+    Args:
+        length: L, positions of a sample.
+        memorized_within: in [0, 1).
+        spurious_within: in [0, 1).
+    """
+
+    def __init__(self, length: int, memorized_within: float, spurious_within: float) -> None:
+        for name, value in (("memorized_within", memorized_within), ("spurious_within", spurious_within)):
+            if not 0.0 <= value < 1.0:
+                raise ValueError(f"`{name}` must be in [0, 1), got {value}.")
+        super().__init__()
+        self.memorized_within = memorized_within
+        self.spurious_within = spurious_within
+        self.declare("samples", *(str(position) for position in range(length)))
+        self.declare("found", "distance", "overlap", "train_overlap", "unigram_entropy", "nll", "count")
+
+    @override
+    def update(
+        self,
+        tokens_BL: Tensor,
+        rows_B: Tensor,
+        distance_B: Tensor,
+        overlap_B: Tensor,
+        train_overlap_B: Tensor,
+        unigram_entropy_B: Tensor,
+        nll_BM: Tensor,
+        judged_BM: Tensor,
+    ) -> None:
+        """Adds samples.
+
+        Args:
+            tokens_BL: int64 ids.
+            rows_B: int64 numbers of the samples, each of which comes once; -1 marks a filler row, which is ignored.
+            distance_B: positions at which a sample differs from its nearest training row.
+            overlap_B: share of its n-grams in that row.
+            train_overlap_B: share of its n-grams in any training row.
+            unigram_entropy_B: in nats.
+            nll_BM: what the critic says of its own tokens, in nats.
+            judged_BM: bool, which of them count; none where there is no critic.
+        """
+        self.record("samples", rows_B, *tokens_BL.T)
+        judged = (masked_sum(nll_BM, judged_BM), judged_BM.sum(1))
+        found = (distance_B, overlap_B, train_overlap_B, unigram_entropy_B, *judged)
+        self.record("found", rows_B, *(column_B.to(rows_B.device) for column_B in found))
+
+    @override
+    def compute(self) -> NeighbourResult:
+        """The labels of all samples, and means over them."""
+        found = self.per_row("found").sums
+        samples = self.per_row("samples")
+        tokens_SL = torch.from_numpy(np.stack(list(samples.sums.values()), 1)).long().to(self.device)
+        total, length = tokens_SL.shape
+        memorized_S = found["distance"] <= self.memorized_within * length + 1e-9  # 0.1 * 30 is a little more than 3
+        doubled_S = nearest_other(tokens_SL).cpu().numpy() <= self.spurious_within * length + 1e-9
+        n_memorized, n_spurious = int(memorized_S.sum()), int((doubled_S & ~memorized_S).sum())
+        with np.errstate(over="ignore"):
+            perplexity = np.exp(mean_interval(found["nll"], found["count"], low=None))
+        return NeighbourResult(
+            total,
+            total,
+            n_memorized,
+            n_spurious,
+            total - n_memorized - n_spurious,
+            ratio(float(found["distance"].sum()), total * length),
+            ratio(float(found["overlap"].sum()), total),
+            ratio(float(found["train_overlap"].sum()), total),
+            ratio(float(found["unigram_entropy"].sum()), total),
+            *(float(bound) for bound in perplexity),
+        )
+
+
+def nearest_other(tokens_SL: Tensor) -> Tensor:
+    """Distance of each sample to the nearest other one, int64 (S,); more than L where there is no other."""
+    total, length = tokens_SL.shape
+    narrow_SL = _narrow(tokens_SL)
+    size = max(1, ELEMENTS // max(1, total))
+    least_S = torch.full((total,), length + 1, dtype=torch.int64, device=tokens_SL.device)
+    parts = _cut(torch.arange(total, device=tokens_SL.device), size) if total > 1 else ()
+    for places_B in tqdm(parts, desc="nearest sample", delay=2.0, leave=False, dynamic_ncols=True):
+        differ_BS = hamming(narrow_SL[places_B], narrow_SL)
+        differ_BS.scatter_(1, places_B[:, None], length + 1)
+        least_S[places_B] = differ_BS.amin(1).long()
+    return least_S

@@ -1,0 +1,192 @@
+"""The file of samples, and the shards that it is put together from.
+
+Finished shards lie in `FILE.parts/`, each written whole, and a lock beside each keeps two processes from drawing the
+same one. What is in a shard depends on its number alone, so whoever draws it, and however often a process is killed,
+the file ends up the same, byte for byte.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from uddm_lightning.errors import InputError
+from uddm_lightning.files import write_atomically, write_text
+
+ROWS = 256  # of a shard, and of a row group in the file
+KEY = b"uddm"  # of the file's metadata
+SHARD = pa.schema(
+    [
+        ("sample", pa.int64()),
+        ("tokens", pa.list_(pa.int32())),
+        ("entropy", pa.list_(pa.float32())),  # of each token, in nats
+        ("unigram_entropy", pa.float64()),  # of the frequencies of ids in the sample, in nats
+    ]
+)
+FILE = SHARD.insert(2, pa.field("text", pa.string()))
+
+
+class Shards:
+    """Samples 0 ... total - 1 of one setting.
+
+    Args:
+        file: the file to write.
+        setting: what decides the samples; another one in the same place is refused.
+        total: number of samples.
+
+    Raises:
+        InputError: the file, or what was begun of it, is of another setting or cannot be read.
+    """
+
+    def __init__(self, file: Path, setting: dict[str, Any], total: int) -> None:
+        self.file = file
+        self.folder = file.with_name(f"{file.name}.parts")
+        self.setting = setting
+        self.total = total
+        self._sound: set[int] = set()
+        begun = self.folder / "setting.json"
+        for path, theirs in ((file, about(file) if file.exists() else None), (begun, _read(begun))):
+            self._check(path, theirs)
+
+    def _check(self, path: Path, theirs: dict[str, Any] | None) -> None:
+        for name, value in self.setting.items() if theirs is not None else ():
+            if (other := (theirs or {}).get(name)) != value:
+                raise InputError(
+                    f"`{path}` holds samples of another setting: `{name}` is {other} there and {value} here. Choose "
+                    f"another `--out`, or remove it{' and its folder' if path != self.file else ''}."
+                )
+
+    def __len__(self) -> int:
+        return -(-self.total // ROWS)
+
+    def range(self, number: int) -> range:
+        """Numbers of the samples of a shard."""
+        return range(number * ROWS, min((number + 1) * ROWS, self.total))
+
+    def begin(self) -> None:
+        """Says in the folder what it belongs to."""
+        if not (self.folder / "setting.json").exists():
+            write_text(self.folder / "setting.json", json.dumps(self.setting, indent=2, sort_keys=True) + "\n")
+
+    def complete(self) -> bool:
+        """Whether the file holds as many samples, or more."""
+        return self.file.exists() and int(about(self.file)["samples"]) >= self.total
+
+    def rows(self, number: int) -> pa.Table:
+        """What there is of a shard, from its beginning: in the folder, or in a file with fewer samples."""
+        wanted = self.range(number)
+        found = [self._shard(number)]
+        if len(found[0]) < len(wanted) and self.file.exists():
+            held = int(about(self.file)["samples"])
+            if held > wanted.start:
+                group = pq.ParquetFile(self.file, page_checksum_verification=True).read_row_group(number)
+                found.append(group.select(SHARD.names).cast(SHARD))
+        return max(found, key=len).slice(0, len(wanted))
+
+    def done(self, number: int) -> bool:
+        """Whether all of a shard is there; a damaged one is not."""
+        if number not in self._sound and len(self.rows(number)) == len(self.range(number)):
+            self._sound.add(number)
+        return number in self._sound
+
+    def write(self, number: int, table: pa.Table) -> None:
+        """Writes a shard."""
+        path = self._path(number)
+        write_atomically(path, lambda temporary: pq.write_table(table, temporary, write_page_checksum=True))
+
+    def lock(self, number: int) -> filelock.BaseFileLock:
+        """The lock of a shard."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(self._path(number).with_suffix(".lock"))
+
+    def finish(self, more: dict[str, Any], text: Callable[[list[int]], str] | None) -> None:
+        """Puts the shards together and removes them; one that is gone or damaged by now raises a `KeyError`.
+
+        Args:
+            more: about the samples, for the file's metadata.
+            text: of the ids of a sample; None leaves the column empty.
+        """
+        with self.lock(len(self)):  # one past the last
+            if not self.complete():
+                said = json.dumps({**more, **self.setting, "samples": self.total}, sort_keys=True)
+                schema = FILE.with_metadata({KEY: said.encode()})
+
+                def write(temporary: Path) -> None:
+                    with pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer:
+                        for number in range(len(self)):
+                            writer.write_table(self._with_text(number, text).cast(schema))
+
+                write_atomically(self.file, write)
+        self._clean()
+
+    def _with_text(self, number: int, text: Callable[[list[int]], str] | None) -> pa.Table:
+        table = self.rows(number)
+        if len(table) != len(self.range(number)):
+            self._sound.discard(number)
+            raise KeyError(number)
+        texts = [text(ids) if text else None for ids in table["tokens"].to_pylist()]
+        return table.add_column(2, FILE.field("text"), pa.array(texts, pa.string()))
+
+    def _clean(self) -> None:
+        """Removes what the file holds; another process may be on the way to more samples."""
+        for path in self.folder.glob("*.parquet"):
+            if len(_table(path)) + int(path.stem) * ROWS <= self.total:
+                path.unlink(missing_ok=True)
+        if not list(self.folder.glob("*.parquet")):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.parquet"
+
+    def _shard(self, number: int) -> pa.Table:
+        table, first = _table(self._path(number)), number * ROWS
+        sound = table["sample"].to_pylist() == list(range(first, first + len(table)))
+        return table if sound else SHARD.empty_table()
+
+
+def about(file: Path) -> dict[str, Any]:
+    """What a file of samples says about itself.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        said = json.loads((pq.read_schema(file).metadata or {})[KEY])
+        int(said["samples"])
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise InputError(
+            f"`{file}` is there and is no file of samples, or a damaged one. Move it away, or choose another `--out`."
+        ) from error
+    assert isinstance(said, dict)
+    return said
+
+
+def batches(file: Path) -> Iterable[pa.Table]:
+    """The contents of a file of samples, a shard at a time."""
+    whole = pq.ParquetFile(file, page_checksum_verification=True)
+    return (whole.read_row_group(number) for number in range(whole.num_row_groups))
+
+
+def _table(path: Path) -> pa.Table:
+    """The shard in a file, empty where there is none or a damaged one."""
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        return table if table.schema.equals(SHARD) else SHARD.empty_table()
+    except (OSError, ValueError, pa.ArrowException):
+        return SHARD.empty_table()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What was begun; nothing, where that cannot be read: its shards are then looked at one by one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        content = {}
+    return content if isinstance(content, dict) else {}
