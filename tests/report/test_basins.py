@@ -64,7 +64,9 @@ def test_basins_show_single_rows_and_their_mean(study):
     with style():
         drawing = basins_drawing(study, rows, list(SIZES), "DiT")
     *panels, below = drawing.figure.axes
-    assert [axes.get_title(loc="left").strip() for axes in panels[::3]] == [f"{s}, N = 8" for s in ("train", "test", "random")]
+    assert [axes.get_title(loc="left").strip() for axes in panels[::3]] == [
+        f"{s}, N = 8" for s in ("train", "test", "random")
+    ]
     assert panels[0].texts[0].get_text() == "mean 0.44 of 8 rows"
     means = [mean.value for mean in study.means("basin", "DiT", "train")]
     np.testing.assert_allclose(below.get_lines()[0].get_ydata(), means)
