@@ -67,6 +67,15 @@ def test_a_converted_run_is_the_foreign_model(
     assert torch.equal(logits(task.ema.backbone, tokens_BL, sigma_B), logits(averaged, tokens_BL, sigma_B))
     assert task.backbone_name == "theirs"
 
+    parts = yaml.safe_load(text.read_text())
+    (tmp_path / "part.yaml").write_text(yaml.safe_dump(parts["data"]))
+    text.write_text(yaml.safe_dump({**parts, "data": "part.yaml"}))  # a section in a file of its own
+    assert (
+        uddm("convert", foreign, "--out", tmp_path / "again", "-c", text, "--name", "theirs", "--size", 8).status == 0
+    )
+    ours, again = (yaml.safe_load((path / "config.yaml").read_text()) for path in (run, tmp_path / "again"))
+    assert again["data"] == ours["data"]
+
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["converted"]["file"] == "foreign.ckpt"
     assert len(manifest["converted"]["sha256"]) == 64
@@ -75,6 +84,7 @@ def test_a_converted_run_is_the_foreign_model(
     assert (run / "config.yaml").read_text().startswith("# lightning.pytorch==")
 
 
+@pytest.mark.slow
 def test_it_is_measured_on_any_text_but_on_one(uddm: Run, foreign: Path, text: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert uddm("convert", foreign, "--out", run, "-c", text, "--size", 8).status == 0

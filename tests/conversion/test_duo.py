@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from conversion.foreign import SETTINGS, merged, save_foreign
 from uddm_lightning.backbones import DiT
 from uddm_lightning.conversion.duo import DuoCheckpoint
-from uddm_lightning.conversion.recipe import recipe
+from uddm_lightning.conversion.recipe import TEXTS, recipe
 from uddm_lightning.errors import InputError
 
 Change = Callable[[dict[str, Any]], object]
@@ -30,7 +31,7 @@ def test_the_file_says_what_is_in_it(foreign: Path, raw: DiT, averaged: DiT) -> 
     config = made.config
     assert made.supposed == []
     assert config["seed_everything"] == 3
-    assert config["data"]["source"]["init_args"] == {"path": "dvruette/lm1b", "test_split": "test"}
+    assert config["data"]["source"] == TEXTS["lm1b"]
     assert config["data"]["tokenizer"] == {
         "class_path": "PretrainedTokenizer",
         "init_args": {"path": "bert-base-uncased"},
@@ -44,6 +45,13 @@ def test_the_file_says_what_is_in_it(foreign: Path, raw: DiT, averaged: DiT) -> 
     assert model["process"]["init_args"]["schedule"]["init_args"] == {"eps": 1e-3}
     assert (model["ema_decay"], model["backbone_name"]) == (0.999, "toy")
     assert config["trainer"]["max_steps"] == 1234
+
+
+def test_known_texts_are_those_of_the_configs() -> None:
+    configs = Path(__file__).parents[2] / "configs"
+    assert yaml.safe_load((configs / "paper" / "data" / "lm1b.yaml").read_text())["source"] == TEXTS["lm1b"]
+    for name in ("openwebtext", "wikitext103"):
+        assert yaml.safe_load((configs / "corpora" / f"{name}.yaml").read_text())["data"]["source"] == TEXTS[name]
 
 
 def test_what_the_file_leaves_out_is_supposed_and_said(tmp_path: Path, raw: DiT, averaged: DiT) -> None:

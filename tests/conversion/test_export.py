@@ -1,7 +1,6 @@
 """`uddm export` and back: the same logits, without a config or a command."""
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from cli.conftest import Outcome, tiny_config, write_corpus
 from safetensors.torch import load_file, save_file
 
 from conversion.test_convert import logits, task_of
+from uddm_lightning.backbones import DiT
 from uddm_lightning.cli import main
 from uddm_lightning.conversion import load_exported
 from uddm_lightning.conversion.card import card
@@ -23,7 +23,7 @@ from uddm_lightning.run_folder import read_manifest
 Run = Callable[..., Outcome]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run of six steps, and its cache."""
     folder = tmp_path_factory.mktemp("exported")
@@ -38,16 +38,32 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("UDDM_CACHE", str(home / "cache"))
-    return Path(shutil.copytree(home / "run", tmp_path / "trained"))
+def run(uddm: Run, foreign: Path, text: Path, tmp_path: Path) -> Path:
+    """A converted run: nothing had to be trained for it."""
+    assert uddm("convert", foreign, "--out", tmp_path / "run", "-c", text).status == 0
+    return tmp_path / "run"
 
 
 def export(uddm: Run, run: Path, folder: Path, *more: str) -> Outcome:
     return uddm("export", "-c", run / "config.yaml", "--ckpt_path", "last", "--out", folder, *more)
 
 
-def test_what_is_loaded_is_what_was_exported(uddm: Run, run: Path, home: Path, tmp_path: Path) -> None:
+def test_the_logits_survive_from_file_to_run_to_file(
+    uddm: Run, run: Path, tmp_path: Path, raw: DiT, averaged: DiT
+) -> None:
+    tokens_BL, sigma_B = torch.randint(21, (3, 16)), torch.tensor([1e-5, 0.3, 6.0])
+    for weights, network in (("ema", averaged), ("raw", raw)):
+        assert export(uddm, run, tmp_path / weights, "--weights", weights).status == 0
+        loaded = load_exported(tmp_path / weights)
+        assert torch.equal(logits(loaded, tokens_BL, sigma_B), logits(network, tokens_BL, sigma_B))
+
+
+@pytest.mark.slow
+def test_what_is_loaded_is_what_was_trained(
+    uddm: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UDDM_CACHE", str(home / "cache"))
+    run = home / "run"
     task = task_of(run)
     tokens_BL, sigma_B = torch.randint(21, (3, 16)), torch.tensor([1e-5, 0.3, 6.0])
     for weights, network in (("ema", task.ema.backbone), ("raw", task.backbone)):
@@ -63,6 +79,7 @@ def test_what_is_loaded_is_what_was_exported(uddm: Run, run: Path, home: Path, t
             "class": "UniformProcess",
             "schedule": {"class": "LogLinearSchedule", "eps": 0.001},
         }
+        assert config["states"] == 21
         assert config["prediction"] == "leave-one-out"
 
     cached = next((home / "cache").glob("*/tokenizer.json"))
@@ -89,9 +106,8 @@ def test_loading_needs_no_command_line(uddm: Run, run: Path, tmp_path: Path) -> 
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_a_converted_run_is_exported_with_its_origin(uddm: Run, foreign: Path, text: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    assert uddm("convert", foreign, "--out", run, "-c", text).status == 0
+@pytest.mark.slow
+def test_a_converted_run_is_exported_with_its_origin(uddm: Run, run: Path, tmp_path: Path) -> None:
     assert export(uddm, run, tmp_path / "before").status == 0
     assert not (tmp_path / "before" / "tokenizer.json").exists()
     about = (tmp_path / "before" / "README.md").read_text()
@@ -136,6 +152,16 @@ def test_a_checkpoint_must_say_its_vocabulary(uddm: Run, run: Path, tmp_path: Pa
     outcome = export(uddm, run, tmp_path / "out")
     assert outcome.status == 2
     assert "does not say how many ids" in outcome.err
+
+
+def test_other_networks_are_not_exported(uddm: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(DiT):
+        pass
+
+    monkeypatch.setattr("uddm_lightning.conversion.export.DiT", Other)
+    outcome = export(uddm, run, tmp_path / "out")
+    assert outcome.status == 2
+    assert "`model.backbone` is DiT, and only Other is exported" in outcome.err
 
 
 def test_without_safetensors_the_way_out_is_named(

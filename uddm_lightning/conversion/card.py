@@ -29,7 +29,7 @@ def _head(config: Mapping[str, Any]) -> Iterator[str]:
     network, process = config["architecture"], config["process"]
     yield f"# {config['name']}"
     yield ""
-    yield "A uniform-state discrete diffusion language model, exported by uddm_lightning."
+    yield "A discrete diffusion language model, exported by uddm_lightning."
     yield ""
     yield "| | |"
     yield "|---|---|"
@@ -134,7 +134,7 @@ def _use(config: Mapping[str, Any]) -> Iterator[str]:
     yield "from uddm_lightning.conversion import load_exported"
     yield ""
     yield 'network = load_exported(".")'
-    yield f"tokens_BL = torch.randint({config['vocab_size']}, (1, {config['length']}))  # noisy ids at t = 0.5"
+    yield f"tokens_BL = torch.randint({config['states']}, (1, {config['length']}))  # noisy ids at t = 0.5"
     if config["process"]["schedule"]["class"] == "LogLinearSchedule":
         yield f"sigma_B = torch.tensor([-math.log(1 - (1 - {eps:g}) * 0.5)])"
     else:

@@ -92,6 +92,9 @@ def _data_of(files: list[str]) -> dict[str, Any]:
             raise InputError(f"`--config {file}`: there is no such file.")
         content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
         data = content.get("data") if isinstance(content, dict) else None
+        if isinstance(data, str) and (part := Path(file).parent / data).is_file():  # a section may be a file of its own
+            check_configs(["-c", str(part)])
+            data = yaml.safe_load(part.read_text(encoding="utf-8"))
         found.update(data if isinstance(data, dict) else {})
     return found
 

@@ -104,6 +104,7 @@ def _config(task: DiffusionTask, values: dict[str, Any], weights: str, step: int
         "format": FORMAT,
         "name": task.backbone_name,
         "vocab_size": task.process.vocab_size,
+        "states": task.process.states,  # ids in noisy text: one more where there is a mask
         "length": values["data"]["packing"]["init_args"]["length"],
         "architecture": {"class": DiT.__name__, **{name: network[name] for name in ARCHITECTURE}},
         "parameters": task.parameter_count,

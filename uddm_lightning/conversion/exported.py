@@ -34,7 +34,7 @@ def load_exported(folder: str | Path) -> Backbone:
     config = read_config(folder)
     arguments = config["architecture"]
     try:
-        backbone = DiT(config["vocab_size"], **{name: arguments[name] for name in ARCHITECTURE}, dropout=0.0)
+        backbone = DiT(config["states"], **{name: arguments[name] for name in ARCHITECTURE}, dropout=0.0)
         weights = safetensors().load_file(str(folder / WEIGHTS))
         backbone.load_state_dict(weights)
     except Exception as error:  # of a damaged file: errors of its reader, of torch, of missing entries
@@ -59,7 +59,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"`{path}` cannot be read: {error}. Name a folder that `uddm export` wrote.") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise InputError(f"`{path}` is not of format {FORMAT}, the one that this version of uddm reads.")
-    missing = [name for name in ("vocab_size", "architecture") if name not in config]
+    missing = [name for name in ("states", "architecture") if name not in config]
     if missing or config["architecture"].get("class") != DiT.__name__:
         raise InputError(f"`{path}` describes no {DiT.__name__}, the only network that is exported.")
     return config

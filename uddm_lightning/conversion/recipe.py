@@ -6,11 +6,42 @@ from typing import Any, NamedTuple
 from uddm_lightning.conversion.duo import DuoCheckpoint
 from uddm_lightning.errors import InputError
 
-# Texts by the names that Duo gives them, in copies on the hub that need no code of their own.
+
+def _hub(path: str, **more: Any) -> dict[str, Any]:
+    return {"class_path": "HubDataset", "init_args": {"path": path, "split": "train", "field": "text", **more}}
+
+
+def _detokenized(source: dict[str, Any], detokenizer: str) -> dict[str, Any]:
+    arguments = {"source": source, "detokenizer": {"class_path": detokenizer}}
+    return {"class_path": "Detokenized", "init_args": arguments}
+
+
+# Texts by the names that Duo gives them, as this package's own configurations for them have them.
 TEXTS: dict[str, dict[str, Any]] = {
-    "lm1b": {"path": "dvruette/lm1b", "test_split": "test"},
-    "openwebtext": {"path": "Skylion007/openwebtext"},
-    "wikitext103": {"path": "Salesforce/wikitext", "name": "wikitext-103-raw-v1", "test_split": "test"},
+    "lm1b": _detokenized(
+        _hub(
+            "billion-word-benchmark/lm1b",
+            revision="8d52bfd3cc2819fc1166dbb8144c328e2690de3e",
+            data_files={"train": "plain_text/train/*.parquet", "test": "plain_text/test/*.parquet"},
+            test_split="test",
+        ),
+        "LM1BDetokenizer",
+    ),
+    "openwebtext": _hub(
+        "Skylion007/openwebtext",
+        revision="79d93d786212f7344586290adb811d4ae6a1762c",
+        split="train[:-100000]",
+        test_split="train[-100000:]",
+    ),
+    "wikitext103": _detokenized(
+        _hub(
+            "Salesforce/wikitext",
+            revision="b08601e04326c79dfdd32d625aee71d232d685c3",
+            data_files={"train": "wikitext-103-raw-v1/train-*", "test": "wikitext-103-raw-v1/test-*"},
+            test_split="test",
+        ),
+        "WikiTextDetokenizer",
+    ),
 }
 
 # What Duo's own configuration says, for what the file leaves out.
@@ -68,7 +99,7 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
                 f"`{foreign.path}` was trained on {text[:80]!r}, of which no copy is known here: say with "
                 "`--config FILE` which text to measure it on, in a section `data`."
             )
-        data["source"] = {"class_path": "HubDataset", "init_args": TEXTS[text]}
+        data["source"] = TEXTS[text]
     if "tokenizer" not in given:
         name = str(tokenizer) if tokenizer else settings.text("data.tokenizer_name_or_path")
         if name is None:
