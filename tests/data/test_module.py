@@ -40,6 +40,7 @@ def module(text_file: Path, **options: Any) -> TextDataModule:
         "train_draws": 30,
         "test_draws": 25,
         "sample_draws": 0,
+        "random_draws": 0,
     }
     return TextDataModule(**{**defaults, **options})
 
