@@ -2,6 +2,8 @@
 
 import re
 import sys
+from collections.abc import Callable
+from importlib import import_module
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -24,14 +26,13 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
                                                          train every size, seed and backbone; find the transition
   uddm report DIR                                        its figures, page and transition.json, from the tables alone
 
+  uddm sample -c RUN/config.yaml --ckpt_path CKPT -n K --out FILE.parquet
+                                                         draw rows from the model; goes on where it was stopped
   uddm convert FILE --out RUN                            make a run of a checkpoint of s-sahoo/duo, to be measured
   uddm export -c RUN/config.yaml --ckpt_path CKPT --out FOLDER
                                                          weights as safetensors, with a model card
 
   uddm preflight -c CONFIG ...                           what `uddm fit` would download and need; fetches nothing
-  uddm sample -c RUN/config.yaml --ckpt_path CKPT -n K --out FILE.parquet
-                                                         draw rows from the model; goes on where it was stopped
-
   uddm doctor                                            versions, devices, and whether this machine counts right
 
   uddm COMMAND --help          every option, with its type and default
@@ -43,6 +44,16 @@ Any value of a config can be set on the command line: --model.backbone.init_args
 `class_path`: the short name of one of this package's, or the importable path of your own.
 """
 
+# Commands apart from Lightning's, imported when asked for: what draws figures has no part in starting a run.
+COMMANDS = {
+    "sweep": ("sweep.command", "sweep"),
+    "report": ("sweep.command", "report"),
+    "sample": ("sampling.command", "sample"),
+    "convert": ("conversion.command", "convert"),
+    "export": ("conversion.export", "export"),
+    "preflight": ("preflight.command", "preflight"),
+    "doctor": ("doctor.command", "doctor"),
+}
 LOST_RANK = re.compile("gloo.*Connection (closed|reset) by peer", re.DOTALL)  # what the ranks that are left then meet
 
 
@@ -56,30 +67,10 @@ def main() -> int:
         sys.stdout.write(f"uddm {__version__}\n")
         return 0
     try:
-        if arguments[0] in ("sweep", "report"):
-            from uddm_lightning.sweep import command  # what draws figures has no part in starting a run
-
-            return command.sweep(arguments[1:]) if arguments[0] == "sweep" else command.report(arguments[1:])
-        if arguments[0] == "convert":
-            from uddm_lightning.conversion.command import convert
-
-            return convert(arguments[1:])
-        if arguments[0] == "export":
-            from uddm_lightning.conversion.export import export
-
-            return export(arguments[1:])
-        if arguments[0] == "preflight":
-            from uddm_lightning.preflight import preflight
-
-            return preflight(arguments[1:])
-        if arguments[0] == "sample":
-            from uddm_lightning.sampling.command import sample
-
-            return sample(arguments[1:])
-        if arguments[0] == "doctor":
-            from uddm_lightning.doctor.command import doctor
-
-            return doctor(arguments[1:])
+        if arguments[0] in COMMANDS:
+            module, function = COMMANDS[arguments[0]]
+            command: Callable[[list[str]], int] = getattr(import_module(f"uddm_lightning.{module}"), function)
+            return command(arguments[1:])
         check_configs(arguments)
         run_lightning()
     except (InputError, MisconfigurationException) as error:

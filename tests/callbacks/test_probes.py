@@ -6,12 +6,20 @@ import pytest
 import torch
 
 from uddm_lightning.batch import TokenBatch
-from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe, SequenceTable
+from uddm_lightning.callbacks import (
+    BasinProbe,
+    BasinTable,
+    EntropyProbe,
+    NelboProbe,
+    RecoveryProbe,
+    SequenceTable,
+    TrajectoryProbe,
+)
 from uddm_lightning.callbacks.probe import select
 from uddm_lightning.errors import InputError
 from uddm_lightning.trainer import data_of
 
-PROBES = [RecoveryProbe, EntropyProbe, NelboProbe]
+PROBES = [RecoveryProbe, EntropyProbe, NelboProbe, TrajectoryProbe, BasinProbe]
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -41,9 +49,10 @@ def test_the_range_of_a_nelbo_is_checked():
         NelboProbe(times_per_draw=0)
 
 
-def test_a_negative_number_of_sequences_is_refused():
+@pytest.mark.parametrize("table", [SequenceTable, BasinTable])
+def test_a_negative_number_of_rows_is_refused(table):
     with pytest.raises(ValueError, match="`rows` must be at least 0, got -1"):
-        SequenceTable(rows=-1)
+        table(rows=-1)
 
 
 def batch(special: torch.Tensor | None = None, valid: torch.Tensor | None = None) -> TokenBatch:

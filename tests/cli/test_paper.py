@@ -1,5 +1,6 @@
 """The configs of the paper hold the paper's numbers: read from the resolved configs, and from what is made of them."""
 
+import math
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe
 from uddm_lightning.data import LM1BDetokenizer
 from uddm_lightning.data.subset import rows_of
 from uddm_lightning.moving_average import MovingAverage
+from uddm_lightning.objectives import DuoCurriculum
 from uddm_lightning.parsing import UddmParser
 from uddm_lightning.preflight.needs import parameters
 from uddm_lightning.resolving import load_data, resolve
@@ -139,6 +141,21 @@ def test_noise(name: str) -> None:
     level = process.level(t)
     torch.testing.assert_close(level.alpha, 1 - (1 - 1e-3) * t, rtol=0, atol=1e-15)
     torch.testing.assert_close(level.sigma, -(1 - (1 - 1e-3) * t).log())
+
+
+def test_curriculum(name: str) -> None:
+    objective = task(name).objective
+    assert type(objective) is DuoCurriculum
+    assert (objective.tau, objective.start, objective.end) == (1e-3, 0, 500_000)
+    assert objective.gammas(V) == (-3.5, -1.75), "minus the log-SNR: less noise first"
+    for gamma, alpha in zip(objective.gammas(V), (0.942, 0.049), strict=True):
+        # a clean one-hot coordinate a + s e_0 is the largest of V with probability alpha + (1 - alpha) / V
+        a = 1 / math.sqrt(1 + math.exp(gamma))
+        s = math.sqrt(1 - a * a)
+        x = torch.linspace(-12, 12, 200_001, dtype=torch.float64)
+        density = torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+        largest = torch.trapezoid(density * torch.special.ndtr(x + a / s) ** (V - 1), x)
+        assert float((V * largest - 1) / (V - 1)) == pytest.approx(alpha, abs=5e-4)
 
 
 def test_times_of_training_are_stratified(name: str) -> None:

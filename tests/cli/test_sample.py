@@ -21,12 +21,17 @@ import torch
 import yaml
 
 from uddm_lightning import loading
+from uddm_lightning.backbones import DiT
 from uddm_lightning.cli import main
+from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
 from uddm_lightning.metrics import functional as F
+from uddm_lightning.prediction import Prediction
+from uddm_lightning.processes import AbsorbingProcess
+from uddm_lightning.resolving import load_data
 from uddm_lightning.sampling import drawing, shards
 from uddm_lightning.sampling.drawing import Order
-from uddm_lightning.sweep.setting import load_data
+from uddm_lightning.schedules import LogLinearSchedule
 
 from .conftest import tiny_config, write_corpus
 
@@ -330,6 +335,26 @@ def test_another_process_at_a_shard_is_waited_for(run, tmp_path, monkeypatch):
     drawing.work(order, model, drawn.append)
     assert sum(drawn) == 20
     assert len(waits) == 1
+
+
+def test_where_a_token_must_be_hidden_to_be_asked_about_its_entropy_is_that_of_the_hidden_one():
+    V, L = 5, 4
+    process = AbsorbingProcess(V, LogLinearSchedule())
+    torch.manual_seed(0)
+    network = DiT(process.states, hidden=8, blocks=1, heads=2, conditioning=4).double().eval()
+    torch.nn.init.normal_(next(p for name, p in network.named_parameters() if "head" in name or "output" in name))
+    rows = torch.randint(V, (3, L))
+    t_B = torch.tensor([0.1], dtype=torch.float64)
+    found = drawing._entropies(Denoiser(process, network, Prediction.LEAVE_ONE_OUT), rows, 0.1)
+    for row, entropies in zip(rows, found, strict=True):
+        for place in range(L):
+            shown = row.clone()
+            shown[place] = V
+            with torch.no_grad():
+                logits = network.head(network(shown[None], process.level(t_B).sigma)[0, place][None])[0, :V]
+            assert entropies[place].item() == pytest.approx(
+                torch.special.entr(logits.softmax(0)).sum().item(), abs=1e-12
+            )
 
 
 # ------------------------------------------------------------------------------------------------ with real processes

@@ -72,6 +72,15 @@ def test_the_same_command_repeats_nothing_and_others_add_to_it(uddm, config, tmp
     assert {row["size"] for row in table(out)} == {"2", "8", "32", "128"}
 
 
+def test_sizes_may_come_from_a_file(uddm, config, tmp_path):
+    (tmp_path / "study.yaml").write_text("sweep:\n  sizes: [2, 8]\n  seeds: [0, 1]\n", encoding="utf-8")
+    files, out = ("-c", config, "-c", tmp_path / "study.yaml"), tmp_path / "sweep"
+    assert uddm("sweep", *files, "--out", out, *FAKE, "--seeds", 3).status == 0
+    assert {(row["size"], row["seed"]) for row in table(out)} == {("2", "3"), ("8", "3")}
+    refused(uddm("sweep", "-c", tmp_path / "study.yaml", "--out", out), "--config")
+    refused(uddm("fit", *files), "sweep")
+
+
 def test_a_failed_run_is_shown_and_does_not_stop_the_others(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, "--launcher.fails", 8, "--sizes", "2:32:x4")

@@ -89,8 +89,9 @@ def test_statistics_are_those_of_the_states_that_the_chain_visits(world: World) 
             assert record[name] == pytest.approx(mean, abs=1e-12), name
         assert (record["n_rows"], record["n_draws"], record["t_min"]) == (rows, rows, 1e-3)
         assert record["chain"] == "ancestral"
-    for size in (1, 7):
-        assert measured(world, start, counted, 11, points=5, size=size)[0] == found, "the same for any batch size"
+    for piece, whole in zip(measured(world, start, counted, 11, points=5, size=7)[0], found, strict=True):
+        for name, value in whole.items():  # the same for any batch size, but for the oracle's own rounding
+            assert piece[name] == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), name
 
 
 @every_world

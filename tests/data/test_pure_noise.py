@@ -26,8 +26,8 @@ def module(tmp_path: Path, **options: Any) -> TextDataModule:
     return TextDataModule(**{**defaults, **options})
 
 
-def drawn(data: TextDataModule) -> torch.Tensor:
-    batches = list(data.val_dataloader()[data.splits.index("samples")])
+def drawn(data: TextDataModule, split: str = "samples") -> torch.Tensor:
+    batches = list(data.val_dataloader()[data.splits.index(split)])
     rows, tokens = torch.cat([b.rows_B for b in batches]), torch.cat([b.tokens_BL for b in batches])
     assert rows[rows >= 0].tolist() == list(range(25))
     return tokens[rows >= 0]
@@ -60,7 +60,18 @@ def test_begin_and_end_are_places_of_the_packing(tmp_path):
 
 def test_there_need_be_no_samples(tmp_path):
     assert module(tmp_path, sample_draws=0, random_draws=0).splits == ("train", "test")
-    assert len(module(tmp_path, sample_draws=0).val_dataloader()) == 2
-    assert len(module(tmp_path).test_dataloader()) == 3
+    assert len(module(tmp_path, sample_draws=0, random_draws=0).val_dataloader()) == 2
+    assert len(module(tmp_path).test_dataloader()) == 4
     with pytest.raises(InputError, match=r"`data\.sample_draws` must be at least 0, got -1"):
         module(tmp_path, sample_draws=-1)
+
+
+def test_random_rows_are_other_noise(tmp_path):
+    """Random rows are rows like those that samples start from, and have nothing to do with them."""
+    data = module(tmp_path, random_draws=25)
+    assert data.splits == ("train", "test", "samples", "random")
+    random, samples = drawn(data, "random"), drawn(data)
+    assert float((random == samples).double().mean()) < 3 / data.vocab_size
+    assert torch.equal(random, drawn(module(tmp_path, random_draws=25, sample_draws=0, size=3), "random"))
+    with pytest.raises(InputError, match=r"^`data\.random_draws` must be at least 0, got -1\.$"):
+        module(tmp_path, random_draws=-1)

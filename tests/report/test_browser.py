@@ -74,6 +74,6 @@ def test_figures_have_their_place_and_the_page_keeps_its_width(report, tmp_path,
 def test_the_page_opens_from_disk_without_complaints(models, tmp_path):
     dom, complaints = visit(models / "report.html", tmp_path / "profile")
     assert complaints == []
-    for name in ("recovery", "sentences", "entropy", "densities", "models", "agreement"):
+    for name in ("recovery", "sentences", "entropy", "samples", "densities", "models", "agreement"):
         assert f'<section id="{name}">' in dom
     assert 'id="tip"' in dom, "the script has run"

@@ -99,7 +99,7 @@ def test_it_is_made_for_phones_and_for_dark_rooms(report, page):
 def test_every_figure_has_its_table(report):
     text = (report / "report.html").read_text(encoding="utf-8")
     sections = re.findall(r'<section id="(\w+)">(.*?)</section>', text, re.DOTALL)
-    assert [name for name, _ in sections] == ["recovery", "sentences", "entropy", "densities", "agreement"]
+    assert [name for name, _ in sections] == ["recovery", "sentences", "entropy", "samples", "densities", "agreement"]
     for name, section in sections:
         (details,) = re.findall(r"<details>.*?</details>", section, re.DOTALL)
         assert details.count("<tr>") > 3, name

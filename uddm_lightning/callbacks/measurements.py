@@ -82,14 +82,7 @@ def summary(records: Sequence[Record]) -> str:
         for r in list(bounds.values())[:1]:
             values = ", ".join(f"{split} {_cell(b['nelbo'])}" for split, b in bounds.items())
             lines.append(f"   NELBO on [{r['t_min']:g}, {r['t_max']:g}], nats per token: {values}")
-        lines += _basins(mine)
-        drawn = {r["split"]: r for r in mine if r["kind"] == "samples"}
-        if "samples" in drawn:
-            r = drawn["samples"]
-            labels = ", ".join(f"{r[f'n_{label}']} {label}" for label in ("memorized", "spurious", "generalized"))
-            values = ", ".join(f"{split} {_cell(d['generative_perplexity'])}" for split, d in drawn.items())
-            judged = f"; perplexity under the {r['critic']} critic: {values}" if "critic" in r else ""
-            lines.append(f"   {r['n_draws']} samples: {labels}{judged}")
+        lines += [*_samples(mine), *_basins(mine)]
     return "\n".join(lines)
 
 
@@ -97,6 +90,18 @@ def _doubt(folder: Path) -> str:
     """What must be said of a network that was trained elsewhere."""
     file = origin(folder)
     return "" if file is None else f"\n   converted from {file}: whether it was trained on these rows is not known"
+
+
+def _samples(records: Sequence[Record]) -> list[str]:
+    """What the model's own samples are, in a line."""
+    drawn = {record["split"]: record for record in records if record["kind"] == "samples"}
+    if "samples" not in drawn:
+        return []
+    mine = drawn["samples"]
+    labels = ", ".join(f"{mine[f'n_{label}']} {label}" for label in ("memorized", "spurious", "generalized"))
+    values = ", ".join(f"{split} {_cell(record['generative_perplexity'])}" for split, record in drawn.items())
+    judged = f"; perplexity under the {mine['critic']} critic: {values}" if "critic" in mine else ""
+    return [f"   {mine['n_draws']} samples: {labels}{judged}"]
 
 
 def _basins(records: Sequence[Record]) -> list[str]:

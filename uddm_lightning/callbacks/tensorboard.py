@@ -23,8 +23,8 @@ from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
 
 PANEL_ROWS = 4
-MIDDLE = 0.5  # the t of a trajectory that scalars show
 SAMPLES = ("n_memorized", "n_spurious", "n_generalized", "generative_perplexity", "unigram_entropy")
+MIDDLE = 0.5  # the t of a trajectory that scalars show
 
 
 class TensorBoardPage(Callback):
@@ -33,9 +33,9 @@ class TensorBoardPage(Callback):
     Scalars, where raw weights add `_raw` to the first word: `recovery/<split>/t=<t>`, `gap/t=<t>` (train minus test
     recovery), `entropy/<split>/t=<t>`, `margin/<split>`, `fixed_tokens/<split>`, `fixed_rows/<split>`,
     `leave_one_out/<split>`, `leak/<split>`, `nelbo/<split>/[<t_min>,<t_max>]`, `critical_t/<split>`,
-    `trajectory/<statistic>/t=<t>` (of the recorded times the one nearest 0.5), `n_memorized/<split>` and its like,
-    `generative_perplexity/<split>`, `unigram_entropy/<split>`, `probe/seconds` and `probe/share` (of the time since the
-    validation before).
+    `n_memorized/<split>` and its like, `generative_perplexity/<split>`, `unigram_entropy/<split>`,
+    `trajectory/<statistic>/t=<t>` (of the recorded times the one nearest 0.5), `probe/seconds` and `probe/share` (of
+    the time since the validation before).
     """
 
     def __init__(self) -> None:
@@ -120,6 +120,9 @@ def _scalars(kind: str, records: Sequence[Record]) -> dict[str, float]:
     scalars: dict[str, float] = {}
     for record in records:
         split = record["split"]
+        if kind == "samples":
+            scalars |= {f"{_word(name, record)}/{split}": record[name] for name in SAMPLES}
+            continue
         if kind == "basin":
             scalars[f"{_word('critical_t', record)}/{split}"] = record["critical_t"]
             continue
@@ -127,9 +130,6 @@ def _scalars(kind: str, records: Sequence[Record]) -> dict[str, float]:
             if record["t"] == min((r["t"] for r in records), key=lambda t: abs(t - MIDDLE)):
                 for name in Spread._fields:
                     scalars[f"{_word(kind, record)}/{name}/t={record['t']:g}"] = record[name]
-            continue
-        if kind == "samples":
-            scalars |= {f"{_word(name, record)}/{split}": record[name] for name in SAMPLES}
             continue
         if kind == "nelbo":
             bounds = f"[{record['t_min']:g},{record['t_max']:g}]"

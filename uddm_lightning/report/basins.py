@@ -159,7 +159,7 @@ def _histogram(axes: Axes, values: Iterable[float], bins: Any, split: str, size:
     axes.set(yticks=[], xlim=(bins[0], bins[-1]))
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)
-    axes.set_title(f"{SPLIT_NAMES[split]}, N = {count(size)}\n", fontsize=8.5, fontweight="bold")
+    axes.set_title(f"{split}, N = {count(size)}\n", fontsize=8.5, fontweight="bold")
     axes.text(0.0, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=7.5)
 
 

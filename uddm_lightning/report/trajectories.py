@@ -26,15 +26,14 @@ def trajectories_drawing(study: Study) -> Drawing | None:
     backbones = [name for name in study.backbones if any(study.points("trajectory", name, "samples", t) for t in times)]
     sizes = [size for size in study.sizes if any(_means(study, name, "entropy", size, times) for name in backbones)]
     alone = len(backbones) == 1
-    lines = -(-len(sizes) // _ACROSS)
     if alone:
-        figure = new_figure(WIDTH, 5.6 + 0.2 * lines)
+        figure = new_figure(WIDTH, 5.6)
         grid = figure.subplots(3, 2, sharex=True)
         places = {(backbones[0], name): grid.flat[place] for place, name in enumerate(STATISTICS)}
-        grid.flat[5].set_visible(False)
+        grid.flat[5].axis("off")
         grid.flat[3].tick_params(labelbottom=True)
     else:
-        figure = new_figure(2.4 * len(backbones) + 0.8, 8.2 + 0.2 * lines)
+        figure = new_figure(2.4 * len(backbones) + 0.8, 8.2 + 0.2 * -(-len(sizes) // _ACROSS))
         grid = figure.subplots(5, len(backbones), sharex=True, sharey="row", squeeze=False)
         places = {
             (backbone, name): grid[row][column]
@@ -68,7 +67,10 @@ def trajectories_drawing(study: Study) -> Drawing | None:
         Line2D([], [], color=ramp(index, len(sizes))[0], linewidth=2.2, label=f"N = {count(size)}")
         for index, size in enumerate(sizes)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(_ACROSS, len(sizes)))
+    if alone:  # there is room where a sixth panel would be
+        grid.flat[5].legend(handles=handles, loc="center", ncols=1 + (len(sizes) > _ACROSS))
+    else:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(_ACROSS, len(sizes)))
     return drawing
 
 

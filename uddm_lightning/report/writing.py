@@ -23,8 +23,8 @@ from uddm_lightning.report.verdict import Verdict, three_sizes
 from uddm_lightning.report.words import count, listed
 
 FIGURES = (
-    *("recovery", "models", "sentences", "entropy", "densities"),
-    *("samples", "basins", "margins", "trajectories"),
+    *("recovery", "models", "sentences", "entropy", "samples", "densities"),
+    *("basins", "margins", "trajectories"),
     "agreement",
 )
 

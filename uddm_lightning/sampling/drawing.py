@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.loading import Trained, draw, load
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.metrics.neighbours import unigram_entropy
@@ -111,7 +112,7 @@ def work(order: Order, trained: Trained, drawn: Callable[[int], object]) -> None
 
 
 def _fill(
-    order: Order, trained: Trained, denoiser: Any, shards: Shards, number: int, drawn: Callable[[int], object]
+    order: Order, trained: Trained, denoiser: Denoiser, shards: Shards, number: int, drawn: Callable[[int], object]
 ) -> None:
     """Draws what a shard lacks. Entropies are those of the whole shard at once, whatever the size of a batch."""
     task, wanted = trained.task, shards.range(number)
@@ -122,15 +123,26 @@ def _fill(
         parts.append(draw(trained, denoiser, order.seed, ids_B).cpu())
         drawn(len(ids_B))
     tokens_BL = torch.cat(parts).to(task.device)
-    t_B = torch.full((len(tokens_BL),), task.objective.t_min, dtype=torch.float64, device=task.device)
-    (entropy_BL,) = denoiser(_entropy, tokens_BL, t_B, None)
     columns = {
         "sample": list(wanted),
         "tokens": tokens_BL.tolist(),
-        "entropy": entropy_BL.float().tolist(),
+        "entropy": _entropies(denoiser, tokens_BL, task.objective.t_min).float().tolist(),
         "unigram_entropy": unigram_entropy(tokens_BL, torch.ones_like(tokens_BL, dtype=torch.bool)).tolist(),
     }
     shards.write(number, pa.Table.from_pydict(columns, SHARD))
+
+
+def _entropies(denoiser: Denoiser, tokens_BL: Tensor, t: float) -> Tensor:
+    """Entropy of each token of clean rows at time t, in nats, (B, L)."""
+    t_B = torch.full((len(tokens_BL),), t, dtype=torch.float64, device=tokens_BL.device)
+    if bool(denoiser.process.predicted(tokens_BL).all()):
+        return denoiser(_entropy, tokens_BL, t_B, None)[0]
+    columns = []  # a token must be hidden to be asked about: one position after the other
+    for position in range(tokens_BL.shape[1]):
+        position_B = torch.full_like(tokens_BL[:, 0], position)
+        hidden_BL = denoiser.process.hide(tokens_BL, position_B)
+        columns.append(F.entropy(denoiser.at(hidden_BL, position_B, t_B, None)))
+    return torch.stack(columns, 1)
 
 
 def _entropy(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:

@@ -46,14 +46,6 @@ class Tokenizer(ABC):
         """
 
     @classmethod
-    def downloads(cls, **arguments: Any) -> list[Download]:
-        """What a tokenizer with these arguments of its constructor would fetch from the hub; nothing, as a rule.
-
-        It is asked before one is made, and takes no network.
-        """
-        return []
-
-    @classmethod
     def kept(cls, spec: dict[str, Any], file: Path) -> "Tokenizer":
         """An unfitted tokenizer from what `spec` gave, which needs no more than the `tokenizer.json` it was kept in."""
         tokenizer = class_of(spec).from_spec(spec, file)
@@ -64,6 +56,14 @@ class Tokenizer(ABC):
     def from_spec(cls, spec: dict[str, Any], file: Path) -> "Tokenizer":
         """The same for this class."""
         return cls(**spec["init_args"])
+
+    @classmethod
+    def downloads(cls, **arguments: Any) -> list[Download]:
+        """What a tokenizer with these arguments of its constructor would fetch from the hub; nothing, as a rule.
+
+        It is asked before one is made, and takes no network.
+        """
+        return []
 
     @property
     def backend(self) -> tokenizers.Tokenizer:

@@ -52,15 +52,15 @@ class PretrainedTokenizer(Tokenizer):
 
     @classmethod
     @override
-    def downloads(cls, **arguments: Any) -> list[Download]:
-        path = arguments["path"]
-        return [] if _is_file(path) else [Download("model", path, "main", ("tokenizer.json",))]
-
-    @classmethod
-    @override
     def from_spec(cls, spec: dict[str, Any], file: Path) -> "PretrainedTokenizer":
         # the file says all, wherever the tokenizer came from; a role that nobody has is not looked for again
         return cls(str(file), **{role: name or "" for role, name in spec["init_args"].items()})
+
+    @classmethod
+    @override
+    def downloads(cls, **arguments: Any) -> list[Download]:
+        path = arguments["path"]
+        return [] if _is_file(path) else [Download("model", path, "main", ("tokenizer.json",))]
 
     @override
     def fit(self, lines: Iterable[str]) -> None:

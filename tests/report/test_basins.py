@@ -1,0 +1,140 @@
+"""The figures of basins, margins and trajectories, and what is said where several chains were run."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from uddm_lightning.report import write_report
+from uddm_lightning.report.basins import basins_drawing, final_basins, margins_drawing
+from uddm_lightning.report.chains import chains_table
+from uddm_lightning.report.drawing import style
+from uddm_lightning.report.study import Study
+from uddm_lightning.report.trajectories import STATISTICS, trajectories_drawing
+from uddm_lightning.tables import BASINS, read_table, update_table
+from uddm_lightning.transition import estimate
+
+from . import sweeps
+
+SIZES = (8, 64, 512)
+TIMES = (0.00001, 0.5, 1.0)
+
+
+def more(folder, seeds=(0,), backbones=("DiT",)):
+    """The rows of a sweep that measured all of it, and a table of single rows."""
+    sweeps.measurements(folder, SIZES, seeds, backbones)
+    records, single = [], []
+    for backbone in backbones:
+        for size in SIZES:
+            for seed in seeds:
+                run = {"run": f"{backbone}-n{size}-s{seed}", "backbone": backbone, "size": size, "seed": seed}
+                common = {**run, "parameters": 1000, "step": 200, "weights": "ema", "chain": "ancestral", "steps": 50}
+                held = sweeps.memorized(size) + 0.01 * seed
+                for t in TIMES:
+                    values = {name: t * (1 - held) + index for index, name in enumerate(STATISTICS)}
+                    bounds = {"entropy_low": values["entropy"] - 0.1, "entropy_high": values["entropy"] + 0.1}
+                    fields = {"kind": "trajectory", "split": "samples", "t": t, "t_min": 0.05, **values, **bounds}
+                    records.append({**common, **fields})
+                for split, share in (("train", 1.0), ("test", 0.3), ("random", 0.0)):
+                    ends = {"critical_t_low": share * held / 2, "critical_t_high": share * held}
+                    value = {"critical_t": 0.7 * share * held, **ends, "n_draws": 8}
+                    records.append({**common, "kind": "basin", "split": split, **value})
+                    fixed = {"recovery": 0.02 + share * held, "fixed_tokens": share * held, "fixed_rows": 0.0}
+                    records.append({**common, "kind": "recovery", "split": split, "t": 0.1, **fixed})
+                    other = {"chain": "argmax-posterior", "recovery": 0.5, "fixed_tokens": 0.9}
+                    records.append({**common, "kind": "recovery", "split": split, "t": 0.1, **other})
+                    for place in range(8):
+                        told = {"place": place, "row_id": place % 4, "split": split, "step": 200, "weights": "ema"}
+                        found = {"chain": "ancestral", "steps": 50, "critical_t": place / 8 * share}
+                        single.append({**run, **told, **found, "margin": [share - 0.5, float("inf"), place % 4 - 1.5]})
+    update_table(folder / "measurements.csv", records)
+    fields = [("run", pa.string()), ("backbone", pa.string()), ("size", pa.int64()), ("seed", pa.int64())]
+    return read_table(folder / "measurements.csv"), pa.Table.from_pylist(single, pa.schema([*fields, *BASINS]))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    rows, single = more(tmp_path_factory.mktemp("basins"))
+    return Study(rows), single
+
+
+def test_basins_show_single_rows_and_their_mean(study):
+    study, single = study
+    rows = final_basins(study, single, "DiT")
+    assert len(rows) == 3 * 3 * 8
+    with style():
+        drawing = basins_drawing(study, rows, list(SIZES), "DiT")
+    *panels, below = drawing.figure.axes
+    assert [axes.get_title(loc="left").strip() for axes in panels[::3]] == [
+        f"{s}, N = 8" for s in ("train", "test", "random")
+    ]
+    assert panels[0].texts[0].get_text() == "mean 0.44 of 8 rows"
+    means = [mean.value for mean in study.means("basin", "DiT", "train")]
+    np.testing.assert_allclose(below.get_lines()[0].get_ydata(), means)
+    assert drawing.table.rows[0][:3] == ["train", "8", "8"]
+    assert drawing.table.rows[0][-2:] == ["1", "0"]
+    assert {len(row) for row in drawing.table.rows} == {len(drawing.table.head)}
+
+
+def test_margins_count_each_row_once_and_say_the_share_above_zero(study):
+    study, single = study
+    with style():
+        drawing = margins_drawing(study, final_basins(study, single, "DiT"), list(SIZES), "DiT")
+    first = drawing.table.rows[0]
+    assert first[:3] == ["train", "8", "12"], "four rows of three tokens, though drawn twice"
+    assert first[-1] == "0.833"
+    lines = drawing.figure.axes[-1].get_lines()
+    assert [line.get_linestyle() for line in lines] == ["-", "--", "-", "--"]
+    np.testing.assert_allclose(lines[0].get_ydata(), [sweeps.memorized(size) for size in SIZES])
+
+
+def test_trajectories_run_from_noise_to_text(study):
+    study, _ = study
+    with style():
+        drawing = trajectories_drawing(study)
+    panels = drawing.figure.axes[:5]
+    assert [axes.get_title(loc="left") for axes in panels] == list(STATISTICS.values())
+    for index, axes in enumerate(panels):
+        assert axes.get_xlim()[0] > axes.get_xlim()[1]
+        lines = axes.get_lines()
+        assert len(lines) == len(SIZES)
+        held = sweeps.memorized(8)
+        np.testing.assert_allclose(lines[0].get_ydata(), [t * (1 - held) + index for t in TIMES[::-1]])
+    assert "below t = 0.05" in drawing.caption
+    assert len(drawing.table.rows) == len(SIZES) * len(TIMES)
+
+
+def test_the_first_chain_counts_and_the_others_are_told_beside_it(study, tmp_path):
+    study, _ = study
+    assert {row["chain"] for row in study.rows if row["kind"] == "recovery"} == {"ancestral"}
+    table = chains_table(study)
+    assert {row[4] for row in table.rows} == {"ancestral, 50 steps", "argmax-posterior, 50 steps"}
+    assert chains_table(Study(sweeps.measurements(tmp_path, SIZES))) is None
+    rows, _ = more(tmp_path)
+    notes = estimate(rows)["notes"]
+    assert "DiT: of the chains ancestral, argmax-posterior only ancestral is used." in notes
+
+
+def test_runs_with_another_recovery_chain_alone_are_still_reported(tmp_path):
+    rows = [
+        {**row, "chain": "argmax-posterior"} if row["kind"] == "recovery" else row
+        for row in sweeps.measurements(tmp_path, SIZES)
+    ]
+    study = Study(rows)
+    assert study.means("recovery", "DiT", "train", 0.1)
+    assert study.means("entropy", "DiT", "samples", 0.1)
+
+
+def test_all_of_it_is_on_the_page(tmp_path):
+    rows, single = more(tmp_path, seeds=(0, 1), backbones=("a", "b"))
+    write_report(tmp_path, rows, sweeps.transition(("a", "b")), None, {}, single)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for name in ("basins", "margins", "trajectories"):
+        assert f'<section id="{name}">' in page
+        assert {path.suffix for path in (tmp_path / "figures").glob(f"{name}.*")} == {".png", ".svg"}
+    assert "Recovery by other chains" in page
+    assert "Rows of uniform random tokens" in page
+    write_report(tmp_path, sweeps.measurements(tmp_path / "plain", SIZES), sweeps.transition(), None, {})
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Critical corruption was not measured" in page
+    assert "No samples were watched" in page
+    assert not list((tmp_path / "figures").glob("basins.*")), "figures of an earlier report are gone"
