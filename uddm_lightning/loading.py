@@ -79,6 +79,8 @@ def load(config: Path, given: str, steps: int | None = None, device: str | None 
     if steps is not None:
         model["sampler"] = {**model["sampler"], "init_args": {**model["sampler"].get("init_args", {}), "steps": steps}}
     vocab_size = checkpoint["hyper_parameters"].get("vocab_size")
+    if type(vocab_size) is not int:
+        raise InputError(f"`--ckpt_path {path}` does not say how many ids its vocabulary has.")
     task = load_task({"model": {**model, "compile": False}}, vocab_size)
     if not task.parameter_count:
         raise InputError(
