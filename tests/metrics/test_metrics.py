@@ -76,10 +76,12 @@ every_metric = pytest.mark.parametrize("make", MAKERS, ids=NAMES)
 
 
 def plain(result: Any) -> dict[str, Any]:
-    """A result as bits: floats as written, so that NaN equals NaN and rounding shows."""
-    return {
-        name: value.tolist() if isinstance(value, Tensor) else repr(value) for name, value in result._asdict().items()
-    }
+    """A result as bits: floats in hexadecimal, so that NaN equals NaN and rounding shows."""
+    exact: dict[str, Any] = {}
+    for name, value in result._asdict().items():
+        listed = value.tolist() if isinstance(value, Tensor) else value
+        exact[name] = listed if isinstance(listed, list) else float(listed).hex()
+    return exact
 
 
 def computed(make: Callable[[], RowwiseMetric], pieces: list[dict[str, Tensor]]) -> dict[str, Any]:
