@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from uddm_lightning.batch import TokenBatch
-from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe, SequenceTable
+from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe, SequenceTable
 from uddm_lightning.callbacks.probe import select
 from uddm_lightning.errors import InputError
 from uddm_lightning.trainer import data_of
 
-PROBES = [RecoveryProbe, EntropyProbe, NelboProbe]
+PROBES = [RecoveryProbe, EntropyProbe, NelboProbe, SampleProbe]
 
 
 @pytest.mark.parametrize("probe", PROBES)
