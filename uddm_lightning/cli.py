@@ -26,6 +26,7 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
 
   uddm sample -c RUN/config.yaml --ckpt_path CKPT -n K --out FILE.parquet
                                                          draw rows from the model; goes on where it was stopped
+  uddm probe MODEL [--ckpt_path CKPT] [--text FILE]      its doubt about its own samples or a text; no training data
   uddm convert FILE --out RUN                            make a run of a checkpoint of s-sahoo/duo, to be measured
   uddm export -c RUN/config.yaml --ckpt_path CKPT --out FOLDER
                                                          weights as safetensors, with a model card
@@ -63,6 +64,10 @@ def main() -> int:
             from uddm_lightning.sampling.command import sample
 
             return sample(arguments[1:])
+        if arguments[0] == "probe":
+            from uddm_lightning.probing import probe
+
+            return probe(arguments[1:])
         if arguments[0] == "convert":
             from uddm_lightning.conversion.command import convert
 
