@@ -28,6 +28,7 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
 
   uddm sample -c RUN/config.yaml --ckpt_path CKPT -n K --out FILE.parquet
                                                          draw rows from the model; goes on where it was stopped
+  uddm probe MODEL [--ckpt_path CKPT] [--text FILE]      its doubt about its own samples or a text; no training data
   uddm convert FILE --out RUN                            make a run of a checkpoint of s-sahoo/duo, to be measured
   uddm export -c RUN/config.yaml --ckpt_path CKPT --out FOLDER
                                                          weights as safetensors, with a model card
@@ -49,6 +50,7 @@ COMMANDS = {
     "sweep": ("sweep.command", "sweep"),
     "report": ("sweep.command", "report"),
     "sample": ("sampling.command", "sample"),
+    "probe": ("probing", "probe"),
     "convert": ("conversion.command", "convert"),
     "export": ("conversion.export", "export"),
     "preflight": ("preflight.command", "preflight"),

@@ -1,5 +1,6 @@
 """A trained model from a checkpoint and its config alone: no training data, no trainer."""
 
+from contextlib import suppress
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,11 +13,13 @@ from uddm_lightning import checkpoints, run_folder
 from uddm_lightning.data.corpus import Corpus, cached
 from uddm_lightning.data.measure import draw_keys
 from uddm_lightning.data.module import SAMPLES
+from uddm_lightning.data.packing import Packing
 from uddm_lightning.data.pure_noise import uniform_rows
+from uddm_lightning.data.tokenizers import Tokenizer
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
 from uddm_lightning.parsing import plain
-from uddm_lightning.resolving import load_task
+from uddm_lightning.resolving import load_plugin, load_task
 from uddm_lightning.task import DiffusionTask
 
 DECISIVE = ("process", "backbone", "objective", "sampler", "measure_dtype")  # parts of a model that decide a sample
@@ -27,7 +30,8 @@ class Trained(NamedTuple):
 
     Attributes:
         task: holds averaged and raw weights.
-        length: L of the rows it was trained on.
+        packing: of the rows it was trained on.
+        tokenizer_spec: class path and arguments of its tokenizer.
         seed: of the run.
         threads: of the run, part of what makes numbers repeat.
         step: optimizer steps behind the weights.
@@ -38,7 +42,8 @@ class Trained(NamedTuple):
     """
 
     task: DiffusionTask
-    length: int
+    packing: Packing
+    tokenizer_spec: Any
     seed: int
     threads: int
     step: int
@@ -46,6 +51,22 @@ class Trained(NamedTuple):
     run: Path
     cache_dir: str | None
     model: dict[str, Any]
+
+    @property
+    def length(self) -> int:
+        """L."""
+        return self.packing.length
+
+    def tokenizer(self) -> Tokenizer | None:
+        """What the ids mean: from the prepared text, or where a config tells it all; None where neither is the case."""
+        if corpus := self.corpus():
+            return corpus.tokenizer
+        with suppress(InputError):
+            tokenizer = load_plugin(Tokenizer, self.tokenizer_spec)
+            assert isinstance(tokenizer, Tokenizer)
+            tokenizer.fit([])  # an alphabet or a vocabulary that is given does not change by it
+            return tokenizer if tokenizer.vocab_size == self.task.process.vocab_size else None
+        return None
 
     def corpus(self) -> Corpus | None:
         """The run's prepared text, if it lies in the cache; it is never built."""
@@ -72,13 +93,15 @@ def load(config: Path, given: str, steps: int | None = None, device: str | None 
     checkpoint = checkpoints.load(path)
     sections = [settings.get(name) for name in ("model", "data")]
     model, data = (section if isinstance(section, dict) else {} for section in sections)
-    length = _inner(data, "packing", "init_args", "length")
-    if not model or not isinstance(length, int):
-        missing = "data.packing.init_args.length" if model else "model"
-        raise InputError(f"`{config}` says nothing of `{missing}`. Use the `config.yaml` beside the checkpoint.")
+    for missing, section in (("model", model), ("data.packing", data.get("packing"))):
+        if not section:
+            raise InputError(f"`{config}` says nothing of `{missing}`. Use the `config.yaml` beside the checkpoint.")
+    packing = load_plugin(Packing, data["packing"])
     if steps is not None:
         model["sampler"] = {**model["sampler"], "init_args": {**model["sampler"].get("init_args", {}), "steps": steps}}
     vocab_size = checkpoint["hyper_parameters"].get("vocab_size")
+    if type(vocab_size) is not int:
+        raise InputError(f"`--ckpt_path {path}` does not say how many ids its vocabulary has.")
     task = load_task({"model": {**model, "compile": False}}, vocab_size)
     if not task.parameter_count:
         raise InputError(
@@ -91,7 +114,8 @@ def load(config: Path, given: str, steps: int | None = None, device: str | None 
         digest = file_digest(file, "sha256").hexdigest()
     return Trained(
         task.to(_device(device)).eval(),
-        length,
+        packing,
+        data.get("tokenizer"),
         int(settings.get("seed_everything") or 0),
         int(settings.get("threads") or 1),
         int(checkpoint["global_step"]),
@@ -121,12 +145,6 @@ def _read(config: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"`{config}` cannot be read as a config: {plain(str(error))}") from error
     return content if isinstance(content, dict) else {}
-
-
-def _inner(content: Any, *names: str) -> Any:
-    for name in names:
-        content = content.get(name) if isinstance(content, dict) else None
-    return content
 
 
 def _device(given: str | None) -> torch.device:

@@ -88,6 +88,20 @@ def load_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
     return task
 
 
+def load_plugin(kind: type, given: Any) -> Any:
+    """An object of a subclass of `kind`, from its class path and arguments.
+
+    Raises:
+        InputError: the class or its arguments are wrong.
+    """
+    parser = UddmParser()
+    parser.add_subclass_arguments(kind, "it")
+    try:
+        return parser.instantiate(parser.parse_object({"it": given})).it
+    except (ValueError, TypeError) as error:
+        raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
+
+
 def _instance(kind: type, arguments: dict[str, Any]) -> object:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # plugins lie where one works, as for training

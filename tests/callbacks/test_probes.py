@@ -12,6 +12,7 @@ from uddm_lightning.callbacks import (
     EntropyProbe,
     NelboProbe,
     RecoveryProbe,
+    SampleProbe,
     SequenceTable,
     TrajectoryProbe,
 )
@@ -19,7 +20,7 @@ from uddm_lightning.callbacks.probe import select
 from uddm_lightning.errors import InputError
 from uddm_lightning.trainer import data_of
 
-PROBES = [RecoveryProbe, EntropyProbe, NelboProbe, TrajectoryProbe, BasinProbe]
+PROBES = [RecoveryProbe, EntropyProbe, NelboProbe, TrajectoryProbe, BasinProbe, SampleProbe]
 
 
 @pytest.mark.parametrize("probe", PROBES)

@@ -290,7 +290,7 @@ def changed(run, tmp_path, change):
     ("change", "message"),
     [
         (lambda config: config.pop("model"), "says nothing of `model`"),
-        (lambda config: config["data"].pop("packing"), "says nothing of `data.packing.init_args.length`"),
+        (lambda config: config["data"].pop("packing"), "says nothing of `data.packing`"),
         (lambda config: config["model"].update(backbone={"class_path": "UnigramBackbone"}), "has no weights to load"),
         (lambda config: config["model"]["backbone"]["init_args"].update(hidden=32), "holds another network"),
         (lambda config: config["model"]["sampler"]["init_args"].update(steps=-1), "steps"),

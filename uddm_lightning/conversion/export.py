@@ -2,26 +2,20 @@
 
 import json
 import sys
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
 from torch import Tensor
 
-from uddm_lightning import __version__, checkpoints
+from uddm_lightning import __version__
 from uddm_lightning.backbones import DiT
 from uddm_lightning.conversion.card import card
-from uddm_lightning.conversion.exported import ARCHITECTURE, CARD, CONFIG, FORMAT, TOKENIZER, WEIGHTS, safetensors
-from uddm_lightning.data.corpus import cache_folder
-from uddm_lightning.data.spec import digest
+from uddm_lightning.conversion.exported import CARD, CONFIG, FORMAT, TOKENIZER, WEIGHTS, safetensors
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_atomically, write_text
-from uddm_lightning.parsing import Arguments, check_configs
-from uddm_lightning.resolving import load_task
-from uddm_lightning.run_folder import of_checkpoint, read_manifest
-from uddm_lightning.task import DiffusionTask
+from uddm_lightning.loading import Trained, load
+from uddm_lightning.parsing import Arguments
 
 
 def _parser() -> Arguments:
@@ -50,63 +44,42 @@ def export(arguments: list[str]) -> int:
     folder = Path(given.out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"`{folder}` is there already, and nothing in it is overwritten. Choose another `--out`.")
-    values = _read(Path(given.config))
-    path = checkpoints.resolve(given.ckpt_path, Path(given.config).parent)
-    found = checkpoints.load(path)
-    vocab_size = found["hyper_parameters"].get("vocab_size")
-    if type(vocab_size) is not int:
-        raise InputError(f"`--ckpt_path {path}` does not say how many ids its vocabulary has.")
-    task = load_task(values, vocab_size)
-    checkpoints.check_fits(path, task)
-    if not isinstance(task.backbone, DiT):
-        raise InputError(f"`model.backbone` is {type(task.backbone).__name__}, and only {DiT.__name__} is exported.")
-    prefix = "ema.backbone." if given.weights == "ema" else "backbone."
-    weights = {
-        name.removeprefix(prefix): value.contiguous()
-        for name, value in found["state_dict"].items()
-        if name.startswith(prefix)
-    }
-    run = of_checkpoint(path)
-    tokenizer = _tokenizer(values, run)
-    config = _config(task, values, given.weights, found["global_step"], tokenizer is not None)
-    _write(library, folder, weights, config, tokenizer)
-    write_text(folder / CARD, card(config, run))
+    trained = load(Path(given.config), given.ckpt_path, device="cpu")
+    task = trained.task
+    backbone = task.ema.backbone if given.weights == "ema" else task.backbone
+    if not isinstance(backbone, DiT):
+        raise InputError(f"`model.backbone` is {type(backbone).__name__}, and only {DiT.__name__} is exported.")
+    tokenizer = _tokenizer(trained)
+    config = _config(trained, backbone, given.weights, tokenizer is not None)
+    _write(library, folder, backbone.state_dict(), config, tokenizer)
+    write_text(folder / CARD, card(config, trained.run))
     sys.stdout.write(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}\n")
     return 0
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"`-c {path}`: there is no such file. Give the `config.yaml` of a run.")
-    check_configs(["-c", str(path)])
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(values, dict) or not all(isinstance(values.get(name), dict) for name in ("model", "data")):
-        raise InputError(f"`-c {path}` is no `config.yaml` of a run: it has no sections `model` and `data`.")
-    return values
-
-
-def _tokenizer(values: dict[str, Any], run: Path) -> str | None:
+def _tokenizer(trained: Trained) -> str | None:
     """The run's tokenizer, as a tokenizer.json; None where it would have to be downloaded or learned first."""
-    wanted = read_manifest(run).get("tokenizer")
-    cached = cache_folder(values["data"].get("cache_dir")).glob(f"*/{TOKENIZER}")
-    for path in (run / TOKENIZER, *cached):
-        with suppress(OSError, UnicodeDecodeError):
-            text = path.read_text(encoding="utf-8")
-            if digest(text.encode()) == wanted or (wanted is None and path.parent == run):
-                return text
-    return None
+    if (corpus := trained.corpus()) is not None:
+        return corpus.tokenizer.to_json()
+    path = trained.run / TOKENIZER  # which came along with a converted model
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def _config(task: DiffusionTask, values: dict[str, Any], weights: str, step: int, tokenizer: bool) -> dict[str, Any]:
-    network = values["model"]["backbone"]["init_args"]
-    schedule = task.process.schedule
+def _config(trained: Trained, backbone: DiT, weights: str, tokenizer: bool) -> dict[str, Any]:
+    task, schedule = trained.task, trained.task.process.schedule
+    network = {
+        "hidden": backbone.vocab_embed.embedding.shape[1],
+        "blocks": len(backbone.blocks),
+        "heads": backbone.blocks[0].heads,
+        "conditioning": backbone.output_layer.adaLN_modulation.in_features,
+    }
     return {
         "format": FORMAT,
         "name": task.backbone_name,
         "vocab_size": task.process.vocab_size,
         "states": task.process.states,  # ids in noisy text: one more where there is a mask
-        "length": values["data"]["packing"]["init_args"]["length"],
-        "architecture": {"class": DiT.__name__, **{name: network[name] for name in ARCHITECTURE}},
+        "length": trained.length,
+        "architecture": {"class": DiT.__name__, **network},
         "parameters": task.parameter_count,
         "process": {
             "class": type(task.process).__name__,
@@ -114,7 +87,7 @@ def _config(task: DiffusionTask, values: dict[str, Any], weights: str, step: int
         },
         "prediction": task.predicts.value,
         "weights": weights,
-        "step": step,
+        "step": trained.step,
         "tokenizer": TOKENIZER if tokenizer else None,
         "written_by": f"uddm_lightning {__version__}",
     }

@@ -115,8 +115,8 @@ class Study:
 
         Args:
             kind: recovery, entropy, nelbo, trajectory (whose value is the entropy) or basin (the critical t); of
-                samples generative_perplexity, unigram_entropy, nearest_distance, nearest_overlap, train_overlap, or the
-                share of one of the `LABELS`.
+                samples generative_perplexity, unigram_entropy, nearest_distance, nearest_overlap, train_overlap, or
+                the share of one of the `LABELS`.
             backbone: name of the model.
             split: train, test, random or samples.
             t: corruption time; None for the NELBO, which has a range instead, and for basins.

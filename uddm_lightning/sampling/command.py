@@ -12,8 +12,6 @@ from tqdm import tqdm
 from uddm_lightning import __version__, run_folder
 from uddm_lightning.callbacks.against import Against
 from uddm_lightning.critics import NgramCritic
-from uddm_lightning.data.packing import Packing
-from uddm_lightning.data.spec import class_of
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.errors import InputError
 from uddm_lightning.limits import LARGEST
@@ -117,9 +115,7 @@ def _against(trained: Trained) -> Against:
             "prepares it, as `uddm validate -c CONFIG --ckpt_path last` does; or leave `--against` out."
         )
     subset = Subset(len(corpus.train), int(manifest["size"]), int(manifest["seed"]), corpus.hash)
-    packing = class_of(manifest["packing"])(**manifest["packing"]["init_args"])
-    assert isinstance(packing, Packing)
-    return Against(corpus, subset, packing, NgramCritic(), ngram=6)
+    return Against(corpus, subset, trained.packing, NgramCritic(), ngram=6)
 
 
 def _summary(order: Order, against: Against | None) -> list[str]:
