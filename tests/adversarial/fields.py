@@ -12,7 +12,14 @@ from lightning.pytorch import Trainer
 
 import uddm_lightning
 from uddm_lightning.backbones import Backbone
-from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe
+from uddm_lightning.callbacks import (
+    BasinProbe,
+    EntropyProbe,
+    NelboProbe,
+    RecoveryProbe,
+    SampleProbe,
+    TrajectoryProbe,
+)
 from uddm_lightning.critics import Critic
 from uddm_lightning.data import Packing, Source, TextDataModule, Tokenizer
 from uddm_lightning.learning_rates import LearningRate
@@ -31,7 +38,7 @@ PLUGINS: dict[type, tuple[str, ...]] = {
     Schedule: ("model.process.init_args.schedule",),
     Backbone: ("model.backbone",),
     Objective: ("model.objective",),
-    Sampler: ("model.sampler", "recovery.sampler"),
+    Sampler: ("model.sampler", "recovery.sampler", "basin.sampler"),
     Critic: ("samples.critic",),
     LearningRate: ("model.learning_rate",),
     torch.optim.Optimizer: ("model.optimizer",),
@@ -43,6 +50,8 @@ FIXED: dict[type, str] = {
     EntropyProbe: "entropy",
     NelboProbe: "nelbo",
     SampleProbe: "samples",
+    TrajectoryProbe: "trajectory",
+    BasinProbe: "basin",
     Trainer: "trainer",
 }
 LINKED = {("data", "seed"), ("model", "seed"), ("model", "vocab_size")}  # the command line fills them in
