@@ -3,6 +3,7 @@
 import csv
 
 import pyarrow.parquet as pq
+import pytest
 import yaml
 
 from uddm_lightning.tables import BASINS
@@ -13,6 +14,7 @@ def table(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_run_measures_them_at_its_end_and_a_second_chain_stands_beside_the_first(uddm, config, tmp_path):
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["data"]["random_draws"] = 8

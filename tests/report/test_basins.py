@@ -124,6 +124,7 @@ def test_runs_with_another_recovery_chain_alone_are_still_reported(tmp_path):
     assert study.means("entropy", "DiT", "samples", 0.1)
 
 
+@pytest.mark.slow
 def test_all_of_it_is_on_the_page(tmp_path):
     rows, single = more(tmp_path, seeds=(0, 1), backbones=("a", "b"))
     write_report(tmp_path, rows, sweeps.transition(("a", "b")), None, {}, single)
