@@ -37,6 +37,8 @@ FORBIDDEN_CALLS = {
     "subprocess.getstatusoutput",
 }
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "httpx", "aiohttp", "ftplib", "smtplib", "huggingface_hub"}
+# what a run would download is for the hub to say, and asking is all that `uddm preflight` does there
+ASKS_THE_HUB = {PACKAGE / "preflight" / name for name in ("command.py", "hub.py")}
 
 
 def dotted(node: ast.expr) -> str:
@@ -74,7 +76,8 @@ def offences(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_no_file_runs_text_or_loads_objects(path: Path) -> None:
-    assert list(offences(path.read_text(encoding="utf-8"))) == []
+    found = list(offences(path.read_text(encoding="utf-8")))
+    assert [offence for offence in found if not (path in ASKS_THE_HUB and "huggingface_hub" in offence)] == []
 
 
 @pytest.mark.parametrize(
