@@ -15,6 +15,7 @@ from uddm_lightning.data.measure import draw_keys
 from uddm_lightning.data.module import SAMPLES
 from uddm_lightning.data.packing import Packing
 from uddm_lightning.data.pure_noise import uniform_rows
+from uddm_lightning.data.spec import class_of
 from uddm_lightning.data.tokenizers import Tokenizer
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
@@ -43,7 +44,7 @@ class Trained(NamedTuple):
 
     task: DiffusionTask
     packing: Packing
-    tokenizer_spec: Any
+    tokenizer_spec: dict[str, Any]
     seed: int
     threads: int
     step: int
@@ -57,11 +58,18 @@ class Trained(NamedTuple):
         """L."""
         return self.packing.length
 
-    def tokenizer(self) -> Tokenizer | None:
-        """What the ids mean: from the prepared text, or where a config tells it all; None where neither is the case."""
+    def tokenizer(self, fetch: bool) -> Tokenizer | None:
+        """What the ids mean: from the prepared text, or where a config tells it all; None where neither is the case.
+
+        Args:
+            fetch: ask the hub for it if need be.
+        """
         if corpus := self.corpus():
             return corpus.tokenizer
-        with suppress(InputError):
+        with suppress(InputError, ImportError, AttributeError, KeyError, ValueError):
+            kind, arguments = class_of(self.tokenizer_spec), self.tokenizer_spec.get("init_args") or {}
+            if not fetch and kind.downloads(**arguments):
+                return None
             tokenizer = load_plugin(Tokenizer, self.tokenizer_spec)
             assert isinstance(tokenizer, Tokenizer)
             tokenizer.fit([])  # an alphabet or a vocabulary that is given does not change by it
@@ -115,7 +123,7 @@ def load(config: Path, given: str, steps: int | None = None, device: str | None 
     return Trained(
         task.to(_device(device)).eval(),
         packing,
-        data.get("tokenizer"),
+        data.get("tokenizer") or {},
         int(settings.get("seed_everything") or 0),
         int(settings.get("threads") or 1),
         int(checkpoint["global_step"]),

@@ -106,7 +106,7 @@ def probe(arguments: list[str]) -> int:
 
 
 def _asked(trained: Trained, text: Path | None, number: int | None) -> Asked:
-    tokenizer = trained.tokenizer()
+    tokenizer = trained.tokenizer(fetch=text is not None)
     if text is None:
         return Asked("samples", number or 256, PureNoise(trained.packing, tokenizer, 0) if tokenizer else None)
     if tokenizer is None:

@@ -6,6 +6,9 @@ import shutil
 import pytest
 import yaml
 
+from uddm_lightning import loading
+from uddm_lightning.errors import InputError
+
 from .conftest import tiny_config, write_corpus
 from .test_sample import trained  # noqa: F401 a fixture: the same kind of run
 
@@ -68,6 +71,24 @@ def test_an_alphabet_in_the_config_is_meaning_enough(uddm, tmp_path):
     outcome = uddm("probe", tmp_path / "run", "--text", tmp_path / "corpus.txt", "-n", 3, "--times", "0.5")
     assert outcome.status == 0, outcome.err
     assert "3 rows of text" in outcome.out
+
+
+def test_the_hub_is_asked_for_a_tokenizer_only_where_there_is_a_text_to_read(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "empty"))
+    asked = []
+    monkeypatch.setattr("uddm_lightning.data.tokenizers.pretrained._load", asked.append)
+    kind = "uddm_lightning.data.tokenizers.pretrained.PretrainedTokenizer"
+    spec = {"class_path": kind, "init_args": {"path": "somebody/words"}}
+    model = loading.load(run, "last")._replace(tokenizer_spec=spec)
+    assert model.tokenizer(fetch=False) is None
+    assert asked == []
+    monkeypatch.setattr("uddm_lightning.data.tokenizers.pretrained._load", _no_network)
+    assert model.tokenizer(fetch=True) is None
+    assert model._replace(tokenizer_spec={}).tokenizer(fetch=True) is None
+
+
+def _no_network(path):
+    raise InputError(f"no {path}")
 
 
 @pytest.mark.parametrize(
