@@ -194,6 +194,7 @@ def test_entropy(name: str) -> None:
     assert probe.include_special is True
     data = resolved(name)["data"]
     assert (data["train_draws"], data["test_draws"], data["sample_draws"]) == (20_000, 20_000, 20_000)
+    assert data["random_draws"] == 5_000
     nelbo = made(name, NelboProbe, "nelbo")
     assert (nelbo.t_min, nelbo.t_max) == (1e-3, 1.0)
 
