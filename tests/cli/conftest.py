@@ -55,6 +55,7 @@ def tiny_config(corpus: Path) -> dict:
             "train_draws": 16,
             "test_draws": 16,
             "sample_draws": 16,
+            "random_draws": 16,
         },
         "model": {
             "process": {

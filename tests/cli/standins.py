@@ -82,7 +82,7 @@ SMALL = (  # what makes a network and its probes small, and fits a CPU
     *("--model.backbone.init_args.hidden", "16", "--model.backbone.init_args.blocks", "1"),
     *("--model.backbone.init_args.heads", "2", "--model.backbone.init_args.conditioning", "8"),
     *("--model.sampler.init_args.steps", "4", "--data.batch_size", "4", "--data.measure_batch_size", "4"),
-    *("--data.train_draws", "4", "--data.test_draws", "4", "--data.sample_draws", "4"),
+    *("--data.train_draws", "4", "--data.test_draws", "4", "--data.sample_draws", "4", "--data.random_draws", "4"),
     *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu", "--threads", "1"),
 )
 

@@ -30,19 +30,27 @@ def run(uddm, config, tmp_path) -> Path:
 
 def test_a_run_folder_holds_everything(run):
     names = {path.name for path in run.iterdir()}
-    assert {"config.yaml", "manifest.json", "measurements.csv", "sequences.parquet", "checkpoints", "figures"} <= names
+    assert {"config.yaml", "manifest.json", "checkpoints", "figures"} <= names
+    assert {"measurements.csv", "sequences.parquet", "basins.parquet"} <= names
     assert (run / "checkpoints" / "last.ckpt").is_file()
     assert not [name for name in names if name.startswith(".")], "temporary files are left"
     rows = table(run)
     assert list(rows[0]) == list(COLUMNS)
-    keys = [(r["run"], r["kind"], int(r["step"]), r["weights"], r["split"], r["t"], r["chain"]) for r in rows]
+    times = [float(r["t"]) if r["t"] else -1.0 for r in rows]
+    keys = [
+        (r["run"], r["kind"], int(r["step"]), r["weights"], r["split"], t, r["chain"])
+        for r, t in zip(rows, times, strict=True)
+    ]
     assert keys == sorted(keys)
     assert len(set(keys)) == len(keys)
+    on_the_way = {"recovery": ("train", "test", "random"), "entropy": ("train", "test", "samples")}
+    on_the_way["nelbo"] = ("train", "test")
+    at_the_end = {"trajectory": ("samples",), "basin": ("train", "test", "random"), "samples": ("test", "samples")}
     assert {(r["kind"], r["step"], r["split"]) for r in rows} == {
         (kind, step, split)
-        for kind in ("recovery", "entropy", "nelbo")
-        for step in ("3", "6")
-        for split in (("train", "test", "samples") if kind == "entropy" else ("train", "test"))
+        for step, kinds in (("3", on_the_way), ("6", {**on_the_way, **at_the_end}))
+        for kind, splits in kinds.items()
+        for split in splits
     }
     for row in rows:
         assert row["size"] == "8"
@@ -50,8 +58,10 @@ def test_a_run_folder_holds_everything(run):
         assert row["backbone"] == "DiT"
         assert row["n_draws"] == "16"
         assert row["n_rows"] == ("8" if row["split"] == "train" else "16")
-        filled = {kind for kind in ("recovery", "entropy", "nelbo") if row[kind]}
-        assert filled == {row["kind"]}, "fields of other kinds stay empty"
+        own = {"trajectory": "entropy", "basin": "critical_t", "samples": "generative_perplexity"}
+        columns = ("recovery", "entropy", "nelbo", "critical_t", "generative_perplexity")
+        filled = {column for column in columns if row[column]}
+        assert filled == {own.get(row["kind"], row["kind"])}, "fields of other kinds stay empty"
     recovery = next(r for r in rows if r["kind"] == "recovery")
     assert recovery["chain"] == "ancestral"
     assert recovery["steps"] == "10"
@@ -64,14 +74,16 @@ def test_a_run_folder_holds_everything(run):
 def test_sequences_can_be_drawn_again(run):
     rows = pq.read_table(run / "sequences.parquet").to_pylist()
     assert {(r["split"], r["step"], r["t"]) for r in rows} == {
-        (split, step, t) for split in ("train", "test") for step in (3, 6) for t in (0.1, 0.5)
+        (split, step, t) for split in ("train", "test", "random") for step in (3, 6) for t in (0.1, 0.5)
     }
     for row in rows:
-        assert len(row["x0"]) == len(row["xt"]) == len(row["xhat"]) == len(row["entropy"]) == 16
+        assert len(row["x0"]) == len(row["xt"]) == len(row["xhat"]) == 16
+        assert row["entropy"] is None if row["split"] == "random" else len(row["entropy"]) == 16
         for name in ("x0", "xt", "xhat"):
             assert len(row[f"{name}_text"]) == 16
             assert all(row[f"{name}_text"])
-        assert set("".join(row["x0_text"])) <= set("abcdefghijklmnopqrstuvwxyz ")
+        if row["split"] != "random":  # where the id of unknown characters is as likely as any
+            assert set("".join(row["x0_text"])) <= set("abcdefghijklmnopqrstuvwxyz ")
 
 
 def test_tensorboard_shows_the_transition(run):
@@ -108,7 +120,7 @@ def test_validate_repeats_what_fit_logged_bit_for_bit(run, uddm):
     assert outcome.status == 0, outcome.err
     assert path.read_bytes() == text
     changed = {p.name for p in run.rglob("*") if p.is_file() and before.get(p) != p.stat().st_mtime_ns}
-    assert changed <= {"measurements.csv", "sequences.parquet"}
+    assert changed <= {"measurements.csv", "sequences.parquet", "basins.parquet"}
 
 
 def test_results_do_not_depend_on_the_batch_size(run, uddm):

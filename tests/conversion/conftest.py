@@ -52,6 +52,7 @@ def text(tmp_path: Path, corpus: Path) -> Path:  # noqa: F811 the fixture of tha
             "train_draws": 8,
             "test_draws": 8,
             "sample_draws": 4,
+            "random_draws": 4,
         },
         "model": {"sampler": {"class_path": "AncestralSampler", "init_args": {"steps": 5}}},
         "recovery": {"times": [0.1, 0.5], "weights": ["ema", "raw"]},
