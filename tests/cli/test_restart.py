@@ -29,7 +29,7 @@ from .test_processes import table
 
 STEPS = 24
 PERIOD = 6  # steps from one validation to the next
-BATCHES = 6  # of a validation
+BATCHES = 8  # of a validation: two of each split
 
 Disk = Callable[[str], Path]
 
