@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from uddm_lightning.errors import InputError
-from uddm_lightning.files import write_text
+from uddm_lightning.files import write_atomically, write_text
 
 Record = dict[str, Any]  # one row before it is written, by column
 
@@ -74,6 +75,19 @@ def of_main_chain(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
             place = row["kind"], row["split"]
             main[place] = min(main.get(place, row["chain"]), row["chain"])
     return [row for row in rows if row["chain"] in ("", main.get((row["kind"], row["split"])))]
+
+
+def update_rows(path: Path, rows: Sequence[Record], schema: pa.Schema, key: Sequence[str]) -> None:
+    """Replaces the rows of a parquet file whose `key` one of `rows` has, keeps the others, sorts, writes atomically."""
+
+    def key_of(row: Record) -> tuple[Any, ...]:
+        return tuple(row[name] for name in key)
+
+    old = pq.read_table(path, schema=schema).to_pylist() if path.exists() else []
+    replaced = {key_of(row) for row in rows}
+    kept = [row for row in old if key_of(row) not in replaced]
+    table = pa.Table.from_pylist(sorted([*kept, *rows], key=key_of), schema=schema)
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
 
 
 def update_table(path: Path, records: Iterable[Record]) -> None:

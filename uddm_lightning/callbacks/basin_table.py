@@ -1,18 +1,15 @@
 """The critical corruption and the margins of single rows of a run, in basins.parquet."""
 
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from uddm_lightning.callbacks.basin import BasinProbe
 from uddm_lightning.callbacks.measurements import probes, run_folder
-from uddm_lightning.files import write_atomically
-from uddm_lightning.tables import BASINS, Record
+from uddm_lightning.tables import BASINS, Record, update_rows
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import is_dry_run
+
+KEY = ("step", "weights", "split", "chain")
 
 
 class BasinTable(Callback):
@@ -35,14 +32,8 @@ class BasinTable(Callback):
         records = [record for probe in probes(trainer) if isinstance(probe, BasinProbe) for record in probe.records]
         step = pl_module.weights_step
         new = [row for record in records for row in _rows(record, step) if row["place"] < self.rows]
-        if not new:
-            return
-        path = run_folder(trainer) / "basins.parquet"
-        old = pq.read_table(path, schema=BASINS).to_pylist() if path.exists() else []
-        replaced = {_key(row) for row in new}
-        kept = [row for row in old if _key(row) not in replaced]
-        table = pa.Table.from_pylist(sorted(kept + new, key=_key), schema=BASINS)
-        write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+        if new:
+            update_rows(run_folder(trainer) / "basins.parquet", new, BASINS, KEY)
 
     on_test_end = on_validation_end
 
@@ -50,7 +41,3 @@ class BasinTable(Callback):
 def _rows(record: Record, step: int) -> list[Record]:
     common = {name: record[name] for name in ("split", "weights", "chain", "steps")}
     return [{**common, "step": step, **row} for row in record["_rows"]]
-
-
-def _key(row: Record) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("step", "weights", "split", "chain"))

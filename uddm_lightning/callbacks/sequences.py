@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
@@ -11,10 +9,11 @@ from uddm_lightning.batch import TokenBatch
 from uddm_lightning.callbacks.measurements import run_folder
 from uddm_lightning.callbacks.probe import Board
 from uddm_lightning.data import Tokenizer
-from uddm_lightning.files import write_atomically
-from uddm_lightning.tables import SEQUENCES, Record
+from uddm_lightning.tables import SEQUENCES, Record, update_rows
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of, is_dry_run
+
+KEY = ("step", "weights", "split", "t", "chain")
 
 
 class SequenceTable(Callback):
@@ -83,17 +82,8 @@ class SequenceTable(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if is_dry_run(trainer) or not trainer.is_global_zero or not self.sequences:
             return
-        path = run_folder(trainer) / "sequences.parquet"
-        old = pq.read_table(path, schema=SEQUENCES).to_pylist() if path.exists() else []
-        replaced = {_key(sequence) for sequence in self.sequences}
-        kept = [sequence for sequence in old if _key(sequence) not in replaced]
-        table = pa.Table.from_pylist(sorted(kept + self.sequences, key=_key), schema=SEQUENCES)
-        write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+        update_rows(run_folder(trainer) / "sequences.parquet", self.sequences, SEQUENCES, KEY)
 
     on_test_start = on_validation_start
     on_test_batch_end = on_validation_batch_end
     on_test_end = on_validation_end
-
-
-def _key(sequence: Record) -> tuple[Any, ...]:
-    return tuple(sequence[name] for name in ("step", "weights", "split", "t", "chain"))
