@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import yaml
@@ -72,7 +73,7 @@ def load_data(config: dict[str, Any]) -> TextDataModule:
     Raises:
         InputError: its arguments are wrong.
     """
-    data = _instance(TextDataModule, config["data"])
+    data = _made(UddmParser.add_class_arguments, TextDataModule, config["data"])
     assert isinstance(data, TextDataModule)
     return data
 
@@ -83,7 +84,8 @@ def load_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
     Raises:
         InputError: its arguments are wrong.
     """
-    task = _instance(DiffusionTask, {**config["model"], "vocab_size": vocab_size})
+    given = {**config["model"], "vocab_size": vocab_size}
+    task = _made(UddmParser.add_class_arguments, DiffusionTask, given)
     assert isinstance(task, DiffusionTask)
     return task
 
@@ -94,21 +96,16 @@ def load_plugin(kind: type, given: Any) -> Any:
     Raises:
         InputError: the class or its arguments are wrong.
     """
-    parser = UddmParser()
-    parser.add_subclass_arguments(kind, "it")
-    try:
-        return parser.instantiate(parser.parse_object({"it": given})).it
-    except (ValueError, TypeError) as error:
-        raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
+    return _made(UddmParser.add_subclass_arguments, kind, given)
 
 
-def _instance(kind: type, arguments: dict[str, Any]) -> object:
+def _made(add: Callable[..., Any], kind: type, given: Any) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # plugins lie where one works, as for training
     parser = UddmParser()
-    parser.add_class_arguments(kind, "it")
+    add(parser, kind, "it")
     try:
-        return parser.instantiate(parser.parse_object({"it": arguments})).it
+        return parser.instantiate(parser.parse_object({"it": given})).it
     except (ValueError, TypeError) as error:
         raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
 
