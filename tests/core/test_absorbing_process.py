@@ -17,22 +17,21 @@ from uddm_lightning.processes import absorbing as module
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.schedules import CosineSchedule, LogLinearSchedule, Schedule
 
-from .toys import Joint, TableBackbone, absorbing_kernel, assert_frequencies, integrated_nelbo
-
-SIZES = [2, 3, 7]
-PAIRS = [(1.0, 0.9), (0.8, 0.35), (0.3, 0.001), (1.0, 0.001), (0.9999, 0.9998)]
+from .toys import (
+    PAIRS,
+    SIZES,
+    Joint,
+    TableBackbone,
+    absorbing_kernel,
+    assert_frequencies,
+    full,
+    integrated_nelbo,
+    random_logp,
+)
 
 
 def process_of(V: int, schedule: Schedule | None = None) -> AbsorbingProcess:
     return AbsorbingProcess(V, schedule or LogLinearSchedule())
-
-
-def full(value: float, count: int) -> Tensor:
-    return torch.full((count,), value, dtype=torch.float64)
-
-
-def random_logp(rng: torch.Generator, count: int, V: int, scale: float = 2.0) -> Tensor:
-    return torch.log_softmax(scale * torch.randn(count, V, generator=rng, dtype=torch.float64), dim=1)
 
 
 def bayes(p_V: Tensor, xt: int, alpha_s: float, alpha_t: float) -> Tensor:

@@ -10,22 +10,11 @@ from uddm_lightning.processes import Prediction, UniformProcess
 from uddm_lightning.processes import uniform as module
 from uddm_lightning.schedules import CosineSchedule, LogLinearSchedule, Schedule
 
-from .toys import SMALLEST_P, assert_frequencies, reference, uniform_kernel
-
-SIZES = [2, 3, 7]
-PAIRS = [(1.0, 0.9), (0.8, 0.35), (0.3, 0.001), (1.0, 0.001), (0.9999, 0.9998)]
+from .toys import PAIRS, SIZES, SMALLEST_P, assert_frequencies, full, random_logp, reference, uniform_kernel
 
 
 def process_of(V: int, schedule: Schedule | None = None) -> UniformProcess:
     return UniformProcess(V, schedule or LogLinearSchedule())
-
-
-def full(value: float, count: int) -> Tensor:
-    return torch.full((count,), value, dtype=torch.float64)
-
-
-def random_logp(rng: torch.Generator, count: int, V: int, scale: float = 2.0) -> Tensor:
-    return torch.log_softmax(scale * torch.randn(count, V, generator=rng, dtype=torch.float64), dim=1)
 
 
 def bayes(p_V: Tensor, xt: int, alpha_s: float, alpha_t: float) -> Tensor:

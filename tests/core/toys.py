@@ -29,6 +29,9 @@ from uddm_lightning.processes import Process
 QUIET = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
 # a chi-square or KS value beyond these is no accident: every draw in these tests is the same on every machine
+# sizes of a vocabulary, and levels alpha at s and t, on which processes are judged
+SIZES = [2, 3, 7]
+PAIRS = [(1.0, 0.9), (0.8, 0.35), (0.3, 0.001), (1.0, 0.001), (0.9999, 0.9998)]
 SMALLEST_P = 1e-4
 
 
@@ -39,6 +42,14 @@ def reference(name: str) -> Path:
     if not (root / name).is_file():
         pytest.skip(f"needs the reference numbers `{name}` (looked in {root}; set UDDM_REFERENCE to their folder)")
     return root / name
+
+
+def full(value: float, count: int) -> Tensor:
+    return torch.full((count,), value, dtype=torch.float64)
+
+
+def random_logp(rng: torch.Generator, count: int, V: int, scale: float = 2.0) -> Tensor:
+    return torch.log_softmax(scale * torch.randn(count, V, generator=rng, dtype=torch.float64), dim=1)
 
 
 def assert_frequencies(counts: Tensor, probabilities: Tensor) -> None:
