@@ -10,6 +10,7 @@ from uddm_lightning.callbacks.against import Against
 from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, select
 from uddm_lightning.critics import Critic
 from uddm_lightning.metrics import SampleNeighbours
+from uddm_lightning.metrics.neighbours import NEAR, NGRAM
 from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of
@@ -42,9 +43,9 @@ class SampleProbe(Probe):
 
     def __init__(
         self,
-        memorized_within: float = 0.1,
-        spurious_within: float = 0.1,
-        ngram: int = 6,
+        memorized_within: float = NEAR,
+        spurious_within: float = NEAR,
+        ngram: int = NGRAM,
         critic: Critic | None = None,
         weights: Sequence[Literal["ema", "raw"]] = ("ema",),
         draws: int | None = None,

@@ -150,6 +150,10 @@ class NeighbourResult(NamedTuple):
     generative_perplexity_high: float
 
 
+NEAR = 0.1  # largest share of positions in which rows that are near each other differ, unless told otherwise
+NGRAM = 6  # ids of the n-grams whose overlap is measured, unless told otherwise
+
+
 class SampleNeighbours(RowwiseMetric):
     """Tells samples apart by what they repeat.
 

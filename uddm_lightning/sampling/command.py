@@ -17,11 +17,10 @@ from uddm_lightning.errors import InputError
 from uddm_lightning.limits import LARGEST
 from uddm_lightning.loading import Trained
 from uddm_lightning.metrics import SampleNeighbours
+from uddm_lightning.metrics.neighbours import NEAR, NGRAM
 from uddm_lightning.parsing import Arguments
 from uddm_lightning.sampling.drawing import Order, together, work
 from uddm_lightning.sampling.shards import ROWS, about, batches
-
-NEAR = 0.1  # share of positions in which rows that are near each other differ, as in `SampleProbe`
 
 EPILOG = """\
 Sample i is a function of weights, seed and i alone. The same command goes on where it was stopped, a larger -n goes on
@@ -115,7 +114,7 @@ def _against(trained: Trained) -> Against:
             "prepares it, as `uddm validate -c CONFIG --ckpt_path last` does; or leave `--against` out."
         )
     subset = Subset(len(corpus.train), int(manifest["size"]), int(manifest["seed"]), corpus.hash)
-    return Against(corpus, subset, trained.packing, NgramCritic(), ngram=6)
+    return Against(corpus, subset, trained.packing, NgramCritic(), NGRAM)
 
 
 def _summary(order: Order, against: Against | None) -> list[str]:
