@@ -141,10 +141,8 @@ def draw(trained: Trained, denoiser: Denoiser, seed: int, ids_B: Tensor) -> Tens
     """
     task, device = trained.task, trained.task.device
     noise_BL = uniform_rows(task.process.vocab_size, trained.length, seed, ids_B).to(device)
-    start_BL = task.process.prior(noise_BL)
     keys_B = draw_keys(seed, SAMPLES, ids_B, torch.zeros_like(ids_B)).to(device)
-    nothing_BL = torch.zeros_like(noise_BL, dtype=torch.bool)
-    return task.sampler(denoiser, start_BL, 1.0, keys_B, None, nothing_BL)
+    return task.draw(denoiser, noise_BL, keys_B)
 
 
 def _read(config: Path) -> dict[str, Any]:

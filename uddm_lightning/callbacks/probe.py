@@ -128,9 +128,10 @@ class Probe(Callback):
         started = time.monotonic()
         on_the_way = trainer.state.fn != TrainerFn.TESTING and task.weights_step < trainer.max_steps
         on_the_way &= task.parameter_count > 0  # what nobody trains is as good as it will be
-        if on_the_way and self.draws_on_the_way == 0:
+        fewer = on_the_way and self.draws_on_the_way is not None
+        self._limit = self.draws_on_the_way if fewer else self.draws
+        if self._limit == 0:
             return
-        self._limit = self.draws_on_the_way if on_the_way and self.draws_on_the_way else self.draws
         self._denoisers = {weights: task.denoiser(weights) for weights in self.weights}
         self.seconds += time.monotonic() - started
 
@@ -195,11 +196,8 @@ def drawn(at: MeasuredBatch, observe: Observer | None = None) -> TokenBatch:
     """
     batch = at.batch
     if observe is not None or len(at.board.get("samples", ())) < len(batch.tokens_BL):
-        nothing_BL = torch.zeros_like(batch.tokens_BL, dtype=torch.bool)
-        chain = at.task.sampler
-        start_BL = at.task.process.prior(batch.tokens_BL)
-        at.board["samples"] = chain(at.denoiser, start_BL, 1.0, batch.keys_B, None, nothing_BL, observe)
-        at.board["chain"] = chain.chain
+        at.board["samples"] = at.task.draw(at.denoiser, batch.tokens_BL, batch.keys_B, observe)
+        at.board["chain"] = at.task.sampler.chain
     # a probe with a limit takes the first draws of a batch
     return batch._replace(tokens_BL=at.board["samples"][: len(batch.tokens_BL)])
 
@@ -218,18 +216,12 @@ class Margins(NamedTuple):
 
 
 def margins(at: MeasuredBatch) -> Margins:
-    """Margins of the rows themselves, at the end of training's range of t, where nothing is extrapolated.
-
-    They are computed once for all probes that count the same positions.
-    """
-    x0_BL, process, place = at.batch.tokens_BL, at.task.process, ("margins", int(at.counted_BL.sum()))
-    if place not in at.board:
-        t_B = torch.full((len(x0_BL),), at.task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
-        shown_BL = process.hide(x0_BL, one_position(at.batch, at.counted_BL))
-        margin_BL = at.denoiser(_margin, shown_BL, t_B, at.batch.valid_BL, x0_BL)[0]
-        at.board[place] = Margins(margin_BL, at.counted_BL & process.predicted(shown_BL))
-    found: Margins = at.board[place]
-    return found
+    """Margins of the rows themselves, at the end of training's range of t, where nothing is extrapolated."""
+    x0_BL, process = at.batch.tokens_BL, at.task.process
+    t_B = torch.full((len(x0_BL),), at.task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
+    shown_BL = process.hide(x0_BL, one_position(at.batch, at.counted_BL))
+    margin_BL = at.denoiser(_margin, shown_BL, t_B, at.batch.valid_BL, x0_BL)[0]
+    return Margins(margin_BL, at.counted_BL & process.predicted(shown_BL))
 
 
 def _margin(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor) -> tuple[Tensor]:
