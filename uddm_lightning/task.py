@@ -24,7 +24,7 @@ from uddm_lightning.moving_average import MovingAverage
 from uddm_lightning.objectives.base import Objective
 from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes.base import Process
-from uddm_lightning.samplers.base import Observer, Sampler
+from uddm_lightning.samplers.base import Sampler
 from uddm_lightning.trainer import data_of, is_dry_run
 
 Weights = Literal["ema", "raw"]
@@ -115,11 +115,6 @@ class DiffusionTask(LightningModule):
         if backbone.training or any(parameter.dtype != self.measure_dtype for parameter in backbone.parameters()):
             backbone = copy.deepcopy(backbone).to(self.measure_dtype).eval()
         return Denoiser(self.process, backbone, self.predicts)
-
-    def draw(self, denoiser: Denoiser, noise_BL: Tensor, keys_B: Tensor, observe: Observer | None = None) -> Tensor:
-        """Rows (B, L) that the model writes, from rows of uniform noise at t = 1; `observe` looks on."""
-        start_BL, nothing_BL = self.process.prior(noise_BL), torch.zeros_like(noise_BL, dtype=torch.bool)
-        return self.sampler(denoiser, start_BL, 1.0, keys_B, None, nothing_BL, observe)
 
     @override
     def setup(self, stage: str) -> None:

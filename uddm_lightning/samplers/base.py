@@ -6,6 +6,7 @@ Shapes: B rows, L positions.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from uddm_lightning.denoiser import Denoiser
@@ -66,3 +67,19 @@ class Sampler(ABC):
         Returns:
             int64 ids (B, L) at time 0.
         """
+
+    def draw(self, denoiser: Denoiser, noise_BL: Tensor, keys_B: Tensor, observe: Observer | None = None) -> Tensor:
+        """Rows that the model writes by itself, from t = 1 on.
+
+        Args:
+            denoiser: the predictions to follow.
+            noise_BL: int64 ids, uniform and random.
+            keys_B: noise keys.
+            observe: looks on.
+
+        Returns:
+            int64 ids (B, L) at time 0.
+        """
+        start_BL = denoiser.process.prior(noise_BL)
+        nothing_BL = torch.zeros_like(noise_BL, dtype=torch.bool)
+        return self(denoiser, start_BL, 1.0, keys_B, None, nothing_BL, observe)
