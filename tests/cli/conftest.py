@@ -1,8 +1,9 @@
 """A small corpus, a small config, and the command line run inside the test process."""
 
+import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +23,21 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def _undisturbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every test has its own cache and working folder, and leaves the thread count alone."""
+def _undisturbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Every test has its own cache and working folder, and leaves threads, environment and process group as they were.
+
+    DDP of one process, run inside the test's own, stays in its group and leaves the group's port in the environment,
+    where the next test's processes would find it taken.
+    """
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    before = dict(os.environ)
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def write_corpus(path: Path) -> Path:

@@ -419,15 +419,20 @@ def test_a_cache_deleted_during_a_run_is_not_missed(tmp_path: Path, settings: Pa
 
 def test_a_cache_damaged_between_two_sessions_is_built_again(uddm, settings, tmp_path) -> None:
     calm, out = tmp_path / "calm", tmp_path / "run"
-    assert uddm("fit", "-c", settings, "--out", calm).status == 0
-    assert uddm("fit", "-c", settings, "--out", out, "--trainer.max_steps", PERIOD).status == 0
+
+    def session(run: Path, steps: int) -> None:
+        more = ("-c", run / "config.yaml", "--ckpt_path", "last") if run.exists() else ("-c", settings, "--out", run)
+        assert uddm("fit", *more, "--trainer.max_steps", steps).status == 0
+
+    for steps in (PERIOD, 2 * PERIOD, STEPS):  # each session ends with measurements of its own
+        session(calm, steps)
+    session(out, PERIOD)
     (rows,) = (tmp_path / "cache").glob("*/train.bin")
     whole = rows.read_bytes()
     shutil.rmtree(tmp_path / "cache")
-    more = ("fit", "-c", out / "config.yaml", "--ckpt_path", "last", "--trainer.max_steps")
-    assert uddm(*more, 2 * PERIOD).status == 0
+    session(out, 2 * PERIOD)
     rows.write_bytes(bytes(len(whole)))
-    assert uddm(*more, STEPS).status == 0
+    session(out, STEPS)
     assert rows.read_bytes() == whole
     check_equal(calm, out)
 
