@@ -1,8 +1,14 @@
-"""One thread for every process of the tests: pytest-xdist already uses the cores, and results repeat."""
+"""What holds for every process of the tests: one thread, no network, no traces in the home folder.
+
+Set before torch and the hub's libraries are imported, whichever test comes first, and for the processes of tests.
+"""
 
 import os
+import tempfile
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for the processes that tests start
+os.environ["OMP_NUM_THREADS"] = "1"  # pytest-xdist already uses the cores, and results repeat
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="uddm-tests-")
 
 import pytest
 import torch

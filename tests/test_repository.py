@@ -79,7 +79,9 @@ def readme_command(name: str) -> list[str]:
 # --- style, types, floors -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["ruff format --check", "ruff check", "mypy", "lint-imports"])
+@pytest.mark.parametrize(
+    "command", ["ruff format --check", "ruff check", pytest.param("mypy", marks=pytest.mark.slow), "lint-imports"]
+)
 def test_the_code_is_clean(command: str) -> None:
     run(*command.split())
 

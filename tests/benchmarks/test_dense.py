@@ -47,6 +47,7 @@ def test_the_textbook_agrees_with_the_package(case):
     assert (((drawn := dense.reverse_step(logits, noised.xt_BL, level[0], level[1])) >= 0) & (drawn < V)).all()
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs(tmp_path):
     small = ("--vocab", "50", "--batch", "2", "--length", "8", "--rounds", "2", "--csv", str(tmp_path / "table.csv"))
     only = [word for path in ("training step", "reverse step", "entropy") for word in ("--only", path)]
@@ -74,6 +75,7 @@ def test_products_are_counted():
     assert flops_of(lambda: network(x).sum().backward()) == 3 * 2 * 7 * 3 * 5
 
 
+@pytest.mark.slow
 def test_what_grows_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "BASE", {"V": 20, "B": 1, "L": 8, "hidden": 32})
     monkeypatch.setattr(

@@ -90,6 +90,7 @@ def test_an_oracle_sees_all_draws_at_once(uddm, markov, tmp_path):
     assert {row["n_draws"] for row in select(rows, "recovery", "train")} == {"128"}
 
 
+@pytest.mark.slow
 def test_measuring_again_gives_the_same_and_another_config_is_refused(uddm, markov, tmp_path):
     run = tmp_path / "run"
     measured(uddm, markov, run, "MarkovBackbone")

@@ -417,6 +417,7 @@ def test_a_cache_deleted_during_a_run_is_not_missed(tmp_path: Path, settings: Pa
         check_equal(tmp_path / "calm", tmp_path / f"workers{workers}")
 
 
+@pytest.mark.slow
 def test_a_cache_damaged_between_two_sessions_is_built_again(uddm, settings, tmp_path) -> None:
     calm, out = tmp_path / "calm", tmp_path / "run"
 

@@ -250,9 +250,16 @@ def test_workers_do_not_change_a_run(run, uddm, config, tmp_path):
     assert first == second
 
 
-@pytest.mark.parametrize("packing", ["WrappedPacking", "DocumentPacking"])
-@pytest.mark.parametrize("tokenizer", ["BPETokenizer", "WordPieceTokenizer"])
-def test_word_pieces_and_padding_train_too(uddm, config, tmp_path, packing, tokenizer):
+@pytest.mark.parametrize(
+    ("tokenizer", "packing"),
+    [
+        ("WordPieceTokenizer", "WrappedPacking"),
+        pytest.param("BPETokenizer", "DocumentPacking", marks=pytest.mark.slow),
+        pytest.param("BPETokenizer", "WrappedPacking", marks=pytest.mark.slow),
+        pytest.param("WordPieceTokenizer", "DocumentPacking", marks=pytest.mark.slow),
+    ],
+)
+def test_word_pieces_and_padding_train_too(uddm, config, tmp_path, tokenizer, packing):
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["data"]["tokenizer"] = {"class_path": tokenizer, "init_args": {"vocab_size": 300}}
     settings["data"]["packing"] = {"class_path": packing, "init_args": {"length": 20}}

@@ -128,6 +128,7 @@ def check_table(rows: Sequence[dict[str, str]], others: Sequence[dict[str, str]]
     return worst
 
 
+@pytest.mark.slow
 def test_ranks_accumulation_and_workers_train_alike(tmp_path: Path, plain: Path) -> None:
     options = ("trainer.limit_val_batches", 1.0, "data.test_draws", 1, "nelbo.enabled", "false")
     jobs = [

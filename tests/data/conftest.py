@@ -1,11 +1,5 @@
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-# before `datasets` is imported anywhere: no network, and no traces in the home folder
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="uddm-tests-")
 
 import pytest
 import torch
