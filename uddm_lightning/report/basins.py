@@ -19,6 +19,7 @@ from uddm_lightning.report.drawing import (
     SPLIT_NAMES,
     SPLIT_STYLES,
     TEXT,
+    WIDTH,
     Drawing,
     Table,
     category,
@@ -141,7 +142,7 @@ def margins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: s
 
 def _layout(lines: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
     """Small panels for histograms, line by line, and one wide panel below them."""
-    figure = new_figure(1.6 * max(columns, 2) + 0.2, 1.3 * lines + 2.9)
+    figure = new_figure(WIDTH, 1.3 * lines + 2.9)
     grid = figure.add_gridspec(lines + 1, columns, height_ratios=[*[1.0] * lines, 1.7])
     panels: list[Axes] = []
     for line, column in product(range(lines), range(columns)):
