@@ -1,8 +1,10 @@
 """The process from which a sweep's runs are forked."""
 
 import os
+import subprocess
 import sys
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -14,9 +16,8 @@ def look() -> None:
     sys.exit(int(not tqdm(range(3)).disable) + 2 * int("uddm_lightning.lightning_cli" not in sys.modules))
 
 
-def test_a_forked_run_finds_everything_imported_and_draws_no_bars(monkeypatch):
-    monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+def begin() -> None:
+    """What a sweep does at its first run."""
     serve()
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert "TQDM_DISABLE" not in os.environ
@@ -24,3 +25,14 @@ def test_a_forked_run_finds_everything_imported_and_draws_no_bars(monkeypatch):
     run.start()
     run.join(120)
     assert run.exitcode == 0
+
+
+def test_a_forked_run_finds_everything_imported_and_draws_no_bars():
+    # in a process of its own: a process has one server, and another test may have started this one's
+    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    subprocess.run(
+        [sys.executable, "-c", "from tests.sweep.test_warm import begin; begin()"],
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={**environment, "OMP_NUM_THREADS": "3"},
+    )
