@@ -29,9 +29,9 @@ def trajectories_drawing(study: Study) -> Drawing | None:
     if alone:
         figure = new_figure(WIDTH, 5.6)
         grid = figure.subplots(3, 2, sharex=True)
-        places = {(backbones[0], name): grid.flat[place] for place, name in enumerate(STATISTICS)}
-        grid.flat[5].axis("off")
-        grid.flat[3].tick_params(labelbottom=True)
+        key, panels = grid.flat[1], [grid.flat[place] for place in (0, 2, 3, 4, 5)]
+        places = {(backbones[0], name): panel for name, panel in zip(STATISTICS, panels, strict=True)}
+        key.axis("off")
     else:
         figure = new_figure(2.4 * len(backbones) + 0.8, 8.2 + 0.2 * -(-len(sizes) // _ACROSS))
         grid = figure.subplots(5, len(backbones), sharex=True, sharey="row", squeeze=False)
@@ -60,15 +60,14 @@ def trajectories_drawing(study: Study) -> Drawing | None:
         axes.set_ylim(bottom=0.0)
         if low := _t_min(study):
             axes.axvspan(low, 0.0, color=FAINT[0], alpha=0.16, linewidth=0)
-    bottom = [grid.flat[3], grid.flat[4]] if alone else list(grid[-1])
-    for axes in bottom:
+    for axes in grid[-1]:
         axes.set_xlabel("corruption time t")
     handles = [
         Line2D([], [], color=ramp(index, len(sizes))[0], linewidth=2.2, label=f"N = {count(size)}")
         for index, size in enumerate(sizes)
     ]
     if alone:  # there is room where a sixth panel would be
-        grid.flat[5].legend(handles=handles, loc="center", ncols=1 + (len(sizes) > _ACROSS))
+        key.legend(handles=handles, loc="center", ncols=1 + (len(sizes) > _ACROSS))
     else:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(_ACROSS, len(sizes)))
     return drawing
