@@ -3,10 +3,12 @@
 import csv
 import math
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
-from uddm_lightning.callbacks.figures import recovery_figure, sequence_panel
+from uddm_lightning.callbacks.figures import pixels, recovery_figure, sequence_panel, write_picture
 from uddm_lightning.callbacks.measurements import summary
 from uddm_lightning.errors import InputError
 from uddm_lightning.tables import COLUMNS, update_table
@@ -94,3 +96,11 @@ def test_the_figure_has_a_curve_for_each_split():
     assert [line.get_label() for line in left.get_lines()] == ["train", "test", "chance"]
     assert [line.get_linestyle() for line in right.get_lines()] == ["-", "--"]
     assert recovery_figure([], "nothing was measured").axes
+
+
+def test_a_file_holds_the_pixels_that_were_drawn(tmp_path):
+    picture = pixels(recovery_figure([], "nothing was measured"))
+    assert picture.shape == (396, 990, 3)
+    assert picture.min() < 64, "nothing is drawn"
+    write_picture(tmp_path / "figures" / "recovery.png", picture)
+    np.testing.assert_array_equal(imread(tmp_path / "figures" / "recovery.png")[..., :3], picture / np.float32(255))

@@ -19,7 +19,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from uddm_lightning import checkpoints
-from uddm_lightning.callbacks.figures import recovery_figure
+from uddm_lightning.callbacks.figures import pixels, recovery_figure, write_picture
 from uddm_lightning.errors import DiskFullError
 from uddm_lightning.files import write_atomically, write_text
 
@@ -274,8 +274,7 @@ def write_table(path: Path) -> None:
 
 
 def write_figure(path: Path) -> None:
-    figure = recovery_figure([], "nothing measured")
-    write_atomically(path, partial(figure.savefig, format="png", dpi=110))
+    write_picture(path, pixels(recovery_figure([], "nothing measured")))
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {

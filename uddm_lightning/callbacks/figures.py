@@ -1,11 +1,18 @@
 """Pictures and panels made from measurement records and restored sequences."""
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 
+from uddm_lightning.files import write_atomically
 from uddm_lightning.tables import Record
 
 COLOURS = {"train": "#0b6e99", "test": "#c2410c", "samples": "#4d7c0f", "random": "#6d28d9"}
@@ -19,8 +26,7 @@ def recovery_figure(records: Sequence[Record], title: str) -> Figure:
         records: measurement records of one kind of weights.
         title: what was measured.
     """
-    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(9.0, 3.6), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
     for kind, axes in (("recovery", left), ("entropy", right)):
         for split, colour in COLOURS.items():
@@ -42,6 +48,23 @@ def recovery_figure(records: Sequence[Record], title: str) -> Figure:
             axes.legend(frameon=False)
     figure.suptitle(title)
     return figure
+
+
+def pixels(figure: Figure) -> npt.NDArray[np.uint8]:
+    """The figure as colours of shape (height, width, 3): drawn once, for every place that shows it."""
+    canvas: Any = FigureCanvasAgg(figure)  # has no types
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def write_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+    """Writes a PNG, whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written to.
+        DiskFullError: there is no space left.
+    """
+    write_atomically(path, partial(imsave, arr=picture, format="png"))
 
 
 def _curve(axes: Axes, rows: Sequence[Record], kind: str, colour: str, style: str, label: str) -> None:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,10 +12,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
-from uddm_lightning.callbacks.figures import recovery_figure, sequence_panel
+from uddm_lightning.callbacks.figures import pixels, recovery_figure, sequence_panel, write_picture
 from uddm_lightning.callbacks.measurements import probes, run_folder
 from uddm_lightning.callbacks.sequences import SequenceTable
-from uddm_lightning.files import write_atomically
 from uddm_lightning.metrics.functional import Spread
 from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask
@@ -75,12 +73,12 @@ class TensorBoardPage(Callback):
         step, size = pl_module.weights_step, data_of(trainer).subset_size
         title = f"{size} training rows, step {step}"
         for weights in dict.fromkeys(record["weights"] for record in records):
-            figure = recovery_figure([r for r in records if r["weights"] == weights], f"{title}, {weights} weights")
+            measured = [record for record in records if record["weights"] == weights]
+            picture = pixels(recovery_figure(measured, f"{title}, {weights} weights"))
             if trainer.state.fn == TrainerFn.FITTING:  # measuring a checkpoint again rewrites its rows and nothing else
-                path = run_folder(trainer) / "figures" / f"recovery-{weights}.png"
-                write_atomically(path, partial(figure.savefig, format="png", dpi=110))
+                write_picture(run_folder(trainer) / "figures" / f"recovery-{weights}.png", picture)
             for writer in _writers(trainer):
-                writer.add_figure(f"recovery/{weights}", figure, step)
+                writer.add_image(f"recovery/{weights}", picture, step, dataformats="HWC")
         for writer in _writers(trainer):
             if not self._laid_out:
                 writer.add_custom_scalars(_layout(records))
