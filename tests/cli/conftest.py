@@ -1,9 +1,11 @@
 """A small corpus, a small config, and the command line run inside the test process."""
 
+import io
 import os
 import random
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,6 +104,31 @@ def config(tmp_path: Path, corpus: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(tiny_config(corpus)), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the run of `tiny_config`, its cache and what `fit` printed: trained once, looked at by many."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = folder / "tiny.yaml"
+    config.write_text(yaml.safe_dump(tiny_config(write_corpus(folder / "corpus.txt"))), encoding="utf-8")
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setenv("UDDM_CACHE", str(folder / "cache"))
+        patch.setattr(torch, "set_num_threads", lambda number: None)
+        patch.setattr(sys, "argv", ["uddm", "fit", "-c", str(config), "--out", str(folder / "run")])
+        assert main() == 0
+    (folder / "printed.txt").write_text(printed.getvalue(), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def textless(trained: Path) -> Iterator[Path]:
+    """The same folder while its text is away."""
+    text = trained / "corpus.txt"
+    away = text.rename(trained / "away.txt")
+    yield trained
+    away.rename(text)
 
 
 @pytest.fixture

@@ -10,13 +10,12 @@ from uddm_lightning import loading
 from uddm_lightning.errors import InputError
 
 from .conftest import tiny_config, write_corpus
-from .test_sample import trained  # noqa: F401 a fixture: the same kind of run
 
 
 @pytest.fixture
-def run(trained, monkeypatch):  # noqa: F811 pytest hands fixtures over by name
-    monkeypatch.setenv("UDDM_CACHE", str(trained / "cache"))
-    return trained / "run"
+def run(textless, monkeypatch):
+    monkeypatch.setenv("UDDM_CACHE", str(textless / "cache"))
+    return textless / "run"
 
 
 def table(path):

@@ -33,24 +33,7 @@ from uddm_lightning.sampling import drawing, shards
 from uddm_lightning.sampling.drawing import Order
 from uddm_lightning.schedules import LogLinearSchedule
 
-from .conftest import tiny_config, write_corpus
-
 SMALL = 8  # rows of a shard, in this process
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run and the cache of its text; the text itself is gone."""
-    folder = tmp_path_factory.mktemp("trained")
-    config = tiny_config(write_corpus(folder / "corpus.txt"))
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UDDM_CACHE", str(folder / "cache"))
-        patch.setattr(torch, "set_num_threads", lambda number: None)
-        patch.setattr(sys, "argv", ["uddm", "fit", "-c", f"{folder / 'tiny.yaml'}", "--out", f"{folder / 'run'}"])
-        assert main() == 0
-    (folder / "corpus.txt").unlink()
-    return folder
 
 
 @cache
@@ -60,13 +43,13 @@ def loaded(*arguments):
 
 
 @pytest.fixture
-def run(trained, monkeypatch):
-    monkeypatch.setenv("UDDM_CACHE", str(trained / "cache"))
+def run(textless, monkeypatch):
+    monkeypatch.setenv("UDDM_CACHE", str(textless / "cache"))
     monkeypatch.setattr(drawing, "load", loaded)
     monkeypatch.setattr(drawing, "ROWS", SMALL)
     monkeypatch.setattr(shards, "ROWS", SMALL)
     monkeypatch.setattr("uddm_lightning.sampling.command.ROWS", SMALL)
-    return trained / "run"
+    return textless / "run"
 
 
 def arguments(run, file, count, *more):
@@ -368,12 +351,12 @@ def command(words, environment):
     sys.exit(main())
 
 
-def start(trained, file, *more):
+def start(textless, file, *more):
     """The command in a process of its own, forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.sampling.command"])
-    words = [str(word) for word in arguments(trained / "run", file, COUNT, *more)]
-    process = context.Process(target=command, args=(words, {"UDDM_CACHE": str(trained / "cache")}))
+    words = [str(word) for word in arguments(textless / "run", file, COUNT, *more)]
+    process = context.Process(target=command, args=(words, {"UDDM_CACHE": str(textless / "cache")}))
     process.start()
     return process
 
@@ -384,26 +367,26 @@ def finish(process):
 
 
 @pytest.fixture(scope="module")
-def reference(trained, tmp_path_factory):
+def reference(textless, tmp_path_factory):
     """The samples drawn by one process without a break."""
     file = tmp_path_factory.mktemp("reference") / "s.parquet"
-    finish(start(trained, file))
+    finish(start(textless, file))
     return file.read_bytes()
 
 
 @pytest.mark.slow
-def test_several_processes_and_several_commands_write_the_same_file(trained, reference, tmp_path):
-    for process in [start(trained, tmp_path / "s.parquet", "--processes", 2), start(trained, tmp_path / "s.parquet")]:
+def test_several_processes_and_several_commands_write_the_same_file(textless, reference, tmp_path):
+    for process in [start(textless, tmp_path / "s.parquet", "--processes", 2), start(textless, tmp_path / "s.parquet")]:
         finish(process)
     assert (tmp_path / "s.parquet").read_bytes() == reference
     assert list(tmp_path.iterdir()) == [tmp_path / "s.parquet"]
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_goes_on_to_the_same_file(trained, reference, tmp_path):
+def test_killed_at_any_moment_it_goes_on_to_the_same_file(textless, reference, tmp_path):
     file, parts = tmp_path / "s.parquet", tmp_path / "s.parquet.parts"
     for moment, sight in enumerate(("*.lock", "000000.parquet", "000001.parquet")):
-        process = start(trained, file, "--batch_size", 4 + moment)
+        process = start(textless, file, "--batch_size", 4 + moment)
         deadline = time.monotonic() + 120
         while process.is_alive() and not list(parts.glob(sight)):
             assert time.monotonic() < deadline
@@ -412,15 +395,15 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_file(trained, reference, tm
         process.join()
         assert process.exitcode == -signal.SIGKILL
     assert not file.exists()
-    finish(start(trained, file, "--processes", 3))
+    finish(start(textless, file, "--processes", 3))
     assert file.read_bytes() == reference
     assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.slow
-def test_workers_end_with_the_command_that_started_them(trained, tmp_path):
+def test_workers_end_with_the_command_that_started_them(textless, tmp_path):
     parts = tmp_path / "s.parquet.parts"
-    process = start(trained, tmp_path / "s.parquet", "--processes", 2, "--batch_size", 1)
+    process = start(textless, tmp_path / "s.parquet", "--processes", 2, "--batch_size", 1)
     deadline = time.monotonic() + 120
     while len(list(parts.glob("*.lock"))) < 2:
         assert time.monotonic() < deadline

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from cli.conftest import _undisturbed, corpus, uddm  # noqa: F401 fixtures of the tests here
+from cli.conftest import _undisturbed, corpus, trained, uddm  # noqa: F401 fixtures of the tests here
 from torch import nn
 
 from conversion.foreign import SETTINGS, save_foreign

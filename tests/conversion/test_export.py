@@ -8,33 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from cli.conftest import Outcome, tiny_config, write_corpus
+from cli.conftest import Outcome
 from safetensors.torch import load_file, save_file
 
 from conversion.test_convert import logits, task_of
 from uddm_lightning.backbones import DiT
-from uddm_lightning.cli import main
 from uddm_lightning.conversion import load_exported
 from uddm_lightning.conversion.card import card
 from uddm_lightning.errors import InputError
 from uddm_lightning.run_folder import read_manifest
 
 Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run of six steps, and its cache."""
-    folder = tmp_path_factory.mktemp("exported")
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny_config(write_corpus(folder / "corpus.txt"))), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UDDM_CACHE", str(folder / "cache"))
-        patch.setattr(torch, "set_num_threads", lambda number: None)
-        patch.setattr(sys, "argv", ["uddm", "fit", "-c", str(path), "--out", str(folder / "run")])
-        assert main() == 0
-    return folder
 
 
 @pytest.fixture
@@ -60,10 +44,10 @@ def test_the_logits_survive_from_file_to_run_to_file(
 
 @pytest.mark.slow
 def test_what_is_loaded_is_what_was_trained(
-    uddm: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uddm: Run, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("UDDM_CACHE", str(home / "cache"))
-    run = home / "run"
+    monkeypatch.setenv("UDDM_CACHE", str(trained / "cache"))
+    run = trained / "run"
     task = task_of(run)
     tokens_BL, sigma_B = torch.randint(21, (3, 16)), torch.tensor([1e-5, 0.3, 6.0])
     for weights, network in (("ema", task.ema.backbone), ("raw", task.backbone)):
@@ -82,7 +66,7 @@ def test_what_is_loaded_is_what_was_trained(
         assert config["states"] == 21
         assert config["prediction"] == "leave-one-out"
 
-    cached = next((home / "cache").glob("*/tokenizer.json"))
+    cached = next((trained / "cache").glob("*/tokenizer.json"))
     assert (tmp_path / "ema" / "tokenizer.json").read_text() == cached.read_text()
     text = (tmp_path / "ema" / "README.md").read_text()
     assert "By ema weights at step 6, ancestral chain on a grid of 10 steps; 8 training rows, seed 0" in text
