@@ -144,6 +144,7 @@ def alone(home: Home, *commands: list[str], code: str = ALONE) -> subprocess.Com
     return subprocess.run(command, cwd=home.folder, env=online, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_no_command_calls_anybody(home: Home) -> None:
     run = ["fit", "-c", str(home.folder / "tiny.yaml"), "--out", str(home.folder / "alone")]
     again = [

@@ -162,6 +162,7 @@ def test_a_run_that_saved_nothing_may_start_again(uddm, config, tmp_path):
     assert "e+30" not in (out / "config.yaml").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_config_that_somebody_wrote_is_never_touched(uddm, config, tmp_path):
     own = tmp_path / "own" / "config.yaml"
     own.parent.mkdir()

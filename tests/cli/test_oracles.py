@@ -57,6 +57,7 @@ def test_the_perfect_memorizer_restores_every_training_row(uddm, markov, tmp_pat
     assert float(bound["nelbo_low"]) - 0.03 < 2.0794 / 16 < float(bound["nelbo_high"]) + 0.03
 
 
+@pytest.mark.slow
 def test_the_unigram_model_restores_at_the_chance_level(uddm, config, tmp_path):
     options = ("--data.train_draws", 2000, "--data.size", 64, "--recovery.times", "[0.1, 0.5]")
     rows = measured(uddm, config, tmp_path / "run", "UnigramBackbone", *options)
@@ -68,6 +69,7 @@ def test_the_unigram_model_restores_at_the_chance_level(uddm, config, tmp_path):
         assert float(row["entropy"]) == pytest.approx(float(row["entropy_leave_one_out"]))
 
 
+@pytest.mark.slow
 def test_the_perfect_generalizer_is_the_same_on_seen_and_unseen_text(uddm, markov, tmp_path):
     rows = measured(uddm, markov, tmp_path / "run", "MarkovBackbone", "--data.size", 128, "--data.test_draws", 40)
     for train, test in zip(select(rows, "entropy", "train"), select(rows, "entropy", "test"), strict=True):
@@ -105,6 +107,7 @@ def test_measuring_again_gives_the_same_and_another_config_is_refused(uddm, mark
     check(uddm("validate", "-c", markov, *options), str(run), "another config", "--out")
 
 
+@pytest.mark.slow
 def test_an_oracle_does_not_write_into_a_trained_run(uddm, markov, tmp_path):
     run = tmp_path / "run"
     assert uddm("fit", "-c", markov, "--out", run, "--trainer.max_steps", 3).status == 0
@@ -114,6 +117,7 @@ def test_an_oracle_does_not_write_into_a_trained_run(uddm, markov, tmp_path):
     assert (run / "measurements.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "backbone"), [("validate", "MarkovBackbone"), ("fit", "DiT")])
 def test_a_dry_run_leaves_no_traces_in_an_earlier_run(uddm, markov, tmp_path, command, backbone):
     common = (command, "-c", markov, "--model.backbone", backbone, "--out", tmp_path / "run")
@@ -165,9 +169,9 @@ def test_a_chain_that_cannot_be_is_refused(uddm, markov, options, needles):
     ("options", "known"),
     [
         ((), True),
-        (("--data.tokenizer", "CharacterTokenizer"), True),
+        pytest.param(("--data.tokenizer", "CharacterTokenizer"), True, marks=pytest.mark.slow),
         (("--data.tokenizer.init_args.alphabet", "abcde"), False),
-        (("--data.packing.init_args.length", 8), True),
+        pytest.param(("--data.packing.init_args.length", 8), True, marks=pytest.mark.slow),
         (("--data.packing.init_args.length", 12), False),
     ],
 )

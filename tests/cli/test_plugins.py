@@ -73,6 +73,7 @@ def test_components_of_another_module_train_from_yaml(uddm, config, tmp_path):
     assert outcome.status == 0, outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_readme_plugins")
 @pytest.mark.parametrize("about", ["Train on your own text", "Plug in your own component"])
 def test_the_readme_s_other_commands_run(uddm, corpus, tmp_path, monkeypatch, about):
@@ -103,7 +104,7 @@ def test_every_config_round_trips(uddm, path, tmp_path):
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, marks=pytest.mark.slow) if path.stem == "sotu_words" else path  # has a vocabulary to learn
+        path if path.stem == "quickstart" else pytest.param(path, marks=pytest.mark.slow)
         for path in CONFIGS
         if not standins.config_of(path)
     ],

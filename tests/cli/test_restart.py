@@ -139,6 +139,7 @@ def test_two_ranks_killed_together_go_on(tmp_path: Path, settings: Path) -> None
 # The checkpoint before the last one.
 
 
+@pytest.mark.slow
 def test_the_checkpoint_before_the_last_is_kept(uddm, settings, tmp_path) -> None:
     calm, out = tmp_path / "calm", tmp_path / "copy" / "calm"  # results are kept by the name of their folder
     assert uddm("fit", "-c", settings, "--out", calm).status == 0
@@ -165,6 +166,7 @@ def test_the_checkpoint_before_the_last_is_kept(uddm, settings, tmp_path) -> Non
     assert previous.read_bytes() == good, "a damaged checkpoint takes no good one's place"
 
 
+@pytest.mark.slow
 def test_a_lost_checkpoint_leaves_the_other(uddm, settings, tmp_path) -> None:
     out = tmp_path / "run"
     half = ("--trainer.max_steps", 2 * PERIOD)
@@ -437,6 +439,7 @@ def test_a_cache_damaged_between_two_sessions_is_built_again(uddm, settings, tmp
     check_equal(calm, out)
 
 
+@pytest.mark.slow
 def test_another_text_is_refused(uddm, settings, tmp_path, corpus) -> None:
     out = tmp_path / "run"
     assert uddm("fit", "-c", settings, "--out", out, "--trainer.max_steps", PERIOD).status == 0

@@ -105,6 +105,7 @@ def test_what_the_best_generalizer_draws_is_new_and_no_likelier_than_test_rows(u
     assert low < float(found["test"]["generative_perplexity"]) < high
 
 
+@pytest.mark.slow
 def test_no_number_depends_on_the_size_of_a_batch(uddm, markov, tmp_path):
     tables = [
         measured(uddm, markov, tmp_path / f"{size}" / "run", "MarkovBackbone", "--data.measure_batch_size", size)[0]

@@ -93,6 +93,7 @@ def test_a_failed_run_is_shown_and_does_not_stop_the_others(uddm, config, tmp_pa
     assert {row["size"] for row in table(out)} == {"2", "8", "32"}
 
 
+@pytest.mark.slow
 def test_adaptive_sizes_go_where_the_transition_is(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     auto = ("--sizes", "auto:1:256", "--budget", 6, "--launcher.turn", 20)
@@ -110,6 +111,7 @@ def test_adaptive_sizes_go_where_the_transition_is(uddm, config, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_backbones_are_named_by_their_files(uddm, config, tmp_path):
     for hidden in (8, 16):
         fragment = {"model": {"backbone": {"class_path": "DiT", "init_args": {"hidden": hidden}}}}
@@ -190,6 +192,7 @@ def test_a_folder_without_measurements_is_named(uddm, tmp_path):
     refused(uddm("report", tmp_path), "measurements.csv", "'run'")
 
 
+@pytest.mark.slow
 def test_a_second_sweep_is_kept_out_of_a_folder(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     with held(out / "sweep.lock", "mine"):

@@ -109,6 +109,7 @@ def test_integrated_nelbo_is_the_exact_nll_for_leave_one_out_only(joint: Joint, 
     assert integrated(process, joint, posterior=True) + prior > exact + 0.1
 
 
+@pytest.mark.slow
 def test_chain_with_the_exact_oracle_samples_the_data(process: UniformProcess) -> None:
     rows, joint = 8000, Joint(V, L, seed=4, sharpness=0.8)  # flatter, so that every row is seen often enough
     sampler = AncestralSampler(steps=250)

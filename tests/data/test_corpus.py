@@ -306,6 +306,7 @@ sys.stdout.write(json.dumps([len(built), found.hash]))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_build_once(tmp_path: Path) -> None:
     folder = Path(__file__).parent.parent
     children = [

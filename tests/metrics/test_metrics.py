@@ -289,6 +289,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_agree_even_if_one_has_no_rows(tmp_path: Any) -> None:
     here = __file__.rpartition("/")[0]
     ranks = [

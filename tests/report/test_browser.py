@@ -9,7 +9,10 @@ from html import unescape
 import pytest
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on PATH")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on PATH"),
+]
 
 # headless windows are never narrower than 500 pixels, so the page sits in a frame of the width to be tested
 FRAME = """<!DOCTYPE html><body><script>

@@ -6,6 +6,7 @@ import sys
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import pytest
 from tqdm import tqdm
 
 from uddm_lightning.sweep.launchers.warm import serve
@@ -27,6 +28,7 @@ def begin() -> None:
     assert run.exitcode == 0
 
 
+@pytest.mark.slow
 def test_a_forked_run_finds_everything_imported_and_draws_no_bars():
     # in a process of its own: a process has one server, and another test may have started this one's
     environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
