@@ -29,7 +29,15 @@ COLUMNS = (
     *("variance", "variance_norm", "top_gap", "top_probability"),
     *("critical_t", "critical_t_low", "critical_t_high", "n_never", "n_always"),
     *("critic", "generative_perplexity", "generative_perplexity_low", "generative_perplexity_high", "unigram_entropy"),
-    *("n_memorized", "n_spurious", "n_generalized", "nearest_distance", "nearest_overlap", "train_overlap"),
+    *(
+        "n_memorized",
+        "n_spurious",
+        "n_novel",
+        "nearest_distance",
+        "nearest_overlap",
+        "train_overlap",
+        "novel_perplexity",
+    ),
 )
 
 SEQUENCES = pa.schema(

@@ -81,7 +81,7 @@ def brute_force(samples, run, n=6):
 def test_what_a_perfect_memorizer_draws_is_memorized(uddm, markov, tmp_path, seen):
     found, out = measured(uddm, markov, tmp_path / "run", "EmpiricalBayesBackbone")
     samples, row = seen[DRAWS:], found["samples"]
-    assert (row["n_draws"], row["n_memorized"], row["n_spurious"], row["n_generalized"]) == (
+    assert (row["n_draws"], row["n_memorized"], row["n_spurious"], row["n_novel"]) == (
         f"{DRAWS}",
         f"{DRAWS}",
         "0",
@@ -91,7 +91,7 @@ def test_what_a_perfect_memorizer_draws_is_memorized(uddm, markov, tmp_path, see
     for name, value in brute_force(samples, tmp_path / "run").items():
         assert float(row[name]) == pytest.approx(value, abs=1e-12), name
     assert (row["chain"], row["steps"], row["critic"], row["t"]) == ("ancestral", "100", "5-gram", "")
-    assert f"{DRAWS} samples: {DRAWS} memorized, 0 spurious, 0 generalized; perplexity under the 5-gram critic" in out
+    assert f"{DRAWS} samples: {DRAWS} memorized, 0 spurious, 0 novel; perplexity under the 5-gram critic" in out
 
 
 def test_what_the_best_generalizer_draws_is_new_and_no_likelier_than_test_rows(uddm, markov, tmp_path, seen):
@@ -99,7 +99,7 @@ def test_what_the_best_generalizer_draws_is_new_and_no_likelier_than_test_rows(u
     for split, rows in (("test", seen[:DRAWS]), ("samples", seen[DRAWS:])):
         for name, value in brute_force(rows, tmp_path / "run").items():
             assert float(found[split][name]) == pytest.approx(value, abs=1e-12), (split, name)
-    assert int(found["samples"]["n_generalized"]) > 0.8 * DRAWS
+    assert int(found["samples"]["n_novel"]) > 0.8 * DRAWS
     # both are text of the chain itself
     low, high = (float(found["samples"][f"generative_perplexity_{end}"]) for end in ("low", "high"))
     assert low < float(found["test"]["generative_perplexity"]) < high

@@ -128,7 +128,7 @@ def test_labels_follow_their_definition_whatever_the_batches():
         results.append(metric.compute())
     result = results[0]
     assert result[:7] == results[1][:7]
-    assert (result.n_memorized, result.n_spurious, result.n_generalized) == (
+    assert (result.n_memorized, result.n_spurious, result.n_novel) == (
         memorized,
         spurious,
         40 - memorized - spurious,
@@ -143,6 +143,18 @@ def test_the_perplexity_is_that_of_all_tokens():
     result = metric.compute()
     assert result.generative_perplexity == pytest.approx(math.exp(sum(range(16)) / 10 / 16))
     assert result.generative_perplexity_low < result.generative_perplexity < result.generative_perplexity_high
+
+
+def test_novel_samples_have_a_perplexity_of_their_own():
+    """Near nothing is no quality: their perplexity stands beside their number."""
+    metric = SampleNeighbours(L, 0.1, 0.1)
+    update(metric, rows(8, 8), torch.arange(8), torch.tensor([0, 0, 0, L, L, L, L, L]))
+    result = metric.compute()
+    assert (result.n_memorized, result.n_novel) == (3, 5)
+    assert result.novel_perplexity == pytest.approx(math.exp(sum(range(6, 16)) / 10 / 10))
+    metric = SampleNeighbours(L, 0.1, 0.1)
+    update(metric, rows(8, 8), torch.arange(8), torch.zeros(8))
+    assert math.isnan(metric.compute().novel_perplexity)
 
 
 def test_one_threshold_is_not_rounded_away():

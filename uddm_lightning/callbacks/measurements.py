@@ -98,9 +98,10 @@ def _samples(records: Sequence[Record]) -> list[str]:
     if "samples" not in drawn:
         return []
     mine = drawn["samples"]
-    labels = ", ".join(f"{mine[f'n_{label}']} {label}" for label in ("memorized", "spurious", "generalized"))
+    labels = ", ".join(f"{mine[f'n_{label}']} {label}" for label in ("memorized", "spurious", "novel"))
     values = ", ".join(f"{split} {_cell(record['generative_perplexity'])}" for split, record in drawn.items())
-    judged = f"; perplexity under the {mine['critic']} critic: {values}" if "critic" in mine else ""
+    novel = f", novel samples {_cell(mine['novel_perplexity'])}" if mine["n_novel"] else ""
+    judged = f"; perplexity under the {mine['critic']} critic: {values}{novel}" if "critic" in mine else ""
     return [f"   {mine['n_draws']} samples: {labels}{judged}"]
 
 

@@ -1,4 +1,4 @@
-"""What the model writes by itself: memorized, spurious or generalized, and how a critic likes it."""
+"""What the model writes by itself: memorized, spurious or novel, and its perplexity under a critic."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -19,7 +19,7 @@ from uddm_lightning.trainer import data_of
 class SampleProbe(Probe):
     """Compares rows that the model draws from pure noise with its training rows and with each other.
 
-    A sample is *memorized* if a training row is near it, else *spurious* if another sample is, else *generalized*; see
+    A sample is *memorized* if a training row is near it, else *spurious* if another sample is, else *novel*; see
     `SampleNeighbours`. The number of samples is part of this definition, so compare equal numbers only.
 
     As many test rows go through the same mill (split "test"): what unseen text of the same kind would be called, and

@@ -21,7 +21,7 @@ from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
 
 PANEL_ROWS = 4
-SAMPLES = ("n_memorized", "n_spurious", "n_generalized", "generative_perplexity", "unigram_entropy")
+SAMPLES = ("n_memorized", "n_spurious", "n_novel", "generative_perplexity", "novel_perplexity", "unigram_entropy")
 MIDDLE = 0.5  # the t of a trajectory that scalars show
 
 

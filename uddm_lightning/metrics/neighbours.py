@@ -1,4 +1,6 @@
-"""How near samples are to the training rows and to each other: memorized, spurious or generalized.
+"""How near samples are to the training rows and to each other: memorized, spurious or novel.
+
+A novel sample is near nothing; whether it is text, its perplexity says.
 
 Shapes: B rows, S samples, C rows of a block, L positions.
 """
@@ -126,7 +128,7 @@ class NeighbourResult(NamedTuple):
         n_draws: the same.
         n_memorized: samples that repeat a training row.
         n_spurious: others that repeat a sample.
-        n_generalized: the rest.
+        n_novel: the rest, near neither; good text and noise alike, which `novel_perplexity` tells apart.
         nearest_distance: mean share of positions at which a sample differs from its nearest training row.
         nearest_overlap: mean share of a sample's n-grams that this row holds.
         train_overlap: mean share of a sample's n-grams that any training row holds.
@@ -134,13 +136,14 @@ class NeighbourResult(NamedTuple):
         generative_perplexity: of the samples under the critic; NaN without one.
         generative_perplexity_low: lower end of its 95 % interval, clustered by sample.
         generative_perplexity_high: upper end.
+        novel_perplexity: of the novel samples alone; NaN without any, or without a critic.
     """
 
     n_rows: int
     n_draws: int
     n_memorized: int
     n_spurious: int
-    n_generalized: int
+    n_novel: int
     nearest_distance: float
     nearest_overlap: float
     train_overlap: float
@@ -148,6 +151,7 @@ class NeighbourResult(NamedTuple):
     generative_perplexity: float
     generative_perplexity_low: float
     generative_perplexity_high: float
+    novel_perplexity: float
 
 
 NEAR = 0.1  # largest share of positions in which rows that are near each other differ, unless told otherwise
@@ -159,8 +163,8 @@ class SampleNeighbours(RowwiseMetric):
 
     A sample is *memorized* if it differs from some training row at no more than a share `memorized_within` of its
     positions; else *spurious* if it differs from another sample at no more than a share `spurious_within`; else
-    *generalized*. The number of samples is part of this definition: among more samples, more find a double, so only
-    equal numbers compare.
+    *novel*. Novel says nothing of quality: noise is novel, too. Compare `novel_perplexity` with that of test rows. The
+    number of samples is part of this definition: among more samples, more find a double, so only equal numbers compare.
 
     Source: Pham et al. 2025, arXiv 2505.21777, for images.
 
@@ -219,8 +223,10 @@ class SampleNeighbours(RowwiseMetric):
         memorized_S = found["distance"] <= self.memorized_within * length + 1e-9  # 0.1 * 30 is a little more than 3
         doubled_S = nearest_other(tokens_SL).cpu().numpy() <= self.spurious_within * length + 1e-9
         n_memorized, n_spurious = int(memorized_S.sum()), int((doubled_S & ~memorized_S).sum())
+        novel_S = ~(memorized_S | doubled_S)
         with np.errstate(over="ignore"):
             perplexity = np.exp(mean_interval(found["nll"], found["count"], low=None))
+            novel = np.exp(ratio(float(found["nll"][novel_S].sum()), float(found["count"][novel_S].sum())))
         return NeighbourResult(
             total,
             total,
@@ -232,6 +238,7 @@ class SampleNeighbours(RowwiseMetric):
             ratio(float(found["train_overlap"].sum()), total),
             ratio(float(found["unigram_entropy"].sum()), total),
             *(float(bound) for bound in perplexity),
+            float(novel),
         )
 
 

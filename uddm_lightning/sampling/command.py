@@ -149,14 +149,17 @@ def _first(order: Order) -> list[pa.Table]:
 
 
 def _told(found: dict[str, Any], against: Against) -> list[str]:
-    labels = ", ".join(f"{found[f'n_{label}']} {label}" for label in ("memorized", "spurious", "generalized"))
+    labels = ", ".join(f"{found[f'n_{label}']} {label}" for label in ("memorized", "spurious", "novel"))
     rows, n = len(against.subset), against.ngram
     inside = f"{found['nearest_overlap']:.3f} of {n}-grams are in it, {found['train_overlap']:.3f} in any training row"
     value, low, high = (found[f"generative_perplexity{end}"] for end in ("", "_low", "_high"))
-    critic = against.critic.name if against.critic else "no"
-    return [
+    lines = [
         f"   against {rows} training rows: {labels}",
-        f"   (memorized: at most {NEAR:.0%} of positions differ from a training row; spurious: from another sample)",
+        f"   (memorized: at most {NEAR:.0%} of positions differ from a training row; spurious: from another sample; "
+        "novel: neither, whether it is good text or not)",
         f"   nearest training row: {found['nearest_distance']:.3f} of positions differ, {inside}",
-        f"   generative perplexity under the {critic} critic: {value:.3f} ({low:.3f} to {high:.3f})",
     ]
+    if against.critic:
+        line = f"   generative perplexity under the {against.critic.name} critic: {value:.3f} ({low:.3f} to {high:.3f})"
+        lines.append(line + (f"; novel samples: {found['novel_perplexity']:.3f}" if found["n_novel"] else ""))
+    return lines
