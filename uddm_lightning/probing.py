@@ -1,4 +1,4 @@
-"""The command `uddm probe`: how sure a model is of its tokens, asked without its training data.
+"""The command `uddm probe`: conditional entropy of a model's predictions, measured without its training data.
 
 Shapes: B rows, L positions.
 """
@@ -56,7 +56,8 @@ def _parser() -> Arguments:
     parser = Arguments(
         prog="uddm probe",
         description="Conditional entropy against t, in nats per token, on rows that the model draws itself or on the "
-        "lines of a text. Low entropy on rows that it was trained on is memory. No training data is needed.",
+        "lines of a text. No training data is needed. Entropy near 0 has two causes: memorized rows, and text that is "
+        "easy to predict. Compare a text with own samples, or with the same text shuffled.",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, or its config.yaml")
     parser.add_argument("--ckpt_path", default="last", metavar="CKPT", help="checkpoint; default: the run's last one")
@@ -160,8 +161,10 @@ def _table(records: Sequence[Record], trained: Trained, asked: Asked) -> list[st
     clean = records[0]
     lines.append(
         f"of uncorrupted rows at t = {t_min:g}: {_cell(clean['entropy_leave_one_out'])}; own-token leak "
-        f"{_cell(clean['own_token_leak'])}; at most {math.log(trained.task.process.vocab_size):.3f} (ln V)"
+        f"{_cell(clean['own_token_leak'])} (0 for exact leave-one-out); uniform: "
+        f"{math.log(trained.task.process.vocab_size):.3f} (ln V)"
     )
+    lines.append("the regime is not judged here: that needs recovery of train and test rows (`uddm validate`)")
     return lines
 
 

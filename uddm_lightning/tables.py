@@ -21,10 +21,11 @@ KEY = ("run", "kind", "step", "weights", "split", "t", "chain")
 COLUMNS = (
     *("run", "backbone", "parameters", "size", "seed", "kind", "step", "weights", "split", "t", "chain", "steps"),
     *("n_rows", "n_draws", "n_corrupted", "n_recovered", "recovery", "recovery_low", "recovery_high", "chance"),
+    *("coincidence", "bayes_argmax", "errors_before", "errors_after"),
     *("n_clean", "n_unstable", "unstable_rate", "n_exact", "exact_rate", "margin"),
     *("entropy", "entropy_low", "entropy_high", "entropy_corrupted", "entropy_clean"),
     *("entropy_recovered", "entropy_unrecovered", "entropy_leave_one_out", "own_token_leak"),
-    *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max"),
+    *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max", "pool_unigram_entropy"),
     *("fixed_tokens", "fixed_rows"),
     *("variance", "variance_norm", "top_gap", "top_probability"),
     *("critical_t", "critical_t_low", "critical_t_high", "n_never", "n_always"),

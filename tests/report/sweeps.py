@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from uddm_lightning.intervals import Interval
 from uddm_lightning.tables import SEQUENCES, Record, read_table, update_table
+from uddm_lightning.transition.regimes import Evidence, judge
 
 SIZES = (2, 8, 32, 128, 512, 2048, 8192)
 TIMES = (0.05, 0.1, 0.25, 0.5)
 ALPHABET = "abcdefghijklmnopqrstuvwxyz "
 STAR = 64.0
+COINCIDENCE = 0.0756
 
 
 def memorized(size: int, star: float = STAR) -> float:
@@ -20,12 +23,19 @@ def memorized(size: int, star: float = STAR) -> float:
     return 1 / (1 + (size / star) ** 2)
 
 
+def recovery(size: int, t: float, split: str, star: float = STAR, seed: int = 0) -> float:
+    """What such a model restores of the corrupted tokens of a split."""
+    noise = 0.01 * math.sin(7 * seed + math.log(size))
+    test = 0.1 + 0.01 * math.log2(size) / (1 + t)
+    return min(test + (split == "train") * (0.99 - test) * memorized(size, star) + noise, 1.0)
+
+
 def measurements(
     folder: Path,
     sizes: Sequence[int] = SIZES,
     seeds: Sequence[int] = (0,),
     backbones: Sequence[str] = ("DiT",),
-    kinds: Iterable[str] = ("recovery", "entropy", "nelbo", "samples"),
+    kinds: Iterable[str] = ("recovery", "entropy", "nelbo", "nelbo_extrapolated", "samples"),
     splits: Iterable[str] = ("train", "test", "samples"),
 ) -> list[dict[str, str]]:
     """Rows of a sweep's table, written and read by the functions that runs use."""
@@ -60,9 +70,20 @@ def _run(backbone: str, parameters: int, star: float, size: int, seed: int, step
     found: list[Record] = []
     for t in TIMES:
         for split in ("train", "test"):
-            value = min(0.1 + 0.02 * math.log2(size) / (1 + t) + (split == "train") * 0.7 * held + noise, 1.0)
-            bounds = {"recovery_low": max(value - 0.03, 0.0), "recovery_high": min(value + 0.03, 1.0)}
-            fields = {"split": split, "t": t, "recovery": value, **bounds, "chance": 0.02 + 0.05 * t, "steps": 50}
+            value, before = recovery(size, t, split, star, seed), 0.96 * t
+            fields = {
+                "split": split,
+                "t": t,
+                "recovery": value,
+                "recovery_low": max(value - 0.01, 0.0),
+                "recovery_high": min(value + 0.01, 1.0),
+                "chance": 0.02 + 0.05 * t,
+                "coincidence": COINCIDENCE,
+                "errors_before": before,
+                "errors_after": before * (1 - value) + (1 - before) * 0.05,
+                "unstable_rate": 0.05,
+                "steps": 50,
+            }
             found.append({**common, "kind": "recovery", **fields})
         for split, share in (("train", 1.0), ("test", 0.5), ("samples", 0.9)):
             value = (1.7 + t) * (1 - share * held) + noise + 0.02
@@ -72,6 +93,7 @@ def _run(backbone: str, parameters: int, star: float, size: int, seed: int, step
                 "entropy": value,
                 "entropy_low": value - 0.02,
                 "entropy_high": value + 0.02,
+                "own_token_leak": 0.08 * t,
             }
             found.append({**common, "kind": "entropy", **fields})
     for split, memorized_rows in (("samples", round(64 * held)), ("test", 0)):
@@ -84,7 +106,8 @@ def _run(backbone: str, parameters: int, star: float, size: int, seed: int, step
             "n_rows": 64,
             "n_memorized": memorized_rows,
             "n_spurious": spurious,
-            "n_generalized": 64 - memorized_rows - spurious,
+            "n_novel": 64 - memorized_rows - spurious,
+            "novel_perplexity": value + 1 if split == "samples" and held < 0.9 else None,
             "generative_perplexity": value,
             "generative_perplexity_low": value - 0.5,
             "generative_perplexity_high": value + 0.5,
@@ -95,8 +118,10 @@ def _run(backbone: str, parameters: int, star: float, size: int, seed: int, step
         }
         found.append({**common, "kind": "samples", **fields})
     for split, value in (("train", 2.1 - 1.8 * held), ("test", 2.1 + 4 * held)):
-        fields = {"split": split, "nelbo": value, "nelbo_low": value - 0.1, "nelbo_high": value + 0.1}
-        found.append({**common, "kind": "nelbo", "chain": "", "t_min": 0.001, "t_max": 1.0, **fields})
+        for kind, t_min, more in (("nelbo", 0.05, 0.0), ("nelbo_extrapolated", 0.001, 0.4)):
+            bounds = {"nelbo": value + more, "nelbo_low": value + more - 0.1, "nelbo_high": value + more + 0.1}
+            fields = {"split": split, "t_min": t_min, "t_max": 1.0, "pool_unigram_entropy": 2.85, **bounds}
+            found.append({**common, "kind": kind, "chain": "", **fields})
     return found
 
 
@@ -138,27 +163,90 @@ def _sequence(size: int, split: str, t: float, draw: int, vocabulary: int) -> Re
     return {"row_id": row_id, "chain": "ancestral", **{name: value.tolist() for name, value in values.items()}}
 
 
-def transition(backbones: Sequence[str] = ("DiT",), null: bool = False) -> dict[str, object]:
-    """A verdict as transition.json holds it; with `null`, one that nothing can be said of."""
-    found = {}
+def transition(
+    backbones: Sequence[str] = ("DiT",), null: bool = False, sizes: Sequence[int] = SIZES, falling: bool = False
+) -> dict[str, object]:
+    """A verdict as transition.json holds it; with `null`, one without transition sizes."""
+    found, headlines = {}, {}
     for index, backbone in enumerate(backbones):
         star = STAR * 4**index
+        numbers = {"n_mem": around(star / 8), "n_gen": around(star * 8), "n_half": around(star)}
         estimates = [
             {
                 "method": method,
                 "t": t,
-                "size": None if null else star,
-                "low": None if null else star / 1.3,
-                "high": None if null else star * 1.3,
-                "onset": None if null else star / 4,
-                "convergence": None if null else star * 8,
-                "plateau": None if null else 0.7,
-                "reason": "the curve is flat" if null else None,
+                **dict.fromkeys(numbers),
+                **({} if null else numbers if method == "recovery" else {"n_half": numbers["n_half"]}),
+                "reasons": _reasons(method, null),
+                "deviance_per_df": None if null else 1.2,
+                "plateau": None if null else 0.89,
+                "floor": None if null else 0.0,
+                "shape": None if null else {"crossing": math.log(star), "width": 0.5, "kappa": 1.0, "tail": 0.0},
+                "sizes": [_size(size, t, method, star) for size in sizes],
             }
             for method in ("recovery", "entropy", "entropy_samples")
             for t in TIMES
         ]
         trend = [{"t": t, "slope": None if null else 0.02, "low": 0.01, "high": 0.03} for t in TIMES]
         agreement = [] if null else [{"t": 0.1, "overlap": True, "spread": 1.1, "methods": ["recovery", "entropy"]}]
-        found[backbone] = {"parameters": 1000, "estimates": estimates, "trend": trend, "agreement": agreement}
-    return {"backbones": found, "notes": ["One seed: the intervals cover the sampling of sequences only."]}
+        regimes = [regime(size, star, falling) for size in sizes]
+        found[backbone] = {
+            "parameters": 1000,
+            "seeds": [0],
+            "estimates": estimates,
+            "regimes": regimes,
+            "trend": trend,
+            "agreement": agreement,
+        }
+        if not null:
+            told = {"method": "recovery", "t": 0.1, "estimate": "n_half", **numbers["n_half"], "qualifier": ""}
+            headlines[backbone] = told
+    note = "One seed: the intervals cover the sampling of sequences only."
+    return {"backbones": found, "headline": headlines, "notes": [note]}
+
+
+def around(value: float) -> dict[str, float]:
+    """A transition size with its interval."""
+    return {"value": value, "low": value / 1.3, "high": value * 1.3}
+
+
+def _reasons(method: str, null: bool) -> dict[str, str]:
+    if null:
+        return dict.fromkeys(("n_mem", "n_gen", "n_half"), "the curve is flat")
+    return {} if method == "recovery" else dict.fromkeys(("n_mem", "n_gen"), "defined for recovery alone")
+
+
+def gap(size: int, t: float, star: float = STAR) -> Interval:
+    """Train minus test recovery with its interval."""
+    value = recovery(size, t, "train", star) - recovery(size, t, "test", star)
+    return Interval(value, value - 0.01, value + 0.01)
+
+
+def _size(size: int, t: float, method: str, star: float) -> dict[str, object]:
+    share = {"entropy": 1.0, "entropy_samples": 0.9}.get(method)
+    value = gap(size, t, star).value if share is None else (1.7 + t) * (1 - share * memorized(size, star)) + 0.02
+    inside = abs(value) + 0.01 < 0.02
+    told = {"size": size, "value": value, "low": value - 0.01, "high": value + 0.01, "sigma": 0.005}
+    return {**told, "equivalent": inside if inside or value > 0.03 else None, "draws_needed": None}
+
+
+def regime(size: int, star: float = STAR, falling: bool = False) -> dict[str, object]:
+    """The entry of a size, judged as the program judges it."""
+    sides = {split: recovery(size, 0.1, split, star) for split in ("train", "test")}
+    known = {split: Interval(value, value - 0.01, min(value + 0.01, 1.0)) for split, value in sides.items()}
+    nelbo = 2.1 + 4 * memorized(size, star)
+    seen = Evidence(known["train"], known["test"], gap(size, 0.1, star), COINCIDENCE, nelbo, 2.85, falling, 64)
+    found = judge(seen)
+    return {
+        "size": size,
+        "regime": found.name,
+        "qualifiers": list(found.qualifiers),
+        "reason": found.reason,
+        "draws_needed": found.draws_needed,
+        **{name: interval._asdict() for name, interval in (*known.items(), ("gap", gap(size, 0.1, star)))},
+        "coincidence": COINCIDENCE,
+        "chance": 0.025,
+        "nelbo": nelbo,
+        "unigram_entropy": 2.85,
+        "by_seed": [{"seed": 0, "regime": found.name}],
+    }

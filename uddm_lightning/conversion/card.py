@@ -4,14 +4,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from uddm_lightning import run_folder
 from uddm_lightning.conversion.exported import CONFIG, WEIGHTS
-from uddm_lightning.report.regimes import regimes
+from uddm_lightning.errors import InputError
+from uddm_lightning.report.errors import errors_sentences
+from uddm_lightning.report.regimes import NOT_AT_END, sentence
 from uddm_lightning.report.study import Study, number
 from uddm_lightning.report.verdict import Verdict
-from uddm_lightning.report.words import count, with_interval
+from uddm_lightning.report.words import count, percent, with_interval
 from uddm_lightning.tables import read_table
+from uddm_lightning.transition import estimate
+from uddm_lightning.transition.regimes import NOT_AT_ITS_END
 
+_HEAD = (
+    *("t", "split", "recovery", "chance", "coincidence", "wrong before", "wrong after", "clean tokens changed"),
+    *("entropy [nats]", "rows", "draws"),
+)
 UNKNOWN = "**Not measured.** `uddm validate` measures it."
 
 
@@ -47,9 +58,8 @@ def _regime(config: Mapping[str, Any], run: Path) -> Iterator[str]:
     yield "## Memory or generalization, as measured"
     yield ""
     path = run / "measurements.csv"
-    wanted = {"step": str(config["step"]), "weights": config["weights"]}
-    table = read_table(path) if path.exists() else []
-    rows = [row for row in table if all(row[name] == value for name, value in wanted.items())]
+    table = [row for row in read_table(path) if row["weights"] == config["weights"]] if path.exists() else []
+    rows = [row for row in table if row["step"] == str(config["step"])]
     if not rows:
         yield UNKNOWN
         return
@@ -63,13 +73,20 @@ def _regime(config: Mapping[str, Any], run: Path) -> Iterator[str]:
             f"{first['steps']} steps; {count(size)} training rows, seed {first['seed']}; 95 % intervals in brackets."
         )
         yield ""
-    yield "| t | split | recovery | chance | entropy [nats] | rows | draws |"
-    yield "|---|---|---|---|---|---|---|"
+    yield f"| {' | '.join(_HEAD)} |"
+    yield f"|{'---|' * len(_HEAD)}"
     yield from _lines(rows)
     for row in rows:
-        if row["kind"] == "nelbo":
+        if row["kind"] in ("nelbo", "nelbo_extrapolated"):
             span = f"[{number(row['t_min']):g}, {number(row['t_max']):g}]"
-            yield f"\nNELBO on t in {span}, {row['split']} rows: {_value(row, 'nelbo')} nats per token."
+            wide = " (extrapolated: trained on a part of it)" if row["kind"] == "nelbo_extrapolated" else ""
+            yield f"\nNELBO on t in {span}{wide}, {row['split']} rows: {_value(row, 'nelbo')} nats per token."
+    leaks = {row["split"]: leak for row in rows if (leak := number(row.get("own_token_leak"))) is not None}
+    if leaks:
+        told = ", ".join(f"{split} rows {leak:.3f}" for split, leak in leaks.items())
+        yield f"\nOwn-token leak, 0 for an exact leave-one-out prediction: {told}."
+    for line in errors_sentences(study):
+        yield f"\n{line}"
     yield ""
     if run_folder.origin(run) is not None:
         yield (
@@ -77,8 +94,27 @@ def _regime(config: Mapping[str, Any], run: Path) -> Iterator[str]:
             "seen the rows called train."
         )
         return
-    for regime in regimes(study, Verdict({}), backbone):
-        yield f"At t = {t:g}, judged by this one run: **{regime.name}**. {regime.why}"
+    earlier = [row for row in table if int(row["step"]) <= int(config["step"])]
+    for found in Verdict(estimate(earlier, _draws(run, first))).regimes(backbone):
+        yield f"At t = {t:g}, judged by this one run: **{found.regime.name}**. {sentence(found.regime)}"
+        if NOT_AT_ITS_END in found.regime.qualifiers:
+            yield f"\n{NOT_AT_END}"
+
+
+def _draws(run: Path, row: Mapping[str, str]) -> pa.Table | None:
+    """The draws behind the measurements of a row's run and step, as a sweep's table holds them; None without any."""
+    path = run / "rows.parquet"
+    if not path.exists():
+        return None
+    try:
+        table = pq.read_table(path, filters=[("step", "=", int(row["step"])), ("weights", "=", row["weights"])])
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"`{path}` cannot be read ({error}). Move it away; the card does without it.") from error
+    for place, (name, value) in enumerate(
+        {"run": row["run"], "backbone": row["backbone"], "size": int(row["size"]), "seed": int(row["seed"])}.items()
+    ):
+        table = table.add_column(place, name, pa.array([value] * len(table)))
+    return table
 
 
 def _lines(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
@@ -90,7 +126,17 @@ def _lines(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     for (t, split), kinds in sorted(found.items()):
         recovery, entropy = kinds.get("recovery", {}), kinds.get("entropy", {})
         any_row = recovery or entropy
-        cells = [f"{t:g}", split, _value(recovery, "recovery"), _value(recovery, "chance"), _value(entropy, "entropy")]
+        levels = [_value(recovery, name) for name in ("recovery", "chance", "coincidence")]
+        before, after, changed = (number(recovery.get(n)) for n in ("errors_before", "errors_after", "unstable_rate"))
+        cells = [
+            f"{t:g}",
+            split,
+            *levels,
+            percent(before),
+            percent(after),
+            percent(changed),
+            _value(entropy, "entropy"),
+        ]
         yield f"| {' | '.join([*cells, any_row.get('n_rows', ''), any_row.get('n_draws', '')])} |"
 
 

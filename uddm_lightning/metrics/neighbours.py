@@ -237,8 +237,7 @@ class SampleNeighbours(RowwiseMetric):
             ratio(float(found["overlap"].sum()), total),
             ratio(float(found["train_overlap"].sum()), total),
             ratio(float(found["unigram_entropy"].sum()), total),
-            *(float(bound) for bound in perplexity),
-            float(novel),
+            *(float(bound) for bound in (*perplexity, novel)),
         )
 
 

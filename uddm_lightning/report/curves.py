@@ -20,16 +20,16 @@ from uddm_lightning.report.drawing import (
     Drawing,
     Table,
     curve,
+    draw_crossing,
     level,
     new_figure,
     ramp,
     size_axis,
     spelled,
-    star,
 )
 from uddm_lightning.report.study import Mean, Study
-from uddm_lightning.report.verdict import Verdict
-from uddm_lightning.report.words import count, decimal, listed, visible
+from uddm_lightning.report.verdict import MEANINGS, NUMBERS, Verdict
+from uddm_lightning.report.words import count, decimal, draws, listed, visible
 
 _ACROSS = 5  # entries of a legend side by side; oracles have longer names
 
@@ -37,23 +37,19 @@ _ACROSS = 5  # entries of a legend side by side; oracles have longer names
 def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
     """Recovery against N, one colour for each t, with the NELBO above on the same axis and N* marked."""
     times, ranges = study.times("recovery"), study.ranges()
-    figure, panels = _panels(study, (1.0, 2.5) if ranges else (1.0,), 2.0 if ranges else 0.0)
+    figure, panels = panels_of(study, (1.0, 2.5) if ranges else (1.0,), 2.0 if ranges else 0.0)
     drawing = Drawing(
         "recovery",
         "Recovery against the number of training rows",
         figure,
-        "The share of corrupted tokens that the reverse chain puts back, on rows the model was trained on (solid) and "
-        "on rows it never saw (dashed). Bands are 95 % intervals"
-        + (
-            ", for several seeds from the lowest end to the highest; small points are the seeds. "
-            if _many(study)
-            else ". "
-        )
-        + "The dotted lines are chance: what token frequencies alone would restore. "
-        + _oracles(study)
+        "The share of corrupted tokens that the reverse chain restores, on rows the model was trained on (solid) and "
+        "on held-out rows (dashed). "
+        + bands(study)
+        + levels(study)
+        + _oracles(study, "recovery")
         + (f"Above: the NELBO in nats per token, on t in {listed(ranges)}. " if ranges else "")
-        + "The green line is N*, the shaded span its 95 % interval.",
-        _recovery_table(study, times),
+        + _marked(study, verdict),
+        _recovery_table(study, verdict, times),
         remarks=[line for name in study.backbones if (line := _random(study, name))],
     )
     for column, backbone in enumerate(study.backbones):
@@ -68,34 +64,43 @@ def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
             axes.plot(*at, ":", color=colour, alpha=0.55, linewidth=1.0)
             for index, oracle in enumerate(study.oracles):
                 level(axes, study.sizes, study.means("recovery", oracle, "test", t), index, colour)
+                level(axes, study.sizes, _argmax(study, oracle, t), len(study.oracles), colour)
+        levels_K = [mean for mean in study.means("recovery", backbone, "test", study.reference) if mean.coincidence]
+        sizes_K = [mean.size for mean in levels_K]
+        axes.plot(sizes_K, [mean.coincidence or 0.0 for mean in levels_K], "-", color=FAINT[0], linewidth=1.0)
         size_axis(axes, study.sizes, room=_room(study))
         axes.set_ylim(-0.02, 1.04)
-        estimate = verdict.at(backbone, "recovery", study.reference)
-        star(axes, estimate)
+        found = verdict.headline(backbone)
+        crossing, name = (found.crossing, NUMBERS.get(found.estimate, found.estimate)) if found else (None, "")
+        draw_crossing(axes, crossing, name)
         if len(panels) > 1:
             _nelbo(drawing, study, panels[0][column], backbone)
-            star(panels[0][column], estimate, label=False)
+            draw_crossing(panels[0][column], crossing, name, label=False)
     panels[-1][0].set_ylabel("token recovery")
     if len(panels) > 1:
         panels[0][0].set_ylabel("\n".join(["NELBO", *(f"t in {name}" for name in ranges)]))
-    _legend(study, figure, times, ["train", "test"], chance=True)
+    _legend(study, figure, times, ["train", "test"], recovery=True)
     return drawing
 
 
 def entropy_drawing(study: Study, verdict: Verdict) -> Drawing:
-    """Entropy against N on train rows, test rows and own samples, with the N* that entropy alone gives."""
+    """Entropy against N on train rows, test rows and own samples, with the N_half of train rows."""
     times = study.times("entropy")
     splits = [s for s in SPLIT_NAMES if any(study.points("entropy", b, s, t) for b in study.backbones for t in times)]
-    figure, panels = _panels(study, (1.0,), 0.0)
+    figure, panels = panels_of(study, (1.0,), 0.0)
+    at = {name: verdict.at(name, "entropy", study.reference) for name in study.backbones}
+    halves = {name: found.crossings.get("n_half") if found else None for name, found in at.items()}
     drawing = Drawing(
         "entropy",
         "Entropy against the number of training rows",
         figure,
-        "The model's doubt about a token it may not look at, in nats: on train rows (solid), test rows (dashed)"
-        + (" and its own samples (dotted)" if "samples" in splits else "")
-        + ". It vanishes on memorized rows. Bands are 95 % intervals. "
-        + _oracles(study)
-        + "The green line is N* by entropy on train rows, which needs no test rows.",
+        "Conditional entropy of a token given the corrupted row, which the network must not read at that token's own "
+        "position; in nats, on train rows (solid), test rows (dashed)"
+        + (" and own samples (dotted)" if "samples" in splits else "")
+        + ". It is near 0 on rows that are memorized, and also on text that is easy to predict. "
+        + bands(study)
+        + _oracles(study, "entropy")
+        + ("Green: N_half by entropy on train rows, with its 95 % interval." if any(halves.values()) else ""),
         _entropy_table(study, times, splits),
     )
     for column, backbone in enumerate(study.backbones):
@@ -111,19 +116,50 @@ def entropy_drawing(study: Study, verdict: Verdict) -> Drawing:
         size_axis(axes, study.sizes, room=_room(study))
         low, high = axes.get_ylim()
         axes.set_ylim(-0.03 * high, high + 0.13 * (high - low))
-        star(axes, verdict.at(backbone, "entropy", study.reference))
+        draw_crossing(axes, halves[backbone], NUMBERS["n_half"])
     panels[0][0].set_ylabel("conditional entropy [nats]")
-    _legend(study, figure, times, splits, chance=False)
+    _legend(study, figure, times, splits, recovery=False)
     return drawing
 
 
-def _oracles(study: Study) -> str:
-    """What the lines of the oracles mean."""
-    named = listed([words.oracle(name) for name in study.oracles])
-    return f"Dash-dotted, on test rows: {named}, computed exactly. " if named else ""
+def _oracles(study: Study, kind: str) -> str:
+    """What the lines of the oracles mean, of those for which `kind` was measured."""
+    drawn = [name for name in study.oracles if any(study.means(kind, name, "test", t) for t in study.times(kind))]
+    named = listed([words.oracle_label(name) for name in drawn])
+    return f"Dash-dotted, on test rows: {named}. " if named else ""
 
 
-def _panels(study: Study, heights: Sequence[float], extra: float) -> tuple[Figure, list[list[Axes]]]:
+def bands(study: Study) -> str:
+    """What the bands mean."""
+    if len(study.seeds) == 1:
+        return "Bands are 95 % intervals over the sampling of rows and noise, for the one seed that was trained. "
+    return "Bands are 95 % intervals of the mean over seeds, by Student's t; small points are the seeds. "
+
+
+def levels(study: Study) -> str:
+    """What the two levels of recovery mean that need no knowledge of the row."""
+    told = "Dotted: chance, what the exact unigram posterior restores from the noisy token alone. "
+    chains = study.values("chain", "recovery") if study.values("coincidence", "recovery") else []
+    for chain_ in chains:
+        told += f"Grey: coincidence, what the {visible(chain_)} chain restores when it overwrites a row with unrelated "
+        told += "text: "
+        told += "the sum of squared token frequencies. " if draws(chain_) else "the largest token frequency at most. "
+    return told
+
+
+def _marked(study: Study, verdict: Verdict) -> str:
+    """What the green line is."""
+    found = {one.estimate for name in study.backbones if (one := verdict.headline(name))}
+    named = listed([f"{NUMBERS[name]}, {MEANINGS[name]}" for name in NUMBERS if name in found])
+    return f"Green: {named}, with its 95 % interval." if named else ""
+
+
+def _argmax(study: Study, oracle: str, t: float) -> list[Mean]:
+    """How often the likeliest token of an exact posterior is right, E[max p]."""
+    return study.column("bayes_argmax", "recovery", oracle, "test", t)
+
+
+def panels_of(study: Study, heights: Sequence[float], extra: float) -> tuple[Figure, list[list[Axes]]]:
     """Rows of panels, one column for each backbone, that share their axes."""
     columns = max(len(study.backbones), 1)
     width = WIDTH if columns == 1 else 3.6 * columns + 0.8
@@ -152,7 +188,7 @@ def colour_of(study: Study, t: float) -> str:
     return ramp(times.index(t), len(times))[0]
 
 
-def _legend(study: Study, figure: Figure, times: list[float], splits: list[str], chance: bool) -> None:
+def _legend(study: Study, figure: Figure, times: list[float], splits: list[str], recovery: bool) -> None:
     """One legend under all panels: colours for t, line styles for splits."""
     colours = [
         Line2D([], [], color=colour_of(study, t), linewidth=3.4 if t == study.reference else 2.2, label=f"t = {t:g}")
@@ -160,11 +196,19 @@ def _legend(study: Study, figure: Figure, times: list[float], splits: list[str],
     ]
     grey: dict[str, Any] = {"color": TEXT[0], "linewidth": 1.4}
     styles = [Line2D([], [], linestyle=SPLIT_STYLES[s], label=SPLIT_NAMES[s], **grey) for s in splits]
+    kind = "recovery" if recovery else "entropy"
     for index, oracle in enumerate(study.oracles):
+        if not any(study.means(kind, oracle, "test", t) for t in times):
+            continue
         dashes = ORACLE_STYLES[index % len(ORACLE_STYLES)]
-        styles.append(Line2D([], [], linestyle=dashes, color=FAINT[0], linewidth=1.2, label=words.oracle(oracle)))
-    if chance:
+        styles.append(Line2D([], [], linestyle=dashes, color=FAINT[0], linewidth=1.2, label=words.oracle_label(oracle)))
+    if recovery:
         styles.append(Line2D([], [], linestyle=":", color=FAINT[0], linewidth=1.2, label="chance"))
+    if recovery and any(_argmax(study, oracle, t) for oracle in study.oracles for t in times):
+        dashes = ORACLE_STYLES[len(study.oracles) % len(ORACLE_STYLES)]
+        styles.append(Line2D([], [], linestyle=dashes, color=FAINT[0], linewidth=1.2, label="Bayes argmax"))
+    if recovery and study.values("coincidence", "recovery"):
+        styles.append(Line2D([], [], linestyle="-", color=FAINT[0], linewidth=1.2, label="coincidence"))
     across = _ACROSS - bool(study.oracles)
     rows = [*_cut(colours, across), *_cut(styles, across)]
     blank = Line2D([], [], linestyle="none", label=" ")
@@ -183,22 +227,34 @@ def _cut(handles: list[Line2D], across: int) -> list[list[Line2D]]:
     return [handles[start : start + across] for start in range(0, len(handles), across)]
 
 
-def _recovery_table(study: Study, times: list[float]) -> Table:
+def _recovery_table(study: Study, verdict: Verdict, times: list[float]) -> Table:
     rows, splits = [], ("train", "test", "random")
+    kinds = [(kind, None) for kind in ("nelbo", "nelbo_extrapolated") if study.ranges(kind)]
     for backbone in [*study.backbones, *study.oracles]:
-        for kind, t in [*(("recovery", t) for t in times), ("nelbo", None)]:
-            gaps = {gap.size: gap for gap in study.differences(kind, backbone, ("train", "test"), t)}
+        for kind, t in [*(("recovery", t) for t in times), *kinds]:
+            gaps = {gap.size: gap for gap in verdict.gaps(backbone, kind, t)}
             for size in study.sizes:
                 train, test, random = (study.mean(kind, backbone, split, size, t) for split in splits)
                 if train or test:
                     cells = [spelled(mean) for mean in (train, test, gaps.get(size), random)]
-                    chance = test.chance if test else train.chance if train else None
-                    name, last = ("NELBO [nats]", "") if t is None else (f"{t:g}", decimal(chance))
-                    rows.append([visible(backbone), name, count(size), *cells, last])
+                    one = test or train
+                    assert one is not None
+                    exact = _argmax(study, backbone, t)[:1] if t is not None else []
+                    known = [one.chance, one.coincidence, exact[0].value if exact else None]
+                    name = (
+                        f"NELBO on {listed(study.ranges(kind))} [nats], gap test \N{MINUS SIGN} train"
+                        if t is None
+                        else f"{t:g}"
+                    )
+                    name += ", extrapolated" if kind == "nelbo_extrapolated" else ""
+                    last = [""] * 3 if t is None else [decimal(value) for value in known]
+                    rows.append([visible(backbone), name, count(size), *cells, *last])
                     if t is None:
                         bits = [_in_bits(mean) for mean in (train, test, gaps.get(size), random)]
-                        rows.append([visible(backbone), "bits per token", count(size), *map(spelled, bits), ""])
-    return Table(["model", "t", "N", "train", "test", "train \N{MINUS SIGN} test", "random tokens", "chance"], rows)
+                        shown = name.replace("[nats]", "[bits]")
+                        rows.append([visible(backbone), shown, count(size), *map(spelled, bits), *last])
+    head = ["model", "t", "N", "train", "test", "gap", "random tokens", "chance", "coincidence", "Bayes argmax"]
+    return Table(head, rows)
 
 
 def _random(study: Study, backbone: str) -> str:
@@ -231,10 +287,6 @@ def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table
                     cells = [spelled(mean) for mean in means]
                     rows.append([visible(backbone), f"{t:g}", count(size), *cells])
     return Table(["model", "t", "N", *(SPLIT_NAMES[split] for split in splits)], rows)
-
-
-def _many(study: Study) -> bool:
-    return len(study.seeds) > 1
 
 
 def _room(study: Study) -> int:

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
 from uddm_lightning.report.study import Mean
-from uddm_lightning.report.verdict import Estimate
+from uddm_lightning.report.verdict import Crossing
 from uddm_lightning.report.words import count, decimal, with_interval
 
 # Each colour of a figure as (light page, dark page); the page swaps them, files hold the first. Every ordered ramp is
@@ -242,20 +242,28 @@ def _band(axes: Axes, intervals: Sequence[tuple[int, float, float]], colour: str
             axes.plot([size, size], [low, high], color=colour, alpha=0.35, linewidth=0.8)
 
 
-def star(axes: Axes, estimate: Estimate | None, label: bool = True) -> None:
-    """Marks N* by a line, its interval by a shaded span, and says both."""
-    if estimate is None or estimate.size is None:
+def draw_crossing(axes: Axes, crossing: Crossing | None, name: str, label: bool = True, style: str = "-") -> None:
+    """Marks a transition size by a line, its interval by a shaded span, and says both.
+
+    Args:
+        axes: where to draw; its x axis shows sizes.
+        crossing: what to mark; None marks nothing.
+        name: of the number.
+        label: whether to say it.
+        style: of the line.
+    """
+    if crossing is None:
         return
-    if estimate.low is not None and estimate.high is not None:
-        axes.axvspan(estimate.low, estimate.high, color=STAR[0], alpha=0.14, linewidth=0, gid="star-span")
-    axes.axvline(estimate.size, color=STAR[0], linewidth=1.3, gid="star-line")
+    if crossing.low is not None and crossing.high is not None:
+        axes.axvspan(crossing.low, crossing.high, color=STAR[0], alpha=0.14, linewidth=0, gid="star-span")
+    axes.axvline(crossing.value, color=STAR[0], linestyle=style, linewidth=1.3, gid="star-line")
     if label:
         low, high = axes.get_xlim()
-        right = math.log(estimate.high or estimate.size)
+        right = math.log(crossing.high or crossing.value)
         late = (right - math.log(low)) / (math.log(high) - math.log(low)) > 0.68
-        edge = (estimate.low if late else estimate.high) or estimate.size
+        edge = (crossing.low if late else crossing.high) or crossing.value
         axes.annotate(
-            f"N* = {count(estimate.size)}" + (f"\n{estimate.interval}" if estimate.interval else ""),
+            f"{name} = {count(crossing.value)}" + (f"\n{crossing.interval}" if crossing.interval else ""),
             (edge, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(-5 if late else 5, -3),
@@ -276,5 +284,6 @@ def spelled(mean: Mean | None) -> str:
 def _tip(name: str, mean: Mean) -> str:
     value = spelled(mean)
     seeds = f", mean of {len(mean.points)} seeds" if len(mean.points) > 1 else ""
-    chance = f", chance {decimal(mean.chance)}" if mean.chance is not None else ""
-    return f"{name}, N = {count(mean.size)}: {value}{seeds}{chance}"
+    levels = {"chance": mean.chance, "coincidence": mean.coincidence}
+    told = "".join(f", {level} {decimal(value)}" for level, value in levels.items() if value is not None)
+    return f"{name}, N = {count(mean.size)}: {value}{seeds}{told}"

@@ -25,12 +25,12 @@ from uddm_lightning.report.drawing import spelled as spelled_mean
 from uddm_lightning.report.study import LABELS, Mean, Study
 from uddm_lightning.report.words import count, decimal, listed, visible
 
-STYLES = {"memorized": "-", "spurious": "--", "generalized": ":"}
+STYLES = {"memorized": "-", "spurious": "--", "novel": ":"}
 PANELS = ("share of samples", "generative\nperplexity", "unigram entropy\n[nats]", "entropy gap\n[nats]")
 
 
 def samples_drawing(study: Study) -> Drawing | None:
-    """Shares of memorized, spurious and generalized samples, perplexity, unigram entropy and entropy gap, against N.
+    """Shares of memorized, spurious and novel samples, perplexity, unigram entropy and entropy gap, against N.
 
     None where no samples were measured.
     """
@@ -42,10 +42,11 @@ def samples_drawing(study: Study) -> Drawing | None:
         "samples",
         "What the models write by themselves",
         figure,
-        "Rows drawn from pure noise, against the number of training rows. Top: the share of samples that repeat a "
-        "training row (memorized), that repeat no training row but another sample (spurious), and that do neither "
-        "(generalized). Near means that at most the stated share of positions differ, by default one in ten; more "
-        f"samples find more doubles, so only equal numbers compare (here {_numbers(study)}). Generative perplexity: "
+        "Rows drawn from pure noise, against the number of training rows. Top: the share of samples that are near a "
+        "training row (memorized), near no training row but another sample (spurious), and near neither (novel). Novel "
+        "says nothing of quality: noise is novel, too, and the perplexity below tells it from text. Near means that at "
+        "most the stated share of positions differ, by default one in ten; among more samples more are near another, "
+        f"so only equal numbers compare (here {_numbers(study)}). Generative perplexity: "
         f"exp of the mean negative log-likelihood per token of the samples under another model, the {_critics(study)} "
         "critic; it is no bound on this model's likelihood (that is the NELBO) and no measure by which to choose a "
         "checkpoint. Unigram entropy: of the token frequencies within a sample. Dashed in grey: as many test rows "
@@ -64,11 +65,14 @@ def samples_drawing(study: Study) -> Drawing | None:
             curve(drawing, axes[place], _of(study, name, backbone), f"own samples, {spoken}", TEXT[0], "-")
             rows = _of(study, name, backbone, "test")
             curve(drawing, axes[place], rows, f"test rows, {spoken}", FAINT[0], "--", markersize=2.5)
+            if place == 1:
+                novel = _of(study, "novel_perplexity", backbone)
+                curve(drawing, axes[place], novel, "novel samples, generative perplexity", category(2), STYLES["novel"])
             for index, oracle in enumerate(study.oracles):
                 level(axes[place], study.sizes, _of(study, name, oracle), index, TEXT[0])
         if len(axes) == len(PANELS):
             axes[3].axhline(0.0, color=FAINT[0], linewidth=0.8)
-            gaps = study.differences("entropy", backbone, ("samples", "train"), t)
+            gaps = study.entropy_gaps(backbone, t)
             curve(drawing, axes[3], gaps, "own samples minus train rows", TEXT[0], "-")
         for place, one in enumerate(axes):
             size_axis(one, study.sizes, room=300 if len(study.backbones) == 1 else 220)
@@ -95,8 +99,7 @@ def _of(study: Study, name: str, backbone: str, split: str = "samples") -> list[
 
 
 def _gaps(study: Study) -> bool:
-    splits, t = ("samples", "train"), study.reference
-    return any(study.differences("entropy", backbone, splits, t) for backbone in study.backbones)
+    return any(study.entropy_gaps(backbone, study.reference) for backbone in study.backbones)
 
 
 def _panels(study: Study, rows: int) -> tuple[Figure, list[list[Axes]]]:
@@ -119,16 +122,19 @@ def _critics(study: Study) -> str:
 
 
 def _oracles(study: Study) -> str:
-    named = listed([words.oracle(name) for name in study.oracles if _of(study, "unigram_entropy", name)])
+    named = listed([words.oracle_label(name) for name in study.oracles if _of(study, "unigram_entropy", name)])
     return f"Dash-dotted: samples of {named}." if named else ""
 
 
 def _table(study: Study) -> Table:
     """The numbers behind the figure, and how near samples are to training rows."""
-    names = ("generative_perplexity", "unigram_entropy", "nearest_distance", "nearest_overlap", "train_overlap")
+    names = (
+        *("generative_perplexity", "novel_perplexity", "unigram_entropy"),
+        *("nearest_distance", "nearest_overlap", "train_overlap"),
+    )
     rows = []
     for backbone in [*study.backbones, *study.oracles]:
-        gaps = _by_size(study.differences("entropy", backbone, ("samples", "train"), study.reference))
+        gaps = _by_size(study.entropy_gaps(backbone, study.reference))
         for split, spoken in (("samples", "own samples"), ("test", "test rows")):
             found = {name: _by_size(_of(study, name, backbone, split)) for name in (*LABELS, *names)}
             for size in sorted(found["unigram_entropy"]):
@@ -137,7 +143,7 @@ def _table(study: Study) -> Table:
                 rows.append([visible(backbone), spoken, count(size), *map(spelled_mean, means), gap])
     shares = "positions that differ from the nearest training row"
     grams = ("n-grams in that row", "n-grams in any training row")
-    spoken_names = ["generative perplexity", "unigram entropy", shares, *grams]
+    spoken_names = ["generative perplexity", "that of novel samples", "unigram entropy", shares, *grams]
     return Table(["model", "rows", "N", *LABELS, *spoken_names, "entropy gap"], rows)
 
 

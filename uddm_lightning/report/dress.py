@@ -47,14 +47,16 @@ td.short { white-space: nowrap; }
 td.why { min-width: 17rem; }
 details th { position: sticky; top: 0; background: var(--page); }
 details th:first-child, details td:first-child { padding-left: 0.7rem; }
+.regimes th { white-space: normal; vertical-align: bottom; }
 .long { max-height: 36rem; overflow: auto; }
 .regime { white-space: nowrap; font-weight: 600; }
 .regime::before { content: ""; display: inline-block; width: 0.6em; height: 0.6em; margin-right: 0.45em; }
 .regime::before { border-radius: 50%; border: 2px solid currentColor; }
-.memorizes { color: var(--lost); } .memorizes::before { background: currentColor; }
+.memorizing { color: var(--lost); } .memorizing::before { background: currentColor; }
 .in-transition { color: var(--star); }
 .in-transition::before { background: linear-gradient(90deg, currentColor 50%, transparent 50%); }
-.generalizes { color: var(--recovered); }
+.generalizing { color: var(--recovered); }
+.not-learned-yet { color: var(--broken); } .not-learned-yet::before { border-style: dotted; }
 .cannot-be-told { color: var(--quiet); font-weight: 400; } .cannot-be-told::before { border-style: dashed; }
 .sentence td { border: 0; padding: 0.06rem 0.9rem 0.06rem 0; }
 .sentence td:first-child { color: var(--quiet); white-space: nowrap; }

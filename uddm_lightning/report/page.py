@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from uddm_lightning.report import regimes, words
+from uddm_lightning.report import errors, regimes, words
 from uddm_lightning.report.chains import chains_table
-from uddm_lightning.report.drawing import Drawing, Table
+from uddm_lightning.report.drawing import Drawing, Table, spelled
 from uddm_lightning.report.dress import SCRIPT, style_sheet
 from uddm_lightning.report.sentences import BROKEN, CHANGED, LOST, RECOVERED, Sentence, columns
 from uddm_lightning.report.study import Study, number
 from uddm_lightning.report.svg import inline
-from uddm_lightning.report.verdict import METHODS, Verdict
+from uddm_lightning.report.verdict import MEANINGS, METHODS, NUMBERS, Verdict
 from uddm_lightning.report.words import count, decimal, escaped, listed, with_interval
+from uddm_lightning.transition.regimes import CANNOT_BE_TOLD, NOT_AT_ITS_END, REGIMES
 
 STATES = {
     CHANGED: "corrupted",
@@ -19,8 +20,8 @@ STATES = {
     BROKEN: "clean, but broken",
 }
 _COLUMNS = {  # of the table of agreement
-    "recovery": "N* by recovery",
-    "entropy": "N* by entropy",
+    "recovery": "N_half by recovery",
+    "entropy": "N_half by entropy",
     "overlap": "intervals overlap",
     "ratio": "entropy / recovery",
 }
@@ -28,13 +29,20 @@ _MANY = 14  # so many sizes scroll inside their own box
 _LINE = 40  # characters of a sentence beside each other
 
 _READING = (
-    "<b>t</b> is the amount of noise: at t = 0.1 about one token in ten has been replaced by a random one.",
-    "<b>Recovery</b> is the share of corrupted tokens that come back; <b>chance</b> is what token frequencies alone "
-    "would restore. Train rows are rows the model was trained on, test rows come from documents it never saw.",
-    "Train far above test: the rows themselves are attractors, the model <b>memorizes</b>. Both alike and above "
-    "chance: it <b>generalizes</b>.",
-    "<b>N*</b> is the size at which the gap between train and test has fallen to half of its plateau. <b>Entropy</b> "
-    "is the model's doubt; it vanishes on memorized rows and gives N* without any test rows.",
+    "<b>t</b> is the corruption time, from 0 (clean) to 1 (noise). With the log-linear schedule a token is redrawn "
+    "uniformly with probability of about t.",
+    "<b>Recovery</b> is the share of corrupted tokens that the reverse chain restores. Train rows are rows the model "
+    "was trained on, test rows are held out. <b>Chance</b> is what the exact unigram posterior restores from the noisy "
+    "token alone; <b>coincidence</b> is what a chain restores that overwrites the row with unrelated text.",
+    "<b>Memorizing</b>: train recovery is at least 0.95, and the gap between train and test is surely above the "
+    "tolerance of 0.02. <b>In transition</b>: the gap is surely above the tolerance. <b>Not learned yet</b>: test "
+    "recovery is not surely above coincidence, or the test NELBO is not 0.1 nats below the unigram entropy. "
+    "<b>Generalizing</b>: the whole interval of the gap lies inside the tolerance, and test recovery is surely above "
+    "coincidence. Surely means: with the whole 95 % interval. The rules apply in this order.",
+    *(f"<b>{NUMBERS[name]}</b>: {meaning}." for name, meaning in MEANINGS.items()),
+    "A transition size is given only where the data support it; the reasons stand beside the missing ones.",
+    "Recovery is sampled and no proper score: an overconfident model recovers more corrupted tokens and changes more "
+    "clean ones. Read it together with the share of wrong tokens before and after the chain.",
     "Bands and brackets are 95 % intervals. Point at a dot, or tap it, to read its value; the tables hold all of them.",
 )
 
@@ -58,12 +66,22 @@ def page(
         about: more entries for "What was measured".
     """
     kind = "answer" if len(study.backbones) == 1 else "answer several"
-    parts = [f'<p class="{kind}">{escaped(regimes.headline(study, verdict, name))}</p>' for name in study.backbones]
-    parts += [_trend(study, verdict), _oracles(study), *(_regimes(study, verdict, name) for name in study.backbones)]
+    parts = []
+    for name in study.backbones:
+        answer = regimes.headline(study, verdict, name)
+        parts.append(f'<p class="{kind}">{escaped(answer.words)}</p><p>{escaped(answer.more)}</p>')
+    parts += [_regimes(study, verdict, name) for name in study.backbones]
+    parts += [_paragraph(errors.errors_sentences(study)), _oracles(study), _trend(study, verdict)]
     parts.append("<h2>How to read this page</h2><ol>" + "".join(f"<li>{line}</li>" for line in _READING) + "</ol>")
     for drawing in drawings:
         parts.append(_sentences(drawing, sentences) if drawing.name == "sentences" else _figure(drawing))
-    parts += [_agreement(study, verdict), _chains(study), _notes(verdict, study, missing), _measured(study, about)]
+    parts += [
+        _agreement(study, verdict),
+        _chains(study),
+        _leak(study),
+        _notes(verdict, study, missing),
+        _measured(study, about),
+    ]
     title = "Memorizing and generalizing, by the number of training rows"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -75,53 +93,94 @@ def page(
 
 
 def _trend(study: Study, verdict: Verdict) -> str:
-    """How test recovery changes as N doubles, a sentence for each backbone."""
-    sentences = []
+    """The slope of test recovery against log2 N, and where it is highest, a sentence for each backbone."""
+    found = []
     for backbone in study.backbones:
         trend = verdict.trend(backbone, study.reference)
-        if trend is None:
+        t = number(trend.get("t")) if trend else None
+        means = study.means("recovery", backbone, "test", t)
+        if trend is None or not means:
             continue
-        slope, low, high = (number(trend.get(name)) for name in ("slope", "low", "high"))
-        assert slope is not None
-        sure = low is not None and high is not None and (low > 0 or high < 0)
-        verb = "rises" if slope > 0 else "falls"
-        t, whose = number(trend.get("t")), f" of {backbone}" if len(study.backbones) > 1 else ""
-        words = f"Test recovery{whose}" + (f" at t = {t:g}" if t is not None else "")
-        words += f" {verb} by {abs(slope):.4f} with every doubling of N"
-        if low is not None and high is not None:
-            ends = sorted((abs(low), abs(high))) if sure else [low, high]
-            words += f" (95 % interval {ends[0]:.4f} to {ends[1]:.4f})"
-        sentences.append(words + ("." if sure else "; the interval includes no change."))
-    return f"<p>{escaped(' '.join(sentences))}</p>" if sentences else ""
+        value, low, high = (number(trend.get(name)) for name in ("slope", "low", "high"))
+        whose = f" of {backbone}" if len(study.backbones) > 1 else ""
+        peak = max(means, key=lambda mean: mean.value).size
+        found.append(
+            f"Test recovery{whose} at t = {t:g}: a straight line against log2 N has the slope "
+            f"{with_interval(value, low, high, 4)} per doubling; the highest value is at N = {count(peak)}."
+        )
+    return _paragraph(found)
 
 
 def _oracles(study: Study) -> str:
-    """How near the largest models come to what is known exactly, a sentence for each oracle."""
-    t, size, sentences = study.reference, study.sizes[-1], []
+    """What chains with known posteriors reach, and the largest models, a sentence for each oracle."""
+    t, size, found = study.reference, study.sizes[-1], []
     for oracle in study.oracles:
         exact = next(reversed(study.means("recovery", oracle, "test", t)), None)
         reached = [(name, study.mean("recovery", name, "test", size, t)) for name in study.backbones]
-        if exact is not None and t is not None:
-            models = [f"{name} at N = {count(size)}: {decimal(mean.value)}" for name, mean in reached if mean]
-            value = with_interval(exact.value, exact.low, exact.high)
-            parts = [f"Recovery of test rows at t = {t:g}, {words.oracle(oracle)}: {value}", *models]
-            sentences.append("; ".join(parts) + ".")
+        if exact is None or t is None:
+            continue
+        models = [f"{name} at N = {count(size)} reaches {decimal(mean.value)}" for name, mean in reached if mean]
+        value = with_interval(exact.value, exact.low, exact.high)
+        parts = [f"Recovery of test rows at t = {t:g}: {words.oracle(oracle)} reaches {value}", *models]
+        argmax = exact.number("bayes_argmax")
+        if argmax is not None:
+            parts.append(f"the likeliest token of the exact posterior is right with probability {decimal(argmax)}")
+        found.append("; ".join(parts) + ".")
+    if found:
+        found.append("An overconfident model can recover more than the exact posterior's chain.")
+    return _paragraph(found)
+
+
+def _paragraph(sentences: Sequence[str]) -> str:
     return f"<p>{escaped(' '.join(sentences))}</p>" if sentences else ""
 
 
 def _regimes(study: Study, verdict: Verdict, backbone: str) -> str:
-    rows = "".join(
-        f'<tr><td class="short">{count(regime.size)}</td>'
-        f'<td><span class="regime {regime.name.replace(" ", "-")}">{regime.name}</span></td>'
-        f'<td class="why">{escaped(regime.why)}</td></tr>'
-        for regime in regimes.regimes(study, verdict, backbone)
-    )
-    if not rows:
-        return "<p>Recovery was not measured, so the regime of the sizes cannot be told.</p>"
+    found = verdict.regimes(backbone)
     whose = f"<h3>{escaped(backbone)}</h3>" if len(study.backbones) > 1 else ""
-    head = "<tr><th>N</th><th>the model</th><th>why</th></tr>"
+    if not found:
+        return f"{whose}<p>The regimes of the sizes were not judged.</p>"
+    rows = "".join(
+        f'<tr><td class="short">{count(one.size)}</td>'
+        f'<td><span class="regime {_class(one.regime.name)}">{escaped(one.regime.name)}</span></td>'
+        f'<td class="why">{escaped(" ".join([regimes.sentence(one.regime), regimes.seeds(one)]).strip())}</td>'
+        + "".join(
+            f'<td class="short">{escaped(cell)}</td>'
+            for cell in errors.cells(study, backbone, "test", one.size, study.reference)
+        )
+        + "</tr>"
+        for one in found
+    )
+    head = "".join(
+        f"<th>{name}</th>" for name in ("N", "the model is", "why", "wrong tokens, test rows", "clean tokens changed")
+    )
     kind = "box long" if len(study.sizes) > _MANY else "box"
-    return f'{whose}<div class="{kind}"><table class="regimes">{head}{rows}</table></div>'
+    late = any(NOT_AT_ITS_END in one.regime.qualifiers for one in found)
+    note = f'<p class="quiet">{escaped(regimes.NOT_AT_END)}</p>' if late else ""
+    return f'{whose}<div class="{kind}"><table class="regimes"><tr>{head}</tr>{rows}</table></div>{note}'
+
+
+def _class(regime: str) -> str:
+    return regime.replace(" ", "-") if regime in REGIMES else CANNOT_BE_TOLD.replace(" ", "-")
+
+
+def _leak(study: Study) -> str:
+    """How much the network reads the token that it must not read, at the largest and the smallest size."""
+    splits, times = ("train", "test", "samples"), study.times("entropy")
+    rows = []
+    for backbone in [*study.backbones, *study.oracles]:
+        t = next((t for t in times if study.column("own_token_leak", "entropy", backbone, "train", t)), None)
+        columns = [{m.size: m for m in study.column("own_token_leak", "entropy", backbone, s, t)} for s in splits]
+        sizes = sorted(set().union(*columns))
+        rows += [[backbone, count(size), *(spelled(column.get(size)) for column in columns)] for size in sizes]
+    if not rows:
+        return ""
+    return (
+        '<section id="leak"><h3>Own-token leak</h3><p>The leave-one-out prediction of a token must not depend on the '
+        "token at its own position. The leak is the total variation by which it changes when only that token is "
+        "redrawn: 0 for an exact leave-one-out prediction, at most 1. NELBO, chain and entropy are exact only at 0.</p>"
+        f"{_details(Table(['model', 'N', 'train rows', 'test rows', 'own samples'], rows))}</section>"
+    )
 
 
 def _figure(drawing: Drawing) -> str:
@@ -166,7 +225,7 @@ def _sentences(drawing: Drawing, sentences: Sequence[Sentence]) -> str:
             tables.append(f"<table>{''.join(rows)}</table>")
         lines = "".join(f"<li>{escaped(line)}</li>" for line in sentence.summary)
         train = sentence.split == "train"
-        known = "a row that every one of these models was trained on" if train else "a row that none of them saw"
+        known = "a training row of all of these models" if train else "a held-out row"
         blocks.append(
             f"<h3>At t = {sentence.t:g}, {known}</h3>"
             f'<div class="box sentence">{"".join(tables)}</div><ul class="quiet">{lines}</ul>'
@@ -185,7 +244,7 @@ def _agreement(study: Study, verdict: Verdict) -> str:
     head = list(dict.fromkeys(key for _, entry in entries for key in entry))
     rows = [[name, *(_cell(entry.get(key), key in METHODS) for key in head)] for name, entry in entries]
     words = ["model", *(_COLUMNS.get(key, key.replace("_", " ")) for key in head)]
-    return f"<h3>Do the methods agree?</h3>{_table(Table(words, rows))}"
+    return f"<h3>Do the intervals of recovery and entropy overlap?</h3>{_table(Table(words, rows))}"
 
 
 def _chains(study: Study) -> str:
@@ -227,6 +286,8 @@ def _measured(study: Study, about: Mapping[str, str]) -> str:
         "entropy at": ", ".join(f"t = {t:g}" for t in study.times("entropy")),
         "NELBO": f"on t in {listed(study.ranges())}" if study.ranges() else "not measured",
     }
+    if wide := study.ranges("nelbo_extrapolated"):
+        entries["NELBO, extrapolated"] = f"on t in {listed(wide)}, of which the network was trained on a part only"
     if not recovery:
         for name in ("chain", "rows", "recovery at"):
             entries[name] = "recovery was not measured"

@@ -5,14 +5,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
-from uddm_lightning.intervals import Interval, difference_interval
+from uddm_lightning.intervals import Interval, difference_interval, student_t
 from uddm_lightning.tables import of_main_chain
 
-VALUES = {"trajectory": "entropy", "basin": "critical_t"}  # columns of the kinds that are not called like theirs
-LABELS = ("memorized", "spurious", "generalized")  # of samples
+VALUES = {
+    "trajectory": "entropy",
+    "basin": "critical_t",
+    "nelbo_extrapolated": "nelbo",
+}  # columns of the kinds that are not called like theirs
+LABELS = ("memorized", "spurious", "novel")  # of samples
 REFERENCE = 0.1  # the t at which the regimes are told, where it was measured
 
 
@@ -36,10 +40,9 @@ class Point:
     high: float | None
     row: Mapping[str, str] = field(repr=False, compare=False)
 
-    @property
-    def chance(self) -> float | None:
-        """What token frequencies alone would restore."""
-        return number(self.row.get("chance"))
+    def number(self, column: str) -> float | None:
+        """Another column of the row."""
+        return number(self.row.get(column))
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,10 @@ class Mean:
     Args:
         size: rows in the training subset.
         value: mean over seeds.
-        low: lowest end of the seeds' 95 % intervals.
-        high: highest end.
-        points: the seeds.
+        low: lower end of its 95 % interval: with one seed that of the run, over the sampling of rows and noise; with S
+            seeds Student's t with S - 1 degrees of freedom on their values, so that training varies, too.
+        high: upper end.
+        points: the seeds; empty for what transition.json gives.
     """
 
     size: int
@@ -60,15 +64,31 @@ class Mean:
     high: float | None
     points: tuple[Point, ...]
 
-    @property
-    def chance(self) -> float | None:
-        """Mean chance over the seeds."""
-        known = [point.chance for point in self.points if point.chance is not None]
+    def number(self, column: str) -> float | None:
+        """Mean of another column over the seeds; None where no seed has it."""
+        known = [value for point in self.points if (value := point.number(column)) is not None]
         return fmean(known) if known else None
 
+    @property
+    def chance(self) -> float | None:
+        """What the exact unigram posterior restores, without looking at the rest of the row."""
+        return self.number("chance")
 
-_NUMBERS = ("generative_perplexity", "unigram_entropy", "nearest_distance", "nearest_overlap", "train_overlap")
+    @property
+    def coincidence(self) -> float | None:
+        """What a chain restores that overwrites a row with unrelated text."""
+        return self.number("coincidence")
+
+
+_NUMBERS = (
+    *("generative_perplexity", "novel_perplexity", "unigram_entropy"),
+    *("nearest_distance", "nearest_overlap", "train_overlap"),
+)
 _OF_SAMPLES = (*LABELS, *_NUMBERS)
+_LIMITS = {  # what an interval over seeds must not leave
+    **dict.fromkeys(("recovery", "basin", "unstable_rate", "errors_before", "errors_after", *LABELS), (0.0, 1.0)),
+    **dict.fromkeys(("entropy", "own_token_leak", *_NUMBERS), (0.0, math.inf)),
+}
 
 
 class Study:
@@ -114,9 +134,9 @@ class Study:
         """Measurements of a kind, by size and seed.
 
         Args:
-            kind: recovery, entropy, nelbo, trajectory (whose value is the entropy) or basin (the critical t); of
-                samples generative_perplexity, unigram_entropy, nearest_distance, nearest_overlap, train_overlap, or
-                the share of one of the `LABELS`.
+            kind: recovery, entropy, nelbo, nelbo_extrapolated, trajectory (whose value is the entropy) or basin (the
+                critical t); of samples generative_perplexity, novel_perplexity, unigram_entropy, nearest_distance,
+                nearest_overlap, train_overlap, or the share of one of the `LABELS`.
             backbone: name of the model.
             split: train, test, random or samples.
             t: corruption time; None for the NELBO, which has a range instead, and for basins.
@@ -130,25 +150,30 @@ class Study:
             value, low, high = (number(point.row.get(column)) for column in (name, f"{name}_low", f"{name}_high"))
             if value is not None:
                 points.append(Point(point.size, point.seed, value, low, high, point.row))
-        return [_mean(size, tuple(group)) for size, group in _by_size(points)]
+        return [_mean(size, tuple(group), _LIMITS.get(name)) for size, group in _by_size(points)]
 
     def means(self, kind: str, backbone: str, split: str, t: float | None = None) -> list[Mean]:
         """The same, averaged over seeds, by size."""
-        return [_mean(size, tuple(group)) for size, group in _by_size(self.points(kind, backbone, split, t))]
+        points = self.points(kind, backbone, split, t)
+        return [_mean(size, tuple(group), _LIMITS.get(kind)) for size, group in _by_size(points)]
 
     def mean(self, kind: str, backbone: str, split: str, size: int, t: float | None = None) -> Mean | None:
         """The mean at one size, or None where nothing was measured."""
         return next((mean for mean in self.means(kind, backbone, split, t) if mean.size == size), None)
 
-    def differences(self, kind: str, backbone: str, splits: tuple[str, str], t: float | None = None) -> list[Mean]:
-        """First split minus second by size, for each run that has both, then averaged."""
-        first, second = ({(p.size, p.seed): p for p in self.points(kind, backbone, split, t)} for split in splits)
+    def entropy_gaps(self, backbone: str, t: float | None) -> list[Mean]:
+        """Entropy of own samples minus that of train rows, which are other rows, by size.
+
+        Gaps between train and test rows come from transition.json (`Verdict.gaps`), where shared rows are paired.
+        """
+        splits = ("samples", "train")
+        first, second = ({(p.size, p.seed): p for p in self.points("entropy", backbone, split, t)} for split in splits)
         points = [_minus(first[run], second[run]) for run in sorted(first.keys() & second.keys())]
         return [_mean(size, tuple(group)) for size, group in _by_size(points)]
 
-    def ranges(self) -> list[str]:
-        """The ranges of t over which the NELBO was measured."""
-        rows = [row for row in self.rows if row["kind"] == "nelbo" and row.get("t_min") and row.get("t_max")]
+    def ranges(self, kind: str = "nelbo") -> list[str]:
+        """The ranges of t over which the NELBO was measured, or the `nelbo_extrapolated`."""
+        rows = [row for row in self.rows if row["kind"] == kind and row.get("t_min") and row.get("t_max")]
         return sorted({f"[{float(row['t_min']):g}, {float(row['t_max']):g}]" for row in rows})
 
     def values(self, column: str, kind: str | None = None) -> list[str]:
@@ -212,9 +237,16 @@ def _by_size(points: list[Point]) -> Iterable[tuple[int, Iterable[Point]]]:
     return groupby(points, key=lambda point: point.size)
 
 
-def _mean(size: int, points: tuple[Point, ...]) -> Mean:
-    lows = [point.low for point in points if point.low is not None]
-    highs = [point.high for point in points if point.high is not None]
-    complete = len(lows) == len(highs) == len(points)
+def _mean(size: int, points: tuple[Point, ...], limits: tuple[float, float] | None = None) -> Mean:
     value = fmean(point.value for point in points)
-    return Mean(size, value, min(lows) if complete else None, max(highs) if complete else None, points)
+    sides = [(point.low, point.high) for point in points if point.low is not None and point.high is not None]
+    if len(sides) < len(points):
+        return Mean(size, value, None, None, points)
+    low, high = (fmean(ends) for ends in zip(*sides, strict=True))
+    if len(points) > 1:  # the seeds may agree by luck, but not better than their rows allow
+        half = student_t(len(points) - 1) * stdev(point.value for point in points) / math.sqrt(len(points))
+        shrunk = math.sqrt(len(points))
+        low, high = value - max(half, (value - low) / shrunk), value + max(half, (high - value) / shrunk)
+        least, most = limits or (-math.inf, math.inf)
+        low, high = max(low, least), min(high, most)
+    return Mean(size, value, low, high, points)

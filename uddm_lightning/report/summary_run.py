@@ -4,6 +4,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 from matplotlib.image import imread
@@ -11,16 +12,18 @@ from torch.utils.tensorboard import SummaryWriter
 
 from uddm_lightning.errors import InputError
 from uddm_lightning.report.study import Study
+from uddm_lightning.report.verdict import Verdict
 
 Scalar = tuple[str, int, float]  # tag, size, value
 
 
-def write_summary(folder: Path, study: Study, backbone: str, pictures: Mapping[str, Path]) -> None:
+def write_summary(folder: Path, study: Study, verdict: Verdict, backbone: str, pictures: Mapping[str, Path]) -> None:
     """Writes the run of one backbone under a temporary name and puts it in the place of the old one.
 
     Args:
         folder: the run's folder.
         study: what was measured.
+        verdict: gaps between train and test rows.
         backbone: whose curves to write.
         pictures: PNG files to show beside them, by name.
 
@@ -34,7 +37,7 @@ def write_summary(folder: Path, study: Study, backbone: str, pictures: Mapping[s
         raise InputError(f"Cannot write `{folder}`: {error.strerror or error}.") from error
     old = new.with_name(new.name + ".old")
     try:
-        _write(new, study, backbone, pictures)
+        _write(new, study, verdict, backbone, pictures)
         new.chmod(0o755)
         if folder.exists():
             folder.rename(old)
@@ -54,7 +57,7 @@ def axis(sizes: Sequence[int]) -> tuple[str, dict[int, int]]:
     return words, {n: round(100 * math.log2(n)) for n in sizes}
 
 
-def scalars(study: Study, backbone: str) -> list[Scalar]:
+def scalars(study: Study, verdict: Verdict, backbone: str) -> list[Scalar]:
     """Every curve of a backbone, averaged over seeds."""
     found: list[Scalar] = []
     for kind in ("recovery", "entropy"):
@@ -63,8 +66,10 @@ def scalars(study: Study, backbone: str) -> list[Scalar]:
                 means = study.means(kind, backbone, split, t)
                 found += [(f"{kind}/{split}/t={t:g}", mean.size, mean.value) for mean in means]
     for t in study.times("recovery"):
-        gaps = study.differences("recovery", backbone, ("train", "test"), t)
-        found += [(f"gap/t={t:g}", gap.size, gap.value) for gap in gaps]
+        found += [(f"gap/t={t:g}", gap.size, gap.value) for gap in verdict.gaps(backbone, "recovery", t)]
+        for split, name in product(("train", "test"), ("errors_before", "errors_after")):
+            shares = study.column(name, "recovery", backbone, split, t)
+            found += [(f"{name}/{split}/t={t:g}", mean.size, mean.value) for mean in shares]
     for split in ("train", "test", "random"):
         means = study.means("basin", backbone, split)
         found += [(f"critical_t/{split}", mean.size, mean.value) for mean in means]
@@ -72,19 +77,19 @@ def scalars(study: Study, backbone: str) -> list[Scalar]:
             shares = study.column(name, "recovery", backbone, split, study.reference)
             found += [(f"{name}/{split}", mean.size, mean.value) for mean in shares]
     for split in ("train", "test"):
-        for mean in study.means("nelbo", backbone, split):
+        for kind, mean in ((k, m) for k in ("nelbo", "nelbo_extrapolated") for m in study.means(k, backbone, split)):
             row = mean.points[0].row
-            found.append((f"nelbo/{split}/t={row['t_min']}-{row['t_max']}", mean.size, mean.value))
+            found.append((f"{kind}/{split}/t={row['t_min']}-{row['t_max']}", mean.size, mean.value))
     return found
 
 
-def _write(folder: Path, study: Study, backbone: str, pictures: Mapping[str, Path]) -> None:
+def _write(folder: Path, study: Study, verdict: Verdict, backbone: str, pictures: Mapping[str, Path]) -> None:
     words, steps = axis(study.sizes)
     writer = SummaryWriter(str(folder))
     try:
         listing = ", ".join(f"{steps[size]} is {size:,} rows" for size in study.sizes)
         writer.add_text("step axis", f"{words} {listing}.")
-        for tag, size, value in scalars(study, backbone):
+        for tag, size, value in scalars(study, verdict, backbone):
             writer.add_scalar(tag, value, steps[size])
         for name, path in pictures.items():
             writer.add_image(name, imread(path)[..., :3], dataformats="HWC")

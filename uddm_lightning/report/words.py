@@ -6,15 +6,32 @@ import unicodedata
 NAMED = {0x0A: "⏎", 0x0D: "␍", 0x09: "⇥", 0x7F: "␡"}
 
 ORACLES = {
-    "MarkovBackbone": "Bayes-optimal",
-    "EmpiricalBayesBackbone": "perfect memorizer",
-    "UnigramBackbone": "token frequencies",
+    "MarkovBackbone": "the exact posterior's chain",
+    "EmpiricalBayesBackbone": "the chain of the posterior over training rows",
+    "UnigramBackbone": "the chain of the unigram posterior",
+}
+
+
+LABELS = {
+    "MarkovBackbone": "exact posterior",
+    "EmpiricalBayesBackbone": "posterior of train rows",
+    "UnigramBackbone": "unigram posterior",
 }
 
 
 def oracle(backbone: str) -> str:
-    """What a backbone that nobody trains stands for."""
-    return ORACLES.get(backbone, visible(backbone))
+    """What runs with a backbone that nobody trains, as part of a sentence."""
+    return ORACLES.get(backbone, f"the chain of {visible(backbone)}")
+
+
+def oracle_label(backbone: str) -> str:
+    """What a backbone that nobody trains computes, in few words."""
+    return LABELS.get(backbone, visible(backbone))
+
+
+def draws(chain: str) -> bool:
+    """Whether a chain of this name draws its tokens, where another takes the likeliest."""
+    return "argmax" not in chain
 
 
 def visible(text: str) -> str:
@@ -48,6 +65,11 @@ def decimal(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "\N{EN DASH}"
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: there is no negative zero
+
+
+def percent(value: float | None) -> str:
+    """A share in per cent, or a dash for what was not measured."""
+    return decimal(None) if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def between(low: float | None, high: float | None, digits: int = 3) -> str:

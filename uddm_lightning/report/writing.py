@@ -14,6 +14,8 @@ from uddm_lightning.report.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.drawing import Drawing, style
 from uddm_lightning.report.drawn import samples_drawing
+from uddm_lightning.report.errors import errors_drawing
+from uddm_lightning.report.gaps import gaps_drawing
 from uddm_lightning.report.page import page
 from uddm_lightning.report.samples import densities_drawing, sentences_drawing
 from uddm_lightning.report.study import Study
@@ -23,7 +25,7 @@ from uddm_lightning.report.verdict import Verdict, three_sizes
 from uddm_lightning.report.words import count, listed
 
 FIGURES = (
-    *("recovery", "models", "sentences", "entropy", "samples", "densities"),
+    *("recovery", "gap", "errors", "models", "sentences", "entropy", "samples", "densities"),
     *("basins", "margins", "trajectories"),
     "agreement",
 )
@@ -64,7 +66,7 @@ def write_report(
         write_atomically(folder / "report.html", lambda path: path.write_text(html, encoding="utf-8"))
         for backbone in study.backbones:
             pictures = {drawing.name: folder / "figures" / f"{drawing.name}.png" for drawing in drawings}
-            write_summary(folder / "summary" / backbone, study, backbone, pictures)
+            write_summary(folder / "summary" / backbone, study, verdict, backbone, pictures)
 
 
 def _drawings(
@@ -77,6 +79,7 @@ def _drawings(
         found["recovery"] = recovery_drawing(study, verdict)
     else:
         missing.append("Recovery was not measured, so there is no figure of it.")
+    found["gap"], found["errors"] = gaps_drawing(study, verdict), errors_drawing(study)
     if study.times("entropy"):
         found["entropy"] = entropy_drawing(study, verdict)
     else:
@@ -95,7 +98,7 @@ def _drawings(
         missing.append("No samples were watched while they were drawn, so there is no figure of their trajectories.")
     found["agreement"] = agreement_drawing(study, verdict)
     if found["agreement"] is None:
-        missing.append("There are no estimates of N* to compare.")
+        missing.append("There are no estimates of transition sizes to compare.")
     drawings = [drawing for name in FIGURES if (drawing := found.get(name))]
     return drawings, sentences, missing
 

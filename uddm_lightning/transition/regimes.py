@@ -113,10 +113,10 @@ def _judge(evidence: Evidence, tolerance: float) -> tuple[str, str, int | None]:
         enough = f"; about {needed:,} draws for each split would tell" if needed else ""
         return (
             CANNOT_BE_TOLD,
-            f"{sides}; {told} is neither wholly inside nor wholly outside ±{tolerance:g}{enough}.",
+            f"{sides}; {told} is neither wholly inside nor wholly above the tolerance {tolerance:g}{enough}.",
             needed,
         )
-    inside = f"{told} lies wholly inside ±{tolerance:g}"
+    inside = f"{told} lies wholly inside the tolerance {tolerance:g}"
     if evidence.coincidence is None or math.isnan(evidence.coincidence):
         return CANNOT_BE_TOLD, f"{sides}; {inside}, but the coincidence level was not measured.", None
     if not _known(test):
