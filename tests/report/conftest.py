@@ -26,5 +26,5 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models, two seeds, sizes that are no powers of two."""
     folder, names, sizes = tmp_path_factory.mktemp("models"), ("small", "large"), (10, 100, 1000)
     rows = sweeps.measurements(folder, sizes, seeds=(0, 1), backbones=names)
-    write_report(folder, rows, sweeps.transition(names), sweeps.sequences(sizes, names), {})
+    write_report(folder, rows, sweeps.transition(names, sizes=sizes), sweeps.sequences(sizes, names), {})
     return folder

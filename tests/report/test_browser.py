@@ -62,7 +62,9 @@ def test_figures_have_their_place_and_the_page_keeps_its_width(report, tmp_path,
     assert complaints == []
     (found,) = re.findall(r'data-found="([^"]+)"', dom)
     seen = json.loads(unescape(found))
-    assert sorted(seen["figures"]) == ["agreement", "densities", "entropy", "recovery", "samples", "sentences"]
+    assert sorted(seen["figures"]) == [
+        *("agreement", "densities", "entropy", "errors", "gap", "recovery", "samples", "sentences")
+    ]
     for name, (wide, high) in seen["figures"].items():
         assert wide > 200, name
         assert high > 100, name
@@ -77,6 +79,17 @@ def test_figures_have_their_place_and_the_page_keeps_its_width(report, tmp_path,
 def test_the_page_opens_from_disk_without_complaints(models, tmp_path):
     dom, complaints = visit(models / "report.html", tmp_path / "profile")
     assert complaints == []
-    for name in ("recovery", "sentences", "entropy", "samples", "densities", "models", "agreement"):
+    for name in (
+        "recovery",
+        "gap",
+        "errors",
+        "sentences",
+        "entropy",
+        "samples",
+        "densities",
+        "models",
+        "agreement",
+        "leak",
+    ):
         assert f'<section id="{name}">' in dom
     assert 'id="tip"' in dom, "the script has run"

@@ -16,7 +16,7 @@ from uddm_lightning.report.verdict import Verdict, three_sizes
 
 from . import sweeps
 
-FIGURES = ["agreement", "densities", "entropy", "recovery", "samples", "sentences"]
+FIGURES = ["agreement", "densities", "entropy", "errors", "gap", "recovery", "samples", "sentences"]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,10 @@ def test_train_is_solid_test_dashed_chance_dotted_and_colours_tell_t(study, verd
         for kind in ("-", "--", ":")
     )
     colours = [ramp(index, 4)[0] for index in range(4)]
+    coincidence = solid.pop()
+    assert set(coincidence.get_ydata()) == {sweeps.COINCIDENCE}
+    assert "the ancestral chain restores when it overwrites a row" in drawing.caption
+    assert "the sum of squared token frequencies" in drawing.caption
     for lines in (solid, dashed, dotted):
         assert [to_hex(line.get_color()) for line in lines] == colours
     for lines, split in ((solid, "train"), (dashed, "test")):
@@ -60,9 +64,12 @@ def test_train_is_solid_test_dashed_chance_dotted_and_colours_tell_t(study, verd
         np.testing.assert_allclose(lines[1].get_ydata(), [mean.value for mean in means])
         assert list(lines[1].get_xdata()) == list(sweeps.SIZES)
     assert [line.get_linestyle() for line in nelbo.get_lines()[:2]] == ["-", "--"]
-    assert "[0.001, 1]" in drawing.caption
+    assert "on t in [0.05, 1]" in drawing.caption
+    assert "0.001" not in drawing.caption
     labels = [text.get_text() for text in drawing.figure.legends[0].get_texts() if text.get_text().strip()]
-    assert sorted(labels) == sorted(["t = 0.05", "t = 0.1", "t = 0.25", "t = 0.5", "train", "test", "chance"])
+    assert sorted(labels) == sorted(
+        ["t = 0.05", "t = 0.1", "t = 0.25", "t = 0.5", "train", "test", "chance", "coincidence"]
+    )
     assert len(recovery.collections) == 8, "a band for each curve"
 
 
@@ -76,7 +83,7 @@ def test_the_axis_is_log2_with_the_sizes_as_ticks(study, verdict):
     assert [label.get_text() for label in axes.get_xticklabels()][-2:] == ["2,048", "8,192"]
 
 
-def test_n_star_is_a_line_a_span_and_a_label(study, verdict):
+def test_n_half_is_a_line_a_span_and_a_label(study, verdict):
     with style():
         drawings = recovery_drawing(study, verdict), entropy_drawing(study, verdict)
     for drawing in drawings:
@@ -85,7 +92,7 @@ def test_n_star_is_a_line_a_span_and_a_label(study, verdict):
         assert line.get_xdata()[0] == sweeps.STAR
         assert span.get_x() == pytest.approx(sweeps.STAR / 1.3)
         assert span.get_x() + span.get_width() == pytest.approx(sweeps.STAR * 1.3)
-        assert label.get_text() == "N* = 64\n49 to 83"
+        assert label.get_text() == "N_half = 64\n49 to 83"
 
 
 def test_nothing_is_marked_where_nothing_is_known(study):
@@ -96,7 +103,7 @@ def test_nothing_is_marked_where_nothing_is_known(study):
     assert not of_gid(drawing.figure.axes[-1], "star-line")
     assert agreement is not None
     assert len(agreement.remarks) == 12
-    assert agreement.remarks[1] == "recovery, t = 0.1: none, the curve is flat"
+    assert agreement.remarks[1] == "recovery, t = 0.1: no N_mem, N_half and N_gen, the curve is flat"
 
 
 def test_several_seeds_show_as_points_around_their_mean(tmp_path):
@@ -111,7 +118,6 @@ def test_several_seeds_show_as_points_around_their_mean(tmp_path):
     mean = study.mean("recovery", "DiT", "train", 8, 0.1)
     assert mean is not None
     assert mean.value == pytest.approx(np.mean([point.value for point in mean.points]))
-    assert mean.low == min(point.low for point in mean.points)
 
 
 def test_several_backbones_share_their_axes(tmp_path):
@@ -128,7 +134,7 @@ def test_several_backbones_share_their_axes(tmp_path):
     dots = [line.get_xdata()[0] for line in stars.get_lines() if line.get_marker() == "o"]
     assert dots == [sweeps.STAR, 4 * sweeps.STAR]
     assert len({to_hex(line.get_color()) for line in curves.get_lines()}) == 2
-    expected = study.differences("entropy", "b", ("samples", "train"), 0.1)
+    expected = study.entropy_gaps("b", 0.1)
     np.testing.assert_allclose(gaps.get_lines()[1].get_ydata(), [gap.value for gap in expected])
     assert len(gaps.collections) == 2, "a band for each gap"
     assert f"{expected[0].value:.3f} ({expected[0].low:.3f} to {expected[0].high:.3f})" in models.table.rows[7][-1]
@@ -171,20 +177,21 @@ def test_samples_are_shares_perplexity_unigram_entropy_and_the_entropy_gap(study
     with style():
         drawing = samples_drawing(study)
     shares, perplexity, unigram, gap = drawing.figure.axes
-    memorized, spurious, generalized = [line.get_ydata() for line in shares.get_lines()][:3]
-    np.testing.assert_allclose(np.add(np.add(memorized, spurious), generalized), 1.0)
+    memorized, spurious, novel = [line.get_ydata() for line in shares.get_lines()][:3]
+    np.testing.assert_allclose(np.add(np.add(memorized, spurious), novel), 1.0)
     np.testing.assert_allclose(memorized, [round(64 * sweeps.memorized(size)) / 64 for size in sweeps.SIZES])
-    own, test = perplexity.get_lines()
-    assert (own.get_linestyle(), test.get_linestyle()) == ("-", "--")
+    own, test, far = perplexity.get_lines()
+    assert [line.get_linestyle() for line in (own, test, far)] == ["-", "--", ":"]
+    assert len(far.get_xdata()) == 5, "novel samples have a perplexity of their own, where there are any"
     np.testing.assert_allclose(test.get_ydata(), 4.0)
     np.testing.assert_allclose(
         unigram.get_lines()[0].get_ydata(), [2.5 - 0.1 * sweeps.memorized(size) for size in sweeps.SIZES]
     )
-    gaps = study.differences("entropy", "DiT", ("samples", "train"), study.reference)
+    gaps = study.entropy_gaps("DiT", study.reference)
     np.testing.assert_allclose(gap.get_lines()[1].get_ydata(), [mean.value for mean in gaps])
     assert "critic" in drawing.caption
     assert "here 64" in drawing.caption
-    assert drawing.table.head[3:6] == ["memorized", "spurious", "generalized"]
+    assert drawing.table.head[3:6] == ["memorized", "spurious", "novel"]
     assert len(drawing.table.rows) == 2 * len(sweeps.SIZES)
 
 

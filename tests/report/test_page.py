@@ -1,15 +1,16 @@
 """The page: one file, in words first, that holds whatever the data hold."""
 
+import math
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from statistics import fmean, stdev
 
 import pytest
 
 from uddm_lightning.errors import InputError
-from uddm_lightning.intervals import Interval, difference_interval
+from uddm_lightning.intervals import Interval, difference_interval, student_t
 from uddm_lightning.report import write_report
-from uddm_lightning.report.regimes import regimes
 from uddm_lightning.report.study import Study
 from uddm_lightning.report.verdict import Verdict
 from uddm_lightning.transition import estimate
@@ -67,13 +68,12 @@ def page(report):
 
 
 def test_the_answer_stands_first(page):
-    assert "N* = 64 rows (95 % interval 49 to 83) by recovery at t = 0.1, and at about 64 rows" in page.text
-    first, second = page.text.index("This model stops memorizing"), page.text.index("How to read this page")
-    assert first < page.text.index("Its rows are attractors") < second
-    assert (
-        "Test recovery at t = 0.1 rises by 0.0200 with every doubling of N (95 % interval 0.0100 to 0.0300)."
-        in page.text
-    )
+    first = page.text.index("N_half = 64 training rows (95 % interval 49 to 83) by recovery at t = 0.1.")
+    then = page.text.index("is half of its plateau, in log N. Measured after 200 training steps.")
+    second = page.text.index("How to read this page")
+    assert first < then < page.text.index("Recovery is 0.996 on train rows and 0.115 on test rows") < second
+    slope = "has the slope 0.0200 (0.0100 to 0.0300) per doubling; the highest value is at N = 8,192."
+    assert f"Test recovery at t = 0.1: a straight line against log2 N {slope}" in page.text
 
 
 def test_nothing_comes_from_the_network(report):
@@ -90,7 +90,7 @@ def test_it_is_made_for_phones_and_for_dark_rooms(report, page):
     assert page.all("meta", name="viewport", content="width=device-width, initial-scale=1")
     assert "@media (prefers-color-scheme: dark)" in text
     svgs = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-    assert len(svgs) == 5
+    assert len(svgs) == 7
     for svg in svgs:
         assert "var(--text)" in svg
         assert not re.findall(r"#[0-9a-f]{6}\b", svg), "a colour that the page cannot change"
@@ -99,11 +99,13 @@ def test_it_is_made_for_phones_and_for_dark_rooms(report, page):
 def test_every_figure_has_its_table(report):
     text = (report / "report.html").read_text(encoding="utf-8")
     sections = re.findall(r'<section id="(\w+)">(.*?)</section>', text, re.DOTALL)
-    assert [name for name, _ in sections] == ["recovery", "sentences", "entropy", "samples", "densities", "agreement"]
+    assert [name for name, _ in sections] == [
+        *("recovery", "gap", "errors", "sentences", "entropy", "samples", "densities", "agreement", "leak")
+    ]
     for name, section in sections:
         (details,) = re.findall(r"<details>.*?</details>", section, re.DOTALL)
         assert details.count("<tr>") > 3, name
-        assert ("<svg" in section) == (name != "sentences")
+        assert ("<svg" in section) == (name not in ("sentences", "leak"))
 
 
 def test_every_point_says_its_value(report, page):
@@ -115,8 +117,9 @@ def test_every_point_says_its_value(report, page):
     mean = study.mean("recovery", "DiT", "train", 2, 0.05)
     assert mean is not None
     value = f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})"
-    assert f"train, t = 0.05, N = 2: {value}, chance {mean.chance:.3f}" in titles
-    assert len(page.all("circle", class_="hit")) == 70 + 7 * 12 + 7 * 8 + 12
+    assert f"train, t = 0.05, N = 2: {value}, chance {mean.chance:.3f}, coincidence 0.076" in titles
+    recovery, gap, errors, entropy, samples, numbers = 70, 28, 35, 84, 7 * 8 + 5, 12 + 8
+    assert len(page.all("circle", class_="hit")) == recovery + gap + errors + entropy + samples + numbers
 
 
 def test_ids_are_unique_and_references_meet(page, models):
@@ -143,80 +146,93 @@ def test_tokens_are_told_apart_without_colour(page):
         assert len(page.all("i", class_=state)) > 1, state
     assert page.all("i", class_="recovered", title="corrupted and recovered")
     assert "A row" not in page.text
-    assert "a row that every one of these models was trained on" in page.text
-    assert "a row that none of them saw" in page.text
+    assert "a training row of all of these models" in page.text
+    assert "a held-out row" in page.text
 
 
 def test_what_was_measured_is_told(page):
     text = page.text[page.text.index("What was measured") :]
     for words in ("DiT (1,000 parameters)", "2, 8, 32", "ema", "200", "ancestral on 50 steps", "2 to 64 distinct ones"):
         assert words in text
-    for words in ("64 draws in all", "t = 0.05, t = 0.1", "on t in [0.001, 1]", "two cores"):
+    for words in (
+        "64 draws in all",
+        "t = 0.05, t = 0.1",
+        "on t in [0.05, 1]",
+        "on t in [0.001, 1], of which the network was trained on a part only",
+        "two cores",
+    ):
         assert words in text
     assert "One seed: the intervals cover the sampling of sequences only." in page.text
 
 
-def test_each_regime_is_told_with_its_numbers(report):
-    study = Study(sweeps.read_table(report / "measurements.csv"))
-    found = regimes(study, Verdict(sweeps.transition()), "DiT")
-    names = {regime.size: regime.name for regime in found}
-    assert names == {
-        2: "memorizes",
-        8: "memorizes",
-        32: "in transition",
-        128: "in transition",
-        512: "generalizes",
-        2048: "generalizes",
-        8192: "generalizes",
-    }
-    alone = regimes(study, Verdict({}), "DiT")
-    assert [regime.name for regime in alone][::3] == ["memorizes", "in transition", "generalizes"]
-    train, test = (study.mean("recovery", "DiT", split, 2, 0.1) for split in ("train", "test"))
-    gap = study.differences("recovery", "DiT", ("train", "test"), 0.1)[0]
-    entropy = study.mean("entropy", "DiT", "train", 2, 0.1)
-    assert train is not None
-    assert test is not None
-    assert entropy is not None
-    assert found[0].why == (
-        f"Its rows are attractors: recovery is {train.value:.3f} on its own rows and {test.value:.3f} on unseen ones "
-        f"(chance 0.025); the gap of {train.value - test.value:.3f} ({gap.low:.3f} to {gap.high:.3f}) is above half of "
-        "its plateau (0.350). "
-        f"Entropy on train rows: {entropy.value:.3f} nats."
-    )
+def test_regimes_are_those_of_transition_json(page):
+    """Nothing is judged a second time: names and reasons are as they stand in the file."""
+    found = Verdict(sweeps.transition()).regimes("DiT")
+    names = ["memorizing"] * 2 + ["in transition"] * 2 + ["cannot be told"] + ["generalizing"] * 2
+    assert [one.regime.name for one in found] == names
+    for one in found:
+        assert one.regime.reason in page.text
+        assert page.all("span", class_=f"regime {one.regime.name.replace(' ', '-')}")
+    assert found[4].regime.draws_needed == 112
+    assert "about 112 draws for each split would tell" in page.text
+    assert "9.6 % → 13.0 % 5.0 %" in page.text.replace("\N{NO-BREAK SPACE}", " "), "errors stand beside recovery"
+    assert "means: the test NELBO still fell" not in page.text
 
 
-def test_a_difference_is_that_of_each_run_with_its_interval(tmp_path):
+def test_training_that_was_not_at_its_end_is_said(tmp_path):
+    found = written(tmp_path, transition=sweeps.transition(sizes=FEW, falling=True))
+    assert "Training was not at its end." in found.text
+    assert found.text.count("Training was not at its end means: the test NELBO still fell") == 1
+
+
+def test_a_regime_that_is_no_name_is_only_text(tmp_path):
+    transition = sweeps.transition(sizes=FEW)
+    transition["backbones"]["DiT"]["regimes"][0]["regime"] = '"><script>alert(1)</script>'
+    found = written(tmp_path, transition=transition)
+    assert len(found.all("script")) == 1
+    assert found.all("span", class_="regime cannot-be-told")
+
+
+def test_the_entropy_gap_is_that_of_each_run_with_its_interval(tmp_path):
     rows = sweeps.measurements(tmp_path, (8,), seeds=(0, 1, 2))
-    rows = [row for row in rows if (row["seed"], row["split"]) != ("2", "test")]
+    rows = [row for row in rows if (row["seed"], row["split"]) != ("2", "samples")]
     study = Study(rows)
-    (gap,) = study.differences("recovery", "DiT", ("train", "test"), 0.1)
-    sides = [study.points("recovery", "DiT", split, 0.1)[:2] for split in ("train", "test")]
+    (gap,) = study.entropy_gaps("DiT", 0.1)
+    sides = [study.points("entropy", "DiT", split, 0.1)[:2] for split in ("samples", "train")]
     expected = [
         difference_interval(*(Interval(point.value, point.low, point.high) for point in pair))
         for pair in zip(*sides, strict=True)
     ]
     assert [(point.value, point.low, point.high) for point in gap.points] == expected
     assert gap.value == pytest.approx(sum(one.value for one in expected) / 2)
-    assert (gap.low, gap.high) == (min(one.low for one in expected), max(one.high for one in expected))
     assert f"({gap.low:.3f} to {gap.high:.3f})" in written(tmp_path, rows=rows).text
-
-
-def test_a_difference_needs_both_splits_of_a_run_and_an_interval_both_intervals(tmp_path):
-    rows = sweeps.measurements(tmp_path, (8,), seeds=(0, 1))
-    apart = [row for row in rows if (row["seed"], row["split"]) not in (("0", "test"), ("1", "train"))]
-    assert Study(apart).differences("recovery", "DiT", ("train", "test"), 0.1) == []
-    (regime,) = regimes(Study(apart), Verdict({}), "DiT")
-    assert regime.why == "Recovery on both in one run was not measured at t = 0.1."
-    blank = [{**row, "recovery_low": ""} if row["split"] == "train" else row for row in rows]
-    (gap,) = Study(blank).differences("recovery", "DiT", ("train", "test"), 0.1)
+    apart = [row for row in rows if (row["seed"], row["split"]) not in (("0", "samples"), ("1", "train"))]
+    assert Study(apart).entropy_gaps("DiT", 0.1) == []
+    blank = [{**row, "entropy_low": ""} if row["split"] == "train" else row for row in rows]
+    (gap,) = Study(blank).entropy_gaps("DiT", 0.1)
     assert (gap.low, gap.high, gap.chance) == (None, None, None)
 
 
-def test_nothing_above_chance_is_no_regime(tmp_path):
-    rows = [{**row, "chance": "1.0" if row["chance"] else ""} for row in sweeps.measurements(tmp_path)]
-    found = regimes(Study(rows), Verdict({}), "DiT")
-    assert {regime.name for regime in found} == {"cannot be told"}
-    assert "Nothing is restored beyond chance" in found[0].why
+def test_gaps_of_recovery_are_those_of_transition_json(report):
+    verdict = Verdict(sweeps.transition())
+    (mean, *_) = verdict.gaps("DiT", "recovery", 0.1)
+    told = sweeps.gap(2, 0.1)
+    assert (mean.value, mean.low, mean.high) == pytest.approx(tuple(told))
+    text = (report / "report.html").read_text(encoding="utf-8")
+    spelled = f"{told.value:.3f} ({told.low:.3f} to {told.high:.3f})"
+    assert text.count(f'<td class="short">{spelled}</td>') >= 2, "in the tables of recovery and of the gap"
+    assert verdict.gaps("DiT", "recovery", 0.11) == []
+
+
+def test_several_seeds_have_an_interval_between_seeds(tmp_path):
+    """An envelope of three intervals is no interval of the mean."""
+    rows = sweeps.measurements(tmp_path, (8,), seeds=(0, 1, 2))
+    (mean,) = Study(rows).means("recovery", "DiT", "test", 0.1)
+    values = [point.value for point in mean.points]
+    half = student_t(2) * stdev(values) / math.sqrt(3)
+    assert mean.value == pytest.approx(fmean(values))
+    assert mean.high - mean.value >= half - 1e-12
+    assert 0.0 <= mean.low <= mean.high <= 1.0
 
 
 def test_the_real_estimates_fill_the_page(tmp_path):
@@ -254,19 +270,20 @@ def test_a_row_that_is_not_at_every_size_is_missed(tmp_path):
 def test_without_test_rows_the_regimes_cannot_be_told(tmp_path):
     rows = sweeps.measurements(tmp_path, FEW, splits=("train",), kinds=("recovery",))
     found = written(tmp_path, rows=rows, transition=sweeps.transition(null=True))
-    assert "Recovery on test rows was not measured at t = 0.1." in found.text
-    assert "Recovery does not tell where this model stops memorizing: the curve is flat." in found.text
-    assert "Nor does entropy: the curve is flat." in found.text
+    assert (
+        "No transition size. N_mem: the curve is flat; N_half: the curve is flat; N_gen: the curve is flat."
+        in found.text
+    )
     assert "Test recovery at" not in found.text
 
 
 @pytest.mark.parametrize(
     ("kinds", "figures", "reason"),
     [
-        (("recovery", "entropy"), ["recovery", "entropy"], "The NELBO was not measured"),
-        (("entropy",), ["entropy"], "Recovery was not measured, so there is no figure of it."),
-        (("recovery",), ["recovery"], "Entropy was not measured, so there is no figure of it."),
-        (("nelbo",), [], "There are no estimates of N* to compare."),
+        (("recovery", "entropy"), ["recovery", "errors", "entropy", "leak"], "The NELBO was not measured"),
+        (("entropy",), ["entropy", "leak"], "Recovery was not measured, so there is no figure of it."),
+        (("recovery",), ["recovery", "errors"], "Entropy was not measured, so there is no figure of it."),
+        (("nelbo",), [], "There are no estimates of transition sizes to compare."),
     ],
 )
 def test_a_kind_that_was_not_measured_is_named(tmp_path, kinds, figures, reason):
@@ -278,7 +295,7 @@ def test_a_kind_that_was_not_measured_is_named(tmp_path, kinds, figures, reason)
 def test_one_size_is_enough_for_a_page(tmp_path):
     found = written(tmp_path, rows=sweeps.measurements(tmp_path, sizes=(8,)), sequences=sweeps.sequences((8,)))
     assert "one size" not in found.text
-    assert len(found.all("section")) == 6
+    assert len(found.all("section")) == 9
 
 
 def test_rewriting_replaces_what_is_no_longer_there(tmp_path):

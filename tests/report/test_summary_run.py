@@ -6,6 +6,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from uddm_lightning.errors import InputError
 from uddm_lightning.report.study import Study
 from uddm_lightning.report.summary_run import axis, write_summary
+from uddm_lightning.report.verdict import Verdict
 
 from . import sweeps
 
@@ -23,18 +24,22 @@ def test_curves_over_log2_n(report):
     times = [f"t={t:g}" for t in sweeps.TIMES]
     assert {f"recovery/{split}/{t}" for split in ("train", "test") for t in times} <= tags
     assert {f"entropy/{split}/{t}" for split in ("train", "test", "samples") for t in times} <= tags
-    assert {f"gap/{t}" for t in times} | {f"nelbo/{split}/t=0.001-1.0" for split in ("train", "test")} <= tags
+    assert {f"gap/{t}" for t in times} | {f"nelbo/{split}/t=0.05-1.0" for split in ("train", "test")} <= tags
+    assert {f"nelbo_extrapolated/{split}/t=0.001-1.0" for split in ("train", "test")} <= tags
+    assert {f"errors_{when}/{s}/{t}" for when in ("before", "after") for s in ("train", "test") for t in times} <= tags
     for split in ("train", "test"):
         means = study.means("recovery", "DiT", split, 0.1)
         written = [(event.step, event.value) for event in found.Scalars(f"recovery/{split}/t=0.1")]
         assert written == [(m.size.bit_length() - 1, pytest.approx(m.value, rel=1e-6)) for m in means]
     gap = found.Scalars("gap/t=0.1")[0].value
-    assert gap == pytest.approx(study.differences("recovery", "DiT", ("train", "test"), 0.1)[0].value, rel=1e-6)
+    assert gap == pytest.approx(sweeps.gap(2, 0.1).value, rel=1e-6)
 
 
 def test_figures_are_among_its_images(report):
     found = events(report / "summary" / "DiT")
-    assert set(found.Tags()["images"]) == {"recovery", "sentences", "entropy", "samples", "densities", "agreement"}
+    assert set(found.Tags()["images"]) == {
+        *("recovery", "gap", "errors", "sentences", "entropy", "samples", "densities", "agreement")
+    }
 
 
 def test_other_sizes_have_hundredths(models):
@@ -56,10 +61,10 @@ def test_the_axis_is_said_in_words():
 def test_a_new_run_takes_the_place_of_the_old(tmp_path):
     rows = sweeps.measurements(tmp_path)
     folder = tmp_path / "summary" / "DiT"
-    write_summary(folder, Study(rows), "DiT", {})
+    write_summary(folder, Study(rows), Verdict({}), "DiT", {})
     (folder / "stale").touch()
     half = [row for row in rows if int(row["size"]) < 100]
-    write_summary(folder, Study(half), "DiT", {})
+    write_summary(folder, Study(half), Verdict({}), "DiT", {})
     assert len(events(folder).Scalars("recovery/train/t=0.1")) == 3
     assert not (folder / "stale").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["DiT"]
@@ -68,4 +73,4 @@ def test_a_new_run_takes_the_place_of_the_old(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "summary").touch()
     with pytest.raises(InputError, match=r"Cannot write `.*summary/DiT`"):
-        write_summary(tmp_path / "summary" / "DiT", Study(sweeps.measurements(tmp_path / "x")), "DiT", {})
+        write_summary(tmp_path / "summary" / "DiT", Study(sweeps.measurements(tmp_path / "x")), Verdict({}), "DiT", {})

@@ -66,7 +66,8 @@ def scalars(study: Study, verdict: Verdict, backbone: str) -> list[Scalar]:
                 means = study.means(kind, backbone, split, t)
                 found += [(f"{kind}/{split}/t={t:g}", mean.size, mean.value) for mean in means]
     for t in study.times("recovery"):
-        found += [(f"gap/t={t:g}", gap.size, gap.value) for gap in verdict.gaps(backbone, "recovery", t)]
+        gaps = [gap for gap in verdict.gaps(backbone, "recovery", t) if gap.size in study.sizes]
+        found += [(f"gap/t={t:g}", gap.size, gap.value) for gap in gaps]
         for split, name in product(("train", "test"), ("errors_before", "errors_after")):
             shares = study.column(name, "recovery", backbone, split, t)
             found += [(f"{name}/{split}/t={t:g}", mean.size, mean.value) for mean in shares]
