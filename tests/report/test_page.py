@@ -155,7 +155,7 @@ def test_what_was_measured_is_told(page):
     for words in ("DiT (1,000 parameters)", "2, 8, 32", "ema", "200", "ancestral on 50 steps", "2 to 64 distinct ones"):
         assert words in text
     for words in (
-        "64 draws in all",
+        "and 64 draws for each number",
         "t = 0.05, t = 0.1",
         "on t in [0.05, 1]",
         "on t in [0.001, 1], of which the network was trained on a part only",

@@ -37,11 +37,14 @@ def recovery_figure(records: Sequence[Record], title: str) -> Figure:
                 _curve(axes, rows, kind, colour, STYLES[split], split)
             if kind == "recovery" and split == "test" and rows:
                 axes.plot([r["t"] for r in rows], [r["chance"] for r in rows], ":", color="grey", label="chance")
+                if "coincidence" in rows[0]:
+                    levels = [r["coincidence"] for r in rows]
+                    axes.plot([r["t"] for r in rows], levels, "-", color="grey", linewidth=1.0, label="coincidence")
         axes.set_xlabel("corruption time t")
         axes.set_xlim(0.0, 1.02)
         axes.grid(alpha=0.25)
-    left.set(ylabel="token recovery", ylim=(-0.02, 1.02), title="tokens that come back")
-    right.set(ylabel="conditional entropy [nats]", title="doubt about each token")
+    left.set(ylabel="token recovery", ylim=(-0.02, 1.02), title="restored share of corrupted tokens")
+    right.set(ylabel="conditional entropy [nats]", title="entropy of each token")
     right.set_ylim(bottom=-0.05)
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:

@@ -134,8 +134,8 @@ def agreement_drawing(study: Study, verdict: Verdict) -> Drawing | None:
 MARKERS = {"n_mem": "<", "n_half": "o", "n_gen": ">"}
 FUNCTIONALS = (
     "The methods measure different functionals of a model, so their sizes need not agree: recovery counts the tokens "
-    "that a sampled chain restores, entropy averages the uncertainty of the predictions on train rows or on own "
-    "samples, and the NELBO weights the predictions at all t."
+    "that a chain restores, entropy averages the uncertainty of the predictions on train rows or on own "
+    "samples, and the NELBO weights the predictions over its range of t."
 )
 
 _SMALL: dict[str, Any] = {

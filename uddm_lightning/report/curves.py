@@ -97,7 +97,7 @@ def entropy_drawing(study: Study, verdict: Verdict) -> Drawing:
         "Conditional entropy of a token given the corrupted row, which the network must not read at that token's own "
         "position; in nats, on train rows (solid), test rows (dashed)"
         + (" and own samples (dotted)" if "samples" in splits else "")
-        + ". It is near 0 on rows that are memorized, and also on text that is easy to predict. "
+        + ". At small t it is near 0 on memorized rows, and also on text that is easy to predict. "
         + bands(study)
         + _oracles(study, "entropy")
         + ("Green: N_half by entropy on train rows, with its 95 % interval." if any(halves.values()) else ""),
@@ -126,7 +126,7 @@ def _oracles(study: Study, kind: str) -> str:
     """What the lines of the oracles mean, of those for which `kind` was measured."""
     drawn = [name for name in study.oracles if any(study.means(kind, name, "test", t) for t in study.times(kind))]
     named = listed([words.oracle_label(name) for name in drawn])
-    return f"Dash-dotted, on test rows: {named}. " if named else ""
+    return f"Thin lines, on test rows: {named}. " if named else ""
 
 
 def bands(study: Study) -> str:
@@ -263,9 +263,7 @@ def _random(study: Study, backbone: str) -> str:
     whose = f" by {visible(backbone)}" if len(study.backbones) > 1 else ""
     sizes = " to ".join(count(mean.size) for mean in (means[0], means[-1])) if len(means) > 1 else ""
     values = " to ".join(decimal(edge(mean.value for mean in means)) for edge in (min, max)) if means else ""
-    told = (
-        f"Rows of uniform random tokens, which nobody has stored, at t = {study.reference:g}: {values} of the corrupted"
-    )
+    told = f"Rows of uniform random tokens at t = {study.reference:g}: {values} of the corrupted"
     return f"{told} tokens come back{whose}" + (f" at N = {sizes}." if sizes else ".") if means else ""
 
 

@@ -37,7 +37,12 @@ CATEGORIES = (("#0072b2", "#56b4e9"), ("#d55e00", "#ff9d4d"), ("#007a5a", "#2fcb
 RAMP = 12  # steps of the ordered colours that a page knows
 
 LineStyle = Literal["-", "--", ":", "-."]
-ORACLE_STYLES = ((0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 3)))  # by number of the oracle
+ORACLE_STYLES = (
+    (0, (6, 1.5, 1, 1.5)),
+    (0, (6, 1.5, 1, 1.5, 1, 1.5)),
+    (0, (1, 3)),
+    (0, (8, 2)),
+)  # by number of the oracle
 SPLIT_STYLES: dict[str, LineStyle] = {"train": "-", "test": "--", "samples": ":", "random": "-."}
 SPLIT_NAMES = {"train": "train", "test": "test", "samples": "own samples", "random": "random tokens"}
 

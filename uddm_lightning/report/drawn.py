@@ -49,8 +49,8 @@ def samples_drawing(study: Study) -> Drawing | None:
         f"so only equal numbers compare (here {_numbers(study)}). Generative perplexity: "
         f"exp of the mean negative log-likelihood per token of the samples under another model, the {_critics(study)} "
         "critic; it is no bound on this model's likelihood (that is the NELBO) and no measure by which to choose a "
-        "checkpoint. Unigram entropy: of the token frequencies within a sample. Dashed in grey: as many test rows "
-        "under the same measures. "
+        "checkpoint. Unigram entropy: of the token frequencies within a sample. Dashed in grey: test rows, at most as "
+        "many, under the same measures. "
         + (f"Entropy gap: conditional entropy on own samples minus on train rows, at t = {t:g}. " if t else "")
         + _oracles(study),
         _table(study),
@@ -123,7 +123,7 @@ def _critics(study: Study) -> str:
 
 def _oracles(study: Study) -> str:
     named = listed([words.oracle_label(name) for name in study.oracles if _of(study, "unigram_entropy", name)])
-    return f"Dash-dotted: samples of {named}." if named else ""
+    return f"Thin lines: samples of {named}." if named else ""
 
 
 def _table(study: Study) -> Table:

@@ -40,7 +40,7 @@ def errors_drawing(study: Study) -> Drawing | None:
         f"Above: the share of wrong tokens at t = {t:g} before the chain (dotted) and after it, on train rows (solid) "
         "and test rows (dashed). Below: the share of clean tokens that the chain changed. Recovery counts the "
         "corrupted tokens alone; an overconfident model recovers more of them and changes more clean ones. "
-        + (f"Dash-dotted, on test rows: {words.oracle_label(EXACT)}." if EXACT in study.oracles else ""),
+        + (f"Thin line, on test rows: {words.oracle_label(EXACT)}." if EXACT in study.oracles else ""),
         _table(study),
     )
     for place, backbone in enumerate(study.backbones):
@@ -87,8 +87,8 @@ def errors_sentences(study: Study) -> list[str]:
     exact = [next(reversed(_of(study, name, EXACT, "test")), None) for name in ("errors_before", "errors_after")]
     if costs and all(map(draws, study.values("chain", "recovery"))):
         found.append(
-            "Sampling costs that: a chain that draws its tokens is wrong more often than the likeliest token would be, "
-            "even with the exact posterior."
+            "Sampling costs that: a chain that draws its tokens is wrong more often than the likeliest tokens would "
+            "be, even with the exact posterior."
         )
     if exact[0] and exact[1]:
         found.append(f"With the exact posterior, {moved(exact[0].value, exact[1].value)}.")

@@ -281,7 +281,7 @@ def _measured(study: Study, about: Mapping[str, str]) -> str:
         "weights": ", ".join(study.values("weights")),
         "training step": ", ".join(f"{int(step):,}" for step in study.values("step")),
         "chain": f"{_all(study, 'chain', 'recovery')} on {_all(study, 'steps', 'recovery')} steps",
-        "rows": f"{_span(rows)} distinct ones for each number, {_span(draws)} draws in all",
+        "rows": f"{_span(rows)} distinct rows and {_span(draws)} draws for each number",
         "recovery at": ", ".join(f"t = {t:g}" for t in study.times("recovery")),
         "entropy at": ", ".join(f"t = {t:g}" for t in study.times("entropy")),
         "NELBO": f"on t in {listed(study.ranges())}" if study.ranges() else "not measured",

@@ -111,7 +111,7 @@ def sentences_drawing(sentences: list[Sentence], backbone: str) -> Drawing:
         "sentences",
         "One sentence, corrupted and restored",
         figure,
-        f"The same row, restored by {visible(backbone)} after training on few, some and many rows.",
+        f"The same row, restored by {visible(backbone)} after training on different numbers of rows.",
         Table(["split", "t", "line", "text"], rows),
     )
 

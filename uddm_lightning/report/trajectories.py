@@ -101,7 +101,7 @@ def _t_min(study: Study) -> float | None:
 
 def _extrapolation(study: Study) -> str:
     low = _t_min(study)
-    return f"Grey: below t = {low:g} nothing was trained, so that the network extrapolates. " if low else ""
+    return f"Grey: below t = {low:g} the network was not trained, so it extrapolates there. " if low else ""
 
 
 def _table(study: Study, backbones: list[str], sizes: list[int], times: list[float]) -> Table:
