@@ -90,8 +90,8 @@ def _regime(config: Mapping[str, Any], run: Path) -> Iterator[str]:
     yield ""
     if run_folder.origin(run) is not None:
         yield (
-            "**The regime is not known:** the model was trained elsewhere, and nothing here says whether it was trained "
-            "on the rows called train."
+            "**The regime is not known:** the model was trained elsewhere, and nothing here says whether it has seen "
+            "the rows called train."
         )
         return
     earlier = [row for row in table if int(row["step"]) <= int(config["step"])]
