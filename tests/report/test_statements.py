@@ -1,0 +1,593 @@
+"""Every sentence that the program writes: the condition under which it is true, and data at its edge on both sides.
+
+`STATEMENTS` holds the sentences that say something of data. `DEFINITIONS` holds the beginnings of those that define a
+term, name a drawing, ask for something or describe an option, and are true whatever was measured. The last test finds
+every text of four words and more in the modules that write, so that no new sentence goes without an entry here.
+"""
+
+import ast
+import math
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+
+import uddm_lightning
+from uddm_lightning.callbacks.measurements import summary
+from uddm_lightning.doctor.checks import Check
+from uddm_lightning.doctor.command import table as doctor_table
+from uddm_lightning.intervals import Interval
+from uddm_lightning.report import curves, samples, trajectories
+from uddm_lightning.report.comparison import _missing
+from uddm_lightning.report.errors import errors_sentences, moved
+from uddm_lightning.report.page import page
+from uddm_lightning.report.regimes import headline
+from uddm_lightning.report.study import Study
+from uddm_lightning.report.summary_run import axis
+from uddm_lightning.report.verdict import Verdict
+from uddm_lightning.sampling.command import _told
+from uddm_lightning.transition.regimes import Evidence, judge
+
+from . import sweeps
+
+Rows = list[dict[str, str]]
+SIZES = (8, 64, 512)
+
+
+class Statement(NamedTuple):
+    """A sentence that says something of data.
+
+    Attributes:
+        text: its beginning or a part of it, as the source has it, `{}` for what is filled in.
+        condition: when it is true.
+        yes: writes text from data that just bear it out.
+        no: writes text from data that just do not.
+        shown: what to look for in these texts; by default `text` up to the first blank that is filled in.
+    """
+
+    text: str
+    condition: str
+    yes: Callable[[], str]
+    no: Callable[[], str]
+    shown: str = ""
+
+
+@cache
+def _measured(**options) -> tuple[dict[str, str], ...]:
+    with TemporaryDirectory() as folder:
+        return tuple(sweeps.measurements(Path(folder), SIZES, **options))
+
+
+def rows(**options) -> Rows:
+    """Rows of a made-up sweep, as a report reads them."""
+    return [dict(row) for row in _measured(**options)]
+
+
+def but(made: Rows, where: dict[str, str], **values: str) -> Rows:
+    """The same rows, with other values where a row has these."""
+    return [{**row, **values} if where.items() <= row.items() else row for row in made]
+
+
+def argmax(made: Rows) -> Rows:
+    """The same rows by a chain that takes the likeliest tokens."""
+    return [{**row, "chain": "argmax-posterior"} if row["chain"] else row for row in made]
+
+
+def oracle(made: Rows, **values: str) -> Rows:
+    """The same rows with those of an exact posterior, measured at the largest size."""
+    about = {"backbone": "MarkovBackbone", "run": "best", "parameters": "0", "step": "0"}
+    last = [row for row in made if row["size"] == "512" and row["step"] == "200" and row["kind"] == "recovery"]
+    return [*made, *({**row, **about, **values} for row in last)]
+
+
+def html(made: Rows | None = None, transition: dict | None = None) -> str:
+    """The page without its figures."""
+    made = rows() if made is None else made
+    transition = sweeps.transition(sizes=SIZES) if transition is None else transition
+    return (
+        page(Study(made), Verdict(transition), [], [], [], {}).replace("&#x27;", "'").replace("\N{NO-BREAK SPACE}", " ")
+    )
+
+
+def costs(made: Rows) -> str:
+    return " ".join(errors_sentences(Study(made))).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def told(**change) -> str:
+    """The answer at the top, where transition.json says otherwise."""
+    transition = sweeps.transition(sizes=SIZES)
+    entry = transition["backbones"]["DiT"]
+    if "regimes" in change:
+        for one, name in zip(entry["regimes"], change["regimes"], strict=True):
+            one["regime"] = name
+    if "qualifier" in change:
+        transition["headline"]["DiT"]["qualifier"] = change["qualifier"]
+    if not change.get("headline", True):
+        transition["headline"]["DiT"] = None
+    if not change.get("estimates", True):
+        entry["estimates"] = []
+    if change.get("reasons") is False:
+        for one in entry["estimates"]:
+            one |= {"reasons": {}, "n_half": None}
+    return " ".join(headline(Study(rows()), Verdict(transition), "DiT"))
+
+
+def terminal(without: str = "", **change) -> str:
+    """What a validation prints of samples."""
+    mine = {"kind": "samples", "split": "samples", "weights": "ema", "n_draws": 8, "critic": "5-gram"}
+    mine |= {"step": 1, "size": 8, "n_memorized": 0, "n_spurious": 0, "n_novel": 8}
+    mine |= {"generative_perplexity": 290.0, "novel_perplexity": 290.0, **change}
+    return summary([{name: value for name, value in mine.items() if name != without}])
+
+
+def sampled(n_novel: int, critic: bool) -> str:
+    """What `uddm sample --against` prints."""
+    found = {"n_memorized": 8 - n_novel, "n_spurious": 0, "n_novel": n_novel, "nearest_distance": 0.5}
+    found |= dict.fromkeys(("nearest_overlap", "train_overlap", "generative_perplexity", "novel_perplexity"), 1.0)
+    found |= {"generative_perplexity_low": 1.0, "generative_perplexity_high": 1.0}
+    judge = SimpleNamespace(name="5-gram") if critic else None
+    return "\n".join(_told(found, SimpleNamespace(subset=range(8), ngram=6, critic=judge)))
+
+
+def judged(**change) -> str:
+    """The reason of a regime, of a generalizing run where nothing is changed."""
+    return judge(LEARNED._replace(**change)).reason
+
+
+def around(value: float, half: float) -> Interval:
+    return Interval(value, value - half, value + half)
+
+
+LEARNED = Evidence(around(0.24, 0.01), around(0.235, 0.01), around(0.005, 0.01), 0.0756, 2.1, 2.85, False, 4096)
+RECOVERY = {"kind": "recovery", "split": "test"}
+LOST = ["not learned yet"] * 3
+TWO = ["generalizing", "not learned yet", "generalizing"]
+
+STATEMENTS = [
+    # the answer
+    Statement(
+        "{} = {} training rows{} by {}.",
+        "transition.json names a headline",
+        told,
+        lambda: told(headline=False),
+        "N_half = 64 training rows",
+    ),
+    Statement(
+        "Qualified: N = {} {} {}.",
+        "a size, but not every size, has not learned",
+        lambda: told(regimes=TWO),
+        told,
+        "Qualified: N = 64 has not learned yet.",
+    ),
+    Statement(
+        "Qualified: N = {} {} {}.",
+        "no headline where no size has learned",
+        lambda: told(regimes=TWO),
+        lambda: told(regimes=LOST),
+        "N_half = 64",
+    ),
+    Statement(
+        "no size has learned yet",
+        "every size is not learned yet",
+        lambda: told(regimes=LOST),
+        lambda: told(regimes=TWO),
+        "No transition size. No size has learned yet.",
+    ),
+    Statement(
+        "the regime of no size can be told",
+        "of no size, and there is no headline",
+        lambda: told(regimes=["cannot be told"] * 3, headline=False),
+        lambda: told(regimes=["cannot be told"] * 2 + ["generalizing"], headline=False),
+        "The regime of no size can be told.",
+    ),
+    Statement(
+        "recovery of train and test rows was not measured or not judged",
+        "transition.json has no estimate by recovery",
+        lambda: told(headline=False, estimates=False),
+        lambda: told(headline=False),
+        "Recovery of train and test rows was not measured or not judged.",
+    ),
+    Statement(
+        "the estimates were not judged",
+        "no headline and no reason",
+        lambda: told(headline=False, reasons=False),
+        lambda: told(headline=False, estimates=False),
+        "The estimates were not judged.",
+    ),
+    Statement(
+        "Measured after {} training steps.",
+        "the last step in the tables",
+        told,
+        lambda: told().replace("200", ""),
+        "Measured after 200 training steps.",
+    ),
+    Statement(
+        "{} means: the test NELBO still fell",
+        "a size is qualified so",
+        lambda: html(transition=sweeps.transition(sizes=SIZES, falling=True)),
+        html,
+        "Training was not at its end means: the test NELBO still fell over the last three validations",
+    ),
+    Statement(
+        "{}<p>The regimes of the sizes were not judged.</p>",
+        "transition.json holds no regimes",
+        lambda: html(transition={}),
+        html,
+        "The regimes of the sizes were not judged.",
+    ),
+    # errors
+    Statement(
+        "the chain {} the share of wrong tokens from {} to {}",
+        "raised: more wrong tokens after it, in the digits shown",
+        lambda: moved(0.1, 0.101),
+        lambda: moved(0.1, 0.1004),
+        "raised",
+    ),
+    Statement(
+        "the chain {} the share of wrong tokens from {} to {}",
+        "lowered: fewer",
+        lambda: moved(0.101, 0.1),
+        lambda: moved(0.1004, 0.1),
+        "lowered",
+    ),
+    Statement(
+        "the chain left the share of wrong tokens at {}",
+        "alike in the digits shown",
+        lambda: moved(0.1, 0.1004),
+        lambda: moved(0.1, 0.101),
+        "left the share of wrong tokens at",
+    ),
+    Statement(
+        "Test rows at t = {}, {} = {}: {}",
+        "errors of test rows were counted",
+        lambda: costs(rows()),
+        lambda: costs(rows(splits=("train",))),
+        "Test rows at t = 0.1, N = 512:",
+    ),
+    Statement(
+        " and changed {} of the clean tokens",
+        "changed clean tokens were counted",
+        lambda: costs(rows()),
+        lambda: costs(but(rows(), RECOVERY, unstable_rate="")),
+        "of the clean tokens",
+    ),
+    Statement(
+        "Sampling costs that: ",
+        "errors rise",
+        lambda: costs(but(rows(), RECOVERY, errors_before="0.1", errors_after="0.100001")),
+        lambda: costs(but(rows(), RECOVERY, errors_before="0.1", errors_after="0.1")),
+    ),
+    Statement("Sampling costs that: ", "the chain draws", lambda: costs(rows()), lambda: costs(argmax(rows()))),
+    Statement(
+        "With the exact posterior, {}.",
+        "the exact posterior's errors were counted",
+        lambda: costs(oracle(rows())),
+        lambda: costs(rows()),
+    ),
+    # oracles
+    Statement(
+        "Recovery of test rows at t = {}: {} reaches {}",
+        "an oracle was measured",
+        lambda: html(oracle(rows())),
+        html,
+        "Recovery of test rows at t = 0.1: the exact posterior's chain reaches",
+    ),
+    Statement(
+        "{} at N = {} reaches {}",
+        "the model was measured at the largest size",
+        lambda: html(oracle(rows())),
+        lambda: html(oracle(but(rows(), {"split": "test", "size": "512"}, recovery=""), recovery="0.3")),
+        "DiT at N = 512 reaches",
+    ),
+    Statement(
+        "the likeliest token of the exact posterior is right with probability {}",
+        "the Bayes-argmax level was computed",
+        lambda: html(oracle(rows(), bayes_argmax="0.42")),
+        lambda: html(oracle(rows())),
+    ),
+    Statement(
+        "An overconfident model can recover more than the exact posterior's chain.",
+        "an oracle was measured",
+        lambda: html(oracle(rows())),
+        html,
+    ),
+    # the trend
+    Statement(
+        "Test recovery{} at t = {}: a straight line against log2 N has the slope {}",
+        "transition.json has a slope",
+        html,
+        lambda: html(transition=sweeps.transition(sizes=SIZES, null=True)),
+        "a straight line against log2 N has the slope",
+    ),
+    Statement(
+        "Test recovery{} at t = {}: a straight line against log2 N has the slope {}",
+        "the size with the largest value is named",
+        html,
+        lambda: html(but(rows(), {**RECOVERY, "size": "64"}, recovery="0.9")),
+        "the highest value is at N = 512",
+    ),
+    # levels and bands
+    Statement(
+        "Bands are 95 % intervals over the sampling of rows and noise, for the one seed that was trained. ",
+        "one seed",
+        lambda: curves.bands(Study(rows())),
+        lambda: curves.bands(Study(rows(seeds=(0, 1)))),
+    ),
+    Statement(
+        "Bands are 95 % intervals of the mean over seeds, by Student's t; small points are the seeds. ",
+        "two seeds and more",
+        lambda: curves.bands(Study(rows(seeds=(0, 1)))),
+        lambda: curves.bands(Study(rows())),
+    ),
+    Statement(
+        "Grey: coincidence, what the {} chain restores when it overwrites a row with unrelated ",
+        "the level was computed",
+        lambda: curves.levels(Study(rows())),
+        lambda: curves.levels(Study(but(rows(), {}, coincidence=""))),
+    ),
+    Statement(
+        "the sum of squared token frequencies. ",
+        "the chain draws",
+        lambda: curves.levels(Study(rows())),
+        lambda: curves.levels(Study(argmax(rows()))),
+    ),
+    Statement(
+        "the largest token frequency at most. ",
+        "the chain takes the likeliest",
+        lambda: curves.levels(Study(argmax(rows()))),
+        lambda: curves.levels(Study(rows())),
+    ),
+    Statement(
+        "Green: {}, with its 95 % interval.",
+        "there is a headline",
+        lambda: curves._marked(Study(rows()), Verdict(sweeps.transition())),
+        lambda: curves._marked(Study(rows()), Verdict(sweeps.transition(null=True))),
+    ),
+    Statement(
+        "Thin lines, on test rows: {}. ",
+        "an oracle's recovery was measured",
+        lambda: curves._oracles(Study(oracle(rows())), "recovery"),
+        lambda: curves._oracles(Study(oracle(rows())), "entropy"),
+    ),
+    Statement(
+        "Rows of uniform random tokens at t = {}: {} of the corrupted",
+        "they were measured",
+        lambda: curves._random(Study(but(rows(), RECOVERY, split="random")), "DiT"),
+        lambda: curves._random(Study(rows()), "DiT"),
+    ),
+    Statement(
+        "Grey: below t = {} the network was not trained, so it extrapolates there. ",
+        "all runs agree about the smallest t of training",
+        lambda: trajectories._extrapolation(Study([{**rows()[0], "kind": "trajectory", "t_min": "0.05"}])),
+        lambda: trajectories._extrapolation(
+            Study([{**rows()[0], "kind": "trajectory", "t_min": t, "seed": t[-1]} for t in ("0.05", "0.001")])
+        ),
+    ),
+    Statement(
+        "In {} of {} panels that hold both, the median entropy of recovered tokens is the lower one. ",
+        "counted",
+        lambda: samples._medians([([0.1], [0.2]), ([0.2], [0.2])]),
+        lambda: samples._medians([([0.1], [])]),
+        "In 1 of 2 panels",
+    ),
+    Statement(
+        "on t in {}, of which the network was trained on a part only",
+        "kind nelbo_extrapolated",
+        html,
+        lambda: html(rows(kinds=("recovery", "nelbo"))),
+        "of which the network was trained on a part only",
+    ),
+    Statement(
+        "{}{}: no {}",
+        "a size is null",
+        lambda: str(_missing([("DiT", Verdict(sweeps.transition(null=True)).estimates("DiT")[0])], False)),
+        lambda: str(_missing([("DiT", Verdict(sweeps.transition()).estimates("DiT")[0])], False)),
+        "no N_mem, N_half and N_gen",
+    ),
+    Statement(
+        "The step is log2 N, N being the number of training rows.",
+        "every size is a power of two",
+        lambda: axis([2, 4])[0],
+        lambda: axis([2, 3])[0],
+    ),
+    Statement(
+        "The step is 100 log2 N, rounded, N being the number of training rows.",
+        "some size is none",
+        lambda: axis([2, 3])[0],
+        lambda: axis([2, 4])[0],
+    ),
+    # the terminal
+    Statement(
+        ", novel samples {}",
+        "there are novel samples",
+        terminal,
+        lambda: terminal(n_novel=0, n_memorized=8, novel_perplexity=math.nan),
+        "novel samples 290.000",
+    ),
+    Statement(
+        "; perplexity under the {} critic: {}{}",
+        "there is a critic",
+        terminal,
+        lambda: terminal(without="critic"),
+        "perplexity under the",
+    ),
+    Statement(
+        "   generative perplexity under the {} critic: {} ({} to {})",
+        "there is a critic",
+        lambda: sampled(8, True),
+        lambda: sampled(8, False),
+    ),
+    Statement("; novel samples: {}", "there are novel samples", lambda: sampled(1, True), lambda: sampled(0, True)),
+    Statement(
+        "{} {} {} {}  {}",
+        "pass: found is at most the limit",
+        lambda: doctor_table([("cpu", Check("x", 1.0, 1.0))])[1],
+        lambda: doctor_table([("cpu", Check("x", 1.0 + 1e-9, 1.0))])[1],
+        "pass",
+    ),
+    # regimes: each rule at its edge is in tests/transition/test_regimes.py
+    Statement(
+        "{} lies wholly inside the tolerance {}",
+        "both ends inside",
+        judged,
+        lambda: judged(gap=Interval(0.0, -0.02, 0.01)),
+        "lies wholly inside",
+    ),
+    Statement(
+        "{} lies wholly above the tolerance {}",
+        "the lower end above",
+        lambda: judged(gap=Interval(0.03, 0.0201, 0.04)),
+        lambda: judged(gap=Interval(0.03, 0.02, 0.04)),
+        "lies wholly above the tolerance 0.02",
+    ),
+    Statement(
+        "{}; {}, and test recovery ({} at least) lies above the coincidence level {}.",
+        "its lower end does",
+        judged,
+        lambda: judged(test=Interval(0.09, 0.0756, 0.1)),
+        "lies above the coincidence level",
+    ),
+    Statement(
+        "train recovery reaches {}",
+        "at least 0.95",
+        lambda: judged(gap=around(0.5, 0.1), train=around(0.95, 0.01)),
+        lambda: judged(gap=around(0.5, 0.1), train=around(0.9499, 0.01)),
+    ),
+    Statement(
+        "{}; {}, and train recovery {} is below 0.95.",
+        "less",
+        lambda: judged(gap=around(0.5, 0.1), train=around(0.9499, 0.01)),
+        lambda: judged(gap=around(0.5, 0.1), train=around(0.95, 0.01)),
+        "is below 0.95",
+    ),
+    Statement(
+        "the interval of test recovery {} {} the coincidence level {}",
+        "includes it",
+        lambda: judged(test=Interval(0.09, 0.0756, 0.1)),
+        lambda: judged(test=Interval(0.09, 0.0757, 0.1)),
+        "includes the coincidence level",
+    ),
+    Statement(
+        "the interval of test recovery {} {} the coincidence level {}",
+        "lies below it",
+        lambda: judged(test=Interval(0.05, 0.04, 0.0755)),
+        lambda: judged(test=Interval(0.05, 0.04, 0.0756)),
+        "lies below the coincidence level",
+    ),
+    Statement(
+        "the test NELBO of {} nats is not {} nats below the unigram entropy of {} nats",
+        "above the entropy minus 0.1",
+        lambda: judged(nelbo=2.751),
+        lambda: judged(nelbo=2.749),
+        "is not 0.1 nats below the unigram entropy",
+    ),
+    Statement(
+        "{}; {} is neither wholly inside nor wholly above the tolerance {}{}.",
+        "it reaches across",
+        lambda: judged(gap=around(0.015, 0.01)),
+        judged,
+        "is neither wholly inside nor wholly above",
+    ),
+    Statement(
+        "; about {} draws for each split would tell",
+        "more draws would tell",
+        lambda: judged(gap=around(0.015, 0.01)),
+        lambda: judged(gap=around(0.02, 0.01)),
+        "draws for each split would tell",
+    ),
+    Statement(
+        "{}; {} lies wholly below {}: no regime explains that.",
+        "the gap is surely negative",
+        lambda: judged(gap=around(-0.04, 0.01)),
+        lambda: judged(gap=around(-0.03, 0.01)),
+        "no regime explains that",
+    ),
+    Statement(
+        "{}; {}, but the coincidence level was not measured.",
+        "it was not",
+        lambda: judged(coincidence=None),
+        judged,
+        "but the coincidence level was not measured",
+    ),
+    Statement(
+        "{}; {}, but test recovery has no interval.",
+        "it has none",
+        lambda: judged(test=Interval(0.2, math.nan, math.nan)),
+        judged,
+        "but test recovery has no interval",
+    ),
+    Statement(
+        "{}; the gap has no interval.",
+        "it has none",
+        lambda: judged(gap=Interval(0.2, math.nan, math.nan)),
+        judged,
+        "the gap has no interval",
+    ),
+    Statement(
+        "Recovery of {} rows was not measured.",
+        "it was not",
+        lambda: judged(test=None),
+        judged,
+        "Recovery of test rows was not measured.",
+    ),
+    Statement(
+        "Recovery is {} on train rows and {} on test rows",
+        "both were measured",
+        judged,
+        lambda: judged(train=None),
+        "Recovery is 0.240 on train rows and 0.235 on test rows",
+    ),
+]
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda one: one.text[:40] + ", " + one.condition)
+def test_a_statement_is_made_where_it_is_true_and_nowhere_else(statement):
+    shown = statement.shown or statement.text.split("{")[0]
+    assert len(shown) > 3
+    assert shown in statement.yes()
+    assert shown not in statement.no()
+
+
+# beginnings of texts that say nothing of data
+DEFINITIONS = ()
+
+WRITERS = ("report", "callbacks", "doctor", "conversion/card.py", "probing.py", "transition/regimes.py")
+SOURCES = Path(uddm_lightning.__file__).parent
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """Every text of a module that is neither a docstring nor part of an error."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    left = set()
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            left.add(body[0].value)
+        if isinstance(node, ast.Raise | ast.Assert):
+            left.update(ast.walk(node))
+        if isinstance(node, ast.JoinedStr):
+            left.update(node.values)
+    for node in ast.walk(tree):
+        if node in left:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_every_text_is_a_statement_or_a_definition():
+    """A new sentence needs its condition and data at the edge of it, or a place among the definitions."""
+    files = [
+        path
+        for name in WRITERS
+        for path in ([SOURCES / name] if "." in name else sorted((SOURCES / name).glob("*.py")))
+    ]
+    files.remove(SOURCES / "report" / "dress.py")  # style sheet and script
+    known = (*(statement.text for statement in STATEMENTS), *DEFINITIONS)
+    new = {text for path in files for text in _texts(path) if len(text.split()) >= 4 and not text.startswith(known)}
+    assert new == set()
