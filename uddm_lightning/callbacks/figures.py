@@ -37,9 +37,6 @@ def recovery_figure(records: Sequence[Record], title: str) -> Figure:
                 _curve(axes, rows, kind, colour, STYLES[split], split)
             if kind == "recovery" and split == "test" and rows:
                 axes.plot([r["t"] for r in rows], [r["chance"] for r in rows], ":", color="grey", label="chance")
-                if "coincidence" in rows[0]:
-                    levels = [r["coincidence"] for r in rows]
-                    axes.plot([r["t"] for r in rows], levels, "-", color="grey", linewidth=1.0, label="coincidence")
         axes.set_xlabel("corruption time t")
         axes.set_xlim(0.0, 1.02)
         axes.grid(alpha=0.25)
