@@ -86,7 +86,9 @@ circle.hit:hover, circle.hit.on { stroke: var(--text); stroke-width: 1; }
   .regimes tr { display: grid; grid-template-columns: minmax(3.2rem, max-content) 1fr; column-gap: 0.6rem; }
   .regimes tr { border-bottom: 1px solid var(--line); padding: 0.4rem 0; }
   .regimes th, .regimes td { border: 0; padding: 0.1rem 0; }
-  .regimes th:last-child { display: none; }
+  .regimes tr:first-child { display: none; }
+  .regimes td[data-name] { grid-column: 1 / -1; }
+  .regimes td[data-name]::before { content: attr(data-name) ": "; color: var(--quiet); }
   .regimes td.why { grid-column: 1 / -1; min-width: 0; }
   .sentence td:first-child { font-size: 0.78rem; padding-right: 0.5rem; }
   .sentence td:last-child { font-size: 0.78rem; }
