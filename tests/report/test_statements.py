@@ -382,7 +382,7 @@ STATEMENTS = [
         "of which the network was trained on a part only",
     ),
     Statement(
-        "{}{}: no {}",
+        ": no {}",
         "a size is null",
         lambda: str(_missing([("DiT", Verdict(sweeps.transition(null=True)).estimates("DiT")[0])], False)),
         lambda: str(_missing([("DiT", Verdict(sweeps.transition()).estimates("DiT")[0])], False)),

@@ -148,15 +148,20 @@ _SMALL: dict[str, Any] = {
 
 
 def _missing(lines: list[tuple[str, Estimate]], several: bool) -> list[str]:
-    """What is null, and why; numbers of one estimate that share a reason stand together."""
-    found = []
+    """What is null, and why; what a method lacks for the same reason at several t stands together."""
+    found: dict[tuple[str, str, str, str], list[str]] = {}
     for backbone, estimate in lines:
         names = [name for name in NUMBERS if name not in estimate.crossings]
         for why in dict.fromkeys(estimate.why(name) for name in names):
-            spoken = listed([NUMBERS[name] for name in names if estimate.why(name) == why])
-            whose = f"{backbone}, " if several else ""
-            found.append(f"{whose}{estimate.name}: no {spoken}" + (f", {visible(why)}" if why else ""))
-    return found
+            lacking = listed([NUMBERS[name] for name in names if estimate.why(name) == why])
+            place = backbone if several else "", METHODS.get(estimate.method, estimate.method), lacking, why
+            found.setdefault(place, []).extend([] if estimate.t is None else [f"{estimate.t:g}"])
+    return [
+        visible(", ".join([*filter(None, (whose, method)), *([f"t = {', '.join(times)}"] if times else [])]))
+        + f": no {lacking}"
+        + (f" ({visible(why)})" if why else "")
+        for (whose, method, lacking, why), times in found.items()
+    ]
 
 
 def _whisker(

@@ -24,7 +24,11 @@ _COLUMNS = {  # of the table of agreement
     "entropy": "N_half by entropy",
     "overlap": "intervals overlap",
     "ratio": "entropy / recovery",
+    "low": "lower end of that",
+    "high": "upper end of that",
+    "agree": "within a factor of 2",
 }
+_COSTS = ("wrong tokens, test rows", "clean tokens changed")
 _MANY = 14  # so many sizes scroll inside their own box
 _LINE = 40  # characters of a sentence beside each other
 
@@ -145,15 +149,13 @@ def _regimes(study: Study, verdict: Verdict, backbone: str) -> str:
         f'<td><span class="regime {_class(one.regime.name)}">{escaped(one.regime.name)}</span></td>'
         f'<td class="why">{escaped(" ".join([regimes.sentence(one.regime), regimes.seeds(one)]).strip())}</td>'
         + "".join(
-            f'<td class="short">{escaped(cell)}</td>'
-            for cell in errors.cells(study, backbone, "test", one.size, study.reference)
+            f'<td class="short" data-name="{name}">{escaped(cell)}</td>'
+            for name, cell in zip(_COSTS, errors.cells(study, backbone, "test", one.size, study.reference), strict=True)
         )
         + "</tr>"
         for one in found
     )
-    head = "".join(
-        f"<th>{name}</th>" for name in ("N", "the model is", "why", "wrong tokens, test rows", "clean tokens changed")
-    )
+    head = "".join(f"<th>{name}</th>" for name in ("N", "the model is", "why", *_COSTS))
     kind = "box long" if len(study.sizes) > _MANY else "box"
     late = any(NOT_AT_ITS_END in one.regime.qualifiers for one in found)
     note = f'<p class="quiet">{escaped(regimes.NOT_AT_END)}</p>' if late else ""
@@ -244,7 +246,7 @@ def _agreement(study: Study, verdict: Verdict) -> str:
     head = list(dict.fromkeys(key for _, entry in entries for key in entry))
     rows = [[name, *(_cell(entry.get(key), key in METHODS) for key in head)] for name, entry in entries]
     words = ["model", *(_COLUMNS.get(key, key.replace("_", " ")) for key in head)]
-    return f"<h3>Do the intervals of recovery and entropy overlap?</h3>{_table(Table(words, rows))}"
+    return f"<h3>N_half by recovery and by entropy</h3>{_table(Table(words, rows))}"
 
 
 def _chains(study: Study) -> str:
