@@ -152,7 +152,7 @@ def test_tokens_are_told_apart_without_colour(page):
 
 def test_what_was_measured_is_told(page):
     text = page.text[page.text.index("What was measured") :]
-    for words in ("DiT (1,000 parameters)", "2, 8, 32", "ema", "200", "ancestral on 50 steps", "2 to 64 distinct ones"):
+    for words in ("DiT (1,000 parameters)", "2, 8, 32", "ema", "200", "ancestral on 50 steps", "2 to 64 distinct rows"):
         assert words in text
     for words in (
         "and 64 draws for each number",
