@@ -7,29 +7,36 @@ every text of four words and more in the modules that write, so that no new sent
 
 import ast
 import math
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import NamedTuple
+from unittest.mock import Mock, patch
 
 import pytest
 
 import uddm_lightning
+from uddm_lightning.callbacks import EntropyProbe
 from uddm_lightning.callbacks.measurements import summary
 from uddm_lightning.doctor.checks import Check
 from uddm_lightning.doctor.command import table as doctor_table
 from uddm_lightning.intervals import Interval
+from uddm_lightning.prediction import Prediction
 from uddm_lightning.report import curves, samples, trajectories
 from uddm_lightning.report.comparison import _missing
+from uddm_lightning.report.drawing import style
 from uddm_lightning.report.errors import errors_sentences, moved
 from uddm_lightning.report.page import page
 from uddm_lightning.report.regimes import headline
 from uddm_lightning.report.study import Study
 from uddm_lightning.report.summary_run import axis
 from uddm_lightning.report.verdict import Verdict
+from uddm_lightning.report.writing import _drawings
 from uddm_lightning.sampling.command import _told
+from uddm_lightning.task import DiffusionTask
 from uddm_lightning.transition.regimes import Evidence, judge
 
 from . import sweeps
@@ -93,6 +100,57 @@ def html(made: Rows | None = None, transition: dict | None = None) -> str:
     )
 
 
+@cache
+def _left_out(kinds: tuple[str, ...], names: tuple[str, ...], sequences: str) -> str:
+    transition = {} if kinds in (("nelbo",), ("samples",)) else sweeps.transition(names, sizes=SIZES)
+    table = {
+        "": None,
+        "all": sweeps.sequences(SIZES, names),
+        "test": sweeps.sequences(SIZES, names, splits=("test",)),
+        "no entropy": sweeps.sequences(SIZES, names).drop_columns("entropy"),
+    }[sequences]
+    with style():
+        made = rows(kinds=kinds, backbones=names)
+        return " ".join(_drawings(Study(made), Verdict(transition), table, None)[2])
+
+
+def left_out(kinds: tuple[str, ...] = ("recovery",), names: tuple[str, ...] = ("DiT",), sequences: str = "") -> str:
+    """Why figures are missing, as the page says it."""
+    return _left_out(kinds, names, sequences)
+
+
+def caption_of_recovery(kinds: tuple[str, ...]) -> str:
+    with style():
+        return curves.recovery_drawing(Study(rows(kinds=kinds)), Verdict({})).caption
+
+
+@cache
+def _captions(names: tuple[str, ...], null: bool, exact: bool, splits: tuple[str, ...]) -> str:
+    made = rows(backbones=names, splits=splits)
+    if exact:
+        made = [
+            *oracle(made),
+            *(
+                {**row, "backbone": "MarkovBackbone", "run": "b", "parameters": "0", "step": "0"}
+                for row in made
+                if row["kind"] == "samples" and row["size"] == "512" and row["step"] == "200"
+            ),
+        ]
+    with style():
+        study, verdict = Study(made), Verdict(sweeps.transition(names, null=null, sizes=SIZES))
+        return " ".join(drawing.caption for drawing in _drawings(study, verdict, None, None)[0])
+
+
+def captions(
+    names: tuple[str, ...] = ("DiT",),
+    null: bool = False,
+    exact: bool = False,
+    splits: tuple[str, ...] = ("train", "test", "samples"),
+) -> str:
+    """The captions of all figures that are made without sequences."""
+    return _captions(names, null, exact, splits)
+
+
 def costs(made: Rows) -> str:
     return " ".join(errors_sentences(Study(made))).replace("\N{NO-BREAK SPACE}", " ")
 
@@ -122,6 +180,14 @@ def terminal(without: str = "", **change) -> str:
     mine |= {"step": 1, "size": 8, "n_memorized": 0, "n_spurious": 0, "n_novel": 8}
     mine |= {"generative_perplexity": 290.0, "novel_perplexity": 290.0, **change}
     return summary([{name: value for name, value in mine.items() if name != without}])
+
+
+def warned(t: float, predicts: Prediction = Prediction.LEAVE_ONE_OUT, parameters: int = 1) -> str:
+    """What the entropy probe says of a time when a run begins, trained on t from 0.05 on."""
+    task = Mock(DiffusionTask, objective=Mock(t_min=0.05), predicts=predicts, parameter_count=parameters)
+    with patch("uddm_lightning.callbacks.entropy.rank_zero_info") as told_:
+        EntropyProbe(times=[t]).setup(Mock(), task, "fit")
+    return " ".join(call.args[0] for call in told_.call_args_list)
 
 
 def sampled(n_novel: int, critic: bool) -> str:
@@ -400,6 +466,98 @@ STATEMENTS = [
         lambda: axis([2, 3])[0],
         lambda: axis([2, 4])[0],
     ),
+    # captions
+    Statement("Green, at t = {}, with 95 % intervals: {}. ", "a size is known", captions, lambda: captions(null=True)),
+    Statement(
+        "Dash-dotted: half of the way between the plateaus, where N_half is read off.",
+        "N_half is known",
+        captions,
+        lambda: captions(null=True),
+    ),
+    Statement(
+        "Green: N_half by entropy on train rows, with its 95 % interval.",
+        "N_half by entropy is known",
+        captions,
+        lambda: captions(null=True),
+    ),
+    Statement(
+        "Thin line, on test rows: {}.", "the exact posterior was measured", lambda: captions(exact=True), captions
+    ),
+    Statement("Thin lines: samples of {}.", "an oracle drew samples", lambda: captions(exact=True), captions),
+    Statement(
+        " and own samples (dotted)", "samples were measured", captions, lambda: captions(splits=("train", "test"))
+    ),
+    Statement(
+        "Entropy gap: conditional entropy on own samples minus on train rows, at t = {}. ",
+        "both were measured",
+        captions,
+        lambda: captions(splits=("train", "test")),
+    ),
+    Statement(
+        ", below it the entropy gap with its 95 % interval: mean entropy on the model's own samples minus that on its",
+        "both were measured",
+        lambda: captions(("a", "b")),
+        lambda: captions(("a", "b"), splits=("train", "test")),
+    ),
+    Statement(
+        "Above: the NELBO in nats per token, on t in {}. ",
+        "it was measured",
+        captions,
+        lambda: caption_of_recovery(("recovery",)),
+    ),
+    # what is left out
+    Statement(
+        "Recovery was not measured, so there is no figure of it.",
+        "it was not",
+        lambda: left_out(("entropy",)),
+        left_out,
+    ),
+    Statement(
+        "Entropy was not measured, so there is no figure of it.", "it was not", left_out, lambda: left_out(("entropy",))
+    ),
+    Statement(
+        "The NELBO was not measured, so it is not drawn above recovery.",
+        "it was not",
+        left_out,
+        lambda: left_out(("nelbo",)),
+    ),
+    Statement(
+        "Samples were not measured, so there is no figure of them.",
+        "they were not",
+        left_out,
+        lambda: left_out(("samples",)),
+    ),
+    Statement(
+        "There are no estimates of transition sizes to compare.",
+        "there are none",
+        lambda: left_out(("nelbo",)),
+        left_out,
+    ),
+    Statement(
+        "No restored sequences of these measurements were kept, so densities of token entropy and sentences are ",
+        "none were",
+        left_out,
+        lambda: left_out(sequences="all"),
+    ),
+    Statement(
+        "No {} row was kept at all of the sizes {}, so none is shown as text.",
+        "no such row",
+        lambda: left_out(sequences="test"),
+        lambda: left_out(sequences="all"),
+        "No train row was kept at all of the sizes",
+    ),
+    Statement(
+        "The restored sequences hold no entropy of corrupted tokens, so their densities are left out.",
+        "they do not",
+        lambda: left_out(sequences="no entropy"),
+        lambda: left_out(sequences="all"),
+    ),
+    Statement(
+        "Densities and sentences are those of {}.",
+        "there are several models",
+        lambda: left_out(names=("a", "b"), sequences="all"),
+        lambda: left_out(sequences="all"),
+    ),
     # the terminal
     Statement(
         ", novel samples {}",
@@ -428,6 +586,32 @@ STATEMENTS = [
         lambda: doctor_table([("cpu", Check("x", 1.0, 1.0))])[1],
         lambda: doctor_table([("cpu", Check("x", 1.0 + 1e-9, 1.0))])[1],
         "pass",
+    ),
+    Statement(
+        "Entropy at t = {} is extrapolation: the network is trained on t >= {} only.",
+        "a time lies below the range of training",
+        lambda: warned(0.0499),
+        lambda: warned(0.05),
+    ),
+    Statement(
+        "Entropy at t = {} is extrapolation: the network is trained on t >= {} only.",
+        "the network was trained",
+        lambda: warned(0.01),
+        lambda: warned(0.01, parameters=0),
+    ),
+    Statement(
+        "{} learns the posterior; its conversion to leave-one-out predictions is ",
+        "such an objective, and a time below 0.1",
+        lambda: warned(0.0999, Prediction.POSTERIOR),
+        lambda: warned(0.1, Prediction.POSTERIOR),
+        "learns the posterior; its conversion to leave-one-out predictions is ill-conditioned below t = 0.1",
+    ),
+    Statement(
+        "{} learns the posterior; its conversion to leave-one-out predictions is ",
+        "such an objective",
+        lambda: warned(0.05, Prediction.POSTERIOR),
+        lambda: warned(0.05),
+        "learns the posterior",
     ),
     # regimes: each rule at its edge is in tests/transition/test_regimes.py
     Statement(
@@ -552,8 +736,144 @@ def test_a_statement_is_made_where_it_is_true_and_nowhere_else(statement):
     assert shown not in statement.no()
 
 
-# beginnings of texts that say nothing of data
-DEFINITIONS = ()
+ELSEWHERE = {  # statements whose edges other tests hold
+    "all {} checks passed": "cli/test_doctor.py",
+    "{} of {} checks FAILED": "cli/test_doctor.py",
+    "; it CANNOT be written": "cli/test_doctor.py",
+    "Trained on {} rows: {} of {} corrupted tokens came back": "report/test_sentences.py",
+    "No samples were watched while they were drawn": "report/test_basins.py",
+    "Critical corruption was not measured": "report/test_basins.py",
+    "a training row of all of these models": "report/test_page.py",
+    "{} distinct rows and {} draws for each number": "report/test_page.py",
+    "recovery was not measured": "report/test_page.py",
+    "\n   converted from {}: whether it was trained on these rows": "conversion/test_convert.py",
+    ", begin and end of a row among them": "cli/test_probe_command.py",
+    "**The regime is not known:**": "conversion/test_export.py",
+    "**Not measured.**": "conversion/test_export.py",
+    "At t = {}, judged by this one run": "conversion/test_export.py",
+    "Not known: the run has no manifest.": "conversion/test_export.py",
+    "Converted from `{}`": "conversion/test_export.py",
+    "* which rows: not known": "conversion/test_export.py",
+}
+
+# beginnings of texts that say nothing of data: names, heads of tables, options, and definitions of terms
+DEFINITIONS = (
+    # names of figures, axes, curves and columns
+    *(
+        "How far a row can be",
+        "Margins, and what is fixed",
+        "critical corruption t of a row",
+        "margin of a token [nats]",
+    ),
+    *(
+        "returned from no t",
+        "returned from t = 1",
+        "share that is fixed",
+        "clean tokens changed, test",
+        "draws that would",
+    ),
+    *(
+        "The models side by side",
+        "Transition sizes by method",
+        "deviance per degree of freedom",
+        "why a number is missing",
+    ),
+    *(
+        "Entropy against the number",
+        "Recovery against the number",
+        "NELBO on {} [nats], gap",
+        "What the models write by",
+    ),
+    *(
+        "n-grams in",
+        "novel samples, generative",
+        "own samples minus train",
+        "positions that differ from",
+        "that of novel samples",
+    ),
+    *(
+        "What the chain repairs",
+        "The gap between train and",
+        "Memorizing and generalizing, by",
+        "entropy of each token",
+    ),
+    *("restored share of corrupted tokens", "corrupted and not recovered", "lower end of that", "upper end of that"),
+    *(
+        "within a factor of 2",
+        "wrong tokens, test rows",
+        "A {} row at t = {}",
+        "Entropy of tokens that",
+        "One sentence, corrupted",
+    ),
+    *("entropy of the corrupted token", "On the way from pure noise", "norm of the variance", "first "),
+    *("the exact posterior's chain", "posterior of train rows", "the chain of ", "training was not at its end"),
+    *("marks: + recovered", "the largest size such", "the size at which", "the smallest size such", "tokens come back"),
+    # what is drawn, and how a quantity is defined
+    *(
+        "The margin of a token is",
+        "The methods measure different",
+        "Recovery at t = {} on train",
+        "Conditional entropy of",
+    ),
+    *(
+        ". At small t it is near 0",
+        "Dotted: chance, what the exact",
+        "The share of corrupted tokens that",
+        "Rows drawn from pure",
+    ),
+    *(
+        "Above: the share of wrong",
+        "Recovery of train rows minus",
+        "Corrupted tokens of {} at",
+        "The same row, restored by",
+    ),
+    *(
+        "What the model predicts while",
+        "A transition size is given",
+        "Bands and brackets are",
+        "Recovery is sampled and no",
+    ),
+    *(
+        "<b>",
+        "<section",
+        "Conditional entropy against t",
+        "of uncorrupted rows at t = {}",
+        "the regime is not judged here",
+    ),
+    *("conditional entropy in nats per token", "A discrete diffusion language model", "By {} weights at step {}"),
+    *(
+        "Other uses, biases and",
+        "\nNELBO on t in {}{}",
+        "\nOwn-token leak, 0 for",
+        "`{}` holds the weights",
+        " (extrapolated: trained",
+    ),
+    *("## Memory or generalization", "from uddm_lightning", "logits_BLV = ", "not at hand when", "* ", "| "),
+    *("       t  recovery: train", "   NELBO on [{}, {}]", "   critical corruption t", "   fixed points, share"),
+    *("step {}, {} training rows", "Versions, devices, threads", "tokens restored otherwise", "a checkpoint written"),
+    *("entropies of a network", "keyed noise adds up", "predictions of the oracles", "recovery of the unigram model"),
+    *(
+        "texts that the chain draws",
+        "NELBO of {}, against",
+        "CPU: {} core(s)",
+        "cache: {}, {} GiB",
+        "<!DOCTYPE",
+        "<h2>",
+        "<h3>",
+    ),
+    # options
+    *(
+        "a run's folder, or",
+        "checkpoint; default",
+        "of samples and noise",
+        "steps of the chain that",
+        "averaged (default)",
+    ),
+    *("measure on its lines", "rows; default:", "such as cpu", "write the table as"),
+    # code
+    *("{} rows of a pool", "{} wide, {} block", "By {} weights"),
+    *("<", "{}<div", "\n</main>", "np.typing", "tokens_BL = ", "sigma_B = ", "uddm_lightning {}, Python", ":root"),
+)
 
 WRITERS = ("report", "callbacks", "doctor", "conversion/card.py", "probing.py", "transition/regimes.py")
 SOURCES = Path(uddm_lightning.__file__).parent
@@ -587,7 +907,10 @@ def test_every_text_is_a_statement_or_a_definition():
         for name in WRITERS
         for path in ([SOURCES / name] if "." in name else sorted((SOURCES / name).glob("*.py")))
     ]
-    files.remove(SOURCES / "report" / "dress.py")  # style sheet and script
-    known = (*(statement.text for statement in STATEMENTS), *DEFINITIONS)
-    new = {text for path in files for text in _texts(path) if len(text.split()) >= 4 and not text.startswith(known)}
-    assert new == set()
+    for name in ("dress.py", "svg.py"):  # style sheet, script and picture
+        files.remove(SOURCES / "report" / name)
+    known = (*(statement.text for statement in STATEMENTS), *ELSEWHERE, *DEFINITIONS)
+    texts = {text for path in files for text in _texts(path) if len(re.findall(r"[A-Za-z]{2,}", text)) >= 4}
+    assert {text for text in texts if not text.startswith(known)} == set()
+    for path in ELSEWHERE.values():
+        assert (Path(__file__).parents[1] / path).exists(), path
