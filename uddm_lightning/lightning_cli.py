@@ -31,6 +31,7 @@ from uddm_lightning.callbacks import (
     NelboProbe,
     RecoveryProbe,
     RestoredText,
+    RowTable,
     SampleProbe,
     SequenceTable,
     StepProgressBar,
@@ -305,6 +306,7 @@ def start(kind: type[UddmCLI]) -> UddmCLI:
                 MeasurementTable(),
                 SequenceTable(),
                 BasinTable(),
+                RowTable(),
                 TensorBoardPage(),
                 RestoredText(),
                 ModelCheckpoint(

@@ -79,6 +79,8 @@ def plain(result: Any) -> dict[str, Any]:
     """A result as bits: floats in hexadecimal, so that NaN equals NaN and rounding shows."""
     exact: dict[str, Any] = {}
     for name, value in result._asdict().items():
+        if isinstance(value, dict):  # columns of draws
+            value = [float(number).hex() for column in value.values() for number in column]
         listed = value.tolist() if isinstance(value, Tensor) else value
         exact[name] = listed if isinstance(listed, list) else float(listed).hex()
     return exact

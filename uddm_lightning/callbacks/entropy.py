@@ -94,7 +94,8 @@ class EntropyProbe(Probe):
                 if len(x0_BL[part]):
                     corrupted_BL = xt_BL[part] != x0_BL[part]
                     asked_BL = (counted_BL & predicted_BL)[part]
-                    update(entropy_BL[part], corrupted_BL, asked_BL, batch.rows_B[part], recovered_BL)
+                    rows_B, *origin_B = (None if one_B is None else one_B[part] for one_B in at.draws)
+                    update(entropy_BL[part], corrupted_BL, asked_BL, rows_B, recovered_BL, *origin_B)
         # a recovery probe with fewer draws leaves no chain on the later batches
         self._chains[at.split] = str(board.get("chain", self._chains.get(at.split, "")))
         self._measure_clean(at, metric_of[self.times[0]])
@@ -128,6 +129,7 @@ class EntropyProbe(Probe):
             for t in self.times:
                 result = self._metrics[split, weights, t].compute()._asdict()
                 fields = {name: value for name, value in result.items() if not isinstance(value, Tensor)}
+                draws = fields.pop("draws")
                 histograms = {f"_{name}": value for name, value in result.items() if isinstance(value, Tensor)}
                 yield {
                     "split": split,
@@ -137,6 +139,7 @@ class EntropyProbe(Probe):
                     **fields,
                     "entropy_leave_one_out": clean.entropy_leave_one_out,
                     "own_token_leak": clean.own_token_leak,
+                    "_draws": draws,
                     **histograms,
                 }
 

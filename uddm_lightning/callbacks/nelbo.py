@@ -70,11 +70,12 @@ class NelboProbe(Probe):
             alpha_BL = noised.alpha_B[:, None].expand_as(x0_BL)
             slope_BL = noised.slope_B[:, None].expand_as(x0_BL)
             loss_BL = at.denoiser(loss, noised.xt_BL, t_B, batch.valid_BL, x0_BL, alpha_BL, slope_BL)[0]
-            metric.update(loss_BL, valid_BL, batch.rows_B)
+            metric.update(loss_BL, valid_BL, *at.draws)
 
     @override
     def conclude(self, task: DiffusionTask) -> Iterable[Record]:
         for (split, weights), metric in self._metrics.items():
             result = metric.compute()._asdict()
-            result["n_draws"] //= self.times_per_draw  # a draw is a row, not a time at which it is evaluated
-            yield {"split": split, "weights": weights, "t_min": self.t_min, "t_max": self.t_max, **result}
+            draws = result.pop("draws")
+            range_ = {"t_min": self.t_min, "t_max": self.t_max}
+            yield {"split": split, "weights": weights, **range_, **result, "_draws": draws}

@@ -70,12 +70,13 @@ class RecoveryProbe(Probe):
             alpha_N = one.alpha_B.repeat_interleave(x0_BL.shape[1])
             chance_N = task.process.chance(x0_BL.flatten(), one.xt_BL.flatten(), alpha_N, unigram_V)
             metric = self.metric(at, TokenRecovery, t)
-            metric.update(x0_BL, one.xt_BL, xhat_BL, counted_BL, batch.rows_B, chance_N.view_as(x0_BL))
+            rows_B, *origin_B = at.draws
+            metric.update(x0_BL, one.xt_BL, xhat_BL, counted_BL, rows_B, chance_N.view_as(x0_BL), *origin_B)
             board["corrupted", t] = one.xt_BL
             board["restored", t] = xhat_BL
         board.update(chain=sampler.chain, x0=x0_BL, rows=batch.rows_B, places=batch.places_B)
 
-        self.metric(at, ClassificationMargin).update(*margins(at), batch.rows_B)
+        self.metric(at, ClassificationMargin).update(*margins(at), *at.draws)
 
     @override
     def conclude(self, task: DiffusionTask) -> Iterable[Record]:
@@ -83,16 +84,19 @@ class RecoveryProbe(Probe):
         for split, weights in dict.fromkeys(key[:2] for key in self._metrics):
             margin = self._metrics[split, weights].compute()
             for t in self.times:
-                recovery = self._metrics[split, weights, t].compute()
+                fields = self._metrics[split, weights, t].compute()._asdict()
+                draws = fields.pop("draws")
+                least = dict(zip(margin.draws["draw"].tolist(), margin.draws["margin"].tolist(), strict=True))
                 yield {
                     "split": split,
                     "weights": weights,
                     "t": t,
                     "chain": sampler.chain,
                     "steps": sampler.steps,
-                    **recovery._asdict(),
+                    **fields,
                     "margin": margin.margin,
                     "fixed_tokens": margin.fixed_tokens,
                     "fixed_rows": margin.fixed_rows,
                     "_margin": margin,
+                    "_draws": {**draws, "margin": [least[place] for place in draws["draw"].tolist()]},
                 }

@@ -6,12 +6,13 @@ Shapes: B rows, L positions.
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.intervals import mean_interval
-from uddm_lightning.metrics.rowwise import RowwiseMetric, check, histogram, masked_sum, ratio
+from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowwiseMetric, check, histogram, masked_sum, origin, ratio
 
 
 class EntropyResult(NamedTuple):
@@ -21,7 +22,7 @@ class EntropyResult(NamedTuple):
         n_rows: distinct rows measured under noise.
         n_draws: measurements of rows under noise in all.
         entropy: mean over all counted tokens.
-        entropy_low: lower end of its 95 % interval, clustered by row; NaN with a single row.
+        entropy_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
         entropy_high: upper end.
         entropy_corrupted: mean over tokens that the noise had changed.
         entropy_clean: mean over tokens that it had left alone.
@@ -33,6 +34,7 @@ class EntropyResult(NamedTuple):
         histogram: int64 (bins,), all counted tokens.
         histogram_recovered: int64 (bins,), corrupted tokens that the chain restored.
         histogram_unrecovered: int64 (bins,), corrupted tokens that it did not.
+        draws: of each draw its `row_id`, `document`, `draw`, `count` of counted tokens and the sum of their `entropy`.
     """
 
     n_rows: int
@@ -50,6 +52,7 @@ class EntropyResult(NamedTuple):
     histogram: Tensor
     histogram_recovered: Tensor
     histogram_unrecovered: Tensor
+    draws: Draws
 
 
 class ConditionalEntropy(RowwiseMetric):
@@ -73,7 +76,7 @@ class ConditionalEntropy(RowwiseMetric):
         self.largest = math.log(vocab_size)
         self.bins = bins
         kinds = ("all", "corrupted", "clean", "recovered", "unrecovered")
-        self.declare("draws", *(f"{kind}_{what}" for kind in kinds for what in ("count", "sum")))
+        self.declare("draws", *(f"{kind}_{what}" for kind in kinds for what in ("count", "sum")), *ORIGIN)
         self.declare("clean", "count", "sum", "leak_count", "leak_sum")
         for name in ("histogram", "histogram_recovered", "histogram_unrecovered"):
             self.add_state(name, torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
@@ -86,6 +89,8 @@ class ConditionalEntropy(RowwiseMetric):
         counted_BL: Tensor,
         rows_B: Tensor,
         recovered_BL: Tensor | None = None,
+        documents_B: Tensor | None = None,
+        places_B: Tensor | None = None,
     ) -> None:
         """Adds a batch of rows under noise.
 
@@ -96,6 +101,8 @@ class ConditionalEntropy(RowwiseMetric):
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
             recovered_BL: bool, x^ = x_0, read at corrupted positions; None where no chain was run, and then neither
                 recovered nor unrecovered tokens are counted.
+            documents_B: see `RowwiseMetric.record_draws`.
+            places_B: likewise.
         """
         check(rows_B, counted_BL, entropy_BL=entropy_BL, corrupted_BL=corrupted_BL)
         if recovered_BL is not None:
@@ -107,7 +114,7 @@ class ConditionalEntropy(RowwiseMetric):
         columns_B = []
         for mask_BL in (counted_BL, hit_BL, counted_BL & ~corrupted_BL, restored_BL, lost_BL):
             columns_B += [mask_BL.sum(1), masked_sum(entropy_BL, mask_BL)]
-        self.record("draws", rows_B, *columns_B)
+        self.record_draws("draws", rows_B, documents_B, places_B, *columns_B)
         self.histogram += self._histogram(entropy_BL[counted_BL])
         self.histogram_recovered += self._histogram(entropy_BL[restored_BL])
         self.histogram_unrecovered += self._histogram(entropy_BL[lost_BL])
@@ -139,8 +146,9 @@ class ConditionalEntropy(RowwiseMetric):
 
     @override
     def compute(self) -> EntropyResult:
-        """Means over all draws so far, with the interval of the entropy clustered by row."""
-        rows, draws, sums = self.per_row("draws")
+        """Means over all draws so far, with the interval of the entropy clustered by unit of error."""
+        rows, draws, sums = self.per_unit("draws")
+        each = self.per_draw("draws")
         clean = self.per_row("clean").sums
         mean = mean_interval(sums["all_sum"], sums["all_count"], low=0.0, high=self.largest)
 
@@ -148,8 +156,8 @@ class ConditionalEntropy(RowwiseMetric):
             return ratio(float(sums[f"{kind}_sum"].sum()), float(sums[f"{kind}_count"].sum()))
 
         return EntropyResult(
-            n_rows=len(rows),
-            n_draws=int(draws.sum()),
+            n_rows=rows,
+            n_draws=draws,
             entropy=mean.value,
             entropy_low=mean.low,
             entropy_high=mean.high,
@@ -163,4 +171,5 @@ class ConditionalEntropy(RowwiseMetric):
             histogram=self.histogram,
             histogram_recovered=self.histogram_recovered,
             histogram_unrecovered=self.histogram_unrecovered,
+            draws=origin(each) | {"count": each["all_count"].astype(np.int64), "entropy": each["all_sum"]},
         )
