@@ -5,6 +5,7 @@ basins.parquet, how far single rows can be corrupted; and rows.parquet, the coun
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from uddm_lightning.errors import InputError
-from uddm_lightning.files import write_atomically, write_text
+from uddm_lightning.files import locked, write_atomically, write_text
 
 Record = dict[str, Any]  # one row before it is written, by column
 
-KEY = ("run", "kind", "step", "weights", "split", "t", "chain")
+LOCK = "tables.lock"  # in the folder of the tables; held while one of them is read, changed and written
+KEY = ("run", "kind", "step", "weights", "split", "t", "chain", "steps")
 COLUMNS = (
     *("run", "backbone", "parameters", "size", "seed", "kind", "step", "weights", "split", "t", "chain", "steps"),
     *("n_rows", "n_draws", "n_corrupted", "n_recovered", "recovery", "recovery_low", "recovery_high", "chance"),
@@ -40,6 +42,7 @@ SEQUENCES = pa.schema(
         ("weights", pa.string()),
         ("t", pa.float64()),
         ("chain", pa.string()),
+        ("steps", pa.int64()),
         ("x0", pa.list_(pa.int32())),
         ("xt", pa.list_(pa.int32())),
         ("xhat", pa.list_(pa.int32())),
@@ -90,55 +93,87 @@ ROWS = pa.schema(
 
 
 def of_main_chain(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """The rows of one chain for each kind and split: the first by name, which is "ancestral" where it was run; and
-    those for which no chain was run.
+    """The rows of one chain with one number of steps for each kind and split; and those for which no chain was run.
+
+    The chain is the first by name, which is "ancestral" where it was run; of several numbers of steps it is the one
+    with most rows, and of those the largest.
     """
-    main: dict[tuple[str, str], str] = {}
-    for row in rows:
-        if row["chain"]:
-            place = row["kind"], row["split"]
-            main[place] = min(main.get(place, row["chain"]), row["chain"])
-    return [row for row in rows if row["chain"] in ("", main.get((row["kind"], row["split"])))]
+    counts = Counter((row["kind"], row["split"], row["chain"], row["steps"]) for row in rows if row["chain"])
+    main: dict[tuple[str, str], tuple[str, str]] = {}
+    for kind, split, chain, steps in sorted(counts, key=lambda one: (one[2], -counts[one], -int(one[3] or 0))):
+        main.setdefault((kind, split), (chain, steps))
+    return [row for row in rows if not row["chain"] or main[row["kind"], row["split"]] == (row["chain"], row["steps"])]
 
 
-def update_rows(path: Path, rows: Sequence[Record], schema: pa.Schema, key: Sequence[str]) -> None:
-    """Replaces the rows of a parquet file whose `key` one of `rows` has, keeps the others, sorts, writes atomically."""
-
-    def key_of(row: Record) -> tuple[Any, ...]:
-        return tuple(row[name] for name in key)
-
-    old = pq.read_table(path, schema=schema).to_pylist() if path.exists() else []
-    replaced = {key_of(row) for row in rows}
-    kept = [row for row in old if key_of(row) not in replaced]
-    table = pa.Table.from_pylist(sorted([*kept, *rows], key=key_of), schema=schema)
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+def update_rows(
+    path: Path, rows: Sequence[Record], schema: pa.Schema, key: Sequence[str], overwrite: bool = False
+) -> None:
+    """As `update_parquet`, for rows as dictionaries."""
+    update_parquet(path, pa.Table.from_pylist(list(rows), schema=schema), key, overwrite)
 
 
-def update_columns(path: Path, new: pa.Table, key: Sequence[str]) -> None:
-    """As `update_rows`, for many rows at once."""
+def update_parquet(path: Path, new: pa.Table, key: Sequence[str], overwrite: bool = False) -> None:
+    """Replaces the rows of a parquet file whose `key` rows of `new` have, keeps the others, sorts, writes atomically.
+
+    Where the file has more rows of a key than `new`, it keeps them, unless told to overwrite them.
+
+    Args:
+        path: the file.
+        new: rows, in order; the file gets their schema.
+        key: columns by which rows are told apart in groups, and sorted.
+        overwrite: replace more rows by fewer.
+
+    Raises:
+        InputError: another process does not let go of the tables.
+    """
 
     def keys(table: pa.Table) -> list[tuple[Any, ...]]:
         return list(zip(*(table[name].to_pylist() for name in key), strict=True))
 
-    if path.exists():
-        old = pq.read_table(path, schema=new.schema)
-        replaced = set(keys(new))
-        new = pa.concat_tables([old.filter(pa.array([one not in replaced for one in keys(old)], pa.bool_())), new])
-    order = [(name, "ascending") for name in (*key, "row_id", "draw")]
-    write_atomically(path, lambda temporary: pq.write_table(new.sort_by(order), temporary, compression="zstd"))
+    def chosen(table: pa.Table, those: set[tuple[Any, ...]]) -> pa.Table:
+        return table.filter(pa.array([one in those for one in keys(table)], pa.bool_()))
+
+    with locked(path.parent / LOCK):
+        if path.exists():
+            old = pq.read_table(path, schema=new.schema)
+            had, has = Counter(keys(old)), Counter(keys(new))
+            taken = {one for one in has if overwrite or has[one] >= had[one]}
+            new = pa.concat_tables([chosen(old, had.keys() - taken), chosen(new, taken)])
+        new = new.sort_by([(name, "ascending") for name in key])  # stable
+        write_atomically(path, lambda temporary: pq.write_table(new, temporary, compression="zstd"))
 
 
-def update_table(path: Path, records: Iterable[Record]) -> None:
+def update_table(path: Path, records: Iterable[Record], overwrite: bool = False) -> list[Record]:
     """Replaces the rows of `path` that have the keys of `records`, keeps the others, sorts, and writes atomically.
 
+    A row that was measured on more draws than the record of its key stays, unless told to overwrite it.
+
+    Args:
+        path: the file.
+        records: rows by column.
+        overwrite: replace more draws by fewer.
+
+    Returns:
+        The records that were not taken, because the table holds more draws.
+
     Raises:
-        InputError: the file there is not a table of measurements.
+        InputError: the file there is not a table of measurements, or another process does not let go of it.
     """
-    rows = {_key(row): row for row in read_table(path)} if path.exists() else {}
-    for record in records:
-        row = {column: _text(record.get(column)) for column in COLUMNS}
-        rows[_key(row)] = row
-    write_table(path, rows.values())
+    left = []
+    with locked(path.parent / LOCK):
+        rows = {_key(row): row for row in read_table(path)} if path.exists() else {}
+        for record in records:
+            row = {column: _text(record.get(column)) for column in COLUMNS}
+            if not overwrite and _draws(rows.get(_key(row), {})) > _draws(row):
+                left.append(record)
+            else:
+                rows[_key(row)] = row
+        write_table(path, rows.values())
+    return left
+
+
+def _draws(row: Mapping[str, str]) -> int:
+    return int(row.get("n_draws") or 0)
 
 
 def write_table(path: Path, rows: Iterable[dict[str, str]]) -> None:
@@ -168,7 +203,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def _key(row: dict[str, str]) -> tuple[Any, ...]:
-    numbers = {"step": int(row["step"]), "t": float(row["t"]) if row["t"] else -1.0}
+    numbers = {name: float(row[name]) if row[name] else -1.0 for name in ("step", "t", "steps")}
     return tuple(numbers.get(column, row[column]) for column in KEY)
 
 

@@ -2,8 +2,11 @@
 
 import csv
 import math
+import multiprocessing
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -11,7 +14,7 @@ from matplotlib.image import imread
 from uddm_lightning.callbacks.figures import pixels, recovery_figure, sequence_panel, write_picture
 from uddm_lightning.callbacks.measurements import summary
 from uddm_lightning.errors import InputError
-from uddm_lightning.tables import COLUMNS, update_table
+from uddm_lightning.tables import BASINS, COLUMNS, of_main_chain, read_table, update_rows, update_table
 
 
 def record(kind: str = "recovery", split: str = "train", t: float | None = 0.1, **fields: object) -> dict:
@@ -36,6 +39,65 @@ def test_rows_are_replaced_by_key_and_sorted(tmp_path):
         ("recovery", "10", "0.5", "0.25"),
     ]
     assert list(rows[0]) == list(COLUMNS)
+
+
+def test_chains_of_other_steps_stand_beside_each_other_and_readers_take_one(tmp_path):
+    path = tmp_path / "measurements.csv"
+    several = {"t": None, "n_draws": 8}
+    update_table(path, [record(steps=9, recovery=0.5, **several), record(steps=100, recovery=0.25, **several)])
+    update_table(path, [record(t=t, steps=40, recovery=0.125, n_draws=8) for t in (0.5, 0.1)])
+    rows = read_table(path)
+    assert [(row["t"], row["steps"]) for row in rows] == [("", "9"), ("", "100"), ("0.1", "40"), ("0.5", "40")]
+    assert {row["steps"] for row in of_main_chain(rows)} == {"40"}, "that with most rows"
+    assert {row["steps"] for row in of_main_chain(rows[:2])} == {"100"}, "else the finest"
+
+
+def test_more_draws_are_not_replaced_by_fewer(tmp_path):
+    path = tmp_path / "measurements.csv"
+    assert update_table(path, [record(n_draws=512, recovery=0.5), record(t=0.5, n_draws=16, recovery=0.5)]) == []
+    fewer = [record(n_draws=32, recovery=0.25), record(t=0.5, n_draws=16, recovery=0.25)]
+    assert update_table(path, fewer) == fewer[:1]
+    assert [(row["n_draws"], row["recovery"]) for row in read_table(path)] == [("512", "0.5"), ("16", "0.25")]
+    assert update_table(path, fewer, overwrite=True) == []
+    assert [(row["n_draws"], row["recovery"]) for row in read_table(path)] == [("32", "0.25"), ("16", "0.25")]
+
+
+def test_more_rows_of_a_parquet_table_are_not_replaced_by_fewer(tmp_path):
+    path, key = tmp_path / "basins.parquet", ("step", "split")
+
+    def rows(split: str, count: int, critical_t: float) -> list[dict]:
+        return [{"row_id": k, "step": 1, "split": split, "critical_t": critical_t} for k in range(count)]
+
+    def held() -> list[tuple]:
+        found = pq.read_table(path)
+        return [(one["split"], one["row_id"], one["critical_t"]) for one in found.to_pylist()]
+
+    update_rows(path, [*rows("train", 3, 0.5), *rows("test", 1, 0.5)], BASINS, key)
+    update_rows(path, [*rows("train", 2, 0.25), *rows("test", 1, 0.25)], BASINS, key)
+    assert held() == [("test", 0, 0.25), *(("train", k, 0.5) for k in range(3))]
+    update_rows(path, rows("train", 2, 0.25), BASINS, key, overwrite=True)
+    assert held() == [("test", 0, 0.25), ("train", 0, 0.25), ("train", 1, 0.25)]
+
+
+def write_some(folder: str, number: int, start: object) -> None:
+    start.wait()  # type: ignore[attr-defined]
+    for step in range(10):
+        one = {"row_id": number, "step": step, "split": str(number)}
+        update_table(Path(folder) / "measurements.csv", [record(step=step, seed=number, split=str(number))])
+        update_rows(Path(folder) / "basins.parquet", [one], BASINS, ("step", "split"))
+
+
+def test_processes_that_write_at_once_lose_nothing(tmp_path):
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(4)
+    writers = [context.Process(target=write_some, args=(str(tmp_path), number, start)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    assert len(read_table(tmp_path / "measurements.csv")) == 40
+    assert pq.read_metadata(tmp_path / "basins.parquet").num_rows == 40
 
 
 def test_what_was_not_measured_stays_empty(tmp_path):

@@ -35,7 +35,7 @@ def test_fit_says_what_it_measured(trained):
 def test_a_run_folder_holds_everything(run):
     names = {path.name for path in run.iterdir()}
     assert {"config.yaml", "manifest.json", "checkpoints", "figures"} <= names
-    assert {"measurements.csv", "sequences.parquet", "basins.parquet"} <= names
+    assert {"measurements.csv", "sequences.parquet", "basins.parquet", "rows.parquet", "tables.lock"} <= names
     assert (run / "checkpoints" / "last.ckpt").is_file()
     assert not [name for name in names if name.startswith(".")], "temporary files are left"
     rows = table(run)

@@ -55,7 +55,8 @@ class EntropyProbe(Probe):
         super().__init__(weights, draws, draws_on_the_way, enabled)
         self.times = check_times(times, "entropy.times")
         self.include_special = include_special
-        self._chains: dict[str, str] = {}  # that gave what the rows of a split are split by, or are
+        # chain and number of steps that gave what the rows of a split are split by, or are
+        self._chains: dict[str, tuple[str, int | None]] = {}
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -97,7 +98,8 @@ class EntropyProbe(Probe):
                     rows_B, *origin_B = (None if one_B is None else one_B[part] for one_B in at.draws)
                     update(entropy_BL[part], corrupted_BL, asked_BL, rows_B, recovered_BL, *origin_B)
         # a recovery probe with fewer draws leaves no chain on the later batches
-        self._chains[at.split] = str(board.get("chain", self._chains.get(at.split, "")))
+        none = self._chains.get(at.split, ("", None))
+        self._chains[at.split] = (board["chain"], board.get("steps")) if "chain" in board else none
         self._measure_clean(at, metric_of[self.times[0]])
 
     def _measure_clean(self, at: MeasuredBatch, metric: ConditionalEntropy) -> None:
@@ -135,7 +137,8 @@ class EntropyProbe(Probe):
                     "split": split,
                     "weights": weights,
                     "t": t,
-                    "chain": self._chains[split],
+                    "chain": self._chains[split][0],
+                    "steps": self._chains[split][1],
                     **fields,
                     "entropy_leave_one_out": clean.entropy_leave_one_out,
                     "own_token_leak": clean.own_token_leak,

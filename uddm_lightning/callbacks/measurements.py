@@ -27,11 +27,25 @@ def probes(trainer: Trainer) -> list[Probe]:
     return [callback for callback in callbacks_of(trainer) if isinstance(callback, Probe)]
 
 
+def may_overwrite(trainer: Trainer) -> bool:
+    """Whether rows of the tables that were measured on more draws are replaced by rows of fewer."""
+    tables = [callback for callback in callbacks_of(trainer) if isinstance(callback, MeasurementTable)]
+    return trainer.state.fn == TrainerFn.FITTING or any(table.overwrite for table in tables)
+
+
 class MeasurementTable(Callback):
     """Collects the records of all probes after each validation into the run's measurements.csv and prints a summary.
 
-    The table is rewritten by key, so that measuring a checkpoint again replaces its own rows and nothing else.
+    The table is rewritten by key, so that measuring a checkpoint again replaces its own rows and nothing else. Here and
+    in the other tables of the run, rows that were measured on more draws are kept, except by `fit`, whose
+    weights are new.
+
+    Args:
+        overwrite: replace rows that were measured on more draws by those of this measurement.
     """
+
+    def __init__(self, overwrite: bool = False) -> None:
+        self.overwrite = overwrite
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,8 +64,8 @@ class MeasurementTable(Callback):
         records = [{**common, "kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
         if records:
             settle(folder, data_of(trainer).manifest())
-            update_table(folder / "measurements.csv", records)
-            pl_module.print(summary(records) + _doubt(folder))
+            kept = update_table(folder / "measurements.csv", records, may_overwrite(trainer))
+            pl_module.print(summary(records) + _doubt(folder) + _kept(kept))
 
     on_test_end = on_validation_end
 
@@ -90,6 +104,17 @@ def _doubt(folder: Path) -> str:
     """What must be said of a network that was trained elsewhere."""
     file = origin(folder)
     return "" if file is None else f"\n   converted from {file}: whether it was trained on these rows is not known"
+
+
+def _kept(records: Sequence[Record]) -> str:
+    """What must be said where a table keeps rows of more draws."""
+    if not records:
+        return ""
+    kinds = ", ".join(sorted({record["kind"] for record in records}))
+    return (
+        f"\n   {len(records)} earlier row(s) of the tables rest on more draws and are kept ({kinds}); "
+        "`--table.overwrite true` replaces them."
+    )
 
 
 def _samples(records: Sequence[Record]) -> list[str]:

@@ -74,7 +74,7 @@ class RecoveryProbe(Probe):
             metric.update(x0_BL, one.xt_BL, xhat_BL, counted_BL, rows_B, chance_N.view_as(x0_BL), *origin_B)
             board["corrupted", t] = one.xt_BL
             board["restored", t] = xhat_BL
-        board.update(chain=sampler.chain, x0=x0_BL, rows=batch.rows_B, places=batch.places_B)
+        board.update(chain=sampler.chain, steps=sampler.steps, x0=x0_BL, rows=batch.rows_B, places=batch.places_B)
 
         self.metric(at, ClassificationMargin).update(*margins(at), *at.draws)
 

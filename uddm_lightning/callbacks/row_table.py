@@ -8,8 +8,8 @@ import pyarrow as pa
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from uddm_lightning.callbacks.measurements import probes, run_folder
-from uddm_lightning.tables import ROWS, Record, update_columns
+from uddm_lightning.callbacks.measurements import may_overwrite, probes, run_folder
+from uddm_lightning.tables import ROWS, Record, update_parquet
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import is_dry_run
 
@@ -26,7 +26,7 @@ class RowTable(Callback):
         assert isinstance(pl_module, DiffusionTask)
         records = [{"kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
         if tables := [draws(record, pl_module.weights_step) for record in records if "_draws" in record]:
-            update_columns(run_folder(trainer) / "rows.parquet", pa.concat_tables(tables), KEY)
+            update_parquet(run_folder(trainer) / "rows.parquet", pa.concat_tables(tables), KEY, may_overwrite(trainer))
 
     on_test_end = on_validation_end
 
