@@ -151,7 +151,7 @@ def test_empty_and_reset_metrics_compute_nothing(make: Callable[[], RowwiseMetri
 def test_recovery_agrees_with_counting_by_hand() -> None:
     d = toy()
     tally: dict[int, list[int]] = {}
-    draws = clean = unstable = exact = counted = 0
+    draws = clean = unstable = exact = touched = 0
     chance = 0.0
     for b in range(ROWS):
         if (row := int(d["rows"][b])) < 0:
@@ -159,19 +159,20 @@ def test_recovery_agrees_with_counting_by_hand() -> None:
         draws += 1
         own = tally.setdefault(row, [0, 0])
         places = [i for i in range(LENGTH) if d["counted"][b, i]]
-        wrong = 0
+        wrong = corrupted = 0
         for i in places:
             right = bool(d["xhat"][b, i] == d["x0"][b, i])
             wrong += not right
             if d["xt"][b, i] != d["x0"][b, i]:
                 own[0] += right
                 own[1] += 1
+                corrupted += 1
                 chance += float(d["real"][b, i] / 2)
             else:
                 clean += 1
                 unstable += not right
-        counted += bool(places)
-        exact += bool(places) and not wrong
+        touched += bool(corrupted)
+        exact += bool(corrupted) and not wrong
     successes, trials = zip(*tally.values(), strict=True)
     metric = TokenRecovery()
     feed(metric, d)
@@ -181,7 +182,7 @@ def test_recovery_agrees_with_counting_by_hand() -> None:
     assert (result.n_clean, result.n_unstable, result.n_exact) == (clean, unstable, exact)
     assert result.chance == pytest.approx(chance / sum(trials))
     assert result.unstable_rate == unstable / clean
-    assert result.exact_rate == exact / counted
+    assert result.exact_rate == exact / touched
     assert (result.recovery, result.recovery_low, result.recovery_high) == pytest.approx(
         rate_interval(successes, trials)
     )

@@ -19,6 +19,8 @@ from uddm_lightning.task import DiffusionTask
 
 ILL_CONDITIONED = 0.1  # below this t a posterior says little beyond the token it saw
 
+LEAK = ("own_token_leak", "own_token_leak_low", "own_token_leak_high")
+
 
 class EntropyProbe(Probe):
     """Entropy of the leave-one-out prediction at several t, in nats, and of the clean text.
@@ -122,7 +124,7 @@ class EntropyProbe(Probe):
         after_BV = at.denoiser.at(process.hide(changed_BL, chosen_B), chosen_B, t_B, batch.valid_BL)
         leak_B = F.total_variation(before_BV, after_BV)
         asked_BL = counted_BL & process.predicted(shown_BL)
-        metric.update_clean(entropy_BL, leak_B, asked_BL, counted_BL.any(1), batch.rows_B)
+        metric.update_clean(entropy_BL, leak_B, asked_BL, counted_BL.any(1), *at.draws)
 
     @override
     def conclude(self, task: DiffusionTask) -> Iterable[Record]:
@@ -141,7 +143,7 @@ class EntropyProbe(Probe):
                     "steps": self._chains[split][1],
                     **fields,
                     "entropy_leave_one_out": clean.entropy_leave_one_out,
-                    "own_token_leak": clean.own_token_leak,
+                    **{name: getattr(clean, name) for name in LEAK},
                     "_draws": draws,
                     **histograms,
                 }

@@ -30,6 +30,8 @@ class EntropyResult(NamedTuple):
         entropy_unrecovered: mean over corrupted tokens that it did not.
         entropy_leave_one_out: mean over tokens of uncorrupted text.
         own_token_leak: mean total variation, in [0, 1], of a prediction when only its own token is redrawn.
+        own_token_leak_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
+        own_token_leak_high: upper end.
         edges: float64 (bins + 1,) edges of the histograms, from 0 to ln V.
         histogram: int64 (bins,), all counted tokens.
         histogram_recovered: int64 (bins,), corrupted tokens that the chain restored.
@@ -48,6 +50,8 @@ class EntropyResult(NamedTuple):
     entropy_unrecovered: float
     entropy_leave_one_out: float
     own_token_leak: float
+    own_token_leak_low: float
+    own_token_leak_high: float
     edges: Tensor
     histogram: Tensor
     histogram_recovered: Tensor
@@ -77,7 +81,7 @@ class ConditionalEntropy(RowwiseMetric):
         self.bins = bins
         kinds = ("all", "corrupted", "clean", "recovered", "unrecovered")
         self.declare("draws", *(f"{kind}_{what}" for kind in kinds for what in ("count", "sum")), *ORIGIN)
-        self.declare("clean", "count", "sum", "leak_count", "leak_sum")
+        self.declare("clean", "count", "sum", "leak_count", "leak_sum", *ORIGIN)
         for name in ("histogram", "histogram_recovered", "histogram_unrecovered"):
             self.add_state(name, torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -126,6 +130,8 @@ class ConditionalEntropy(RowwiseMetric):
         counted_BL: Tensor,
         leak_counted_B: Tensor,
         rows_B: Tensor,
+        documents_B: Tensor | None = None,
+        places_B: Tensor | None = None,
     ) -> None:
         """Adds a batch of uncorrupted rows.
 
@@ -135,11 +141,14 @@ class ConditionalEntropy(RowwiseMetric):
             counted_BL: bool, True at positions to count.
             leak_counted_B: bool, True where the position of `leak_B` is to be counted.
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+            documents_B: see `RowwiseMetric.record_draws`.
+            places_B: likewise.
         """
         check(rows_B, counted_BL, entropy_BL=entropy_BL)
         check(rows_B, leak_counted_B[:, None], leak_B=leak_B[:, None])
         leaks_B = masked_sum(leak_B[:, None], leak_counted_B[:, None])
-        self.record("clean", rows_B, counted_BL.sum(1), masked_sum(entropy_BL, counted_BL), leak_counted_B, leaks_B)
+        sums = (counted_BL.sum(1), masked_sum(entropy_BL, counted_BL), leak_counted_B, leaks_B)
+        self.record_draws("clean", rows_B, documents_B, places_B, *sums)
 
     def _histogram(self, values_N: Tensor) -> Tensor:
         return histogram(values_N, 0.0, self.largest, self.bins).to(self.device)
@@ -149,7 +158,8 @@ class ConditionalEntropy(RowwiseMetric):
         """Means over all draws so far, with the interval of the entropy clustered by unit of error."""
         rows, draws, sums = self.per_unit("draws")
         each = self.per_draw("draws")
-        clean = self.per_row("clean").sums
+        clean = self.per_unit("clean").sums
+        leak = mean_interval(clean["leak_sum"], clean["leak_count"], low=0.0, high=1.0)
         mean = mean_interval(sums["all_sum"], sums["all_count"], low=0.0, high=self.largest)
 
         def average(kind: str) -> float:
@@ -166,7 +176,9 @@ class ConditionalEntropy(RowwiseMetric):
             entropy_recovered=average("recovered"),
             entropy_unrecovered=average("unrecovered"),
             entropy_leave_one_out=ratio(float(clean["sum"].sum()), float(clean["count"].sum())),
-            own_token_leak=ratio(float(clean["leak_sum"].sum()), float(clean["leak_count"].sum())),
+            own_token_leak=leak.value,
+            own_token_leak_low=leak.low,
+            own_token_leak_high=leak.high,
             edges=torch.linspace(0.0, self.largest, self.bins + 1, dtype=torch.float64),
             histogram=self.histogram,
             histogram_recovered=self.histogram_recovered,

@@ -29,8 +29,12 @@ class RecoveryResult(NamedTuple):
         n_clean: counted tokens that the noise had left alone.
         n_unstable: those among them that the chain rewrote.
         unstable_rate: n_unstable / n_clean.
-        n_exact: draws of which every counted token ended right.
-        exact_rate: share of these among the draws with counted tokens.
+        errors_before: share of counted tokens that were wrong when the chain began.
+        errors_after: share of counted tokens that were wrong when it had ended.
+        n_exact: draws in which noise had changed counted tokens, and every counted token ended right.
+        exact_rate: share of these among the draws in which noise had changed counted tokens.
+        bayes_argmax: mean over corrupted tokens of the largest probability that anybody could give to an id, where the
+            law of the text is known (see `bayes_argmax`); NaN where it is not.
         draws: of each draw its `row_id`, `document` (-1 where it is not known), `draw` and integer counts `corrupted`,
             `recovered`, `clean` and `changed`.
     """
@@ -46,8 +50,11 @@ class RecoveryResult(NamedTuple):
     n_clean: int
     n_unstable: int
     unstable_rate: float
+    errors_before: float
+    errors_after: float
     n_exact: int
     exact_rate: float
+    bayes_argmax: float
     draws: Draws
 
 
@@ -59,7 +66,8 @@ class TokenRecovery(RowwiseMetric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.declare("draws", "corrupted", "recovered", "clean", "unstable", "counted", "exact", "chance", *ORIGIN)
+        counts = ("corrupted", "recovered", "clean", "unstable", "touched", "exact")
+        self.declare("draws", *counts, "chance", "bayes_argmax", *ORIGIN)
 
     @override
     def update(
@@ -72,6 +80,7 @@ class TokenRecovery(RowwiseMetric):
         chance_BL: Tensor,
         documents_B: Tensor | None = None,
         places_B: Tensor | None = None,
+        bayes_BL: Tensor | None = None,
     ) -> None:
         """Adds a batch.
 
@@ -84,12 +93,15 @@ class TokenRecovery(RowwiseMetric):
             chance_BL: probability in [0, 1] that chance restores a token; read at corrupted counted positions only.
             documents_B: see `RowwiseMetric.record_draws`.
             places_B: likewise.
+            bayes_BL: largest probability in [0, 1] that the law of the text gives to an id, for `bayes_argmax`; read at
+                corrupted counted positions only. None where the law is not known.
         """
         check(rows_B, counted_BL, x0_BL=x0_BL, xt_BL=xt_BL, xhat_BL=xhat_BL, chance_BL=chance_BL)
         corrupted_BL = counted_BL & (xt_BL != x0_BL)
         clean_BL = counted_BL & (xt_BL == x0_BL)
         wrong_BL = counted_BL & (xhat_BL != x0_BL)
-        counted_B = counted_BL.any(1)
+        touched_B = corrupted_BL.any(1)
+        bayes_BL = torch.full_like(chance_BL, torch.nan) if bayes_BL is None else bayes_BL
         self.record_draws(
             "draws",
             rows_B,
@@ -99,9 +111,10 @@ class TokenRecovery(RowwiseMetric):
             (corrupted_BL & ~wrong_BL).sum(1),
             clean_BL.sum(1),
             (clean_BL & wrong_BL).sum(1),
-            counted_B,
-            counted_B & ~wrong_BL.any(1),
+            touched_B,
+            touched_B & ~wrong_BL.any(1),
             masked_sum(chance_BL, corrupted_BL),
+            masked_sum(bayes_BL, corrupted_BL),
         )
 
     @override
@@ -124,8 +137,13 @@ class TokenRecovery(RowwiseMetric):
             n_clean=int(total["clean"]),
             n_unstable=int(total["unstable"]),
             unstable_rate=ratio(total["unstable"], total["clean"]),
+            errors_before=ratio(total["corrupted"], total["corrupted"] + total["clean"]),
+            errors_after=ratio(
+                total["corrupted"] - total["recovered"] + total["unstable"], total["corrupted"] + total["clean"]
+            ),
             n_exact=int(total["exact"]),
-            exact_rate=ratio(total["exact"], total["counted"]),
+            exact_rate=ratio(total["exact"], total["touched"]),
+            bayes_argmax=ratio(total["bayes_argmax"], total["corrupted"]),
             draws=origin(each) | {name: each[column].astype(np.int64) for name, column in counts.items()},
         )
 
