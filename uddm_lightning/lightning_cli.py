@@ -31,7 +31,6 @@ from uddm_lightning.callbacks import (
     NelboProbe,
     RecoveryProbe,
     RestoredText,
-    RowTable,
     SampleProbe,
     SequenceTable,
     StepProgressBar,
@@ -306,7 +305,6 @@ def start(kind: type[UddmCLI]) -> UddmCLI:
             "callbacks": [
                 SequenceTable(),
                 BasinTable(),
-                RowTable(),
                 TensorBoardPage(),
                 RestoredText(),
                 ModelCheckpoint(

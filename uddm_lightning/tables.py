@@ -38,7 +38,7 @@ COLUMNS = (
     *("entropy", "entropy_low", "entropy_high", "entropy_corrupted", "entropy_clean"),
     *("entropy_recovered", "entropy_unrecovered", "entropy_leave_one_out"),
     *("own_token_leak", "own_token_leak_low", "own_token_leak_high"),
-    *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max"),
+    *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max", "pool_unigram_entropy", "nelbo_falling"),
     *("fixed_tokens", "fixed_rows"),
     *("variance", "variance_norm", "top_gap", "top_probability"),
     *("critical_t", "critical_t_low", "critical_t_high", "n_never", "n_always"),

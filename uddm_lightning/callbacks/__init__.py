@@ -10,7 +10,6 @@ from uddm_lightning.callbacks.probe import Probe
 from uddm_lightning.callbacks.progress import StepProgressBar
 from uddm_lightning.callbacks.recovery import RecoveryProbe
 from uddm_lightning.callbacks.restored import RestoredText
-from uddm_lightning.callbacks.row_table import RowTable
 from uddm_lightning.callbacks.samples import SampleProbe
 from uddm_lightning.callbacks.sequences import SequenceTable
 from uddm_lightning.callbacks.tensorboard import TensorBoardPage
@@ -26,7 +25,6 @@ __all__ = [
     "Probe",
     "RecoveryProbe",
     "RestoredText",
-    "RowTable",
     "SampleProbe",
     "SequenceTable",
     "StepProgressBar",
