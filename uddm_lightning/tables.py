@@ -41,7 +41,7 @@ COLUMNS = (
     *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max", "pool_unigram_entropy", "nelbo_falling"),
     *("fixed_tokens", "fixed_rows"),
     *("variance", "variance_norm", "top_gap", "top_probability"),
-    *("critical_t", "critical_t_low", "critical_t_high", "n_never", "n_always"),
+    *("critical_t", "critical_t_low", "critical_t_high", "critical_t_nothing", "n_never", "n_always"),
     *("critic", "generative_perplexity", "generative_perplexity_low", "generative_perplexity_high", "unigram_entropy"),
     *("n_memorized", "n_spurious", "n_generalized", "nearest_distance", "nearest_overlap", "train_overlap"),
 )
@@ -74,8 +74,12 @@ BASINS = pa.schema(
         ("weights", pa.string()),
         ("chain", pa.string()),
         ("steps", pa.int64()),
-        ("critical_t", pa.float64()),
+        ("critical_t", pa.float64()),  # null where no chain was led away from the row
+        ("critical_t_nothing", pa.float64()),  # below it, a chain that does nothing ends at the row more often than not
         ("margin", pa.list_(pa.float32())),  # of the counted tokens of the clean row, in nats
+        ("times", pa.list_(pa.float64())),
+        ("led", pa.list_(pa.int64())),  # chains from each time whose noise had led away from the row, 0 where none ran
+        ("returned", pa.list_(pa.int64())),  # those of them that returned
     ]
 )
 

@@ -60,7 +60,8 @@ def feed(metric: RowwiseMetric, d: dict[str, Tensor]) -> None:
         case TrajectoryPoint():
             metric.update(Spread(*(d["real"] / number for number in range(1, 6))), d["counted"], d["rows"])
         case CriticalTime():
-            metric.update(d["leak"].round(decimals=1), d["real"], d["counted"], d["rows"], d["places"])
+            chains = d["x0"][:, :2]
+            metric.update(chains, chains // 2, d["leak"], d["real"], d["counted"], d["rows"], None, d["places"])
 
 
 MAKERS: list[Callable[[], RowwiseMetric]] = [
@@ -69,7 +70,7 @@ MAKERS: list[Callable[[], RowwiseMetric]] = [
     ClassificationMargin,
     Nelbo,
     lambda: TrajectoryPoint(VOCAB),
-    lambda: CriticalTime(LENGTH),
+    lambda: CriticalTime(LENGTH, (0.1, 0.5)),
 ]
 NAMES = ["recovery", "entropy", "margin", "nelbo", "trajectory", "basin"]
 every_metric = pytest.mark.parametrize("make", MAKERS, ids=NAMES)
@@ -308,4 +309,4 @@ def test_sizes_of_new_metrics_are_checked() -> None:
     with pytest.raises(ValueError, match=r"^`vocab_size` must be at least 2, got 1\.$"):
         TrajectoryPoint(1)
     with pytest.raises(ValueError, match=r"^`length` must be at least 1, got 0\.$"):
-        CriticalTime(0)
+        CriticalTime(0, (0.5,))

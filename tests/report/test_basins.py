@@ -38,7 +38,12 @@ def more(folder, seeds=(0,), backbones=("DiT",)):
                     ends = {"critical_t_low": share * held / 2, "critical_t_high": share * held}
                     value = {"critical_t": 0.7 * share * held, **ends, "n_draws": 8}
                     records.append({**common, "kind": "basin", "split": split, **value})
-                    fixed = {"recovery": 0.02 + share * held, "fixed_tokens": share * held, "fixed_rows": 0.0}
+                    fixed = {
+                        "n_draws": 64,
+                        "recovery": 0.02 + share * held,
+                        "fixed_tokens": share * held,
+                        "fixed_rows": 0.0,
+                    }
                     records.append({**common, "kind": "recovery", "split": split, "t": 0.1, **fixed})
                     other = {"chain": "argmax-posterior", "recovery": 0.5, "fixed_tokens": 0.9}
                     records.append({**common, "kind": "recovery", "split": split, "t": 0.1, **other})

@@ -172,7 +172,10 @@ def _basins(records: Sequence[Record]) -> list[str]:
     shares = ", ".join(f"{s} {_cell(r['fixed_tokens'])} / {_cell(r['fixed_rows'])}" for s, r in fixed.items())
     radii = ", ".join(f"{s} {_cell(r['critical_t'])}" for s, r in basins.items())
     lines = [f"   fixed points, share of tokens / of rows: {shares}"] if fixed else []
-    return [*lines, f"   critical corruption t, mean: {radii}"] if basins else lines
+    if basins:
+        level = _cell(next(iter(basins.values())).get("critical_t_nothing"))
+        lines.append(f"   critical corruption t, mean: {radii}; of a chain that does nothing {level}")
+    return lines
 
 
 def _cell(value: float | None) -> str:

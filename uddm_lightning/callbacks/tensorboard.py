@@ -179,7 +179,9 @@ def _histograms(writer: SummaryWriter, records: Iterable[Record], step: int) -> 
             margins.add(tag)
         elif record["kind"] == "basin" and record["_rows"]:
             tag = f"{_word('critical_t', record)}/{record['split']}"
-            writer.add_histogram(tag, torch.tensor([row["critical_t"] for row in record["_rows"]]), step)
+            found = [row["critical_t"] for row in record["_rows"] if row["critical_t"] is not None]
+            if found:
+                writer.add_histogram(tag, torch.tensor(found), step)
 
 
 def _add_histogram(writer: SummaryWriter, tag: str, edges: Tensor, counts: Tensor, step: int) -> None:

@@ -158,15 +158,17 @@ class RowwiseMetric(Metric):
     def per_unit(self, ledger: str) -> PerUnit:
         """Adds the entries of draws up by unit of error (see the top of the file)."""
         rows, entries = self.entries(ledger)
-        documents, places = (entries[:, column].astype(np.int64) for column in (-2, -1))
-        n_rows = len(np.unique(rows))
-        if n_rows == self.population:
-            units = np.stack([rows, places], 1)
-        else:  # a row whose document is not known is a unit of its own
-            units = np.stack([documents, np.where(documents < 0, rows, -1)], 1)
-        sums = _added(units, entries)
+        places = entries[:, -1].astype(np.int64)
+        sums = added(self.units(rows, entries), entries)
         n_draws = len(entries) if (places < 0).any() else len(np.unique(np.stack([rows, places], 1), axis=0))
-        return PerUnit(n_rows, n_draws, dict(zip(self._ledgers[ledger], sums.T, strict=True)))
+        return PerUnit(len(np.unique(rows)), n_draws, dict(zip(self._ledgers[ledger], sums.T, strict=True)))
+
+    def units(self, rows: NDArray[np.int64], entries: FLOAT) -> NDArray[np.int64]:
+        """Numbers (M, 2) that entries of one unit of error share."""
+        documents, places = entries[:, -2:].astype(np.int64).T
+        if len(np.unique(rows)) == self.population:
+            return np.stack([rows, places], 1)
+        return np.stack([documents, np.where(documents < 0, rows, -1)], 1)  # without a document, a row is one
 
     def per_draw(self, ledger: str) -> Draws:
         """Sums of each draw, in the order of rows and then of places, with its `row_id`, `document` and `draw`.
@@ -175,7 +177,7 @@ class RowwiseMetric(Metric):
         """
         rows, entries = self.entries(ledger)
         draws = np.stack([rows, entries[:, -1].astype(np.int64)], 1)
-        sums = _added(draws, entries[:, :-2])
+        sums = added(draws, entries[:, :-2])
         firsts = np.unique(draws, axis=0, return_index=True)[1]
         names = self._ledgers[ledger][:-2]
         document, place = entries[firsts, -2:].T.astype(np.int64)
@@ -212,7 +214,7 @@ class RowwiseMetric(Metric):
         super()._sync_dist(*args, **kwargs)
 
 
-def _added(groups_MK: NDArray[np.int64], entries_MC: FLOAT) -> FLOAT:
+def added(groups_MK: NDArray[np.int64], entries_MC: FLOAT) -> FLOAT:
     """Entries with equal group numbers added up, in their order (U, C); groups in ascending order."""
     order = np.lexsort(groups_MK.T[::-1])  # stable
     groups_MK, entries_MC = groups_MK[order], entries_MC[order]

@@ -55,6 +55,10 @@ class Process(ABC):
         """
         return x0_BL
 
+    def changed(self, alpha: Tensor) -> Tensor:
+        """Probability that noise has changed a token, of the shape of `alpha`; one may be redrawn as itself."""
+        return (1.0 - alpha) * (1.0 if self.mask is not None else 1.0 - 1.0 / self.vocab_size)
+
     def compile(self) -> None:
         """Has `torch.compile` fuse the passes over the vocabulary in the loss, where a process knows how."""
         return
