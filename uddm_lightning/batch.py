@@ -21,6 +21,8 @@ class TokenBatch(NamedTuple):
         special_BL: bool, True where the packing put a begin, end or separator; None where it put none.
         seed: noise key of this micro-batch as a plain integer (it seeds dropout).
         step: optimizer step that uses the batch; 0 while measuring.
+        documents_B: int64 numbers of the documents that rows are from, -1 where a row is all that its document gives;
+            None where that is so everywhere, or nobody knows.
     """
 
     tokens_BL: Tensor
@@ -32,6 +34,7 @@ class TokenBatch(NamedTuple):
     special_BL: Tensor | None
     seed: int
     step: int
+    documents_B: Tensor | None = None
 
 
 class SoftTokens(NamedTuple):

@@ -13,6 +13,7 @@ from uddm_lightning.errors import DiskFullError, InputError
 
 ANOTHER = "Choose another folder with `--out`, or make this one writable."
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the size that a file may have
+LONG = 120.0  # seconds to wait for a lock that nobody holds for longer than it takes to write a table
 PATIENCE = 2.0  # seconds to wait for a lock: who only looks whether it is held holds it for an instant, too
 
 
@@ -67,6 +68,30 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """As `write_atomically`, for a text in UTF-8."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock file while something short is done, and waits for other processes that do the same.
+
+    Raises:
+        InputError: another process has held it for `LONG` seconds; or the folder cannot be written to.
+        DiskFullError: there is no space left.
+    """
+    lock = filelock.FileLock(path, timeout=LONG)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise InputError(
+            f"Another process has held `{path}` for {LONG:g} seconds. Stop it, or wait for it, and try again."
+        ) from error
+    except OSError as error:
+        raise refused(f"Cannot write to `{path.parent}`", error, ANOTHER) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -95,6 +95,7 @@ class UddmCLI(LightningCLI):
         parser.add_lightning_class_args(NelboProbe, "nelbo")
         parser.add_lightning_class_args(BasinProbe, "basin")
         parser.add_lightning_class_args(SampleProbe, "samples")
+        parser.add_lightning_class_args(MeasurementTable, "table")
         parser.set_defaults({"samples.critic": {"class_path": "NgramCritic"}})
         parser.link_arguments("out", "trainer.default_root_dir")
         parser.link_arguments("text", "data.text")
@@ -302,7 +303,6 @@ def start(kind: type[UddmCLI]) -> UddmCLI:
             "use_distributed_sampler": False,
             "log_every_n_steps": 10,
             "callbacks": [
-                MeasurementTable(),
                 SequenceTable(),
                 BasinTable(),
                 TensorBoardPage(),

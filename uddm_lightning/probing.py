@@ -92,7 +92,8 @@ def probe(arguments: list[str]) -> int:
     seed = trained.seed if given.seed is None else given.seed
     denoiser = trained.task.denoiser(given.weights)
     for batch in _batches(trained, denoiser, asked, seed):
-        board = {"chain": trained.task.sampler.chain} if asked.split == "samples" else {}
+        sampler = trained.task.sampler
+        board = {"chain": sampler.chain, "steps": sampler.steps} if asked.split == "samples" else {}
         at = MeasuredBatch(trained.task, denoiser, batch, entropy.counted(batch), asked.split, given.weights, board)
         entropy.measure(at)
     records = list(entropy.conclude(trained.task))

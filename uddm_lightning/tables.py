@@ -1,10 +1,11 @@
 """The tables of a run: measurements.csv, a tidy row for each measurement; sequences.parquet, restored rows; and
-basins.parquet, how far single rows can be corrupted.
+basins.parquet, how far single rows can be corrupted; and rows.parquet, the counts and sums of every draw.
 """
 
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from uddm_lightning.errors import InputError
-from uddm_lightning.files import write_atomically, write_text
+from uddm_lightning.files import locked, write_atomically, write_text
 
 Record = dict[str, Any]  # one row before it is written, by column
 
-KEY = ("run", "kind", "step", "weights", "split", "t", "chain")
+LOCK = "tables.lock"  # in the folder of the tables; held while one of them is read, changed and written
+KEY = ("run", "kind", "step", "weights", "split", "t", "chain", "steps")
 COLUMNS = (
     *("run", "backbone", "parameters", "size", "seed", "kind", "step", "weights", "split", "t", "chain", "steps"),
-    *("n_rows", "n_draws", "n_corrupted", "n_recovered", "recovery", "recovery_low", "recovery_high", "chance"),
-    *("coincidence", "bayes_argmax", "errors_before", "errors_after"),
-    *("n_clean", "n_unstable", "unstable_rate", "n_exact", "exact_rate", "margin"),
+    *(
+        "n_rows",
+        "n_draws",
+        "n_corrupted",
+        "n_recovered",
+        "recovery",
+        "recovery_low",
+        "recovery_high",
+        "chance",
+        "coincidence",
+    ),
+    "bayes_argmax",
+    *("n_clean", "n_unstable", "unstable_rate", "errors_before", "errors_after", "n_exact", "exact_rate", "margin"),
     *("entropy", "entropy_low", "entropy_high", "entropy_corrupted", "entropy_clean"),
-    *("entropy_recovered", "entropy_unrecovered", "entropy_leave_one_out", "own_token_leak"),
-    *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max", "pool_unigram_entropy"),
+    *("entropy_recovered", "entropy_unrecovered", "entropy_leave_one_out"),
+    *("own_token_leak", "own_token_leak_low", "own_token_leak_high"),
+    *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max", "pool_unigram_entropy", "nelbo_falling"),
     *("fixed_tokens", "fixed_rows"),
     *("variance", "variance_norm", "top_gap", "top_probability"),
-    *("critical_t", "critical_t_low", "critical_t_high", "n_never", "n_always"),
+    *("critical_t", "critical_t_low", "critical_t_high", "critical_t_nothing", "n_never", "n_always"),
     *("critic", "generative_perplexity", "generative_perplexity_low", "generative_perplexity_high", "unigram_entropy"),
     *(
         "n_memorized",
@@ -49,6 +62,7 @@ SEQUENCES = pa.schema(
         ("weights", pa.string()),
         ("t", pa.float64()),
         ("chain", pa.string()),
+        ("steps", pa.int64()),
         ("x0", pa.list_(pa.int32())),
         ("xt", pa.list_(pa.int32())),
         ("xhat", pa.list_(pa.int32())),
@@ -68,48 +82,122 @@ BASINS = pa.schema(
         ("weights", pa.string()),
         ("chain", pa.string()),
         ("steps", pa.int64()),
-        ("critical_t", pa.float64()),
+        ("critical_t", pa.float64()),  # null where no chain was led away from the row
+        ("critical_t_nothing", pa.float64()),  # below it, a chain that does nothing ends at the row more often than not
         ("margin", pa.list_(pa.float32())),  # of the counted tokens of the clean row, in nats
+        ("times", pa.list_(pa.float64())),
+        ("led", pa.list_(pa.int64())),  # chains from each time whose noise had led away from the row, 0 where none ran
+        ("returned", pa.list_(pa.int64())),  # those of them that returned
+    ]
+)
+
+
+ROWS = pa.schema(
+    [
+        ("kind", pa.string()),  # recovery, entropy or nelbo
+        ("split", pa.string()),
+        ("step", pa.int64()),
+        ("weights", pa.string()),
+        ("t", pa.float64()),  # null for the NELBO, which has a range
+        ("chain", pa.string()),  # "" where none was run
+        ("steps", pa.int64()),
+        ("row_id", pa.int64()),
+        ("document", pa.int64()),  # null where no document gives several rows
+        ("draw", pa.int64()),  # its place among the draws of the split
+        ("corrupted", pa.int64()),  # tokens that noise changed, and of them those that came back
+        ("recovered", pa.int64()),
+        ("clean", pa.int64()),  # tokens that noise left alone, and of them those that the chain changed
+        ("changed", pa.int64()),
+        ("count", pa.int64()),  # tokens that the two sums are over, in nats
+        ("entropy", pa.float64()),
+        ("loss", pa.float64()),  # mean over times
+        ("margin", pa.float64()),  # smallest of the row's counted tokens, in nats
     ]
 )
 
 
 def of_main_chain(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """The rows of one chain for each kind and split: the first by name, which is "ancestral" where it was run; and
-    those for which no chain was run.
+    """The rows of one chain with one number of steps for each kind and split; and those for which no chain was run.
+
+    The chain is the first by name, which is "ancestral" where it was run; of several numbers of steps it is the one
+    with most rows, and of those the largest.
     """
-    main: dict[tuple[str, str], str] = {}
-    for row in rows:
-        if row["chain"]:
-            place = row["kind"], row["split"]
-            main[place] = min(main.get(place, row["chain"]), row["chain"])
-    return [row for row in rows if row["chain"] in ("", main.get((row["kind"], row["split"])))]
+    counts = Counter((row["kind"], row["split"], row["chain"], row["steps"]) for row in rows if row["chain"])
+    main: dict[tuple[str, str], tuple[str, str]] = {}
+    for kind, split, chain, steps in sorted(counts, key=lambda one: (one[2], -counts[one], -int(one[3] or 0))):
+        main.setdefault((kind, split), (chain, steps))
+    return [row for row in rows if not row["chain"] or main[row["kind"], row["split"]] == (row["chain"], row["steps"])]
 
 
-def update_rows(path: Path, rows: Sequence[Record], schema: pa.Schema, key: Sequence[str]) -> None:
-    """Replaces the rows of a parquet file whose `key` one of `rows` has, keeps the others, sorts, writes atomically."""
-
-    def key_of(row: Record) -> tuple[Any, ...]:
-        return tuple(row[name] for name in key)
-
-    old = pq.read_table(path, schema=schema).to_pylist() if path.exists() else []
-    replaced = {key_of(row) for row in rows}
-    kept = [row for row in old if key_of(row) not in replaced]
-    table = pa.Table.from_pylist(sorted([*kept, *rows], key=key_of), schema=schema)
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+def update_rows(
+    path: Path, rows: Sequence[Record], schema: pa.Schema, key: Sequence[str], overwrite: bool = False
+) -> None:
+    """As `update_parquet`, for rows as dictionaries."""
+    update_parquet(path, pa.Table.from_pylist(list(rows), schema=schema), key, overwrite)
 
 
-def update_table(path: Path, records: Iterable[Record]) -> None:
-    """Replaces the rows of `path` that have the keys of `records`, keeps the others, sorts, and writes atomically.
+def update_parquet(path: Path, new: pa.Table, key: Sequence[str], overwrite: bool = False) -> None:
+    """Replaces the rows of a parquet file whose `key` rows of `new` have, keeps the others, sorts, writes atomically.
+
+    Where the file has more rows of a key than `new`, it keeps them, unless told to overwrite them.
+
+    Args:
+        path: the file.
+        new: rows, in order; the file gets their schema.
+        key: columns by which rows are told apart in groups, and sorted.
+        overwrite: replace more rows by fewer.
 
     Raises:
-        InputError: the file there is not a table of measurements.
+        InputError: another process does not let go of the tables.
     """
-    rows = {_key(row): row for row in read_table(path)} if path.exists() else {}
-    for record in records:
-        row = {column: _text(record.get(column)) for column in COLUMNS}
-        rows[_key(row)] = row
-    write_table(path, rows.values())
+
+    def keys(table: pa.Table) -> list[tuple[Any, ...]]:
+        return list(zip(*(table[name].to_pylist() for name in key), strict=True))
+
+    def chosen(table: pa.Table, those: set[tuple[Any, ...]]) -> pa.Table:
+        return table.filter(pa.array([one in those for one in keys(table)], pa.bool_()))
+
+    with locked(path.parent / LOCK):
+        if path.exists():
+            old = pq.read_table(path, schema=new.schema)
+            had, has = Counter(keys(old)), Counter(keys(new))
+            taken = {one for one in has if overwrite or has[one] >= had[one]}
+            new = pa.concat_tables([chosen(old, had.keys() - taken), chosen(new, taken)])
+        new = new.sort_by([(name, "ascending") for name in key])  # stable
+        write_atomically(path, lambda temporary: pq.write_table(new, temporary, compression="zstd"))
+
+
+def update_table(path: Path, records: Iterable[Record], overwrite: bool = False) -> list[Record]:
+    """Replaces the rows of `path` that have the keys of `records`, keeps the others, sorts, and writes atomically.
+
+    A row that was measured on more draws than the record of its key stays, unless told to overwrite it.
+
+    Args:
+        path: the file.
+        records: rows by column.
+        overwrite: replace more draws by fewer.
+
+    Returns:
+        The records that were not taken, because the table holds more draws.
+
+    Raises:
+        InputError: the file there is not a table of measurements, or another process does not let go of it.
+    """
+    left = []
+    with locked(path.parent / LOCK):
+        rows = {_key(row): row for row in read_table(path)} if path.exists() else {}
+        for record in records:
+            row = {column: _text(record.get(column)) for column in COLUMNS}
+            if not overwrite and _draws(rows.get(_key(row), {})) > _draws(row):
+                left.append(record)
+            else:
+                rows[_key(row)] = row
+        write_table(path, rows.values())
+    return left
+
+
+def _draws(row: Mapping[str, str]) -> int:
+    return int(row.get("n_draws") or 0)
 
 
 def write_table(path: Path, rows: Iterable[dict[str, str]]) -> None:
@@ -139,7 +227,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def _key(row: dict[str, str]) -> tuple[Any, ...]:
-    numbers = {"step": int(row["step"]), "t": float(row["t"]) if row["t"] else -1.0}
+    numbers = {name: float(row[name]) if row[name] else -1.0 for name in ("step", "t", "steps")}
     return tuple(numbers.get(column, row[column]) for column in KEY)
 
 

@@ -29,20 +29,20 @@ def run(trained, tmp_path) -> Path:
 def test_fit_says_what_it_measured(trained):
     printed = (trained / "printed.txt").read_text(encoding="utf-8")
     assert "recovery: train" in printed
-    assert "NELBO on [0.001, 1]" in printed
+    assert "NELBO on [0.02, 1]" in printed
 
 
 def test_a_run_folder_holds_everything(run):
     names = {path.name for path in run.iterdir()}
     assert {"config.yaml", "manifest.json", "checkpoints", "figures"} <= names
-    assert {"measurements.csv", "sequences.parquet", "basins.parquet"} <= names
+    assert {"measurements.csv", "sequences.parquet", "basins.parquet", "rows.parquet", "tables.lock"} <= names
     assert (run / "checkpoints" / "last.ckpt").is_file()
     assert not [name for name in names if name.startswith(".")], "temporary files are left"
     rows = table(run)
     assert list(rows[0]) == list(COLUMNS)
     times = [float(r["t"]) if r["t"] else -1.0 for r in rows]
     keys = [
-        (r["run"], r["kind"], int(r["step"]), r["weights"], r["split"], t, r["chain"])
+        (r["run"], r["kind"], int(r["step"]), r["weights"], r["split"], t, r["chain"], float(r["steps"] or -1))
         for r, t in zip(rows, times, strict=True)
     ]
     assert keys == sorted(keys)
@@ -96,7 +96,7 @@ def test_tensorboard_shows_the_transition(run):
     tags = events.Tags()
     assert {
         *("recovery/train/t=0.1", "recovery/test/t=0.1", "gap/t=0.1", "entropy/train/t=0.5", "margin/test"),
-        *("leave_one_out/train", "leak/test", "nelbo/test/[0.001,1]", "probe/seconds", "probe/share", "loss/train"),
+        *("leave_one_out/train", "leak/test", "nelbo/test/[0.02,1]", "probe/seconds", "probe/share", "loss/train"),
     } <= set(tags["scalars"])
     assert [event.step for event in events.Scalars("recovery/train/t=0.1")] == [3, 6]
     assert 0 < events.Scalars("probe/share")[-1].value <= 1
@@ -105,6 +105,10 @@ def test_tensorboard_shows_the_transition(run):
     assert gap == pytest.approx(train - test, abs=1e-6)
     assert "recovery/ema" in tags["images"]
     assert any(tag.startswith("entropy_unrecovered/train") for tag in tags["histograms"])
+    assert [event.step for event in events.Histograms("margin/train")] == [3, 6], "once for all times"
+    beside = ("chance", "coincidence", "unstable_rate", "errors_before", "errors_after")
+    assert {f"{name}/{split}/t=0.1" for name in beside for split in ("train", "test")} <= set(tags["scalars"])
+    assert not [tag for tag in tags["scalars"] if tag.startswith("bayes_argmax")], "nobody knows the law of this text"
     tensors = set(tags["tensors"])
     assert "custom_scalars__config__" in tensors
     panel = next(tag for tag in tensors if tag.startswith("restored/train/t=0.5"))
@@ -116,7 +120,7 @@ def test_tensorboard_shows_the_transition(run):
 
 def test_validate_repeats_what_fit_logged_bit_for_bit(run, uddm):
     path, before = run / "measurements.csv", {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
-    text = path.read_bytes()
+    text, parquet = path.read_bytes(), [p.read_bytes() for p in sorted(run.glob("*.parquet"))]
     lines = text.splitlines(keepends=True)
     # a validation has to restore what was lost, and leave the rest
     path.write_bytes(b"".join(line for line in lines if b",6,ema,test" not in line))
@@ -124,7 +128,54 @@ def test_validate_repeats_what_fit_logged_bit_for_bit(run, uddm):
     assert outcome.status == 0, outcome.err
     assert path.read_bytes() == text
     changed = {p.name for p in run.rglob("*") if p.is_file() and before.get(p) != p.stat().st_mtime_ns}
-    assert changed <= {"measurements.csv", "sequences.parquet", "basins.parquet"}
+    tables = {"measurements.csv", "sequences.parquet", "basins.parquet", "rows.parquet"}
+    assert changed <= {*tables, "tables.lock"}
+    assert [p.read_bytes() for p in sorted(run.glob("*.parquet"))] == parquet
+
+
+def test_a_quick_validation_replaces_nothing_precise_unless_told_to(run, uddm):
+    tables = ("measurements.csv", "sequences.parquet", "basins.parquet", "rows.parquet")
+    before = {name: (run / name).read_bytes() for name in tables}
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    quick = [word for name in ("train", "test", "sample", "random") for word in (f"--data.{name}_draws", 4)]
+    command = ("validate", "-c", run / "config.yaml", "--ckpt_path", checkpoint, *quick)
+    outcome = uddm(*command)
+    assert outcome.status == 0, outcome.err
+    count = sum(row["step"] == "6" for row in table(run))
+    line = f"{count} earlier row(s) of the tables rest on more draws and are kept (basin, entropy, nelbo, recovery, "
+    assert line in outcome.out
+    assert "`--table.overwrite true` replaces them" in outcome.out
+    assert {name: (run / name).read_bytes() for name in tables} == before
+    outcome = uddm(*command, "--table.overwrite", "true")
+    assert outcome.status == 0, outcome.err
+    assert {row["n_draws"] for row in table(run) if row["step"] == "6"} == {"4"}
+    draws = pq.read_table(run / "rows.parquet").to_pylist()
+    assert {row["draw"] for row in draws if row["step"] == 6} == set(range(4))
+    assert {row["draw"] for row in draws if row["step"] == 3} == set(range(16))
+
+
+def test_every_draw_leaves_a_row(run):
+    draws = pq.read_table(run / "rows.parquet").to_pylist()
+    rows = table(run)
+    for kind, sums in (
+        ("recovery", {"corrupted": "n_corrupted", "recovered": "n_recovered", "changed": "n_unstable"}),
+        ("entropy", {"entropy": "entropy"}),
+        ("nelbo", {"loss": "nelbo"}),
+    ):
+        for row in (row for row in rows if row["kind"] == kind):
+            key = {"kind": kind, "split": row["split"], "step": int(row["step"]), "weights": row["weights"]}
+            key |= {"t": float(row["t"]) if row["t"] else None, "chain": row["chain"]}
+            key |= {"steps": int(row["steps"]) if row["steps"] else None}
+            mine = [draw for draw in draws if {name: draw[name] for name in key} == key]
+            assert len(mine) == int(row["n_draws"]) == len({draw["draw"] for draw in mine})
+            assert len({draw["row_id"] for draw in mine}) == int(row["n_rows"])
+            for name, column in sums.items():
+                total = sum(draw[name] for draw in mine)
+                total = total if kind == "recovery" else total / sum(draw["count"] for draw in mine)
+                assert total == pytest.approx(float(row[column]))
+            others = {"margin", "corrupted", "clean"} if kind == "recovery" else {"count"}
+            filled = {name for draw in mine for name in draw if draw[name] is not None}
+            assert filled - {"document", *key, "row_id", "draw", "recovered"} == {*others, *sums} - {"recovered"}
 
 
 @pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 7, pytest.param(64, marks=pytest.mark.slow)])

@@ -5,14 +5,17 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from uddm_lightning.batch import TokenBatch
 from uddm_lightning.callbacks import BasinProbe, Probe, RecoveryProbe
 from uddm_lightning.callbacks.probe import MeasuredBatch, select
-from uddm_lightning.noise import key
+from uddm_lightning.metrics import critical_time
+from uddm_lightning.noise import Stream, key
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.samplers import AncestralSampler, Sampler
 
@@ -45,19 +48,23 @@ def records(
     return list(probe.conclude(cast(Any, task)))
 
 
-def returns(world: World, sampler: Sampler, batch: TokenBatch, counted_BL: Tensor, tolerance: float) -> Tensor:
-    """Whether each row comes back from each time of the grid, bool (B, K)."""
-    found, x0 = [], batch.tokens_BL
-    for t in sampler.grid(1.0)[-2::-1]:
-        t_B = torch.full((len(x0),), t, dtype=torch.float64)
-        xt = world.process.corrupt(x0, t_B, batch.keys_B).xt_BL
-        xhat = sampler(world.denoiser, xt, t, batch.keys_B, None, xt == x0)
-        column = []
-        for ended, meant, counts in zip(xhat.tolist(), x0.tolist(), counted_BL.tolist(), strict=True):
-            wrong = [a != b for a, b, counted in zip(ended, meant, counts, strict=True) if counted]
-            column.append(sum(wrong) <= tolerance * len(wrong))
-        found.append(column)
-    return torch.tensor(found).T
+def fates(
+    world: World, sampler: Sampler, batch: TokenBatch, counted_BL: Tensor, tolerance: float, t: float, repeats: int
+) -> list[tuple[int, int]]:
+    """Of each row: chains from t that were led away from it, and those that returned, counted one by one."""
+    found = []
+    for x0, counted, own in zip(batch.tokens_BL.tolist(), counted_BL.tolist(), batch.keys_B, strict=True):
+        places = [place for place, counts in enumerate(counted) if counts]
+        led = returned = 0
+        for repeat in range(repeats):
+            keys, row = key(Stream.PROBE, repeat, own[None]), torch.tensor([x0])
+            xt = world.process.corrupt(row, torch.tensor([t], dtype=torch.float64), keys).xt_BL
+            xhat = sampler(world.denoiser, xt, t, keys, None, xt == row)[0].tolist()
+            start, end = (sum(ids[place] != x0[place] for place in places) for ids in (xt[0].tolist(), xhat))
+            led += start > tolerance * len(places)
+            returned += start > tolerance * len(places) >= end
+        found.append((led, returned))
+    return found
 
 
 def some_rows(world: World) -> tuple[TokenBatch, Tensor]:
@@ -79,33 +86,43 @@ def some_rows(world: World) -> tuple[TokenBatch, Tensor]:
     ids=["exact", "tolerant", "clamped"],
 )
 @pytest.mark.parametrize("make", [memory, markov], ids=["empirical Bayes", "markov"])
-def test_critical_corruption_is_what_trying_every_time_gives(
+def test_every_chain_is_counted_as_it_is_alone(
     make: Callable[..., World], sampler: AncestralSampler, tolerance: float
 ) -> None:
-    world = make(4, 4)
+    world, repeats = make(4, 4), 4
     batch, counted = some_rows(world)
-    (record,) = records(BasinProbe(sampler, tolerance), world, batch, counted, AncestralSampler(steps=3))
-    tried = returns(world, sampler, batch, counted, tolerance)
-    times = [0.0, *sampler.grid(1.0)[-2:0:-1], 1.0]
-    assert tried.shape[1] == len(times) - 1
-    exact = []
-    monotone = 0
-    for back, row in zip(tried.tolist(), record["_rows"], strict=True):
-        at = times.index(row["critical_t"])
-        assert at == 0 or back[at - 1], "it returns from t_c"
-        assert at == len(back) or not back[at], "it does not return from the next time"
-        monotone += (is_monotone := back == sorted(back, reverse=True))
-        if is_monotone:
-            assert row["critical_t"] == times[sum(back)], "the largest t from which it returns"
-        exact.append(times[at])
-    assert monotone > len(exact) / 2
-    assert len(set(exact)) > 2
-    assert record["critical_t"] == pytest.approx(sum(exact) / len(exact), abs=1e-12)
-    assert record["n_never"] == exact.count(0.0)
-    assert record["n_always"] == exact.count(1.0)
+    half = torch.arange(len(counted)) % 2 == 0
+    batch, counted = select(batch, half), counted[half]
+
+    def probe() -> BasinProbe:
+        return BasinProbe((0.1, 0.12, 0.4, 1.0), repeats, sampler, tolerance)
+
+    (record,) = records(probe(), world, batch, counted, AncestralSampler(steps=3))
+    times = record["_rows"][0]["times"]
+    grid = sampler.grid(1.0)
+    assert len(times) == 3, "two of them are the same point of the grid"
+    assert all(min(abs(t - point) for point in grid) < 1e-9 for t in times)
+    expected = [fates(world, sampler, batch, counted, tolerance, t, repeats) for t in times]
+    asked = 0
+    for number, row in enumerate(record["_rows"]):
+        lost = 0
+        for place, (led, returned) in enumerate(zip(row["led"], row["returned"], strict=True)):
+            if lost < 12:
+                assert (led, returned) == expected[place][number]
+                lost = lost + led if not returned else 0
+                asked += 1
+            else:
+                assert (led, returned) == (0, 0), "after so many lost chains no more are asked"
+        critical = critical_time(times, row["returned"], row["led"])
+        assert row["critical_t"] == (None if math.isnan(critical) else critical)
+    assert asked > 2 * len(record["_rows"])
+    known = [row["critical_t"] for row in record["_rows"] if row["critical_t"] is not None]
+    assert len(set(known)) > (2 if make is memory else 0)
+    assert record["critical_t"] == pytest.approx(sum(known) / len(known), abs=1e-12)
+    assert (record["n_never"], record["n_always"]) == (known.count(0.0), known.count(1.0))
     assert (record["chain"], record["steps"]) == (sampler.chain, STEPS)
-    assert record["critical_t_low"] < record["critical_t"] < record["critical_t_high"]
-    (pieces,) = records(BasinProbe(sampler, tolerance), world, batch, counted, AncestralSampler(steps=3), size=7)
+    assert record["critical_t_low"] <= record["critical_t"] < record["critical_t_high"]
+    (pieces,) = records(probe(), world, batch, counted, AncestralSampler(steps=3), size=7)
     for piece, whole in zip(pieces.pop("_rows"), record.pop("_rows"), strict=True):
         # the same for any batch size; but the oracle itself rounds otherwise in another batch
         assert piece.pop("margin") == pytest.approx(whole.pop("margin"), rel=1e-9)
@@ -133,8 +150,72 @@ def test_a_row_without_counted_tokens_is_left_out() -> None:
     assert record["n_draws"] == 2
 
 
+class Nothing(AncestralSampler):
+    """A chain that leaves every row as it is."""
+
+    @override
+    def __call__(self, denoiser: Any, xt_BL: Tensor, *rest: Any, **options: Any) -> Tensor:
+        return xt_BL
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.3])
+@pytest.mark.parametrize("mask", [False, True], ids=["uniform", "absorbing"])
+def test_what_noise_never_touched_has_not_returned(tolerance: float, mask: bool) -> None:
+    """A chain that does nothing returns from nothing, and its level stands beside the critical corruption."""
+    world, rows = markov(4, 4, mask=mask), 400
+    batch, counted = batch_of(world.draw(rows)), torch.ones(rows, 4).bool()
+    probe = BasinProbe((0.05, 0.1, 0.2, 0.4, 0.9), 4, Nothing(steps=20), tolerance)
+    (record,) = records(probe, world, batch, counted, AncestralSampler(steps=3))
+    assert record["critical_t"] == 0.0
+    assert {row["critical_t"] for row in record["_rows"]} <= {0.0, None}
+    level = record["critical_t_nothing"]
+    assert {row["critical_t_nothing"] for row in record["_rows"]} == {level}
+    t_B = torch.full((20000,), level, dtype=torch.float64)
+    x0 = world.draw(20000)
+    xt = world.process.corrupt(x0, t_B, key(3, torch.arange(20000))).xt_BL
+    stays = float(((xt != x0).sum(1) <= tolerance * 4).double().mean())
+    assert stays == pytest.approx(0.5, abs=4 * 0.5 / 20000**0.5)
+    if not tolerance:
+        assert (1 - (1 - float(world.process.level(t_B[0]).alpha)) * (1 if mask else 0.75)) ** 4 == pytest.approx(0.5)
+
+
+def test_rows_that_no_noise_leads_away_from_have_no_critical_corruption() -> None:
+    world = memory(3, 4, n=1)
+    row = world.joint.rows_XL[world.joint.p_X > 0].repeat(20, 1)
+    probe = BasinProbe((0.001,), repeats=1, sampler=AncestralSampler(steps=1000))
+    (record,) = records(probe, world, batch_of(row), torch.ones(20, 4).bool(), AncestralSampler(steps=3))
+    assert [found["critical_t"] for found in record["_rows"]] == [None] * 20
+    assert math.isnan(record["critical_t"])
+    assert (record["n_never"], record["n_always"], record["n_draws"]) == (0, 0, 20)
+
+
+def test_the_critical_time_is_where_returning_becomes_rarer_than_one_half() -> None:
+    times = (0.1, 0.2, 0.4, 1.0)
+    assert critical_time(times, (8, 8, 0, 0), (8, 8, 8, 8)) == pytest.approx(0.2 * 2**0.5)
+    assert critical_time(times, (8, 4, 4, 0), (8, 8, 8, 8)) == pytest.approx(0.4), "1/2 is not below 1/2"
+    assert critical_time(times, (3, 8, 0, 0), (8, 8, 8, 8)) == pytest.approx(0.2 * 2 ** (3 / 11))
+    assert critical_time(times, (0, 5, 0, 0), (8, 8, 8, 8)) == 0.0, "5 of 16 near the row"
+    assert critical_time(times, (8, 7, 6, 4), (8, 8, 8, 8)) == 1.0
+    assert critical_time(times, (3, 0, 0, 0), (8, 8, 8, 8)) == 0.0
+    assert critical_time(times, (0, 8, 0, 0), (0, 8, 8, 0)) == pytest.approx(0.2 * 2**0.5), (
+        "times without a chain say nothing"
+    )
+    assert math.isnan(critical_time(times, (0, 0, 0, 0), (0, 0, 0, 0)))
+
+
+@pytest.mark.parametrize("number", [6, 11, 40])
+def test_the_critical_time_does_not_depend_on_the_spacing(number: int) -> None:
+    """Rows that are returned to with probability 1 / (1 + (t / c)^6), 8 chains from each time."""
+    rng = np.random.default_rng(number)
+    times = np.geomspace(0.02, 1.0, number)
+    for critical in (0.08, 0.3):
+        returned = rng.binomial(8, 1 / (1 + (times / critical) ** 6), (2000, number))
+        found = np.array([critical_time(times, row, np.full(number, 8)) for row in returned])
+        assert found.mean() == pytest.approx(critical, rel=0.06)
+
+
 def test_corruption_is_nested_along_t() -> None:
-    """What bisection walks on: one path, on which a token that is touched stays so."""
+    """Chains of one number walk on one path, on which a token that is touched stays so."""
     world = markov(4, 4)
     x0, keys = world.draw(200), key(1, torch.arange(200))
     times = torch.linspace(0, 1, 21, dtype=torch.float64)
@@ -149,6 +230,8 @@ def test_a_tolerance_that_lets_everything_pass_is_refused() -> None:
         BasinProbe(tolerance=1.0)
     with pytest.raises(ValueError, match=r"^`basin\.draws` must be at least 1, got 0\.$"):
         BasinProbe(draws=0)
+    with pytest.raises(ValueError, match=r"^`basin\.repeats` must be at least 1, got 0\.$"):
+        BasinProbe(repeats=0)
 
 
 # ------------------------------------------------------------------------------------------- fixed points, random rows

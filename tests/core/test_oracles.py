@@ -268,6 +268,7 @@ def measured(world: World, rows: int, t: float, steps: int, monkeypatch: pytest.
     monkeypatch.setattr(
         "uddm_lightning.callbacks.recovery.data_of", lambda trainer: SimpleNamespace(unigram=f_V / world.joint.L)
     )
+    monkeypatch.setattr("uddm_lightning.callbacks.nelbo.data_of", lambda trainer: SimpleNamespace(unigram_entropy=1.0))
     numbers = torch.arange(rows)
     task = SimpleNamespace(
         process=world.process,
@@ -275,6 +276,7 @@ def measured(world: World, rows: int, t: float, steps: int, monkeypatch: pytest.
         objective=NELBO(t_min=1e-3),
         device=torch.device("cpu"),
         trainer=None,
+        parameter_count=0,
     )
     text_BL = world.draw(rows)
     batch = TokenBatch(

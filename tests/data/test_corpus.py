@@ -45,6 +45,35 @@ def made(
     return prepare(ListSource(texts), tokenizer or CharacterTokenizer(LETTERS), packing or WrappedPacking(8), held_out)
 
 
+# Which document a row is from.
+
+
+def test_rows_know_the_document_of_their_first_token() -> None:
+    texts = [word * 7 for word in ("ab", "cdcdcd", "ef", "ghghgh", "ij", "klklkl", "mn", "opopop")]
+    corpus = made([(text, "train") for text in texts] + [("x" * 30, "test"), ("yz" * 12, "test")])
+    assert corpus.meta["train"]["document_ids"] is True
+    documents = corpus.train.documents(torch.arange(len(corpus.train)))
+    assert documents is not None
+    firsts = corpus.tokenizer.decode(everything(corpus.train)[:, 0].tolist())
+    whole, owners = " ".join(texts), []
+    for number, text in enumerate(texts):
+        owners += [number] * (len(text) + (number > 0))  # a space between two documents belongs to the second
+    assert whole[: len(firsts) * 8 : 8] == firsts
+    assert documents.tolist() == owners[: len(firsts) * 8 : 8]
+    assert corpus.test.documents(torch.tensor([0])).tolist() == [0]  # type: ignore[union-attr]
+
+
+def test_documents_of_one_row_each_are_not_kept_and_change_no_hash() -> None:
+    short, long = made(sentences(40), packing=DocumentPacking(24)), made(sentences(40), packing=WrappedPacking(90))
+    for corpus in (short, long):
+        assert corpus.meta["train"]["document_ids"] is corpus.meta["test"]["document_ids"] is False
+        assert corpus.train.documents(torch.tensor([0])) is None
+    joined = made([("\n".join(sentences(40)), "train"), ("abc" * 9, "test")])
+    apart = made([*((one, "train") for one in sentences(40)), ("abc" * 9, "test")])
+    assert joined.train.documents(torch.tensor([3])) is not None
+    assert joined.hash == apart.hash, "which rows are drawn depends on the rows alone"
+
+
 # Which documents are held out.
 
 

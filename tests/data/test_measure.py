@@ -64,3 +64,11 @@ def test_numbers_follow_their_formulas(corpus: Corpus) -> None:
 def test_seeds_and_splits_have_other_noise(corpus: Corpus) -> None:
     keys = [measured(corpus, [5], 1, **options)[0].keys_B.item() for options in ({}, {"seed": 4}, {"code": 1})]
     assert len(set(keys)) == 3
+
+
+def test_draws_know_their_documents(corpus: Corpus) -> None:
+    rows = [5, 6, 7]
+    batch = measured(corpus, rows, 10, code=1)[1]
+    expected = corpus.train.documents(batch.rows_B)
+    assert (batch.documents_B is None) == (expected is None)
+    assert expected is None or torch.equal(batch.documents_B, expected)

@@ -112,7 +112,7 @@ def test_a_run_does_not_come_to_hold_the_file_that_it_reads(tmp_path: Path) -> N
     for name, size in (("train", 2 * length), ("train_special", length // 8), ("train_lengths", 4)):
         with (tmp_path / f"{name}.bin").open("wb") as file:
             file.truncate(ROWS * size)  # takes no room on the disk, and as much memory as any other when it is read
-    meta = {"rows": ROWS, "length": length, "dtype": "uint16", "special": True, "lengths": True}
+    meta = {"rows": ROWS, "length": length, "dtype": "uint16", "special": True, "lengths": True, "document_ids": False}
     found = told(READ, str(tmp_path), json.dumps(meta))["read"]
     assert found["value"] == 150_000
     assert found["peak"] < GIBIBYTE, found

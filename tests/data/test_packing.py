@@ -60,7 +60,8 @@ def test_wrapped_loses_nothing_but_the_last_row(
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wrapped_module, "BLOCK_ROWS", block_rows)
-        rows, special = together(list(WrappedPacking(length).pack(documents, tokenizer)), length)
+        blocks = list(WrappedPacking(length).pack(documents, tokenizer))
+    rows, special = together(blocks, length)
     text = joined([sentence for document in documents for sentence in document], tokenizer)
     room = length - ends
     assert len(rows) == len(text) // room
@@ -72,6 +73,14 @@ def test_wrapped_loses_nothing_but_the_last_row(
         # no text of this test spells a special id, so ids and mask must agree here
         assert special == [[number in (BOS, EOS, SEP) for number in row] for row in rows]
     assert (special is None) == (not rows or has in ("joiner", "nothing"))
+    # the document of each id, that of the sentence after it where it is a separator
+    between = joined([[], []], tokenizer)
+    owners: list[int] = []
+    for number, document in enumerate(documents):
+        for sentence in document:
+            owners += [number] * (len(sentence) + (len(between) if owners else 0))
+    found = [number for block in blocks if block.documents_N is not None for number in block.documents_N.tolist()]
+    assert found == owners[: len(rows) * room : room]
 
 
 @given(documents, names, st.integers(2, 9), st.integers(1, 3))
@@ -94,6 +103,7 @@ def test_a_document_is_a_row(documents: list[list[list[int]]], has: str, length:
         expected.append(row + [PAD] * (length - len(row)))
     assert rows == expected
     assert lengths == [min(len(text), room) + ends for text in texts]
+    assert all(block.documents_N is None for block in blocks), "every row is a document"
     assert sum(block.cut_documents for block in blocks) == sum(len(text) > room for text in texts)
     assert sum(block.cut_tokens for block in blocks) == sum(max(0, len(text) - room) for text in texts)
     if special is not None:

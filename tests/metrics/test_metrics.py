@@ -60,7 +60,8 @@ def feed(metric: RowwiseMetric, d: dict[str, Tensor]) -> None:
         case TrajectoryPoint():
             metric.update(Spread(*(d["real"] / number for number in range(1, 6))), d["counted"], d["rows"])
         case CriticalTime():
-            metric.update(d["leak"].round(decimals=1), d["real"], d["counted"], d["rows"], d["places"])
+            chains = d["x0"][:, :2]
+            metric.update(chains, chains // 2, d["leak"], d["real"], d["counted"], d["rows"], None, d["places"])
 
 
 MAKERS: list[Callable[[], RowwiseMetric]] = [
@@ -69,7 +70,7 @@ MAKERS: list[Callable[[], RowwiseMetric]] = [
     ClassificationMargin,
     Nelbo,
     lambda: TrajectoryPoint(VOCAB),
-    lambda: CriticalTime(LENGTH),
+    lambda: CriticalTime(LENGTH, (0.1, 0.5)),
 ]
 NAMES = ["recovery", "entropy", "margin", "nelbo", "trajectory", "basin"]
 every_metric = pytest.mark.parametrize("make", MAKERS, ids=NAMES)
@@ -79,6 +80,8 @@ def plain(result: Any) -> dict[str, Any]:
     """A result as bits: floats in hexadecimal, so that NaN equals NaN and rounding shows."""
     exact: dict[str, Any] = {}
     for name, value in result._asdict().items():
+        if isinstance(value, dict):  # columns of draws
+            value = [float(number).hex() for column in value.values() for number in column]
         listed = value.tolist() if isinstance(value, Tensor) else value
         exact[name] = listed if isinstance(listed, list) else float(listed).hex()
     return exact
@@ -149,7 +152,7 @@ def test_empty_and_reset_metrics_compute_nothing(make: Callable[[], RowwiseMetri
 def test_recovery_agrees_with_counting_by_hand() -> None:
     d = toy()
     tally: dict[int, list[int]] = {}
-    draws = clean = unstable = exact = counted = 0
+    draws = clean = unstable = exact = touched = 0
     chance = 0.0
     for b in range(ROWS):
         if (row := int(d["rows"][b])) < 0:
@@ -157,19 +160,20 @@ def test_recovery_agrees_with_counting_by_hand() -> None:
         draws += 1
         own = tally.setdefault(row, [0, 0])
         places = [i for i in range(LENGTH) if d["counted"][b, i]]
-        wrong = 0
+        wrong = corrupted = 0
         for i in places:
             right = bool(d["xhat"][b, i] == d["x0"][b, i])
             wrong += not right
             if d["xt"][b, i] != d["x0"][b, i]:
                 own[0] += right
                 own[1] += 1
+                corrupted += 1
                 chance += float(d["real"][b, i] / 2)
             else:
                 clean += 1
                 unstable += not right
-        counted += bool(places)
-        exact += bool(places) and not wrong
+        touched += bool(corrupted)
+        exact += bool(corrupted) and not wrong
     successes, trials = zip(*tally.values(), strict=True)
     metric = TokenRecovery()
     feed(metric, d)
@@ -179,7 +183,7 @@ def test_recovery_agrees_with_counting_by_hand() -> None:
     assert (result.n_clean, result.n_unstable, result.n_exact) == (clean, unstable, exact)
     assert result.chance == pytest.approx(chance / sum(trials))
     assert result.unstable_rate == unstable / clean
-    assert result.exact_rate == exact / counted
+    assert result.exact_rate == exact / touched
     assert (result.recovery, result.recovery_low, result.recovery_high) == pytest.approx(
         rate_interval(successes, trials)
     )
@@ -305,4 +309,4 @@ def test_sizes_of_new_metrics_are_checked() -> None:
     with pytest.raises(ValueError, match=r"^`vocab_size` must be at least 2, got 1\.$"):
         TrajectoryPoint(1)
     with pytest.raises(ValueError, match=r"^`length` must be at least 1, got 0\.$"):
-        CriticalTime(0)
+        CriticalTime(0, (0.5,))

@@ -42,9 +42,11 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         predicts: what the logits mean; None where the objective that trains the network decides.
+        exact_splits: splits whose text has exactly the law by which the backbone predicts.
     """
 
     predicts: ClassVar[Prediction | None] = None
+    exact_splits: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ class EmpiricalBayesBackbone(Oracle):
     Padding in a training row counts as the tokens that fill it: rows of one length are exact.
     """
 
+    exact_splits = ("train",)
     rows_RL: Tensor
 
     def __init__(self, vocab_size: int) -> None:

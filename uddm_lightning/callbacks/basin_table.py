@@ -4,12 +4,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from uddm_lightning.callbacks.basin import BasinProbe
-from uddm_lightning.callbacks.measurements import probes, run_folder
+from uddm_lightning.callbacks.measurements import may_overwrite, probes, run_folder
 from uddm_lightning.tables import BASINS, Record, update_rows
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import is_dry_run
 
-KEY = ("step", "weights", "split", "chain")
+KEY = ("step", "weights", "split", "chain", "steps")
 
 
 class BasinTable(Callback):
@@ -33,7 +33,7 @@ class BasinTable(Callback):
         step = pl_module.weights_step
         new = [row for record in records for row in _rows(record, step) if row["place"] < self.rows]
         if new:
-            update_rows(run_folder(trainer) / "basins.parquet", new, BASINS, KEY)
+            update_rows(run_folder(trainer) / "basins.parquet", new, BASINS, KEY, may_overwrite(trainer))
 
     on_test_end = on_validation_end
 

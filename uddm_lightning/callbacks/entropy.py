@@ -19,6 +19,8 @@ from uddm_lightning.task import DiffusionTask
 
 ILL_CONDITIONED = 0.1  # below this t a posterior says little beyond the token it saw
 
+LEAK = ("own_token_leak", "own_token_leak_low", "own_token_leak_high")
+
 
 class EntropyProbe(Probe):
     """Entropy of the leave-one-out prediction at several t, in nats, and of the clean text.
@@ -55,7 +57,8 @@ class EntropyProbe(Probe):
         super().__init__(weights, draws, draws_on_the_way, enabled)
         self.times = check_times(times, "entropy.times")
         self.include_special = include_special
-        self._chains: dict[str, str] = {}  # that gave what the rows of a split are split by, or are
+        # chain and number of steps that gave what the rows of a split are split by, or are
+        self._chains: dict[str, tuple[str, int | None]] = {}
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -94,9 +97,11 @@ class EntropyProbe(Probe):
                 if len(x0_BL[part]):
                     corrupted_BL = xt_BL[part] != x0_BL[part]
                     asked_BL = (counted_BL & predicted_BL)[part]
-                    update(entropy_BL[part], corrupted_BL, asked_BL, batch.rows_B[part], recovered_BL)
+                    rows_B, *origin_B = (None if one_B is None else one_B[part] for one_B in at.draws)
+                    update(entropy_BL[part], corrupted_BL, asked_BL, rows_B, recovered_BL, *origin_B)
         # a recovery probe with fewer draws leaves no chain on the later batches
-        self._chains[at.split] = str(board.get("chain", self._chains.get(at.split, "")))
+        none = self._chains.get(at.split, ("", None))
+        self._chains[at.split] = (board["chain"], board.get("steps")) if "chain" in board else none
         self._measure_clean(at, metric_of[self.times[0]])
 
     def _measure_clean(self, at: MeasuredBatch, metric: ConditionalEntropy) -> None:
@@ -119,7 +124,7 @@ class EntropyProbe(Probe):
         after_BV = at.denoiser.at(process.hide(changed_BL, chosen_B), chosen_B, t_B, batch.valid_BL)
         leak_B = F.total_variation(before_BV, after_BV)
         asked_BL = counted_BL & process.predicted(shown_BL)
-        metric.update_clean(entropy_BL, leak_B, asked_BL, counted_BL.any(1), batch.rows_B)
+        metric.update_clean(entropy_BL, leak_B, asked_BL, counted_BL.any(1), *at.draws)
 
     @override
     def conclude(self, task: DiffusionTask) -> Iterable[Record]:
@@ -128,15 +133,18 @@ class EntropyProbe(Probe):
             for t in self.times:
                 result = self._metrics[split, weights, t].compute()._asdict()
                 fields = {name: value for name, value in result.items() if not isinstance(value, Tensor)}
+                draws = fields.pop("draws")
                 histograms = {f"_{name}": value for name, value in result.items() if isinstance(value, Tensor)}
                 yield {
                     "split": split,
                     "weights": weights,
                     "t": t,
-                    "chain": self._chains[split],
+                    "chain": self._chains[split][0],
+                    "steps": self._chains[split][1],
                     **fields,
                     "entropy_leave_one_out": clean.entropy_leave_one_out,
-                    "own_token_leak": clean.own_token_leak,
+                    **{name: getattr(clean, name) for name in LEAK},
+                    "_draws": draws,
                     **histograms,
                 }
 

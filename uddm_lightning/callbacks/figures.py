@@ -20,7 +20,7 @@ STYLES = {"train": "-", "test": "--", "samples": "-.", "random": "-."}
 
 
 def recovery_figure(records: Sequence[Record], title: str) -> Figure:
-    """Recovery and entropy against t, with bands for 95 % intervals and dots for chance.
+    """Recovery and entropy against t, with bands for 95 % intervals and grey lines for chance and coincidence.
 
     Args:
         records: measurement records of one kind of weights.
@@ -36,7 +36,9 @@ def recovery_figure(records: Sequence[Record], title: str) -> Figure:
             if rows or split in ("train", "test"):
                 _curve(axes, rows, kind, colour, STYLES[split], split)
             if kind == "recovery" and split == "test" and rows:
-                axes.plot([r["t"] for r in rows], [r["chance"] for r in rows], ":", color="grey", label="chance")
+                times = [r["t"] for r in rows]
+                axes.plot(times, [r["chance"] for r in rows], ":", color="grey", label="chance")
+                axes.plot(times, [r["coincidence"] for r in rows], "-.", color="grey", label="coincidence")
         axes.set_xlabel("corruption time t")
         axes.set_xlim(0.0, 1.02)
         axes.grid(alpha=0.25)

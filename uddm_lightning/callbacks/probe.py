@@ -20,6 +20,7 @@ from uddm_lightning.batch import TokenBatch
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
 from uddm_lightning.metrics import functional as F
+from uddm_lightning.metrics.rowwise import RowwiseMetric
 from uddm_lightning.noise import Stream, integers
 from uddm_lightning.samplers import Observer
 from uddm_lightning.tables import Record
@@ -40,6 +41,7 @@ class MeasuredBatch(NamedTuple):
         split: "train", "test", "samples" or "random".
         weights: which weights `denoiser` holds.
         board: notes on this batch that probes leave for the callbacks after them.
+        population: rows of the split, all of which may be measured; None where what is measured is a sample.
     """
 
     task: DiffusionTask
@@ -49,6 +51,12 @@ class MeasuredBatch(NamedTuple):
     split: str
     weights: Weights
     board: Board
+    population: int | None = None
+
+    @property
+    def draws(self) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Rows, documents and places of the batch, as the metrics take them."""
+        return self.batch.rows_B, self.batch.documents_B, self.batch.places_B
 
 
 class Probe(Callback):
@@ -103,7 +111,9 @@ class Probe(Callback):
         """The metric of the batch's split and weights under `key`, made on first use."""
         place = (at.split, at.weights, *key)
         if place not in self._metrics:
-            self._metrics[place] = make(**arguments).to(at.task.device)
+            self._metrics[place] = metric = make(**arguments).to(at.task.device)
+            if isinstance(metric, RowwiseMetric):
+                metric.population = at.population
         return self._metrics[place]
 
     def observer(self, at: MeasuredBatch) -> Observer | None:
@@ -159,11 +169,12 @@ class Probe(Callback):
             kept_B[0], boards = True, {}
             batch = batch._replace(rows_B=torch.full_like(batch.rows_B, -1))
         task = _task(pl_module)
+        population = data_of(trainer).subset_size if split == "train" else None
         batch = select(batch, kept_B)
         if len(batch.rows_B):
             for weights, denoiser in self._denoisers.items():
                 board = boards.setdefault(weights, {})
-                at = MeasuredBatch(task, denoiser, batch, self.counted(batch), split, weights, board)
+                at = MeasuredBatch(task, denoiser, batch, self.counted(batch), split, weights, board, population)
                 self.measure(at._replace(batch=drawn(at, self.observer(at))) if split == "samples" else at)
         self.seconds += time.monotonic() - started
 
@@ -197,7 +208,7 @@ def drawn(at: MeasuredBatch, observe: Observer | None = None) -> TokenBatch:
     batch = at.batch
     if observe is not None or len(at.board.get("samples", ())) < len(batch.tokens_BL):
         at.board["samples"] = at.task.sampler.draw(at.denoiser, batch.tokens_BL, batch.keys_B, observe)
-        at.board["chain"] = at.task.sampler.chain
+        at.board.update(chain=at.task.sampler.chain, steps=at.task.sampler.steps)
     # a probe with a limit takes the first draws of a batch
     return batch._replace(tokens_BL=at.board["samples"][: len(batch.tokens_BL)])
 

@@ -6,14 +6,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from uddm_lightning.batch import TokenBatch
-from uddm_lightning.callbacks.measurements import run_folder
+from uddm_lightning.callbacks.measurements import may_overwrite, run_folder
 from uddm_lightning.callbacks.probe import Board
 from uddm_lightning.data import Tokenizer
 from uddm_lightning.tables import SEQUENCES, Record, update_rows
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of, is_dry_run
 
-KEY = ("step", "weights", "split", "t", "chain")
+KEY = ("step", "weights", "split", "t", "chain", "steps")
 
 
 class SequenceTable(Callback):
@@ -70,7 +70,7 @@ class SequenceTable(Callback):
         }
         columns["entropy"] += [None] * (kept - len(columns["entropy"]))
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        return [{"t": t, "chain": board["chain"], **row} for row in rows]
+        return [{"t": t, "chain": board["chain"], "steps": board["steps"], **row} for row in rows]
 
     def _texts(self, row: Record, tokenizer: Tokenizer) -> Record:
         """The three rows of ids as pieces of text, so that the table can be read without a tokenizer."""
@@ -82,7 +82,8 @@ class SequenceTable(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if is_dry_run(trainer) or not trainer.is_global_zero or not self.sequences:
             return
-        update_rows(run_folder(trainer) / "sequences.parquet", self.sequences, SEQUENCES, KEY)
+        path = run_folder(trainer) / "sequences.parquet"
+        update_rows(path, self.sequences, SEQUENCES, KEY, may_overwrite(trainer))
 
     on_test_start = on_validation_start
     on_test_batch_end = on_validation_batch_end

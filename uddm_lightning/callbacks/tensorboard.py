@@ -1,5 +1,6 @@
 """What TensorBoard shows: scalars under tidy names, curves side by side, histograms, a figure and restored text."""
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
 
 PANEL_ROWS = 4
 SAMPLES = ("n_memorized", "n_spurious", "n_novel", "generative_perplexity", "novel_perplexity", "unigram_entropy")
+BESIDE = ("chance", "coincidence", "bayes_argmax", "unstable_rate", "errors_before", "errors_after")  # recovery
 MIDDLE = 0.5  # the t of a trajectory that scalars show
 
 
@@ -29,11 +31,12 @@ class TensorBoardPage(Callback):
     """Logs every measurement. Stands after the probes and the `SequenceTable` among the callbacks.
 
     Scalars, where raw weights add `_raw` to the first word: `recovery/<split>/t=<t>`, `gap/t=<t>` (train minus test
-    recovery), `entropy/<split>/t=<t>`, `margin/<split>`, `fixed_tokens/<split>`, `fixed_rows/<split>`,
-    `leave_one_out/<split>`, `leak/<split>`, `nelbo/<split>/[<t_min>,<t_max>]`, `critical_t/<split>`,
-    `n_memorized/<split>` and its like, `generative_perplexity/<split>`, `unigram_entropy/<split>`,
-    `trajectory/<statistic>/t=<t>` (of the recorded times the one nearest 0.5), `probe/seconds` and `probe/share` (of
-    the time since the validation before).
+    recovery), beside recovery `chance`, `coincidence`, `bayes_argmax`, `unstable_rate`, `errors_before` and
+    `errors_after`, each `/<split>/t=<t>`, `entropy/<split>/t=<t>`, `margin/<split>`, `fixed_tokens/<split>`,
+    `fixed_rows/<split>`, `leave_one_out/<split>`, `leak/<split>`, `nelbo/<split>/[<t_min>,<t_max>]`
+    (`nelbo_extrapolated` where that is wider than the trained range), `critical_t/<split>`, `n_memorized/<split>` and
+    its like, `generative_perplexity/<split>`, `unigram_entropy/<split>`, `trajectory/<statistic>/t=<t>` (of the
+    recorded times the one nearest 0.5), `probe/seconds` and `probe/share` (of the time since the validation before).
     """
 
     def __init__(self) -> None:
@@ -131,12 +134,15 @@ def _scalars(kind: str, records: Sequence[Record]) -> dict[str, float]:
             continue
         if kind == "nelbo":
             bounds = f"[{record['t_min']:g},{record['t_max']:g}]"
-            scalars[f"{_word('nelbo', record)}/{split}/{bounds}"] = record["nelbo"]
+            scalars[f"{_word(record.get('kind', kind), record)}/{split}/{bounds}"] = record["nelbo"]
             continue
         scalars[f"{_word(kind, record)}/{split}/t={record['t']:g}"] = record[kind]
         if kind == "recovery":
             for name in ("margin", "fixed_tokens", "fixed_rows"):
                 scalars[f"{_word(name, record)}/{split}"] = record[name]
+            for name in BESIDE:
+                if not math.isnan(record[name]):
+                    scalars[f"{_word(name, record)}/{split}/t={record['t']:g}"] = record[name]
             train = scalars.get(f"{_word(kind, record)}/train/t={record['t']:g}")
             if split == "test" and train is not None:
                 scalars[f"{_word('gap', record)}/t={record['t']:g}"] = train - record[kind]
@@ -158,6 +164,7 @@ def _layout(records: Iterable[Record]) -> dict[str, dict[str, list[Any]]]:
 
 
 def _histograms(writer: SummaryWriter, records: Iterable[Record], step: int) -> None:
+    margins = set()  # written once for all times: they are those of the clean rows
     for record in records:
         if record["kind"] == "entropy":
             word = _word("entropy", record)
@@ -167,10 +174,14 @@ def _histograms(writer: SummaryWriter, records: Iterable[Record], step: int) -> 
         elif record["kind"] == "recovery":
             margin = record["_margin"]
             tag = f"{_word('margin', record)}/{record['split']}"
-            _add_histogram(writer, tag, margin.edges, margin.histogram, step)
+            if tag not in margins:
+                _add_histogram(writer, tag, margin.edges, margin.histogram, step)
+            margins.add(tag)
         elif record["kind"] == "basin" and record["_rows"]:
             tag = f"{_word('critical_t', record)}/{record['split']}"
-            writer.add_histogram(tag, torch.tensor([row["critical_t"] for row in record["_rows"]]), step)
+            found = [row["critical_t"] for row in record["_rows"] if row["critical_t"] is not None]
+            if found:
+                writer.add_histogram(tag, torch.tensor(found), step)
 
 
 def _add_histogram(writer: SummaryWriter, tag: str, edges: Tensor, counts: Tensor, step: int) -> None:

@@ -142,6 +142,7 @@ def _some(block: Block, kept: NDArray[np.bool_]) -> Block:
         block.tokens_NL[kept],
         None if special_NL is None else special_NL[kept],
         None if lengths_N is None else lengths_N[kept],
+        documents_N=None if block.documents_N is None else block.documents_N[kept],
     )
 
 

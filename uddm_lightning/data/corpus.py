@@ -22,7 +22,7 @@ from uddm_lightning.files import FULL
 
 # Of the files; another number leaves old caches alone. A cache of before there was a seal counts as damaged: the same
 # files are built in its place.
-FORMAT = 1
+FORMAT = 3  # 3: the document of each row is kept
 
 DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError)  # what reading absent or broken files may raise
 

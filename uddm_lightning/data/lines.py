@@ -63,3 +63,7 @@ class TextRows:
         """False (B, L) at padding."""
         assert self._block.lengths_N is not None
         return torch.arange(self._block.tokens_NL.shape[1]) < torch.from_numpy(self._block.lengths_N)[ids, None]
+
+    def documents(self, ids: Tensor) -> Tensor:
+        """Numbers (B,), int64, of the lines that rows are from."""
+        return torch.tensor(self.lines)[ids]

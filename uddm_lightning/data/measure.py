@@ -27,6 +27,9 @@ class RowReader(Protocol):
     def valid(self, ids: Tensor) -> Tensor | None:
         """False at padding."""
 
+    def documents(self, ids: Tensor) -> Tensor | None:
+        """Numbers of the documents that rows are from, int64 (B,); None where no document gives several rows."""
+
 
 def draw_keys(seed: int, code: int, rows_B: Tensor, turns_B: Tensor) -> Tensor:
     """Noise keys (B,) of rows of the split with number `code`, each in its turn to be measured."""
@@ -94,4 +97,5 @@ class MeasureSet(Dataset[TokenBatch]):
             special_BL=self.rows.special(rows_B),
             seed=int(noise.key(self.seed, Stream.MEASURING, self.code, index, self.rank)),
             step=0,
+            documents_B=self.rows.documents(rows_B),
         )

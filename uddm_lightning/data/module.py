@@ -161,6 +161,12 @@ class TextDataModule(LightningDataModule):
         counts = self.corpus.unigram.double() + 1.0
         return counts / counts.sum()
 
+    @property
+    def unigram_entropy(self) -> float:
+        """Entropy of the frequencies of ids in the whole pool, as they are, in nats: what a token costs by itself."""
+        counts = self.corpus.unigram.double()
+        return float(torch.special.entr(counts / counts.sum()).sum())
+
     @override
     def prepare_data(self) -> None:
         _ = self.corpus

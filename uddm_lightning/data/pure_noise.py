@@ -47,3 +47,6 @@ class PureNoise:
 
     def valid(self, ids: Tensor) -> None:
         """Every position is valid."""
+
+    def documents(self, ids: Tensor) -> None:
+        """Rows are drawn one by one."""

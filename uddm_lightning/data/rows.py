@@ -5,6 +5,7 @@ Shapes: N rows of a split, B rows asked for, L positions of a row.
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from hashlib import blake2b
 from mmap import ACCESS_READ, MADV_DONTNEED, mmap
 from pathlib import Path
@@ -35,7 +36,8 @@ class RowsMeta(TypedDict):
         dtype: of the ids: "uint16" or "uint32".
         special: whether there is a file of special positions.
         lengths: whether there is a file of lengths.
-        hash: hex hash of all contents.
+        document_ids: whether there is a file of the documents that rows are from.
+        hash: hex hash of all contents; documents are none, for they decide nothing but errors.
         cut_documents: documents whose end did not fit.
         cut_tokens: tokens that were lost that way.
     """
@@ -45,6 +47,7 @@ class RowsMeta(TypedDict):
     dtype: str
     special: bool
     lengths: bool
+    document_ids: bool
     hash: str
     cut_documents: int
     cut_tokens: int
@@ -66,7 +69,7 @@ class Rows:
         self._folder = folder
         self._split = split
         self.meta = meta
-        self._files: tuple[_File, _File | None, _File | None] | None = None
+        self._files: tuple[_File, _File | None, _File | None, _File | None] | None = None
 
     def __len__(self) -> int:
         return self.meta["rows"]
@@ -96,12 +99,22 @@ class Rows:
         lengths = self._lengths(ids)
         return None if lengths is None else torch.arange(self.length) < torch.from_numpy(lengths)[:, None]
 
+    def documents(self, ids: Tensor) -> Tensor | None:
+        """Number of the document (B,), int64, that the first token of each row is from; None where none gives two."""
+        file = self.open()[3]
+        return None if file is None else torch.from_numpy(file.rows(ids).astype(np.int64))
+
     def blocks(self) -> Iterator[Block]:
         """All rows, in order."""
         for start in range(0, len(self), BLOCK_ROWS):
             ids = torch.arange(start, min(start + BLOCK_ROWS, len(self)))
-            special = self.special(ids)
-            yield Block(self.tokens(ids).numpy(), None if special is None else special.numpy(), self._lengths(ids))
+            special, documents = self.special(ids), self.documents(ids)
+            yield Block(
+                self.tokens(ids).numpy(),
+                None if special is None else special.numpy(),
+                self._lengths(ids),
+                documents_N=None if documents is None else documents.numpy(),
+            )
 
     def _lengths(self, ids: Tensor) -> NDArray[np.int64] | None:
         file = self.open()[2]
@@ -116,8 +129,8 @@ class Rows:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": None}  # another process maps them for itself
 
-    def open(self) -> tuple["_File", "_File | None", "_File | None"]:
-        """The files of ids, special positions and lengths; they must be there the first time only."""
+    def open(self) -> tuple["_File", "_File | None", "_File | None", "_File | None"]:
+        """The files of ids, special positions, lengths and documents; they must be there the first time only."""
         if self._files is None:
             paths = _paths(self._folder, self._split)
             rows, length = len(self), self.length
@@ -125,6 +138,7 @@ class Rows:
                 _File(paths[0], self.meta["dtype"], (rows, length)),
                 _File(paths[1], "uint8", (rows, _width(length))) if self.meta["special"] else None,
                 _File(paths[2], "uint32", (rows,)) if self.meta["lengths"] else None,
+                _File(paths[3], "uint32", (rows,)) if self.meta["document_ids"] else None,
             )
         return self._files
 
@@ -158,23 +172,29 @@ def write_rows(folder: Path, split: str, blocks: Iterable[Block], length: int, v
     Args:
         folder: where the files go.
         split: first part of their names.
-        blocks: the rows; all of them have special positions, or none has, and the same for lengths.
+        blocks: the rows; all of them have special positions, or none has, and the same for lengths and documents.
         length: L.
         vocab_size: V; decides how many bytes an id takes.
     """
     dtype = "uint16" if vocab_size <= 2**16 else "uint32"
     files = _paths(folder, split)
     hashes = [blake2b(digest_size=16) for _ in files]
-    filled = [True, False, False]
+    filled = [True, False, False, False]
     rows = cut_documents = cut_tokens = 0
-    with files[0].open("wb") as tokens, files[1].open("wb") as special, files[2].open("wb") as lengths:
+    shared, last = False, -1  # whether a document gives two rows; that of the row before
+    with ExitStack() as opened:
+        streams = [opened.enter_context(path.open("wb")) for path in files]
         for block in blocks:
             parts = (
                 block.tokens_NL.astype(dtype),
                 None if block.special_NL is None else np.packbits(block.special_NL, axis=1),
                 None if block.lengths_N is None else block.lengths_N.astype(np.uint32),
+                None if block.documents_N is None else block.documents_N.astype(np.uint32),
             )
-            for number, (stream, part) in enumerate(zip((tokens, special, lengths), parts, strict=True)):
+            if block.documents_N is not None and len(block.documents_N):
+                shared |= bool((np.diff(block.documents_N, prepend=last) == 0).any())
+                last = int(block.documents_N[-1])
+            for number, (stream, part) in enumerate(zip(streams, parts, strict=True)):
                 if part is not None:
                     stream.write(part.tobytes())
                     hashes[number].update(part.tobytes())
@@ -182,11 +202,12 @@ def write_rows(folder: Path, split: str, blocks: Iterable[Block], length: int, v
             rows += len(block.tokens_NL)
             cut_documents += block.cut_documents
             cut_tokens += block.cut_tokens
+    filled[3] &= shared
     for path, kept in zip(files, filled, strict=True):
         if not kept:
             path.unlink()
-    header = f"{dtype}:{length}:{filled}".encode()
-    content = blake2b(header + b"".join(part.digest() for part in hashes), digest_size=16).hexdigest()
+    header = f"{dtype}:{length}:{filled[:3]}".encode()
+    content = blake2b(header + b"".join(part.digest() for part in hashes[:3]), digest_size=16).hexdigest()
     return Rows(
         folder,
         split,
@@ -196,6 +217,7 @@ def write_rows(folder: Path, split: str, blocks: Iterable[Block], length: int, v
             dtype=dtype,
             special=filled[1],
             lengths=filled[2],
+            document_ids=filled[3],
             hash=content,
             cut_documents=cut_documents,
             cut_tokens=cut_tokens,
@@ -203,8 +225,8 @@ def write_rows(folder: Path, split: str, blocks: Iterable[Block], length: int, v
     )
 
 
-def _paths(folder: Path, split: str) -> tuple[Path, Path, Path]:
-    return folder / f"{split}.bin", folder / f"{split}_special.bin", folder / f"{split}_lengths.bin"
+def _paths(folder: Path, split: str) -> list[Path]:
+    return [folder / f"{split}{what}.bin" for what in ("", "_special", "_lengths", "_documents")]
 
 
 def _width(length: int) -> int:

@@ -7,7 +7,7 @@ from uddm_lightning.intervals import (
     paired_interval,
     rate_interval,
 )
-from uddm_lightning.metrics.basin import BasinResult, CriticalTime
+from uddm_lightning.metrics.basin import BasinResult, CriticalTime, critical_time
 from uddm_lightning.metrics.entropy import ConditionalEntropy, EntropyResult
 from uddm_lightning.metrics.neighbours import NeighbourResult, SampleNeighbours
 from uddm_lightning.metrics.nelbo import Nelbo, NelboResult
@@ -30,6 +30,7 @@ __all__ = [
     "TokenRecovery",
     "TrajectoryPoint",
     "TrajectoryResult",
+    "critical_time",
     "difference_interval",
     "mean_interval",
     "paired_interval",

@@ -1,15 +1,52 @@
 """Critical corruption: the radius of the basins around rows.
 
-Shapes: B rows, L positions, M draws.
+Shapes: B rows, L positions, M draws, T times.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike
 from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.intervals import mean_interval
-from uddm_lightning.metrics.rowwise import RowwiseMetric, check
+from uddm_lightning.metrics.rowwise import FLOAT, ORIGIN, RowwiseMetric, added, check, ratio
+
+
+def critical_time(times_T: ArrayLike, returned_T: ArrayLike, led_T: ArrayLike) -> float:
+    """The time at which the probability of returning to a row falls below 1/2, whatever the spacing of the times.
+
+    The shares returned / led are first made to fall with t: neighbours that rise are pooled, weighed by the number of
+    their chains (isotonic regression). The result is where the line between the last time at 1/2 or above and the next
+    one crosses 1/2, on a logarithmic axis of t.
+
+    Args:
+        times_T: times, ascending.
+        returned_T: chains from each time that returned.
+        led_T: chains from each time whose noise had led away from the row. Times without any are left out.
+
+    Returns:
+        The time; 0 where fewer than half of the chains returned from the smallest time on, the largest time where none
+        was reached from which fewer than half return, NaN where there was no chain.
+    """
+    times, returned, led = (np.asarray(values, np.float64) for values in (times_T, returned_T, led_T))
+    times, returned, led = times[led > 0], returned[led > 0], led[led > 0]
+    if not len(times):
+        return float("nan")
+    pools: list[list[float]] = []  # returned, led and number of times of each
+    for some, all_ in zip(returned, led, strict=True):
+        pools.append([some, all_, 1])
+        while len(pools) > 1 and pools[-2][0] * pools[-1][1] < pools[-1][0] * pools[-2][1]:
+            last = pools.pop()
+            pools[-1] = [one + other for one, other in zip(pools[-1], last, strict=True)]
+    shares = np.concatenate([[some / all_] * int(number) for some, all_, number in pools])
+    lost = int((shares >= 0.5).sum())  # place of the first time from which fewer than half return
+    if lost in (0, len(times)):
+        return float(times[-1]) if lost else 0.0
+    part = (shares[lost - 1] - 0.5) / (shares[lost - 1] - shares[lost])
+    return float(times[lost - 1] * (times[lost] / times[lost - 1]) ** part)
 
 
 class BasinResult(NamedTuple):
@@ -18,13 +55,15 @@ class BasinResult(NamedTuple):
     Attributes:
         n_rows: distinct rows.
         n_draws: measurements of rows in all.
-        critical_t: mean critical corruption, in [0, 1].
-        critical_t_low: lower end of its 95 % interval, clustered by row; NaN with a single row.
+        critical_t: mean critical corruption, in [0, 1], of the draws that have one.
+        critical_t_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
         critical_t_high: upper end.
-        n_never: draws that did not return from any corruption.
-        n_always: draws that returned from t = 1.
-        rows: for each draw, by its place, what `CriticalTime.update` was told: `row_id`, `place`, `critical_t` and
-            `margin`, the margins of its counted tokens.
+        critical_t_nothing: mean level of a chain that does nothing (see `CriticalTime.update`).
+        n_never: draws to which fewer than half of the chains returned from the smallest time on.
+        n_always: draws to which half of the chains or more returned from t = 1.
+        rows: for each draw, by its place, its `row_id`, `place`, `critical_t` (None where no chain was led away from
+            the row), `critical_t_nothing`, `margin`, the margins of its counted tokens, and by time `times`, `led`, the
+            chains whose noise had led away from the row, and `returned`, those of them that came back.
     """
 
     n_rows: int
@@ -32,66 +71,90 @@ class BasinResult(NamedTuple):
     critical_t: float
     critical_t_low: float
     critical_t_high: float
+    critical_t_nothing: float
     n_never: int
     n_always: int
     rows: list[dict[str, Any]]
 
 
 class CriticalTime(RowwiseMetric):
-    """Averages the largest t from which rows return, and keeps that of each draw.
+    """Averages the times up to which rows are returned to, and keeps what is known of each draw.
 
     A draw without a counted token has nothing to return to and is left out.
 
     Args:
         length: L.
+        times: T times in (0, 1], ascending.
     """
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, times: Sequence[float]) -> None:
         if length < 1:
             raise ValueError(f"`length` must be at least 1, got {length}.")
         super().__init__()
-        self.declare("draws", "critical", "counted")
         flags = [f"{what}_{place}" for what in ("margin", "counts") for place in range(length)]
-        self.declare("each", *flags, "critical", "place")
+        by_time = [f"{what}_{t}" for what in ("led", "returned") for t in times]
+        self.declare("each", *flags, *by_time, "nothing", *ORIGIN)
         self.length = length
+        self.times = tuple(times)
 
     @override
     def update(
-        self, critical_B: Tensor, margin_BL: Tensor, counted_BL: Tensor, rows_B: Tensor, places_B: Tensor
+        self,
+        led_BT: Tensor,
+        returned_BT: Tensor,
+        nothing_B: Tensor,
+        margin_BL: Tensor,
+        counted_BL: Tensor,
+        rows_B: Tensor,
+        documents_B: Tensor | None,
+        places_B: Tensor,
     ) -> None:
         """Adds a batch.
 
         Args:
-            critical_B: critical corruption times in [0, 1].
+            led_BT: number of chains from each time whose noise had led away from the row; 0 where none was run.
+            returned_BT: those among them that returned.
+            nothing_B: the time at which noise leads away from the row with probability 1/2: below it, a chain that does
+                nothing is more often than not at the row when it ends.
             margin_BL: classification margins of the clean rows, in nats.
             counted_BL: bool, True at positions to count.
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+            documents_B: see `RowwiseMetric.record_draws`.
             places_B: int64 numbers of the draws.
         """
         check(rows_B, counted_BL, margin_BL=margin_BL)
-        check(rows_B, counted_BL.any(1)[:, None], critical_B=critical_B[:, None], places_B=places_B[:, None])
-        kept_B = counted_BL.any(1)
-        rows_B = rows_B.where(kept_B, -1)
-        self.record("draws", rows_B, critical_B, kept_B)
-        self.record("each", rows_B, *margin_BL.where(counted_BL, 0.0).T, *counted_BL.T, critical_B, places_B)
+        check(rows_B, counted_BL.any(1)[:, None], nothing_B=nothing_B[:, None], places_B=places_B[:, None])
+        check(rows_B, led_BT > 0, returned_BT=returned_BT)
+        rows_B = rows_B.where(counted_BL.any(1), -1)
+        columns_B = (*margin_BL.where(counted_BL, 0.0).T, *counted_BL.T, *led_BT.T, *returned_BT.T, nothing_B)
+        self.record_draws("each", rows_B, documents_B, places_B, *columns_B)
 
     @override
     def compute(self) -> BasinResult:
-        """Mean over all draws so far, with its interval clustered by row, and the draws themselves."""
-        rows, draws, sums = self.per_row("draws")
-        mean = mean_interval(sums["critical"], sums["counted"], low=0.0, high=1.0)
-        ids, entries = self.entries("each")
-        critical = entries[:, -2]
+        """Mean over all draws so far, with its interval clustered by unit of error, and the draws themselves."""
+        rows, entries = self.entries("each")
+        margins, counts, led, returned, rest = np.split(entries, np.cumsum(self._widths), axis=1)
+        critical = np.array([critical_time(self.times, *two) for two in zip(returned, led, strict=True)])
+        known = ~np.isnan(critical)
+        sums: FLOAT = added(self.units(rows, entries), np.stack([np.nan_to_num(critical), known], 1))
+        mean = mean_interval(sums[:, 0], sums[:, 1], low=0.0, high=1.0)
         each = []
-        for place in entries[:, -1].argsort(kind="stable"):
-            margins, counts = entries[place, : self.length], entries[place, self.length : 2 * self.length]
-            each.append(
-                {
-                    "row_id": int(ids[place]),
-                    "place": int(entries[place, -1]),
-                    "critical_t": float(critical[place]),
-                    "margin": margins[counts > 0].tolist(),
-                }
-            )
+        for entry in np.argsort(entries[:, -1], kind="stable"):
+            told = {
+                "row_id": int(rows[entry]),
+                "place": int(entries[entry, -1]),
+                "critical_t": float(critical[entry]) if known[entry] else None,
+                "critical_t_nothing": float(rest[entry, 0]),
+                "margin": margins[entry][counts[entry] > 0].tolist(),
+                "times": list(self.times),
+                "led": led[entry].astype(np.int64).tolist(),
+                "returned": returned[entry].astype(np.int64).tolist(),
+            }
+            each.append(told)
+        nothing = ratio(float(rest[:, 0].sum()), len(rest))
         never, always = int((critical == 0.0).sum()), int((critical == 1.0).sum())
-        return BasinResult(len(rows), int(draws.sum()), *mean, n_never=never, n_always=always, rows=each)
+        return BasinResult(len(np.unique(rows)), len(rows), *mean, nothing, never, always, rows=each)
+
+    @property
+    def _widths(self) -> list[int]:
+        return [self.length, self.length, len(self.times), len(self.times)]

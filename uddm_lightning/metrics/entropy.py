@@ -6,12 +6,13 @@ Shapes: B rows, L positions.
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.intervals import mean_interval
-from uddm_lightning.metrics.rowwise import RowwiseMetric, check, histogram, masked_sum, ratio
+from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowwiseMetric, check, histogram, masked_sum, origin, ratio
 
 
 class EntropyResult(NamedTuple):
@@ -21,7 +22,7 @@ class EntropyResult(NamedTuple):
         n_rows: distinct rows measured under noise.
         n_draws: measurements of rows under noise in all.
         entropy: mean over all counted tokens.
-        entropy_low: lower end of its 95 % interval, clustered by row; NaN with a single row.
+        entropy_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
         entropy_high: upper end.
         entropy_corrupted: mean over tokens that the noise had changed.
         entropy_clean: mean over tokens that it had left alone.
@@ -29,10 +30,13 @@ class EntropyResult(NamedTuple):
         entropy_unrecovered: mean over corrupted tokens that it did not.
         entropy_leave_one_out: mean over tokens of uncorrupted text.
         own_token_leak: mean total variation, in [0, 1], of a prediction when only its own token is redrawn.
+        own_token_leak_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
+        own_token_leak_high: upper end.
         edges: float64 (bins + 1,) edges of the histograms, from 0 to ln V.
         histogram: int64 (bins,), all counted tokens.
         histogram_recovered: int64 (bins,), corrupted tokens that the chain restored.
         histogram_unrecovered: int64 (bins,), corrupted tokens that it did not.
+        draws: of each draw its `row_id`, `document`, `draw`, `count` of counted tokens and the sum of their `entropy`.
     """
 
     n_rows: int
@@ -46,10 +50,13 @@ class EntropyResult(NamedTuple):
     entropy_unrecovered: float
     entropy_leave_one_out: float
     own_token_leak: float
+    own_token_leak_low: float
+    own_token_leak_high: float
     edges: Tensor
     histogram: Tensor
     histogram_recovered: Tensor
     histogram_unrecovered: Tensor
+    draws: Draws
 
 
 class ConditionalEntropy(RowwiseMetric):
@@ -73,8 +80,8 @@ class ConditionalEntropy(RowwiseMetric):
         self.largest = math.log(vocab_size)
         self.bins = bins
         kinds = ("all", "corrupted", "clean", "recovered", "unrecovered")
-        self.declare("draws", *(f"{kind}_{what}" for kind in kinds for what in ("count", "sum")))
-        self.declare("clean", "count", "sum", "leak_count", "leak_sum")
+        self.declare("draws", *(f"{kind}_{what}" for kind in kinds for what in ("count", "sum")), *ORIGIN)
+        self.declare("clean", "count", "sum", "leak_count", "leak_sum", *ORIGIN)
         for name in ("histogram", "histogram_recovered", "histogram_unrecovered"):
             self.add_state(name, torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -86,6 +93,8 @@ class ConditionalEntropy(RowwiseMetric):
         counted_BL: Tensor,
         rows_B: Tensor,
         recovered_BL: Tensor | None = None,
+        documents_B: Tensor | None = None,
+        places_B: Tensor | None = None,
     ) -> None:
         """Adds a batch of rows under noise.
 
@@ -96,6 +105,8 @@ class ConditionalEntropy(RowwiseMetric):
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
             recovered_BL: bool, x^ = x_0, read at corrupted positions; None where no chain was run, and then neither
                 recovered nor unrecovered tokens are counted.
+            documents_B: see `RowwiseMetric.record_draws`.
+            places_B: likewise.
         """
         check(rows_B, counted_BL, entropy_BL=entropy_BL, corrupted_BL=corrupted_BL)
         if recovered_BL is not None:
@@ -107,7 +118,7 @@ class ConditionalEntropy(RowwiseMetric):
         columns_B = []
         for mask_BL in (counted_BL, hit_BL, counted_BL & ~corrupted_BL, restored_BL, lost_BL):
             columns_B += [mask_BL.sum(1), masked_sum(entropy_BL, mask_BL)]
-        self.record("draws", rows_B, *columns_B)
+        self.record_draws("draws", rows_B, documents_B, places_B, *columns_B)
         self.histogram += self._histogram(entropy_BL[counted_BL])
         self.histogram_recovered += self._histogram(entropy_BL[restored_BL])
         self.histogram_unrecovered += self._histogram(entropy_BL[lost_BL])
@@ -119,6 +130,8 @@ class ConditionalEntropy(RowwiseMetric):
         counted_BL: Tensor,
         leak_counted_B: Tensor,
         rows_B: Tensor,
+        documents_B: Tensor | None = None,
+        places_B: Tensor | None = None,
     ) -> None:
         """Adds a batch of uncorrupted rows.
 
@@ -128,28 +141,33 @@ class ConditionalEntropy(RowwiseMetric):
             counted_BL: bool, True at positions to count.
             leak_counted_B: bool, True where the position of `leak_B` is to be counted.
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+            documents_B: see `RowwiseMetric.record_draws`.
+            places_B: likewise.
         """
         check(rows_B, counted_BL, entropy_BL=entropy_BL)
         check(rows_B, leak_counted_B[:, None], leak_B=leak_B[:, None])
         leaks_B = masked_sum(leak_B[:, None], leak_counted_B[:, None])
-        self.record("clean", rows_B, counted_BL.sum(1), masked_sum(entropy_BL, counted_BL), leak_counted_B, leaks_B)
+        sums = (counted_BL.sum(1), masked_sum(entropy_BL, counted_BL), leak_counted_B, leaks_B)
+        self.record_draws("clean", rows_B, documents_B, places_B, *sums)
 
     def _histogram(self, values_N: Tensor) -> Tensor:
         return histogram(values_N, 0.0, self.largest, self.bins).to(self.device)
 
     @override
     def compute(self) -> EntropyResult:
-        """Means over all draws so far, with the interval of the entropy clustered by row."""
-        rows, draws, sums = self.per_row("draws")
-        clean = self.per_row("clean").sums
+        """Means over all draws so far, with the interval of the entropy clustered by unit of error."""
+        rows, draws, sums = self.per_unit("draws")
+        each = self.per_draw("draws")
+        clean = self.per_unit("clean").sums
+        leak = mean_interval(clean["leak_sum"], clean["leak_count"], low=0.0, high=1.0)
         mean = mean_interval(sums["all_sum"], sums["all_count"], low=0.0, high=self.largest)
 
         def average(kind: str) -> float:
             return ratio(float(sums[f"{kind}_sum"].sum()), float(sums[f"{kind}_count"].sum()))
 
         return EntropyResult(
-            n_rows=len(rows),
-            n_draws=int(draws.sum()),
+            n_rows=rows,
+            n_draws=draws,
             entropy=mean.value,
             entropy_low=mean.low,
             entropy_high=mean.high,
@@ -158,9 +176,12 @@ class ConditionalEntropy(RowwiseMetric):
             entropy_recovered=average("recovered"),
             entropy_unrecovered=average("unrecovered"),
             entropy_leave_one_out=ratio(float(clean["sum"].sum()), float(clean["count"].sum())),
-            own_token_leak=ratio(float(clean["leak_sum"].sum()), float(clean["leak_count"].sum())),
+            own_token_leak=leak.value,
+            own_token_leak_low=leak.low,
+            own_token_leak_high=leak.high,
             edges=torch.linspace(0.0, self.largest, self.bins + 1, dtype=torch.float64),
             histogram=self.histogram,
             histogram_recovered=self.histogram_recovered,
             histogram_unrecovered=self.histogram_unrecovered,
+            draws=origin(each) | {"count": each["all_count"].astype(np.int64), "entropy": each["all_sum"]},
         )

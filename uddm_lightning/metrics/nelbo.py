@@ -5,11 +5,13 @@ Shapes: B rows, L positions.
 
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.intervals import mean_interval
-from uddm_lightning.metrics.rowwise import RowwiseMetric, check, masked_sum
+from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowwiseMetric, check, masked_sum, origin
 
 
 class NelboResult(NamedTuple):
@@ -17,10 +19,12 @@ class NelboResult(NamedTuple):
 
     Attributes:
         n_rows: distinct rows.
-        n_draws: measurements of rows in all.
+        n_draws: draws of rows, each evaluated at one time or more; without places, evaluations.
         nelbo: mean per valid token, in nats, over the range of times at which the losses were drawn.
-        nelbo_low: lower end of its 95 % interval, clustered by row; NaN with a single row.
+        nelbo_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
         nelbo_high: upper end.
+        draws: of each draw its `row_id`, `document`, `draw`, `count` of valid tokens, and `loss`: the sum over these
+            tokens, averaged over the times.
     """
 
     n_rows: int
@@ -28,6 +32,7 @@ class NelboResult(NamedTuple):
     nelbo: float
     nelbo_low: float
     nelbo_high: float
+    draws: Draws
 
 
 class Nelbo(RowwiseMetric):
@@ -35,23 +40,36 @@ class Nelbo(RowwiseMetric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.declare("draws", "count", "sum")
+        self.declare("draws", "times", "count", "sum", *ORIGIN)
 
     @override
-    def update(self, loss_BL: Tensor, valid_BL: Tensor, rows_B: Tensor) -> None:
+    def update(
+        self,
+        loss_BL: Tensor,
+        valid_BL: Tensor,
+        rows_B: Tensor,
+        documents_B: Tensor | None = None,
+        places_B: Tensor | None = None,
+    ) -> None:
         """Adds a batch.
 
         Args:
             loss_BL: bounds in nats, each at least 0.
             valid_BL: bool, False at padding.
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+            documents_B: see `RowwiseMetric.record_draws`.
+            places_B: likewise.
         """
         check(rows_B, valid_BL, loss_BL=loss_BL)
-        self.record("draws", rows_B, valid_BL.sum(1), masked_sum(loss_BL, valid_BL))
+        sums = (torch.ones_like(rows_B), valid_BL.sum(1), masked_sum(loss_BL, valid_BL))
+        self.record_draws("draws", rows_B, documents_B, places_B, *sums)
 
     @override
     def compute(self) -> NelboResult:
-        """Mean over all draws so far, with its interval clustered by row."""
-        rows, draws, sums = self.per_row("draws")
+        """Mean over all draws so far, with its interval clustered by unit of error."""
+        rows, draws, sums = self.per_unit("draws")
         mean = mean_interval(sums["sum"], sums["count"])
-        return NelboResult(len(rows), int(draws.sum()), mean.value, mean.low, mean.high)
+        each = self.per_draw("draws")
+        times = each["times"]
+        own = {"count": (each["count"] / times).astype(np.int64), "loss": each["sum"] / times}
+        return NelboResult(rows, draws, mean.value, mean.low, mean.high, origin(each) | own)

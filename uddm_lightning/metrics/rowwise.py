@@ -1,10 +1,14 @@
-"""What all metrics share: sums that are kept row by row, so that intervals can be clustered by row.
+"""What all metrics share: sums that are kept draw by draw, so that intervals can be clustered by their units of error.
 
 A row may be measured many times with other noise, and its draws may arrive in any order, in batches of any size and on
 any rank. Each draw leaves one entry; entries are brought into one fixed order before they are added, so a result
 depends on the set of draws alone, bit for bit.
 
-Shapes: B rows of a batch, L positions, R distinct rows.
+The unit of error is what was drawn independently. Where every row of a split is measured (a census, as of a small
+training subset), only the noise is random, and the unit is the draw. Where rows are a sample, the unit is the document,
+if documents give several rows, and else the row.
+
+Shapes: B rows of a batch, L positions, R distinct rows, U units of error, M draws.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -18,6 +22,22 @@ from torchmetrics.utilities import dim_zero_cat
 from typing_extensions import override
 
 FLOAT = NDArray[np.float64]
+ORIGIN = ("document", "place")  # last columns of a ledger of draws
+Draws = dict[str, NDArray[Any]]  # columns (M,) by name
+
+
+class PerUnit(NamedTuple):
+    """Entries added up by unit of error.
+
+    Attributes:
+        rows: number of distinct rows.
+        draws: number of draws: of distinct places where places are known, else of entries.
+        sums: float64 sums (U,) by column name; sums of integers are exact.
+    """
+
+    rows: int
+    draws: int
+    sums: dict[str, FLOAT]
 
 
 class PerRow(NamedTuple):
@@ -93,6 +113,7 @@ class RowwiseMetric(Metric):
     def __init__(self) -> None:
         # `compute` is cheap, and a cache would go stale in metrics with a second way to update
         super().__init__(compute_with_cache=False)
+        self.population: int | None = None  # rows of the split; None where they are a sample of unknown many
         self._ledgers: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -118,6 +139,50 @@ class RowwiseMetric(Metric):
         entries = torch.stack([column_B.detach().double() for column_B in columns_B], 1)
         getattr(self, f"{ledger}_rows").append(rows_B[real_B].to(self.device))
         getattr(self, f"{ledger}_entries").append(entries[real_B].to(self.device))
+
+    def record_draws(
+        self, ledger: str, rows_B: Tensor, documents_B: Tensor | None, places_B: Tensor | None, *columns_B: Tensor
+    ) -> None:
+        """Writes one entry per row that is not a filler into a ledger whose last columns are `ORIGIN`.
+
+        Args:
+            ledger: where to.
+            rows_B: int64 ids; negative ones mark filler rows.
+            documents_B: int64 numbers of the documents that rows are from; None where no document gives several rows.
+            places_B: int64 numbers of the draws; None where all entries of a row are one draw.
+            columns_B: one value per row for each other declared column.
+        """
+        origin_B = (torch.full_like(rows_B, -1) if part_B is None else part_B for part_B in (documents_B, places_B))
+        self.record(ledger, rows_B, *columns_B, *origin_B)
+
+    def per_unit(self, ledger: str) -> PerUnit:
+        """Adds the entries of draws up by unit of error (see the top of the file)."""
+        rows, entries = self.entries(ledger)
+        places = entries[:, -1].astype(np.int64)
+        sums = added(self.units(rows, entries), entries)
+        n_draws = len(entries) if (places < 0).any() else len(np.unique(np.stack([rows, places], 1), axis=0))
+        return PerUnit(len(np.unique(rows)), n_draws, dict(zip(self._ledgers[ledger], sums.T, strict=True)))
+
+    def units(self, rows: NDArray[np.int64], entries: FLOAT) -> NDArray[np.int64]:
+        """Numbers (M, 2) that entries of one unit of error share."""
+        documents, places = entries[:, -2:].astype(np.int64).T
+        if len(np.unique(rows)) == self.population:
+            return np.stack([rows, places], 1)
+        return np.stack([documents, np.where(documents < 0, rows, -1)], 1)  # without a document, a row is one
+
+    def per_draw(self, ledger: str) -> Draws:
+        """Sums of each draw, in the order of rows and then of places, with its `row_id`, `document` and `draw`.
+
+        A document that is not known is -1, and so is a place.
+        """
+        rows, entries = self.entries(ledger)
+        draws = np.stack([rows, entries[:, -1].astype(np.int64)], 1)
+        sums = added(draws, entries[:, :-2])
+        firsts = np.unique(draws, axis=0, return_index=True)[1]
+        names = self._ledgers[ledger][:-2]
+        document, place = entries[firsts, -2:].T.astype(np.int64)
+        origin = {"row_id": rows[firsts], "document": document, "draw": place}
+        return {**origin, **dict(zip(names, sums.T, strict=True))}
 
     def per_row(self, ledger: str) -> PerRow:
         """Adds the entries up by row, in an order that depends on nothing but the entries themselves."""
@@ -147,6 +212,19 @@ class RowwiseMetric(Metric):
         for ledger in self._ledgers:
             self._fill(ledger)
         super()._sync_dist(*args, **kwargs)
+
+
+def added(groups_MK: NDArray[np.int64], entries_MC: FLOAT) -> FLOAT:
+    """Entries with equal group numbers added up, in their order (U, C); groups in ascending order."""
+    order = np.lexsort(groups_MK.T[::-1])  # stable
+    groups_MK, entries_MC = groups_MK[order], entries_MC[order]
+    starts = np.flatnonzero(np.r_[True, (np.diff(groups_MK, axis=0) != 0).any(1)][: len(groups_MK)])
+    return np.add.reduceat(entries_MC, starts, axis=0) if len(starts) else entries_MC
+
+
+def origin(each: Draws) -> Draws:
+    """Which draws these are."""
+    return {name: each[name] for name in ("row_id", "document", "draw")}
 
 
 def ratio(numerator: float, denominator: float) -> float:

@@ -55,6 +55,10 @@ class Process(ABC):
         """
         return x0_BL
 
+    def changed(self, alpha: Tensor) -> Tensor:
+        """Probability that noise has changed a token, of the shape of `alpha`; one may be redrawn as itself."""
+        return (1.0 - alpha) * (1.0 if self.mask is not None else 1.0 - 1.0 / self.vocab_size)
+
     def compile(self) -> None:
         """Has `torch.compile` fuse the passes over the vocabulary in the loss, where a process knows how."""
         return
@@ -112,3 +116,39 @@ class Process(ABC):
     @abstractmethod
     def chance(self, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, unigram_V: Tensor) -> Tensor:
         """Probability with which the exact unigram model restores each token (N,), float64."""
+
+    def coincidence(self, unigram_V: Tensor, text_V: Tensor, likeliest: bool) -> float:
+        """Probability with which a chain that overwrites a row with unrelated text restores a corrupted token.
+
+        The text has the frequencies f of `unigram_V`. A chain that samples writes id v with probability f_v, whatever
+        was there, and hits a token of frequency g_v with probability sum_v g_v f_v: for text of the same kind, sum f^2.
+        A chain that takes the likeliest ids writes argmax f everywhere, and hits with probability g at that id: for
+        text of the same kind, max f.
+
+        Under the uniform process noise changes every token with the same probability, so that corrupted tokens have
+        the frequencies of the text. Under the absorbing process they have, too: corrupted are the masked tokens, a
+        chain writes nothing else, and this level is the expectation of `chance`.
+
+        Args:
+            unigram_V: float64, what the chain writes.
+            text_V: float64, frequencies of the tokens that were corrupted.
+            likeliest: whether the chain takes likeliest ids instead of drawing them.
+        """
+        return float(text_V[unigram_V.argmax()] if likeliest else (text_V * unigram_V).sum())
+
+    def bayes_argmax(self, logits_NV: Tensor, xt_N: Tensor) -> Tensor:
+        """Largest probability that a corrupted token had any one id, given the noisy row, float64 (N,).
+
+        The probability of x_0 given the noisy row and that noise has changed this token is the leave-one-out prediction
+        p without the token itself: p_v / (1 - p[x_t]) for v != x_t, and p_v for a masked token. Whoever writes the
+        likeliest of these ids everywhere restores a share E[max] of the corrupted tokens; no estimate from x_t can
+        restore more in the mean, whatever it does to clean tokens. The chain of the exact law draws from the law
+        instead of taking the likeliest id, and restores fewer.
+
+        Args:
+            logits_NV: leave-one-out log-probabilities of the law of the text, up to a constant of each token.
+            xt_N: int64 noisy ids, each of which is wrong.
+        """
+        if self.mask is None:
+            logits_NV = logits_NV.scatter(1, xt_N[:, None], -torch.inf)
+        return logits_NV.double().log_softmax(1).amax(1).exp()

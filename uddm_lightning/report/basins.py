@@ -51,9 +51,11 @@ def final_basins(study: Study, basins: pa.Table | None, backbone: str) -> list[R
     """The rows of a backbone's lowest seed that belong to the measurements of the report."""
     if basins is None or not basins.num_rows:
         return []
-    names = ("run", "step", "weights", "split", "chain")
+    names = ("run", "step", "weights", "split", "chain", "steps")
     mine = [row for row in study.rows if row["backbone"] == backbone and row["kind"] == "basin"]
-    keep = {(row["run"], int(row["step"]), row["weights"], row["split"], row["chain"]) for row in mine}
+    keep = {
+        (row["run"], int(row["step"]), row["weights"], row["split"], row["chain"], int(row["steps"])) for row in mine
+    }
     found: list[Row] = [row for row in basins.to_pylist() if tuple(row[name] for name in names) in keep]
     first = min((row["seed"] for row in found), default=0)
     return [row for row in found if row["seed"] == first]
@@ -63,7 +65,7 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
     """Critical corruption of single rows at three sizes, and its mean against N."""
 
     def values(split: str, size: int) -> list[float]:
-        return [row["critical_t"] for row in _of(rows, split, size)]
+        return [row["critical_t"] for row in _of(rows, split, size) if row["critical_t"] is not None]
 
     splits = [split for split in SPLITS if any(values(split, size) for size in sizes)]
     bins = np.linspace(0.0, 1.0, 21)
@@ -85,10 +87,10 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
         "basins",
         "How far a row can be corrupted and still come back",
         figure,
-        "The critical corruption of a row is the largest t from which the reverse chain brings all of its tokens "
-        f"back: the radius of its basin. Above: single rows of {visible(backbone)} at three sizes; bars are shares of "
-        "the rows. Below: the mean over rows, with 95 % intervals.",
-        Table(["split", "N", "draws", "mean", "median", "returned from no t", "returned from t = 1"], table),
+        "The critical corruption of a row is the t up to which the reverse chain returns to the row in half of its "
+        f"runs or more: the radius of its basin. Above: single rows of {visible(backbone)} at three sizes; bars are "
+        "shares of the rows. Below: the mean over rows, with 95 % intervals.",
+        Table(["split", "N", "draws", "mean", "median", "lost from every t", "returned from t = 1"], table),
     )
     _against_size(drawing, study, below, curves, "mean critical t")
     drawing.table.rows += _means_rows(study, "basin", "critical_t", len(drawing.table.head))

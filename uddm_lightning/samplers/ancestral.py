@@ -55,6 +55,11 @@ class AncestralSampler(Sampler):
         name = "ancestral" if self.choose == "draw" else "argmax-posterior"
         return name + ("-clamped" if self.clamp else "") + ("-argmax" if self.final == "argmax" else "")
 
+    @property
+    @override
+    def likeliest(self) -> bool:
+        return "argmax" in (self.choose, self.final)
+
     @override
     def grid(self, t: float) -> list[float]:
         return [self._time(left) for left in range(int(self._entries(t, 1)), -2, -1)]

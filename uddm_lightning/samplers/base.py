@@ -33,6 +33,11 @@ class Sampler(ABC):
     def chain(self) -> str:
         """Name of the chain in every result."""
 
+    @property
+    def likeliest(self) -> bool:
+        """Whether the chain writes likeliest ids; else it draws them."""
+        return False
+
     def grid(self, t: float) -> list[float]:
         """Times of the chain from the grid point nearest t down to 0, at least two of them.
 

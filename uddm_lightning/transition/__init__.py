@@ -3,5 +3,6 @@
 from uddm_lightning.transition.adaptive import next_sizes
 from uddm_lightning.transition.curves import METHODS, REFERENCE_T, Curve, Point, curves
 from uddm_lightning.transition.estimate import estimate
+from uddm_lightning.transition.falling import falling
 
-__all__ = ["METHODS", "REFERENCE_T", "Curve", "Point", "curves", "estimate", "next_sizes"]
+__all__ = ["METHODS", "REFERENCE_T", "Curve", "Point", "curves", "estimate", "falling", "next_sizes"]

@@ -28,6 +28,8 @@ class Block(NamedTuple):
         lengths_N: int64 positions that are not padding; None where there is no padding.
         cut_documents: documents whose end did not fit.
         cut_tokens: tokens that were lost that way.
+        documents_N: int64 number of the document that the first token of each row is from, not descending; None where
+            every row is a document.
     """
 
     tokens_NL: NDArray[np.int64]
@@ -35,6 +37,7 @@ class Block(NamedTuple):
     lengths_N: NDArray[np.int64] | None
     cut_documents: int = 0
     cut_tokens: int = 0
+    documents_N: NDArray[np.int64] | None = None
 
 
 class Packing(ABC):

@@ -40,6 +40,7 @@ class WrappedPacking(Packing):
         separated = tokenizer.separator_id is not None
         ids: list[int] = []
         separators: list[int] = []  # their places in `ids`
+        begun: list[tuple[int, int]] = [(0, 0)]  # where documents begin in `ids`, and their numbers
         started = False
 
         def cut() -> Block:
@@ -48,10 +49,17 @@ class WrappedPacking(Packing):
             separators_NR[[place for place in separators if place < used]] = True
             pieces_NR = np.array(ids[:used], dtype=np.int64).reshape(rows, room)
             separators[:] = [place - used for place in separators if place >= used]
+            places, numbers = np.array(begun).T
+            documents_N = numbers[np.searchsorted(places, np.arange(0, used, room), side="right") - 1]
+            last = int(np.searchsorted(places, used, side="right")) - 1
+            begun[:] = [(max(place - used, 0), number) for place, number in begun[last:]]
             del ids[:used]
-            return self.frame(pieces_NR, separators_NR.reshape(rows, room), tokenizer)
+            block = self.frame(pieces_NR, separators_NR.reshape(rows, room), tokenizer)
+            return block._replace(documents_N=documents_N)
 
-        for document in documents:
+        for number, document in enumerate(documents):
+            if document:
+                begun.append((len(ids), number))
             for sentence in document:
                 if started:
                     if separated:

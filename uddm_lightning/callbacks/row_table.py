@@ -1,0 +1,55 @@
+"""The counts and sums of every draw of a run, in rows.parquet: what bootstraps read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from uddm_lightning.tables import ROWS, Record, update_parquet
+
+FILE = "rows.parquet"
+KEY = ("kind", "split", "step", "weights", "t", "chain", "steps")
+
+
+def write_draws(folder: Path, records: Sequence[Record], overwrite: bool) -> None:
+    """Writes the draws of measurements into the table of a run.
+
+    Args:
+        folder: of the run.
+        records: of probes, with the columns of their draws under `_draws`; others are passed over, and so is what a
+            network extrapolates.
+        overwrite: replace more draws by fewer.
+    """
+    tables = [_draws(record) for record in records if "_draws" in record and record["kind"] != "nelbo_extrapolated"]
+    if tables:
+        update_parquet(folder / FILE, pa.concat_tables(tables), KEY, overwrite)
+
+
+def nelbo_draws(folder: Path, weights: str, step: int) -> pa.Table:
+    """The draws of the NELBO under one kind of weights, of all validations up to a step."""
+    path = folder / FILE
+    if not path.exists():
+        return ROWS.empty_table()
+    wanted = (pc.field("kind") == "nelbo") & (pc.field("weights") == weights) & (pc.field("step") <= step)
+    return pq.read_table(path, filters=wanted)
+
+
+def _draws(record: Record) -> pa.Table:
+    """The draws of one measurement as rows of the table."""
+    columns = dict(record["_draws"])
+    number = len(columns["row_id"])
+    common = {**record, "chain": record.get("chain") or ""}
+
+    def column(field: pa.Field) -> pa.Array:
+        values: Sequence[Any] | None = columns.get(field.name)
+        if values is None:
+            return pa.array([common.get(field.name) if field.name in KEY else None] * number, field.type)
+        array = np.asarray(values)
+        missing = array == -1 if field.name == "document" else np.isnan(array)
+        return pa.array(array, field.type, mask=missing)
+
+    return pa.table([column(field) for field in ROWS], schema=ROWS)
