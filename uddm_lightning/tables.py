@@ -1,5 +1,5 @@
 """The tables of a run: measurements.csv, a tidy row for each measurement; sequences.parquet, restored rows; and
-basins.parquet, how far single rows can be corrupted.
+basins.parquet, how far single rows can be corrupted; and rows.parquet, the counts and sums of every draw.
 """
 
 import csv
@@ -65,6 +65,30 @@ BASINS = pa.schema(
 )
 
 
+ROWS = pa.schema(
+    [
+        ("kind", pa.string()),  # recovery, entropy or nelbo
+        ("split", pa.string()),
+        ("step", pa.int64()),
+        ("weights", pa.string()),
+        ("t", pa.float64()),  # null for the NELBO, which has a range
+        ("chain", pa.string()),  # "" where none was run
+        ("steps", pa.int64()),
+        ("row_id", pa.int64()),
+        ("document", pa.int64()),  # null where no document gives several rows
+        ("draw", pa.int64()),  # its place among the draws of the split
+        ("corrupted", pa.int64()),  # tokens that noise changed, and of them those that came back
+        ("recovered", pa.int64()),
+        ("clean", pa.int64()),  # tokens that noise left alone, and of them those that the chain changed
+        ("changed", pa.int64()),
+        ("count", pa.int64()),  # tokens that the two sums are over, in nats
+        ("entropy", pa.float64()),
+        ("loss", pa.float64()),  # mean over times
+        ("margin", pa.float64()),  # smallest of the row's counted tokens, in nats
+    ]
+)
+
+
 def of_main_chain(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     """The rows of one chain for each kind and split: the first by name, which is "ancestral" where it was run; and
     those for which no chain was run.
@@ -88,6 +112,20 @@ def update_rows(path: Path, rows: Sequence[Record], schema: pa.Schema, key: Sequ
     kept = [row for row in old if key_of(row) not in replaced]
     table = pa.Table.from_pylist(sorted([*kept, *rows], key=key_of), schema=schema)
     write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def update_columns(path: Path, new: pa.Table, key: Sequence[str]) -> None:
+    """As `update_rows`, for many rows at once."""
+
+    def keys(table: pa.Table) -> list[tuple[Any, ...]]:
+        return list(zip(*(table[name].to_pylist() for name in key), strict=True))
+
+    if path.exists():
+        old = pq.read_table(path, schema=new.schema)
+        replaced = set(keys(new))
+        new = pa.concat_tables([old.filter(pa.array([one not in replaced for one in keys(old)], pa.bool_())), new])
+    order = [(name, "ascending") for name in (*key, "row_id", "draw")]
+    write_atomically(path, lambda temporary: pq.write_table(new.sort_by(order), temporary, compression="zstd"))
 
 
 def update_table(path: Path, records: Iterable[Record]) -> None:

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_atomically
 from uddm_lightning.run_folder import read_manifest
-from uddm_lightning.tables import BASINS, SEQUENCES, read_table, write_table
+from uddm_lightning.tables import BASINS, ROWS, SEQUENCES, read_table, write_table
 
 ABOUT = ("run", "backbone", "size", "seed")  # columns of measurements that sequences of many runs need, too
-PARQUET = {"sequences.parquet": SEQUENCES, "basins.parquet": BASINS}
+PARQUET = {"sequences.parquet": SEQUENCES, "basins.parquet": BASINS, "rows.parquet": ROWS}
 Row = dict[str, str]
 
 
@@ -24,10 +24,9 @@ def run_folders(folder: Path) -> list[Path]:
 
 
 def collect(folder: Path) -> list[Row]:
-    """Writes measurements.csv, sequences.parquet and basins.parquet of all runs; without runs, reads what was written
-    before.
+    """Writes measurements.csv and the parquet tables of all runs; without runs, reads what was written before.
 
-    Of sequences and basins only those of each run's last step are kept.
+    Of parquet tables only the rows of each run's last step are kept.
 
     Returns:
         The rows of measurements.csv.
@@ -65,6 +64,12 @@ def sequences_of(folder: Path) -> pa.Table | None:
 def basins_of(folder: Path) -> pa.Table | None:
     """Critical corruption and margins of single rows of all runs; None where no run kept any."""
     path = folder / "basins.parquet"
+    return _read(path) if path.exists() else None
+
+
+def rows_of(folder: Path) -> pa.Table | None:
+    """Counts and sums of every draw of all runs; None where no run kept any."""
+    path = folder / "rows.parquet"
     return _read(path) if path.exists() else None
 
 

@@ -2,6 +2,18 @@
 
 from uddm_lightning.transition.adaptive import next_sizes
 from uddm_lightning.transition.curves import METHODS, REFERENCE_T, Curve, Point, curves
-from uddm_lightning.transition.estimate import estimate
+from uddm_lightning.transition.equivalence import Equivalence, equivalence
+from uddm_lightning.transition.estimate import estimate, gaps
 
-__all__ = ["METHODS", "REFERENCE_T", "Curve", "Point", "curves", "estimate", "next_sizes"]
+__all__ = [
+    "METHODS",
+    "REFERENCE_T",
+    "Curve",
+    "Equivalence",
+    "Point",
+    "curves",
+    "equivalence",
+    "estimate",
+    "gaps",
+    "next_sizes",
+]
