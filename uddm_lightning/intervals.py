@@ -47,6 +47,7 @@ from numpy.typing import ArrayLike, NDArray
 FLOAT = NDArray[np.float64]
 NORMAL = NormalDist().inv_cdf(0.975)  # half the width of a 95 % interval, in standard errors
 ROUNDING = 1e-9  # what is smaller is taken for 0, or the order in which rows are added would choose a quantile
+_EXPLAINED = 0.5  # share of the variance of sampling that is taken off the one between seeds
 _LONG, _SHORT = 0.98, 0.97  # levels towards the long and the short tail: 2 % and 3 % beyond the bounds
 _SERIES = 30  # degrees of freedom up to which the quantile is solved for; above it the expansion is exact to 1e-7
 
@@ -220,16 +221,7 @@ def seeds_interval(value_S: ArrayLike, half_S: ArrayLike, mean: Interval) -> Int
     Returns:
         The mean with the interval; with one seed `mean` itself.
     """
-    value_S, half_S = np.asarray(value_S, np.float64), np.asarray(half_S, np.float64)
-    seeds = len(value_S)
-    if seeds < 2:
-        return mean
-    half = (mean.high - mean.low) / 2
-    apart = max(0.0, float((half_S**2).mean()) - half**2) * seeds / (seeds - 1) / NORMAL**2
-    spread = max(0.0, float(value_S.var(ddof=1)) - (0.5 if seeds > 2 else 0.0) * apart)
-    more = student_t(seeds - 1) ** 2 * spread / seeds
-    below, above = (math.sqrt(side**2 + more) for side in (mean.value - mean.low, mean.high - mean.value))
-    return Interval(mean.value, mean.value - below, mean.value + above)
+    return Interval(*map(float, seeds_bounds(np.asarray(value_S), np.asarray(half_S), np.array(mean, np.float64))))
 
 
 def paired_interval(
@@ -266,7 +258,7 @@ def paired_interval(
     return Interval(*(float(bound) for bound in _paired(*first_R, *second_R, span)))
 
 
-def _linear(weights_N: ArrayLike, bounds_3SN: FLOAT, correlation_NN: ArrayLike | None = None) -> FLOAT:
+def _linear(weights_N: ArrayLike, bounds_3SN: FLOAT, correlation_SNN: ArrayLike | None = None) -> FLOAT:
     """Weighted sums and bounds (3, S)."""
     weights_N = np.asarray(weights_N, np.float64)
     used_N = weights_N != 0.0
@@ -277,13 +269,28 @@ def _linear(weights_N: ArrayLike, bounds_3SN: FLOAT, correlation_NN: ArrayLike |
     square_SN = error_SN**2
     shift_S = (weights_N * ((low_SN + high_SN) / 2 - value_SN) * square_SN).sum(-1)
     middle_S = value_S + 0.9 * shift_S / np.maximum(square_SN.sum(-1), np.finfo(np.float64).tiny)
-    if correlation_NN is None:
-        half_S = np.sqrt(square_SN.sum(-1))
-    else:
-        correlation_NN = np.asarray(correlation_NN, np.float64)[np.ix_(used_N, used_N)]
-        half_S = np.sqrt(np.maximum(((error_SN @ correlation_NN) * error_SN).sum(-1), 0.0))
-    result_3S: FLOAT = np.stack([value_S, middle_S - half_S, middle_S + half_S])
+    if correlation_SNN is not None:
+        correlation_SNN = np.asarray(correlation_SNN, np.float64)[..., used_N, :][..., used_N]
+        square_SN = (error_SN[..., None, :] @ correlation_SNN)[..., 0, :] * error_SN
+    half_S = np.sqrt(np.maximum(square_SN.sum(-1), 0.0))
+    result_3S: FLOAT = np.stack(
+        [value_S, np.minimum(middle_S - half_S, value_S), np.maximum(middle_S + half_S, value_S)]
+    )
     return result_3S
+
+
+def seeds_bounds(value_SM: FLOAT, half_SM: FLOAT, mean_3M: FLOAT) -> FLOAT:
+    """Means over seeds and bounds (3, M)."""
+    seeds = len(value_SM)
+    if seeds < 2:
+        return mean_3M
+    value_M, low_M, high_M = mean_3M
+    apart_M = np.maximum((half_SM**2).mean(0) - ((high_M - low_M) / 2) ** 2, 0.0) * seeds / (seeds - 1) / NORMAL**2
+    spread_M = np.maximum(value_SM.var(0, ddof=1) - (_EXPLAINED if seeds > 2 else 0.0) * apart_M, 0.0)
+    more_M = student_t(seeds - 1) ** 2 * spread_M / seeds
+    below_M, above_M = (np.sqrt(side_M**2 + more_M) for side_M in (value_M - low_M, high_M - value_M))
+    result_3M: FLOAT = np.stack([value_M, value_M - below_M, value_M + above_M])
+    return result_3M
 
 
 def _paired(

@@ -263,5 +263,6 @@ def _summary(transition: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _spelled(size: dict[str, float]) -> str:
-    return f"{size['value']:.3g} rows (95 % interval {size['low']:.3g} to {size['high']:.3g})"
+def _spelled(size: dict[str, float | None]) -> str:
+    low, high = ("unknown" if size[end] is None else f"{size[end]:.3g}" for end in ("low", "high"))
+    return f"{size['value']:.3g} rows (95 % interval {low} to {high})"

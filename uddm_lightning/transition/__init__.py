@@ -3,7 +3,7 @@
 from uddm_lightning.transition.adaptive import next_sizes
 from uddm_lightning.transition.curves import METHODS, REFERENCE_T, Curve, Point, curves
 from uddm_lightning.transition.equivalence import Equivalence, equivalence
-from uddm_lightning.transition.estimate import estimate, gaps
+from uddm_lightning.transition.estimate import estimate
 
 __all__ = [
     "METHODS",
@@ -14,6 +14,5 @@ __all__ = [
     "curves",
     "equivalence",
     "estimate",
-    "gaps",
     "next_sizes",
 ]

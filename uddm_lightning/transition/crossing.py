@@ -11,13 +11,13 @@ g makes a generalized logistic curve (Richards, Journal of Experimental Botany 1
 kappa = 1 is the logistic curve, and other kappa fall early or late. No further shape is assumed, and sizes far from the
 middle do not matter. Two things are not known between two sizes, and are part of the interval:
 
-* the shape: each replicate draws kappa between 1/2 and 2, ln kappa uniform;
+* the shape: each replicate draws kappa between 0.4 and 2.5, ln kappa uniform;
 * the way from a plateau: a value within 2 % of the height from a level, or beyond it, may be any near it. a or b may
   then be as large as they like, and the interval extends to the size in question. Where the curve falls between two
   neighbours, it is the whole stretch between them.
 
-The interval reaches from the 2.5 % quantile of the lower to the 97.5 % quantile of the upper x* over replicates of all
-measurements (`panel`). If a replicate is half way down more than once, the lower x* is the first place and the upper one
+The interval reaches from the 2 % quantile of the lower to the 98 % quantile of the upper x* over replicates of all
+measurements (`panel`); both were chosen by simulation. If a replicate is half way down more than once, the lower x* is the first place and the upper one
 the last. Nothing is assumed to be monotone: a bump on a plateau does no harm.
 
 Shapes: M curves or replicates, K sizes.
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 FLOAT = NDArray[np.float64]
 
 NEAR = 0.02  # shares of the height that cannot be told from a plateau
-_KAPPA = 2.0  # largest kappa, and one over the smallest
+_KAPPA = 2.5  # largest kappa, and one over the smallest
 _LARGE = 1e6  # stands for a g without bound
 
 
@@ -101,5 +101,5 @@ def _straight(r_M: FLOAT, kappa_M: FLOAT) -> FLOAT:
 
 
 def shapes(count: int, seed: int = 0) -> FLOAT:
-    """Random kappa (count,) between 1/2 and 2; the same for the same arguments."""
+    """Random kappa (count,) between 0.4 and 2.5; the same for the same arguments."""
     return np.exp(np.random.default_rng([1314, seed]).uniform(-1.0, 1.0, count) * np.log(_KAPPA))

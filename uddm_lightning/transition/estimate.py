@@ -66,25 +66,6 @@ def estimate(rows: Iterable[Row], draws: pa.Table | None = None) -> dict[str, An
     return {"backbones": backbones, "headline": headline, "notes": notes}
 
 
-def gaps(transition: dict[str, Any], method: str = "recovery") -> dict[tuple[str, float | None, int], Interval]:
-    """The curve of a method: the one interval that all readers of a gap show.
-
-    Args:
-        transition: content of transition.json.
-        method: one of `METHODS`; of `recovery` and `nelbo` the gap, of the others the entropy.
-
-    Returns:
-        Mean over seeds with its interval, by backbone, t and size.
-    """
-    return {
-        (name, entry["t"], point["size"]): Interval(point["value"], point["low"], point["high"])
-        for name, found in (transition.get("backbones") or {}).items()
-        for entry in found.get("estimates") or ()
-        if entry.get("method") == method
-        for point in entry.get("sizes") or ()
-    }
-
-
 def _backbone(
     reading: Reading, draws: pa.Table | None, notes: list[str]
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -116,7 +97,8 @@ def _backbone(
         for entry in mine:
             where = f"{name}, {method}" + ("" if entry["t"] is None else f" at t = {entry['t']:g}")
             if entry["sizes"]:
-                notes += [f"{where}: {key} is null; {reason}." for key, reason in entry["reasons"].items()]
+                null = {key: "" if entry[key] else "it is null; " for key in SIZES}
+                notes += [f"{where}, {key}: {null[key]}{reason}." for key, reason in entry["reasons"].items()]
         estimates += mine
     seeds = sorted({seed for points in reading.points.values() for _, seed in points})
     if len(seeds) == 1:
@@ -217,7 +199,7 @@ def _estimate(
 
 
 def _entry(method: str, t: float | None, reasons: dict[str, str]) -> dict[str, Any]:
-    numbers = dict.fromkeys((*SIZES, "deviance_per_df", "plateau", "floor", "shape"))
+    numbers = dict.fromkeys((*SIZES, "deviance_per_df", "plateau", "floor"))
     return {"method": method, "t": t, **numbers, "reasons": reasons, "sizes": []}
 
 
@@ -230,11 +212,11 @@ def _fit(half: Half) -> dict[str, Any]:
     }
 
 
-def _numbers(interval: Interval) -> dict[str, float]:
-    return {key: float(value) for key, value in interval._asdict().items()}
+def _numbers(interval: Interval) -> dict[str, float | None]:
+    return {key: float(value) if math.isfinite(value) else None for key, value in interval._asdict().items()}
 
 
-def _spelled(interval: Interval | None) -> dict[str, float] | None:
+def _spelled(interval: Interval | None) -> dict[str, float | None] | None:
     return None if interval is None else _numbers(interval)
 
 

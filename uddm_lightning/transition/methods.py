@@ -9,7 +9,7 @@
 
 `n_mem` is the largest measured size such that it and all smaller ones memorize, `n_gen` the smallest one such that it and
 all larger ones are equivalent. Their intervals are of measured sizes, too: that of `n_mem` reaches from the last size at
-which all so far surely memorize to the last one at which all so far may; that of `n_gen` from the first size from which
+which all so far surely memorize (NaN where that may lie below all) to the last one at which all so far may; that of `n_gen` from the first size from which
 on all may be equivalent to `n_gen` itself, which is the first one where all surely are.
 
 `n_half` is where the curve is half way down (`crossing`), if both levels were measured: a level is, if the outermost
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uddm_lightning.intervals import NORMAL, Interval, seeds_interval
+from uddm_lightning.intervals import NORMAL, Interval, seeds_bounds
 from uddm_lightning.transition.crossing import half_way, shapes
 from uddm_lightning.transition.equivalence import TOLERANCE, TOLERANCE_NELBO
 from uddm_lightning.transition.panel import Panel
@@ -32,6 +32,7 @@ FLOAT = NDArray[np.float64]
 
 RECALLED = 0.95  # least train recovery of a size that memorizes
 REPLICATES = 2000
+BEYOND = 0.02  # share of replicates beyond either bound of N_half: shapes that were not drawn are beyond, too
 LEVEL = 0.1  # how much of the height a plateau may fall, and a size at a limit be away from it
 APART = 3.0  # ratio of sizes over which a plateau is looked at
 BACK = 0.25  # share of the height that a curve may go back
@@ -162,11 +163,11 @@ def _located(panel: Panel, signs: dict[str, float], ends_at_zero: bool, fit: Hal
         x_K = np.log(np.array(sizes, float))
         weights_KN = np.array([panel.weights(signs, n)[panel.seeds(n, *signs).index(seed)] for n in sizes])
         value_S.append(half_way(x_K, (weights_KN @ panel.bounds_3N[0])[None], ends_at_zero).value_M[0])
-        found = half_way(x_K, replicates_BN @ weights_KN.T, ends_at_zero, kappa_B)
-        low_SB.append(found.low_M)
-        high_SB.append(found.high_M)
-    found = over_seeds(np.array(value_S)[:, None], np.array(low_SB)[:, None], np.array(high_SB)[:, None])
-    value, low, high = (float(bound[0]) for bound in found)
+        places = half_way(x_K, replicates_BN @ weights_KN.T, ends_at_zero, kappa_B)
+        low_SB.append(places.low_M)
+        high_SB.append(places.high_M)
+    bounds_31 = over_seeds(np.array(value_S)[:, None], np.array(low_SB)[:, None], np.array(high_SB)[:, None])
+    value, low, high = (float(bound) for bound in bounds_31[:, 0])
     everything = [size for sizes in curves.values() for size in sizes]
     smallest, largest = min(everything), max(everything)
     if not math.log(smallest) <= low <= high <= math.log(largest):
@@ -175,7 +176,7 @@ def _located(panel: Panel, signs: dict[str, float], ends_at_zero: bool, fit: Hal
     return fit._replace(size=Interval(math.exp(value), math.exp(low), math.exp(high)))
 
 
-def over_seeds(value_SM: FLOAT, low_SMB: FLOAT, high_SMB: FLOAT) -> tuple[FLOAT, FLOAT, FLOAT]:
+def over_seeds(value_SM: FLOAT, low_SMB: FLOAT, high_SMB: FLOAT) -> FLOAT:
     """The mean over seeds of ln N_half, of M curves, with its interval.
 
     Args:
@@ -184,19 +185,14 @@ def over_seeds(value_SM: FLOAT, low_SMB: FLOAT, high_SMB: FLOAT) -> tuple[FLOAT,
         high_SMB: largest places.
 
     Returns:
-        Values and bounds (M,); a value is NaN, or a bound infinite, where a curve is half way down at no size.
+        Values and bounds (3, M); a value is NaN, or a bound infinite, where a curve is half way down at no size.
     """
-    with np.errstate(invalid="ignore"):
-        means = value_SM.mean(0), _quantile(low_SMB.mean(0), 0.025), _quantile(high_SMB.mean(0), 0.975)
-        value_M, low_M, high_M = means[0], np.minimum(means[1], means[0]), np.maximum(means[2], means[0])
-    if len(value_SM) == 1:
-        return value_M, low_M, high_M
-    half_SM = (_quantile(high_SMB, 0.975) - _quantile(low_SMB, 0.025)) / 2
-    both = [
-        seeds_interval(value_SM[:, m], half_SM[:, m], Interval(value_M[m], low_M[m], high_M[m]))
-        for m in range(len(value_M))
-    ]
-    return value_M, np.array([one.low for one in both]), np.array([one.high for one in both])
+    with np.errstate(invalid="ignore"):  # places at no size
+        value_M = value_SM.mean(0)
+        low_M = np.minimum(_quantile(low_SMB.mean(0), BEYOND), value_M)
+        high_M = np.maximum(_quantile(high_SMB.mean(0), 1 - BEYOND), value_M)
+        half_SM = (_quantile(high_SMB, 1 - BEYOND) - _quantile(low_SMB, BEYOND)) / 2
+        return seeds_bounds(value_SM, half_SM, np.stack([value_M, low_M, high_M]))
 
 
 def _quantile(sample_B: FLOAT, level: float) -> FLOAT:
@@ -231,7 +227,7 @@ def deviance(y_K: FLOAT, sigma_K: FLOAT) -> float:
 
 
 def memorized_up_to(sizes: list[int], train: list[Interval]) -> tuple[Interval | None, str | None]:
-    """`n_mem` from recovery of train rows at ascending sizes, or the reason why it is null."""
+    """`n_mem` from recovery of train rows at ascending sizes, and the reason why it, or one end of it, is not known."""
 
     def last(values: list[float]) -> int:
         below = [k for k, value in enumerate(values) if not value >= RECALLED]
@@ -240,7 +236,10 @@ def memorized_up_to(sizes: list[int], train: list[Interval]) -> tuple[Interval |
     value, low, high = (last([one[i] for one in train]) for i in range(3))
     if value < 0:
         return None, f"train recovery is {train[0].value:.3f} at the smallest size, {sizes[0]}, and not {RECALLED}"
-    return Interval(float(sizes[value]), float(sizes[max(low, 0)]), float(sizes[max(high, value)])), None
+    found = Interval(float(sizes[value]), float(sizes[low]) if low >= 0 else math.nan, float(sizes[max(high, value)]))
+    smallest = f"{train[0].value:.3g} ({train[0].low:.3g} to {train[0].high:.3g})"
+    doubt = f"it may lie below the smallest size, {sizes[0]}, where train recovery is {smallest}" if low < 0 else None
+    return found, doubt
 
 
 def generalizes_from(

@@ -78,12 +78,29 @@ class Panel:
 
     def replicates(self, count: int, seed: int = 0) -> FLOAT:
         """Measurements as they might have been, shape (B, N); the same for the same arguments."""
-        value_N, low_N, high_N = self.bounds_3N
-        normal_BN = np.random.default_rng([1313, seed]).standard_normal((count, len(self.cells)))
-        share_N, vectors_NN = np.linalg.eigh(self.correlation_NN)
-        normal_BN = normal_BN @ (np.sqrt(np.maximum(share_N, 0.0))[:, None] * vectors_NN.T)
-        replicates_BN: FLOAT = value_N + normal_BN / NORMAL * np.where(normal_BN < 0, value_N - low_N, high_N - value_N)
-        return replicates_BN
+        return replicates(self.bounds_3N, self.correlation_NN, count, seed)
+
+
+def replicates(bounds_3MN: FLOAT, correlation_MNN: FLOAT, count: int, seed: int = 0) -> FLOAT:
+    """Measurements as they might have been, half of them mirrored normal variables of the other half.
+
+    Args:
+        bounds_3MN: estimates and bounds, with any leading dimensions M.
+        correlation_MNN: correlation of their errors.
+        count: how many.
+        seed: number of the stream; the same arguments give the same replicates.
+
+    Returns:
+        Values (M, B, N).
+    """
+    value_MN, low_MN, high_MN = bounds_3MN[..., None, :]
+    normal_BN = np.random.default_rng([1313, seed]).standard_normal((count // 2, bounds_3MN.shape[-1]))
+    share_MN, vectors_MNN = np.linalg.eigh(correlation_MNN)
+    root_MNN = np.sqrt(np.maximum(share_MN, 0.0))[..., :, None] * np.swapaxes(vectors_MNN, -1, -2)
+    normal_MBN = np.concatenate([normal_BN, -normal_BN]) @ root_MNN
+    side_MBN = np.where(normal_MBN < 0, value_MN - low_MN, high_MN - value_MN)
+    result_MBN: FLOAT = value_MN + normal_MBN / NORMAL * side_MBN
+    return result_MBN
 
 
 def correlation(units: Sequence[Units | None], groups: Sequence[str]) -> FLOAT:
