@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from uddm_lightning.intervals import _difference, _paired, _score
+from uddm_lightning.intervals import _linear, _paired, _score
 
 FLOAT = NDArray[np.float64]
 RESULTS = Path(__file__).parent / "results" / "coverage.csv"
@@ -150,7 +150,7 @@ def covered(cell: Cell, simulations: int) -> float:
         bounds = _paired(*sides[0], *sides[1], high)
     else:
         bounds = [np.array(_score(*side, 0.0, high, trials=rate)) for side in sides]
-        bounds = bounds[0] if cell.design == "single" else _difference(*bounds)
+        bounds = bounds[0] if cell.design == "single" else _linear([1.0, -1.0], np.stack(bounds, -1))
     _, low_M, high_M = bounds
     wanted = truth[0] - (truth[1] if len(truth) > 1 else 0.0)
     return float(((low_M <= wanted + 1e-12) & (wanted - 1e-12 <= high_M)).mean())

@@ -1,167 +1,196 @@
-"""Sweeps with a planted N*: truth, measurements with their intervals, and the same as rows of a table."""
+"""Sweeps with a known truth, measured row by row as a sweep measures them.
+
+Test rows and their noise are the same at every size, and so are train rows where the subset is larger than what is
+measured: residuals correlate over sizes. Smaller subsets are a census, and every size has noise of its own.
+
+Shapes: M sweeps, S seeds, K sizes, U draws, C = 2 K cells (train, then test), L tokens that noise changed.
+"""
 
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
-from uddm_lightning.tables import COLUMNS
+from uddm_lightning.intervals import mean_interval, rate_interval
+from uddm_lightning.tables import COLUMNS, ROWS
 
 FLOAT = NDArray[np.float64]
-Z = 1.959964
 
 GRIDS: dict[str, tuple[int, ...]] = {
     "x4": tuple(2 * 4**k for k in range(7)),
     "x2": tuple(2 ** (k + 1) for k in range(13)),
-    "irregular": (3, 8, 30, 64, 100, 300, 512, 2000, 8192),
 }
-# falling from 1 to 0 and 1/2 at 0; the widths are such that all are about as steep at 0
+
+
+def richards(kappa: float) -> Callable[[FLOAT], FLOAT]:
+    return lambda u: (1 + (2 ** (1 / kappa) - 1) * np.exp(np.clip(u, -200, 200))) ** -kappa
+
+
+# falling from 1 to 0, and 1/2 at 0; about as steep as each other there
 SHAPES: dict[str, Callable[[FLOAT], FLOAT]] = {
-    "logistic": lambda u: 1 / (1 + np.exp(np.clip(u, -500, 500))),
+    "logistic": richards(1.0),
     "probit": lambda u: stats.norm.cdf(-u / 1.6),
-    "skew": lambda u: (1 + (2 ** (1 / 1.5) - 1) * np.exp(np.clip(u, -300, 300))) ** -1.5,
+    "early": richards(1.5),
+    "late": richards(1 / 1.5),
+    "bump": lambda u: richards(1.0)(u) + 0.1 * np.exp(-((u + 3.0) ** 2)),  # up 5 % before it falls
 }
 
 
 class Plan(NamedTuple):
-    """How sweeps are simulated."""
+    """How sweeps are simulated.
+
+    Attributes:
+        grid: the sizes.
+        width: scale of the fall, in spacings of the grid.
+        place: where it is, in spacings above the smallest size.
+        draws: draws of each split.
+        seeds: number of seeds.
+        shift: deviation of the fall's place between seeds, in ln N.
+        cell: deviation between runs, as a share of what is possible half way, less near the limits.
+        shape: one of `SHAPES`; `slope`: falls with ln N from the smallest size to the largest; `open`: a logistic curve
+            that has not ended at the largest size.
+        method: recovery or entropy.
+    """
 
     grid: str = "x4"
-    width: float = 0.5  # scale w of the transition, in mean spacings of the grid
-    place: float = 3.0  # N* in mean spacings above the smallest size
-    draws: int = 1024
+    width: float = 0.5
+    place: float = 3.25
+    draws: int = 512
     seeds: int = 1
-    shift: float = 0.0  # deviation of ln N* between seeds
-    cell: float = 0.0  # deviation between runs, as a share of the plateau
+    shift: float = 0.0
+    cell: float = 0.0
     shape: str = "logistic"
     method: str = "recovery"
 
     @property
-    def x(self) -> FLOAT:
-        return np.log(np.array(GRIDS[self.grid], float))
+    def sizes(self) -> tuple[int, ...]:
+        return GRIDS[self.grid]
 
     @property
-    def spacing(self) -> float:
-        return float(np.ptp(self.x)) / (len(self.x) - 1)
+    def x(self) -> FLOAT:
+        return np.log(np.array(self.sizes, float))
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Depends on the plan alone."""
+        return np.random.default_rng(list(repr(tuple(self)).encode()))
+
+    def height(self, x: FLOAT | float, shift: FLOAT | float = 0.0) -> FLOAT:
+        """Share of the fall that is left at ln N = x."""
+        spacing = float(np.ptp(self.x)) / (len(self.x) - 1)
+        if self.shape == "slope":
+            return 1.0 - (np.asarray(x) + shift - self.x[0]) / np.ptp(self.x)
+        place = len(self.x) - 1.0 if self.shape == "open" else self.place
+        shape = SHAPES["logistic" if self.shape == "open" else self.shape]
+        return shape((np.asarray(x) - shift - self.x[0] - place * spacing) / (self.width * spacing))
+
+    def sides(self, share: FLOAT) -> tuple[FLOAT, FLOAT]:
+        """Expected train and test recovery; both are the expected entropy for that method."""
+        if self.method == "entropy":
+            mean = 0.02 + 1.7 * (1 - share) + (0.1 if self.shape == "bump" else 0.0)  # stays above 0
+            return mean, mean
+        test = 0.22 - 0.12 * np.clip(share, 0, 1)  # rises by itself
+        top = 0.83 if self.shape in ("slope", "bump") else 0.98 - 0.10
+        return test + top * share, test
 
     @property
     def truth(self) -> float:
-        """ln N*."""
-        return float(self.x[0] + self.place * self.spacing)
+        """ln N_half: where the expected curve is half way from its value at the smallest size to the lower level."""
+
+        def curve(x: FLOAT | float) -> FLOAT:
+            train, test = self.sides(self.height(x))
+            return train - test if self.method == "recovery" else -train
+
+        floor = 0.0 if self.method == "recovery" else float(curve(self.x[-1]))
+        middle = (float(curve(self.x[0])) + floor) / 2
+        return float(optimize.brentq(lambda x: float(curve(x)) - middle, self.x[0], self.x[-1]))
 
     @property
-    def bracketed(self) -> bool:
-        """Whether the grid brackets the transition well: sizes on the slope, and two or more on each plateau.
-
-        N* lies two spacings or more from the ends, and the last size but one on each side is three widths away, where
-        less than 5 % of the way is missing: a plateau of a single size cannot be told from a slope.
-        """
-        ends = min(self.place, len(self.x) - 1 - self.place)
-        second = min(self.truth - self.x[1], self.x[-2] - self.truth) / self.spacing
-        alike = self.seeds > 1 and self.cell == 0.0  # seeds that differ by sampling alone do not occur
-        return bool(self.width >= 0.4 and ends >= 2.0 and second >= 3 * self.width - 1e-9 and not alike)
+    def resolved(self) -> bool:
+        """Whether noise, and not what is unknown between two sizes, decides the width of the interval."""
+        return self.width >= 0.6 and self.seeds == 1
 
 
-def plans() -> list[Plan]:
-    """The cells of the judge."""
-    single = [
-        Plan(grid, width, place, method=method)
-        for grid, widths, places in (
-            ("x4", (0.1, 0.25, 0.4, 0.7, 1.0), (1.5, 2.5, 3.0, 3.25)),
-            ("x2", (0.1, 0.4, 1.0, 2.0), (3.5, 6.0, 6.3)),
-            ("irregular", (0.1, 0.5, 1.0), (4.0, 4.4)),
-        )
-        for width in widths
-        for place in places
-        for method in ("recovery", "entropy")
-    ]
-    coarse = [
-        Plan(grid, width, place, draws, method=method)
-        for grid, place in (("x4", 3.25), ("x2", 6.3))
-        for width in (0.1, 0.5)
-        for draws in (128, 256)
-        for method in ("recovery", "entropy")
-    ]
-    shapes = [
-        Plan(grid, width, place, shape=shape, method=method)
-        for grid, place in (("x4", 3.25), ("x2", 6.3))
-        for width in (0.4, 0.8)
-        for shape in ("probit", "skew")
-        for method in ("recovery", "entropy")
-    ]
-    seeds = [
-        Plan(grid, width, place, 1024, count, shift, cell, method=method)
-        for count in (3, 5)
-        for grid, place in (("x4", 3.25), ("x2", 6.3))
-        for width in (0.1, 0.5)
-        for shift, cell in ((0.15, 0.02), (0.0, 0.01), (0.0, 0.0))
-        for method in ("recovery", "entropy")
-    ]
-    return single + coarse + shapes + seeds
+class Data(NamedTuple):
+    """Measured sums and counts (M, S, C, U); for entropy the cells of test are missing."""
+
+    sums: FLOAT
+    counts: FLOAT
 
 
-class Sweeps(NamedTuple):
-    """M simulated sweeps: value and bounds (M, S, K); `train` and `test` are what a gap is made of, else None."""
-
-    value: FLOAT
-    low: FLOAT
-    high: FLOAT
-    train: tuple[FLOAT, FLOAT, FLOAT] | None
-    test: tuple[FLOAT, FLOAT, FLOAT] | None
-
-
-def wilson(successes: FLOAT, trials: FLOAT, rows: FLOAT) -> tuple[FLOAT, FLOAT, FLOAT]:
-    """Rate with Wilson's bounds; no more independent trials than rows if rows are few and all alike."""
-    p = successes / trials
-    z2 = np.broadcast_to(stats.t.ppf(0.975, np.maximum(rows - 1, 1)) ** 2, p.shape)
-    n = np.where((p == 0) | (p == 1), np.minimum(trials, rows), trials)
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * p * (1 - p) / n + z2**2 / (4 * n**2)) / (1 + z2 / n)
-    return p, np.minimum(p, middle - half), np.maximum(p, middle + half)
-
-
-def sweeps(plan: Plan, count: int, rng: np.random.Generator) -> Sweeps:
-    """Simulates `count` sweeps of a plan."""
-    sizes = np.array(GRIDS[plan.grid], float)
-    shape = (count, plan.seeds, len(sizes))
-    centre = plan.truth + plan.shift * rng.standard_normal((count, plan.seeds, 1))
-    s = SHAPES[plan.shape]((plan.x - centre) / (plan.width * plan.spacing))
-    noise = plan.cell * rng.standard_normal(shape)
-    rows = np.minimum(sizes, plan.draws)
-    if plan.method == "recovery":  # test recovery rises by itself, so that the gap has a plateau of 0.75
-        test = np.broadcast_to(0.2 + 0.02 * (1 - s), shape)
-        sides = []
-        for rate in (test + 0.75 * s + 0.75 * noise, test):
-            trials = rng.poisson(3 * plan.draws, shape).astype(float)
-            sides.append(wilson(rng.binomial(trials.astype(int), np.clip(rate, 0, 1)).astype(float), trials, rows))
-        (p, pl, ph), (q, ql, qh) = sides
-        value = p - q
-        return Sweeps(value, value - np.hypot(p - pl, qh - q), value + np.hypot(ph - p, q - ql), sides[0], sides[1])
-    mean = 1.7 * np.clip(1 - s + noise, 1e-3, None)  # nats
-    # as in real runs: rows differ most half way between the plateaus
-    deviation = (0.1 * mean + np.clip(mean * (1.7 - mean) / 1.7, 0, None)) / np.sqrt(plan.draws)
-    value = mean + deviation * rng.standard_normal(shape)
-    estimate = deviation * np.sqrt(rng.chisquare(plan.draws - 1, shape) / (plan.draws - 1))
-    return Sweeps(value, value - Z * estimate, value + Z * estimate, None, None)
+def measured(plan: Plan, count: int, rng: np.random.Generator) -> Data:
+    """Simulates `count` sweeps."""
+    K = len(plan.sizes)
+    shift_MS1 = plan.shift * rng.standard_normal((count, plan.seeds, 1))
+    noise_MSK = plan.cell * rng.standard_normal((count, plan.seeds, K))
+    train_MSK, test_MSK = plan.sides(plan.height(plan.x, shift_MS1))
+    shape = (count, plan.seeds, K, plan.draws)
+    shared = np.array(plan.sizes) > plan.draws
+    if plan.method == "entropy":
+        mean_MSK1 = np.clip(train_MSK * (1 + 2 * noise_MSK), 1e-3, None)[..., None]
+        z = _common(rng, shape, 0.6, shared)
+        # rows differ most half way between the levels
+        spread = 0.1 + 0.7 * np.sqrt(np.clip(mean_MSK1 * (1.72 - mean_MSK1), 0, None)) / 0.86
+        counts = np.full(shape, 32.0)
+        return Data(counts * mean_MSK1 * np.exp(spread * z - spread**2 / 2), counts)
+    spread_MSK = 2 * np.sqrt(np.clip(train_MSK * (1 - train_MSK), 0, None))  # runs differ less near the limits
+    parts = []
+    for rate_MSK, together in ((train_MSK + noise_MSK * spread_MSK, shared), (test_MSK, np.ones(K, bool))):
+        limit = stats.norm.ppf(np.clip(rate_MSK, 1e-9, 1 - 1e-9))[..., None]
+        fixed = rng.binomial(6, 0.5, (count, plan.seeds, 1, plan.draws))  # tokens that noise changed, about 10 %
+        own = rng.binomial(6, 0.5, shape)
+        counts = np.where(together[:, None], fixed, own)
+        sums = np.zeros(shape)
+        row = _common(rng, shape, 0.8, together)  # tokens of a row resemble each other, too
+        for token in range(6):
+            z = math.sqrt(0.2) * row + math.sqrt(0.8) * _common(rng, shape, 0.8, together)
+            sums += (token < counts) & (z < limit)
+        parts.append((sums, counts.astype(float)))
+    return Data(*(np.concatenate([part[i] for part in parts], 2) for i in (0, 1)))
 
 
-def table(plan: Plan, data: Sweeps, index: int, backbone: str = "DiT", t: float = 0.1) -> list[dict[str, str]]:
-    """One simulated sweep as the rows of a table."""
-    rows = []
+def _common(rng: np.random.Generator, shape: tuple[int, ...], share: float, shared: NDArray[np.bool_]) -> FLOAT:
+    """Normal variables (M, S, K, U) that correlate over sizes where these share rows."""
+    common = rng.standard_normal((*shape[:2], 1, shape[3]), np.float32)
+    own = rng.standard_normal(shape, np.float32)
+    return np.where(shared[:, None], math.sqrt(share) * common + math.sqrt(1 - share) * own, own)
+
+
+def tables(plan: Plan, data: Data, index: int, t: float = 0.1) -> tuple[list[dict[str, str]], pa.Table]:
+    """One sweep as the rows of measurements.csv, and as rows.parquet."""
+    K, rows, draws = len(plan.sizes), [], []
+    splits = ("train", "test") if plan.method == "recovery" else ("train",)
     for s in range(plan.seeds):
-        for k, size in enumerate(GRIDS[plan.grid]):
-            if data.train is not None and data.test is not None:
-                for split, side in (("train", data.train), ("test", data.test)):
-                    rows.append(
-                        row(size, s, "recovery", split, *(v[index, s, k] for v in side), backbone=backbone, t=t)
-                    )
-            else:
-                values = (v[index, s, k] for v in (data.value, data.low, data.high))
-                rows.append(row(size, s, "entropy", "train", *values, backbone=backbone, t=t))
-    return rows
+        for k, size in enumerate(plan.sizes):
+            for place, split in enumerate(splits):
+                sums_U, counts_U = (part[index, s, place * K + k] for part in data)
+                interval = rate_interval if plan.method == "recovery" else mean_interval
+                more = {"t": t, "steps": 40 if plan.method == "recovery" else None, "coincidence": 0.05}
+                cell = row(size, s, plan.method, split, *interval(sums_U, counts_U), n_draws=len(sums_U), **more)
+                rows.append(cell)
+                about = {"run": cell["run"], "backbone": "DiT", "size": size, "seed": s, "kind": plan.method}
+                about |= {"split": split, "step": 2000, "weights": "ema", "t": t, "chain": "ancestral"}
+                about["steps"] = more["steps"]
+                names = ("recovered", "corrupted") if plan.method == "recovery" else ("entropy", "count")
+                draws += [
+                    {**about, "draw": u, "row_id": u % size if split == "train" else u}
+                    | dict(zip(names, (float(sums_U[u]), int(counts_U[u])), strict=True))
+                    for u in range(len(sums_U))
+                ]
+    return rows, parquet(draws)
+
+
+def parquet(draws: list[dict[str, object]]) -> pa.Table:
+    """Draws as rows.parquet of a sweep."""
+    about = [("run", pa.string()), ("backbone", pa.string()), ("size", pa.int64()), ("seed", pa.int64())]
+    schema = pa.schema([*about, *ROWS])
+    whole = {field.name for field in schema if pa.types.is_integer(field.type)}
+    cast = [{k: int(v) if k in whole and v is not None else v for k, v in one.items()} for one in draws]
+    return pa.Table.from_pylist(cast, schema=schema)
 
 
 def row(
@@ -194,7 +223,8 @@ def row(
     }
     if kind == "nelbo":
         fields["t"] = None
-    return {column: text(fields.get(column)) for column in COLUMNS}
+    columns = (*COLUMNS, "coincidence", "pool_unigram_entropy")  # the last two may not be in the table yet
+    return {column: text(fields.get(column)) for column in columns}
 
 
 def text(value: object) -> str:

@@ -5,32 +5,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uddm_lightning.transition import curves, next_sizes
-from uddm_lightning.transition.fit import fit_curve
-from uddm_lightning.transition.linear import Line
+from uddm_lightning.intervals import rate_interval
+from uddm_lightning.transition import estimate, next_sizes
 
-from .simulation import GRIDS, row, wilson
+from .simulation import GRIDS, row
 
 DENSE, BUDGET = GRIDS["x2"], 6
 
 
 def measured(sizes: list[int], truth: float, width: float, rng: np.random.Generator) -> list[dict[str, str]]:
-    """Rows of runs whose recovery gap falls from 0.75 to 0 around ln N* = truth, 1,024 draws each."""
+    """Rows of runs whose recovery gap falls from 0.78 to 0 around ln N* = truth, 1,024 draws each."""
     rows = []
     for size in sizes:
         s = 1 / (1 + math.exp(min((math.log(size) - truth) / width, 500)))
         test = 0.22 - 0.02 * s
-        for split, rate in (("train", test + 0.75 * s), ("test", test)):
-            trials = np.array([rng.poisson(3 * 1024)], float)
-            side = wilson(rng.binomial(trials.astype(int), rate).astype(float), trials, np.array([min(size, 1024)]))
-            rows.append(row(size, 0, "recovery", split, *(float(v[0]) for v in side)))
+        for split, rate in (("train", test + 0.78 * s), ("test", test)):
+            trials = rng.poisson(3, 1024)
+            rows.append(
+                row(size, 0, "recovery", split, *rate_interval(rng.binomial(trials, rate), trials), coincidence=0.02)
+            )
     return rows
 
 
 def interval(rows: list[dict[str, str]]) -> float:
     """Width of the interval in ln N; infinite without an estimate."""
-    fit = fit_curve(curves(rows)[0].points, False, Line(False, 1.0))
-    return math.log(fit.high / fit.low) if fit.low and fit.high else math.inf
+    half = estimate(rows)["backbones"]["DiT"]["estimates"][0]["n_half"]
+    return math.log(half["high"] / half["low"]) if half else math.inf
 
 
 def adaptive(truth: float, width: float, rng: np.random.Generator, budget: int = BUDGET) -> list[dict[str, str]]:
@@ -46,7 +46,7 @@ def test_half_of_the_runs_give_about_the_same_interval() -> None:
     for seed in range(100):
         rng = np.random.default_rng([7, seed])
         width = math.exp(rng.uniform(math.log(0.15), math.log(0.9)))  # 0.2 to 1.3 spacings of the dense grid
-        truth = rng.uniform(math.log(8), math.log(2000))
+        truth = rng.uniform(math.log(60), math.log(1200))  # all sizes show both plateaus
         dense = interval(measured(list(DENSE), truth, width, rng))
         ratios.append(interval(adaptive(truth, width, rng)) / dense)
         widths.append(width)

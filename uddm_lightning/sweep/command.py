@@ -16,7 +16,7 @@ from uddm_lightning.report import write_report
 from uddm_lightning.resolving import load_data
 from uddm_lightning.sweep import sizes
 from uddm_lightning.sweep.cell import Cell
-from uddm_lightning.sweep.collecting import about, basins_of, collect, run_folders, sequences_of
+from uddm_lightning.sweep.collecting import about, basins_of, collect, rows_of, run_folders, sequences_of
 from uddm_lightning.sweep.launchers import Launcher
 from uddm_lightning.sweep.options import with_files
 from uddm_lightning.sweep.setting import Setting
@@ -27,6 +27,7 @@ from uddm_lightning.transition import estimate, next_sizes
 SHORT = {"local": "LocalLauncher", "slurm": "SlurmLauncher"}
 OWN = ("--data.size", "--seed_everything", "--ckpt_path", "--trainer.default_root_dir")  # the sweep fills these in
 PLATEAU = 8  # rows; with fewer the interval of recovery, clustered by row, says little about the plateau
+NAMES = {"n_mem": "N_mem", "n_gen": "N_gen", "n_half": "N_half"}  # keys of transition.json in the terminal
 REFERENCE = 0.1  # the t at which a line in the terminal speaks of a run
 
 EPILOG = """\
@@ -237,25 +238,31 @@ def _line(cell: Cell, seconds: float) -> str:
 def _write(folder: Path) -> None:
     """Puts the tables together, estimates the transition and draws the report."""
     rows = collect(folder)
-    transition = estimate(rows)
+    transition = estimate(rows, rows_of(folder))
     write_text(folder / "transition.json", json.dumps(transition, indent=2, ensure_ascii=False) + "\n")
     write_report(folder, rows, transition, sequences_of(folder), about(folder), basins_of(folder))
     sys.stdout.write(f"{_summary(transition)}\n{folder / 'report.html'}\n")
 
 
 def _summary(transition: dict[str, Any]) -> str:
-    """N* by every method at the t nearest 0.1, one line each."""
+    """The headline of each backbone, then what every method says at the t nearest 0.1, one line each."""
     lines = []
     for name, found in transition["backbones"].items():
+        if headline := transition["headline"][name]:
+            qualifier = f"; {headline['qualifier']}" if headline["qualifier"] else ""
+            lines.append(f"{name}: {NAMES[headline['estimate']]} = {_spelled(headline)} by recovery{qualifier}")
         mine = found["estimates"]
         nearest = min((abs(one["t"] - REFERENCE) for one in mine if one["t"] is not None), default=0.0)
         for one in mine:
             if one["t"] is not None and abs(one["t"] - REFERENCE) > nearest:
                 continue
             at = "" if one["t"] is None else f" at t = {one['t']:g}"
-            if one["size"] is None:
-                lines.append(f"{name}, {one['method']}{at}: no N* ({one.get('reason') or 'see the notes'})")
-            else:
-                interval = f"95 % interval {one['low']:.3g} to {one['high']:.3g}"
-                lines.append(f"{name}, {one['method']}{at}: N* = {one['size']:.3g} rows, {interval}")
+            for key, label in NAMES.items():
+                said = _spelled(one[key]) if one[key] else f"null ({one['reasons'].get(key, 'see the notes')})"
+                lines.append(f"{name}, {one['method']}{at}: {label} = {said}")
     return "\n".join(lines)
+
+
+def _spelled(size: dict[str, float | None]) -> str:
+    low, high = ("unknown" if size[end] is None else f"{size[end]:.3g}" for end in ("low", "high"))
+    return f"{size['value']:.3g} rows (95 % interval {low} to {high})"

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from uddm_lightning.intervals import NORMAL
+from uddm_lightning.intervals import NORMAL, Interval, difference_interval
 from uddm_lightning.tables import of_main_chain
 
 METHODS = ("recovery", "entropy", "entropy_samples", "nelbo")
@@ -32,6 +32,11 @@ class Point(NamedTuple):
     high: float
 
     @property
+    def interval(self) -> Interval:
+        """Value and bounds."""
+        return Interval(self.value, self.low, self.high)
+
+    @property
     def sigma(self) -> float:
         """Standard error that a symmetric interval of this width would have."""
         return (self.high - self.low) / (2 * NORMAL)
@@ -42,7 +47,7 @@ class Curve(NamedTuple):
 
     Attributes:
         backbone: name of the backbone.
-        method: one of `METHODS`; `train recovery` and `test recovery` for the two sides of the gap.
+        method: one of `METHODS`.
         t: noise level; None for the NELBO, which has none.
         points: one for each run that has the measurement, by size and seed.
     """
@@ -54,21 +59,28 @@ class Curve(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a table says.
+    """What a table says of one backbone.
 
     Attributes:
-        curves: the curves of `METHODS`.
-        sides: train and test recovery by themselves.
-        parameters: trainable parameters by backbone; None where the table does not say.
-        levels: noise levels [1] that were measured, by backbone.
+        backbone: its name.
+        parameters: trainable parameters; None where the table does not say.
+        rows: rows of the last step of each finished run, of one kind of weights and one chain.
+        history: rows of the test NELBO of all steps, of the same weights.
+        points: measurements by kind, split and t (None for the NELBO), each by size and seed.
         notes: what was left out and why.
     """
 
-    curves: list[Curve]
-    sides: list[Curve]
-    parameters: dict[str, int | None]
-    levels: dict[str, list[float]]
+    backbone: str
+    parameters: int | None
+    rows: list[Row]
+    history: list[Row]
+    points: dict[tuple[str, str, float | None], dict[tuple[int, int], Point]]
     notes: list[str]
+
+    @property
+    def levels(self) -> list[float]:
+        """Noise levels [1] that were measured, ascending."""
+        return sorted({t for _, _, t in self.points if t is not None})
 
 
 def curves(rows: Iterable[Row], reference_only: bool = False) -> list[Curve]:
@@ -84,33 +96,48 @@ def curves(rows: Iterable[Row], reference_only: bool = False) -> list[Curve]:
     Returns:
         The curves by backbone, method and t, without the empty ones.
     """
-    found = read(rows).curves
-    if not reference_only:
-        return found
-    levels = defaultdict(list)
-    for curve in found:
-        if curve.t is not None:
-            levels[curve.backbone].append(curve.t)
-    nearest = {name: min(ts, key=lambda t: (abs(math.log(t / REFERENCE_T)), t)) for name, ts in levels.items()}
-    return [curve for curve in found if curve.t is None or curve.t == nearest[curve.backbone]]
+    found: list[Curve] = []
+    for reading in read(rows):
+        levels = reading.levels
+        if reference_only and levels:
+            levels = [reference(levels)]
+        for t in levels:
+            found.append(_curve(reading, "recovery", t, ("recovery", "train"), ("recovery", "test")))
+            found.append(_curve(reading, "entropy", t, ("entropy", "train")))
+            found.append(_curve(reading, "entropy_samples", t, ("entropy", "samples")))
+        found.append(_curve(reading, "nelbo", None, ("nelbo", "test"), ("nelbo", "train")))
+    order = {method: place for place, method in enumerate(METHODS)}
+    return sorted(
+        (curve for curve in found if curve.points),
+        key=lambda curve: (curve.backbone, order[curve.method], curve.t or 0.0),
+    )
 
 
-def read(rows: Iterable[Row]) -> Reading:
-    """The curves of a table, the sides of the recovery gap, and what was left out.
+def reference(levels: Iterable[float]) -> float:
+    """The noise level nearest to t = 0.1, in ratios.
+
+    Args:
+        levels: at least one noise level.
+
+    Returns:
+        One of them.
+    """
+    return min(levels, key=lambda t: (abs(math.log(max(t, 1e-9) / REFERENCE_T)), t))
+
+
+def read(rows: Iterable[Row]) -> list[Reading]:
+    """The measurements of each backbone, and what was left out.
 
     Args:
         rows: rows as `read_table` returns them.
 
     Returns:
-        Everything the estimates need.
+        One entry for each backbone, by name.
     """
     backbones: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         backbones[row["backbone"]].append(row)
-    reading = Reading([], [], {}, {}, [])
-    for backbone in sorted(backbones):
-        _read_backbone(backbone, _final(backbone, backbones[backbone], reading.notes), reading)
-    return reading
+    return [_read_backbone(name, backbones[name]) for name in sorted(backbones)]
 
 
 def _final(backbone: str, rows: list[Row], notes: list[str]) -> list[Row]:
@@ -134,51 +161,52 @@ def _final(backbone: str, rows: list[Row], notes: list[str]) -> list[Row]:
     return main
 
 
-def _read_backbone(backbone: str, rows: list[Row], reading: Reading) -> None:
-    """Adds the curves of one backbone to the reading."""
+def _read_backbone(backbone: str, rows: list[Row]) -> Reading:
+    notes: list[str] = []
+    history = [row for row in rows if (row["kind"], row["split"]) == ("nelbo", "test")]
+    rows = _final(backbone, rows, notes)
+    history = [row for row in history if (row["run"], row["weights"]) in {(one["run"], one["weights"]) for one in rows}]
     cells: dict[tuple[str, str, float | None], dict[tuple[int, int], Point]] = defaultdict(dict)
-    twice = set()
+    twice, kept = set(), []
     for row in sorted(rows, key=lambda row: row["run"]):
-        key = (row["kind"], row["split"], _number(row["t"]))
+        key = (row["kind"], row["split"], number(row["t"]))
         cell = (int(row["size"]), int(row["seed"]))
         point = _point(row, *cell)
         if point is None:
-            if _number(row.get(row["kind"], "")) is not None:
-                reading.notes.append(
+            if number(row.get(row["kind"], "")) is not None:
+                notes.append(
                     f"{backbone}: {row['kind']} on {row['split']} of {cell[0]} rows has no interval and is left out."
                 )
+            kept.append(row)
         elif cell in cells[key]:
             twice.add(cell)
         else:
             cells[key][cell] = point
-    reading.notes.extend(
+            kept.append(row)
+    notes.extend(
         f"{backbone}: size {size}, seed {seed} was run more than once; only the first run by name is used."
         for size, seed in sorted(twice)
     )
     parameters = sorted({int(row["parameters"]) for row in rows if row["parameters"]})
-    reading.parameters[backbone] = parameters[0] if parameters else None
-    reading.levels[backbone] = levels = sorted({t for _, _, t in cells if t is not None})
+    return Reading(backbone, parameters[0] if parameters else None, kept, history, dict(cells), notes)
 
-    def add(curves: list[Curve], method: str, t: float | None, points: Iterable[Point]) -> None:
-        ordered = tuple(sorted(points))
-        if ordered:
-            curves.append(Curve(backbone, method, t, ordered))
 
-    for t in levels:
-        train, test = cells[("recovery", "train", t)], cells[("recovery", "test", t)]
-        add(reading.curves, "recovery", t, _differences(train, test))
-        add(reading.sides, "train recovery", t, train.values())
-        add(reading.sides, "test recovery", t, test.values())
-    for method, split in (("entropy", "train"), ("entropy_samples", "samples")):
-        for t in levels:
-            add(reading.curves, method, t, cells[("entropy", split, t)].values())
-    add(reading.curves, "nelbo", None, _differences(cells[("nelbo", "test", None)], cells[("nelbo", "train", None)]))
+def _curve(reading: Reading, method: str, t: float | None, *sides: tuple[str, str]) -> Curve:
+    """The first side, or the first minus the second at every cell that has both."""
+    first, *second = (reading.points.get((*side, t), {}) for side in sides)
+    points = list(first.values())
+    if second:
+        points = [
+            Point(*cell, *difference_interval(first[cell].interval, second[0][cell].interval))
+            for cell in first.keys() & second[0].keys()
+        ]
+    return Curve(reading.backbone, method, t, tuple(sorted(points)))
 
 
 def _point(row: Row, size: int, seed: int) -> Point | None:
     """The row's measurement; a rate without an interval may be anything in [0, 1], a mean without one says nothing."""
     kind = row["kind"]
-    value, low, high = (_number(row.get(name, "")) for name in (kind, f"{kind}_low", f"{kind}_high"))
+    value, low, high = (number(row.get(name, "")) for name in (kind, f"{kind}_low", f"{kind}_high"))
     if value is None:
         return None
     if low is None or high is None:
@@ -186,23 +214,7 @@ def _point(row: Row, size: int, seed: int) -> Point | None:
     return Point(size, seed, value, low, high)
 
 
-def _differences(first: dict[tuple[int, int], Point], second: dict[tuple[int, int], Point]) -> list[Point]:
-    """First minus second, cell by cell, for independent samples.
-
-    The distances from the estimates to their bounds are added like standard errors (Newcombe, Statistics in Medicine
-    17, 1998, "Interval estimation for the difference between independent proportions", method 10).
-    """
-    points = []
-    for cell in first.keys() & second.keys():
-        one, two = first[cell], second[cell]
-        value = one.value - two.value
-        below = math.hypot(one.value - one.low, two.high - two.value)
-        above = math.hypot(one.high - one.value, two.value - two.low)
-        points.append(Point(*cell, value, value - below, value + above))
-    return points
-
-
-def _number(text: str | None) -> float | None:
+def number(text: str | None) -> float | None:
     """The number a field holds; None for an empty field and for what is not finite."""
     value = float(text) if text else math.nan
     return value if math.isfinite(value) else None

@@ -1,169 +1,423 @@
-"""The content of transition.json: N* by every method, their agreement, and the trend of test recovery."""
+"""The content of transition.json: sizes, regimes and statements, with the condition under which each is true."""
 
 import math
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from statistics import NormalDist, fmean
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from uddm_lightning.intervals import NORMAL, student_t
-from uddm_lightning.transition.curves import METHODS, Curve, Reading, Row, read
-from uddm_lightning.transition.fit import FLAT, Fit, Means, fit_curve, means
-from uddm_lightning.transition.linear import Line
+from uddm_lightning.intervals import NORMAL, Interval
+from uddm_lightning.transition.curves import METHODS, Reading, Row, number, read, reference
+from uddm_lightning.transition.equivalence import equivalence
+from uddm_lightning.transition.methods import QUANTITIES, Half, Quantity, generalizes_from, half_size, memorized_up_to
+from uddm_lightning.transition.panel import Cell, Panel
+from uddm_lightning.transition.regimes import NOT_LEARNED, Evidence, judge
+from uddm_lightning.transition.units import Units, read_units
 
-TOLERANCE = 0.02  # gap of recovery that counts as none
-RELATIVE = 0.05  # the same for entropy and NELBO, in heights of the transition
+SIZES = ("n_mem", "n_gen", "n_half")
+DIFFER = (
+    "The methods need not agree: recovery asks whether a chain finds back to a row, entropy how sure the model is of each "
+    "token, own samples whether it has learned rows that it draws itself, and the NELBO how much likelier it finds train "
+    "rows than others; these are different functionals of one model, and each is half way at a size of its own."
+)
 _BLANK = 0.999  # noise level from which on nothing of a row is left, so that it cannot be recalled
-_SURE_OF_IT = 0.2  # nats; a flat entropy below it is that of a model that knows its rows
+_AGREE = 2.0  # ratio of sizes up to which two methods agree
 _MISSING = {
     "recovery": "recovery on train and test rows",
     "entropy": "entropy on train rows",
     "entropy_samples": "entropy on the model's own samples",
     "nelbo": "NELBO on train and test rows",
 }
+_NO_LIMIT = {
+    "entropy": "no entropy of train rows stands for memory or for its absence",
+    "entropy_samples": "no entropy of own samples stands for memory or for its absence",
+    "nelbo": "no gap of the NELBO stands for memory",
+}
+
+PanelOf = Callable[..., Panel]
 
 
-def estimate(rows: Iterable[Row]) -> dict[str, Any]:
-    """Where the models of a sweep stop memorizing.
+def estimate(rows: Iterable[Row], draws: pa.Table | None = None) -> dict[str, Any]:
+    """Where the models of a sweep stop memorizing and begin to generalize.
 
-    N* is the size at which the gap of recovery, or of the NELBO, between train and test rows is half of its plateau at
-    small sizes, and at which the entropy is half way between its plateaus. The onset is where 5 % of the way are gone,
-    for the method `recovery` on the way of train recovery itself. Convergence is the smallest measured size from
-    which on the interval of the gap reaches to within 0.02 of 0 (NELBO: 5 % of the plateau; entropy: to within 5 % of
-    the height from the upper plateau).
+    `methods` defines the sizes, `panel` the intervals, `regimes` the regimes.
 
     Args:
-        rows: rows of a sweep's table, as `read_table` returns them.
+        rows: rows of a sweep's measurements.csv, as `read_table` returns them.
+        draws: the sweep's rows.parquet, with `run`, `backbone`, `size` and `seed`. Without it, or where it lacks a
+            measurement, errors are taken to be independent between sizes, and a note says so.
 
     Returns:
         The content of transition.json, made of dicts, lists, strings, ints, floats, bools and None. What the data do
         not support is None, with the reason beside it and in the notes.
     """
     # an oracle is as good as it will be, whatever the size: it has no transition
-    reading = read(row for row in rows if row.get("parameters") != "0")
-    notes = list(reading.notes)
-    backbones = {name: _backbone(name, reading, notes) for name in reading.parameters}
-    if not backbones:
-        notes.append("There are no measurements.")
-    return {"backbones": backbones, "notes": notes}
+    readings = read(row for row in rows if row.get("parameters") != "0")
+    notes: list[str] = []
+    backbones, headline = {}, {}
+    for reading in readings:
+        name = reading.backbone
+        notes += reading.notes
+        backbones[name], headline[name] = _backbone(reading, draws, notes)
+    notes.append(DIFFER if backbones else "There are no measurements.")
+    return {"backbones": backbones, "headline": headline, "notes": notes}
 
 
-def line(method: str) -> Line:
-    """The levels that a method's curve can have: gaps end at 0, and none of recovery is above 1."""
-    return Line(method.startswith("entropy"), 1.0 if method == "recovery" else math.inf)
+def _backbone(
+    reading: Reading, draws: pa.Table | None, notes: list[str]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The entry of a backbone and its headline."""
+    name = reading.backbone
+    units = read_units(draws, reading.rows) if draws is not None else {}
+    lacking = sorted({kind for kind, split, t in reading.points if _lacks(reading, units, kind, split, t)})
+    if lacking:
+        notes.append(
+            f"{name}: rows.parquet does not have every draw of {', '.join(lacking)}; errors of these are taken to be "
+            "independent between sizes."
+        )
 
+    def panel(kind: str, t: float | None, *splits: str) -> Panel:
+        points = {split: reading.points.get((kind, split, t), {}) for split in splits}
+        cells = {(split, *cell): point.interval for split in splits for cell, point in points[split].items()}
+        return Panel(cells, {cell: units[place] for cell in cells if (place := _place(kind, t, cell)) in units})
 
-def _backbone(name: str, reading: Reading, notes: list[str]) -> dict[str, Any]:
-    curves = [curve for curve in reading.curves if curve.backbone == name]
-    sides = {(curve.method, curve.t): curve for curve in reading.sides if curve.backbone == name}
+    recovered = [t for kind, split, t in reading.points if (kind, split) == ("recovery", "test") and t is not None]
+    at = reference(recovered) if recovered else None
+    regimes = _regimes(reading, panel, at) if at is not None else []
     estimates = []
     for method in METHODS:
-        mine = [curve for curve in curves if curve.method == method]
-        estimates += [_estimate(curve, sides.get(("train recovery", curve.t)), notes) for curve in mine]
+        mine = _estimates(method, reading, panel, regimes)
         if not mine:
             reason = f"missing: no {_MISSING[method]} was measured"
-            estimates.append(_entry(method, None, None, reason))
+            mine = [_entry(method, None, dict.fromkeys(SIZES, reason))]
             notes.append(f"{name}, {method}: {reason}.")
-    seeds = {point.seed for curve in curves for point in curve.points}
+        for entry in mine:
+            where = f"{name}, {method}" + ("" if entry["t"] is None else f" at t = {entry['t']:g}")
+            if entry["sizes"]:
+                null = {key: "" if entry[key] else "it is null; " for key in SIZES}
+                notes += [f"{where}, {key}: {null[key]}{reason}." for key, reason in entry["reasons"].items()]
+        estimates += mine
+    seeds = sorted({seed for points in reading.points.values() for _, seed in points})
     if len(seeds) == 1:
         notes.append(f"{name}: with one seed the intervals cover the sampling of sequences only, not the training.")
-    return {
-        "parameters": reading.parameters[name],
+    tests = sorted({t for kind, split, t in reading.points if (kind, split) == ("recovery", "test") and t is not None})
+    trends = [_trend(panel("recovery", t, "test"), t) for t in tests]
+    notes += [
+        f"{name}: the trend of test recovery at t = {one['t']:g} is null; {one['reason']}."
+        for one in trends
+        if one["reason"]
+    ]
+    entry = {
+        "parameters": reading.parameters,
+        "seeds": seeds,
         "estimates": estimates,
+        "regimes": regimes,
         "agreement": _agreement(estimates),
-        "trend": [
-            _trend(sides[key], notes) for key in sorted(sides, key=lambda key: key[1] or 0.0) if "test" in key[0]
-        ],
+        "trend": trends,
     }
+    return entry, _headline(estimates, regimes, at, seeds)
 
 
-def _estimate(curve: Curve, train: Curve | None, notes: list[str]) -> dict[str, Any]:
-    """The entry of one curve; everything that is null gets a note."""
-    name = f"{curve.backbone}, {curve.method}" + ("" if curve.t is None else f" at t = {curve.t:g}")
-    if curve.t is not None and curve.t >= _BLANK:
-        reason = "blank: nothing of a row is left at this t, so there is nothing to recall"
-        notes.append(f"{name}: {reason}.")
-        return _entry(curve.method, curve.t, None, reason)
-    rising = curve.method.startswith("entropy")
-    fit = fit_curve(curve.points, rising, line(curve.method))
-    if fit.size is None:
-        reason = (fit.reason or "") + (_regime(curve.method, fit.level) if (fit.reason or "").startswith(FLAT) else "")
-        notes.append(f"{name}: N* is null; {reason}.")
-        return _entry(curve.method, curve.t, fit, reason)
-    entry = _entry(curve.method, curve.t, fit, None)
+def _lacks(reading: Reading, units: dict[Any, Units], kind: str, split: str, t: float | None) -> bool:
+    wanted = kind in ("recovery", "entropy", "nelbo") and split != "random"
+    return wanted and any((kind, split, t, *cell) not in units for cell in reading.points[kind, split, t])
 
-    onset = fit_curve(train.points, False, Line(True, 1.0)) if curve.method == "recovery" and train else fit
-    entry["onset"] = onset.onset
-    if onset.onset is None:
-        notes.append(f"{name}: the onset is null; {onset.reason or 'it lies below the smallest size measured'}.")
-    entry["convergence"] = _convergence(curve.method, means(curve.points), fit)
-    if entry["convergence"] is None:
-        notes.append(f"{name}: the convergence is null; the largest size has not converged.")
+
+def _place(kind: str, t: float | None, cell: Cell) -> tuple[str, str, float | None, int, int]:
+    split, size, seed = cell
+    return kind, split, t, size, seed
+
+
+def _estimates(method: str, reading: Reading, panel: PanelOf, regimes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries of one method, by t."""
+    quantity = QUANTITIES[method]
+    kind = method.partition("_")[0]
+    levels: list[float | None] = [None] if method == "nelbo" else list(reading.levels)
+    entries = []
+    for t in levels:
+        mine = panel(kind, t, *quantity.signs)
+        sizes = mine.sizes(*quantity.signs)
+        if not sizes:
+            continue
+        if t is not None and t >= _BLANK:
+            reason = "blank: nothing of a row is left at this t, so there is nothing to recall"
+            entries.append(_entry(method, t, dict.fromkeys(SIZES, reason)))
+            continue
+        entries.append(_estimate(method, t, mine, reading, panel, regimes))
+    return entries
+
+
+def _estimate(
+    method: str, t: float | None, mine: Panel, reading: Reading, panel: PanelOf, regimes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The entry of one curve."""
+    quantity = QUANTITIES[method]
+    sizes = mine.sizes(*quantity.signs)
+    found: dict[str, tuple[Interval | None, str | None]] = {}
+    if method == "recovery":
+        train = [mine.mean(mine.weights({"train": 1.0}, size)) for size in sizes]
+        found["n_mem"] = memorized_up_to(sizes, train)
+        saturated = found["n_mem"][0] is not None
+    else:
+        found["n_mem"] = None, _NO_LIMIT[method]
+        saturated = False
+    half = half_size(mine, quantity, saturated)
+    found["n_half"] = half.size, half.reason
+    curve = [mine.mean(mine.weights(quantity.signs, size)) for size in sizes]
+    if quantity.tolerance is None:
+        found["n_gen"] = None, _NO_LIMIT[method]
+    else:
+        learned = _learned(sizes, t, reading, panel)
+        found["n_gen"] = generalizes_from(sizes, curve, learned, quantity.tolerance)
+    last = regimes[-1] if regimes and regimes[-1]["size"] >= sizes[-1] else None
+    if last and last["regime"] == NOT_LEARNED:
+        step = max(int(row["step"]) for row in reading.rows)
+        reason = f"the largest size, {sizes[-1]}, is not learned yet after {step} steps: {last['reason'].rstrip('.')}"
+        found |= {
+            key: (None, reason) for key in ("n_gen", "n_half") if method in ("recovery", "nelbo") or key == "n_half"
+        }
+    reasons = {key: reason for key, (_, reason) in found.items() if reason}
+    entry = _entry(method, t, reasons) | {key: _spelled(found[key][0]) for key in SIZES}
+    entry |= _fit(half)
+    for size, interval in zip(sizes, curve, strict=True):
+        told = equivalence(
+            interval, quantity.tolerance or 1.0, _draws(mine, quantity, size, interval, reading, t, method)
+        )
+        entry["sizes"].append(
+            {
+                "size": size,
+                **_numbers(interval),
+                "sigma": (interval.high - interval.low) / (2 * NORMAL),
+                "equivalent": told.equivalent if quantity.tolerance else None,
+                "draws_needed": told.draws_needed if quantity.tolerance else None,
+            }
+        )
     return entry
 
 
-def _entry(method: str, t: float | None, fit: Fit | None, reason: str | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"method": method, "t": t}
-    for key in ("size", "low", "high"):
-        entry[key] = getattr(fit, key, None)
-    entry |= {"onset": None, "convergence": None}
-    for key in ("plateau", "floor", "width", "kappa", "tail", "spread"):
-        entry[key] = getattr(fit, key, None)
-    return entry | {"reason": reason}
+def _entry(method: str, t: float | None, reasons: dict[str, str]) -> dict[str, Any]:
+    numbers = dict.fromkeys((*SIZES, "deviance_per_df", "plateau", "floor"))
+    return {"method": method, "t": t, **numbers, "reasons": reasons, "sizes": []}
 
 
-def _regime(method: str, level: float | None) -> str:
-    """What a flat curve at this level means, as the end of a sentence."""
-    level = level or 0.0
-    if method.startswith("entropy"):
-        where = "every" if level < _SURE_OF_IT else "no"
-        return f"; at {level:.2g} nats the model memorizes at {where} size"
-    where = "no" if abs(level) <= TOLERANCE else "every"
-    return f"; with a gap of {level:.2g} the model memorizes at {where} size"
+def _fit(half: Half) -> dict[str, Any]:
+    known = half.size is not None
+    return {
+        "deviance_per_df": half.deviance_per_df,
+        "plateau": half.plateau if known else None,
+        "floor": half.floor if known else None,
+    }
 
 
-def _convergence(method: str, curve: Means, fit: Fit) -> int | None:
-    """The smallest size from which on the interval reaches to within the tolerance of the level at large sizes."""
-    assert fit.plateau is not None
-    assert fit.floor is not None
-    tolerance = TOLERANCE if method == "recovery" else RELATIVE * abs(fit.plateau - fit.floor)
-    far_K = np.abs(curve.y_K - fit.floor) > tolerance + NORMAL * curve.sigma_K
-    last = int(np.flatnonzero(far_K)[-1]) + 1 if far_K.any() else 0
-    return curve.sizes[last] if last < len(curve.sizes) else None
+def _numbers(interval: Interval) -> dict[str, float | None]:
+    return {key: float(value) if math.isfinite(value) else None for key, value in interval._asdict().items()}
+
+
+def _spelled(interval: Interval | None) -> dict[str, float | None] | None:
+    return None if interval is None else _numbers(interval)
+
+
+def _draws(
+    mine: Panel, quantity: Quantity, size: int, interval: Interval, reading: Reading, t: float | None, method: str
+) -> int:
+    """Draws for each split behind an interval; 0 where seeds make it wide, so that more draws would not help."""
+    own = mine.sum(mine.weights(quantity.signs, size).mean(0))
+    if interval.high - interval.low > 1.2 * (own.high - own.low):
+        return 0
+    return _measured(reading, method.partition("_")[0], quantity.signs, t, size)
+
+
+def _measured(reading: Reading, kind: str, splits: Iterable[str], t: float | None, size: int) -> int:
+    """Draws for each split, the fewest."""
+    counts = [
+        number(row.get("n_draws"))
+        for row in reading.rows
+        if (row["kind"], number(row["t"]), int(row["size"])) == (kind, t, size) and row["split"] in splits
+    ]
+    return min((int(count) for count in counts if count is not None), default=0)
+
+
+def _learned(sizes: list[int], t: float | None, reading: Reading, panel: PanelOf) -> list[bool | None]:
+    """Whether the interval of test recovery is above coincidence at each size, at this t or the one nearest 0.1."""
+    levels = sorted({t for kind, split, t in reading.points if (kind, split) == ("recovery", "test") and t is not None})
+    if not levels:
+        return [None] * len(sizes)
+    t = reference(levels) if t is None else t
+    tests, found = panel("recovery", t, "test"), []
+    for size in sizes:
+        level = _mean_of(reading, "coincidence", "recovery", t, size)
+        seeds = tests.seeds(size, "test")
+        found.append(
+            tests.mean(tests.weights({"test": 1.0}, size)).low > level if seeds and level is not None else None
+        )
+    return found
+
+
+def _mean_of(
+    reading: Reading, column: str, kind: str, t: float | None, size: int, seed: int | None = None, split: str = "test"
+) -> float | None:
+    """Mean of a column of measurements.csv over the seeds of a size."""
+    values = [
+        value
+        for row in reading.rows
+        if (row["kind"], row["split"], number(row["t"]), int(row["size"])) == (kind, split, t, size)
+        and seed in (None, int(row["seed"]))
+        and (value := number(row.get(column))) is not None
+    ]
+    return fmean(values) if values else None
+
+
+def _regimes(reading: Reading, panel: PanelOf, t: float) -> list[dict[str, Any]]:
+    """The regime of each size, pooled over seeds, and of each run."""
+    mine = panel("recovery", t, "train", "test")
+    result = []
+    for size in mine.sizes("test"):
+        seeds = sorted({seed for split, n, seed in mine.cells if n == size})
+        evidence = _evidence(reading, mine, t, size, None)
+        regime = judge(evidence)
+        each = [{"seed": seed, "regime": judge(_evidence(reading, mine, t, size, seed)).name} for seed in seeds]
+        result.append(
+            {
+                "size": size,
+                "regime": regime.name,
+                "qualifiers": list(regime.qualifiers),
+                "reason": regime.reason,
+                **{side: _spelled(getattr(evidence, side)) for side in ("train", "test", "gap")},
+                "coincidence": evidence.coincidence,
+                "chance": _mean_of(reading, "chance", "recovery", t, size),
+                "nelbo": evidence.nelbo,
+                "unigram_entropy": evidence.unigram_entropy,
+                "draws_needed": regime.draws_needed,
+                "by_seed": each,
+            }
+        )
+    return result
+
+
+def _evidence(reading: Reading, mine: Panel, t: float, size: int, seed: int | None) -> Evidence:
+    """What is known of a size, or of one run of it."""
+
+    def side(**signs: float) -> Interval | None:
+        seeds, weights_SN = mine.seeds(size, *signs), mine.weights(signs, size)
+        weights_SN = weights_SN[[seed is None or seed == one for one in seeds]]
+        return mine.mean(weights_SN) if len(weights_SN) else None
+
+    return Evidence(
+        train=side(train=1.0),
+        test=side(test=1.0),
+        gap=side(train=1.0, test=-1.0),
+        coincidence=_mean_of(reading, "coincidence", "recovery", t, size, seed),
+        nelbo=_mean_of(reading, "nelbo", "nelbo", None, size, seed),
+        unigram_entropy=_mean_of(reading, "pool_unigram_entropy", "nelbo", None, size, seed),
+        falling=_falling(reading, size, seed),
+        draws=_measured(reading, "recovery", ("train", "test"), t, size),
+    )
+
+
+def _falling(reading: Reading, size: int, seed: int | None) -> bool | None:
+    """Whether the test NELBO fell over the last three validations of all runs that took as many draws each time."""
+    runs: dict[str, dict[int, tuple[float, float | None]]] = defaultdict(dict)
+    for row in reading.history:
+        if int(row["size"]) == size and seed in (None, int(row["seed"])):
+            value = number(row["nelbo"])
+            if value is not None:
+                runs[row["run"]][int(row["step"])] = value, number(row.get("n_draws"))
+    answers = []
+    for steps in runs.values():
+        draws = steps[min(steps)][1]  # the last validation may take more than those on the way
+        values = [value for _, (value, count) in sorted(steps.items()) if count == draws][-3:]
+        answers.append(values[0] > values[1] > values[2] if len(values) == 3 else None)
+    if not answers or None in answers:
+        return None
+    return all(answers)
 
 
 def _agreement(estimates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each t, whether the intervals of recovery and entropy overlap, and how far the sizes are apart."""
+    """For each t, how far N_half of recovery and entropy are apart.
+
+    `agree` is true where the interval of their ratio lies within a factor of 2, and false where it excludes 1 and lies
+    not within; else it is None, since intervals that overlap may just be wide.
+    """
     found = {(entry["method"], entry["t"]): entry for entry in estimates}
     rows = []
     for t in sorted({entry["t"] for entry in estimates if entry["method"] == "recovery" and entry["t"] is not None}):
-        one, two = found[("recovery", t)], found.get(("entropy", t))
-        row: dict[str, Any] = {"t": t, "recovery": one["size"], "entropy": two["size"] if two else None}
-        if two is None or one["size"] is None or two["size"] is None:
-            row |= {"overlap": None, "ratio": None}
-        else:
-            overlap = one["low"] <= two["high"] and two["low"] <= one["high"]
-            row |= {"overlap": bool(overlap), "ratio": two["size"] / one["size"]}
-        rows.append(row)
+        pair = {method: (found.get((method, t)) or {}).get("n_half") for method in ("recovery", "entropy")}
+        row: dict[str, Any] = {"t": t, **{method: half and half["value"] for method, half in pair.items()}}
+        row |= dict.fromkeys(("overlap", "ratio", "low", "high", "agree", "reason"))
+        if missing := [method for method, half in pair.items() if half is None]:
+            rows.append(row | {"reason": f"N_half of {' and '.join(missing)} is null"})
+            continue
+        one, two = ({key: math.log(value) for key, value in half.items()} for half in pair.values() if half)
+        ratio = two["value"] - one["value"]
+        low = ratio - math.hypot(two["value"] - two["low"], one["high"] - one["value"])
+        high = ratio + math.hypot(two["high"] - two["value"], one["value"] - one["low"])
+        near = -math.log(_AGREE) <= low and high <= math.log(_AGREE)
+        agree = True if near else False if low > 0 or high < 0 else None
+        reason = None if agree is not None else f"the ratio may be {math.exp(low):.2g} to {math.exp(high):.2g}"
+        row |= {"overlap": one["low"] <= two["high"] and two["low"] <= one["high"], "ratio": math.exp(ratio)}
+        rows.append(row | {"low": math.exp(low), "high": math.exp(high), "agree": agree, "reason": reason})
     return rows
 
 
-def _trend(curve: Curve, notes: list[str]) -> dict[str, Any]:
-    """Slope of test recovery per doubling of the size, by weighted least squares.
+def _trend(tests: Panel, t: float) -> dict[str, Any]:
+    """Slope of test recovery per doubling of the size, where a line fits.
 
-    With weights w = 1 / sigma^2 and x = log2 N, slope = sum w (x - x_mean) y / S, S = sum w (x - x_mean)^2; its
-    variance is that of the residuals, sum w r^2 / (K - 2), over S, so that departures from the line count as noise.
+    The line is that of generalized least squares, with the covariance of the means over seeds and their spread between
+    seeds. It fits unless its deviance is above the 95 % quantile of chi-square.
     """
-    data = means(curve.points)
-    row: dict[str, Any] = {"t": curve.t, "slope": None, "low": None, "high": None}
-    if len(data.sizes) < 3:
-        notes.append(f"{curve.backbone}: the trend of test recovery at t = {curve.t:g} is null; 3 sizes are needed.")
-        return row
-    x_K, weight_K = np.log2(np.array(data.sizes, float)), data.sigma_K**-2.0
-    x_K = x_K - (weight_K * x_K).sum() / weight_K.sum()
-    square = float((weight_K * x_K**2).sum())
-    slope = float((weight_K * x_K * data.y_K).sum()) / square
-    residual_K = data.y_K - (weight_K * data.y_K).sum() / weight_K.sum() - slope * x_K
-    df = len(data.sizes) - 2
-    half = student_t(df) * math.sqrt(float((weight_K * residual_K**2).sum()) / df / square)
-    return row | {"slope": slope, "low": slope - half, "high": slope + half}
+    row: dict[str, Any] = {"t": t, "slope": None, "low": None, "high": None, "deviance_per_df": None, "reason": None}
+    sizes = tests.sizes("test")
+    if len(sizes) < 3:
+        return row | {"reason": "3 sizes are needed"}
+    weights = [tests.weights({"test": 1.0}, size) for size in sizes]
+    means_KN = np.array([one.mean(0) for one in weights])
+    values = [one @ tests.bounds_3N[0] for one in weights]
+    y_K = np.array([value.mean() for value in values])
+    error_N = (tests.bounds_3N[2] - tests.bounds_3N[1]) / (2 * NORMAL)
+    covariance_KK = means_KN @ (tests.correlation_NN * np.outer(error_N, error_N)) @ means_KN.T
+    covariance_KK += np.diag([value.var(ddof=1) / len(value) if len(value) > 1 else 0.0 for value in values])
+    covariance_KK += np.diag(np.full(len(sizes), 1e-12 + 1e-6 * float(np.diag(covariance_KK).max())))
+    design_K2 = np.stack([np.ones(len(sizes)), np.log2(np.array(sizes, float))], 1)
+    inverse_KK = np.linalg.inv(covariance_KK)
+    solve_2K = np.linalg.solve(design_K2.T @ inverse_KK @ design_K2, design_K2.T @ inverse_KK)
+    residual_K = y_K - design_K2 @ (solve_2K @ y_K)
+    df = len(sizes) - 2
+    deviance = float(residual_K @ inverse_KK @ residual_K)
+    row["deviance_per_df"] = deviance / df
+    limit = df * (1 - 2 / (9 * df) + NormalDist().inv_cdf(0.95) * math.sqrt(2 / (9 * df))) ** 3  # Wilson and Hilferty
+    if deviance > limit:
+        peak = sizes[int(np.argmax(y_K))]
+        return row | {
+            "reason": f"a line does not fit, with a deviance of {deviance / df:.3g} per degree of freedom; test recovery "
+            f"is largest at size {peak}"
+        }
+    common = sorted(set.intersection(*({*tests.seeds(size, "test")} for size in sizes)))
+    if common:
+        picked = [[tests.seeds(size, "test").index(seed) for size in sizes] for seed in common]
+        slopes_SN = np.array([[w[k] for w, k in zip(weights, places, strict=True)] for places in picked])
+        slope = tests.mean(np.einsum("k,skn->sn", solve_2K[1], slopes_SN))
+    else:
+        slope = tests.sum(solve_2K[1] @ means_KN)
+    return row | {"slope": float(slope.value), "low": float(slope.low), "high": float(slope.high)}
+
+
+def _headline(
+    estimates: list[dict[str, Any]], regimes: list[dict[str, Any]], t: float | None, seeds: list[int]
+) -> dict[str, Any] | None:
+    """The one size to name: N_half of recovery at the t nearest 0.1, else N_gen, else N_mem; None where all are null."""
+    entry = next((one for one in estimates if one["method"] == "recovery" and one["t"] == t and t is not None), None)
+    name = next((key for key in ("n_half", "n_gen", "n_mem") if entry and entry[key]), None)
+    if entry is None or name is None:
+        return None
+    qualifiers = []
+    if regimes and regimes[-1]["regime"] == NOT_LEARNED:
+        qualifiers.append(f"size {regimes[-1]['size']} is not learned yet")
+    if any(regime["qualifiers"] for regime in regimes):
+        unfinished = [str(regime["size"]) for regime in regimes if regime["qualifiers"]]
+        qualifiers.append(f"training was not at its end at size {', '.join(unfinished)}")
+    if len(seeds) == 1:
+        qualifiers.append("one seed: the interval covers the sampling of sequences only")
+    return {"method": "recovery", "t": t, "estimate": name, **entry[name], "qualifier": "; ".join(qualifiers)}

@@ -1,0 +1,275 @@
+"""The sizes at which a curve says that memorizing ends, generalizing begins, and half of the way is gone.
+
+| method | curve | memorizes up to `n_mem` | generalizes from `n_gen` on | `n_half` |
+|---|---|---|---|---|
+| recovery | train minus test recovery | train recovery >= 0.95 | gap equivalent to 0, test recovery above coincidence | yes |
+| entropy | entropy on train rows [nats] | - | - | yes |
+| entropy_samples | entropy on own samples [nats] | - | - | yes |
+| nelbo | test minus train NELBO [nats per token] | - | gap equivalent to 0, test recovery above coincidence | yes |
+
+`n_mem` is the largest measured size such that it and all smaller ones memorize, `n_gen` the smallest one such that it and
+all larger ones are equivalent. Their intervals are of measured sizes, too: that of `n_mem` reaches from the last size at
+which all so far surely memorize (NaN where that may lie below all) to the last one at which all so far may; that of `n_gen` from the first size from which
+on all may be equivalent to `n_gen` itself, which is the first one where all surely are.
+
+`n_half` is where the curve is half way down (`crossing`), if both levels were measured: a level is, if the outermost
+size and the next one that is 3 times away differ by a tenth of the height at most, or if the outermost size is at a
+limit of the quantity: recovery of train rows >= 0.95, an entropy or a gap within a tenth of the height from 0.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uddm_lightning.intervals import NORMAL, Interval, seeds_bounds
+from uddm_lightning.transition.crossing import half_way, shapes
+from uddm_lightning.transition.equivalence import TOLERANCE, TOLERANCE_NELBO
+from uddm_lightning.transition.panel import Panel
+
+FLOAT = NDArray[np.float64]
+
+RECALLED = 0.95  # least train recovery of a size that memorizes
+REPLICATES = 2000
+BEYOND = 0.02  # share of replicates beyond either bound of N_half: shapes that were not drawn are beyond, too
+LEVEL = 0.1  # how much of the height a plateau may fall, and a size at a limit be away from it
+APART = 3.0  # ratio of sizes over which a plateau is looked at
+BACK = 0.25  # share of the height that a curve may go back
+CLEAR = 2.0  # a fall counts if it is so many times half the width of its interval
+
+
+class Quantity(NamedTuple):
+    """What a method measures.
+
+    Attributes:
+        signs: sign of each split in the sum that makes the curve.
+        rising: whether the curve rises with the size.
+        ends_at_zero: whether it ends at 0 for large sizes.
+        starts_at_zero: whether 0 is its limit at small sizes.
+        tolerance: difference that counts as none; None where there is no such level.
+    """
+
+    signs: dict[str, float]
+    rising: bool = False
+    ends_at_zero: bool = False
+    starts_at_zero: bool = False
+    tolerance: float | None = None
+
+
+QUANTITIES = {
+    "recovery": Quantity({"train": 1.0, "test": -1.0}, ends_at_zero=True, tolerance=TOLERANCE),
+    "entropy": Quantity({"train": 1.0}, rising=True, starts_at_zero=True),
+    "entropy_samples": Quantity({"samples": 1.0}, rising=True, starts_at_zero=True),
+    "nelbo": Quantity({"test": 1.0, "train": -1.0}, ends_at_zero=True, tolerance=TOLERANCE_NELBO),
+}
+
+
+class Half(NamedTuple):
+    """Where a curve is half way down, or why there is no such size.
+
+    Attributes:
+        size: N_half with its 95 % interval; None where the data do not support one.
+        reason: why not.
+        plateau: level at the smallest size, in the unit of the curve.
+        floor: level at large sizes.
+        deviance_per_df: squared distance from the nearest monotone curve, in standard errors, for each size that
+            monotony constrains; 0 where the curve is monotone.
+    """
+
+    size: Interval | None
+    reason: str | None
+    plateau: float
+    floor: float
+    deviance_per_df: float
+
+
+def half_size(panel: Panel, quantity: Quantity, saturated: bool = False) -> Half:
+    """Where the curve of a quantity is half way down.
+
+    Args:
+        panel: measurements of all sizes and seeds.
+        quantity: which sum over splits is the curve.
+        saturated: whether the smallest size is at a limit that the curve itself does not show (train recovery).
+
+    Returns:
+        N_half, or the reason why there is none.
+    """
+    sizes = panel.sizes(*quantity.signs)
+    sign = -1.0 if quantity.rising else 1.0
+    signs = {split: sign * one for split, one in quantity.signs.items()}
+    weights = {size: panel.weights(signs, size) for size in sizes}
+    means_KN = np.array([weights[size].mean(0) for size in sizes])
+    levels = [panel.mean(weights[size]) for size in sizes]
+    y_K = np.array([level.value for level in levels])
+    floor = 0.0 if quantity.ends_at_zero else float(y_K[-1])
+    sigma_K = np.array([(level.high - level.low) / (2 * NORMAL) for level in levels])
+    fit = Half(None, None, sign * float(y_K[0]), sign * floor, deviance(y_K, sigma_K))
+
+    def nothing(reason: str) -> Half:
+        return fit._replace(reason=reason)
+
+    if len(sizes) < 3:
+        return nothing(f"only {len(sizes)} size{'s were' if len(sizes) > 1 else ' was'} measured, 3 are needed")
+    down, up = ("rise", "falls") if quantity.rising else ("fall", "rises")
+    fall = panel.sum(means_KN[0] - means_KN[-1])
+    if fall.value + CLEAR * (fall.high - fall.value) < 0:
+        return nothing(f"contradictory: the curve {up} from size {sizes[0]} to size {sizes[-1]}")
+    if fall.value - CLEAR * (fall.value - fall.low) <= 0:
+        return nothing(f"flat: the curve does not {down} clearly above its noise, it stays near {fit.plateau:.3g}")
+    height = float(y_K[0]) - floor
+    for i in range(len(sizes)):
+        for j in range(i + 1, len(sizes)):
+            if y_K[j] - y_K[i] > BACK * height and panel.sum(means_KN[j] - means_KN[i]).low > BACK * height:
+                return nothing(
+                    f"misfit: the curve {up} from size {sizes[i]} to size {sizes[j]}; the deviance from a monotone one "
+                    f"is {fit.deviance_per_df:.3g} per degree of freedom"
+                )
+    ends = [_no_level(sizes, y_K, height, down, saturated or (quantity.starts_at_zero and -y_K[0] < LEVEL * height))]
+    at_zero = quantity.ends_at_zero and abs(y_K[-1]) <= LEVEL * height
+    if quantity.ends_at_zero:
+        ends.append("" if at_zero else f"at size {sizes[-1]} the gap is still {y_K[-1] / height:.0%} of its plateau")
+    else:
+        ends.append(_no_level(sizes[::-1], y_K[::-1], height, down, False))
+    if any(ends):
+        return nothing(f"not bracketed: {' and '.join(end for end in ends if end)}")
+    return _located(panel, signs, quantity.ends_at_zero, fit)
+
+
+def _no_level(sizes: list[int], y_K: FLOAT, height: float, down: str, at_limit: bool) -> str:
+    """Why the first of these sizes is on no plateau; "" where it is."""
+    if at_limit:
+        return ""
+    other = next((k for k, size in enumerate(sizes) if max(size / sizes[0], sizes[0] / size) >= APART), None)
+    if other is None:
+        return f"no second size shows whether size {sizes[0]} is on a plateau"
+    between = sorted((sizes[0], sizes[other]))
+    if abs(y_K[0] - y_K[other]) <= LEVEL * height:
+        return ""
+    share = (y_K[0] - y_K[other]) / height * (1 if sizes[0] < sizes[other] else -1)
+    return f"from size {between[0]} to size {between[1]} the curve {down}s by {share:.0%} of its height"
+
+
+def _located(panel: Panel, signs: dict[str, float], ends_at_zero: bool, fit: Half) -> Half:
+    """N_half over all seeds that have three sizes or more."""
+    seeds = sorted({seed for _, _, seed in panel.cells})
+    curves = {seed: [size for size in panel.sizes(*signs) if seed in panel.seeds(size, *signs)] for seed in seeds}
+    curves = {seed: sizes for seed, sizes in curves.items() if len(sizes) >= 3}
+    if not curves:
+        return fit._replace(reason="no seed has the 3 sizes that are needed")
+    replicates_BN, kappa_B = panel.replicates(REPLICATES), shapes(REPLICATES)
+    value_S, low_SB, high_SB = [], [], []
+    for seed, sizes in curves.items():
+        x_K = np.log(np.array(sizes, float))
+        weights_KN = np.array([panel.weights(signs, n)[panel.seeds(n, *signs).index(seed)] for n in sizes])
+        value_S.append(half_way(x_K, (weights_KN @ panel.bounds_3N[0])[None], ends_at_zero).value_M[0])
+        places = half_way(x_K, replicates_BN @ weights_KN.T, ends_at_zero, kappa_B)
+        low_SB.append(places.low_M)
+        high_SB.append(places.high_M)
+    bounds_31 = over_seeds(np.array(value_S)[:, None], np.array(low_SB)[:, None], np.array(high_SB)[:, None])
+    value, low, high = (float(bound) for bound in bounds_31[:, 0])
+    everything = [size for sizes in curves.values() for size in sizes]
+    smallest, largest = min(everything), max(everything)
+    if not math.log(smallest) <= low <= high <= math.log(largest):
+        where = ["below the smallest"] * (low < math.log(smallest)) + ["above the largest"] * (high > math.log(largest))
+        return fit._replace(reason=f"not bracketed: N_half may lie {' or '.join(where) or 'below or above any'} size")
+    return fit._replace(size=Interval(math.exp(value), math.exp(low), math.exp(high)))
+
+
+def over_seeds(value_SM: FLOAT, low_SMB: FLOAT, high_SMB: FLOAT) -> FLOAT:
+    """The mean over seeds of ln N_half, of M curves, with its interval.
+
+    Args:
+        value_SM: of each seed.
+        low_SMB: least places of replicates.
+        high_SMB: largest places.
+
+    Returns:
+        Values and bounds (3, M); a value is NaN, or a bound infinite, where a curve is half way down at no size.
+    """
+    with np.errstate(invalid="ignore"):  # places at no size
+        value_M = value_SM.mean(0)
+        low_M = np.minimum(_quantile(low_SMB.mean(0), BEYOND), value_M)
+        high_M = np.maximum(_quantile(high_SMB.mean(0), 1 - BEYOND), value_M)
+        half_SM = (_quantile(high_SMB, 1 - BEYOND) - _quantile(low_SMB, BEYOND)) / 2
+        return seeds_bounds(value_SM, half_SM, np.stack([value_M, low_M, high_M]))
+
+
+def _quantile(sample_B: FLOAT, level: float) -> FLOAT:
+    """A quantile that is an element of the sample, whose ends may be infinite; NaN counts as not found."""
+    place = round(level * (sample_B.shape[-1] - 1))
+    result: FLOAT = np.partition(np.where(np.isnan(sample_B), np.inf, sample_B), place, -1)[..., place]
+    return result
+
+
+def deviance(y_K: FLOAT, sigma_K: FLOAT) -> float:
+    """Squared distance of values from the nearest falling curve, per degree of freedom (pool adjacent violators).
+
+    Args:
+        y_K: values of a curve that should fall.
+        sigma_K: their standard errors.
+
+    Returns:
+        The deviance over the number of sizes that were pooled with another; 0 where the curve falls everywhere.
+    """
+    weight_K = np.maximum(sigma_K, 1e-12) ** -2.0
+    blocks: list[tuple[float, float, int]] = []  # mean, weight, sizes
+    for y, weight in zip(y_K, weight_K, strict=True):
+        mean, total, count = float(y), float(weight), 1
+        while blocks and blocks[-1][0] < mean:
+            other, more, sizes = blocks.pop()
+            mean = (mean * total + other * more) / (total + more)
+            total, count = total + more, count + sizes
+        blocks.append((mean, total, count))
+    fit_K = np.concatenate([np.full(count, mean) for mean, _, count in blocks])
+    df = len(y_K) - len(blocks)
+    return float((weight_K * (y_K - fit_K) ** 2).sum()) / df if df else 0.0
+
+
+def memorized_up_to(sizes: list[int], train: list[Interval]) -> tuple[Interval | None, str | None]:
+    """`n_mem` from recovery of train rows at ascending sizes, and the reason why it, or one end of it, is not known."""
+
+    def last(values: list[float]) -> int:
+        below = [k for k, value in enumerate(values) if not value >= RECALLED]
+        return (below[0] if below else len(values)) - 1
+
+    value, low, high = (last([one[i] for one in train]) for i in range(3))
+    if value < 0:
+        return None, f"train recovery is {train[0].value:.3f} at the smallest size, {sizes[0]}, and not {RECALLED}"
+    found = Interval(float(sizes[value]), float(sizes[low]) if low >= 0 else math.nan, float(sizes[max(high, value)]))
+    smallest = f"{train[0].value:.3g} ({train[0].low:.3g} to {train[0].high:.3g})"
+    doubt = f"it may lie below the smallest size, {sizes[0]}, where train recovery is {smallest}" if low < 0 else None
+    return found, doubt
+
+
+def generalizes_from(
+    sizes: list[int], gaps: list[Interval], learned: list[bool | None], tolerance: float
+) -> tuple[Interval | None, str | None]:
+    """`n_gen` at ascending sizes, or the reason why it is null.
+
+    Args:
+        sizes: the sizes.
+        gaps: train against test at each.
+        learned: whether the interval of test recovery is above coincidence; None where that is not known.
+        tolerance: gap that counts as none.
+    """
+    surely = [-tolerance < gap.low and gap.high < tolerance for gap in gaps]
+    maybe = [gap.low < tolerance and gap.high > -tolerance for gap in gaps]
+    if not surely[-1]:
+        gap = gaps[-1]
+        return None, (
+            f"at the largest size, {sizes[-1]}, the gap {gap.value:.3g} ({gap.low:.3g} to {gap.high:.3g}) is not "
+            f"equivalent to 0 within {tolerance:g}"
+        )
+    if learned[-1] is None:
+        return None, "whether test recovery is above coincidence is not known"
+    if not learned[-1]:
+        return None, f"at the largest size, {sizes[-1]}, the interval of test recovery is not above coincidence"
+    first = _first([sure and bool(above) for sure, above in zip(surely, learned, strict=True)])
+    return Interval(float(sizes[first]), float(sizes[min(_first(maybe), first)]), float(sizes[first])), None
+
+
+def _first(flags: list[bool]) -> int:
+    """The first place from which on all flags are set."""
+    unset = [k for k, flag in enumerate(flags) if not flag]
+    return unset[-1] + 1 if unset else 0
