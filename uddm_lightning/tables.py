@@ -116,30 +116,6 @@ ROWS = pa.schema(
 )
 
 
-ROWS = pa.schema(
-    [
-        ("kind", pa.string()),  # recovery, entropy or nelbo
-        ("split", pa.string()),
-        ("step", pa.int64()),
-        ("weights", pa.string()),
-        ("t", pa.float64()),  # null for the NELBO, which has a range
-        ("chain", pa.string()),  # "" where none was run
-        ("steps", pa.int64()),
-        ("row_id", pa.int64()),
-        ("document", pa.int64()),  # null where no document gives several rows
-        ("draw", pa.int64()),  # its place among the draws of the split
-        ("corrupted", pa.int64()),  # tokens that noise changed, and of them those that came back
-        ("recovered", pa.int64()),
-        ("clean", pa.int64()),  # tokens that noise left alone, and of them those that the chain changed
-        ("changed", pa.int64()),
-        ("count", pa.int64()),  # tokens that the two sums are over, in nats
-        ("entropy", pa.float64()),
-        ("loss", pa.float64()),  # mean over times
-        ("margin", pa.float64()),  # smallest of the row's counted tokens, in nats
-    ]
-)
-
-
 def of_main_chain(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     """The rows of one chain with one number of steps for each kind and split; and those for which no chain was run.
 

@@ -16,6 +16,7 @@ from uddm_lightning.transition import estimate
 from . import sweeps
 
 SIZES = (8, 64, 512)
+NOTHING = 0.0195
 TIMES = (0.00001, 0.5, 1.0)
 
 
@@ -36,7 +37,7 @@ def more(folder, seeds=(0,), backbones=("DiT",)):
                     records.append({**common, **fields})
                 for split, share in (("train", 1.0), ("test", 0.3), ("random", 0.0)):
                     ends = {"critical_t_low": share * held / 2, "critical_t_high": share * held}
-                    value = {"critical_t": 0.7 * share * held, **ends, "n_draws": 8}
+                    value = {"critical_t": 0.7 * share * held, **ends, "n_draws": 8, "critical_t_nothing": NOTHING}
                     records.append({**common, "kind": "basin", "split": split, **value})
                     fixed = {
                         "n_draws": 64,
@@ -50,6 +51,8 @@ def more(folder, seeds=(0,), backbones=("DiT",)):
                     for place in range(8):
                         told = {"place": place, "row_id": place % 4, "split": split, "step": 200, "weights": "ema"}
                         found = {"chain": "ancestral", "steps": 50, "critical_t": place / 8 * share}
+                        found |= {"critical_t_nothing": NOTHING, "times": [0.02, 0.1, 1.0], "led": [0, 8, 8]}
+                        found |= {"returned": [0, round(8 * share * held), place // 4]}
                         single.append({**run, **told, **found, "margin": [share - 0.5, float("inf"), place % 4 - 1.5]})
     update_table(folder / "measurements.csv", records)
     fields = [("run", pa.string()), ("backbone", pa.string()), ("size", pa.int64()), ("seed", pa.int64())]
@@ -72,11 +75,22 @@ def test_basins_show_single_rows_and_their_mean(study):
     assert [axes.get_title(loc="left").strip() for axes in panels[::3]] == [
         f"{s}, N = 8" for s in ("train", "test", "random")
     ]
-    assert panels[0].texts[0].get_text() == "mean 0.44 of 8 rows"
+    assert panels[0].texts[0].get_text() == "mean t_c 0.438, 8 rows"
+    *thin, mean, half, nothing = panels[0].get_lines()
+    assert len(thin) == 8
+    np.testing.assert_allclose(mean.get_xdata(), [0.1, 1.0])  # no noise had led away from a row at 0.02
+    np.testing.assert_allclose(mean.get_ydata(), [round(8 * sweeps.memorized(8)) / 8, 0.0625])
+    assert set(half.get_ydata()) == {0.5}
+    assert set(nothing.get_xdata()) == {NOTHING}
+    assert set(below.get_lines()[-1].get_ydata()) == {NOTHING}
+    assert drawing.remarks[0].startswith(
+        "train rows at N = 512: the interval of the mean t_c, 0.011 (0.008 to 0.015), "
+    )
+    assert drawing.remarks[0].endswith(" lies below the level of a chain that does nothing, 0.0195.")
     means = [mean.value for mean in study.means("basin", "DiT", "train")]
     np.testing.assert_allclose(below.get_lines()[0].get_ydata(), means)
     assert drawing.table.rows[0][:3] == ["train", "8", "8"]
-    assert drawing.table.rows[0][-2:] == ["1", "0"]
+    assert drawing.table.rows[0][-3:] == ["0.0195", "1", "0"]
     assert {len(row) for row in drawing.table.rows} == {len(drawing.table.head)}
 
 

@@ -910,7 +910,12 @@ def test_every_text_is_a_statement_or_a_definition():
     for name in ("dress.py", "svg.py"):  # style sheet, script and picture
         files.remove(SOURCES / "report" / name)
     known = (*(statement.text for statement in STATEMENTS), *ELSEWHERE, *DEFINITIONS)
-    texts = {text for path in files for text in _texts(path) if len(text.split()) >= 4 and len(re.findall(r"[A-Za-z]{2,}", text)) >= 4}
+    texts = {
+        text
+        for path in files
+        for text in _texts(path)
+        if len(text.split()) >= 4 and len(re.findall(r"[A-Za-z]{2,}", text)) >= 4
+    }
     assert {text for text in texts if not text.startswith(known)} == set()
     for path in ELSEWHERE.values():
         assert (Path(__file__).parents[1] / path).exists(), path

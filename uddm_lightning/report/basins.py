@@ -1,7 +1,7 @@
-"""The figures made from single rows: how far each can be corrupted, and the margins of its tokens."""
+"""The figures made from single rows: from how much corruption each is restored, and the margins of its tokens."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from statistics import fmean, median
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from uddm_lightning.report.drawing import (
     FAINT,
@@ -62,43 +63,94 @@ def final_basins(study: Study, basins: pa.Table | None, backbone: str) -> list[R
 
 
 def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: str) -> Drawing:
-    """Critical corruption of single rows at three sizes, and its mean against N."""
-
-    def values(split: str, size: int) -> list[float]:
-        return [row["critical_t"] for row in _of(rows, split, size) if row["critical_t"] is not None]
-
-    splits = [split for split in SPLITS if any(values(split, size) for size in sizes)]
-    bins = np.linspace(0.0, 1.0, 21)
+    """Returns how often chains return to single rows against t, at up to three sizes, and the mean t_c against N."""
+    splits = [split for split in SPLITS if any(_of(rows, split, size) for size in sizes)]
     figure, panels, below = _layout(len(splits), len(sizes))
     table = []
     for (split, size), axes in zip(product(splits, sizes), panels, strict=True):
-        found = values(split, size)
-        never = sum(value == 0.0 for value in found)
-        _histogram(axes, found, bins, split, size, f"mean {decimal(_mean(found), 2)} of {len(found)} rows")
-        table.append([split, count(size), str(len(found)), *_centre(found), str(never), str(found.count(1.0))])
-    panels[-len(sizes) + len(sizes) // 2].set_xlabel("critical corruption t of a row")
+        mine = _of(rows, split, size)
+        found = [row["critical_t"] for row in mine if row["critical_t"] is not None]
+        nothing = _mean([row["critical_t_nothing"] for row in mine if row["critical_t_nothing"] is not None])
+        _probabilities(axes, mine, split, nothing)
+        _title(axes, split, size, f"mean t_c {decimal(_mean(found))}, {len(found)} rows")
+        never, always = found.count(0.0), found.count(1.0)
+        table.append(
+            [split, count(size), str(len(found)), *_centre(found), decimal(nothing, 4), str(never), str(always)]
+        )
+    panels[0].set_ylabel("P(return)")
+    panels[-len(sizes) + len(sizes) // 2].set_xlabel("corruption time t")
     curves = [
         Curve(_named(study, name, split), _colour(study, index, split), SPLIT_STYLES[split], means)
         for index, name in enumerate(study.backbones)
         for split in SPLITS
         if (means := study.means("basin", name, split))
     ]
+    head = ["split", "N", "draws", "mean t_c", "median t_c", "a chain that does nothing"]
     drawing = Drawing(
         "basins",
-        "How far a row can be corrupted and still come back",
+        "From how much corruption a row is restored",
         figure,
-        "The critical corruption of a row is the t up to which the reverse chain returns to the row in half of its "
-        f"runs or more: the radius of its basin. Above: single rows of {visible(backbone)} at three sizes; bars are "
-        "shares of the rows. Below: the mean over rows, with 95 % intervals.",
-        Table(["split", "N", "draws", "mean", "median", "lost from every t", "returned from t = 1"], table),
+        "A chain has returned if it restores the row up to the stated share of wrong tokens, by default none. Several "
+        "chains start from each t; noise that leads no further away than that is left out. Above: the share that "
+        f"returned, for single rows of {visible(backbone)} (thin) and their mean (dots). The critical corruption t_c "
+        "of a row is the t at which its probability of returning, made to fall with t, falls below 1/2; 0 where it is "
+        "below 1/2 from the smallest t on. Vertical line: the level of a chain that does nothing, the t at which noise "
+        "leads away from the row with probability 1/2. Below: the mean of t_c over rows, with 95 % intervals, and the "
+        "level of a chain that does nothing (grey).",
+        Table([*head, "below 1/2 from the smallest t on", "at least 1/2 from t = 1"], table),
+        remarks=list(_beyond_nothing(study)),
     )
-    _against_size(drawing, study, below, curves, "mean critical t")
+    _against_size(drawing, study, below, curves, "mean t_c")
+    level = next(
+        (found for split in SPLITS if (found := study.column("critical_t_nothing", "basin", backbone, split))), []
+    )
+    below.plot([mean.size for mean in level], [mean.value for mean in level], "-", color=FAINT[0], linewidth=1.0)
+    below.set_yscale("symlog", linthresh=0.01)
+    below.yaxis.set_major_locator(FixedLocator([0.0, 0.01, 0.03, 0.1, 0.3, 1.0]))
+    below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    below.yaxis.set_minor_locator(NullLocator())
     drawing.table.rows += _means_rows(study, "basin", "critical_t", len(drawing.table.head))
     return drawing
 
 
+def _probabilities(axes: Axes, rows: list[Row], split: str, nothing: float | None) -> None:
+    """The share of chains that returned against t, for each row and in the mean."""
+    returned: dict[float, list[float]] = {}
+    for row in rows:
+        known = [(t, back / led) for t, led, back in zip(row["times"], row["led"], row["returned"], strict=True) if led]
+        if known:
+            axes.plot(*zip(*known, strict=True), "-", color=_COLOURS[split], alpha=0.25, linewidth=0.6)
+        for t, share in known:
+            returned.setdefault(t, []).append(share)
+    means = [(t, fmean(shares)) for t, shares in sorted(returned.items())]
+    if means:
+        axes.plot(*zip(*means, strict=True), "o-", color=_COLOURS[split], markersize=2.5, linewidth=1.6)
+    axes.axhline(0.5, color=FAINT[0], linewidth=0.8)
+    if nothing:
+        axes.axvline(nothing, color=FAINT[0], linewidth=1.2, gid="nothing")
+    axes.set(xscale="log", xlim=(0.01, 1.1), ylim=(-0.05, 1.05), yticks=[0.0, 0.5, 1.0])
+    axes.xaxis.set_major_locator(FixedLocator([0.01, 0.1, 1.0]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _beyond_nothing(study: Study) -> Iterator[str]:
+    """How t_c at the largest size compares with the level of a chain that does nothing."""
+    for backbone, split in product(study.backbones, SPLITS[:2]):
+        mean = next(reversed(study.means("basin", backbone, split)), None)
+        nothing = mean.number("critical_t_nothing") if mean else None
+        if mean is None or nothing is None or mean.low is None or mean.high is None:
+            continue
+        where = "lies above" if mean.low > nothing else "lies below" if mean.high < nothing else "includes"
+        whose = f"{visible(backbone)}, " if len(study.backbones) > 1 else ""
+        yield (
+            f"{whose}{split} rows at N = {count(mean.size)}: the interval of the mean t_c, {spelled(mean)}, {where} "
+            f"the level of a chain that does nothing, {decimal(nothing, 4)}."
+        )
+
+
 def margins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: str) -> Drawing:
-    """Margins of the tokens of clean rows at three sizes, and the shares that are fixed against N."""
+    """Margins of the tokens of clean rows at up to three sizes, and the shares that are fixed against N."""
     groups = {(split, size): _margins(_of(rows, split, size)) for split in SPLITS[:2] for size in sizes}
     splits = [split for split in SPLITS[:2] if any(groups[split, size] for size in sizes)]
     edge = min(_EDGE, max((abs(value) for values in groups.values() for value in values), default=1.0) + 0.5)
@@ -130,8 +182,8 @@ def margins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: s
         "Margins, and what is fixed",
         figure,
         "The margin of a token is the log-probability of its own id minus that of the likeliest other one, where the "
-        "model sees the row without noise but must not look at the token itself. Above 0 the token is fixed; a row of "
-        f"which all tokens are is a fixed point. Above: tokens of {visible(backbone)} at three sizes, each row once; "
+        "model sees the row without noise, and must not read the token itself. Above 0 the token is fixed; a row of "
+        f"which all tokens are is a fixed point. Above: tokens of {visible(backbone)}, each row once; "
         f"the outermost bins hold what lies beyond {edge:.0f} nats. Below: the share of fixed tokens (solid) and of "
         "fixed rows (dashed).",
         Table(["split", "N", "tokens", "mean", "median", "above 0"], table),
@@ -162,6 +214,10 @@ def _histogram(axes: Axes, values: Iterable[float], bins: Any, split: str, size:
     axes.set(yticks=[], xlim=(bins[0], bins[-1]))
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)
+    _title(axes, split, size, words)
+
+
+def _title(axes: Axes, split: str, size: int, words: str) -> None:
     axes.set_title(f"{split}, N = {count(size)}\n", fontsize=8.5, fontweight="bold")
     axes.text(0.0, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=7.5)
 

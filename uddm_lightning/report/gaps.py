@@ -20,7 +20,7 @@ from uddm_lightning.report.drawing import (
 from uddm_lightning.report.study import Study
 from uddm_lightning.report.verdict import MEANINGS, NUMBERS, Estimate, Verdict
 from uddm_lightning.report.words import count, decimal, visible
-from uddm_lightning.transition.regimes import TOLERANCE
+from uddm_lightning.transition.equivalence import TOLERANCE
 
 _ROOM = 220
 

@@ -5,10 +5,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-from uddm_lightning.intervals import Interval, difference_interval, student_t
+import numpy as np
+
+from uddm_lightning.intervals import Interval, difference_interval, linear_interval, seeds_interval
 from uddm_lightning.tables import of_main_chain
 
 VALUES = {
@@ -239,14 +241,17 @@ def _by_size(points: list[Point]) -> Iterable[tuple[int, Iterable[Point]]]:
 
 def _mean(size: int, points: tuple[Point, ...], limits: tuple[float, float] | None = None) -> Mean:
     value = fmean(point.value for point in points)
-    sides = [(point.low, point.high) for point in points if point.low is not None and point.high is not None]
-    if len(sides) < len(points):
+    known = [
+        (point.value, point.low, point.high) for point in points if point.low is not None and point.high is not None
+    ]
+    if len(known) < len(points):
         return Mean(size, value, None, None, points)
-    low, high = (fmean(ends) for ends in zip(*sides, strict=True))
-    if len(points) > 1:  # the seeds may agree by luck, but not better than their rows allow
-        half = student_t(len(points) - 1) * stdev(point.value for point in points) / math.sqrt(len(points))
-        shrunk = math.sqrt(len(points))
-        low, high = value - max(half, (value - low) / shrunk), value + max(half, (high - value) / shrunk)
-        least, most = limits or (-math.inf, math.inf)
-        low, high = max(low, least), min(high, most)
-    return Mean(size, value, low, high, points)
+    if len(points) == 1:
+        return Mean(size, *known[0], points)
+    # held-out rows are the same for every seed, so that their errors do not average out
+    shared = np.ones((len(points), len(points))) if points[0].row.get("split") == "test" else None
+    bounds_3S = np.array(known).T
+    mean = linear_interval([1 / len(points)] * len(points), bounds_3S, shared)
+    low, high = seeds_interval(bounds_3S[0], (bounds_3S[2] - bounds_3S[1]) / 2, mean)[1:]
+    least, most = limits or (-math.inf, math.inf)
+    return Mean(size, value, max(low, least), min(high, most), points)
