@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 from cli.conftest import Outcome
+from report import sweeps
 from safetensors.torch import load_file, save_file
 
 from conversion.test_convert import logits, task_of
 from uddm_lightning.backbones import DiT
 from uddm_lightning.conversion import load_exported
-from uddm_lightning.conversion.card import card
+from uddm_lightning.conversion.card import _regime, card
 from uddm_lightning.errors import InputError
 from uddm_lightning.run_folder import read_manifest
+from uddm_lightning.tables import write_table
 
 Run = Callable[..., Outcome]
 
@@ -71,8 +73,10 @@ def test_what_is_loaded_is_what_was_trained(
     text = (tmp_path / "ema" / "README.md").read_text()
     assert "By ema weights at step 6, ancestral chain on a grid of 10 steps; 8 training rows, seed 0" in text
     assert "| 0.1 | train | " in text
-    assert "NELBO on t in [0.001, 1], test rows: " in text
-    assert "At t = 0.1, judged by this one run: **" in text
+    assert "NELBO on t in [0.02, 1], test rows: " in text
+    assert "| coincidence | wrong before | wrong after | clean tokens changed |" in text
+    assert "Own-token leak, 0 for an exact leave-one-out prediction: own samples 0." in text
+    assert "At t = 0.1, judged by this one run: **not learned yet**." in text, "after 6 steps"
     assert f"corpus `{read_manifest(run)['corpus']}`" in text
     assert "**Not measured.**" in (tmp_path / "raw" / "README.md").read_text()  # of the raw weights
 
@@ -104,6 +108,41 @@ def test_a_converted_run_is_exported_with_its_origin(uddm: Run, run: Path, tmp_p
     about = (tmp_path / "after" / "README.md").read_text()
     assert "**The regime is not known:**" in about
     assert "judged by this one run" not in about
+
+
+@pytest.mark.parametrize(
+    ("size", "regime"), [(8, "memorizing"), (128, "in transition"), (512, "cannot be told"), (8192, "generalizing")]
+)
+def test_one_run_is_judged_by_absolute_rules(tmp_path: Path, size: int, regime: str) -> None:
+    """A single run has no plateau: it was compared with half of itself, and a gap of 0.054 generalized."""
+    sweeps.measurements(tmp_path, (size,))
+    text = "\n".join(_regime({"step": 200, "weights": "ema"}, tmp_path))
+    assert f"At t = 0.1, judged by this one run: **{regime}**. Recovery is " in text
+    assert "plateau" not in text
+    assert "the chain raised the share of wrong tokens from 9.6" in text
+    assert "NELBO on t in [0.001, 1] (extrapolated: trained on a part of it), test rows" in text
+
+
+def test_a_run_that_has_not_learned_is_no_generalizer(tmp_path: Path) -> None:
+    """It was said to generalize at recovery 0.055 / 0.053."""
+    low = {"train": 0.055, "test": 0.053}
+    rows = [
+        {**row, "recovery": f"{low[row['split']]}", "recovery_low": "0.045", "recovery_high": "0.063"}
+        if row["kind"] == "recovery"
+        else row
+        for row in sweeps.measurements(tmp_path, (8192,))
+    ]
+    write_table(tmp_path / "measurements.csv", rows)
+    text = "\n".join(_regime({"step": 200, "weights": "ema"}, tmp_path))
+    assert "judged by this one run: **not learned yet**" in text
+    assert "lies below the coincidence level 0.076" in text
+
+
+def test_damaged_draws_are_named(tmp_path: Path) -> None:
+    sweeps.measurements(tmp_path, (8,))
+    (tmp_path / "rows.parquet").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="Move it away; the card does without it"):
+        list(_regime({"step": 200, "weights": "ema"}, tmp_path))
 
 
 def test_wrong_input_is_one_message(uddm: Run, run: Path, tmp_path: Path) -> None:

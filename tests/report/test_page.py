@@ -239,13 +239,16 @@ def test_the_real_estimates_fill_the_page(tmp_path):
     rows = sweeps.measurements(tmp_path, kinds=("recovery", "entropy"))
     verdict = estimate(rows)
     found = written(tmp_path, rows=rows, transition=verdict)
-    (size,) = [
-        e["size"] for e in verdict["backbones"]["DiT"]["estimates"] if (e["method"], e["t"]) == ("recovery", 0.1)
-    ]
-    assert f"N* = {size:.0f} rows (95 % interval" in found.text
-    assert "N* by recovery" in found.text
+    headline = verdict["headline"]["DiT"]
+    assert headline["estimate"] == "n_half"
+    assert f"N_half = {headline['value']:.0f} training rows (95 % interval {headline['low']:.0f} to" in found.text
+    assert f"Qualified: {headline['qualifier']}." in found.text
+    assert "one seed" in headline["qualifier"]
+    for entry in verdict["backbones"]["DiT"]["regimes"]:
+        assert entry["reason"] in found.text
+    assert "N_half by recovery" in found.text
     assert "intervals overlap" in found.text
-    assert "entropy, own samples, t = 0.1" in found.text
+    assert "entropy, own samples, t = 0.05" in found.text
     for note in verdict["notes"]:
         assert note in found.text
 

@@ -26,6 +26,7 @@ from uddm_lightning.doctor.command import table as doctor_table
 from uddm_lightning.intervals import Interval
 from uddm_lightning.prediction import Prediction
 from uddm_lightning.report import curves, samples, trajectories
+from uddm_lightning.report.basins import _beyond_nothing
 from uddm_lightning.report.comparison import _missing
 from uddm_lightning.report.drawing import style
 from uddm_lightning.report.errors import errors_sentences, moved
@@ -210,6 +211,15 @@ def around(value: float, half: float) -> Interval:
 
 LEARNED = Evidence(around(0.24, 0.01), around(0.235, 0.01), around(0.005, 0.01), 0.0756, 2.1, 2.85, False, 4096)
 RECOVERY = {"kind": "recovery", "split": "test"}
+
+
+def beyond(low: str, nothing: str) -> str:
+    """How t_c compares with the level of a chain that does nothing."""
+    basin = {"kind": "basin", "t": "", "critical_t": "0.03", "critical_t_low": low, "critical_t_high": "0.04"}
+    made = but(rows(), {**RECOVERY, "t": "0.1"}, **basin, critical_t_nothing=nothing)
+    return " ".join(_beyond_nothing(Study(made)))
+
+
 LOST = ["not learned yet"] * 3
 TWO = ["generalizing", "not learned yet", "generalizing"]
 
@@ -558,6 +568,20 @@ STATEMENTS = [
         lambda: left_out(names=("a", "b"), sequences="all"),
         lambda: left_out(sequences="all"),
     ),
+    Statement(
+        "{}{} rows at N = {}: the interval of the mean t_c, {}, {} the level of a chain that does nothing, {}.",
+        "lies above it",
+        lambda: beyond("0.02", "0.0199"),
+        lambda: beyond("0.02", "0.02"),
+        "lies above the level",
+    ),
+    Statement(
+        "{}{} rows at N = {}: the interval of the mean t_c, {}, {} the level of a chain that does nothing, {}.",
+        "lies below it",
+        lambda: beyond("0.02", "0.0401"),
+        lambda: beyond("0.02", "0.04"),
+        "lies below the level",
+    ),
     # the terminal
     Statement(
         ", novel samples {}",
@@ -748,6 +772,12 @@ ELSEWHERE = {  # statements whose edges other tests hold
     "recovery was not measured": "report/test_page.py",
     "\n   converted from {}: whether it was trained on these rows": "conversion/test_convert.py",
     ", begin and end of a row among them": "cli/test_probe_command.py",
+    "\n   {} earlier row(s) of the tables rest on more draws": "cli/test_runs.py",
+    "   the NELBO of test rows was still falling": "callbacks/test_tables.py",
+    "   NELBO on {}{}, nats per token": "callbacks/test_tables.py",
+    " (extrapolated: wider than the range of training)": "callbacks/test_tables.py",
+    "  recovery of the best estimate": "callbacks/test_tables.py",
+    "; unigram entropy of the pool": "callbacks/test_tables.py",
     "**The regime is not known:**": "conversion/test_export.py",
     "**Not measured.**": "conversion/test_export.py",
     "At t = {}, judged by this one run": "conversion/test_export.py",
@@ -760,7 +790,9 @@ ELSEWHERE = {  # statements whose edges other tests hold
 DEFINITIONS = (
     # names of figures, axes, curves and columns
     *(
-        "How far a row can be",
+        "From how much corruption",
+        "below 1/2 from",
+        "a chain that does nothing",
         "Margins, and what is fixed",
         "critical corruption t of a row",
         "margin of a token [nats]",
@@ -811,6 +843,7 @@ DEFINITIONS = (
     # what is drawn, and how a quantity is defined
     *(
         "The margin of a token is",
+        "A chain has returned if",
         "The methods measure different",
         "Recovery at t = {} on train",
         "Conditional entropy of",
@@ -849,7 +882,13 @@ DEFINITIONS = (
         " (extrapolated: trained",
     ),
     *("## Memory or generalization", "from uddm_lightning", "logits_BLV = ", "not at hand when", "* ", "| "),
-    *("       t  recovery: train", "   NELBO on [{}, {}]", "   critical corruption t", "   fixed points, share"),
+    *(
+        "       t  recovery: train",
+        "       t  test rows: clean",
+        "   NELBO on [{}, {}]",
+        "   critical corruption t",
+        "   fixed points, share",
+    ),
     *("step {}, {} training rows", "Versions, devices, threads", "tokens restored otherwise", "a checkpoint written"),
     *("entropies of a network", "keyed noise adds up", "predictions of the oracles", "recovery of the unigram model"),
     *(

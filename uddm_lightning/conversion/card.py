@@ -23,6 +23,7 @@ _HEAD = (
     *("t", "split", "recovery", "chance", "coincidence", "wrong before", "wrong after", "clean tokens changed"),
     *("entropy [nats]", "rows", "draws"),
 )
+_SPLITS = {"train": "train rows", "test": "test rows", "samples": "own samples"}
 UNKNOWN = "**Not measured.** `uddm validate` measures it."
 
 
@@ -83,7 +84,7 @@ def _regime(config: Mapping[str, Any], run: Path) -> Iterator[str]:
             yield f"\nNELBO on t in {span}{wide}, {row['split']} rows: {_value(row, 'nelbo')} nats per token."
     leaks = {row["split"]: leak for row in rows if (leak := number(row.get("own_token_leak"))) is not None}
     if leaks:
-        told = ", ".join(f"{split} rows {leak:.3f}" for split, leak in leaks.items())
+        told = ", ".join(f"{_SPLITS.get(split, split)} {leak:.3f}" for split, leak in leaks.items())
         yield f"\nOwn-token leak, 0 for an exact leave-one-out prediction: {told}."
     for line in errors_sentences(study):
         yield f"\n{line}"

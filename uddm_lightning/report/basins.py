@@ -106,6 +106,7 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
     )
     below.plot([mean.size for mean in level], [mean.value for mean in level], "-", color=FAINT[0], linewidth=1.0)
     below.set_yscale("symlog", linthresh=0.01)
+    below.set_ylim(-0.003, 1.2)
     below.yaxis.set_major_locator(FixedLocator([0.0, 0.01, 0.03, 0.1, 0.3, 1.0]))
     below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     below.yaxis.set_minor_locator(NullLocator())
