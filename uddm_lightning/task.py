@@ -86,7 +86,8 @@ class DiffusionTask(LightningModule):
         self.restore_t = restore_t
         self.guard = LossGuard()
         self._loaded_step = 0
-        self._loss: Tensor | float = 0.0
+        self._loss: Tensor | float = 0.0  # sum over the tokens of a step on this rank, and the number of them
+        self._tokens: Tensor | float = 0.0
         if compile:
             self.backbone.compile()
             self.process.compile()
@@ -165,7 +166,11 @@ class DiffusionTask(LightningModule):
         noised = self.objective.corrupt(self.process, batch)
         loss = self.objective(self.process, self.backbone, noised)
         self.guard.watch(batch.step, batch.rows_B, loss.tokens_N.view_as(batch.tokens_BL))
-        self._loss = self._loss + loss.total.detach() / self.trainer.accumulate_grad_batches
+        # the gradient is that of the sum over all positions; what is shown is the mean over tokens that are text
+        positions = batch.tokens_BL.numel()
+        valid = positions if batch.valid_BL is None else batch.valid_BL.sum().double()
+        self._loss = self._loss + loss.total.detach().double() * positions
+        self._tokens = self._tokens + valid
         return loss.total
 
     @override
@@ -178,8 +183,11 @@ class DiffusionTask(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: TokenBatch, batch_idx: int) -> None:
         if (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
             if self._is_shown(batch_idx):
-                self.log("loss/train", self._loss, prog_bar=True, sync_dist=self.trainer.world_size > 1)
-            self._loss = 0.0
+                sums = torch.stack([torch.as_tensor(part, device=self.device) for part in (self._loss, self._tokens)])
+                if self.trainer.world_size > 1:
+                    sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+                self.log("loss/train", sums[0] / sums[1].clamp(min=1), prog_bar=True)
+            self._loss = self._tokens = 0.0
 
     def _is_shown(self, batch_idx: int) -> bool:
         """Whether a logger, a progress bar or a callback reads the loss of this step.

@@ -154,6 +154,28 @@ def test_a_quick_validation_replaces_nothing_precise_unless_told_to(run, uddm):
     assert {row["draw"] for row in draws if row["step"] == 3} == set(range(16))
 
 
+def test_the_reference_time_may_have_draws_of_its_own(run, uddm):
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    more = ("--data.train_draws", 40, "--data.test_draws", 40, "--entropy.draws", 16, "--nelbo.draws", 16)
+    draws = ("--recovery.draws", 12, "--recovery.reference_draws", 40, "--table.overwrite", "true")
+    outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", checkpoint, *more, *draws)
+    assert outcome.status == 0, outcome.err
+    before = {(r["kind"], r["step"], r["split"], r["t"]): r for r in table(run)}
+    for split, rows in (("train", "8"), ("test", "40")):
+        reference, other = (before["recovery", "6", split, t] for t in ("0.1", "0.5"))
+        assert (reference["n_draws"], reference["n_rows"]) == ("40", rows)
+        assert (other["n_draws"], other["n_rows"]) == ("12", "8" if split == "train" else "12")
+        assert {before["entropy", "6", split, t]["n_draws"] for t in ("0.1", "0.5")} == {"16"}
+    every = pq.read_table(run / "rows.parquet").to_pylist()
+    mine = [r for r in every if (r["kind"], r["step"], r["split"]) == ("recovery", 6, "test")]
+    assert sorted(r["draw"] for r in mine if r["t"] == 0.1) == list(range(40))
+    assert sorted(r["draw"] for r in mine if r["t"] == 0.5) == list(range(12))
+    margins = {r["draw"]: r["margin"] for r in mine if r["t"] == 0.1}
+    assert all((margins[draw] is None) == (draw >= 12) for draw in range(40)), "margins are those of the usual draws"
+    kept = pq.read_table(run / "sequences.parquet").to_pylist()
+    assert sum((r["step"], r["split"], r["t"]) == (6, "test", 0.5) for r in kept) == 12
+
+
 def test_every_draw_leaves_a_row(run):
     draws = pq.read_table(run / "rows.parquet").to_pylist()
     rows = table(run)

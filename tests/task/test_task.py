@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from uddm_lightning.backbones import DiT
+from uddm_lightning.batch import TokenBatch
 from uddm_lightning.learning_rates import WarmupConstant
 from uddm_lightning.loss_guard import LossGuard, Watched
 from uddm_lightning.moving_average import MovingAverage
@@ -127,3 +128,37 @@ def test_nothing_is_saved_behind_a_broken_loss():
     model.guard.waiting.append(Watched(5, torch.tensor([7]), torch.tensor([False])))
     with pytest.raises(FloatingPointError, match="step 5"):
         model.on_save_checkpoint({})
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_the_logged_loss_is_per_valid_token_of_the_whole_step(world_size, monkeypatch):
+    """Padding is no token; the gradient is still that of the sum over valid tokens by all positions."""
+    model, logged = task(), {}
+    other = torch.tensor([7.0, 3.0], dtype=torch.float64)  # sum and tokens of another rank
+    strategy = SimpleNamespace(reduce=lambda sums, reduce_op: sums + other)
+    trainer = SimpleNamespace(
+        accumulate_grad_batches=2,
+        world_size=world_size,
+        global_step=0,
+        strategy=strategy,
+        log_every_n_steps=1,
+        val_check_batch=1,
+        fast_dev_run=False,
+    )
+    monkeypatch.setattr(DiffusionTask, "trainer", property(lambda self: trainer))
+    monkeypatch.setattr(DiffusionTask, "global_step", property(lambda self: 0))
+    monkeypatch.setattr(model, "log", lambda name, value, **options: logged.update({name: float(value)}))
+    total, tokens = (7.0, 3) if world_size == 2 else (0.0, 0)
+    for number, lengths in enumerate((torch.tensor([4, 1, 2]), torch.tensor([3, 1, 1]))):
+        rows = torch.arange(3) + 3 * number
+        valid_BL = torch.arange(4) < lengths[:, None]
+        batch = TokenBatch(torch.arange(12).view(3, 4) % 5, rows, rows, rows, (rows + 0.5) / 6, valid_BL, None, 1, 0)
+        torch.manual_seed(number)
+        loss = model.training_step(batch, number)
+        torch.manual_seed(number)
+        noised = model.objective.corrupt(model.process, batch)
+        losses_BL = model.objective(model.process, model.backbone, noised).tokens_N.view(3, 4).detach()
+        assert float(loss.detach()) == pytest.approx(float(losses_BL[valid_BL].sum()) / 12)
+        total, tokens = total + float(losses_BL[valid_BL].sum()), tokens + int(lengths.sum())
+        model.on_train_batch_end(None, batch, number)
+    assert logged == {"loss/train": pytest.approx(total / tokens)}

@@ -98,6 +98,7 @@ class Probe(Callback):
         self._metrics: dict[tuple[Any, ...], Metric] = {}
         self._denoisers: dict[Weights, Denoiser] = {}
         self._limit: int | None = None
+        self._fewer = False  # whether this validation is one on the way that measures fewer draws
 
     @abstractmethod
     def measure(self, at: MeasuredBatch) -> None:
@@ -138,8 +139,8 @@ class Probe(Callback):
         started = time.monotonic()
         on_the_way = trainer.state.fn != TrainerFn.TESTING and task.weights_step < trainer.max_steps
         on_the_way &= task.parameter_count > 0  # what nobody trains is as good as it will be
-        fewer = on_the_way and self.draws_on_the_way is not None
-        self._limit = self.draws_on_the_way if fewer else self.draws
+        self._fewer = on_the_way and self.draws_on_the_way is not None
+        self._limit = self.draws_on_the_way if self._fewer else self.draws
         if self._limit == 0:
             return
         self._denoisers = {weights: task.denoiser(weights) for weights in self.weights}

@@ -1,19 +1,23 @@
 """Token recovery: the width of the basins of attraction around training and test rows."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.batch import Noised
-from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times, margins
+from uddm_lightning.callbacks.probe import MeasuredBatch, Probe, check_times, margins, select
 from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
 from uddm_lightning.samplers.base import Sampler
 from uddm_lightning.tables import Record
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of
+
+REFERENCE = 0.1  # the time at which verdicts are reached
 
 
 class RecoveryProbe(Probe):
@@ -40,6 +44,8 @@ class RecoveryProbe(Probe):
         weights: see `Probe`.
         draws: see `Probe`.
         draws_on_the_way: see `Probe`.
+        reference_draws: rows to draw from each split at the time nearest 0.1, at which verdicts are reached; None takes
+            `draws`. Validations on the way with draws of their own leave it out.
         enabled: see `Probe`.
     """
 
@@ -54,42 +60,72 @@ class RecoveryProbe(Probe):
         weights: Sequence[Literal["ema", "raw"]] = ("ema",),
         draws: int | None = None,
         draws_on_the_way: int | None = None,
+        reference_draws: int | None = None,
         enabled: bool = True,
     ) -> None:
         super().__init__(weights, draws, draws_on_the_way, enabled)
+        if reference_draws is not None and reference_draws < 1:
+            raise ValueError(f"`recovery.reference_draws` must be at least 1, got {reference_draws}.")
         self.times = check_times(times, "recovery.times")
         self.sampler = sampler
         self.include_special = include_special
+        self.reference_draws = reference_draws
+        self._usual: int | None = None  # draws of this validation at all times but the reference
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_start(trainer, pl_module)
+        self._usual = self._limit
+        if not self._fewer and self.reference_draws is not None and self._usual is not None:
+            self._limit = max(self._usual, self.reference_draws)
+
+    on_test_start = on_validation_start
+
+    def limit(self, t: float) -> int | None:
+        """Draws of this validation at a time; None is all."""
+        more = not self._fewer and self.reference_draws is not None
+        return self.reference_draws if more and t == min(self.times, key=_from_reference) else self._usual
 
     @override
     def measure(self, at: MeasuredBatch) -> None:
-        task, batch, counted_BL, board = at.task, at.batch, at.counted_BL, at.board
+        task, batch, board = at.task, at.batch, at.board
         sampler = self.sampler or task.sampler
         unigram_V = data_of(task.trainer).unigram.to(task.device)
-        x0_BL = batch.tokens_BL
-        t_TB = torch.tensor(self.times, dtype=torch.float64, device=x0_BL.device)[:, None].expand(-1, len(x0_BL))
-        noised = [task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL) for t_B in t_TB]
+        metrics = [self.metric(at, TokenRecovery, t) for t in self.times]  # also where a rank has no draw of a time
+        parts = [_first(at, self.limit(t)) for t in self.times]
+        t_P = [
+            torch.full_like(one.batch.rows_B, t, dtype=torch.float64) for t, one in zip(self.times, parts, strict=True)
+        ]
+        noised = [
+            task.process.corrupt(one.batch.tokens_BL, t_B, one.batch.keys_B, one.batch.valid_BL)
+            for t_B, one in zip(t_P, parts, strict=True)
+        ]
         # the chains from every t share one batch as soon as they have begun
-        xt_NL = torch.cat([one.xt_BL for one in noised])
-        valid_NL = None if batch.valid_BL is None else batch.valid_BL.repeat(len(noised), 1)
-        clean_NL, keys_N = xt_NL == x0_BL.repeat(len(noised), 1), batch.keys_B.repeat(len(noised))
-        xhat_NL = sampler(at.denoiser, xt_NL, t_TB.flatten(), keys_N, valid_NL, clean_NL)
-        for t, one, xhat_BL in zip(self.times, noised, xhat_NL.view(len(noised), *x0_BL.shape), strict=True):
+        x0_NL, xt_NL = torch.cat([one.x0_BL for one in noised]), torch.cat([one.xt_BL for one in noised])
+        valid = [one.valid_BL for one in noised if one.valid_BL is not None]
+        keys_N = torch.cat([one.batch.keys_B for one in parts])
+        valid_NL = torch.cat(valid) if valid else None
+        xhat_NL = sampler(at.denoiser, xt_NL, torch.cat(t_P), keys_N, valid_NL, xt_NL == x0_NL)
+        ends = torch.split(xhat_NL, [len(one.xt_BL) for one in noised])
+        for t, metric, part, one, xhat_BL in zip(self.times, metrics, parts, noised, ends, strict=True):
+            x0_BL = one.x0_BL
             alpha_N = one.alpha_B.repeat_interleave(x0_BL.shape[1])
             chance_N = task.process.chance(x0_BL.flatten(), one.xt_BL.flatten(), alpha_N, unigram_V)
-            metric = self.metric(at, TokenRecovery, t)
-            rows_B, *origin_B = at.draws
-            chance_BL, bayes_BL = chance_N.view_as(x0_BL), self._bayes(at, one)
-            metric.update(x0_BL, one.xt_BL, xhat_BL, counted_BL, rows_B, chance_BL, *origin_B, bayes_BL)
+            rows_B, *origin_B = part.draws
+            chance_BL, bayes_BL = chance_N.view_as(x0_BL), self._bayes(part, one)
+            metric.update(x0_BL, one.xt_BL, xhat_BL, part.counted_BL, rows_B, chance_BL, *origin_B, bayes_BL)
             board["corrupted", t] = one.xt_BL
             board["restored", t] = xhat_BL
-        board.update(chain=sampler.chain, steps=sampler.steps, x0=x0_BL, rows=batch.rows_B, places=batch.places_B)
+        board.update(chain=sampler.chain, steps=sampler.steps)
+        board.update(x0=batch.tokens_BL, rows=batch.rows_B, places=batch.places_B)
 
-        self.metric(at, ClassificationMargin).update(*margins(at), *at.draws)
+        margin, usual = self.metric(at, ClassificationMargin), _first(at, self._usual)
+        if len(usual.batch.rows_B):
+            margin.update(*margins(usual), *usual.draws)
 
     def _bayes(self, at: MeasuredBatch, noised: Noised) -> Tensor | None:
         """Largest probabilities of the ids of corrupted tokens (B, L), where the backbone knows the law of the text."""
-        if at.split not in at.denoiser.backbone.exact_splits:
+        if at.split not in at.denoiser.backbone.exact_splits or not len(noised.xt_BL):
             return None
 
         def largest(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
@@ -120,5 +156,17 @@ class RecoveryProbe(Probe):
                     "fixed_tokens": margin.fixed_tokens,
                     "fixed_rows": margin.fixed_rows,
                     "_margin": margin,
-                    "_draws": {**draws, "margin": [least[place] for place in draws["draw"].tolist()]},
+                    "_draws": {**draws, "margin": [least.get(place, math.nan) for place in draws["draw"].tolist()]},
                 }
+
+
+def _from_reference(t: float) -> float:
+    return abs(t - REFERENCE)
+
+
+def _first(at: MeasuredBatch, limit: int | None) -> MeasuredBatch:
+    """The part of a batch that is among the first `limit` draws: its first rows, for places ascend."""
+    if limit is None:
+        return at
+    kept_B = at.batch.places_B < limit
+    return at._replace(batch=select(at.batch, kept_B), counted_BL=at.counted_BL[kept_B])

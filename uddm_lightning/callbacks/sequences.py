@@ -61,6 +61,7 @@ class SequenceTable(Callback):
 
     def _rows(self, board: Board, t: float) -> list[Record]:
         kept = int((board["places"] < self.rows).sum())  # places ascend, so these are the first
+        kept = min(kept, len(board["restored", t]))
         columns = {
             "row_id": board["rows"][:kept].tolist(),
             "x0": board["x0"][:kept].tolist(),
