@@ -177,7 +177,7 @@ def tables(plan: Plan, data: Data, index: int, t: float = 0.1) -> tuple[list[dic
                 about["steps"] = more["steps"]
                 names = ("recovered", "corrupted") if plan.method == "recovery" else ("entropy", "count")
                 draws += [
-                    {**about, "draw": u, "row_id": u % size if split == "train" else u}
+                    {**about, "draw": u, "row_id": 10**6 * s + (u % size if split == "train" else u)}
                     | dict(zip(names, (float(sums_U[u]), int(counts_U[u])), strict=True))
                     for u in range(len(sums_U))
                 ]

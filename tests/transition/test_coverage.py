@@ -96,14 +96,14 @@ class Batch:
 
     def over_seeds(self, weights_C: FLOAT) -> FLOAT:
         """Mean over seeds of a weighted sum of cells, with bounds (3, M)."""
-        each = [
-            _linear(weights_C, self.bounds_3MSC[:, :, s], self.correlation_MSCC[:, s]) for s in range(self.plan.seeds)
-        ]
+        seeds, cells = self.plan.seeds, len(weights_C)
+        each = [_linear(weights_C, self.bounds_3MSC[:, :, s], self.correlation_MSCC[:, s]) for s in range(seeds)]
         value_SM, half_SM = np.array([one[0] for one in each]), np.array([(one[2] - one[1]) / 2 for one in each])
-        mean_M, half_M = value_SM.mean(0), np.sqrt((half_SM**2).sum(0)) / self.plan.seeds
-        if self.plan.seeds == 1:
-            return each[0]
-        return seeds_bounds(value_SM, half_SM, np.stack([mean_M, mean_M - half_M, mean_M + half_M]))
+        all_MCC = np.zeros((value_SM.shape[1], seeds * cells, seeds * cells))
+        for s in range(seeds):
+            all_MCC[:, s * cells : (s + 1) * cells, s * cells : (s + 1) * cells] = self.correlation_MSCC[:, s]
+        flat = self.bounds_3MSC.reshape(3, -1, seeds * cells)
+        return seeds_bounds(value_SM, half_SM, _linear(np.tile(weights_C, seeds) / seeds, flat, all_MCC))
 
     def half(self) -> FLOAT:
         """ln N_half with bounds (3, M)."""
@@ -137,7 +137,9 @@ class Batch:
             train, gap = ([Interval(*one[:, m]) for one in curve] for curve in (trains, differences))
             found = memorized_up_to(sizes, train), generalizes_from(sizes, gap, [True] * K, TOLERANCE)
             for place, ((one, doubt), true) in enumerate(zip(found, truth, strict=True)):
-                held = one is None or (bool(doubt) if true is None else one.low <= true.value <= one.high)
+                held = one is None or (
+                    bool(doubt) if true is None else not (true.value < one.low or one.high < true.value)
+                )
                 hits[place] += held
         return hits
 
