@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from uddm_lightning.backbones import MarkovBackbone
-from uddm_lightning.data.subset import rows_of
+from uddm_lightning.data import subset
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_text
 from uddm_lightning.parsing import Arguments, UddmParser, plain
@@ -26,7 +26,7 @@ from uddm_lightning.transition import estimate, next_sizes
 
 SHORT = {"local": "LocalLauncher", "slurm": "SlurmLauncher"}
 OWN = ("--data.size", "--seed_everything", "--ckpt_path", "--trainer.default_root_dir")  # the sweep fills these in
-PLATEAU = 8  # rows; with fewer the interval of recovery, clustered by row, says little about the plateau
+PLATEAU = 8  # rows; fewer say little about other subsets of that size
 NAMES = {"n_mem": "N_mem", "n_gen": "N_gen", "n_half": "N_half"}  # keys of transition.json in the terminal
 REFERENCE = 0.1  # the t at which a line in the terminal speaks of a run
 
@@ -100,7 +100,7 @@ def sweep(arguments: list[str]) -> int:
     pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
     known = data.chain is not None and MarkovBackbone.__name__ not in names
     best = Setting.best([*configs, *overrides]) if known else None
-    plan = _plan(given.sizes, given.budget, config["data"]["size"], lambda size: rows_of(size, pool))
+    plan = _plan(given.sizes, given.budget, config["data"]["size"], lambda size: subset.rows_of(size, pool))
 
     folder = Path(given.out).absolute()
     work = Sweep(folder, settings, seeds, launcher, best)

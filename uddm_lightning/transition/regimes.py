@@ -17,12 +17,12 @@ import math
 from typing import NamedTuple
 
 from uddm_lightning.intervals import Interval
+from uddm_lightning.transition.equivalence import TOLERANCE, equivalence
 
 MEMORIZING, IN_TRANSITION, GENERALIZING = "memorizing", "in transition", "generalizing"
 NOT_LEARNED, CANNOT_BE_TOLD = "not learned yet", "cannot be told"
 REGIMES = (MEMORIZING, IN_TRANSITION, GENERALIZING, NOT_LEARNED, CANNOT_BE_TOLD)
 
-TOLERANCE = 0.02  # a gap of recovery inside (-0.02, 0.02) counts as none
 RECALLED = 0.95  # least train recovery of a memorizing model
 LEARNED = 0.1  # nats by which the test NELBO of a model that has learned lies below the unigram entropy, at least
 NOT_AT_ITS_END = "training was not at its end"
@@ -108,15 +108,16 @@ def _judge(evidence: Evidence, tolerance: float) -> tuple[str, str, int | None]:
         return NOT_LEARNED, f"{sides}; {unlearned}.", None
     if gap.high < -tolerance:
         return CANNOT_BE_TOLD, f"{sides}; {told} lies wholly below {-tolerance:g}: no regime explains that.", None
-    if not -tolerance < gap.low <= gap.high < tolerance:
-        needed = _draws_needed(gap, evidence.draws, tolerance)
+    equal = equivalence(gap, tolerance, evidence.draws)
+    if not equal.equivalent:
+        needed = equal.draws_needed
         enough = f"; about {needed:,} draws for each split would tell" if needed else ""
         return (
             CANNOT_BE_TOLD,
-            f"{sides}; {told} is neither wholly inside nor wholly outside ±{tolerance:g}{enough}.",
+            f"{sides}; {told} is neither wholly inside nor wholly above the tolerance {tolerance:g}{enough}.",
             needed,
         )
-    inside = f"{told} lies wholly inside ±{tolerance:g}"
+    inside = f"{told} lies wholly inside the tolerance {tolerance:g}"
     if evidence.coincidence is None or math.isnan(evidence.coincidence):
         return CANNOT_BE_TOLD, f"{sides}; {inside}, but the coincidence level was not measured.", None
     if not _known(test):
@@ -142,20 +143,6 @@ def _unlearned(evidence: Evidence, test: Interval) -> str:
             f"entropy of {entropy:.3f} nats"
         )
     return ""
-
-
-def _draws_needed(gap: Interval, draws: int, tolerance: float) -> int | None:
-    """Draws that would put the whole interval on one side of the tolerance if its middle stayed where it is."""
-    value, below, above = abs(gap.value), gap.value - gap.low, gap.high - gap.value
-    if gap.value < 0:
-        below, above = above, below
-    if draws < 1 or value == tolerance:
-        return None
-    if value < tolerance:
-        factor = max(above / (tolerance - value), below / (tolerance + value))
-    else:
-        factor = below / (value - tolerance)
-    return max(draws + 1, math.ceil(draws * factor**2))
 
 
 def _known(interval: Interval) -> bool:
