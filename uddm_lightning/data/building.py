@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from uddm_lightning.data import seal
 from uddm_lightning.data.batching import batches
+from uddm_lightning.data.fingerprints import changed
 from uddm_lightning.data.packing.base import Block, EncodedDocument, Packing
 from uddm_lightning.data.progress import progress
 from uddm_lightning.data.rows import Rows, write_rows
@@ -37,7 +38,7 @@ def build(
         about: what the files are made from; goes into `meta.json` beside the counts.
 
     Raises:
-        InputError: the text gives no row on one of the two sides.
+        InputError: the text gives no row on one of the two sides, or has another number of documents at each reading.
     """
     sides = assign(source, held_out)
     tokenizer.fit(_TrainingSentences(source, sides, packing))
@@ -106,7 +107,14 @@ class _TrainingSentences:
 
 
 def _texts(source: Source, sides: NDArray[np.int8], side: int) -> Iterator[str]:
-    return (document.text for document, here in zip(source.documents(), sides, strict=True) if here == side)
+    number = 0
+    for number, document in enumerate(source.documents(), 1):
+        if number > len(sides):
+            break
+        if sides[number - 1] == side:
+            yield document.text
+    if number != len(sides):
+        raise changed("The text of `data.source`")
 
 
 def _encoded(texts: Iterable[str], tokenizer: Tokenizer, packing: Packing) -> Iterator[EncodedDocument]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uddm_lightning.data.fingerprints import changed, file_hash
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.sources.reading import read_lines
 from uddm_lightning.data.tokenizers.base import Tokenizer
@@ -17,6 +18,8 @@ from uddm_lightning.errors import InputError
 
 class TextRows:
     """Each non-empty line of a UTF-8 file as a row of its own, or as several if it is long; padded at the end.
+
+    A line has the ids that it has as a line of a training document.
 
     Args:
         path: the file.
@@ -27,12 +30,15 @@ class TextRows:
         lines: number of the line, from 1, that each row comes from.
 
     Raises:
-        InputError: the file is missing or no UTF-8, or holds nothing that the tokenizer knows.
+        InputError: the file is missing or no UTF-8, changed while it was read, or holds nothing that the tokenizer
+            knows.
     """
 
     def __init__(self, path: str, tokenizer: Tokenizer, packing: Packing) -> None:
-        room = packing.room(tokenizer)
+        room, content = packing.room(tokenizer), file_hash(Path(path))
         numbered = [(number, line) for number, line in enumerate(read_lines(Path(path)), 1) if line.strip()]
+        if file_hash(Path(path)) != content:
+            raise changed(f"`{path}`")
         encoded = tokenizer.encode([line for _, line in numbered])
         pieces: list[list[int]] = []
         self.lines: list[int] = []

@@ -118,6 +118,13 @@ class Tokenizer(ABC):
         """Ordinary ids put between two sentences where there is no separator."""
         return []
 
+    def check_unchanged(self) -> None:
+        """Does nothing unless the vocabulary is that of a file.
+
+        Raises:
+            InputError: the file holds something else than when the tokenizer was made.
+        """
+
     def to_json(self) -> str:
         """The fitted vocabulary, as a `tokenizer.json`."""
         return self.backend.to_str()
