@@ -14,10 +14,12 @@ from uddm_lightning.data import seal
 from uddm_lightning.data.building import build
 from uddm_lightning.data.fingerprints import changed
 from uddm_lightning.data.packing.base import Packing
+from uddm_lightning.data.progress import notice
 from uddm_lightning.data.rows import Rows
 from uddm_lightning.data.sources.base import Source
 from uddm_lightning.data.spec import digest
 from uddm_lightning.data.tokenizers.base import Tokenizer
+from uddm_lightning.data.tokenizers.losses import sentence
 from uddm_lightning.errors import DiskFullError, InputError
 from uddm_lightning.files import FULL
 
@@ -69,6 +71,8 @@ def prepare(
 ) -> Corpus:
     """Opens the corpus in the cache, and builds it first if it is not there or damaged.
 
+    A line on stderr says which characters of the text the tokenizer loses, if any.
+
     Processes that ask for the same corpus at once wait for one of them to build it.
 
     Args:
@@ -82,8 +86,14 @@ def prepare(
         InputError: the text cannot be read, is too short or changed while it was read, or the cache cannot be written.
         DiskFullError: the cache has no space left.
     """
+    corpus = _prepared(source, tokenizer, packing, held_out, cache_folder(cache_dir))
+    if lost := sentence(corpus.meta["lost"], tokenizer.blamed, "the text"):
+        notice(f"{lost}.")
+    return corpus
+
+
+def _prepared(source: Source, tokenizer: Tokenizer, packing: Packing, held_out: float, cache: Path) -> Corpus:
     about = _about(source.fingerprint(), tokenizer.spec(), packing.spec(), held_out)
-    cache = cache_folder(cache_dir)
     folder = _folder(cache, about)
     if (corpus := _opened(folder, tokenizer)) is not None:
         return corpus

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from uddm_lightning.data.fingerprints import changed, file_hash
 from uddm_lightning.data.packing.base import Packing
+from uddm_lightning.data.progress import notice
 from uddm_lightning.data.sources.reading import read_lines
 from uddm_lightning.data.tokenizers.base import Tokenizer
+from uddm_lightning.data.tokenizers.losses import Losses, sentence
 from uddm_lightning.errors import InputError
 
 
@@ -39,7 +41,10 @@ class TextRows:
         numbered = [(number, line) for number, line in enumerate(read_lines(Path(path)), 1) if line.strip()]
         if file_hash(Path(path)) != content:
             raise changed(f"`{path}`")
-        encoded = tokenizer.encode([line for _, line in numbered])
+        lines = [line for _, line in numbered]
+        encoded, losses = tokenizer.encode(lines), Losses()
+        tokenizer.count_lost(lines, encoded, losses)
+        lost = sentence(losses.meta(), tokenizer.blamed, f"`{path}`")
         pieces: list[list[int]] = []
         self.lines: list[int] = []
         for (number, _), ids in zip(numbered, encoded, strict=True):
@@ -47,7 +52,10 @@ class TextRows:
                 pieces.append(ids[start : start + room])
                 self.lines.append(number)
         if not pieces:
-            raise InputError(f"`{path}` holds no text to restore; write one passage per line.")
+            why = f" ({lost})" if lost else ""
+            raise InputError(f"`{path}` holds no text to restore{why}; write one passage per line.")
+        if lost:
+            notice(f"{lost}.")
         pieces_NR = np.full((len(pieces), room), tokenizer.pad_id or 0, dtype=np.int64)
         for row, ids in enumerate(pieces):
             pieces_NR[row, : len(ids)] = ids

@@ -78,7 +78,8 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 def _hash(document: Document) -> int:
     if "\0" in document.text:  # of a source that does not look itself
-        raise InputError(f"`data.source`: after {document.text.partition(chr(0))[0][-20:]!r}, {NUL} Repair or remove it.")
+        before = document.text.partition("\0")[0][-20:]
+        raise InputError(f"`data.source`: after {before!r}, {NUL} Repair or remove it.")
     try:
         content = document.text.encode()
     except UnicodeEncodeError as error:

@@ -16,18 +16,18 @@ MARKS = (
 )
 ESCAPES = b"\x1b$"  # begins Japanese in ISO-2022-JP, whose bytes are all ASCII
 
-WESTERN = "éèêëàâäáãåæçîïíìñôöóòõøœùûüúßÿ’‘“”–—…€£°«»§¿¡·ºª©®"
-CENTRAL = "ąćęłńóśźżěščřžýáíéůúťďňőűöüăâîșțđäôľĺŕ„”–"
+WESTERN = "éèêëàâäáãåæçîïíìñôöóòõøœùûüúßÿ’‘“”–—…€£°«»§¿¡·ºª©®"  # noqa: RUF001 quotes and dashes are meant
+CENTRAL = "ąćęłńóśźżěščřžýáíéůúťďňőűöüăâîșțđäôľĺŕ„”"
 KANA = "".join(map(chr, (*range(0x3041, 0x3094), *range(0x30A1, 0x30F7)))) + "ー。、"
 HANZI = (
     "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里用道行所然家种事成方多经么去法学"
     "如都同现当没动面起看定天分还进好小部其些主样理心她本前开但因只从想实日军者意无力它与长把机十民第公此已工使情明性知全三又关点正业外将"
-    "两高间由问很最重并物手应战向头文体政美相见被利什二等产或新己制身果加西斯月话合回特代内信表化老给世位次度门任常先海通教儿，。、"
+    "两高间由问很最重并物手应战向头文体政美相见被利什二等产或新己制身果加西斯月话合回特代内信表化老给世位次度门任常先海通教儿。、"
 )
 HANZI_TAIWAN = (
     "的一是不了在人有我他這個們中來上大為和國地到以說時要就出會可也你對生能而子那得於著下自之年過發後作裡用道行所然家種事成方多經麼去法學"
     "如都同現當沒動面起看定天分還進好小部其些主樣理心她本前開但因只從想實日軍者意無力它與長把機十民第公此已工使情明性知全三又關點正業外將"
-    "兩高間由問很最重並物手應戰向頭文體政美相見被利什二等產或新己制身果加西斯月話合回特代內信表化老給世位次度門任常先海通教兒，。、"
+    "兩高間由問很最重並物手應戰向頭文體政美相見被利什二等產或新己制身果加西斯月話合回特代內信表化老給世位次度門任常先海通教兒。、"
 )
 
 # By the name that `iconv` knows: letters that are frequent in what is written so, and whether they stand one by one
@@ -56,6 +56,7 @@ FREQUENT: dict[str, tuple[str, bool]] = {
     "EUC-KR": ("이다는의에을가고하지은를서도로한사인기그나어", False),
 }
 PYTHON = {"MACINTOSH": "mac-roman"}  # where Python has another name
+SPACES = b"\t\n\v\f\r"
 LEAST = 0.25  # share of frequent letters that makes an encoding likely
 
 
@@ -72,6 +73,8 @@ def guess(sample: bytes) -> str | None:
         return _wide(sample)
     if is_escaped(sample):
         return "ISO-2022-JP"
+    if sum(byte < 32 and byte not in SPACES for byte in sample) > 0.02 * len(sample):
+        return None  # no text at all
     best = max(FREQUENT, key=lambda name: _fit(sample, name))  # the first of several
     return best if _fit(sample, best) >= LEAST else None
 

@@ -101,7 +101,9 @@ def _resolve(patterns: str | list[str], key: str) -> list[Path]:
         # a file may be called by a name that reads like a pattern
         names = [str(expanded)] if expanded.exists() else glob.glob(str(expanded), recursive=True)
         if gone := [name for name in sorted(names) if not Path(name).exists()]:
-            raise InputError(f"`{key}`: `{gone[0]}` is a link to a file that does not exist; restore it or remove the link.")
+            raise InputError(
+                f"`{key}`: `{gone[0]}` is a link to nothing, or was removed this moment; restore or remove it."
+            )
         files = [path for path in map(Path, names) if path.is_file()]
         if not files:
             raise InputError(f"`{key}`: no file matches `{pattern}` (seen from `{Path.cwd()}`); check the path.")

@@ -106,8 +106,8 @@ class HubDataset(Source):
                 whole.touch()
         except OSError as error:
             raise InputError(
-                f"The cache folder `{folder}` of `datasets` cannot be used ({error}); set $HF_HOME to a folder that can "
-                "be written and has space."
+                f"The cache folder `{folder}` of `datasets` cannot be used ({error}); set $HF_HOME to a folder that "
+                "can be written and has space."
             ) from error
         return loaded
 
@@ -161,8 +161,8 @@ class HubDataset(Source):
                 first, last = max(begin, other_begin), min(end, other_end) - 1
                 if name == other and first <= last:
                     raise InputError(
-                        f"Dataset `{self.path}`: `split: {self.split}` and `test_split: {self.test_split}` share records "
-                        f"{first} to {last} of `{name}`; {advice}"
+                        f"Dataset `{self.path}`: `split: {self.split}` and `test_split: {self.test_split}` share "
+                        f"records {first} to {last} of `{name}`; {advice}"
                     )
                 if name != other and (both := files.get(name, set()) & files.get(other, set())):
                     raise InputError(

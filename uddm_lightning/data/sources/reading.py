@@ -67,12 +67,13 @@ def _refusal(path: Path, raw: bytes, place: int, offset: int, number: int, what:
         number: of the first line.
         what: is wrong with the byte.
     """
-    before = raw[:place].decode("utf-8", "replace")
-    line = number + unified(before + ".").count("\n")
-    text = raw.decode("utf-8", "replace")
-    wrong = text.count("\ufffd") + text.count("\0")
-    name = guess(raw[0 if place < SAMPLE else raw.rfind(b"\n", 0, place) + 1 :][:SAMPLE])
-    if sum(sign > "\x7f" for sign in text) > 2 * wrong and not is_escaped(raw):
+    line = number + unified(raw[:place].decode("utf-8", "replace") + ".").count("\n")
+    begin = 0 if offset + place < SAMPLE else offset + raw.rfind(b"\n", 0, place) + 1
+    with _open(path) as stream:
+        stream.seek(begin)
+        sample = stream.read(SAMPLE)
+    text, name = sample.decode("utf-8", "replace"), guess(sample)
+    if sum(sign > "\x7f" for sign in text) > 2 * (text.count("\ufffd") + text.count("\0")) and not is_escaped(sample):
         advice = "what stands around it is UTF-8: repair or remove it."
     elif name is None and raw[place] == 0:
         advice = f"take such bytes out with `tr -d '\\000' < {shlex.quote(str(path))} > NEW` and give the new file."

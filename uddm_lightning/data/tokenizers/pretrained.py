@@ -1,5 +1,6 @@
 """Tokenizers that others have made."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class PretrainedTokenizer(Tokenizer):
         self._eos = self._choose("eos", eos)
         self._separator = self._choose("separator", separator)
         self._pad = self._choose("pad", pad)
+        self._set_apart()
 
     @classmethod
     @override
@@ -84,6 +86,15 @@ class PretrainedTokenizer(Tokenizer):
             "init_args": names,
             "content": digest(self.to_json().encode()),
         }
+
+    def _set_apart(self) -> None:
+        """Makes special tokens of those that the packing puts, so that text which spells them is written otherwise."""
+        content, ours = json.loads(self.to_json()), {self._bos, self._eos, self._separator, self._pad}
+        plain = [token for token in content["added_tokens"] if token["content"] in ours and not token["special"]]
+        for token in plain:
+            token["special"] = True
+        if plain:
+            self.from_json(json.dumps(content, ensure_ascii=False))
 
     def _choose(self, role: str, name: str | None) -> str | None:
         if name == "":
