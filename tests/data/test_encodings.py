@@ -1,5 +1,7 @@
 """Text that is no UTF-8: refused with the command that converts it."""
 
+# ruff: noqa: RUF001 letters of many alphabets are what this is about
+
 import codecs
 import gzip
 import json
@@ -13,8 +15,16 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from uddm_lightning.data import CharacterTokenizer, Detokenized, Document, DocumentPacking, HubDataset, LM1BDetokenizer
-from uddm_lightning.data import Source, TextFiles
+from uddm_lightning.data import (
+    CharacterTokenizer,
+    Detokenized,
+    Document,
+    DocumentPacking,
+    HubDataset,
+    LM1BDetokenizer,
+    Source,
+    TextFiles,
+)
 from uddm_lightning.data.lines import TextRows
 from uddm_lightning.data.sources.encodings import PYTHON, guess
 from uddm_lightning.data.sources.reading import read_lines
