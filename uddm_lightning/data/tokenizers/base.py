@@ -6,7 +6,7 @@ All of them run on the `tokenizers` library; a subclass says how its backend is 
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from uddm_lightning.errors import InputError
 # The library keeps some 200 bytes for each token that it returns: encode about this many characters at a time.
 BATCH_CHARACTERS = 2**18
 MASK = "▢"
+WRITTEN, DOUBTFUL, DROPPED = "written", "doubtful", "dropped"  # always, not always, never in the ids
 NOTHING = r"(?!)"  # a pattern that matches nowhere
 
 
@@ -98,24 +99,42 @@ class Tokenizer(ABC):
         """
         losses.read(lines)
         rules = self._current_rules()
-        doubtful = rules.doubtful(set().union(*lines), self._is_lost)
+        characters = set().union(*lines)
+        for character in characters - rules.fate.keys():
+            rules.fate[character] = self._fate_of(character)
+        doubtful = {character for character in characters if rules.fate[character] != WRITTEN}
+        never = {character for character in doubtful if rules.fate[character] == DROPPED}
         some = [
-            line
+            (line, numbers)
             for line, numbers in zip(lines, ids, strict=True)
             if not doubtful.isdisjoint(line) or not rules.strange.isdisjoint(numbers) or rules.around.search(line)
         ]
-        for line, encoding in zip(some, self._encodings(some, offsets=True), strict=True):
-            dropped, unknown = _untold(line, encoding, rules)
+        # the library's offsets are wrong in words with characters that it drops
+        dropped_signs = f"[{re.escape(''.join(sorted(never)))}]" if never else NOTHING
+        parts = re.compile(f"({rules.added})|({dropped_signs})")
+        texts = [parts.sub(r"\1", line) for line, _ in some]
+        for (line, numbers), text, encoding in zip(some, texts, self._encodings(texts, offsets=True), strict=True):
+            if self._spelled(self._ordinary(encoding.ids)) == self._spelled(numbers):
+                losses.dropped.update(one[2] for one in parts.finditer(line) if one[2] and counts(one[2]))
+            else:  # they were part of a token after all
+                text, (encoding,) = line, self._encodings([line], offsets=True)
+            dropped, unknown = _untold(text, encoding, rules)
             losses.dropped.update(dropped)
             losses.unknown.update(unknown)
 
-    def _is_lost(self, text: str) -> bool:
-        """Whether any character of a text is dropped or unknown."""
+    def _spelled(self, ids: list[int]) -> str:
+        return "".join(str(self.backend.id_to_token(number)) for number in ids)
+
+    def _fate_of(self, character: str) -> str:
+        """What becomes of a character at the beginning of a word, inside it and at its end."""
+        text = 3 * character
         try:
             (encoding,) = self._encodings([text], offsets=True)
         except InputError:
-            return True
-        return any(_untold(text, encoding, self._current_rules()))
+            return DOUBTFUL
+        if not encoding.ids and not character.isspace():
+            return DROPPED
+        return DOUBTFUL if any(_untold(text, encoding, self._current_rules())) else WRITTEN
 
     def _ordinary(self, ids: list[int]) -> list[int]:
         """The ids without those that text must not have."""
@@ -233,13 +252,16 @@ class _Rules:
         unknown: the id of unknown text; None where there is none, or only a forbidden one.
         strange: ids that stand for no text: forbidden and unknown ones.
         around: what to look for in lines whose characters may be dropped for their neighbours.
+        added: pattern of text that is one token whatever its characters are.
+        fate: what becomes of each character that was met so far.
     """
 
     forbidden: frozenset[int]
     unknown: int | None
     strange: frozenset[int]
     around: re.Pattern[str]
-    _known: dict[str, bool] = field(default_factory=dict)  # whether a character is lost
+    added: str
+    fate: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, backend: tokenizers.Tokenizer, roles: set[int | None]) -> "_Rules":
@@ -257,13 +279,8 @@ class _Rules:
         else:
             around = NOTHING
         strange = forbidden if unknown is None else forbidden | {unknown}
-        return cls(forbidden, ordinary, strange, re.compile(around))
-
-    def doubtful(self, characters: set[str], is_lost: Callable[[str], bool]) -> set[str]:
-        """Those of some characters that are lost, at the beginning of a word, inside it or at its end."""
-        for character in characters - self._known.keys():
-            self._known[character] = not character.isspace() and is_lost(3 * character)
-        return {character for character in characters if self._known[character]}
+        added = [re.escape(token["content"]) for token in content["added_tokens"] if not token["special"]]
+        return cls(forbidden, ordinary, strange, re.compile(around), "|".join(added) or NOTHING)
 
 
 def _takes_out(step: Any) -> bool:
@@ -278,13 +295,11 @@ def _takes_out(step: Any) -> bool:
 
 def _untold(text: str, encoding: tokenizers.Encoding, rules: _Rules) -> tuple[list[str], list[str]]:
     """Characters of a text that are dropped, and those that are unknown."""
-    dropped: list[str] = []
-    unknown: list[str] = []
-    end = 0
+    told: set[int] = set()
+    strange: set[int] = set()  # a mark that is put before a word shares the place of the first character
     for (start, stop), number in zip(encoding.offsets, encoding.ids, strict=True):
-        dropped += text[end:start]
-        if number in rules.strange:
-            (dropped if rules.unknown is None else unknown).extend(text[max(start, end) : stop])
-        end = max(end, stop)
-    dropped += text[end:]
-    return [sign for sign in dropped if counts(sign)], [sign for sign in unknown if counts(sign)]
+        (strange if number in rules.strange else told).update(range(start, stop))
+    seen = told | strange
+    dropped = [sign for place, sign in enumerate(text) if place not in seen and counts(sign)]
+    unknown = [text[place] for place in sorted(strange) if counts(text[place])]
+    return (dropped + unknown, []) if rules.unknown is None else (dropped, unknown)

@@ -65,7 +65,8 @@ class CharacterTokenizer(Tokenizer):
     def count_lost(self, lines: list[str], ids: list[list[int]], losses: Losses) -> None:
         losses.read(lines)
         counter = losses.unknown if self.alphabet is None else losses.dropped
-        for sign, number in Counter("".join(lines)).items():
+        text = "".join(lines)  # with letters and their accents put together, as in the alphabet
+        for sign, number in Counter(text if text.isascii() else unicodedata.normalize("NFC", text)).items():
             if sign not in self._lost:
                 self._lost[sign] = counts(sign) and self._loses(sign)
             if self._lost[sign]:
