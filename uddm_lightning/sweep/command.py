@@ -86,7 +86,8 @@ def sweep(arguments: list[str]) -> int:
     given, rest = _sweep_parser().parse_known_args(with_files(arguments))
     for_launcher, overrides = _apart(rest)
     largest = _last(overrides, SIZE)
-    if largest is not None and given.sizes not in (None, sizes.AUTO):
+    named = given.sizes not in (None, sizes.AUTO)
+    if largest is not None and named:
         raise InputError(f"`{SIZE} {largest}` says where sizes end that `--sizes` does not name; give one of the two.")
     for word in overrides:
         if word.partition("=")[0] in OWN:
@@ -106,10 +107,11 @@ def sweep(arguments: list[str]) -> int:
     best = Setting.best([*configs, *overrides]) if known else None
     end = config["data"]["size"]
     if largest is None and isinstance(end, int) and end > pool:
-        if given.sizes in (None, sizes.AUTO):
+        if not named:
             sys.stderr.write(f"uddm: sizes end at {pool}, the training rows of the text, not at `data.size` = {end}.\n")
         end = pool
-    plan = _plan(given.sizes, given.budget, end, lambda size: rows_of(size, pool))
+    key = "--sizes" if named else "data.size"
+    plan = _plan(given.sizes, given.budget, end, lambda size: rows_of(size, pool, key))
 
     folder = Path(given.out).absolute()
     work = Sweep(folder, settings, seeds, launcher, best)
