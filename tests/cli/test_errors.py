@@ -118,10 +118,9 @@ def test_a_text_that_changes_while_it_is_prepared_is_refused(uddm, config, corpu
     check(uddm("fit", "-c", config), "corpus.txt")
 
 
-def test_an_alphabet_that_drops_the_text_is_named(uddm, config, corpus):
-    corpus.write_text("".join(f"мир и война {'nato' * n}\n" for n in range(1, 60)), encoding="utf-8")
-    letters = ("--data.tokenizer.init_args.alphabet", "abcdefghijklmnopqrstuvwxyz ")
-    drops = "the alphabet of `data.tokenizer` drops 7 % of the characters of the text ('и', 'а', 'в', 'й', 'м')"
+def test_an_alphabet_that_drops_the_text_is_named(uddm, config):
+    letters = ("--data.tokenizer.init_args.alphabet", "abcdefghijklm ")
+    drops = "the alphabet of `data.tokenizer` drops 49 % of the characters of the text ('r', 'o', 'p', 'w', 't')"
     check(uddm("fit", "-c", config, *letters, "--data.packing.init_args.length", 100000), "too short", drops)
     outcome = uddm("fit", "-c", config, *letters, "--data.size", 100000)
     check(outcome, "data.size", "100000")
