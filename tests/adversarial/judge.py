@@ -1,6 +1,7 @@
 """What the rows of a corpus must be, worked out from the definitions alone, without the package's packing."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,10 +9,12 @@ from itertools import groupby
 
 from uddm_lightning.data import BPETokenizer, CharacterTokenizer, Tokenizer, WordPieceTokenizer
 
+LINE_END = re.compile(r"\r\n|\r|\n")
+
 
 def documents_of(raw: str, document: str) -> list[str]:
-    """Documents of a text file: its lines end with a line feed, before which carriage returns are cut off."""
-    lines = [line.rstrip("\r") for line in raw.removeprefix("\ufeff").split("\n")]
+    """Documents of a text file: its lines end with a line feed, a carriage return, or both in this order."""
+    lines = LINE_END.split(raw.removeprefix("\ufeff"))
     if document == "line":
         texts = lines
     elif document == "paragraph":
@@ -22,7 +25,7 @@ def documents_of(raw: str, document: str) -> list[str]:
 
 
 def sentences_of(document: str) -> list[str]:
-    return [line for line in document.splitlines() if line.strip()]
+    return [line for line in LINE_END.split(document) if line.strip()]
 
 
 def lowered(text: str) -> str:

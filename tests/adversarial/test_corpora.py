@@ -39,7 +39,7 @@ from .judge import Row, documents_of, rows_of, sentences_of, size_of
 # --- texts ----------------------------------------------------------------------------------------------------------
 
 STRANGE = [
-    "\0",
+    "\x01",  # text that holds a zero is refused: tests/data/test_encodings.py
     "\u202eright to left",
     "שלום",
     "مرحبا بالعالم",
@@ -69,7 +69,9 @@ ENDS = ["\n", "\n", "\n", "\r\n", "\r", "\x85", "\u2028", "\n\n", "\n \n", "\x0b
 plain_line = st.text("ab cdet", max_size=24)
 any_line = st.lists(
     st.one_of(
-        st.sampled_from(STRANGE), st.text(st.characters(exclude_categories=["Cs", "Cn", "Co"]), max_size=4), plain_line
+        st.sampled_from(STRANGE),
+        st.text(st.characters(exclude_categories=["Cs", "Cn", "Co"], exclude_characters="\0"), max_size=4),
+        plain_line,
     ),
     max_size=5,
 ).map("".join)
@@ -88,7 +90,9 @@ TEXTS: list[st.SearchStrategy[str]] = [
     joined(st.text("ab", max_size=6), 8, 60),  # a vocabulary of two, rows shorter than L
     st.tuples(plain_line, st.integers(0, 30)).map(lambda pair: (pair[0] + "\n") * pair[1]),  # duplicates only
     st.tuples(any_line, st.integers(1, 200)).map(lambda pair: pair[0] * pair[1] + "\nab\nba\nabc"),  # one long line
-    st.sampled_from(["", "a", "\n", "\r", "\0", "\ufeff", "👩‍👩‍👧‍👦", " \n\t\n", "a\nb", "\u2028", "a\n" * 100 + "b"]),
+    st.sampled_from(
+        ["", "a", "\n", "\r", "\x01", "\ufeff", "👩‍👩‍👧‍👦", " \n\t\n", "a\nb", "\u2028", "a\n" * 100 + "b"]
+    ),
 ]
 TOKENIZERS: list[Callable[[], Tokenizer]] = [
     CharacterTokenizer,
@@ -183,8 +187,13 @@ def expected(case: Case, path: Path, documents: list[str]) -> tuple[list[Row], l
     lines = [line for text in split[0] for line in sentences_of(text)]
     try:
         tokenizer.fit(lines)
-    except InputError:
-        assert not lines, "only a text without a character has no vocabulary"
+    except InputError as error:
+        if isinstance(tokenizer, WordPieceTokenizer):
+            found = re.search(r"`data\.tokenizer\.init_args\.vocab_size` is (\d+), .* need (\d+); choose", str(error))
+            assert found, "every other text has a vocabulary"
+            assert int(found[1]) < int(found[2])
+        else:
+            assert not lines, "only a text without a character has no vocabulary"
         return None
     vocabulary = tokenizer.backend.get_vocab()
     if learned and isinstance(tokenizer, CharacterTokenizer):

@@ -4,7 +4,10 @@ import pickle
 from pathlib import Path
 
 import pytest
+import tokenizers
 import torch
+
+from uddm_lightning.data import corpus as corpus_module
 
 
 def check(outcome, *needles: str) -> None:
@@ -82,6 +85,66 @@ def test_an_empty_file_is_named(uddm, config, corpus):
 def test_a_file_in_another_encoding_is_named(uddm, config, corpus):
     corpus.write_bytes(corpus.read_bytes() + "Präsident\n".encode("latin-1"))
     check(uddm("fit", "-c", config), "corpus.txt", "UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "needles"),
+    [
+        ("Präsident\n", "cp1252", ("iconv -f WINDOWS-1252 -t UTF-8", "corpus_utf8.txt")),
+        ("the law of the people\n", "utf-16-le", ("zero", "iconv -f UTF-16LE")),
+        ("the law of the people\n", "utf-16", ("iconv -f UTF-16 ",)),
+        ("закон и народ\n", "koi8-r", ("iconv -f KOI8-R",)),
+        ("国民の法律です。\n", "shift_jis", ("iconv -f SHIFT_JIS",)),
+        ("the law\0of\n", "utf-8", ("zero", "tr -d")),
+    ],
+)
+def test_the_command_that_converts_a_text_is_named(uddm, config, corpus, text, encoding, needles):
+    corpus.write_bytes((text * 400).encode(encoding))
+    check(uddm("fit", "-c", config), "corpus.txt", *needles)
+    check(uddm("preflight", "-c", config), "corpus.txt", *needles)
+
+
+def test_a_text_that_changes_while_it_is_prepared_is_refused(uddm, config, corpus, tmp_path, monkeypatch):
+    build = corpus_module.build
+
+    def disturbed(*arguments):
+        build(*arguments)
+        corpus.write_text(corpus.read_text(encoding="utf-8").replace("war", "law"), encoding="utf-8")
+
+    monkeypatch.setattr(corpus_module, "build", disturbed)
+    check(uddm("fit", "-c", config), "data.source", "changed while it was read")
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
+    monkeypatch.setattr(corpus_module, "build", lambda *arguments: [build(*arguments), corpus.unlink()])
+    check(uddm("fit", "-c", config), "corpus.txt")
+
+
+def test_an_alphabet_that_drops_the_text_is_named(uddm, config):
+    letters = ("--data.tokenizer.init_args.alphabet", "abcdefghijklm ")
+    drops = "the alphabet of `data.tokenizer` drops 49 % of the characters of the text ('r', 'o', 'p', 'w', 't')"
+    check(uddm("fit", "-c", config, *letters, "--data.packing.init_args.length", 100000), "too short", drops)
+    outcome = uddm("fit", "-c", config, *letters, "--data.size", 100000)
+    check(outcome, "data.size", "100000")
+    assert f"uddm: {drops}.\n" in outcome.err
+
+
+def test_a_vocabulary_that_is_too_small_is_named(uddm, config):
+    options = ("--data.tokenizer", "WordPieceTokenizer", "--data.tokenizer.init_args.vocab_size", 9)
+    check(uddm("fit", "-c", config, *options), "data.tokenizer.init_args.vocab_size", "is 9", "choose at least ")
+
+
+def test_a_tokenizer_that_cannot_write_the_text_is_named(uddm, config, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1})).to_str(), encoding="utf-8")
+    options = ("--data.tokenizer", "PretrainedTokenizer", "--data.tokenizer.init_args.path", path)
+    check(uddm("fit", "-c", config, *options), "data.tokenizer", "cannot write the text", "BPETokenizer")
+
+
+def test_splits_that_overlap_are_named(uddm, config, corpus):
+    files = f"[{corpus}]"
+    options = ("--data.source", "HubDataset", "--data.source.init_args.path", "text")
+    options += ("--data.source.init_args.data_files", files, "--data.source.init_args.split", "train[:80%]")
+    options += ("--data.source.init_args.test_split", "train[50%:]")
+    check(uddm("fit", "-c", config, *options), "train[:80%]", "train[50%:]", "records 150 to 239")
 
 
 def test_a_vocabulary_of_one_is_refused(uddm, config, corpus):

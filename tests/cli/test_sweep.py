@@ -74,6 +74,36 @@ def test_the_same_command_repeats_nothing_and_others_add_to_it(uddm, config, tmp
     assert {row["size"] for row in table(out)} == {"2", "8", "32", "128"}
 
 
+POOL = 1022  # rows of the corpus
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes", "told"),
+    [
+        (("--sizes", "2,8"), ["2", "8"], False),
+        (("--sizes", "0.5,1.0"), [str(POOL // 2), str(POOL)], False),
+        ((), ["2", "8", "32", "128", "512", str(POOL)], True),
+        (("--data.size", 40), ["2", "8", "32", "40"], False),
+        (("--data.size=0.01",), ["2", "8", "10"], False),
+        (("--sizes", "auto", "--budget", 4), ["8", str(POOL)], True),
+        (("--sizes", "auto", "--budget", 4, "--data.size", 100), ["8", "100"], False),
+    ],
+)
+def test_the_config_s_size_is_only_where_sizes_end(uddm, config, tmp_path, options, sizes, told):
+    text = config.read_text(encoding="utf-8")
+    assert "  size: 8\n" in text
+    config.write_text(text.replace("  size: 8\n", "  size: 8192\n"), encoding="utf-8")
+    outcome = uddm("sweep", "-c", config, "--out", tmp_path / "sweep", *FAKE, *options)
+    assert outcome.status == 0, outcome.err
+    found = sorted({int(row["size"]) for row in table(tmp_path / "sweep")})
+    if "auto" in options:
+        assert [str(found[0]), str(found[-1])] == sizes
+    else:
+        assert list(map(str, found)) == sizes
+    line = f"uddm: sizes end at {POOL}, the training rows of the text, not at `data.size` = 8192.\n"
+    assert (line in outcome.err) == told
+
+
 def test_sizes_may_come_from_a_file(uddm, config, tmp_path):
     (tmp_path / "study.yaml").write_text("sweep:\n  sizes: [2, 8]\n  seeds: [0, 1]\n", encoding="utf-8")
     files, out = ("-c", config, "-c", tmp_path / "study.yaml"), tmp_path / "sweep"
@@ -160,8 +190,11 @@ def test_a_report_of_any_folder_of_runs(uddm, config, tmp_path):
     [
         ((), ("--out",)),
         (("--out", "x", "--sizes", "2:8"), ("--sizes", "'2:8'", "2:8192:x4")),
-        (("--out", "x", "--sizes", "8,100000"), ("100000", "training rows")),
-        (("--out", "x", "--data.size", 8), ("--data.size", "--sizes")),
+        (("--out", "x", "--sizes", "8,100000"), ("--sizes", "100000", "training rows")),
+        (("--out", "x", "--sizes", "2,8", "--data.size", 8), ("--data.size 8", "--sizes")),
+        (("--out", "x", "--sizes=auto:2:8", "--budget", 4, "--data.size=9"), ("--data.size 9", "--sizes")),
+        (("--out", "x", "--data.size", 100000), ("data.size", "100000", "training rows")),
+        (("--out", "x", "--data.size", "many"), ("data.size", "many")),
         (("--out", "x", "--seed_everything=3"), ("--seed_everything=3", "--seeds")),
         (("--out", "x", "--seeds", "0,one"), ("--seeds 0,one",)),
         (("--out", "x", "--seeds", "-1"), ("--seeds -1",)),

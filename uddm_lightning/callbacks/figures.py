@@ -91,8 +91,9 @@ def sequence_panel(original: Sequence[str], corrupted: Sequence[str], restored: 
     lines = ["", "", "", ""]
     for x0, xt, xhat in zip(original, corrupted, restored, strict=True):
         mark = (" !" if xt == x0 else "+x")[xhat != x0]
-        width = max(len(piece) for piece in (x0, xt, xhat, mark))
-        for index, piece in enumerate((x0, xt, xhat, mark)):
-            lines[index] += piece.ljust(width)
+        # a line break or a tab would move all that follows
+        pieces = ["".join(sign if sign.isprintable() else "·" for sign in text) for text in (x0, xt, xhat, mark)]
+        for index, piece in enumerate(pieces):
+            lines[index] += piece.ljust(max(map(len, pieces)))
     labels = ("original  ", "corrupted ", "restored  ", "          ")
     return "\n".join(label + line for label, line in zip(labels, lines, strict=True))

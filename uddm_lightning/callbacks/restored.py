@@ -53,7 +53,7 @@ class RestoredText(BasePredictionWriter):
                 }
             )
             pieces = [[tokenizer.piece(token) for token in ids] for ids in (given, restored)]
-            lines = sequence_panel(pieces[0], pieces[0], pieces[1]).splitlines()
+            lines = sequence_panel(pieces[0], pieces[0], pieces[1]).split("\n")
             pl_module.print("\n".join(["given     " + lines[0][10:], lines[2], lines[3].replace("!", "^").rstrip()]))
 
     @override

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from uddm_lightning.data import seal
 from uddm_lightning.data.batching import batches
+from uddm_lightning.data.fingerprints import changed
 from uddm_lightning.data.packing.base import Block, EncodedDocument, Packing
 from uddm_lightning.data.progress import progress
 from uddm_lightning.data.rows import Rows, write_rows
 from uddm_lightning.data.sources.base import Source
 from uddm_lightning.data.split import TEST, TRAIN, assign
 from uddm_lightning.data.tokenizers.base import Tokenizer
+from uddm_lightning.data.tokenizers.losses import Losses, sentence
 from uddm_lightning.errors import InputError
 
 CHARACTERS = 2**20  # that are tokenized together
@@ -37,15 +39,17 @@ def build(
         about: what the files are made from; goes into `meta.json` beside the counts.
 
     Raises:
-        InputError: the text gives no row on one of the two sides.
+        InputError: the text gives no row on one of the two sides, or has another number of documents at each reading.
     """
     sides = assign(source, held_out)
     tokenizer.fit(_TrainingSentences(source, sides, packing))
     vocab_size = tokenizer.vocab_size
 
+    losses = Losses()
+
     def pack(side: int, doing: str) -> Iterator[Block]:
         texts = progress(_texts(source, sides, side), doing, " documents")
-        return packing.pack(_encoded(texts, tokenizer, packing), tokenizer)
+        return packing.pack(_encoded(texts, tokenizer, packing, losses), tokenizer)
 
     def write(split: str, blocks: Iterable[Block]) -> Rows:
         return write_rows(folder, split, blocks, packing.length, vocab_size)
@@ -69,11 +73,13 @@ def build(
     train = write("train", watched(pack(TRAIN, "Training rows")))
     test = write("test", (_some(block, ~seen[np.searchsorted(wanted, _hashes(block))]) for block in every.blocks()))
     every.remove()
-    _check(train, test, len(every))
+    lost = losses.meta()
+    _check(train, test, len(every), sentence(lost, tokenizer.blamed, "the text"))
 
     meta = {
         **about,
         "vocab_size": vocab_size,
+        "lost": lost,
         "tokenizer_hash": blake2b(tokenizer.to_json().encode(), digest_size=16).hexdigest(),
         "train": {"documents": int((sides == TRAIN).sum()), **train.meta},
         "test": {
@@ -106,13 +112,23 @@ class _TrainingSentences:
 
 
 def _texts(source: Source, sides: NDArray[np.int8], side: int) -> Iterator[str]:
-    return (document.text for document, here in zip(source.documents(), sides, strict=True) if here == side)
+    number = 0
+    for number, document in enumerate(source.documents(), 1):
+        if number > len(sides):
+            break
+        if sides[number - 1] == side:
+            yield document.text
+    if number != len(sides):
+        raise changed("The text of `data.source`")
 
 
-def _encoded(texts: Iterable[str], tokenizer: Tokenizer, packing: Packing) -> Iterator[EncodedDocument]:
+def _encoded(texts: Iterable[str], tokenizer: Tokenizer, packing: Packing, losses: Losses) -> Iterator[EncodedDocument]:
     for batch in batches(texts, CHARACTERS):
         documents = [packing.sentences(text) for text in batch]
-        encoded = iter(tokenizer.encode([sentence for sentences in documents for sentence in sentences]))
+        lines = [line for sentences in documents for line in sentences]
+        ids_of_lines = tokenizer.encode(lines)
+        tokenizer.count_lost(lines, ids_of_lines, losses)
+        encoded = iter(ids_of_lines)
         for sentences in documents:
             # a sentence may hold nothing that the tokenizer knows
             yield [ids for ids in (next(encoded) for _ in sentences) if ids]
@@ -146,8 +162,10 @@ def _some(block: Block, kept: NDArray[np.bool_]) -> Block:
     )
 
 
-def _check(train: Rows, test: Rows, every: int) -> None:
+def _check(train: Rows, test: Rows, every: int, lost: str) -> None:
     way_out = "give more text, a smaller `data.packing.length`, or smaller documents (`document: line`)."
+    if lost:
+        way_out = f"{lost}: choose another one, or {way_out}"
     if not len(train):
         raise InputError(f"The training text is too short for a single row of {train.length} tokens; {way_out}")
     if not every:

@@ -12,17 +12,21 @@ import torch
 
 from uddm_lightning.data import seal
 from uddm_lightning.data.building import build
+from uddm_lightning.data.fingerprints import changed
 from uddm_lightning.data.packing.base import Packing
+from uddm_lightning.data.progress import notice
 from uddm_lightning.data.rows import Rows
 from uddm_lightning.data.sources.base import Source
 from uddm_lightning.data.spec import digest
 from uddm_lightning.data.tokenizers.base import Tokenizer
+from uddm_lightning.data.tokenizers.losses import sentence
 from uddm_lightning.errors import DiskFullError, InputError
 from uddm_lightning.files import FULL
 
 # Of the files; another number leaves old caches alone. A cache of before there was a seal counts as damaged: the same
 # files are built in its place.
-FORMAT = 3  # 3: the document of each row is kept
+# 2: a line is what `newlines` defines, and lost characters are counted. 3: the document of each row is kept.
+FORMAT = 3
 
 DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError)  # what reading absent or broken files may raise
 
@@ -67,6 +71,8 @@ def prepare(
 ) -> Corpus:
     """Opens the corpus in the cache, and builds it first if it is not there or damaged.
 
+    A line on stderr says which characters of the text the tokenizer loses, if any.
+
     Processes that ask for the same corpus at once wait for one of them to build it.
 
     Args:
@@ -77,11 +83,17 @@ def prepare(
         cache_dir: the cache; None is `$UDDM_CACHE`, or `~/.cache/uddm_lightning`.
 
     Raises:
-        InputError: the text cannot be read or is too short, or the cache cannot be written.
+        InputError: the text cannot be read, is too short or changed while it was read, or the cache cannot be written.
         DiskFullError: the cache has no space left.
     """
+    corpus = _prepared(source, tokenizer, packing, held_out, cache_folder(cache_dir))
+    if lost := sentence(corpus.meta["lost"], tokenizer.blamed, "the text"):
+        notice(f"{lost}.")
+    return corpus
+
+
+def _prepared(source: Source, tokenizer: Tokenizer, packing: Packing, held_out: float, cache: Path) -> Corpus:
     about = _about(source.fingerprint(), tokenizer.spec(), packing.spec(), held_out)
-    cache = cache_folder(cache_dir)
     folder = _folder(cache, about)
     if (corpus := _opened(folder, tokenizer)) is not None:
         return corpus
@@ -96,7 +108,7 @@ def prepare(
                     shutil.rmtree(stale)
             unfinished.mkdir()
             try:
-                build(unfinished, source, tokenizer, packing, held_out, about)
+                _build(unfinished, source, tokenizer, packing, held_out, about)
                 unfinished.replace(folder)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
@@ -107,6 +119,21 @@ def prepare(
             f"The cache folder `{cache}` cannot be used ({error}); set `data.cache_dir` or $UDDM_CACHE to a folder "
             "that can be written and has space."
         ) from error
+
+
+def _build(
+    folder: Path, source: Source, tokenizer: Tokenizer, packing: Packing, held_out: float, about: dict[str, Any]
+) -> None:
+    """Builds the files from the very text that `about` names."""
+    try:
+        build(folder, source, tokenizer, packing, held_out, about)
+    except InputError as error:  # text that somebody is writing may look like anything
+        if source.fingerprint() != about["fingerprint"]:
+            raise changed("The text of `data.source`") from error
+        raise
+    if source.fingerprint() != about["fingerprint"]:
+        raise changed("The text of `data.source`")
+    tokenizer.check_unchanged()
 
 
 def cached(manifest: dict[str, Any], cache_dir: str | None = None) -> Corpus | None:

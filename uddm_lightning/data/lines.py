@@ -9,14 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uddm_lightning.data.fingerprints import changed, file_hash
 from uddm_lightning.data.packing.base import Packing
+from uddm_lightning.data.progress import notice
 from uddm_lightning.data.sources.reading import read_lines
 from uddm_lightning.data.tokenizers.base import Tokenizer
+from uddm_lightning.data.tokenizers.losses import Losses, sentence
 from uddm_lightning.errors import InputError
 
 
 class TextRows:
     """Each non-empty line of a UTF-8 file as a row of its own, or as several if it is long; padded at the end.
+
+    A line has the ids that it has as a line of a training document.
 
     Args:
         path: the file.
@@ -27,13 +32,19 @@ class TextRows:
         lines: number of the line, from 1, that each row comes from.
 
     Raises:
-        InputError: the file is missing or no UTF-8, or holds nothing that the tokenizer knows.
+        InputError: the file is missing or no UTF-8, changed while it was read, or holds nothing that the tokenizer
+            knows.
     """
 
     def __init__(self, path: str, tokenizer: Tokenizer, packing: Packing) -> None:
-        room = packing.room(tokenizer)
+        room, content = packing.room(tokenizer), file_hash(Path(path))
         numbered = [(number, line) for number, line in enumerate(read_lines(Path(path)), 1) if line.strip()]
-        encoded = tokenizer.encode([line for _, line in numbered])
+        if file_hash(Path(path)) != content:
+            raise changed(f"`{path}`")
+        lines = [line for _, line in numbered]
+        encoded, losses = tokenizer.encode(lines), Losses()
+        tokenizer.count_lost(lines, encoded, losses)
+        lost = sentence(losses.meta(), tokenizer.blamed, f"`{path}`")
         pieces: list[list[int]] = []
         self.lines: list[int] = []
         for (number, _), ids in zip(numbered, encoded, strict=True):
@@ -41,7 +52,10 @@ class TextRows:
                 pieces.append(ids[start : start + room])
                 self.lines.append(number)
         if not pieces:
-            raise InputError(f"`{path}` holds no text to restore; write one passage per line.")
+            why = f" ({lost})" if lost else ""
+            raise InputError(f"`{path}` holds no text to restore{why}; write one passage per line.")
+        if lost:
+            notice(f"{lost}.")
         pieces_NR = np.full((len(pieces), room), tokenizer.pad_id or 0, dtype=np.int64)
         for row, ids in enumerate(pieces):
             pieces_NR[row, : len(ids)] = ids

@@ -243,6 +243,7 @@ class TextDataModule(LightningDataModule):
             "fingerprint": meta["fingerprint"],
             "held_out": meta["held_out"],
             "vocab_size": meta["vocab_size"],
+            "lost": meta["lost"],
             "splits": {split: meta[split] for split in ("train", "test")},
             "source": describe(self.source),
             "tokenizer_spec": meta["tokenizer"],

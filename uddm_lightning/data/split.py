@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from uddm_lightning import noise
 from uddm_lightning.data.progress import progress
 from uddm_lightning.data.sources.base import Document, Source
+from uddm_lightning.data.sources.reading import NUL
 from uddm_lightning.errors import InputError
 from uddm_lightning.noise import Stream
 
@@ -76,6 +77,9 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _hash(document: Document) -> int:
+    if "\0" in document.text:  # of a source that does not look itself
+        before = document.text.partition("\0")[0][-20:]
+        raise InputError(f"`data.source`: after {before!r}, {NUL} Repair or remove it.")
     try:
         content = document.text.encode()
     except UnicodeEncodeError as error:

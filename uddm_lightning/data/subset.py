@@ -45,19 +45,23 @@ class Subset:
         return digest.hexdigest()
 
 
-def check_size(size: int | float) -> None:
+def check_size(size: int | float, key: str = "data.size") -> None:
     """Refuses what is neither a number of rows nor a fraction.
+
+    Args:
+        size: the number.
+        key: where it was given.
 
     Raises:
         InputError: with the value and the way out.
     """
     way_out = "give a number of rows such as 512, or a fraction of the pool such as 0.25 (1.0 is everything)."
     if isinstance(size, bool) or not isinstance(size, int | float):
-        raise InputError(f"`data.size` is {size!r}; {way_out}")
+        raise InputError(f"`{key}` is {size!r}; {way_out}")
     if isinstance(size, int) and size < 1:
-        raise InputError(f"`data.size` is {size}, and a subset has at least one row; {way_out}")
+        raise InputError(f"`{key}` is {size}, and a subset has at least one row; {way_out}")
     if isinstance(size, float) and not 0.0 < size <= 1.0:
-        raise InputError(f"`data.size` is {size}, and a float is a fraction in (0, 1]; {way_out}")
+        raise InputError(f"`{key}` is {size}, and a float is a fraction in (0, 1]; {way_out}")
 
 
 def hash_key(text: str) -> int:
@@ -65,17 +69,22 @@ def hash_key(text: str) -> int:
     return int.from_bytes(bytes.fromhex(text)[:8], "little", signed=True)
 
 
-def rows_of(size: int | float, pool: int) -> int:
+def rows_of(size: int | float, pool: int, key: str = "data.size") -> int:
     """Number of rows that a size stands for.
+
+    Args:
+        size: rows, or a fraction of the pool.
+        pool: rows that there are.
+        key: where the size was given.
 
     Raises:
         InputError: it is no size, or the pool does not hold as many.
     """
-    check_size(size)
+    check_size(size, key)
     rows = size if isinstance(size, int) else max(1, math.floor(size * pool))
     if rows > pool:
         raise InputError(
-            f"`data.size` is {size} but the corpus has only {pool} training rows; choose at most {pool}, give more "
+            f"`{key}` is {size} but the corpus has only {pool} training rows; choose at most {pool}, give more "
             "text or a smaller `data.packing.length`."
         )
     return rows

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from uddm_lightning.tables import read_table
 from uddm_lightning.transition import estimate, next_sizes
 
 SHORT = {"local": "LocalLauncher", "slurm": "SlurmLauncher"}
-OWN = ("--data.size", "--seed_everything", "--ckpt_path", "--trainer.default_root_dir")  # the sweep fills these in
+OWN = ("--seed_everything", "--ckpt_path", "--trainer.default_root_dir")  # the sweep fills these in
+SIZE = "--data.size"  # where sizes end that `--sizes` does not name
 PLATEAU = 8  # rows; fewer say little about other subsets of that size
 NAMES = {"n_mem": "N_mem", "n_gen": "N_gen", "n_half": "N_half"}  # keys of transition.json in the terminal
 REFERENCE = 0.1  # the t at which a line in the terminal speaks of a run
@@ -59,7 +61,7 @@ def _sweep_parser() -> Arguments:
         "--sizes",
         metavar="SIZES",
         help="training rows: a list (8,64,512), a range (2:8192:x4), fractions of the pool (0.001,0.01,1.0) or auto; "
-        "default: from 2 to the config's data.size, each four times the one before",
+        "default: from 2 to data.size (in a config: or to the pool, if that is less), each four times the one before",
     )
     parser.add_argument(
         "--budget", type=int, metavar="R", help="with --sizes auto: how many sizes to train, where the transition is"
@@ -84,6 +86,10 @@ def sweep(arguments: list[str]) -> int:
     """
     given, rest = _sweep_parser().parse_known_args(with_files(arguments))
     for_launcher, overrides = _apart(rest)
+    largest = _last(overrides, SIZE)
+    named = given.sizes not in (None, sizes.AUTO)
+    if largest is not None and named:
+        raise InputError(f"`{SIZE} {largest}` says where sizes end that `--sizes` does not name; give one of the two.")
     for word in overrides:
         if word.partition("=")[0] in OWN:
             raise InputError(f"`{word}` is for the sweep to fill in: use `--sizes`, `--seeds` and `--out`.")
@@ -100,7 +106,13 @@ def sweep(arguments: list[str]) -> int:
     pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
     known = data.chain is not None and MarkovBackbone.__name__ not in names
     best = Setting.best([*configs, *overrides]) if known else None
-    plan = _plan(given.sizes, given.budget, config["data"]["size"], lambda size: subset.rows_of(size, pool))
+    end = config["data"]["size"]
+    if largest is None and isinstance(end, int) and end > pool:
+        if not named:
+            sys.stderr.write(f"uddm: sizes end at {pool}, the training rows of the text, not at `data.size` = {end}.\n")
+        end = pool
+    key = "--sizes" if named else "data.size"
+    plan = _plan(given.sizes, given.budget, end, lambda size: rows_of(size, pool, key))
 
     folder = Path(given.out).absolute()
     work = Sweep(folder, settings, seeds, launcher, best)
@@ -146,6 +158,16 @@ def _apart(words: list[str]) -> tuple[list[str], list[str]]:
             target = ours if word.startswith("--launcher.") else others
         target.append(word)
     return ours, others
+
+
+def _last(words: list[str], option: str) -> str | None:
+    """The value of an option; None where it is not given."""
+    value = None
+    for word, following in pairwise([*words, ""]):
+        name, _, inline = word.partition("=")
+        if name == option:
+            value = inline or following
+    return value
 
 
 def _launcher(name: str, jobs: int | None, words: list[str]) -> Launcher:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from uddm_lightning.data.newlines import map_lines
 from uddm_lightning.data.spec import describe
 
 
@@ -36,7 +37,7 @@ class Detokenizer(ABC):
 
     def __call__(self, text: str) -> str:
         """The text as people write it; its line breaks stay where they are."""
-        return "\n".join(map(self._line, text.split("\n")))
+        return map_lines(self._line, text)
 
     def spec(self) -> dict[str, Any]:
         """What determines the result; JSON-able."""

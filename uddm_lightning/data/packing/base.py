@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from uddm_lightning.data.newlines import split_lines
 from uddm_lightning.data.spec import describe
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.errors import InputError
@@ -54,7 +55,7 @@ class Packing(ABC):
 
     def sentences(self, text: str) -> list[str]:
         """The parts of a document that are encoded one by one, and joined by separators: its non-empty lines."""
-        return [line for line in text.splitlines() if line.strip()]
+        return [line for line in split_lines(text) if line.strip()]
 
     @abstractmethod
     def pack(self, documents: Iterable[EncodedDocument], tokenizer: Tokenizer) -> Iterator[Block]:

@@ -2,13 +2,14 @@
 
 import glob
 from collections.abc import Iterator
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
 from typing_extensions import override
 
+from uddm_lightning.data.fingerprints import file_hash
 from uddm_lightning.data.progress import progress
 from uddm_lightning.data.sources.base import Document, Source
 from uddm_lightning.data.sources.reading import read_column, read_document, read_lines, read_records
@@ -19,6 +20,8 @@ KINDS = (".txt", ".jsonl", ".parquet")
 
 class TextFiles(Source):
     """Plain text, JSON Lines and Parquet files, told apart by suffix, each optionally gzipped (`.txt.gz`).
+
+    Text is UTF-8; where a line of it ends is defined in `uddm_lightning.data.newlines`.
 
     Args:
         paths: files or glob patterns (`**` crosses folders); read in sorted order.
@@ -58,11 +61,7 @@ class TextFiles(Source):
         digest = blake2b(repr((self.document, self.field)).encode(), digest_size=16)
         for path, split in progress(self._files(), "Fingerprint", " files"):
             digest.update(f"{split}:{path.suffixes[-2:]}:".encode())
-            try:
-                with path.open("rb") as stream:
-                    digest.update(file_digest(stream, lambda: blake2b(digest_size=16)).digest())
-            except OSError as error:
-                raise InputError(f"`{path}` cannot be read: {error.strerror or error}.") from error
+            digest.update(bytes.fromhex(file_hash(path)))
         return digest.hexdigest()
 
     def _files(self) -> list[tuple[Path, str | None]]:
@@ -101,6 +100,10 @@ def _resolve(patterns: str | list[str], key: str) -> list[Path]:
             raise InputError(f"`{key}`: `{pattern}` is a folder; name its files, e.g. `{Path(pattern) / '*.txt'}`.")
         # a file may be called by a name that reads like a pattern
         names = [str(expanded)] if expanded.exists() else glob.glob(str(expanded), recursive=True)
+        if gone := [name for name in sorted(names) if not Path(name).exists()]:
+            raise InputError(
+                f"`{key}`: `{gone[0]}` is a link to nothing, or was removed this moment; restore or remove it."
+            )
         files = [path for path in map(Path, names) if path.is_file()]
         if not files:
             raise InputError(f"`{key}`: no file matches `{pattern}` (seen from `{Path.cwd()}`); check the path.")

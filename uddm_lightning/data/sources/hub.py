@@ -1,14 +1,20 @@
 """Datasets of the Hugging Face hub, or anything else that `datasets.load_dataset` reads."""
 
+import json
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import filelock
 from typing_extensions import override
 
 from uddm_lightning.data.downloads import Download
+from uddm_lightning.data.fingerprints import changed, file_hash
 from uddm_lightning.data.sources.base import Document, Source
 from uddm_lightning.data.sources.reading import checked_text
+from uddm_lightning.data.spec import digest
 from uddm_lightning.errors import InputError
 
 FORMATS = ("arrow", "csv", "json", "parquet", "text")  # that need no repository, only files
@@ -23,7 +29,7 @@ class HubDataset(Source):
         path: name of a dataset on the hub, a local folder, or a format such as "json" together with `data_files`.
         name: configuration of the dataset.
         split: the split to train on; where `test_split` is None, rows are held out from it.
-        test_split: official held-out split.
+        test_split: official held-out split; it may share no record with `split`.
         field: column that holds the text.
         revision: commit, tag or branch on the hub; pin one, or the data may change under a study.
         data_files: files of a dataset without a loader of its own.
@@ -60,14 +66,14 @@ class HubDataset(Source):
 
     @override
     def documents(self) -> Iterator[Document]:
-        if self.test_split is None:
-            yield from self._documents(self.split, None)
-        else:
-            yield from self._documents(self.split, "train")
-            yield from self._documents(self.test_split, "test")
+        splits = [self.split] if self.test_split is None else [self.split, self.test_split]
+        loaded = self._prepared(splits)
+        if self.test_split is not None:
+            self._check_apart(loaded[0].info.splits)
+        for split, dataset, official in zip(splits, loaded, ("train", "test"), strict=False):
+            yield from self._documents(split, dataset, None if self.test_split is None else official)
 
-    def _documents(self, split: str, official: str | None) -> Iterator[Document]:
-        dataset = self._load(split)
+    def _documents(self, split: str, dataset: Any, official: str | None) -> Iterator[Document]:
         place = f"Dataset `{self.path}`, split `{split}`"
         if self.field not in dataset.column_names:
             raise InputError(
@@ -79,19 +85,105 @@ class HubDataset(Source):
                 number += 1
                 yield Document(checked_text(value, f"{place}, record {number}, column `{self.field}`"), official)
 
-    def _load(self, split: str) -> Any:
+    def _prepared(self, splits: list[str]) -> list[Any]:
+        """The splits; those of local files in a cache of their contents, since `datasets` goes by times of files."""
+        if not (files := self._files()):
+            return [self._load(split) for split in splits]
         import datasets  # takes a second that no other source should cost
 
+        content = _content(files)
+        folder = Path(datasets.config.HF_DATASETS_CACHE) / "uddm_lightning" / content
+        whole = folder / "whole"  # is there once the files are known to have stayed the same
         try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(folder.with_suffix(".lock")):
+                if not whole.exists():
+                    shutil.rmtree(folder, ignore_errors=True)
+                loaded = [self._load(split, str(folder)) for split in splits]
+                if _content(self._files()) != content:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise changed(f"A file of dataset `{self.path}`")
+                whole.touch()
+        except OSError as error:
+            raise InputError(
+                f"The cache folder `{folder}` of `datasets` cannot be used ({error}); set $HF_HOME to a folder that "
+                "can be written and has space."
+            ) from error
+        return loaded
+
+    def _files(self) -> dict[str, list[Path]]:
+        """Local files by split; none where the text comes from the hub."""
+        if "/" in self.path and not Path(self.path).exists():
+            return {}
+        import datasets
+
+        with self._loading(None):
+            builder = datasets.load_dataset_builder(self.path, self.name, data_files=self.data_files)
+        found = builder.config.data_files or {}
+        return {str(split): [Path(name) for name in names if "://" not in name] for split, names in found.items()}
+
+    def _load(self, split: str, cache: str | None = None) -> Any:
+        import datasets
+
+        with self._loading(split):
             return datasets.load_dataset(
-                self.path, self.name, split=split, revision=self.revision, data_files=self.data_files
+                self.path,
+                self.name,
+                split=split,
+                revision=self.revision,
+                data_files=self.data_files,
+                cache_dir=cache,
             )
+
+    @contextmanager
+    def _loading(self, split: str | None) -> Iterator[None]:
+        """Turns what can go wrong while a dataset is loaded into one message for the user."""
+        try:
+            yield
         except Exception as error:  # network, hub, reader and data errors share no base class
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise InputError(
-                f"Dataset `{self.path}` (name {self.name!r}, split {split!r}) cannot be loaded: {reason} "
+                f"Dataset `{self.path}` (name {self.name!r}, split {split or self.split!r}) cannot be loaded: {reason} "
                 "Check the names, and the network or the local copy."
             ) from error
+
+    def _check_apart(self, lengths: dict[str, Any]) -> None:
+        """Refuses a held-out split that shares records with the training split.
+
+        Args:
+            lengths: of all splits of the dataset, by name.
+        """
+        records = {name: split.num_examples for name, split in lengths.items()}
+        files = {split: {path.resolve() for path in paths} for split, paths in self._files().items()}
+        advice = "held-out text must not be trained on; choose parts that do not overlap."
+        for name, begin, end in _parts(self.split, records):
+            for other, other_begin, other_end in _parts(str(self.test_split), records):
+                first, last = max(begin, other_begin), min(end, other_end) - 1
+                if name == other and first <= last:
+                    raise InputError(
+                        f"Dataset `{self.path}`: `split: {self.split}` and `test_split: {self.test_split}` share "
+                        f"records {first} to {last} of `{name}`; {advice}"
+                    )
+                if name != other and (both := files.get(name, set()) & files.get(other, set())):
+                    raise InputError(
+                        f"Dataset `{self.path}`: `{min(both)}` is in `split: {self.split}` and in "
+                        f"`test_split: {self.test_split}`; {advice}"
+                    )
+
+
+def _parts(split: str, records: dict[str, int]) -> list[tuple[str, int, int]]:
+    """Name, first record and the one after the last of each part of `split`, such as `train[:80%]+validation`."""
+    from datasets import ReadInstruction
+
+    if split == "all":
+        return [(name, 0, number) for name, number in records.items()]
+    parts = ReadInstruction.from_spec(split).to_absolute(records)
+    return [(one.splitname, one.from_ or 0, records[one.splitname] if one.to is None else one.to) for one in parts]
+
+
+def _content(files: dict[str, list[Path]]) -> str:
+    """Hex hash of the files of all splits."""
+    return digest(json.dumps({split: [file_hash(path) for path in paths] for split, paths in files.items()}).encode())
 
 
 def _names(files: Names) -> list[str]:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import reprlib
+import shlex
 import shutil
 import tempfile
 import zlib
@@ -14,31 +15,71 @@ from typing import IO, cast
 import pyarrow
 import pyarrow.parquet
 
+from uddm_lightning.data.newlines import split_lines, unified
+from uddm_lightning.data.sources.encodings import ESCAPES, guess, is_escaped, way_out
 from uddm_lightning.errors import InputError
 
 PIECE = 2**20  # bytes, or a little more, that are decoded at once
-NEWLINE = b"\n"
+SAMPLE = 2**16  # bytes by which an encoding is told
+NUL = "the text holds zero characters (U+0000), which is what UTF-16 becomes that is read as something else."
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file without their ends; a byte order mark is skipped."""
+    """Lines of a UTF-8 file without their ends, as `newlines` defines them; a byte order mark is skipped."""
     offset, number = 0, 1  # of the first byte and line of a piece
     with _reading(path), _open(path) as stream:
-        while raw := stream.read(PIECE) + stream.readline():  # whole lines, many of which are decoded at once
+        for raw in _whole_lines(stream):  # many, which are decoded at once
             try:
-                lines = raw.decode("utf-8").split("\n")
+                text = raw.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise InputError(
-                    f"`{path}`, line {number + raw.count(NEWLINE, 0, error.start)}: byte {offset + error.start} of the "
-                    "file is not UTF-8; convert it to UTF-8, e.g. `iconv -f latin1 -t utf-8`."
-                ) from error
-            if not lines[-1]:
-                lines.pop()  # what follows the end of the last line is no line
-            if offset == 0:
-                lines[0] = lines[0].removeprefix("\ufeff")
-            offset, number = offset + len(raw), number + raw.count(NEWLINE)
-            for line in lines:
-                yield line.rstrip("\r")
+                raise _refusal(path, raw, error.start, offset, number, "is not UTF-8") from error
+            if "\0" in text:
+                raise _refusal(path, raw, raw.index(b"\0"), offset, number, "is zero, which no text holds")
+            if is_escaped(raw):
+                raise _refusal(path, raw, raw.index(ESCAPES), offset, number, "begins another encoding")
+            lines = split_lines(text.removeprefix("\ufeff") if offset == 0 else text)
+            offset, number = offset + len(raw), number + len(lines)
+            yield from lines
+
+
+def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """The bytes of a file in pieces that end where a line ends."""
+    begun: list[bytes] = []
+    while piece := stream.read(PIECE):
+        # a carriage return at the very end may belong to a line feed that follows
+        end = max(piece.rfind(b"\n"), piece.rfind(b"\r", 0, len(piece) - 1)) + 1
+        begun.append(piece[:end] if end else piece)
+        if end:
+            yield b"".join(begun)
+            begun = [piece[end:]]
+    if rest := b"".join(begun):
+        yield rest
+
+
+def _refusal(path: Path, raw: bytes, place: int, offset: int, number: int, what: str) -> InputError:
+    """The error for a byte that is no UTF-8 text.
+
+    Args:
+        path: the file.
+        raw: some of its lines.
+        place: of the byte in them.
+        offset: of their first byte in the file.
+        number: of the first line.
+        what: is wrong with the byte.
+    """
+    line = number + unified(raw[:place].decode("utf-8", "replace") + ".").count("\n")
+    begin = 0 if offset + place < SAMPLE else offset + raw.rfind(b"\n", 0, place) + 1
+    with _open(path) as stream:
+        stream.seek(begin)
+        sample = stream.read(SAMPLE)
+    text, name = sample.decode("utf-8", "replace"), guess(sample)
+    if sum(sign > "\x7f" for sign in text) > 2 * (text.count("\ufffd") + text.count("\0")) and not is_escaped(sample):
+        advice = "what stands around it is UTF-8: repair or remove it."
+    elif name is None and raw[place] == 0:
+        advice = f"take such bytes out with `tr -d '\\000' < {shlex.quote(str(path))} > NEW` and give the new file."
+    else:
+        advice = way_out(path, name)
+    return InputError(f"`{path}`, line {line}: byte {offset + place} of the file {what}; {advice}")
 
 
 def read_records(path: Path, field: str) -> Iterator[str]:
@@ -74,6 +115,8 @@ def read_column(path: Path, field: str) -> Iterator[str]:
 
 def checked_text(value: object, place: str) -> str:
     """`value` if it is text, else an error that names its place."""
+    if isinstance(value, str) and "\0" in value:
+        raise InputError(f"{place}: {NUL} Write the record anew from the right encoding, or take it out.")
     if not isinstance(value, str):
         raise InputError(f"{place}: {reprlib.repr(value)} is not text; choose a `field` that holds strings.")
     return value

@@ -3,8 +3,11 @@
 All of them run on the `tokenizers` library; a subclass says how its backend is made.
 """
 
+import json
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +15,28 @@ import tokenizers
 
 from uddm_lightning.data.batching import batches
 from uddm_lightning.data.downloads import Download
+from uddm_lightning.data.progress import notice
 from uddm_lightning.data.spec import class_of, describe
+from uddm_lightning.data.tokenizers.losses import Losses, counts
 from uddm_lightning.errors import InputError
 
 # The library keeps some 200 bytes for each token that it returns: encode about this many characters at a time.
 BATCH_CHARACTERS = 2**18
 MASK = "▢"
+WRITTEN, DOUBTFUL, DROPPED = "written", "doubtful", "dropped"  # always, not always, never in the ids
+NOTHING = r"(?!)"  # a pattern that matches nowhere
 
 
 class Tokenizer(ABC):
     """Encodes lines of text.
 
-    Special tokens are put by the packing alone: text that happens to spell one is encoded like any other text.
+    Special tokens are put by the packing alone: text that happens to spell one is encoded like any other text. Where
+    the library's model has no other way to write it, it is unknown, or dropped if there is no unknown token.
     """
 
     def __init__(self) -> None:
         self._backend: tokenizers.Tokenizer | None = None
+        self._rules: _Rules | None = None  # of the backend; worked out when they are first needed
         # names of the special tokens; None where the tokenizer has none
         self._bos: str | None = None
         self._eos: str | None = None
@@ -73,12 +82,83 @@ class Tokenizer(ABC):
         return self._backend
 
     def encode(self, lines: list[str]) -> list[list[int]]:
-        """Ids of each line, without special tokens."""
-        return [
-            encoding.ids
-            for batch in batches(lines, BATCH_CHARACTERS)
-            for encoding in self.backend.encode_batch_fast(batch, add_special_tokens=False)
+        """Ids of each line, none of which is that of a special token.
+
+        Raises:
+            InputError: the tokenizer cannot write the text.
+        """
+        return [self._ordinary(encoding.ids) for encoding in self._encodings(lines)]
+
+    def count_lost(self, lines: list[str], ids: list[list[int]], losses: Losses) -> None:
+        """Adds to `losses` what of the lines their ids do not hold.
+
+        Args:
+            lines: of text.
+            ids: of these.
+            losses: counts so far.
+        """
+        losses.read(lines)
+        rules = self._current_rules()
+        characters = set().union(*lines)
+        for character in characters - rules.fate.keys():
+            rules.fate[character] = self._fate_of(character)
+        doubtful = {character for character in characters if rules.fate[character] != WRITTEN}
+        never = {character for character in doubtful if rules.fate[character] == DROPPED}
+        some = [
+            (line, numbers)
+            for line, numbers in zip(lines, ids, strict=True)
+            if not doubtful.isdisjoint(line) or not rules.strange.isdisjoint(numbers) or rules.around.search(line)
         ]
+        # the library's offsets are wrong in words with characters that it drops
+        dropped_signs = f"[{re.escape(''.join(sorted(never)))}]" if never else NOTHING
+        parts = re.compile(f"({rules.added})|({dropped_signs})")
+        texts = [parts.sub(r"\1", line) for line, _ in some]
+        for (line, numbers), text, encoding in zip(some, texts, self._encodings(texts, offsets=True), strict=True):
+            if self._spelled(self._ordinary(encoding.ids)) == self._spelled(numbers):
+                losses.dropped.update(one[2] for one in parts.finditer(line) if one[2] and counts(one[2]))
+            else:  # they were part of a token after all
+                text, (encoding,) = line, self._encodings([line], offsets=True)
+            dropped, unknown = _untold(text, encoding, rules)
+            losses.dropped.update(dropped)
+            losses.unknown.update(unknown)
+
+    def _spelled(self, ids: list[int]) -> str:
+        return "".join(str(self.backend.id_to_token(number)) for number in ids)
+
+    def _fate_of(self, character: str) -> str:
+        """What becomes of a character at the beginning of a word, inside it and at its end."""
+        text = 3 * character
+        try:
+            (encoding,) = self._encodings([text], offsets=True)
+        except InputError:
+            return DOUBTFUL
+        if not encoding.ids and not character.isspace():
+            return DROPPED
+        return DOUBTFUL if any(_untold(text, encoding, self._current_rules())) else WRITTEN
+
+    def _ordinary(self, ids: list[int]) -> list[int]:
+        """The ids without those that text must not have."""
+        rules = self._current_rules()
+        if rules.forbidden.isdisjoint(ids):
+            return ids
+        found = (rules.unknown if number in rules.forbidden else number for number in ids)
+        return [number for number in found if number is not None]
+
+    def _encodings(self, lines: list[str], offsets: bool = False) -> Iterator[tokenizers.Encoding]:
+        encode = self.backend.encode_batch if offsets else self.backend.encode_batch_fast
+        for batch in batches(lines, BATCH_CHARACTERS):
+            try:
+                yield from encode(batch, add_special_tokens=False)
+            except Exception as error:  # the library raises bare ones
+                raise InputError(
+                    f"`data.tokenizer`: {type(self).__name__} cannot write the text ({error}); it has no token for "
+                    "what it does not know. Add one to it, or take a tokenizer that writes any text: BPETokenizer."
+                ) from error
+
+    def _current_rules(self) -> "_Rules":
+        if self._rules is None:
+            self._rules = _Rules.of(self.backend, {self.bos_id, self.eos_id, self.separator_id, self.pad_id})
+        return self._rules
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids; special tokens are written by name."""
@@ -92,6 +172,11 @@ class Tokenizer(ABC):
     def vocab_size(self) -> int:
         """Number of ids V: one more than the largest."""
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
+
+    @property
+    def blamed(self) -> str:
+        """What reports call the part that loses characters."""
+        return "`data.tokenizer`"
 
     @property
     def bos_id(self) -> int | None:
@@ -118,6 +203,13 @@ class Tokenizer(ABC):
         """Ordinary ids put between two sentences where there is no separator."""
         return []
 
+    def check_unchanged(self) -> None:  # noqa: B027 one whose vocabulary is no file's has nothing to check
+        """Does nothing unless the vocabulary is that of a file.
+
+        Raises:
+            InputError: the file holds something else than when the tokenizer was made.
+        """
+
     def to_json(self) -> str:
         """The fitted vocabulary, as a `tokenizer.json`."""
         return self.backend.to_str()
@@ -138,9 +230,76 @@ class Tokenizer(ABC):
         backend.encode_special_tokens = True
         backend.no_truncation()
         backend.no_padding()
+        if getattr(backend.model, "dropout", None):
+            notice(
+                "`data.tokenizer` leaves out merges at random (`dropout`); this is switched off: a text has one code."
+            )
+            backend.model.dropout = None
         if (size := backend.get_vocab_size(with_added_tokens=True)) < 2:
             raise InputError(
                 f"`data.tokenizer`: {type(self).__name__} has a vocabulary of {size} id(s), and one id tells nothing; "
                 "give it more text or a larger alphabet."
             )
-        self._backend = backend
+        self._backend, self._rules = backend, None
+
+
+@dataclass
+class _Rules:
+    """What a backend does with text that it cannot write, and with the names of special tokens in a text.
+
+    Attributes:
+        forbidden: ids that no text has: those of special tokens.
+        unknown: the id of unknown text; None where there is none, or only a forbidden one.
+        strange: ids that stand for no text: forbidden and unknown ones.
+        around: what to look for in lines whose characters may be dropped for their neighbours.
+        added: pattern of text that is one token whatever its characters are.
+        fate: what becomes of each character that was met so far.
+    """
+
+    forbidden: frozenset[int]
+    unknown: int | None
+    strange: frozenset[int]
+    around: re.Pattern[str]
+    added: str
+    fate: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, backend: tokenizers.Tokenizer, roles: set[int | None]) -> "_Rules":
+        content = json.loads(backend.to_str())
+        model = content["model"]
+        name = model.get("unk_token")
+        unknown = model["unk_id"] if "unk_id" in model else None if name is None else backend.token_to_id(name)
+        special = {token["id"] for token in content["added_tokens"] if token["special"]} - {unknown}
+        forbidden = frozenset(special | {number for number in roles if number is not None})
+        ordinary = None if unknown in forbidden else unknown
+        if any(map(_takes_out, (content["normalizer"], content["pre_tokenizer"]))):
+            around = ""  # any line
+        elif ordinary is None:  # names of special tokens leave nothing among the ids
+            around = "|".join(re.escape(str(backend.id_to_token(number))) for number in sorted(forbidden)) or NOTHING
+        else:
+            around = NOTHING
+        strange = forbidden if unknown is None else forbidden | {unknown}
+        added = [re.escape(token["content"]) for token in content["added_tokens"] if not token["special"]]
+        return cls(forbidden, ordinary, strange, re.compile(around), "|".join(added) or NOTHING)
+
+
+def _takes_out(step: Any) -> bool:
+    """Whether a step before the model takes out text by a pattern."""
+    if isinstance(step, list):
+        return any(map(_takes_out, step))
+    if not isinstance(step, dict):
+        return False
+    by_itself = step.get("behavior") == "Removed" or (step.get("type") == "Replace" and not step["content"].strip())
+    return by_itself or any(map(_takes_out, step.values()))
+
+
+def _untold(text: str, encoding: tokenizers.Encoding, rules: _Rules) -> tuple[list[str], list[str]]:
+    """Characters of a text that are dropped, and those that are unknown."""
+    told: set[int] = set()
+    strange: set[int] = set()  # a mark that is put before a word shares the place of the first character
+    for (start, stop), number in zip(encoding.offsets, encoding.ids, strict=True):
+        (strange if number in rules.strange else told).update(range(start, stop))
+    seen = told | strange
+    dropped = [sign for place, sign in enumerate(text) if place not in seen and counts(sign)]
+    unknown = [text[place] for place in sorted(strange) if counts(text[place])]
+    return (dropped + unknown, []) if rules.unknown is None else (dropped, unknown)

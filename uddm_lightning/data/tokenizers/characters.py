@@ -1,6 +1,7 @@
 """Characters as tokens."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,6 +11,7 @@ from tokenizers import Regex, decoders, models, normalizers
 from typing_extensions import override
 
 from uddm_lightning.data.tokenizers.base import Tokenizer
+from uddm_lightning.data.tokenizers.losses import Losses, counts
 from uddm_lightning.errors import InputError
 
 UNKNOWN = "<unk>"
@@ -54,6 +56,26 @@ class CharacterTokenizer(Tokenizer):
         # The ids that the backend gives: it would take some 200 bytes and most of a build's time for each character.
         return [self._numbered(self._cleaned(line)).tolist() for line in lines]
 
+    @property
+    @override
+    def blamed(self) -> str:
+        return "`data.tokenizer`" if self.alphabet is None else "the alphabet of `data.tokenizer`"
+
+    @override
+    def count_lost(self, lines: list[str], ids: list[list[int]], losses: Losses) -> None:
+        losses.read(lines)
+        counter = losses.unknown if self.alphabet is None else losses.dropped
+        text = "".join(lines)  # with letters and their accents put together, as in the alphabet
+        for sign, number in Counter(text if text.isascii() else unicodedata.normalize("NFC", text)).items():
+            if sign not in self._lost:
+                self._lost[sign] = counts(sign) and self._loses(sign)
+            if self._lost[sign]:
+                counter[sign] += number
+
+    def _loses(self, sign: str) -> bool:
+        clean = self._cleaned(sign)
+        return not clean.strip() if self.alphabet is not None else any(one not in self._vocabulary for one in clean)
+
     def _cleaned(self, line: str) -> str:
         if not line.isascii():
             return str(self.backend.normalizer.normalize_str(line))
@@ -73,7 +95,9 @@ class CharacterTokenizer(Tokenizer):
     @override
     def _adopt(self, backend: tokenizers.Tokenizer) -> None:
         super()._adopt(backend)
-        codes = {ord(name): number for name, number in backend.get_vocab().items() if name != UNKNOWN}
+        self._vocabulary = backend.get_vocab()
+        self._lost: dict[str, bool] = {}  # whether a character has no id
+        codes = {ord(name): number for name, number in self._vocabulary.items() if name != UNKNOWN}
         # of every code point; all that are larger share the last place
         self._ids = np.full(max(127, *codes) + 2, backend.token_to_id(UNKNOWN) or 0, dtype=np.int32)
         self._ids[list(codes)] = list(codes.values())

@@ -1,5 +1,6 @@
 """Tokenizers that others have made."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from tokenizers import models
 from typing_extensions import override
 
 from uddm_lightning.data.downloads import Download
+from uddm_lightning.data.fingerprints import changed, file_hash
 from uddm_lightning.data.spec import describe, digest
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.tokenizers.wordpiece import UNKNOWN, bert_backend
@@ -44,11 +46,15 @@ class PretrainedTokenizer(Tokenizer):
     ) -> None:
         super().__init__()
         self.path = path
+        self._file = Path(path).expanduser() if _is_file(path) else None
+        self._hash = _hash(self._file)
         self._adopt(_load(path))
+        self.check_unchanged()
         self._bos = self._choose("bos", bos)
         self._eos = self._choose("eos", eos)
         self._separator = self._choose("separator", separator)
         self._pad = self._choose("pad", pad)
+        self._set_apart()
 
     @classmethod
     @override
@@ -67,6 +73,11 @@ class PretrainedTokenizer(Tokenizer):
         pass
 
     @override
+    def check_unchanged(self) -> None:
+        if _hash(self._file) != self._hash:
+            raise changed(f"Tokenizer file `{self.path}`")
+
+    @override
     def spec(self) -> dict[str, Any]:
         # what it holds counts, not where it lies
         names = {"bos": self._bos, "eos": self._eos, "separator": self._separator, "pad": self._pad}
@@ -76,6 +87,15 @@ class PretrainedTokenizer(Tokenizer):
             "content": digest(self.to_json().encode()),
         }
 
+    def _set_apart(self) -> None:
+        """Makes special tokens of those that the packing puts, so that text which spells them is written otherwise."""
+        content, ours = json.loads(self.to_json()), {self._bos, self._eos, self._separator, self._pad}
+        plain = [token for token in content["added_tokens"] if token["content"] in ours and not token["special"]]
+        for token in plain:
+            token["special"] = True
+        if plain:
+            self.from_json(json.dumps(content, ensure_ascii=False))
+
     def _choose(self, role: str, name: str | None) -> str | None:
         if name == "":
             return None
@@ -84,6 +104,10 @@ class PretrainedTokenizer(Tokenizer):
         if self._id(name) is None:
             raise InputError(f'`{role}` is {name!r}, which is no token of `{self.path}`; name one, or "" for none.')
         return name
+
+
+def _hash(file: Path | None) -> str | None:
+    return None if file is None or not file.is_file() else file_hash(file)
 
 
 def _is_file(path: str) -> bool:

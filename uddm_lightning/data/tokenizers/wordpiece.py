@@ -6,7 +6,9 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from typing_extensions import override
 
+from uddm_lightning.data.tokenizers.bpe import BPETokenizer
 from uddm_lightning.data.tokenizers.learned import SPECIAL_NAMES, LearnedTokenizer, short_words
+from uddm_lightning.errors import InputError
 
 INSIDE = "##"  # marks a piece that continues a word
 UNKNOWN = "[UNK]"
@@ -19,7 +21,7 @@ class WordPieceTokenizer(LearnedTokenizer):
     Rows are [CLS] ... [SEP], with [SEP] between sentences.
 
     Args:
-        vocab_size: number of ids, special ones included; a small text may give fewer.
+        vocab_size: number of ids, special ones and all characters included; a small text may give fewer.
         lowercase: write everything in lower case, without accents, first.
     """
 
@@ -36,6 +38,12 @@ class WordPieceTokenizer(LearnedTokenizer):
             vocab_size=self._size, special_tokens=SPECIAL_NAMES + inside, show_progress=False
         )
         backend.train_from_iterator(short_words(lines), trainer)
+        if (needed := backend.get_vocab_size()) > self._size:  # the trainer takes all characters, whatever it is told
+            raise InputError(
+                f"`data.tokenizer.init_args.vocab_size` is {self._size}, and the characters of the training text alone "
+                f"need {needed}; choose at least {needed}, or BPETokenizer, which writes any text with "
+                f"{BPETokenizer.smallest}."
+            )
         self._adopt(bert_backend(backend.get_vocab(with_added_tokens=False), self.lowercase))
 
 
