@@ -87,6 +87,7 @@ class DiffusionTask(LightningModule):
         self.guard = LossGuard()
         self._loaded_step = 0
         self._loss: Tensor | float = 0.0
+        self._counted = False  # whether the loss of the present micro-batch is in the sum
         if compile:
             self.backbone.compile()
             self.process.compile()
@@ -143,29 +144,28 @@ class DiffusionTask(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @override
-    def on_fit_start(self) -> None:
-        trainer = self.trainer
-        interval, end = trainer.val_check_interval, trainer.max_steps * trainer.accumulate_grad_batches
-        if isinstance(interval, int) and trainer.max_steps > 0 and end % interval and not is_dry_run(trainer):
-            raise InputError(
-                f"`trainer.max_steps` is {trainer.max_steps} ({end} micro-batches), no multiple of "
-                f"`trainer.val_check_interval` {interval}: the final weights would go unmeasured and unsaved."
-            )
-
-    @override
     def on_train_batch_start(self, batch: TokenBatch, batch_idx: int) -> None:
-        # Dropout is a function of seed, step, micro-batch and rank. `torch.manual_seed` would take milliseconds: it
-        # writes down the stack for every kind of device that this machine lacks.
-        torch.default_generator.manual_seed(batch.seed)
-        if self.device.type != "cpu":
-            torch.get_device_module(self.device).manual_seed(batch.seed)
+        if batch.step != self.global_step:
+            raise InputError(
+                f"The trainer handed over the batch of step {batch.step} at optimizer step {self.global_step}: something "
+                "restarts or regroups the stream of training rows. Leave out the callback or option that does so."
+            )
+        self._counted = False
 
     @override
     def training_step(self, batch: TokenBatch, batch_idx: int) -> Tensor:
+        # An optimizer such as LBFGS evaluates a batch several times, which must be the same each time: dropout is a
+        # function of seed, step, micro-batch and rank. `torch.manual_seed` would take milliseconds: it writes down the
+        # stack for every kind of device that this machine lacks.
+        torch.default_generator.manual_seed(batch.seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(batch.seed)
         noised = self.objective.corrupt(self.process, batch)
         loss = self.objective(self.process, self.backbone, noised)
         self.guard.watch(batch.step, batch.rows_B, loss.tokens_N.view_as(batch.tokens_BL))
-        self._loss = self._loss + loss.total.detach() / self.trainer.accumulate_grad_batches
+        if not self._counted:  # the loss that is logged is that of the weights before the step
+            self._loss = self._loss + loss.total.detach() / self.trainer.accumulate_grad_batches
+            self._counted = True
         return loss.total
 
     @override
