@@ -10,6 +10,8 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from typing_extensions import override
+
 
 class Kind(Enum):
     """What a key means for a run that is there already."""
@@ -120,6 +122,7 @@ class Change(NamedTuple):
     there: Any
     here: Any
 
+    @override
     def __str__(self) -> str:
         return f"`{self.key}` is {self.there!r} there and {self.here!r} now"
 
@@ -156,6 +159,8 @@ def _changes(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str) -> 
         if of_a_class and not (name in there and name in here):
             continue
         one, other = there.get(name), here.get(name)
+        if prefix == "" and isinstance(one, dict) != isinstance(other, dict):
+            continue  # a section that somebody keeps in a file of its own
         if isinstance(one, dict) and isinstance(other, dict):
             yield from _class_changes(one, other, key) or _changes(one, other, f"{key}.")
         elif isinstance(one, str) and isinstance(other, dict) and "class_path" in other:
@@ -190,11 +195,16 @@ def decisive(found: list[Change], measuring: bool) -> list[Change]:
         found: changes.
         measuring: nothing is trained, so that it does not matter how a mixed precision computes.
     """
-    return [change for change in found if kind_of(change.key) in (Kind.DECIDES, None) and not (
-        measuring
-        and change.key == "trainer.precision"
-        and all(_plain(change.key, value) in FULL_WEIGHTS for value in (change.there, change.here))
-    )]
+    return [
+        change
+        for change in found
+        if kind_of(change.key) in (Kind.DECIDES, None)
+        and not (
+            measuring
+            and change.key == "trainer.precision"
+            and all(_plain(change.key, value) in FULL_WEIGHTS for value in (change.there, change.here))
+        )
+    ]
 
 
 def recorded(found: list[Change], measuring: bool) -> list[Change]:

@@ -72,15 +72,28 @@ def check_end(config: Mapping[str, Any]) -> None:
             f"`trainer.val_check_interval` is null and `trainer.max_steps` {steps}: the run would never be measured or "
             "saved. Set one of them."
         )
-    if interval % accumulation:
-        raise InputError(
-            f"`trainer.val_check_interval` is {interval} micro-batches, which is no whole number of steps of "
-            f"{accumulation} (`trainer.accumulate_grad_batches`); choose a multiple of {accumulation}."
-        )
+    check_interval(interval, accumulation)
     if steps > 0 and (end := steps * accumulation) % interval:
         raise InputError(
             f"`trainer.max_steps` is {steps} ({end} micro-batches), no multiple of `trainer.val_check_interval` "
             f"{interval}: the final weights would go unmeasured and unsaved."
+        )
+
+
+def check_interval(interval: int, accumulation: int) -> None:
+    """Refuses to measure in the middle of an optimizer step.
+
+    Args:
+        interval: micro-batches from one validation to the next.
+        accumulation: micro-batches of a step.
+
+    Raises:
+        InputError: with key and value.
+    """
+    if interval % accumulation:
+        raise InputError(
+            f"`trainer.val_check_interval` is {interval} micro-batches, which is no whole number of steps of "
+            f"{accumulation} (`trainer.accumulate_grad_batches`); choose a multiple of {accumulation}."
         )
 
 

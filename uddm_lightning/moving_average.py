@@ -9,7 +9,6 @@ from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone
 
-
 HALF = (torch.bfloat16, torch.float16)  # a change of 1e-4 of a weight is lost in their rounding
 
 
@@ -43,7 +42,8 @@ class MovingAverage(nn.Module):
                 return new
             return value.to(device=new.device, dtype=torch.float32 if value.dtype in HALF else value.dtype)
 
-        return super()._apply(kept, recurse)
+        super()._apply(kept, recurse)  # type: ignore[no-untyped-call] # PyTorch leaves it untyped
+        return self
 
     @override
     def train(self, mode: bool = True) -> "MovingAverage":

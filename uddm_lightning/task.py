@@ -84,6 +84,7 @@ class DiffusionTask(LightningModule):
         self.learning_rate = learning_rate
         self.measure_dtype: torch.dtype = getattr(torch, measure_dtype)
         self.restore_t = restore_t
+        self.run_name: str | None = None  # what results call the run; None is the name in its folder's manifest
         self.guard = LossGuard()
         self._loaded_step = 0
         self._loss: Tensor | float = 0.0
@@ -147,8 +148,8 @@ class DiffusionTask(LightningModule):
     def on_train_batch_start(self, batch: TokenBatch, batch_idx: int) -> None:
         if batch.step != self.global_step:
             raise InputError(
-                f"The trainer handed over the batch of step {batch.step} at optimizer step {self.global_step}: something "
-                "restarts or regroups the stream of training rows. Leave out the callback or option that does so."
+                f"The trainer handed over the batch of step {batch.step} at optimizer step {self.global_step}: an "
+                "option or a callback restarts or regroups the stream of training rows. Leave it out."
             )
         self._counted = False
 
@@ -226,3 +227,28 @@ class DiffusionTask(LightningModule):
     @override
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         self._loaded_step = int(checkpoint["global_step"])
+        trainer: Any = self._trainer
+        if trainer is not None and trainer.state.fn == TrainerFn.FITTING:
+            self._reconfigure(checkpoint)
+
+    def _reconfigure(self, checkpoint: Mapping[str, Any]) -> None:
+        """What the config says of optimizer and learning rate holds, and not what it said when a checkpoint was saved.
+
+        Raises:
+            InputError: the checkpoint is of another optimizer.
+        """
+        groups, total = self.make_optimizer(self.backbone.parameters()).param_groups, self.trainer.max_steps
+        for state, schedule in zip(checkpoint["optimizer_states"], checkpoint["lr_schedulers"], strict=True):
+            if "lr_lambdas" not in schedule:
+                continue  # a callback has put a schedule of its own in the place of this one
+            saved = state["param_groups"]
+            if [group.keys() | {"initial_lr"} for group in groups] != [group.keys() for group in saved]:
+                raise InputError(
+                    "`model.optimizer` is another one than that of the checkpoint. Use the run's, or start a new run."
+                )
+            factor = self.learning_rate(schedule["last_epoch"], total)
+            for group, old in zip(groups, saved, strict=True):
+                new = {name: value for name, value in group.items() if name != "params"}
+                old.update(new, initial_lr=group["lr"], lr=group["lr"] * factor)
+            schedule["base_lrs"] = [group["initial_lr"] for group in saved]
+            schedule["_last_lr"] = [group["lr"] for group in saved]
