@@ -37,7 +37,7 @@ ONLY: dict[str, tuple[tuple[Any, ...], str]] = {
         "the stream would begin again after so many batches; train fewer steps with `trainer.max_steps`, on fewer rows "
         "with `data.size`",
     ),
-    "trainer.overfit_batches": ((0.0,), "train on fewer rows with `data.size`"),
+    "trainer.overfit_batches": ((0, 0.0), "train on fewer rows with `data.size`"),
     "trainer.limit_val_batches": ((None, 1.0), FEWER_ROWS),
     "trainer.limit_test_batches": ((None, 1.0), FEWER_ROWS),
     "trainer.limit_predict_batches": ((None, 1.0), "leave the lines out of the file"),

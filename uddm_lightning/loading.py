@@ -117,6 +117,7 @@ def load(config: Path, given: str, steps: int | None = None, device: str | None 
             "Measure it with `uddm validate -c CONFIG --out RUN`."
         )
     checkpoints.check_fits(path, task)
+    checkpoints.check_same_model(path, checkpoint, model)
     task.load_state_dict(checkpoint["state_dict"])
     with path.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,7 @@ basins.parquet, how far single rows can be corrupted.
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +96,23 @@ def update_table(path: Path, records: Iterable[Record]) -> None:
     Raises:
         InputError: the file there is not a table of measurements.
     """
-    rows = {_key(row): row for row in read_table(path)} if path.exists() else {}
+    records = list(records)
+    rows = {_key(row): row for row in _renamed(read_table(path), records)} if path.exists() else {}
     for record in records:
         row = {column: _text(record.get(column)) for column in COLUMNS}
         rows[_key(row)] = row
     write_table(path, rows.values())
+
+
+def _renamed(rows: Iterable[dict[str, str]], records: Iterable[Record]) -> Iterator[dict[str, str]]:
+    """Rows with the name that a run has now, where they were written under the name of a folder or of a copy.
+
+    The table of a run holds that run alone: what has its network, size and seed is the same.
+    """
+    about = ("backbone", "size", "seed")
+    names = {tuple(_text(record.get(name)) for name in about): str(record["run"]) for record in records}
+    for row in rows:
+        yield {**row, "run": names.get(tuple(row[name] for name in about), row["run"])}
 
 
 def write_table(path: Path, rows: Iterable[dict[str, str]]) -> None:
