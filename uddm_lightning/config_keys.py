@@ -153,7 +153,13 @@ def changes(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[Change]:
 
 
 def _changes(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str) -> Iterator[Change]:
-    of_a_class = prefix == "" or prefix.endswith("init_args.") or prefix.count(".") == 1
+    is_plugin = "class_path" in there and "class_path" in here
+    if is_plugin:  # with another class its arguments are not compared
+        if (change := _class_change(there, here, prefix)) is not None:
+            yield change
+            return
+        there, here = ({name: value for name, value in one.items() if name != "class_path"} for one in (there, here))
+    of_a_class = is_plugin or prefix == "" or prefix.endswith("init_args.") or prefix.count(".") == 1
     for name in dict.fromkeys([*there, *here]):
         key = prefix + name
         if of_a_class and not (name in there and name in here):
@@ -162,23 +168,21 @@ def _changes(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str) -> 
         if prefix == "" and isinstance(one, dict) != isinstance(other, dict):
             continue  # a section that somebody keeps in a file of its own
         if isinstance(one, dict) and isinstance(other, dict):
-            yield from _class_changes(one, other, key) or _changes(one, other, f"{key}.")
+            yield from _changes(one, other, f"{key}.")
         elif isinstance(one, str) and isinstance(other, dict) and "class_path" in other:
-            yield from _class_changes({"class_path": one}, other, key)
+            yield from _changes({"class_path": one}, other, f"{key}.")
         elif isinstance(other, str) and isinstance(one, dict) and "class_path" in one:
-            yield from _class_changes(one, {"class_path": other}, key)
+            yield from _changes(one, {"class_path": other}, f"{key}.")
         elif _plain(key, one) != _plain(key, other):
             yield Change(key, one, other)
 
 
-def _class_changes(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> list[Change]:
-    """The class itself, if it differs: its arguments are then not compared."""
-    if "class_path" not in one or "class_path" not in other:
-        return []
-    paths = str(one["class_path"]), str(other["class_path"])
+def _class_change(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str) -> Change | None:
+    """The class of a plugin, if it differs; a short name stands for any path that ends with it."""
+    paths = str(there["class_path"]), str(here["class_path"])
     short = any("." not in path for path in paths)
     names = [path.rpartition(".")[2] if short else path for path in paths]
-    return [Change(f"{key}.class_path", *paths)] if names[0] != names[1] else []
+    return Change(f"{prefix}class_path", *paths) if names[0] != names[1] else None
 
 
 def _plain(key: str, value: Any) -> Any:
