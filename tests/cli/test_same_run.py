@@ -55,9 +55,7 @@ def said(folder: Path) -> dict[str, Any]:
 # The table of keys.
 
 
-@pytest.mark.parametrize(
-    "config", ["quickstart.yaml", "paper/lm1b_tiny.yaml", "paper/lm1b_medium.yaml", "sotu_words.yaml"]
-)
+@pytest.mark.parametrize("config", ["quickstart.yaml", "paper/lm1b_tiny.yaml", "sotu_words.yaml"])
 def test_every_key_is_in_the_table(config):
     values = resolve(["-c", str(ROOT / "configs" / config)]).values
     assert not [key for key, _ in config_keys.flat(values) if config_keys.kind_of(key) is None]
@@ -75,22 +73,29 @@ def test_the_table_is_printed_in_its_docstring():
     assert all(kind.value in config_keys.__doc__ for kind in Kind)
 
 
+def plugin(**entries: Any) -> dict[str, Any]:
+    return {"model": {"backbone": entries}}
+
+
+def files(entry: Any) -> dict[str, Any]:
+    return {"data": {"source": {"class_path": "HubDataset", "init_args": {"files": entry}}}}
+
+
 @pytest.mark.parametrize(
     ("there", "here", "keys"),
     [
         ({"data": {"size": 8}}, {"data": {"size": 9}}, ["data.size"]),
-        ({"model": {"backbone": "DiT"}}, {"model": {"backbone": {"class_path": "a.b.DiT", "init_args": {}}}}, []),
-        ({"model": {"backbone": {"class_path": "c.DiT"}}}, {"model": {"backbone": {"class_path": "a.DiT"}}}, ["model.backbone.class_path"]),
+        ({"model": {"backbone": "DiT"}}, plugin(class_path="a.b.DiT", init_args={}), []),
+        (plugin(class_path="c.DiT"), plugin(class_path="a.DiT"), ["model.backbone.class_path"]),
+        (plugin(class_path="DiT"), plugin(class_path="a.DiT", init_args={"hidden": 1}), []),
         ({"trainer": {"precision": None}}, {"trainer": {"precision": "32-true"}}, []),
         ({"trainer": {"precision": 16}}, {"trainer": {"precision": "bf16-true"}}, ["trainer.precision"]),
         ({"model": {"new": 1}}, {"model": {}}, []),  # of another version
         ({"data": "file.yaml"}, {"data": {"size": 8}}, []),
-        ({"data": {"source": {"init_args": {"files": {"a": 1}}}}}, {"data": {"source": {"init_args": {"files": {"b": 1}}}}},
-         ["data.source.init_args.files.a", "data.source.init_args.files.b"]),
-        ({"data": {"source": {"init_args": {"files": None}}}}, {"data": {"source": {"init_args": {"files": {"b": 1}}}}},
-         ["data.source.init_args.files"]),
+        (files({"a": 1}), files({"b": 1}), ["data.source.init_args.files.a", "data.source.init_args.files.b"]),
+        (files(None), files({"b": 1}), ["data.source.init_args.files"]),
     ],
-)  # fmt: skip
+)
 def test_what_counts_as_a_change(there, here, keys):
     assert [change.key for change in config_keys.changes(there, here)] == keys
 
@@ -215,8 +220,8 @@ def test_another_learning_rate_takes_effect_and_is_recorded(uddm, half, tmp_path
     group, schedule = saved(half)["optimizer_states"][0]["param_groups"][0], saved(half)["lr_schedulers"][0]
     assert (group["lr"], group["initial_lr"], group["weight_decay"]) == (0.5, 0.5, 0.25)
     assert schedule["base_lrs"] == [0.5]
-    moved = [(saved(out)["state_dict"]["backbone.embedding.weight"] - 0).norm().item() for out in (half, same)]
-    assert moved[0] > 1.5 * moved[1], "the larger rate shows in the weights"
+    weights = [sum(value.norm() for value in saved(out)["state_dict"].values()) for out in (half, same)]
+    assert weights[0] > 1.5 * weights[1], "the larger rate shows in the weights"
     assert said(half)["model"]["optimizer"]["init_args"]["lr"] == 0.5
     assert said(half)["ckpt_path"] is None
     assert (half / "config-3.yaml").read_text(encoding="utf-8") == before
