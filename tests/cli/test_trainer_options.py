@@ -75,10 +75,16 @@ def test_what_regroups_the_stream_is_refused(name: str) -> None:
             check_numbers({f"trainer.{name}": value})
 
 
-@pytest.mark.parametrize("words", [
-    ("fit", "--trainer.limit_train_batches", 5), ("fit", "--trainer.max_epochs", 1), ("fit", "--trainer.barebones", "true"),
-    ("fit", "--trainer.limit_val_batches", 0), ("validate", "--trainer.limit_val_batches", 1, "--ckpt_path", "last"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fit", "--trainer.limit_train_batches", 5),
+        ("fit", "--trainer.max_epochs", 1),
+        ("fit", "--trainer.barebones", "true"),
+        ("fit", "--trainer.limit_val_batches", 0),
+        ("validate", "--trainer.limit_val_batches", 1, "--ckpt_path", "last"),
+    ],
+)
 def test_a_refusal_comes_before_anything_is_written(uddm, config, trained, tmp_path, words) -> None:
     out = tmp_path / "out"
     if words[0] == "validate":
