@@ -13,6 +13,8 @@ from typing_extensions import override
 
 from uddm_lightning.errors import InputError
 
+FOLDED = "\x85\u2028\u2029"  # line ends of YAML 1.1, which only double quotes keep
+
 _parsed = get_loader("yaml")
 
 
@@ -20,7 +22,7 @@ def _load(text: str) -> Any:
     """As the parser's own loader, but a value on the command line is never taken for a comment or an empty mapping."""
     try:
         value = _parsed(text)
-    except TypeError:  # a lone question mark, in which the loader sees a key without a name
+    except (TypeError, ValueError):  # for `?` the loader sees a key without a name, for `._` a number
         return text
     if isinstance(value, str) and not text.lstrip().startswith(("'", '"', "|", ">")):
         return text  # a plain text in YAML has its odd line ends folded
@@ -35,9 +37,10 @@ class _Dumper(yaml.SafeDumper):
         """The node of a string."""
         try:
             same = isinstance(_parsed(value), str)
-        except (yaml.YAMLError, TypeError):
+        except (yaml.YAMLError, TypeError, ValueError):
             same = False
-        return self.represent_scalar("tag:yaml.org,2002:str", value, None if same else "'")
+        style = '"' if set(value) & set(FOLDED) else None if same else "'"
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style)
 
 
 _Dumper.add_representer(str, _Dumper.text)
