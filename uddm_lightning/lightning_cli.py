@@ -70,6 +70,7 @@ EXPECTED_WARNINGS = (
     r".*The `srun` command is available on your system but is not used.*",  # a login node may train, too
     r".*It is recommended to use .self.log.*sync_dist=True.*",  # probes have joined the ranks' measurements already
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
+    r"(?s).*Converting a tensor with requires_grad=True to a scalar.*",  # how LBFGS reads the loss of Lightning's closure
 )
 
 

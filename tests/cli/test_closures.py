@@ -21,7 +21,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
 
     def training_step(self: DiffusionTask, batch: Any, batch_idx: int) -> Any:
         loss = step(self, batch, batch_idx)
-        seen.append((batch.step, float(loss)))
+        seen.append((batch.step, float(loss.detach())))
         return loss
 
     monkeypatch.setattr(DiffusionTask, "training_step", training_step)
