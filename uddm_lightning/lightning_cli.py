@@ -70,7 +70,7 @@ EXPECTED_WARNINGS = (
     r".*The `srun` command is available on your system but is not used.*",  # a login node may train, too
     r".*It is recommended to use .self.log.*sync_dist=True.*",  # probes have joined the ranks' measurements already
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
-    r"(?s).*Converting a tensor with requires_grad=True to a scalar.*",  # how LBFGS reads the loss of Lightning's closure
+    r"(?s).*Converting a tensor with requires_grad=True to a scalar.*",  # how LBFGS reads the closure's loss
 )
 
 
@@ -184,7 +184,7 @@ class UddmCLI(LightningCLI):
                 f"{self.step} steps behind it already. Give more steps, or start a new run with another `--out`."
             )
         kept = config_keys.recorded(self.changes, measuring)
-        if kept and not run_folder.is_own_config(self.home):
+        if kept and self.goes_on and not run_folder.is_own_config(self.home):
             raise InputError(
                 f"`{self.home / 'config.yaml'}` was not written by this program, which therefore does not change it: "
                 f"{kept[0]}. Write the new value into it, and leave it out of the command."
@@ -209,9 +209,11 @@ class UddmCLI(LightningCLI):
         folder, data = Path(self.trainer.default_root_dir), self.datamodule
         if self.subcommand == "predict" or (self.subcommand != "fit" and self.model.parameter_count):
             return  # what was trained has a run already
-        if not self.goes_on:
+        if not self.goes_on or not run_folder.read_manifest(folder):
             run_folder.write_manifest(folder, {run_folder.NAME: self.model.run_name, **data.manifest()})
+        if not self.goes_on or not (folder / "config.yaml").exists():
             run_folder.write_config(folder, self.dumped(), None)
+        if not self.goes_on:
             return
         run_folder.settle(folder, data.manifest(), self.model.run_name)
         if changes := config_keys.recorded(self.changes, measuring=False):
@@ -293,7 +295,8 @@ class UddmCLI(LightningCLI):
         data = self.datamodule
         config = {**yaml.safe_load(self.dumped()), "corpus": data.corpus.hash}
         name = run_folder.run_name(self.model.backbone_name, data.subset_size, data.seed, config)
-        known = run_folder.read_manifest(self.home) if self.checkpoint else {}
+        same = self.goes_on if self.subcommand == "fit" else self.checkpoint
+        known = run_folder.read_manifest(self.home) if same else {}
         return name if run_folder.CONVERTED in known else str(known.get(run_folder.NAME) or name)
 
     @override
@@ -323,7 +326,8 @@ class UddmCLI(LightningCLI):
     def after_fit(self) -> None:
         """Marks the run as finished in its manifest if its last step is trained, measured and saved; says so if not."""
         trainer, folder = self.trainer, Path(self.trainer.default_root_dir)
-        saved = next(one.saved_step for one in callbacks_of(trainer) if isinstance(one, checkpoints.LastCheckpoint))
+        own = (one.saved_step for one in callbacks_of(trainer) if isinstance(one, checkpoints.LastCheckpoint))
+        saved = next(own, 0)
         last = run_folder.checkpoint(folder, "last")
         if not saved and self.checkpoint and self.checkpoint.resolve() == last.resolve():
             saved = self.step
