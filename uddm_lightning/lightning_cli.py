@@ -291,13 +291,12 @@ class UddmCLI(LightningCLI):
         run_folder.check_same_data(folder, self.datamodule.manifest(), self.changes)
 
     def _run_name(self) -> str:
-        """The run's name in results: the one it has, if any; what was trained elsewhere is another run at each size."""
+        """The run's name in results: the one that it has, if any."""
         data = self.datamodule
         config = {**yaml.safe_load(self.dumped()), "corpus": data.corpus.hash}
-        name = run_folder.run_name(self.model.backbone_name, data.subset_size, data.seed, config)
         same = self.goes_on if self.subcommand == "fit" else self.checkpoint
-        known = run_folder.read_manifest(self.home) if same else {}
-        return name if run_folder.CONVERTED in known else str(known.get(run_folder.NAME) or name)
+        known = run_folder.read_manifest(self.home).get(run_folder.NAME) if same else None
+        return known or run_folder.run_name(self.model.backbone_name, data.subset_size, data.seed, config)
 
     @override
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

@@ -219,13 +219,17 @@ def check_same_data(folder: Path, new: dict[str, Any], found: Sequence[Change] =
     old = read_manifest(folder) or new
     if _unsettled(old):
         return
-    for name in SAME[:-1] if CONVERTED in old else SAME:
+    for name in SAME:
         if old.get(name) != new.get(name):
             text = [str(change) for change in found if config_keys.kind_of(change.key) is Kind.TEXT]
+            if name == "subset":
+                rows = [f"{one.get('size')} rows of seed {one.get('seed')}" for one in (old, new)]
+                text = [f"{rows[0]} there and {rows[1]} now"]
             why = f" ({', '.join(text[:SHOWN])})" if text else ""
+            way_out = "convert it once more into another folder" if CONVERTED in old else "start a new run"
             raise InputError(
                 f"`{folder / 'manifest.json'}` was written for another {name}{why}: it says {old.get(name)}, now it "
-                f"would be {new.get(name)}. Restore the old text and settings, or start a new run with another `--out`."
+                f"would be {new.get(name)}. Restore the old text and settings, or {way_out} with another `--out`."
             )
 
 
