@@ -2,15 +2,19 @@
 
 import shutil
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning import run_folder
+from uddm_lightning import config_keys, run_folder
+from uddm_lightning.config_keys import Change
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_atomically
 from uddm_lightning.task import DiffusionTask
@@ -42,6 +46,58 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torn.unlink()  # left by a program that was killed while it wrote; nobody else writes here now
         write_atomically(path, write)
         self.own = path if path.name == "last.ckpt" else self.own
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Saves after each validation, so that no checkpoint lacks its measurements, into the folder of the run.
+
+    Lightning's own asks the first logger for a folder, where neither a resumed run nor a measurement would look.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            filename="last",
+            every_n_epochs=1,  # with `save_on_train_epoch_end`: after each validation
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
+
+    @property
+    def saved_step(self) -> int:
+        """Optimizer steps behind the last checkpoint that this process wrote; 0 where it wrote none."""
+        return int(self._last_global_step_saved)
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.dirpath = str(run_folder.checkpoint(Path(trainer.default_root_dir).absolute(), "last").parent)
+        super().setup(trainer, pl_module, stage)
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes nothing over: where a run lies may have changed, and the last checkpoint has no score."""
+
+
+def check_callbacks(callbacks: Sequence[Callback], folder: Path, own_folder: bool) -> None:
+    """Keeps the names of the run's own checkpoints free.
+
+    Args:
+        callbacks: of the user.
+        folder: of the run.
+        own_folder: whether a callback that names no folder writes into the run's.
+
+    Raises:
+        InputError: a `ModelCheckpoint` would write, and later remove, files of these names.
+    """
+    ours = run_folder.checkpoint(folder.absolute(), "last").parent
+    for callback in callbacks:
+        if not isinstance(callback, ModelCheckpoint):
+            continue
+        here = own_folder if callback.dirpath is None else Path(callback.dirpath).absolute() == ours.resolve()
+        if here and (callback.save_last or callback.filename in run_folder.CHECKPOINTS):
+            raise InputError(
+                f"`trainer.callbacks`: a `ModelCheckpoint` would write `last.ckpt` or `previous.ckpt` in `{ours}`, "
+                "where the run keeps its own. Give it a `dirpath`, or another `filename` and no `save_last`."
+            )
 
 
 def _save(checkpoint: dict[str, Any], path: Path) -> None:
@@ -169,6 +225,33 @@ def check_fits(path: Path, task: DiffusionTask, to_go_on: bool = False) -> None:
                 f"`--ckpt_path {path}`: `{name}` holds NaN or infinity, of which nothing can be measured. Use an "
                 "earlier checkpoint, or train again."
             )
+
+
+def check_same_model(path: Path, checkpoint: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    """Compares the model that a checkpoint was saved with to the one that is to take its weights.
+
+    Other settings may have the same shapes: the number of heads, or what the logits mean.
+
+    Args:
+        path: of the checkpoint.
+        checkpoint: its contents.
+        model: the section `model` of a config.
+
+    Raises:
+        InputError: a key differs that decides what the model is.
+    """
+    found = model_changes(checkpoint, model)
+    if decisive := config_keys.decisive(found, measuring=True):
+        raise InputError(
+            f"`--ckpt_path {path}` was saved by another model: {', '.join(map(str, decisive[: run_folder.SHOWN]))}. "
+            "Use the `config.yaml` beside the checkpoint."
+        )
+
+
+def model_changes(checkpoint: Mapping[str, Any], model: Mapping[str, Any]) -> list[Change]:
+    """Keys in which the model of a checkpoint differs from the section `model` of a config."""
+    theirs = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
+    return config_keys.changes({"model": theirs}, {"model": model})
 
 
 def _kind(value: Tensor) -> str:

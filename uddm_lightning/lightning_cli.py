@@ -5,23 +5,33 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 # importing a room makes its plugins known by their short names
-from uddm_lightning import backbones, checkpoints, critics, data, objectives, processes, run_folder, samplers
+from uddm_lightning import (
+    backbones,
+    checkpoints,
+    config_keys,
+    critics,
+    data,
+    objectives,
+    processes,
+    run_folder,
+    samplers,
+)
 from uddm_lightning.callbacks import (
     BasinProbe,
     BasinTable,
@@ -37,13 +47,14 @@ from uddm_lightning.callbacks import (
     TensorBoardPage,
     TrajectoryProbe,
 )
-from uddm_lightning.data import TextDataModule
+from uddm_lightning.config_keys import Change
+from uddm_lightning.data import TextDataModule, check_divides
 from uddm_lightning.errors import DiskFullError, InputError
-from uddm_lightning.files import is_full, refused, write_text
-from uddm_lightning.limits import LARGEST, check_numbers
+from uddm_lightning.files import is_full, refused
+from uddm_lightning.limits import LARGEST, check_end, check_numbers, fill_interval
 from uddm_lightning.parsing import UddmParser, plain
 from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import Unprofiled, data_of, is_dry_run
+from uddm_lightning.trainer import Unprofiled, callbacks_of, is_dry_run
 
 PLUGINS = (backbones, critics, data, objectives, processes, samplers)
 
@@ -59,22 +70,24 @@ EXPECTED_WARNINGS = (
     r".*The `srun` command is available on your system but is not used.*",  # a login node may train, too
     r".*It is recommended to use .self.log.*sync_dist=True.*",  # probes have joined the ranks' measurements already
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
+    r"(?s).*Converting a tensor with requires_grad=True to a scalar.*",  # how LBFGS reads the closure's loss
 )
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes the run's config.yaml and manifest.json at the start of `fit`: once, atomically."""
+    """Writes the run's config.yaml and manifest.json, atomically, when everything that can be refused was looked at.
+
+    Args:
+        begin: writes them.
+    """
+
+    def __init__(self, *args: Any, begin: Callable[[], None], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.begin = begin
 
     @override
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        assert isinstance(pl_module, DiffusionTask)
-        if stage != "fit" and (pl_module.parameter_count or stage == "predict"):
-            return  # what was trained has a run already
-        folder = Path(trainer.default_root_dir)
-        if not run_folder.read_manifest(folder):
-            run_folder.write_manifest(folder, data_of(trainer).manifest())
-        if not (folder / "config.yaml").exists():
-            write_text(folder / "config.yaml", self.parser.dump(self.config, skip_none=False))
+        self.begin()
 
 
 class UddmCLI(LightningCLI):
@@ -119,6 +132,12 @@ class UddmCLI(LightningCLI):
         }
 
     @override
+    def parse_arguments(self, *args: Any) -> None:
+        super().parse_arguments(*args)
+        if subcommand := self.config.get("subcommand"):
+            fill_interval(self.config[subcommand].trainer)
+
+    @override
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: hyperparameters in a checkpoint must not override it silently."""
 
@@ -131,22 +150,78 @@ class UddmCLI(LightningCLI):
         # what is measured lies in the run of the config, wherever the output goes
         run = Path(config.out) if self.subcommand == "fit" else _run_of(config) or Path(config.out)
         self.checkpoint = checkpoints.resolve(config.ckpt_path, run) if config.ckpt_path else None
+        self.changes: list[Change] = []  # keys in which the run of the checkpoint differs from what is asked for
+        self.step = 0  # optimizer steps behind the checkpoint
+        self.home = run_folder.of_checkpoint(self.checkpoint) if self.checkpoint else Path(config.out)
         if self.checkpoint:
-            checkpoints.load(self.checkpoint, self.subcommand == "fit")
+            self._compare(checkpoints.load(self.checkpoint, self.subcommand == "fit"))
         if self.subcommand == "fit":
+            check_end(dict(config.items()))
             self._take(run)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether `fit` goes on with the run in its folder."""
+        folder = Path(self.config[self.subcommand].out)
+        return self.checkpoint is not None and self.home.resolve() == folder.resolve()
+
+    def _compare(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to go on with a run, or to measure it, as another one than it is.
+
+        Raises:
+            InputError: with key, both values and the way out.
+        """
+        measuring, here = self.subcommand != "fit", yaml.safe_load(self.dumped())
+        self.step = checkpoint["global_step"]
+        self.changes = config_keys.changes(run_folder.read_config(self.home), here)
+        run_folder.check_same(self.home, self.changes, measuring)
+        assert self.checkpoint is not None
+        checkpoints.check_same_model(self.checkpoint, checkpoint, here["model"])
+        if measuring:
+            return
+        if 0 < here["trainer"]["max_steps"] < self.step:
+            raise InputError(
+                f"`trainer.max_steps` is {here['trainer']['max_steps']}, and `--ckpt_path {self.checkpoint}` has "
+                f"{self.step} steps behind it already. Give more steps, or start a new run with another `--out`."
+            )
+        kept = config_keys.recorded(self.changes, measuring)
+        if kept and self.goes_on and not run_folder.is_own_config(self.home):
+            raise InputError(
+                f"`{self.home / 'config.yaml'}` was not written by this program, which therefore does not change it: "
+                f"{kept[0]}. Write the new value into it, and leave it out of the command."
+            )
 
     def _take(self, run: Path) -> None:
         """Keeps other programs out of a run's folder, and earlier results safe in it; a dry run writes nothing."""
         if getattr(rank_zero_only, "rank", 0) == 0 and not self.config[self.subcommand].trainer.fast_dev_run:
             self.held.enter_context(run_folder.taken(run))
-            if not self.checkpoint:
+            if not self.goes_on:
                 run_folder.check_unused(run, self.dumped())
 
     def dumped(self) -> str:
-        """The resolved configuration, as a run's config.yaml holds it."""
-        text: str = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False)
+        """The resolved configuration, as a run's config.yaml holds it: without the checkpoint at which one begins."""
+        config = self.config[self.subcommand].clone()
+        config.ckpt_path = None
+        text: str = self._parser(self.subcommand).dump(config, skip_none=False)
         return text
+
+    def _begin(self) -> None:
+        """Writes config.yaml and manifest.json of a run that begins; of one that goes on, what has changed."""
+        folder, data = Path(self.trainer.default_root_dir), self.datamodule
+        if self.subcommand == "predict" or (self.subcommand != "fit" and self.model.parameter_count):
+            return  # what was trained has a run already
+        if not self.goes_on or not run_folder.read_manifest(folder):
+            run_folder.write_manifest(folder, {run_folder.NAME: self.model.run_name, **data.manifest()})
+        if not self.goes_on or not (folder / "config.yaml").exists():
+            run_folder.write_config(folder, self.dumped(), None)
+        if not self.goes_on:
+            return
+        run_folder.settle(folder, data.manifest(), self.model.run_name)
+        if changes := config_keys.recorded(self.changes, measuring=False):
+            run_folder.write_config(folder, self.dumped(), self.step)
+            run_folder.note(folder, "fit", self.step, changes)
+        if self.step < self.trainer.max_steps or self.trainer.max_steps < 1:
+            run_folder.mark_trained(folder, 0)
 
     def _output_folder(self, config: Namespace) -> str:
         """Where `--out` says; else the folder of the run whose config this is; else a new one."""
@@ -181,29 +256,48 @@ class UddmCLI(LightningCLI):
         if not any(isinstance(plugin, CheckpointIO) for plugin in _listed(config["plugins"])):
             config["plugins"] = [*_listed(config["plugins"]), checkpoints.AtomicCheckpointIO()]
         config["profiler"] = config["profiler"] or Unprofiled()
+        self.save_config_kwargs["begin"] = self._begin
         return super().instantiate_trainer(**kwargs)
 
     @override
     def after_instantiate_classes(self) -> None:
+        config, trainer = self.config[self.subcommand], self.trainer
+        folder = Path(trainer.default_root_dir)
         if self.subcommand == "fit":  # says now what is wrong, before anything is written
             _ = self.datamodule.subset
             self.model.check_optimizer()
+            check_divides(self.datamodule.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
+            users = [one for one in callbacks_of(trainer) if not isinstance(one, checkpoints.LastCheckpoint)]
+            checkpoints.check_callbacks(users, folder, config.trainer.logger in (None, True, False))
         if self.checkpoint:
             checkpoints.check_fits(self.checkpoint, self.model, self.subcommand == "fit")
             if self.subcommand != "predict":  # which writes to no run's table
-                measured = run_folder.of_checkpoint(self.checkpoint)
-                run = Path(self.trainer.default_root_dir) if self.subcommand == "fit" else measured
-                run_folder.check_same_data(run, self.datamodule.manifest())
+                self._check_data(self.home)
         elif self.model.parameter_count:
             if self.subcommand != "fit":
                 raise InputError(f"`uddm {self.subcommand}` needs `--ckpt_path CKPT`: which weights to use.")
+            if (folder / "measurements.csv").exists():
+                self._check_data(folder)
         elif self.subcommand == "fit":
             raise InputError(
                 f"`model.backbone` is {self.model.backbone_name}, which has nothing to train: measure it with "
                 "`uddm validate -c CONFIG --out RUN`, no checkpoint needed."
             )
         elif self.subcommand != "predict":
-            self._take(Path(self.trainer.default_root_dir))
+            self._take(folder)
+        if self.subcommand != "predict":
+            self.model.run_name = self._run_name()
+
+    def _check_data(self, folder: Path) -> None:
+        run_folder.check_same_data(folder, self.datamodule.manifest(), self.changes)
+
+    def _run_name(self) -> str:
+        """The run's name in results: the one that it has, if any."""
+        data = self.datamodule
+        config = {**yaml.safe_load(self.dumped()), "corpus": data.corpus.hash}
+        same = self.goes_on if self.subcommand == "fit" else self.checkpoint
+        known = run_folder.read_manifest(self.home).get(run_folder.NAME) if same else None
+        return known or run_folder.run_name(self.model.backbone_name, data.subset_size, data.seed, config)
 
     @override
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -230,14 +324,34 @@ class UddmCLI(LightningCLI):
             raise DiskFullError(f"{what} Free some space, then {then}") from error
 
     def after_fit(self) -> None:
-        """Marks the run as finished in its manifest: its last step is trained, measured and saved."""
-        if self.trainer.global_step >= self.trainer.max_steps:
-            self._mark(self.trainer.global_step)
+        """Marks the run as finished in its manifest if its last step is trained, measured and saved; says so if not."""
+        trainer, folder = self.trainer, Path(self.trainer.default_root_dir)
+        own = (one.saved_step for one in callbacks_of(trainer) if isinstance(one, checkpoints.LastCheckpoint))
+        saved = next(own, 0)
+        last = run_folder.checkpoint(folder, "last")
+        if not saved and self.checkpoint and self.checkpoint.resolve() == last.resolve():
+            saved = self.step
+        if saved == trainer.global_step:
+            if trainer.global_step >= trainer.max_steps:
+                self._mark(saved)
+        elif trainer.is_global_zero and not is_dry_run(trainer):
+            sys.stderr.write(
+                f"uddm: training ended at step {trainer.global_step}, and the last checkpoint is of step {saved}: "
+                f"{run_folder.way_on(folder)}\n"
+            )
 
     def after_validate(self) -> None:
-        """Marks the run of an oracle as finished: it is as good as it will be."""
+        """Marks the run of an oracle as finished: it is as good as it will be. Of others, notes what was asked for."""
         if not self.model.parameter_count:
             self._mark(max(0, self.trainer.max_steps))
+        elif self.trainer.is_global_zero and not is_dry_run(self.trainer) and run_folder.read_manifest(self.home):
+            changes = config_keys.recorded(self.changes, measuring=True)
+            run_folder.note(self.home, str(self.subcommand), self.step, changes)
+
+    def after_test(self) -> None:
+        """As after `validate`."""
+        if self.model.parameter_count:
+            self.after_validate()
 
     def _mark(self, steps: int) -> None:
         if self.trainer.is_global_zero and not is_dry_run(self.trainer):
@@ -307,12 +421,7 @@ def start(kind: type[UddmCLI]) -> UddmCLI:
                 BasinTable(),
                 TensorBoardPage(),
                 RestoredText(),
-                ModelCheckpoint(
-                    filename="last",
-                    every_n_epochs=1,  # after each validation, so that no checkpoint lacks its measurements
-                    save_on_train_epoch_end=False,
-                    enable_version_counter=False,
-                ),
+                checkpoints.LastCheckpoint(),
             ],
         },
     )

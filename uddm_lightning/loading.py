@@ -19,7 +19,7 @@ from uddm_lightning.data.spec import class_of
 from uddm_lightning.data.tokenizers import Tokenizer
 from uddm_lightning.denoiser import Denoiser
 from uddm_lightning.errors import InputError
-from uddm_lightning.parsing import plain
+from uddm_lightning.parsing import from_yaml, plain
 from uddm_lightning.resolving import load_plugin, load_task
 from uddm_lightning.task import DiffusionTask
 
@@ -117,6 +117,7 @@ def load(config: Path, given: str, steps: int | None = None, device: str | None 
             "Measure it with `uddm validate -c CONFIG --out RUN`."
         )
     checkpoints.check_fits(path, task)
+    checkpoints.check_same_model(path, checkpoint, model)
     task.load_state_dict(checkpoint["state_dict"])
     with path.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
@@ -147,7 +148,7 @@ def draw(trained: Trained, denoiser: Denoiser, seed: int, ids_B: Tensor) -> Tens
 
 def _read(config: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+        content = from_yaml(config.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"`{config}` cannot be read as a config: {plain(str(error))}") from error
     return content if isinstance(content, dict) else {}

@@ -1,6 +1,7 @@
 """The moving average of a network's weights."""
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +9,11 @@ from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone
 
+HALF = (torch.bfloat16, torch.float16)  # a change of 1e-4 of a weight is lost in their rounding
+
 
 class MovingAverage(nn.Module):
-    """Exponential moving average of a backbone's weights, with warm-up.
+    """Exponential moving average of a backbone's weights, with warm-up, in float32 at least.
 
     Args:
         backbone: the network to follow; copied.
@@ -24,6 +27,23 @@ class MovingAverage(nn.Module):
         self.decay = decay
         self.backbone = copy.deepcopy(backbone).requires_grad_(False).eval()
         self._pairs: tuple[Backbone, list[Tensor], list[Tensor]] | None = None
+        self._apply(lambda value: value.float() if value.dtype in HALF else value)
+
+    @override
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MovingAverage":
+        """Moves the average between devices, as for every module; a half precision leaves it in float32.
+
+        Whatever changes the type of a module, `to`, `half` or a precision of the trainer, does it through this method.
+        """
+
+        def kept(value: Tensor) -> Tensor:
+            new = fn(value)
+            if new.dtype not in HALF:
+                return new
+            return value.to(device=new.device, dtype=torch.float32 if value.dtype in HALF else value.dtype)
+
+        super()._apply(kept, recurse)  # type: ignore[no-untyped-call] # PyTorch leaves it untyped
+        return self
 
     @override
     def train(self, mode: bool = True) -> "MovingAverage":
@@ -39,4 +59,7 @@ class MovingAverage(nn.Module):
         # collecting the parameters of a small network takes longer than averaging them
         if self._pairs is None or self._pairs[0] is not backbone:
             self._pairs = (backbone, list(self.backbone.parameters()), list(backbone.parameters()))
-        torch._foreach_lerp_(self._pairs[1], self._pairs[2], 1.0 - decay)
+        _, mine, theirs = self._pairs
+        if any(average.dtype != value.dtype for average, value in zip(mine, theirs, strict=True)):
+            theirs = [value.to(average.dtype) for average, value in zip(mine, theirs, strict=True)]
+        torch._foreach_lerp_(mine, theirs, 1.0 - decay)

@@ -7,11 +7,63 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader, set_dumper, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
 from uddm_lightning.errors import InputError
+
+FOLDED = "\x85\u2028\u2029"  # line ends of YAML 1.1, which only double quotes keep
+
+_parsed = get_loader("yaml")
+
+
+def _load(text: str) -> Any:
+    """As the parser's own loader, but a value on the command line is never taken for a comment or an empty mapping."""
+    try:
+        value = _parsed(text)
+    except (TypeError, ValueError):  # for `?` the loader sees a key without a name, for `._` a number
+        return text
+    if isinstance(value, str) and not text.lstrip().startswith(("'", '"', "|", ">")):
+        return text  # a plain text in YAML has its odd line ends folded
+    nothing = value is None and text.strip().startswith(("#", "&", "!")) and len(text.splitlines()) == 1
+    return text if nothing else value
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes a string that would be read as something else: the parser takes 1e3 for a number, PyYAML does not."""
+
+    def text(self, value: str) -> yaml.ScalarNode:
+        """The node of a string."""
+        try:
+            same = isinstance(_parsed(value), str)
+        except (yaml.YAMLError, TypeError, ValueError):
+            same = False
+        style = '"' if set(value) & set(FOLDED) else None if same else "'"
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
+_Dumper.add_representer(str, _Dumper.text)
+
+
+def from_yaml(text: str) -> Any:
+    """Reads a text in YAML as the parser does.
+
+    Raises:
+        yaml.YAMLError: it is none.
+    """
+    return _parsed(text)
+
+
+def to_yaml(content: Any) -> str:
+    """A text in YAML that both the parser and PyYAML read as `content`."""
+    text: str = yaml.dump(content, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+    return text
+
+
+# of the whole process: the parser offers no loader or dumper of its own
+set_loader("yaml", _load, (yaml.YAMLError,))
+set_dumper("yaml", to_yaml)
 
 
 class UddmParser(LightningArgumentParser):

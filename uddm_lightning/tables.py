@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +183,9 @@ def update_table(path: Path, records: Iterable[Record], overwrite: bool = False)
     Raises:
         InputError: the file there is not a table of measurements, or another process does not let go of it.
     """
-    left = []
+    left, records = [], list(records)
     with locked(path.parent / LOCK):
-        rows = {_key(row): row for row in read_table(path)} if path.exists() else {}
+        rows = {_key(row): row for row in _renamed(read_table(path), records)} if path.exists() else {}
         for record in records:
             row = {column: _text(record.get(column)) for column in COLUMNS}
             if not overwrite and _draws(rows.get(_key(row), {})) > _draws(row):
@@ -198,6 +198,17 @@ def update_table(path: Path, records: Iterable[Record], overwrite: bool = False)
 
 def _draws(row: Mapping[str, str]) -> int:
     return int(row.get("n_draws") or 0)
+
+
+def _renamed(rows: Iterable[dict[str, str]], records: Iterable[Record]) -> Iterator[dict[str, str]]:
+    """Rows with the name that a run has now, where they were written under the name of a folder or of a copy.
+
+    The table of a run holds that run alone: what has its network, size and seed is the same.
+    """
+    about = ("backbone", "size", "seed")
+    names = {tuple(_text(record.get(name)) for name in about): str(record["run"]) for record in records}
+    for row in rows:
+        yield {**row, "run": names.get(tuple(row[name] for name in about), row["run"])}
 
 
 def write_table(path: Path, rows: Iterable[dict[str, str]]) -> None:

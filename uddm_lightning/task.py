@@ -84,10 +84,12 @@ class DiffusionTask(LightningModule):
         self.learning_rate = learning_rate
         self.measure_dtype: torch.dtype = getattr(torch, measure_dtype)
         self.restore_t = restore_t
+        self.run_name: str | None = None  # what results call the run; None is the name in its folder's manifest
         self.guard = LossGuard()
         self._loaded_step = 0
         self._loss: Tensor | float = 0.0  # sum over the tokens of a step on this rank, and the number of them
         self._tokens: Tensor | float = 0.0
+        self._counted = False  # whether the loss of the present micro-batch is in the sum
         if compile:
             self.backbone.compile()
             self.process.compile()
@@ -144,33 +146,32 @@ class DiffusionTask(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @override
-    def on_fit_start(self) -> None:
-        trainer = self.trainer
-        interval, end = trainer.val_check_interval, trainer.max_steps * trainer.accumulate_grad_batches
-        if isinstance(interval, int) and trainer.max_steps > 0 and end % interval and not is_dry_run(trainer):
-            raise InputError(
-                f"`trainer.max_steps` is {trainer.max_steps} ({end} micro-batches), no multiple of "
-                f"`trainer.val_check_interval` {interval}: the final weights would go unmeasured and unsaved."
-            )
-
-    @override
     def on_train_batch_start(self, batch: TokenBatch, batch_idx: int) -> None:
-        # Dropout is a function of seed, step, micro-batch and rank. `torch.manual_seed` would take milliseconds: it
-        # writes down the stack for every kind of device that this machine lacks.
-        torch.default_generator.manual_seed(batch.seed)
-        if self.device.type != "cpu":
-            torch.get_device_module(self.device).manual_seed(batch.seed)
+        if batch.step != self.global_step:
+            raise InputError(
+                f"The trainer handed over the batch of step {batch.step} at optimizer step {self.global_step}: an "
+                "option or a callback restarts or regroups the stream of training rows. Leave it out."
+            )
+        self._counted = False
 
     @override
     def training_step(self, batch: TokenBatch, batch_idx: int) -> Tensor:
+        # An optimizer such as LBFGS evaluates a batch several times, which must be the same each time: dropout is a
+        # function of seed, step, micro-batch and rank. `torch.manual_seed` would take milliseconds: it writes down the
+        # stack for every kind of device that this machine lacks.
+        torch.default_generator.manual_seed(batch.seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(batch.seed)
         noised = self.objective.corrupt(self.process, batch)
         loss = self.objective(self.process, self.backbone, noised)
         self.guard.watch(batch.step, batch.rows_B, loss.tokens_N.view_as(batch.tokens_BL))
-        # the gradient is that of the sum over all positions; what is shown is the mean over tokens that are text
-        positions = batch.tokens_BL.numel()
-        valid = positions if batch.valid_BL is None else batch.valid_BL.sum().double()
-        self._loss = self._loss + loss.total.detach().double() * positions
-        self._tokens = self._tokens + valid
+        if not self._counted:  # the loss that is logged is that of the weights before the step
+            # the gradient is that of the sum over all positions; what is shown is the mean over tokens that are text
+            positions = batch.tokens_BL.numel()
+            valid = positions if batch.valid_BL is None else batch.valid_BL.sum().double()
+            self._loss = self._loss + loss.total.detach().double() * positions
+            self._tokens = self._tokens + valid
+            self._counted = True
         return loss.total
 
     @override
@@ -234,3 +235,28 @@ class DiffusionTask(LightningModule):
     @override
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         self._loaded_step = int(checkpoint["global_step"])
+        trainer: Any = self._trainer
+        if trainer is not None and trainer.state.fn == TrainerFn.FITTING:
+            self._reconfigure(checkpoint)
+
+    def _reconfigure(self, checkpoint: Mapping[str, Any]) -> None:
+        """What the config says of optimizer and learning rate holds, and not what it said when a checkpoint was saved.
+
+        Raises:
+            InputError: the checkpoint is of another optimizer.
+        """
+        groups, total = self.make_optimizer(self.backbone.parameters()).param_groups, self.trainer.max_steps
+        for state, schedule in zip(checkpoint["optimizer_states"], checkpoint["lr_schedulers"], strict=True):
+            if "lr_lambdas" not in schedule:
+                continue  # a callback has put a schedule of its own in the place of this one
+            saved = state["param_groups"]
+            if [group.keys() | {"initial_lr"} for group in groups] != [group.keys() for group in saved]:
+                raise InputError(
+                    "`model.optimizer` is another one than that of the checkpoint. Use the run's, or start a new run."
+                )
+            factor = self.learning_rate(schedule["last_epoch"], total)
+            for group, old in zip(groups, saved, strict=True):
+                new = {name: value for name, value in group.items() if name != "params"}
+                old.update(new, initial_lr=group["lr"], lr=group["lr"] * factor)
+            schedule["base_lrs"] = [group["initial_lr"] for group in saved]
+            schedule["_last_lr"] = [group["lr"] for group in saved]

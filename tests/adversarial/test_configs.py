@@ -49,7 +49,7 @@ def times(value: Any) -> bool:
 
 
 share = real(lambda x: 0 <= x <= 1)
-part = real(lambda x: 0 <= x <= 1 or 1 < x == int(x) < 2**32, null=True)
+part = real(lambda x: x == 1.0 and isinstance(x, float), null=True)  # all of it: the stream has no parts
 draws = whole(1, null=True)
 
 # The judge, written without a look at the package: which values a field may have. A field that is missing here fails
@@ -99,22 +99,22 @@ LEGAL: dict[str, Callable[[Any], bool]] = {
     "trainer.devices": whole(1),
     "trainer.num_nodes": whole(1),
     "trainer.fast_dev_run": lambda value: value is True or whole(0)(value),
-    "trainer.max_epochs": lambda value: value != 0 and whole(-1, null=True)(value),
-    "trainer.min_epochs": whole(0, null=True),
+    "trainer.max_epochs": whole(-1, -1, null=True),
+    "trainer.min_epochs": whole(0, 0, null=True),
     "trainer.max_steps": lambda value: value != 0 and whole(-1)(value),
     "trainer.min_steps": whole(0, null=True),
     "trainer.limit_train_batches": part,
     "trainer.limit_val_batches": part,
     "trainer.limit_test_batches": part,
     "trainer.limit_predict_batches": part,
-    "trainer.overfit_batches": real(lambda x: x == 0 or 1 < x == int(x) < 2**32),
+    "trainer.overfit_batches": real(lambda x: x == 0),
     "trainer.val_check_interval": whole(1, null=True),
-    "trainer.check_val_every_n_epoch": whole(1, null=True),
+    "trainer.check_val_every_n_epoch": lambda value: value is None,
     "trainer.num_sanity_val_steps": whole(-1, null=True),
     "trainer.log_every_n_steps": whole(0, null=True),
     "trainer.accumulate_grad_batches": whole(1),
     "trainer.gradient_clip_val": real(lambda x: 0 <= x < 2**32, null=True),
-    "trainer.reload_dataloaders_every_n_epochs": whole(0),
+    "trainer.reload_dataloaders_every_n_epochs": whole(0, 0),
     "MarkovSource.number": whole(2),
     "MarkovSource.length": whole(1),
     "MarkovSource.sharpness": real(lambda x: 0 <= x <= 50),

@@ -186,3 +186,12 @@ def test_a_file_holds_the_pixels_that_were_drawn(tmp_path):
     assert picture.min() < 64, "nothing is drawn"
     write_picture(tmp_path / "figures" / "recovery.png", picture)
     np.testing.assert_array_equal(imread(tmp_path / "figures" / "recovery.png")[..., :3], picture / np.float32(255))
+
+
+def test_rows_under_an_old_name_of_the_run_are_its_own(tmp_path):
+    path = tmp_path / "measurements.csv"
+    update_table(path, [{**record(recovery=0.25), "run": "folder"}, {**record(t=0.5, recovery=0.5), "run": "folder"}])
+    update_table(path, [{**record(size=16, recovery=0.75), "run": "larger"}])
+    update_table(path, [{**record(recovery=0.125), "run": "name"}])
+    found = {(row["run"], row["size"], row["t"], row["recovery"]) for row in read(path)}
+    assert found == {("larger", "16", "0.1", "0.75"), ("name", "8", "0.1", "0.125"), ("name", "8", "0.5", "0.5")}

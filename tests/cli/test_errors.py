@@ -166,14 +166,18 @@ def test_an_earlier_run_is_not_overwritten(uddm, config, tmp_path):
 
     # a run goes on with its own data only
     options = ("--ckpt_path", "last", "--data.size", 9, "--trainer.max_steps", 6)
-    check(uddm("fit", "-c", out / "config.yaml", *options), "manifest.json", "subset")
+    check(uddm("fit", "-c", out / "config.yaml", *options), "`data.size` is 8 there and 9 now", "--out")
     last = out / "checkpoints" / "last.ckpt"
 
     # measuring needs weights, and the right ones
     check(uddm("validate", "-c", out / "config.yaml"), "--ckpt_path")
     check(uddm("predict", "-c", out / "config.yaml", "--ckpt_path", last), "--text")
     options = ("--ckpt_path", last, "--model.backbone.init_args.hidden", 32)
-    check(uddm("validate", "-c", out / "config.yaml", *options), "model.backbone", str(last))
+    check(
+        uddm("validate", "-c", out / "config.yaml", *options),
+        "`model.backbone.init_args.hidden` is 16 there and 32 now",
+        str(out),
+    )
     options = ("--ckpt_path", last, "--data.tokenizer.init_args.alphabet", "abcdef ")
     check(uddm("validate", "-c", out / "config.yaml", *options), "vocabulary", str(last))
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}

@@ -31,6 +31,9 @@ TRAINED = {"32-true": 1e-6, "bf16-mixed": 4e-4}  # of a step's loss against 64-t
 SINGLE = {"entropy": 5e-8, "nelbo": 8e-8, "margin": 1.5e-7, "n_recovered": 1e-4, "n_unstable": 1e-4}
 
 
+PROBES = ("recovery", "entropy", "nelbo", "basin", "trajectory", "samples")
+
+
 class Trained(NamedTuple):
     """What a run trained on, all ranks together: (steps, rows of the global batch, ...)."""
 
@@ -97,14 +100,15 @@ def say(figure: str) -> None:
 @pytest.fixture
 def plain(tmp_path: Path, corpus: Path) -> Path:
     """Without dropout, and without measurements on the way."""
-    return write(tmp_path / "plain.yaml", {"data": {"size": 50}, "trainer": {"limit_val_batches": 0}}, corpus)
+    off = {probe: {"enabled": False} for probe in PROBES}
+    return write(tmp_path / "plain.yaml", {"data": {"size": 50}, **off}, corpus)
 
 
 def write(path: Path, changes: dict[str, dict[str, Any]], corpus: Path, dropout: float = 0.0) -> Path:
     settings = tiny_config(corpus)
     settings["model"]["backbone"]["init_args"]["dropout"] = dropout
     for name, values in changes.items():
-        settings[name] |= values
+        settings[name] = settings.get(name, {}) | values
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return path
 
@@ -130,7 +134,8 @@ def check_table(rows: Sequence[dict[str, str]], others: Sequence[dict[str, str]]
 
 @pytest.mark.slow
 def test_ranks_accumulation_and_workers_train_alike(tmp_path: Path, plain: Path) -> None:
-    options = ("trainer.limit_val_batches", 1.0, "data.test_draws", 1, "nelbo.enabled", "false")
+    measured = [word for probe in PROBES if probe != "nelbo" for word in (f"{probe}.enabled", "true")]
+    options = (*measured, "data.test_draws", 1)
     jobs = [
         fit(tmp_path, plain, 14, *crew, *options)
         for crew in ((1, 1, 0), (1, 2, 0), (2, 1, 2))  # micro-batches of 14, 7 and 7 rows

@@ -20,7 +20,7 @@ import pytest
 import torch
 import yaml
 
-from uddm_lightning import loading
+from uddm_lightning import loading, run_folder
 from uddm_lightning.backbones import DiT
 from uddm_lightning.cli import main
 from uddm_lightning.denoiser import Denoiser
@@ -93,7 +93,8 @@ def test_a_sample_is_what_the_probe_draws_and_the_file_says_all_about_it(sampled
         assert found == pytest.approx(-sum(n / 16 * math.log(n / 16) for n in Counter(row).values()))
 
     said = json.loads(pq.read_schema(tmp_path / "s.parquet").metadata[b"uddm"])
-    expected = {"run": "run", "step": 6, "weights": "ema", "chain": "ancestral", "steps": 10, "seed": 0, "samples": 20}
+    name = run_folder.name_of(run)
+    expected = {"run": name, "step": 6, "weights": "ema", "chain": "ancestral", "steps": 10, "seed": 0, "samples": 20}
     assert expected.items() <= said.items()
     assert said["checkpoint"] == model.digest
     assert set(said["versions"]) == {"python", "torch", "uddm_lightning"}

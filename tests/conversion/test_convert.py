@@ -104,7 +104,8 @@ def test_it_is_measured_on_any_text_but_on_one(uddm: Run, foreign: Path, text: P
     assert (run / "measurements.csv").read_bytes() == before
     outcome = uddm(*validate, "--data.size", 4)
     assert outcome.status == 2
-    assert "was written for another subset" in outcome.err
+    assert "was written for another subset (8 rows of seed 3 there and 4 rows of seed 3 now)" in outcome.err
+    assert "convert it once more into another folder with another `--out`" in outcome.err
 
     outcome = uddm("fit", "-c", run / "config.yaml", "--ckpt_path", "last")
     assert outcome.status == 2

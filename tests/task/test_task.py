@@ -162,3 +162,50 @@ def test_the_logged_loss_is_per_valid_token_of_the_whole_step(world_size, monkey
         total, tokens = total + float(losses_BL[valid_BL].sum()), tokens + int(lengths.sum())
         model.on_train_batch_end(None, batch, number)
     assert logged == {"loss/train": pytest.approx(total / tokens)}
+
+
+# Half precision.
+
+HALF = [torch.bfloat16, torch.float16]
+
+
+@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("born", [True, False], ids=["born-half", "made-half"])
+def test_the_average_of_half_precision_weights_does_not_freeze(dtype, born):
+    network = backbone().to(dtype) if born else backbone()
+    average = MovingAverage(network, decay=0.9999)
+    if not born:
+        network, average = network.to(dtype), average.to(dtype)
+    assert {value.dtype for value in average.parameters()} == {torch.float32}
+    assert {value.dtype for value in network.parameters()} == {dtype}
+    weight, mean = next(network.parameters()), next(average.backbone.parameters())
+    expected = weight.detach().double()
+    for finished in range(1, 400):
+        with torch.no_grad():
+            weight.add_(0.0078125)
+        average.update(network, finished)
+        decay = min(0.9999, (1 + finished) / (10 + finished))
+        expected = decay * expected + (1 - decay) * weight.detach().double()
+    torch.testing.assert_close(mean.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("first", "then"), [(torch.float64, torch.bfloat16), (torch.float32, torch.float64)])
+def test_the_average_is_otherwise_kept_in_the_type_of_the_weights(first, then):
+    average = MovingAverage(backbone().to(first), decay=0.9)
+    assert {value.dtype for value in average.parameters()} == {first}
+    assert {value.dtype for value in average.to(then).parameters()} == {torch.float64}
+
+
+def test_a_checkpoint_of_half_precision_keeps_the_average_exactly_and_takes_old_ones():
+    half = task().to(torch.bfloat16)
+    with torch.no_grad():
+        for value in half.ema.parameters():
+            value.add_(torch.rand_like(value))
+    state = half.state_dict()
+    other = task(seed=1).to(torch.bfloat16)
+    other.load_state_dict(state)
+    for name, value in other.ema.state_dict().items():
+        assert torch.equal(value, state[f"ema.{name}"])
+    old = {name: value.to(torch.bfloat16) if value.is_floating_point() else value for name, value in state.items()}
+    other.load_state_dict(old)
+    assert {value.dtype for value in other.ema.parameters()} == {torch.float32}

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from uddm_lightning.callbacks.probe import Probe
 from uddm_lightning.callbacks.row_table import nelbo_draws, write_draws
-from uddm_lightning.run_folder import of_checkpoint, origin, settle
+from uddm_lightning.run_folder import name_of, of_checkpoint, origin, settle
 from uddm_lightning.tables import Record, update_table
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
@@ -56,7 +56,7 @@ class MeasurementTable(Callback):
         assert isinstance(pl_module, DiffusionTask)
         folder = run_folder(trainer)
         common = {
-            "run": folder.name,
+            "run": pl_module.run_name or name_of(folder),
             "backbone": pl_module.backbone_name,
             "parameters": pl_module.parameter_count,
             "size": data_of(trainer).subset_size,
@@ -65,7 +65,7 @@ class MeasurementTable(Callback):
         }
         records = [{**common, "kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
         if records:
-            settle(folder, data_of(trainer).manifest())
+            settle(folder, data_of(trainer).manifest(), pl_module.run_name)
             write_draws(folder, records, may_overwrite(trainer))
             for record in records:
                 if record["kind"] == "nelbo":

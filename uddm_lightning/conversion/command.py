@@ -17,7 +17,7 @@ from uddm_lightning.conversion.duo import DuoCheckpoint
 from uddm_lightning.conversion.recipe import Recipe, recipe
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_text
-from uddm_lightning.parsing import Arguments, check_configs
+from uddm_lightning.parsing import Arguments, check_configs, to_yaml
 from uddm_lightning.resolving import Resolved, load_task, resolve
 from uddm_lightning.task import DiffusionTask
 
@@ -102,7 +102,7 @@ def _data_of(files: list[str]) -> dict[str, Any]:
 def _resolve(made: Recipe, overrides: list[str]) -> Resolved:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "converted.yaml"
-        write_text(path, yaml.safe_dump(made.config))
+        write_text(path, to_yaml(made.config))
         return resolve(["-c", str(path), *overrides])
 
 

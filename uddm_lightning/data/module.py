@@ -28,6 +28,7 @@ from uddm_lightning.data.stream import TrainStream
 from uddm_lightning.data.subset import Subset, check_size, hash_key
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.errors import InputError
+from uddm_lightning.limits import check_interval
 from uddm_lightning.markov import MarkovChain
 from uddm_lightning.noise import Stream
 
@@ -179,11 +180,8 @@ class TextDataModule(LightningDataModule):
         if self.trainer is not None:
             start, accumulation = self.trainer.global_step, self.trainer.accumulate_grad_batches
             interval = self.trainer.val_check_interval
-            if isinstance(interval, int) and not isinstance(interval, bool) and interval % accumulation:
-                raise InputError(
-                    f"`trainer.val_check_interval` is {interval} micro-batches, which is no whole number of steps of "
-                    f"{accumulation} (`trainer.accumulate_grad_batches`); choose a multiple of {accumulation}."
-                )
+            if isinstance(interval, int) and not isinstance(interval, bool):
+                check_interval(interval, accumulation)
         check_divides(self.batch_size, world_size, accumulation)
         stream = TrainStream(
             self.corpus.train, self.subset, self.batch_size, self.seed, start, accumulation, rank, world_size

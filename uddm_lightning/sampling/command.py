@@ -93,7 +93,7 @@ def _drawn(order: Order, trained: Trained, processes: int) -> bool:
                 work(order, trained, bar.update)
         versions = {"python": platform.python_version(), "torch": torch.__version__, "uddm_lightning": __version__}
         tokenizer = corpus.meta["tokenizer_hash"] if corpus else None
-        more = {"run": trained.run.name, "versions": versions, "tokenizer": tokenizer}
+        more = {"run": run_folder.name_of(trained.run), "versions": versions, "tokenizer": tokenizer}
         try:
             shards.finish(more, corpus.tokenizer.decode if corpus else None)
         except KeyError:  # a shard has been damaged since it was drawn

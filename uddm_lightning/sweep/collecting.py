@@ -42,8 +42,17 @@ def collect(folder: Path) -> list[Row]:
         return read_table(path)
     rows: list[Row] = []
     tables: dict[str, list[pa.Table]] = {name: [] for name in PARQUET}
+    owners: dict[str, tuple[Path, list[Row]]] = {}
     for run in runs:
         measured = read_table(run / "measurements.csv")
+        name = measured[0]["run"] if measured else str(run)
+        owner, theirs = owners.setdefault(name, (run, measured))
+        if theirs != measured:
+            raise InputError(
+                f"`{owner}` and `{run}` are copies of one run, {name}, with different measurements. Remove one of them."
+            )
+        if owner != run:
+            continue
         rows += measured
         for name, found in tables.items():
             if measured and (run / name).exists():

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from uddm_lightning.backbones import MarkovBackbone
-from uddm_lightning.data import subset
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_text
 from uddm_lightning.parsing import Arguments, UddmParser, plain
@@ -240,7 +239,8 @@ def _train_where_it_turns(work: Sweep, low: int, high: int, budget: int) -> None
 
 
 def _table(cell: Cell) -> list[dict[str, str]]:
-    return read_table(cell.run / "measurements.csv")
+    path = cell.run / "measurements.csv"  # which is missing where every probe is switched off
+    return read_table(path) if path.exists() else []
 
 
 def _line(cell: Cell, seconds: float) -> str:

@@ -2,22 +2,18 @@
 
 import copy
 import importlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from uddm_lightning.backbones import MarkovBackbone, Oracle
+from uddm_lightning.config_keys import Kind, flat, kind_of
 from uddm_lightning.errors import InputError
-from uddm_lightning.parsing import plain
 from uddm_lightning.resolving import device_count, resolve
+from uddm_lightning.run_folder import read_config
 from uddm_lightning.sweep.cell import Cell
-
-# where a run lies, and how it was called, is no part of what it is
-ELSEWHERE = ("out", "trainer.default_root_dir", "ckpt_path", "config", "text", "data.text")
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ class Setting:
             return {}
         here = copy.deepcopy(self.config)
         here["data"]["size"], here["seed_everything"] = cell.size, cell.seed
-        found = _differences(_read(path), here)
+        found = _differences(read_config(cell.run), here)
         # a version of this package that knows more options may read the old file as the same
         return found and _differences(resolve(["-c", str(path)]).values, here)
 
@@ -105,24 +101,8 @@ def _is_oracle(class_path: str) -> bool:
     return isinstance(kind, type) and issubclass(kind, Oracle)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"`{path}` cannot be read: {plain(str(error))}") from error
-    return config if isinstance(config, dict) else {}
-
-
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    flat_there, flat_here = dict(_flat(there)), dict(_flat(here))
+    flat_there, flat_here = dict(flat(there)), dict(flat(here))
     keys = [*flat_here, *(key for key in flat_there if key not in flat_here)]
-    pairs = {key: (flat_there.get(key), flat_here.get(key)) for key in keys if key not in ELSEWHERE}
+    pairs = {key: (flat_there.get(key), flat_here.get(key)) for key in keys if kind_of(key) is not Kind.FREE}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, inner in value.items():
-        if isinstance(inner, dict) and inner:
-            yield from _flat(inner, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", inner
