@@ -76,7 +76,7 @@ def basins_of(folder: Path) -> pa.Table | None:
     return _read(path) if path.exists() else None
 
 
-def rows_of(folder: Path) -> pa.Table | None:
+def draws_of(folder: Path) -> pa.Table | None:
     """Counts and sums of every draw of all runs; None where no run kept any."""
     path = folder / "rows.parquet"
     return _read(path) if path.exists() else None

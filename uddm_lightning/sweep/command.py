@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uddm_lightning.backbones import MarkovBackbone
+from uddm_lightning.data.subset import rows_of
 from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_text
 from uddm_lightning.parsing import Arguments, UddmParser, plain
@@ -16,7 +17,7 @@ from uddm_lightning.report import write_report
 from uddm_lightning.resolving import load_data
 from uddm_lightning.sweep import sizes
 from uddm_lightning.sweep.cell import Cell
-from uddm_lightning.sweep.collecting import about, basins_of, collect, rows_of, run_folders, sequences_of
+from uddm_lightning.sweep.collecting import about, basins_of, collect, draws_of, run_folders, sequences_of
 from uddm_lightning.sweep.launchers import Launcher
 from uddm_lightning.sweep.options import with_files
 from uddm_lightning.sweep.setting import Setting
@@ -260,7 +261,7 @@ def _line(cell: Cell, seconds: float) -> str:
 def _write(folder: Path) -> None:
     """Puts the tables together, estimates the transition and draws the report."""
     rows = collect(folder)
-    transition = estimate(rows, rows_of(folder))
+    transition = estimate(rows, draws_of(folder))
     write_text(folder / "transition.json", json.dumps(transition, indent=2, ensure_ascii=False) + "\n")
     write_report(folder, rows, transition, sequences_of(folder), about(folder), basins_of(folder))
     sys.stdout.write(f"{_summary(transition)}\n{folder / 'report.html'}\n")
