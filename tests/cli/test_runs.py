@@ -213,7 +213,8 @@ def test_results_do_not_depend_on_the_batch_size(run, uddm, size):
 
 
 def test_test_takes_all_held_out_rows(run, uddm):
-    outcome = uddm("test", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt")
+    limits = ("--recovery.draws", 2, "--recovery.reference_draws", 4, "--entropy.draws", 2)
+    outcome = uddm("test", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt", *limits)
     assert outcome.status == 0, outcome.err
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     row = next(r for r in table(run) if r["split"] == "test" and r["step"] == "6" and r["kind"] == "recovery")

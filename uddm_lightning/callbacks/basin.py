@@ -50,6 +50,7 @@ class BasinProbe(Probe):
 
     kind = "basin"
     splits = ("train", "test", "random")
+    every_test_row = False  # that would be many chains
 
     def __init__(
         self,

@@ -68,7 +68,8 @@ class Probe(Callback):
 
     Args:
         weights: which weights to measure: the moving average ("ema"), the trained weights themselves ("raw"), or both.
-        draws: rows to draw from each split; None takes all that the data module offers.
+        draws: rows to draw from each split; None takes all that the data module offers. Unless the probe says
+            otherwise, `uddm test` takes every held-out row all the same.
         draws_on_the_way: the same for validations before the last training step, which only show the trend; 0 leaves
             them out.
         enabled: false switches the probe off.
@@ -76,6 +77,7 @@ class Probe(Callback):
 
     kind: ClassVar[str]  # in the table, and the name of its options
     splits: ClassVar[tuple[str, ...]] = ("train", "test")  # that it measures
+    every_test_row: ClassVar[bool] = True  # in `uddm test`, whatever `draws` says
 
     def __init__(
         self,
@@ -98,6 +100,7 @@ class Probe(Callback):
         self._metrics: dict[tuple[Any, ...], Metric] = {}
         self._denoisers: dict[Weights, Denoiser] = {}
         self._limit: int | None = None
+        self._testing = False
         self._fewer = False  # whether this validation is one on the way that measures fewer draws
 
     @abstractmethod
@@ -107,6 +110,10 @@ class Probe(Callback):
     @abstractmethod
     def conclude(self, task: DiffusionTask) -> Iterable[Record]:
         """Records of one validation: fields of the table, and behind an underscore what only figures need."""
+
+    def takes_all(self, split: str) -> bool:
+        """Whether no limit holds: in `uddm test`, for held-out rows."""
+        return self._testing and split == "test" and self.every_test_row
 
     def metric(self, at: MeasuredBatch, make: type[Metric], *key: Any, **arguments: Any) -> Any:
         """The metric of the batch's split and weights under `key`, made on first use."""
@@ -137,7 +144,8 @@ class Probe(Callback):
         if not self.enabled or trainer.sanity_checking:
             return
         started = time.monotonic()
-        on_the_way = trainer.state.fn != TrainerFn.TESTING and task.weights_step < trainer.max_steps
+        self._testing = trainer.state.fn == TrainerFn.TESTING
+        on_the_way = not self._testing and task.weights_step < trainer.max_steps
         on_the_way &= task.parameter_count > 0  # what nobody trains is as good as it will be
         self._fewer = on_the_way and self.draws_on_the_way is not None
         self._limit = self.draws_on_the_way if self._fewer else self.draws
@@ -161,7 +169,7 @@ class Probe(Callback):
             return
         started = time.monotonic()
         kept_B = batch.rows_B >= 0
-        if self._limit is not None:
+        if self._limit is not None and not self.takes_all(split):
             kept_B &= batch.places_B < self._limit
         boards: Board = outputs
         if batch_idx == 0 and not bool(kept_B.any()):

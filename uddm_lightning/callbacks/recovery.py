@@ -81,8 +81,10 @@ class RecoveryProbe(Probe):
 
     on_test_start = on_validation_start
 
-    def limit(self, t: float) -> int | None:
+    def limit(self, split: str, t: float) -> int | None:
         """Draws of this validation at a time; None is all."""
+        if self.takes_all(split):
+            return None
         more = not self._fewer and self.reference_draws is not None
         return self.reference_draws if more and t == min(self.times, key=_from_reference) else self._usual
 
@@ -92,7 +94,7 @@ class RecoveryProbe(Probe):
         sampler = self.sampler or task.sampler
         unigram_V = data_of(task.trainer).unigram.to(task.device)
         metrics = [self.metric(at, TokenRecovery, t) for t in self.times]  # also where a rank has no draw of a time
-        parts = [_first(at, self.limit(t)) for t in self.times]
+        parts = [_first(at, self.limit(at.split, t)) for t in self.times]
         t_P = [
             torch.full_like(one.batch.rows_B, t, dtype=torch.float64) for t, one in zip(self.times, parts, strict=True)
         ]
@@ -119,7 +121,10 @@ class RecoveryProbe(Probe):
         board.update(chain=sampler.chain, steps=sampler.steps)
         board.update(x0=batch.tokens_BL, rows=batch.rows_B, places=batch.places_B)
 
-        margin, usual = self.metric(at, ClassificationMargin), _first(at, self._usual)
+        margin, usual = (
+            self.metric(at, ClassificationMargin),
+            _first(at, None if self.takes_all(at.split) else self._usual),
+        )
         if len(usual.batch.rows_B):
             margin.update(*margins(usual), *usual.draws)
 

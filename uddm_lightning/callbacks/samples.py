@@ -40,6 +40,7 @@ class SampleProbe(Probe):
 
     kind = "samples"
     splits = ("test", "samples")
+    every_test_row = False  # but as many as there are samples
 
     def __init__(
         self,
