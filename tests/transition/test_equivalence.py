@@ -1,0 +1,52 @@
+import math
+
+import pytest
+
+from uddm_lightning.intervals import Interval
+from uddm_lightning.transition import equivalence
+
+
+@pytest.mark.parametrize(
+    ("interval", "answer", "equivalent"),
+    [
+        ((0.0, -0.0199, 0.0199), "inside", True),
+        ((0.0, -0.0199, 0.0201), "cannot be told", None),
+        ((0.0, -0.0201, 0.0199), "cannot be told", None),
+        ((0.01, -0.02, 0.019), "cannot be told", None),
+        ((0.054, 0.018, 0.092), "cannot be told", None),
+        ((0.054, 0.021, 0.092), "outside", False),
+        ((-0.054, -0.092, -0.021), "outside", False),
+        ((0.0, -1.0, 1.0), "cannot be told", None),
+        ((0.0, math.nan, math.nan), "cannot be told", None),
+    ],
+)
+def test_a_gap_is_none_only_if_the_whole_interval_says_so(
+    interval: tuple[float, float, float], answer: str, equivalent: bool | None
+) -> None:
+    found = equivalence(Interval(*interval), 0.02)
+    assert (found.answer, found.equivalent) == (answer, equivalent)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.012, 0.03, -0.012, -0.03])
+def test_as_many_draws_as_needed_tell_and_one_eighth_less_do_not(value: float) -> None:
+    """Half the width shrinks like one over the square root of the draws."""
+
+    def after(draws: int) -> Interval:
+        half = 0.03 * math.sqrt(512 / draws)
+        return Interval(value, value - half, value + half)
+
+    found = equivalence(after(512), 0.02, 512)
+    assert found.answer == "cannot be told"
+    assert found.draws_needed is not None
+    assert equivalence(after(found.draws_needed + 1), 0.02).answer != "cannot be told"
+    assert equivalence(after(found.draws_needed * 7 // 8), 0.02).answer == "cannot be told"
+
+
+def test_no_number_of_draws_is_named_where_none_would_tell() -> None:
+    wide = Interval(0.0, -0.03, 0.03)
+    assert equivalence(wide, 0.02, 512).draws_needed == 1152
+    assert equivalence(wide, 0.02, 0).draws_needed is None
+    assert equivalence(Interval(0.02, 0.0, 0.04), 0.02, 512).draws_needed is None
+    assert equivalence(Interval(0.0, -0.01, 0.01), 0.02, 512).draws_needed is None
+    with pytest.raises(ValueError, match="`tolerance` must be above 0, got 0"):
+        equivalence(wide, 0.0)
