@@ -46,7 +46,7 @@ class FakeLauncher(Launcher):
         common = {"run": cell.name, "backbone": cell.backbone, "parameters": 1000, "size": cell.size, "seed": cell.seed}
         common |= {"step": cell.steps, "weights": "ema", "chain": "ancestral"}
         rows = []
-        for split, recovery in (("train", 0.25 + 0.7 * held), ("test", 0.25 - 0.15 * held)):
+        for split, recovery in (("train", 0.25 + 0.74 * held), ("test", 0.25 - 0.15 * held)):
             interval = {"recovery_low": recovery - 0.02, "recovery_high": recovery + 0.02}
             rows.append(
                 {"kind": "recovery", "split": split, "t": 0.1, "recovery": recovery, "chance": 0.02, **interval}

@@ -46,15 +46,17 @@ def refused(outcome, *needles: str) -> None:
 
 def test_a_sweep_ends_with_the_transition(uddm, config, tmp_path):
     out = tmp_path / "sweep"
-    outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "1:256:x4", "--seeds", "0,1")
+    options = ("--launcher.turn", 12, "--sizes", "1:256:x4", "--seeds", "0,1")
+    outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, *options)
     assert outcome.status == 0, outcome.err
     assert {path.name for path in (out / "runs").iterdir()} == {f"DiT-n{4**k}-s{s}" for k in range(5) for s in (0, 1)}
     assert {(row["size"], row["seed"]) for row in table(out)} == {(str(4**k), s) for k in range(5) for s in ("0", "1")}
-    found = crossing(out, "recovery")
-    assert found["low"] <= 90 * 1.1
-    assert found["high"] >= 90 * 0.9
-    assert found["low"] < found["size"] < found["high"]
-    assert f"N* = {found['size']:.3g} rows" in outcome.out
+    half = crossing(out, "recovery")["n_half"]
+    assert half["low"] < half["value"] < half["high"]
+    assert half["low"] <= 12 <= half["high"]
+    assert f"DiT: N_half = {half['value']:.3g} rows (95 % interval {half['low']:.3g} to" in outcome.out
+    assert "DiT, recovery at t = 0.1: N_mem = 1 rows" in outcome.out
+    assert "DiT, entropy at t = 0.1: N_gen = null (no entropy of train rows" in outcome.out
     assert str(out / "report.html") in outcome.out
     assert (out / "report.html").stat().st_size > 10_000
     assert list((out / "figures").glob("recovery.png"))
@@ -104,7 +106,7 @@ def test_adaptive_sizes_go_where_the_transition_is(uddm, config, tmp_path):
     assert sizes[0] == 1
     assert sizes[-1] == 256
     assert len([size for size in sizes if 5 <= size <= 80]) >= 3
-    assert crossing(out, "recovery")["size"] == pytest.approx(20, rel=0.2)
+    assert crossing(out, "recovery")["n_half"]["value"] == pytest.approx(20, rel=0.2)
     assert uddm("sweep", "-c", config, "--out", out, *FAKE, *auto).status == 0
     assert sorted({int(row["size"]) for row in table(out)}) == sizes, (
         "what is there decides, not how often it was asked"

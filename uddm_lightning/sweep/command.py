@@ -26,7 +26,7 @@ from uddm_lightning.transition import estimate, next_sizes
 
 SHORT = {"local": "LocalLauncher", "slurm": "SlurmLauncher"}
 OWN = ("--data.size", "--seed_everything", "--ckpt_path", "--trainer.default_root_dir")  # the sweep fills these in
-PLATEAU = 8  # rows; with fewer the interval of recovery, clustered by row, says little about the plateau
+PLATEAU = 8  # rows; fewer say little about other subsets of that size
 NAMES = {"n_mem": "N_mem", "n_gen": "N_gen", "n_half": "N_half"}  # keys of transition.json in the terminal
 REFERENCE = 0.1  # the t at which a line in the terminal speaks of a run
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ def _spread(low: int, high: int, count: int) -> list[int]:
 def _best(rows: list[Row], low: int, high: int, used: set[int]) -> int | None:
     """The candidate in the middle of the widest interval; of the widest hole, where no curve falls."""
     steps = np.geomspace(low, high, max(2, round(_DENSITY * math.log2(high / low)) + 1))
-    candidates = sorted({round(step) for step in steps} - used)
+    candidates = sorted({round(float(step)) for step in steps} - used)
     if not candidates:
         return None
     known = sorted({math.log(size) for size in used})
@@ -81,7 +82,7 @@ def _best(rows: list[Row], low: int, high: int, used: set[int]) -> int | None:
         if curve.method in _METHODS and (found := _interval(curve)) is not None:
             # a size that is on its way will cut the interval: the larger part is left
             ends = [found[0], *(x for x in known if found[0] < x < found[1] and not _measured(curve, x)), found[1]]
-            length, start = max((b - a, a) for a, b in zip(ends, ends[1:], strict=False))
+            length, start = max((b - a, a) for a, b in pairwise(ends))
             if length > widest:
                 widest, middle = length, start + length / 2
     if middle is None:

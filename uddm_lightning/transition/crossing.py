@@ -7,9 +7,9 @@ With r_k = (y_k - F) / (P - F), the curve is half way between the neighbours i a
     x* = x_i + (x_{i+1} - x_i) a / (a + b),    a = -g(r_i), b = g(r_{i+1}),
     g(r) = ln((r^(-1/kappa) - 1) / (2^(1/kappa) - 1))
 
-g makes a generalized logistic curve (Richards, Journal of Experimental Botany 10, 1959) a straight line with g(1/2) = 0:
-kappa = 1 is the logistic curve, and other kappa fall early or late. No further shape is assumed, and sizes far from the
-middle do not matter. Two things are not known between two sizes, and are part of the interval:
+g makes a generalized logistic curve (Richards, Journal of Experimental Botany 10, 1959) a straight line that is 0 half
+way: kappa = 1 is the logistic curve, and other kappa fall early or late. No further shape is assumed, and sizes far
+from the middle do not matter. Two things are not known between two sizes, and are part of the interval:
 
 * the shape: each replicate draws kappa between 0.4 and 2.5, ln kappa uniform;
 * the way from a plateau: a value within 2 % of the height from a level, or beyond it, may be any near it. a or b may
@@ -17,8 +17,8 @@ middle do not matter. Two things are not known between two sizes, and are part o
   neighbours, it is the whole stretch between them.
 
 The interval reaches from the 2 % quantile of the lower to the 98 % quantile of the upper x* over replicates of all
-measurements (`panel`); both were chosen by simulation. If a replicate is half way down more than once, the lower x* is the first place and the upper one
-the last. Nothing is assumed to be monotone: a bump on a plateau does no harm.
+measurements (`panel`); both were chosen by simulation. If a replicate is half way down more than once, the lower x* is
+the first place and the upper one the last. Nothing is assumed to be monotone: a bump on a plateau does no harm.
 
 Shapes: M curves or replicates, K sizes.
 """
@@ -102,4 +102,5 @@ def _straight(r_M: FLOAT, kappa_M: FLOAT) -> FLOAT:
 
 def shapes(count: int, seed: int = 0) -> FLOAT:
     """Random kappa (count,) between 0.4 and 2.5; the same for the same arguments."""
-    return np.exp(np.random.default_rng([1314, seed]).uniform(-1.0, 1.0, count) * np.log(_KAPPA))
+    kappa_M: FLOAT = np.exp(np.random.default_rng([1314, seed]).uniform(-1.0, 1.0, count) * np.log(_KAPPA))
+    return kappa_M

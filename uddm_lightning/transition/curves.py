@@ -65,7 +65,6 @@ class Reading(NamedTuple):
         backbone: its name.
         parameters: trainable parameters; None where the table does not say.
         rows: rows of the last step of each finished run, of one kind of weights and one chain.
-        history: rows of the test NELBO of all steps, of the same weights.
         points: measurements by kind, split and t (None for the NELBO), each by size and seed.
         notes: what was left out and why.
     """
@@ -73,7 +72,6 @@ class Reading(NamedTuple):
     backbone: str
     parameters: int | None
     rows: list[Row]
-    history: list[Row]
     points: dict[tuple[str, str, float | None], dict[tuple[int, int], Point]]
     notes: list[str]
 
@@ -163,9 +161,7 @@ def _final(backbone: str, rows: list[Row], notes: list[str]) -> list[Row]:
 
 def _read_backbone(backbone: str, rows: list[Row]) -> Reading:
     notes: list[str] = []
-    history = [row for row in rows if (row["kind"], row["split"]) == ("nelbo", "test")]
     rows = _final(backbone, rows, notes)
-    history = [row for row in history if (row["run"], row["weights"]) in {(one["run"], one["weights"]) for one in rows}]
     cells: dict[tuple[str, str, float | None], dict[tuple[int, int], Point]] = defaultdict(dict)
     twice, kept = set(), []
     for row in sorted(rows, key=lambda row: row["run"]):
@@ -188,7 +184,7 @@ def _read_backbone(backbone: str, rows: list[Row]) -> Reading:
         for size, seed in sorted(twice)
     )
     parameters = sorted({int(row["parameters"]) for row in rows if row["parameters"]})
-    return Reading(backbone, parameters[0] if parameters else None, kept, history, dict(cells), notes)
+    return Reading(backbone, parameters[0] if parameters else None, kept, dict(cells), notes)
 
 
 def _curve(reading: Reading, method: str, t: float | None, *sides: tuple[str, str]) -> Curve:

@@ -1,7 +1,6 @@
 """The content of transition.json: sizes, regimes and statements, with the condition under which each is true."""
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from statistics import NormalDist, fmean
 from typing import Any
@@ -19,9 +18,9 @@ from uddm_lightning.transition.units import Units, read_units
 
 SIZES = ("n_mem", "n_gen", "n_half")
 DIFFER = (
-    "The methods need not agree: recovery asks whether a chain finds back to a row, entropy how sure the model is of each "
-    "token, own samples whether it has learned rows that it draws itself, and the NELBO how much likelier it finds train "
-    "rows than others; these are different functionals of one model, and each is half way at a size of its own."
+    "The methods need not agree, since they are different functionals of one model: recovery asks whether a chain "
+    "finds back to a row, entropy how sure the model is of each token of its rows, own samples the same of rows that "
+    "it draws itself, and the NELBO how much likelier train rows are to it than others."
 )
 _BLANK = 0.999  # noise level from which on nothing of a row is left, so that it cannot be recalled
 _AGREE = 2.0  # ratio of sizes up to which two methods agree
@@ -318,21 +317,15 @@ def _evidence(reading: Reading, mine: Panel, t: float, size: int, seed: int | No
 
 
 def _falling(reading: Reading, size: int, seed: int | None) -> bool | None:
-    """Whether the test NELBO fell over the last three validations of all runs that took as many draws each time."""
-    runs: dict[str, dict[int, tuple[float, float | None]]] = defaultdict(dict)
-    for row in reading.history:
-        if int(row["size"]) == size and seed in (None, int(row["seed"])):
-            value = number(row["nelbo"])
-            if value is not None:
-                runs[row["run"]][int(row["step"])] = value, number(row.get("n_draws"))
-    answers = []
-    for steps in runs.values():
-        draws = steps[min(steps)][1]  # the last validation may take more than those on the way
-        values = [value for _, (value, count) in sorted(steps.items()) if count == draws][-3:]
-        answers.append(values[0] > values[1] > values[2] if len(values) == 3 else None)
-    if not answers or None in answers:
-        return None
-    return all(answers)
+    """Whether the test NELBO of some run was still falling at its end; None where that is not known of all others."""
+    told = [
+        row.get("nelbo_falling")
+        for row in reading.rows
+        if (row["kind"], row["split"], int(row["size"])) == ("nelbo", "test", size) and seed in (None, int(row["seed"]))
+    ]
+    if "True" in told:
+        return True
+    return False if told and set(told) == {"False"} else None
 
 
 def _agreement(estimates: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -391,8 +384,8 @@ def _trend(tests: Panel, t: float) -> dict[str, Any]:
     if deviance > limit:
         peak = sizes[int(np.argmax(y_K))]
         return row | {
-            "reason": f"a line does not fit, with a deviance of {deviance / df:.3g} per degree of freedom; test recovery "
-            f"is largest at size {peak}"
+            "reason": f"a line does not fit, with a deviance of {deviance / df:.3g} per degree of freedom; test "
+            f"recovery is largest at size {peak}"
         }
     common = sorted(set.intersection(*({*tests.seeds(size, "test")} for size in sizes)))
     if common:
@@ -407,7 +400,7 @@ def _trend(tests: Panel, t: float) -> dict[str, Any]:
 def _headline(
     estimates: list[dict[str, Any]], regimes: list[dict[str, Any]], t: float | None, seeds: list[int]
 ) -> dict[str, Any] | None:
-    """The one size to name: N_half of recovery at the t nearest 0.1, else N_gen, else N_mem; None where all are null."""
+    """The size to name: N_half of recovery at the t nearest 0.1, else N_gen, else N_mem; None where all are null."""
     entry = next((one for one in estimates if one["method"] == "recovery" and one["t"] == t and t is not None), None)
     name = next((key for key in ("n_half", "n_gen", "n_mem") if entry and entry[key]), None)
     if entry is None or name is None:

@@ -1,16 +1,17 @@
 """The sizes at which a curve says that memorizing ends, generalizing begins, and half of the way is gone.
 
-| method | curve | memorizes up to `n_mem` | generalizes from `n_gen` on | `n_half` |
+| method | curve | `n_mem`: last size with | `n_gen`: first size with | `n_half` |
 |---|---|---|---|---|
-| recovery | train minus test recovery | train recovery >= 0.95 | gap equivalent to 0, test recovery above coincidence | yes |
+| recovery | train minus test recovery | train recovery >= 0.95 | a gap equivalent to 0 | yes |
 | entropy | entropy on train rows [nats] | - | - | yes |
 | entropy_samples | entropy on own samples [nats] | - | - | yes |
-| nelbo | test minus train NELBO [nats per token] | - | gap equivalent to 0, test recovery above coincidence | yes |
+| nelbo | test minus train NELBO [nats per token] | - | a gap equivalent to 0 | yes |
 
-`n_mem` is the largest measured size such that it and all smaller ones memorize, `n_gen` the smallest one such that it and
-all larger ones are equivalent. Their intervals are of measured sizes, too: that of `n_mem` reaches from the last size at
-which all so far surely memorize (NaN where that may lie below all) to the last one at which all so far may; that of `n_gen` from the first size from which
-on all may be equivalent to `n_gen` itself, which is the first one where all surely are.
+`n_mem` is the largest measured size such that it and all smaller ones memorize, `n_gen` the smallest one such that it
+and all larger ones are equivalent, with test recovery above coincidence. Their intervals are of measured sizes, too:
+that of `n_mem` reaches from the last size at which all so far surely memorize (NaN where that may lie below all) to the
+last one at which all so far may; that of `n_gen` from the first size from which on all may be equivalent to `n_gen`
+itself, which is the first one from which on all surely are.
 
 `n_half` is where the curve is half way down (`crossing`), if both levels were measured: a level is, if the outermost
 size and the next one that is 3 times away differ by a tenth of the height at most, or if the outermost size is at a
@@ -27,10 +28,10 @@ from uddm_lightning.intervals import NORMAL, Interval, seeds_bounds
 from uddm_lightning.transition.crossing import half_way, shapes
 from uddm_lightning.transition.equivalence import TOLERANCE, TOLERANCE_NELBO
 from uddm_lightning.transition.panel import Panel
+from uddm_lightning.transition.regimes import RECALLED
 
 FLOAT = NDArray[np.float64]
 
-RECALLED = 0.95  # least train recovery of a size that memorizes
 REPLICATES = 2000
 BEYOND = 0.02  # share of replicates beyond either bound of N_half: shapes that were not drawn are beyond, too
 LEVEL = 0.1  # how much of the height a plateau may fall, and a size at a limit be away from it

@@ -3,10 +3,10 @@
 Test rows and the noise on them are the same at every size of a sweep, and so are train rows from some size on. A
 bootstrap over units of error that gives a unit the same weight wherever it occurs keeps this in mind. Its covariance is
 known without drawing any weight: with e_u the influence of unit u on a measured ratio, two ratios have the covariance
-sum_u e_u e'_u over the units they share (the infinitesimal jackknife: Efron, "The jackknife, the bootstrap and other
-resampling plans", 1982, chapter 6; over documents the sandwich estimator with clusters). It is taken for the correlation
-of errors. The width comes from the interval of each measurement by itself (`intervals`), which holds with few units and
-few events, too, where a bootstrap sees no variance.
+sum_u e_u e'_u over the units they share (the infinitesimal jackknife, which is the bootstrap in the limit of many
+replicates and units: Efron, "The jackknife, the bootstrap and other resampling plans", 1982, chapter 6; over documents
+the sandwich estimator with clusters). It gives the correlation of errors. The width comes from the interval of each
+measurement by itself (`intervals`), which holds with few units and few events, too, where a bootstrap sees no variance.
 
 * Sums with weights (a gap, a difference of sizes, a slope) get their interval in closed form: `linear_interval`.
 * What is not linear (where a curve is half way down) is computed for many replicates of all measurements: a normal
@@ -69,8 +69,8 @@ class Panel:
     def mean(self, weights_SN: FLOAT) -> Interval:
         """Mean over seeds of a weighted sum, with an interval that speaks of another seed where there are several."""
         each = [self.sum(weights_N) for weights_N in weights_SN]
-        value_S, half_S = ([f(one) for one in each] for f in (lambda i: i.value, lambda i: (i.high - i.low) / 2))
-        return seeds_interval(value_S, half_S, self.sum(weights_SN.mean(0)))
+        halves = [(one.high - one.low) / 2 for one in each]
+        return seeds_interval([one.value for one in each], halves, self.sum(weights_SN.mean(0)))
 
     def sum(self, weights_N: FLOAT) -> Interval:
         """A weighted sum of the cells, with an interval for these seeds."""

@@ -12,7 +12,7 @@ and in every seed.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ INT = NDArray[np.int64]
 
 SUMS = {"recovery": ("recovered", "corrupted"), "entropy": ("entropy", "count"), "nelbo": ("loss", "count")}
 _CELL = ("run", "kind", "split", "weights", "chain", "steps", "t")  # what one measurement is told apart by
+Place = tuple[str, str, float | None, int, int]  # kind, split, t, size, seed
 _MANY = 1 << 31  # more than there are draws
 
 
@@ -63,14 +64,12 @@ def unit_keys(row_R: INT, draw_R: INT, document_R: INT, census: bool) -> INT:
     Returns:
         Numbers (R,): not negative for rows and draws, negative for documents.
     """
-    if census or len(np.unique(row_R)) == len(row_R):  # a row with a single draw is that draw: found again in a census
-        key_R = row_R * _MANY + draw_R + 1
-    else:
-        key_R = row_R * _MANY
+    single = len(np.unique(row_R)) == len(row_R)  # a row with one draw is that draw, and found again in a census
+    key_R: INT = row_R * _MANY + (draw_R + 1) * (census or single)
     return key_R if census else np.where(document_R >= 0, -document_R - 1, key_R)
 
 
-def read_units(draws: pa.Table, rows: Iterable[Row]) -> dict[tuple[str, str, float | None, int, int], Units]:
+def read_units(draws: pa.Table, rows: Iterable[Row]) -> dict[Place, Units]:
     """Sums over units of the measurements in a table.
 
     Args:
@@ -81,7 +80,7 @@ def read_units(draws: pa.Table, rows: Iterable[Row]) -> dict[tuple[str, str, flo
         The units by kind, split, t, size and seed; measurements without rows are missing.
     """
     wanted = {_cell(row): (int(row["size"]), int(row["seed"])) for row in rows if row["kind"] in SUMS}
-    runs = pa.array(sorted({cell[0] for cell in wanted}), pa.string())
+    runs = pa.array(list({cell[0] for cell in wanted}), pa.string())
     draws = draws.filter(pc.is_in(draws["run"], value_set=runs))
     code_R = np.zeros(len(draws), np.int64)
     values = []
@@ -95,7 +94,7 @@ def read_units(draws: pa.Table, rows: Iterable[Row]) -> dict[tuple[str, str, flo
         name: draws[name].to_numpy(zero_copy_only=False)[order_R]
         for name in ("row_id", "draw", "document", *sorted({c for pair in SUMS.values() for c in pair}))
     }
-    result = {}
+    result: dict[Place, Units] = {}
     for start, end in zip(starts, [*starts[1:], len(order_R)], strict=True):
         code, parts = int(code_R[order_R[start]]), []
         for found_V in reversed(values):
@@ -110,14 +109,14 @@ def read_units(draws: pa.Table, rows: Iterable[Row]) -> dict[tuple[str, str, flo
     return result
 
 
-def _cell(row: Row) -> tuple[str | float | None, ...]:
+def _cell(row: Row) -> tuple[Any, ...]:
     """What a row of the table is told apart by, as rows.parquet has it."""
     steps = number(row.get("steps"))
     text = (row["run"], row["kind"], row["split"], row["weights"], row["chain"] if row["kind"] != "nelbo" else "")
     return (*text, None if steps is None or row["kind"] == "nelbo" else int(steps), number(row["t"]))
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[list[str | float | None], INT]:
+def _coded(column: pa.ChunkedArray) -> tuple[list[Any], INT]:
     """The distinct values of a column, and the place of each entry among them."""
     coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     return coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -128,7 +127,5 @@ def _units(kind: str, part: dict[str, NDArray[np.generic]], train: bool, size: i
     document_R = np.nan_to_num(part["document"].astype(np.float64), nan=-1.0).astype(np.int64)
     census = train and len(np.unique(row_R)) >= size
     key_U, place_R = np.unique(unit_keys(row_R, draw_R, document_R, census), return_inverse=True)
-    sum_U, count_U = (
-        np.bincount(place_R, np.nan_to_num(part[name].astype(np.float64)), len(key_U)) for name in SUMS[kind]
-    )
-    return Units(key_U, sum_U, count_U)
+    sums = [np.bincount(place_R, np.nan_to_num(part[name].astype(np.float64)), len(key_U)) for name in SUMS[kind]]
+    return Units(key_U, *(one.astype(np.float64) for one in sums))
