@@ -367,7 +367,7 @@ STATEMENTS = [
         "DiT at N = 512 reaches",
     ),
     Statement(
-        "the likeliest token of the exact posterior is right with probability {}",
+        "the likeliest token at every corrupted position would restore {} with the exact law",
         "the Bayes-argmax level was computed",
         lambda: html(oracle(rows(), bayes_argmax="0.42")),
         lambda: html(oracle(rows())),
@@ -602,6 +602,12 @@ STATEMENTS = [
         lambda: beyond("0.02", "0.0401"),
         lambda: beyond("0.02", "0.04"),
         "lies below the level",
+    ),
+    Statement(
+        "Bayes argmax: what the likeliest token at every corrupted position restores",
+        "the level was computed",
+        lambda: curves._best(Study(oracle(rows(), bayes_argmax="0.4")), [0.1]),
+        lambda: curves._best(Study(oracle(rows())), [0.1]),
     ),
     # the terminal
     Statement(

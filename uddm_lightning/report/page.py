@@ -128,7 +128,9 @@ def _oracles(study: Study) -> str:
         parts = [f"Recovery of test rows at t = {t:g}: {words.oracle(oracle)} reaches {value}", *models]
         argmax = exact.number("bayes_argmax")
         if argmax is not None:
-            parts.append(f"the likeliest token of the exact posterior is right with probability {decimal(argmax)}")
+            parts.append(
+                f"the likeliest token at every corrupted position would restore {decimal(argmax)} with the exact law"
+            )
         found.append("; ".join(parts) + ".")
     if found:
         found.append("An overconfident model can recover more than the exact posterior's chain.")
@@ -250,7 +252,7 @@ def _agreement(study: Study, verdict: Verdict) -> str:
 
 
 def _chains(study: Study) -> str:
-    """Recovery by every chain that was run, where there are several; figures and N* go by the first."""
+    """Recovery by every chain that was run, where there are several; figures and estimates use the first."""
     table = chains_table(study)
     return f"<h3>Recovery by other chains</h3>{_table(table)}" if table else ""
 
