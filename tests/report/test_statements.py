@@ -856,7 +856,7 @@ DEFINITIONS = (
         "Memorizing and generalizing, by",
         "entropy of each token",
     ),
-    *("restored share of corrupted tokens", "corrupted and not recovered", "lower end of that", "upper end of that"),
+    *("restored share of corrupted tokens", "corrupted and not recovered", "ratio (95 % interval)"),
     *(
         "within a factor of 2",
         "wrong tokens, test rows",
