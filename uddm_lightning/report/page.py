@@ -236,7 +236,7 @@ def _agreement(study: Study, verdict: Verdict) -> str:
     rows = []
     for backbone in study.backbones:
         for entry in verdict.agreement(backbone):
-            t, one, two, *ratio = (
+            t, one, two, ratio, low, high = (
                 number(entry.get(name)) for name in ("t", "recovery", "entropy", "ratio", "low", "high")
             )
             sizes = [decimal(None) if size is None else count(size) for size in (one, two)]
