@@ -240,8 +240,9 @@ def _agreement(study: Study, verdict: Verdict) -> str:
                 number(entry.get(name)) for name in ("t", "recovery", "entropy", "ratio", "low", "high")
             )
             sizes = [decimal(None) if size is None else count(size) for size in (one, two)]
-            agree = {True: "yes", False: "no"}.get(entry.get("agree"), "cannot be told")
-            cells = [*sizes, with_interval(ratio, low, high, digits=2), agree, str(entry.get("reason") or "")]
+            agree = entry.get("agree")
+            told = "cannot be told" if agree is None else "yes" if agree else "no"
+            cells = [*sizes, with_interval(ratio, low, high, digits=2), told, str(entry.get("reason") or "")]
             rows.append([backbone, decimal(None) if t is None else f"{t:g}", *cells])
     if not rows:
         return ""
