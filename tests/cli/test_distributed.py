@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.sweep.slurm_cluster import missing, slurm_cluster
@@ -38,6 +39,11 @@ def counts(run: Path) -> list[list[str]]:
     return [[row[column] for column in columns] for row in table(run)]
 
 
+def draws(run: Path) -> list[dict[str, object]]:
+    names = ["kind", "split", "step", "t", "row_id", "document", "draw", "corrupted", "clean", "count"]
+    return pq.read_table(run / "rows.parquet", columns=names).to_pylist()
+
+
 @pytest.mark.slow
 def test_torchrun_starts_two_processes_that_train_one_model(config: Path, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
@@ -45,6 +51,7 @@ def test_torchrun_starts_two_processes_that_train_one_model(config: Path, tmp_pa
     alone = [sys.executable, *fit(config, "torchrun.yaml", tmp_path / "one"), "--trainer.devices", 1]
     finish([*alone, "--trainer.strategy", "auto"])
     assert counts(tmp_path / "two") == counts(tmp_path / "one")
+    assert draws(tmp_path / "two") == draws(tmp_path / "one"), "of all ranks"
     for row, other in zip(table(tmp_path / "two"), table(tmp_path / "one"), strict=True):
         if row["nelbo"]:
             assert float(row["nelbo"]) == pytest.approx(float(other["nelbo"]), rel=1e-4)
