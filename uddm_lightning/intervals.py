@@ -211,7 +211,7 @@ def seeds_interval(value_S: ArrayLike, half_S: ArrayLike, mean: Interval) -> Int
     where u^2 is the variance of a single value that sampling explains by itself (what is shared by all seeds, such as
     test rows, does not make them differ and is left out of u), and c = 1/2, or 0 for two seeds. Without the
     subtraction (c = 0) 98.7 % are covered with three seeds that differ by sampling alone; with all of it (c = 1) 91 %
-    of seeds that differ by four times that variance. With c = 1/2 it is 93.9 to 97.8 %, of three seeds or more.
+    of seeds that differ by four times that variance. With c = 1/2 it is 93.9 to 98.1 %, of three seeds or more.
 
     Args:
         value_S: the value of each seed.

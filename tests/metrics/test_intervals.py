@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from uddm_lightning.intervals import student_t
+from uddm_lightning.intervals import NORMAL, linear_interval, seeds_bounds, seeds_interval, student_t
 from uddm_lightning.metrics import Interval, difference_interval, mean_interval, paired_interval, rate_interval
 
 
@@ -23,6 +23,45 @@ def test_a_difference_adds_widths_like_errors_and_the_shifts_of_the_middles_by_v
     point = Interval(0.5, 0.5, 0.5)
     assert difference_interval(point, point) == (0.0, 0.0, 0.0)
     assert all(map(math.isnan, difference_interval(Interval(0.6, 0.5, 0.7), Interval(0.4, math.nan, math.nan))[1:]))
+
+
+def test_a_sum_is_as_certain_as_the_correlation_of_its_errors_lets_it_be() -> None:
+    bounds = np.array([[0.6, 0.5, 0.7], [0.4, 0.3, 0.5]]).T
+    assert linear_interval([1, -1], bounds) == difference_interval(Interval(*bounds[:, 0]), Interval(*bounds[:, 1]))
+    for rho in (-0.5, 0.0, 0.6, 1.0):
+        found = linear_interval([1, -1], bounds, [[1, rho], [rho, 1]])
+        assert found.value == pytest.approx(0.2)
+        assert found.high - found.value == pytest.approx(0.1 * math.sqrt(2 - 2 * rho), abs=1e-9)
+        assert linear_interval([0.5, 0.5], bounds, [[1, rho], [rho, 1]]).value == pytest.approx(0.5)
+    bounds = np.c_[bounds, [0.1, math.nan, math.nan]]
+    assert linear_interval([1, -1, 0], bounds) == linear_interval([1, -1], bounds[:, :2])
+    assert math.isnan(linear_interval([1, -1, 1], bounds).low)
+
+
+def test_seeds_enter_by_students_t_beyond_what_sampling_explains() -> None:
+    mean = Interval(0.5, 0.5 - 0.001, 0.5 + 0.001)
+    values, halves = [0.4, 0.5, 0.6], [0.001 * 3**0.5] * 3
+    found = seeds_interval(values, halves, mean)
+    assert found.high - 0.5 == pytest.approx(stats.t.ppf(0.975, 2) * stats.sem(values), rel=1e-3)
+    assert seeds_interval(values[:1], halves[:1], mean) == mean
+    same = seeds_interval([0.5] * 3, halves, mean)
+    assert same == pytest.approx(mean), "seeds that agree by accident make nothing more certain"
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0, 4.0, 20.0])
+@pytest.mark.parametrize("shared", [0.0, 0.5])
+def test_intervals_of_few_seeds_cover(seeds: int, ratio: float, shared: float) -> None:
+    """Sampling errors of variance 1, a part of them shared by all seeds, and a variance between seeds."""
+    rng = np.random.default_rng([seeds, int(10 * ratio), int(10 * shared)])
+    own = rng.standard_normal((seeds, 20000)) * math.sqrt(1 - shared + ratio)
+    values = own + math.sqrt(shared) * rng.standard_normal(20000)
+    half = NORMAL * math.sqrt((1 - shared) / seeds + shared)
+    mean = values.mean(0)
+    _, low, high = seeds_bounds(values, np.full(values.shape, NORMAL), np.stack([mean, mean - half, mean + half]))
+    coverage = ((low <= 0) & (high >= 0)).mean()
+    allowance = 3 * math.sqrt(0.98 * 0.02 / 20000)
+    assert 0.93 <= coverage <= (0.98 + allowance if seeds > 2 else 1.0)
 
 
 def test_a_paired_difference_is_the_mean_of_the_rows_differences() -> None:

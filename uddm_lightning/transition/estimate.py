@@ -22,6 +22,7 @@ DIFFER = (
     "finds back to a row, entropy how sure the model is of each token of its rows, own samples the same of rows that "
     "it draws itself, and the NELBO how much likelier train rows are to it than others."
 )
+_RATE = (0.0, 1.0)  # limits of recovery
 _BLANK = 0.999  # noise level from which on nothing of a row is left, so that it cannot be recalled
 _AGREE = 2.0  # ratio of sizes up to which two methods agree
 _MISSING = {
@@ -157,7 +158,7 @@ def _estimate(
     sizes = mine.sizes(*quantity.signs)
     found: dict[str, tuple[Interval | None, str | None]] = {}
     if method == "recovery":
-        train = [mine.mean(mine.weights({"train": 1.0}, size)) for size in sizes]
+        train = [mine.mean(mine.weights({"train": 1.0}, size), _RATE) for size in sizes]
         found["n_mem"] = memorized_up_to(sizes, train)
         saturated = found["n_mem"][0] is not None
     else:
@@ -165,7 +166,7 @@ def _estimate(
         saturated = False
     half = half_size(mine, quantity, saturated)
     found["n_half"] = half.size, half.reason
-    curve = [mine.mean(mine.weights(quantity.signs, size)) for size in sizes]
+    curve = [mine.mean(mine.weights(quantity.signs, size), quantity.limits) for size in sizes]
     if quantity.tolerance is None:
         found["n_gen"] = None, _NO_LIMIT[method]
     else:
@@ -302,7 +303,7 @@ def _evidence(reading: Reading, mine: Panel, t: float, size: int, seed: int | No
     def side(**signs: float) -> Interval | None:
         seeds, weights_SN = mine.seeds(size, *signs), mine.weights(signs, size)
         weights_SN = weights_SN[[seed is None or seed == one for one in seeds]]
-        return mine.mean(weights_SN) if len(weights_SN) else None
+        return mine.mean(weights_SN, _RATE if len(signs) == 1 else (-1.0, 1.0)) if len(weights_SN) else None
 
     return Evidence(
         train=side(train=1.0),

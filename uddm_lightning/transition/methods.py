@@ -49,6 +49,7 @@ class Quantity(NamedTuple):
         ends_at_zero: whether it ends at 0 for large sizes.
         starts_at_zero: whether 0 is its limit at small sizes.
         tolerance: difference that counts as none; None where there is no such level.
+        limits: smallest and largest value that is possible.
     """
 
     signs: dict[str, float]
@@ -56,12 +57,13 @@ class Quantity(NamedTuple):
     ends_at_zero: bool = False
     starts_at_zero: bool = False
     tolerance: float | None = None
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
 
 QUANTITIES = {
-    "recovery": Quantity({"train": 1.0, "test": -1.0}, ends_at_zero=True, tolerance=TOLERANCE),
-    "entropy": Quantity({"train": 1.0}, rising=True, starts_at_zero=True),
-    "entropy_samples": Quantity({"samples": 1.0}, rising=True, starts_at_zero=True),
+    "recovery": Quantity({"train": 1.0, "test": -1.0}, ends_at_zero=True, tolerance=TOLERANCE, limits=(-1.0, 1.0)),
+    "entropy": Quantity({"train": 1.0}, rising=True, starts_at_zero=True, limits=(0.0, math.inf)),
+    "entropy_samples": Quantity({"samples": 1.0}, rising=True, starts_at_zero=True, limits=(0.0, math.inf)),
     "nelbo": Quantity({"test": 1.0, "train": -1.0}, ends_at_zero=True, tolerance=TOLERANCE_NELBO),
 }
 

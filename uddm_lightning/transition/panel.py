@@ -66,11 +66,17 @@ class Panel:
                 weights_SN[s, self.place[split, size, seed]] = sign
         return weights_SN
 
-    def mean(self, weights_SN: FLOAT) -> Interval:
-        """Mean over seeds of a weighted sum, with an interval that speaks of another seed where there are several."""
+    def mean(self, weights_SN: FLOAT, limits: tuple[float, float] = (-np.inf, np.inf)) -> Interval:
+        """Mean over seeds of a weighted sum, with an interval that speaks of another seed where there are several.
+
+        Args:
+            weights_SN: see `weights`.
+            limits: smallest and largest value that is possible.
+        """
         each = [self.sum(weights_N) for weights_N in weights_SN]
         halves = [(one.high - one.low) / 2 for one in each]
-        return seeds_interval([one.value for one in each], halves, self.sum(weights_SN.mean(0)))
+        value, low, high = seeds_interval([one.value for one in each], halves, self.sum(weights_SN.mean(0)))
+        return Interval(value, max(low, min(limits[0], value)), min(high, max(limits[1], value)))
 
     def sum(self, weights_N: FLOAT) -> Interval:
         """A weighted sum of the cells, with an interval for these seeds."""
