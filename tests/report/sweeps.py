@@ -188,7 +188,7 @@ def transition(
             for t in TIMES
         ]
         trend = [{"t": t, "slope": None if null else 0.02, "low": 0.01, "high": 0.03} for t in TIMES]
-        agreement = [] if null else [{"t": 0.1, "overlap": True, "spread": 1.1, "methods": ["recovery", "entropy"]}]
+        agreement = [] if null else [_agreement(star)]
         regimes = [regime(size, star, falling) for size in sizes]
         found[backbone] = {
             "parameters": 1000,
@@ -208,6 +208,10 @@ def transition(
 def around(value: float) -> dict[str, float]:
     """A transition size with its interval."""
     return {"value": value, "low": value / 1.3, "high": value * 1.3}
+
+
+def _agreement(star: float) -> dict[str, object]:
+    return {"t": 0.1, "recovery": star, "entropy": star, "ratio": 1.0, "low": 0.8, "high": 1.2, "agree": True}
 
 
 def _reasons(method: str, null: bool) -> dict[str, str]:

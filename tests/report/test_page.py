@@ -246,11 +246,15 @@ def test_the_real_estimates_fill_the_page(tmp_path):
     assert "one seed" in headline["qualifier"]
     for entry in verdict["backbones"]["DiT"]["regimes"]:
         assert entry["reason"] in found.text
-    assert "N_half by recovery" in found.text
-    assert "intervals overlap" in found.text
+    (ratio,) = (one for one in verdict["backbones"]["DiT"]["agreement"] if one["t"] == 0.1)
+    assert f"{ratio['ratio']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}) yes" in found.text
     assert "entropy, own samples, t = 0.05" in found.text
+    reasons = [reason for one in verdict["backbones"]["DiT"]["estimates"] for reason in one["reasons"].values()]
     for note in verdict["notes"]:
-        assert note in found.text
+        assert note in found.text or note.endswith(tuple(f"{reason}." for reason in reasons))
+    notes = found.text[found.text.index("Notes") :]
+    assert not [reason for reason in reasons if reason in notes], "they stand under the sizes"
+    assert found.text.count("entropy, train rows, t = 0.05, 0.1, 0.25, 0.5: no N_mem and N_gen") == 1
 
 
 # --- what is not there ----------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from uddm_lightning.report.comparison import _missing
 from uddm_lightning.report.drawing import style
 from uddm_lightning.report.errors import errors_sentences, moved
 from uddm_lightning.report.page import page
-from uddm_lightning.report.regimes import headline
+from uddm_lightning.report.regimes import headline, seeds
 from uddm_lightning.report.study import Study
 from uddm_lightning.report.summary_run import axis
 from uddm_lightning.report.verdict import Verdict
@@ -173,6 +173,13 @@ def told(**change) -> str:
         for one in entry["estimates"]:
             one |= {"reasons": {}, "n_half": None}
     return " ".join(headline(Study(rows()), Verdict(transition), "DiT"))
+
+
+def by_seed(*names: str) -> str:
+    """How the seeds of a generalizing size are judged."""
+    entry = sweeps.regime(8192) | {"by_seed": [{"seed": seed, "regime": name} for seed, name in enumerate(names)]}
+    transition = {"backbones": {"DiT": {"regimes": [entry]}}}
+    return " ".join(map(seeds, Verdict(transition).regimes("DiT")))
 
 
 def terminal(without: str = "", **change) -> str:
@@ -360,7 +367,7 @@ STATEMENTS = [
         "DiT at N = 512 reaches",
     ),
     Statement(
-        "the likeliest token of the exact posterior is right with probability {}",
+        "the likeliest token at every corrupted position would restore {} with the exact law",
         "the Bayes-argmax level was computed",
         lambda: html(oracle(rows(), bayes_argmax="0.42")),
         lambda: html(oracle(rows())),
@@ -385,6 +392,20 @@ STATEMENTS = [
         html,
         lambda: html(but(rows(), {**RECOVERY, "size": "64"}, recovery="0.9")),
         "the highest value is at N = 512",
+    ),
+    Statement(
+        "Judged one by one: {}.",
+        "a seed by itself is judged otherwise",
+        lambda: by_seed("generalizing", "cannot be told"),
+        lambda: by_seed("generalizing", "generalizing"),
+        "Judged one by one: seed 0 generalizing and seed 1 cannot be told.",
+    ),
+    Statement(
+        "Judged one by one: {}.",
+        "there are several seeds",
+        lambda: by_seed("generalizing", "cannot be told"),
+        lambda: by_seed("cannot be told"),
+        "Judged one by one",
     ),
     # levels and bands
     Statement(
@@ -581,6 +602,12 @@ STATEMENTS = [
         lambda: beyond("0.02", "0.0401"),
         lambda: beyond("0.02", "0.04"),
         "lies below the level",
+    ),
+    Statement(
+        "Bayes argmax: what the likeliest token at every corrupted position restores",
+        "the level was computed",
+        lambda: curves._best(Study(oracle(rows(), bayes_argmax="0.4")), [0.1]),
+        lambda: curves._best(Study(oracle(rows())), [0.1]),
     ),
     # the terminal
     Statement(
@@ -829,7 +856,7 @@ DEFINITIONS = (
         "Memorizing and generalizing, by",
         "entropy of each token",
     ),
-    *("restored share of corrupted tokens", "corrupted and not recovered", "lower end of that", "upper end of that"),
+    *("restored share of corrupted tokens", "corrupted and not recovered", "ratio (95 % interval)"),
     *(
         "within a factor of 2",
         "wrong tokens, test rows",

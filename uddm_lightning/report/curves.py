@@ -35,7 +35,7 @@ _ACROSS = 5  # entries of a legend side by side; oracles have longer names
 
 
 def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
-    """Recovery against N, one colour for each t, with the NELBO above on the same axis and N* marked."""
+    """Recovery against N, one colour for each t, with the NELBO above on the same axis and the headline marked."""
     times, ranges = study.times("recovery"), study.ranges()
     figure, panels = panels_of(study, (1.0, 2.5) if ranges else (1.0,), 2.0 if ranges else 0.0)
     drawing = Drawing(
@@ -47,6 +47,7 @@ def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
         + bands(study)
         + levels(study)
         + _oracles(study, "recovery")
+        + _best(study, times)
         + (f"Above: the NELBO in nats per token, on t in {listed(ranges)}. " if ranges else "")
         + _marked(study, verdict),
         _recovery_table(study, verdict, times),
@@ -145,6 +146,12 @@ def levels(study: Study) -> str:
         told += "text: "
         told += "the sum of squared token frequencies. " if draws(chain_) else "the largest token frequency at most. "
     return told
+
+
+def _best(study: Study, times: list[float]) -> str:
+    """What the level of the best estimate means, where a law is known."""
+    told = "Bayes argmax: what the likeliest token at every corrupted position restores, with the exact law. "
+    return told if any(_argmax(study, oracle, t) for oracle in study.oracles for t in times) else ""
 
 
 def _marked(study: Study, verdict: Verdict) -> str:

@@ -9,7 +9,7 @@ from uddm_lightning.report.dress import SCRIPT, style_sheet
 from uddm_lightning.report.sentences import BROKEN, CHANGED, LOST, RECOVERED, Sentence, columns
 from uddm_lightning.report.study import Study, number
 from uddm_lightning.report.svg import inline
-from uddm_lightning.report.verdict import MEANINGS, METHODS, NUMBERS, Verdict
+from uddm_lightning.report.verdict import MEANINGS, NUMBERS, Verdict
 from uddm_lightning.report.words import count, decimal, escaped, listed, with_interval
 from uddm_lightning.transition.regimes import CANNOT_BE_TOLD, NOT_AT_ITS_END, REGIMES
 
@@ -18,15 +18,6 @@ STATES = {
     RECOVERED: "corrupted and recovered",
     LOST: "corrupted and not recovered",
     BROKEN: "clean, but broken",
-}
-_COLUMNS = {  # of the table of agreement
-    "recovery": "N_half by recovery",
-    "entropy": "N_half by entropy",
-    "overlap": "intervals overlap",
-    "ratio": "entropy / recovery",
-    "low": "lower end of that",
-    "high": "upper end of that",
-    "agree": "within a factor of 2",
 }
 _COSTS = ("wrong tokens, test rows", "clean tokens changed")
 _MANY = 14  # so many sizes scroll inside their own box
@@ -128,7 +119,9 @@ def _oracles(study: Study) -> str:
         parts = [f"Recovery of test rows at t = {t:g}: {words.oracle(oracle)} reaches {value}", *models]
         argmax = exact.number("bayes_argmax")
         if argmax is not None:
-            parts.append(f"the likeliest token of the exact posterior is right with probability {decimal(argmax)}")
+            parts.append(
+                f"the likeliest token at every corrupted position would restore {decimal(argmax)} with the exact law"
+            )
         found.append("; ".join(parts) + ".")
     if found:
         found.append("An overconfident model can recover more than the exact posterior's chain.")
@@ -239,36 +232,35 @@ def _sentences(drawing: Drawing, sentences: Sequence[Sentence]) -> str:
 
 
 def _agreement(study: Study, verdict: Verdict) -> str:
-    """What transition.json says about the agreement of the methods, whatever columns it has."""
-    entries = [(name, entry) for name in study.backbones for entry in verdict.agreement(name)]
-    if not entries:
+    """How far N_half by recovery and by entropy are apart, by t."""
+    rows = []
+    for backbone in study.backbones:
+        for entry in verdict.agreement(backbone):
+            t, one, two, ratio, low, high = (
+                number(entry.get(name)) for name in ("t", "recovery", "entropy", "ratio", "low", "high")
+            )
+            sizes = [decimal(None) if size is None else count(size) for size in (one, two)]
+            agree = entry.get("agree")
+            told = "cannot be told" if agree is None else "yes" if agree else "no"
+            cells = [*sizes, with_interval(ratio, low, high, digits=2), told, str(entry.get("reason") or "")]
+            rows.append([backbone, decimal(None) if t is None else f"{t:g}", *cells])
+    if not rows:
         return ""
-    head = list(dict.fromkeys(key for _, entry in entries for key in entry))
-    rows = [[name, *(_cell(entry.get(key), key in METHODS) for key in head)] for name, entry in entries]
-    words = ["model", *(_COLUMNS.get(key, key.replace("_", " ")) for key in head)]
-    return f"<h3>N_half by recovery and by entropy</h3>{_table(Table(words, rows))}"
+    head = ["model", "t", "by recovery", "by entropy", "ratio (95 % interval)", "within a factor of 2", "why not told"]
+    return f"<h3>N_half by recovery and by entropy of train rows</h3>{_table(Table(head, rows))}"
 
 
 def _chains(study: Study) -> str:
-    """Recovery by every chain that was run, where there are several; figures and N* go by the first."""
+    """Recovery by every chain that was run, where there are several; figures and estimates use the first."""
     table = chains_table(study)
     return f"<h3>Recovery by other chains</h3>{_table(table)}" if table else ""
 
 
-def _cell(value: object, rows: bool = False) -> str:
-    if value is None:
-        return decimal(None)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return count(value) if rows else f"{value:.3g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_cell(entry)}" for key, entry in value.items())
-    return ", ".join(map(_cell, value)) if isinstance(value, list | tuple) else str(value)
-
-
 def _notes(verdict: Verdict, study: Study, missing: Sequence[str]) -> str:
-    notes = list(dict.fromkeys([*verdict.notes, *missing]))
+    """Notes of transition.json, without those that stand under the transition sizes, and what is missing."""
+    estimates = (one for name in study.backbones for one in verdict.estimates(name))
+    told = tuple(f"{reason.rstrip('.')}." for one in estimates for reason in one.reasons.values())
+    notes = list(dict.fromkeys([*(note for note in verdict.notes if not note.endswith(told)), *missing]))
     return "<h2>Notes</h2><ul>" + "".join(f"<li>{escaped(note)}</li>" for note in notes) + "</ul>" if notes else ""
 
 

@@ -87,4 +87,4 @@ def seeds(found: SizeRegime) -> str:
     if len(found.by_seed) < 2 or set(found.by_seed.values()) == {found.regime.name}:
         return ""
     told = [f"seed {seed} {name}" for seed, name in sorted(found.by_seed.items())]
-    return f"By itself: {listed(told)}."
+    return f"Judged one by one: {listed(told)}."
