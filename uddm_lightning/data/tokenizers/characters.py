@@ -63,10 +63,13 @@ class CharacterTokenizer(Tokenizer):
 
     @override
     def count_lost(self, lines: list[str], ids: list[list[int]], losses: Losses) -> None:
-        losses.read(lines)
         counter = losses.unknown if self.alphabet is None else losses.dropped
-        text = "".join(lines)  # with letters and their accents put together, as in the alphabet
-        for sign, number in Counter(text if text.isascii() else unicodedata.normalize("NFC", text)).items():
+        text = "".join(lines)
+        found = Counter(text)
+        losses.characters += sum(number for sign, number in found.items() if not sign.isspace())
+        if not text.isascii():  # letters and their accents are put together, as in the alphabet
+            found = Counter(unicodedata.normalize("NFC", text))
+        for sign, number in found.items():
             if sign not in self._lost:
                 self._lost[sign] = counts(sign) and self._loses(sign)
             if self._lost[sign]:
