@@ -5,6 +5,9 @@ import sys
 
 def main() -> None:
     """Runs the command and exits with its status."""
+    from uddm_lightning.console import make_enduring
+
+    make_enduring()
     from uddm_lightning.cli import main as run  # heavy imports only once a command is really run
 
     sys.exit(run())

@@ -5,13 +5,17 @@ Shapes: B rows, L positions.
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.plugins import MixedPrecision, Precision
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
+from torch.optim import Optimizer
 from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone, Known
@@ -80,7 +84,7 @@ class DiffusionTask(LightningModule):
         objective.check(self.process, self.backbone)
         self.objective = objective
         self.sampler = sampler
-        self.make_optimizer = optimizer
+        self.make_optimizer = _without_parser(optimizer)
         self.learning_rate = learning_rate
         self.measure_dtype: torch.dtype = getattr(torch, measure_dtype)
         self.restore_t = restore_t
@@ -175,6 +179,30 @@ class DiffusionTask(LightningModule):
         self.ema.update(self.backbone, self.global_step + 1)
 
     @override
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips gradients as Lightning does, and under mixed precision those of fused optimizers, too.
+
+        Lightning refuses these because they divide by the scale of the loss within their step, after the clipping. In
+        bfloat16 there is no scale; in float16 the gradients are divided by it here, and the scaler then leaves that
+        out of the step.
+        """
+        plugin = self.trainer.precision_plugin
+        if not isinstance(plugin, MixedPrecision) or not getattr(optimizer, "_step_supports_amp_scaling", False):
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        if not gradient_clip_val:
+            return
+        if plugin.scaler is not None:
+            plugin.scaler.unscale_(optimizer)
+        algorithm = GradClipAlgorithmType(gradient_clip_algorithm or GradClipAlgorithmType.NORM)
+        Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
+
+    @override
     def on_train_batch_end(self, outputs: Any, batch: TokenBatch, batch_idx: int) -> None:
         if (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
             if self._is_shown(batch_idx):
@@ -226,3 +254,13 @@ class DiffusionTask(LightningModule):
     @override
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         self._loaded_step = int(checkpoint["global_step"])
+
+
+def _without_parser(optimizer: OptimizerCallable) -> OptimizerCallable:
+    """The class and its arguments alone, where the command line's parser made the callable.
+
+    That one holds the parser, which can be neither copied nor pickled, and callbacks copy the whole module.
+    """
+    if isinstance(optimizer, partial) and optimizer.func.__module__.partition(".")[0] == "jsonargparse":
+        return partial(optimizer.args[-1], **optimizer.keywords)
+    return optimizer

@@ -1,15 +1,22 @@
 """The moving average, the guard against broken losses, and the task's own checks."""
 
+import copy
+import pickle
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.plugins import MixedPrecision, Precision
 
 from uddm_lightning.backbones import DiT
+from uddm_lightning.batch import TokenBatch
 from uddm_lightning.learning_rates import WarmupConstant
 from uddm_lightning.loss_guard import LossGuard, Watched
 from uddm_lightning.moving_average import MovingAverage
 from uddm_lightning.objectives import NELBO
+from uddm_lightning.parsing import UddmParser
 from uddm_lightning.processes import UniformProcess
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.schedules import LogLinearSchedule
@@ -27,9 +34,8 @@ def task(**options: object) -> DiffusionTask:
         backbone=backbone,
         objective=NELBO(),
         sampler=AncestralSampler(steps=4),
-        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+        **{"optimizer": lambda parameters: torch.optim.SGD(parameters, lr=1.0), **options},
         learning_rate=WarmupConstant(),
-        **options,
     )
 
 
@@ -127,3 +133,52 @@ def test_nothing_is_saved_behind_a_broken_loss():
     model.guard.waiting.append(Watched(5, torch.tensor([7]), torch.tensor([False])))
     with pytest.raises(FloatingPointError, match="step 5"):
         model.on_save_checkpoint({})
+
+
+@pytest.mark.parametrize("clip", [None, 1e-3])
+def test_fused_optimizers_are_clipped_under_mixed_precision(clip):
+    """What Lightning refuses; with a scale on the gradients as without one, the step is that of clipped gradients."""
+    found = []
+    for fused, plugin in ((False, None), (True, None), (True, "bf16-mixed"), (True, "16-mixed")):
+        model = task(seed=0)
+        parameters = list(model.backbone.parameters())
+        optimizer = torch.optim.SGD(parameters, lr=1.0, fused=fused)
+        scaler = torch.amp.GradScaler("cpu") if plugin == "16-mixed" else None
+        model._trainer = SimpleNamespace(
+            precision_plugin=MixedPrecision(plugin, "cpu", scaler) if plugin else Precision(),
+            gradient_clip_val=clip,
+            gradient_clip_algorithm=None,
+        )
+        loss = sum(parameter.cos().sum() + parameter.sum() for parameter in parameters)
+        (scaler.scale(loss) if scaler else loss).backward()
+        before = torch.cat([parameter.detach().flatten() for parameter in parameters])
+        model.configure_gradient_clipping(optimizer, clip, None)
+        if scaler:
+            scaler.step(optimizer)
+        else:
+            optimizer.step()
+        found.append(before - torch.cat([parameter.detach().flatten() for parameter in parameters]))
+    if clip:
+        assert found[0].norm() == pytest.approx(clip, rel=1e-3)
+    for step in found[1:]:
+        torch.testing.assert_close(step, found[0])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_trained_module_can_be_copied_and_pickled(compiled, monkeypatch):
+    """As callbacks do that average weights, and strategies that start processes."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # the same wrappers in no time
+    parser = UddmParser()
+    parser.add_argument("--optimizer", type=OptimizerCallable)
+    given = parser.parse_object({"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.5}}})
+    model = task(compile=compiled, optimizer=parser.instantiate(given).optimizer).train()
+    rows_B = torch.arange(4)
+    batch = TokenBatch(torch.randint(5, (4, 3)), rows_B, rows_B, rows_B, rows_B.double() / 4, None, None, 0, 0)
+    model.objective(model.process, model.backbone, model.objective.corrupt(model.process, batch)).total.backward()
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301 it was written here
+        for name, value in model.state_dict().items():
+            assert torch.equal(copied.state_dict()[name], value)
+        optimizer = copied.make_optimizer(copied.backbone.parameters())
+        assert type(optimizer) is torch.optim.SGD
+        assert optimizer.param_groups[0]["lr"] == 0.5
+        copied.objective(copied.process, copied.backbone, copied.objective.corrupt(copied.process, batch))

@@ -9,6 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
 from uddm_lightning.callbacks.probe import Probe
+from uddm_lightning.console import say
 from uddm_lightning.run_folder import of_checkpoint, origin, settle
 from uddm_lightning.tables import Record, update_table
 from uddm_lightning.task import DiffusionTask
@@ -51,7 +52,7 @@ class MeasurementTable(Callback):
         if records:
             settle(folder, data_of(trainer).manifest())
             update_table(folder / "measurements.csv", records)
-            pl_module.print(summary(records) + _doubt(folder))
+            say(summary(records) + _doubt(folder))
 
     on_test_end = on_validation_end
 
