@@ -16,9 +16,9 @@ class _Enduring(io.FileIO):
     @override
     def write(self, data: Any) -> int:
         try:
-            while (written := super().write(data)) is None:  # type: ignore[redundant-expr,unused-ignore]  # a pipe of others may not block
+            while (written := super().write(data)) is None:  # type: ignore[redundant-expr,unused-ignore]
                 select.select([], [self], [])
-            return written  # noqa: TRY300
+            return written
         except OSError:  # the reader of a pipe has gone, a terminal is closed, the disk behind a file is full
             return memoryview(data).nbytes
 

@@ -30,7 +30,7 @@ def backbone(vocab_size: int = 5) -> DiT:
 def task(**options: object) -> DiffusionTask:
     return DiffusionTask(
         vocab_size=5,
-        process=lambda vocab_size: UniformProcess(vocab_size, LogLinearSchedule()),
+        process=partial(UniformProcess, schedule=LogLinearSchedule()),
         backbone=backbone,
         objective=NELBO(),
         sampler=AncestralSampler(steps=4),
@@ -164,6 +164,7 @@ def test_fused_optimizers_are_clipped_under_mixed_precision(clip):
         torch.testing.assert_close(step, found[0])
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile asks for it
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_trained_module_can_be_copied_and_pickled(compiled, monkeypatch):
     """As callbacks do that average weights, and strategies that start processes."""

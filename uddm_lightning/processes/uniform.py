@@ -31,6 +31,7 @@ class UniformProcess(Process):
     def compile(self) -> None:
         self._both = torch.compile(loss_and_gradient, dynamic=True)
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_both": loss_and_gradient}  # what is compiled can be neither copied nor pickled
 
