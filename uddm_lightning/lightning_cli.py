@@ -14,7 +14,7 @@ import torch
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -36,6 +36,8 @@ from uddm_lightning.callbacks import (
     StepProgressBar,
     TensorBoardPage,
     TrajectoryProbe,
+    check_callbacks,
+    check_monitors,
 )
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import DiskFullError, InputError
@@ -43,7 +45,7 @@ from uddm_lightning.files import is_full, refused, write_text
 from uddm_lightning.limits import LARGEST, check_numbers
 from uddm_lightning.parsing import UddmParser, plain
 from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import Unprofiled, data_of, is_dry_run
+from uddm_lightning.trainer import Unprofiled, callbacks_of, data_of, is_dry_run
 
 PLUGINS = (backbones, critics, data, objectives, processes, samplers)
 
@@ -159,8 +161,8 @@ class UddmCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
-        except (ValueError, TypeError) as error:
-            # constructors check their arguments and name them
+        except (ValueError, TypeError, ImportError) as error:
+            # constructors check their arguments and name them, and packages that they need and do not find
             raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
 
     @override
@@ -172,11 +174,13 @@ class UddmCLI(LightningCLI):
                 kwargs["logger"] = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
         else:
             kwargs["logger"] = False  # measuring writes the rows of the table and nothing else
+        given = _listed(config["callbacks"])
+        check_callbacks(given, config["enable_progress_bar"] is not False)
         if heartbeat := Heartbeat.from_environment():  # whoever watches has a bar of its own
             config["enable_progress_bar"] = False
-            config["callbacks"] = [*_listed(config["callbacks"]), heartbeat]
-        elif config["enable_progress_bar"] is not False:
-            config["callbacks"] = [*_listed(config["callbacks"]), StepProgressBar()]
+            config["callbacks"] = [*(one for one in given if not isinstance(one, ProgressBar)), heartbeat]
+        elif config["enable_progress_bar"] is not False and not any(isinstance(one, ProgressBar) for one in given):
+            config["callbacks"] = [*given, StepProgressBar()]
         if not any(isinstance(plugin, CheckpointIO) for plugin in _listed(config["plugins"])):
             config["plugins"] = [*_listed(config["plugins"]), checkpoints.AtomicCheckpointIO()]
         config["profiler"] = config["profiler"] or Unprofiled()
@@ -187,6 +191,7 @@ class UddmCLI(LightningCLI):
         if self.subcommand == "fit":  # says now what is wrong, before anything is written
             _ = self.datamodule.subset
             self.model.check_optimizer()
+            check_monitors(self.trainer, self.model, self.datamodule.splits)
         if self.checkpoint:
             checkpoints.check_fits(self.checkpoint, self.model, self.subcommand == "fit")
             if self.subcommand != "predict":  # which writes to no run's table
@@ -220,6 +225,12 @@ class UddmCLI(LightningCLI):
         try:
             with _quiet_writers():
                 super()._run_subcommand(subcommand)
+        except ImportError as error:  # of a package that some callback of Lightning asks for when it is set up
+            raise InputError(plain(str(error))) from error
+        except RuntimeError as error:
+            if "conditioned on metric" not in str(error):  # of EarlyStopping, see `check_monitors`
+                raise
+            raise InputError(f"`trainer.callbacks`: {plain(str(error))}") from error
         except (DiskFullError, OSError) as error:
             if isinstance(error, OSError) and not is_full(error):
                 raise
@@ -230,17 +241,31 @@ class UddmCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Marks the run as finished in its manifest: its last step is trained, measured and saved."""
-        if self.trainer.global_step >= self.trainer.max_steps:
-            self._mark(self.trainer.global_step)
+        step, folder = self.trainer.global_step, Path(self.trainer.default_root_dir)
+        if step >= self.trainer.max_steps > 0:
+            self._mark(step)
+        elif self.trainer.should_stop and (last := self._last_checkpoint()) and not is_dry_run(self.trainer):
+            reason = _why_stopped(self.trainer)
+            if run_folder.trained_steps(folder) != step or not run_folder.stopped_early(folder):
+                self.trainer.loggers = []  # this step is logged already
+                # it was measured as one on the way, with fewer rows
+                self.trainer.validate(self.model, self.datamodule, str(last), verbose=False, weights_only=True)
+            self._mark(step, reason)
+            if self.trainer.is_global_zero:
+                sys.stderr.write(f"uddm: stopped early at step {step}: {reason}\n")
 
     def after_validate(self) -> None:
         """Marks the run of an oracle as finished: it is as good as it will be."""
         if not self.model.parameter_count:
             self._mark(max(0, self.trainer.max_steps))
 
-    def _mark(self, steps: int) -> None:
+    def _last_checkpoint(self) -> Path | None:
+        last = run_folder.checkpoint(Path(self.trainer.default_root_dir), "last")
+        return last if last.exists() else None
+
+    def _mark(self, steps: int, stopped: str = "") -> None:
         if self.trainer.is_global_zero and not is_dry_run(self.trainer):
-            run_folder.mark_trained(Path(self.trainer.default_root_dir), steps)
+            run_folder.mark_trained(Path(self.trainer.default_root_dir), steps, stopped)
 
 
 @contextmanager
@@ -258,6 +283,16 @@ def _run_of(config: Namespace) -> Path | None:
     """The folder in which the given config lies beside a manifest, wherever that was moved to."""
     given = Path(str(config.config[-1])) if config.config else Path()
     return given.parent if given.name == "config.yaml" and (given.parent / "manifest.json").exists() else None
+
+
+def _why_stopped(trainer: Trainer) -> str:
+    """Which callback has asked for the end, in its own words if it has any."""
+    for callback in trainer.early_stopping_callbacks:
+        if callback.stopping_reason_message:
+            return f"EarlyStopping: {callback.stopping_reason_message.removesuffix(' Signaling Trainer to stop.')}"
+    timers = [callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
+    spent = [timer for timer in timers if (timer.time_remaining() or 1.0) <= 0.0]
+    return "Timer: its time is over" if spent else "a callback has asked for it"
 
 
 def _listed(value: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from enum import Enum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +13,9 @@ from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
 from uddm_lightning.errors import InputError
+
+# Lightning has arguments whose defaults are members of an enumeration of strings; the parser would not write them down.
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 
 class UddmParser(LightningArgumentParser):

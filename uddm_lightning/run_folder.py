@@ -13,6 +13,7 @@ from uddm_lightning.files import held, write_text
 HEADER = "# lightning.pytorch=="  # with which every resolved configuration begins
 CHECKPOINTS = ("last", "previous")  # newest first
 CONVERTED = "converted"  # under this the manifest says from which file the run was made, if it was not trained here
+STOPPED = "stopped_early"  # under this the manifest says why a run ended before its last step
 SAME = ("corpus", "tokenizer", "subset")  # what the manifest says of these holds for the whole run
 
 
@@ -132,12 +133,25 @@ def _unsettled(manifest: dict[str, Any]) -> bool:
     return CONVERTED in manifest and not any(name in manifest for name in SAME)
 
 
-def mark_trained(folder: Path, steps: int) -> None:
-    """Says in the manifest that so many optimizer steps are trained, measured and saved."""
+def mark_trained(folder: Path, steps: int, stopped: str = "") -> None:
+    """Says in the manifest that so many optimizer steps are trained, measured and saved.
+
+    Args:
+        folder: of the run.
+        steps: optimizer steps.
+        stopped: why they are fewer than the config's `trainer.max_steps`; empty where they are not.
+    """
     if manifest := read_manifest(folder):
-        write_manifest(folder, {**manifest, "trained_steps": steps})
+        manifest.pop(STOPPED, None)
+        reason = {STOPPED: stopped} if stopped else {}
+        write_manifest(folder, {**manifest, "trained_steps": steps, **reason})
 
 
 def trained_steps(folder: Path) -> int:
     """Optimizer steps of a run that has ended; 0 while it has not."""
     return int(read_manifest(folder).get("trained_steps", 0))
+
+
+def stopped_early(folder: Path) -> str:
+    """Why a run has ended, measured and saved, before its last step; empty where it has not."""
+    return str(read_manifest(folder).get(STOPPED, ""))

@@ -32,6 +32,7 @@ from uddm_lightning.samplers.base import Sampler
 from uddm_lightning.trainer import data_of, is_dry_run
 
 Weights = Literal["ema", "raw"]
+STOPPED = "stopped_early"  # in a checkpoint: a callback has ended the run behind its step
 SHOWN_STEPS = 10  # between two losses that a progress bar shows, or callbacks read
 
 
@@ -90,6 +91,7 @@ class DiffusionTask(LightningModule):
         self.restore_t = restore_t
         self.guard = LossGuard()
         self._loaded_step = 0
+        self._stopped_step: int | None = None  # where a callback has ended the run
         self._loss: Tensor | float = 0.0
         if compile:
             self.backbone.compile()
@@ -109,6 +111,11 @@ class DiffusionTask(LightningModule):
     def weights_step(self) -> int:
         """Optimizer steps behind the present weights, in `fit` and for a checkpoint alike."""
         return self.global_step if self.trainer.state.fn == TrainerFn.FITTING else self._loaded_step
+
+    @property
+    def at_its_end(self) -> bool:
+        """Whether the present weights are the last ones of their run, which may have stopped before its last step."""
+        return self.weights_step >= self.trainer.max_steps or self.weights_step == self._stopped_step
 
     def denoiser(self, weights: Weights) -> Denoiser:
         """Predictions of the averaged or the raw weights, in the precision of measuring.
@@ -250,10 +257,19 @@ class DiffusionTask(LightningModule):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.guard.check()  # a checkpoint never holds weights from behind a broken loss
+        if getattr(self._trainer, "should_stop", False):
+            checkpoint[STOPPED] = True
 
     @override
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         self._loaded_step = int(checkpoint["global_step"])
+        self._stopped_step = self._loaded_step if checkpoint.get(STOPPED) else None
+
+    @override
+    def on_train_start(self) -> None:
+        """Leaves a run where it stopped; to train it further, the callback that stopped it is left out."""
+        if self._stopped_step == self.global_step and self.trainer.early_stopping_callbacks:
+            self.trainer.should_stop = True
 
 
 def _without_parser(optimizer: OptimizerCallable) -> OptimizerCallable:

@@ -126,7 +126,7 @@ class Probe(Callback):
         if not self.enabled or trainer.sanity_checking:
             return
         started = time.monotonic()
-        on_the_way = trainer.state.fn != TrainerFn.TESTING and task.weights_step < trainer.max_steps
+        on_the_way = trainer.state.fn != TrainerFn.TESTING and not task.at_its_end
         on_the_way &= task.parameter_count > 0  # what nobody trains is as good as it will be
         fewer = on_the_way and self.draws_on_the_way is not None
         self._limit = self.draws_on_the_way if fewer else self.draws
