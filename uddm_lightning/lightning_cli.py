@@ -14,6 +14,7 @@ import torch
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -39,13 +40,14 @@ from uddm_lightning.callbacks import (
     check_callbacks,
     check_monitors,
 )
+from uddm_lightning.callbacks.measurements import probes
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import DiskFullError, InputError
 from uddm_lightning.files import is_full, refused, write_text
 from uddm_lightning.limits import LARGEST, check_numbers
 from uddm_lightning.parsing import UddmParser, plain
 from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import Unprofiled, callbacks_of, data_of, is_dry_run
+from uddm_lightning.trainer import Unprofiled, callbacks_of, check_precision, data_of, is_dry_run
 
 PLUGINS = (backbones, critics, data, objectives, processes, samplers)
 
@@ -59,6 +61,7 @@ EXPECTED_WARNINGS = (
     r".*The dirpath has changed from.*",  # a checkpoint is measured from wherever it lies
     r".*Couldn't infer the batch indices.*",  # rows carry their own numbers
     r".*The `srun` command is available on your system but is not used.*",  # a login node may train, too
+    r".*AMP with fp16 is not supported on CPU.*",  # `check_precision` says so
     r".*It is recommended to use .self.log.*sync_dist=True.*",  # probes have joined the ranks' measurements already
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
 )
@@ -191,7 +194,11 @@ class UddmCLI(LightningCLI):
         if self.subcommand == "fit":  # says now what is wrong, before anything is written
             _ = self.datamodule.subset
             self.model.check_optimizer()
+            check_precision(self._get(self.config, "trainer")["precision"], _on_cpu(self.trainer))
             check_monitors(self.trainer, self.model, self.datamodule.splits)
+        if self.subcommand in ("fit", "validate", "test"):
+            for probe in probes(self.trainer):
+                probe.load()
         if self.checkpoint:
             checkpoints.check_fits(self.checkpoint, self.model, self.subcommand == "fit")
             if self.subcommand != "predict":  # which writes to no run's table
@@ -293,6 +300,10 @@ def _why_stopped(trainer: Trainer) -> str:
     timers = [callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
     spent = [timer for timer in timers if (timer.time_remaining() or 1.0) <= 0.0]
     return "Timer: its time is over" if spent else "a callback has asked for it"
+
+
+def _on_cpu(trainer: Trainer) -> bool:
+    return isinstance(trainer.accelerator, CPUAccelerator)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -91,6 +91,13 @@ class Probe(Callback):
         self._denoisers: dict[Weights, Denoiser] = {}
         self._limit: int | None = None
 
+    def load(self) -> None:
+        """Fetches and loads, before a run begins, what measuring will need; called where the probe is enabled or not.
+
+        Raises:
+            InputError: it cannot be had.
+        """
+
     @abstractmethod
     def measure(self, at: MeasuredBatch) -> None:
         """Runs the network on one batch and updates the metrics."""
