@@ -16,7 +16,7 @@ class _Enduring(io.FileIO):
     @override
     def write(self, data: Any) -> int:
         try:
-            while (written := super().write(data)) is None:  # type: ignore[redundant-expr,unused-ignore]
+            while (written := super().write(data)) is None:
                 select.select([], [self], [])
             return written
         except OSError:  # the reader of a pipe has gone, a terminal is closed, the disk behind a file is full

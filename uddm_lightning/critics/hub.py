@@ -77,7 +77,7 @@ class HubCritic(Critic):
         cut = {"truncation": True, "max_length": self._longest} if self._longest else {}
         encoded = self._tokenizer(texts, **cut)["input_ids"] if texts else []
         lengths_B = torch.tensor([len(ids) for ids in encoded], dtype=torch.int64, device=device)
-        width = max([1, *map(len, encoded)])
+        width = max([2, *map(len, encoded)])  # a column of tokens that are judged, be it empty
         ids_BM = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in encoded], device=device).view(-1, width)
         read_BM = torch.arange(width, device=device) < lengths_B[:, None]
         nll_BM = torch.zeros(len(texts), width - 1, dtype=torch.float64, device=device)
