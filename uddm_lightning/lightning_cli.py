@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
 # importing a room makes its plugins known by their short names
@@ -193,8 +194,9 @@ class UddmCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         if self.subcommand == "fit":  # says now what is wrong, before anything is written
             _ = self.datamodule.subset
-            self.model.check_optimizer()
-            check_precision(self._get(self.config, "trainer")["precision"], _on_cpu(self.trainer))
+            precision = self._get(self.config, "trainer")["precision"]
+            self.model.check_optimizer(precision)
+            check_precision(precision, _on_cpu(self.trainer))
             check_monitors(self.trainer, self.model, self.datamodule.splits)
         if self.subcommand in ("fit", "validate", "test"):
             for probe in probes(self.trainer):
@@ -232,6 +234,15 @@ class UddmCLI(LightningCLI):
         try:
             with _quiet_writers():
                 super()._run_subcommand(subcommand)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} Then {self._way_on()}") from error
+        except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the former the latter
+            if isinstance(stop, SystemExit) and not isinstance(stop, SIGTERMException):
+                if not isinstance(stop.__context__, KeyboardInterrupt):
+                    raise
+            if self.trainer.is_global_zero:
+                sys.stderr.write(f"uddm: stopped: interrupted; {self._way_on()}\n")
+            raise SystemExit(1) from stop
         except ImportError as error:  # of a package that some callback of Lightning asks for when it is set up
             raise InputError(plain(str(error))) from error
         except RuntimeError as error:
@@ -243,8 +254,12 @@ class UddmCLI(LightningCLI):
                 raise
             # TensorBoard's writer names no file
             what = error if isinstance(error, DiskFullError) else refused(f"Cannot write to `{folder}`", error, "")
-            then = run_folder.way_on(folder) if subcommand == "fit" else "give the same command again."
-            raise DiskFullError(f"{what} Free some space, then {then}") from error
+            raise DiskFullError(f"{what} Free some space, then {self._way_on()}") from error
+
+    def _way_on(self) -> str:
+        if self.subcommand == "fit":
+            return run_folder.way_on(Path(self.trainer.default_root_dir))
+        return "give the same command again."
 
     def after_fit(self) -> None:
         """Marks the run as finished in its manifest: its last step is trained, measured and saved."""

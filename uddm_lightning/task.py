@@ -134,17 +134,27 @@ class DiffusionTask(LightningModule):
             for backbone in (self.backbone, self.ema.backbone):
                 backbone.prepare(Known(data.training_rows, data.unigram, data.chain, self.process.mask))
 
-    def check_optimizer(self) -> None:
+    def check_optimizer(self, precision: object = None) -> None:
         """Makes an optimizer and throws it away.
 
+        Args:
+            precision: of the trainer.
+
         Raises:
-            InputError: it refuses its arguments.
+            InputError: it refuses its arguments, or would divide by zero in this precision.
         """
+        if not self.parameter_count:
+            return
         try:
-            if self.parameter_count:
-                self.make_optimizer(self.backbone.parameters())
+            optimizer = self.make_optimizer(self.backbone.parameters())
         except (ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"`model.optimizer` cannot be made: {error}.") from error
+        eps = optimizer.defaults.get("eps")
+        if precision == "16-true" and isinstance(eps, float) and torch.tensor(eps, dtype=torch.float16) == 0.0:
+            raise InputError(
+                f"`trainer.precision` is 16-true, in which `eps` of `model.optimizer`, {eps:g}, is 0, and the first "
+                "step divides by it. Set `--model.optimizer.init_args.eps 1e-4`, or `--trainer.precision bf16-true`."
+            )
 
     @override
     def configure_optimizers(self) -> Any:

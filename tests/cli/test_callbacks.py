@@ -181,7 +181,13 @@ def words(case: Case, name: str) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if case.refused or name in ("Timer", "TQDMProgressBar") else pytest.param(name, marks=pytest.mark.slow)
+        for name, case in CASES.items()
+    ],
+)
 def test_a_callback_works_or_is_refused_by_name(uddm, config: Path, tmp_path: Path, name: str) -> None:
     if name in ("DeviceStatsMonitor", "RichModelSummary", "RichProgressBar"):
         pytest.skip("needs another package")

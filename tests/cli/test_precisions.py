@@ -40,13 +40,12 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def resolved(path: Path, folder: Path, text: Path) -> dict[str, Any]:
     words = [str(word) for word in as_options(path)]
     content = yaml.safe_load(Path(words[1]).read_text(encoding="utf-8"))
-    if content["data"]["source"]["class_path"] == "SotuSpeeches":
+    if isinstance(content["data"], dict) and content["data"]["source"]["class_path"] == "SotuSpeeches":
         words += ["--data.source", "TextFiles", "--data.source.init_args.paths", str(text)]
     return resolve([*words, *standin(path, folder), *SMALL, "--data.cache_dir", str(folder / "cache")]).values
 
 
 def trainer_of(config: dict[str, Any], folder: Path, precision: str, clip: float | None, probes: list[Any]) -> Trainer:
-    check_precision(precision, on_cpu=True)
     return Trainer(
         default_root_dir=folder,
         accelerator="cpu",
@@ -69,33 +68,47 @@ def trainer_of(config: dict[str, Any], folder: Path, precision: str, clip: float
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of settings that only a test has
-@pytest.mark.parametrize("path", CONFIGS, ids=short)
+@pytest.mark.parametrize(
+    "path",
+    [path if path.stem == "quickstart" else pytest.param(path, marks=pytest.mark.slow) for path in CONFIGS],
+    ids=short,
+)
 def test_every_precision_trains_or_is_refused(path: Path, tmp_path: Path, text: Path) -> None:
     config = resolved(path, tmp_path, text)
     data: TextDataModule = load_data(config)
     optimizer = config["model"]["optimizer"]
     losses: dict[tuple[str, bool, float | None], float] = {}
     for precision, fused, clip in product(PRECISIONS, (False, True), (None, 1.0)):
-        optimizer["init_args"] |= {"fused": fused, "foreach": None}
+        optimizer["init_args"] |= {"fused": fused, "foreach": None, "eps": 1e-4 if precision == "16-true" else 1e-8}
+        task = load_task(config, data.vocab_size)
+        if precision == "16-mixed":
+            with pytest.raises(InputError, match=r"`--trainer\.precision bf16-mixed`"):
+                check_precision(precision, on_cpu=True)
+            continue
         measured = fused and clip is not None
         probes = [RecoveryProbe((0.1,)), EntropyProbe((0.1,)), NelboProbe(times_per_draw=2)] if measured else []
-        task = load_task(config, data.vocab_size)
         before = [parameter.clone() for parameter in task.backbone.parameters()]
-        try:
-            trainer = trainer_of(config, tmp_path, precision, clip, probes)
-        except InputError as error:
-            assert precision == "16-mixed"
-            assert "`--trainer.precision bf16-mixed`" in str(error)
-            continue
+        task.check_optimizer(precision)
+        trainer = trainer_of(config, tmp_path, precision, clip, probes)
         trainer.fit(task, data)
         assert trainer.global_step == STEPS
         after = list(task.backbone.parameters())
-        assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True)), "it has trained"
+        assert any(not torch.equal(one.to(other.dtype), other) for one, other in zip(before, after, strict=True))
         assert all(bool(parameter.isfinite().all()) for parameter in after)
-        for probe in probes:
-            assert probe.records
+        assert all(probe.records for probe in probes)
         losses[precision, fused, clip] = float(trainer.callback_metrics["loss/train"])
     assert {key[0] for key in losses} == set(PRECISIONS) - {"16-mixed"}
     exact = losses["64-true", False, None]
     for (precision, _, _), loss in losses.items():
         assert loss == pytest.approx(exact, rel=0.05 if "16" in precision else 1e-4), precision
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_float16_refuses_what_is_zero_in_it(uddm, config, tmp_path) -> None:
+    given = ("fit", "-c", config, "--out", tmp_path / "run", "--trainer.precision", "16-true")
+    outcome = uddm(*given)
+    assert outcome.status == 2
+    assert "`eps` of `model.optimizer`, 1e-08, is 0" in outcome.err
+    assert not (tmp_path / "run" / "measurements.csv").exists()
+    outcome = uddm(*given, "--model.optimizer.init_args.eps", "1e-4")
+    assert outcome.status == 0, outcome.err

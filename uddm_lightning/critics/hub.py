@@ -82,6 +82,8 @@ class HubCritic(Critic):
         read_BM = torch.arange(width, device=device) < lengths_B[:, None]
         nll_BM = torch.zeros(len(texts), width - 1, dtype=torch.float64, device=device)
         for rows_R in torch.split((lengths_B > 1).nonzero()[:, 0], self.batch_size):
+            if not len(rows_R):  # no row has two tokens
+                continue
             longest = int(lengths_B[rows_R].max())
             ids_RM, read_RM = ids_BM[rows_R, :longest], read_BM[rows_R, :longest]
             logits_RMV = network(ids_RM, attention_mask=read_RM.long()).logits[:, :-1]
