@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -50,6 +51,7 @@ from uddm_lightning.parsing import UddmParser, plain
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import Unprofiled, callbacks_of, check_precision, data_of, is_dry_run
 
+TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell reports a program that ended by this signal
 PLUGINS = (backbones, critics, data, objectives, processes, samplers)
 
 # What Lightning warns of and this program means; everything else stays visible.
@@ -237,12 +239,12 @@ class UddmCLI(LightningCLI):
         except FloatingPointError as error:
             raise FloatingPointError(f"{error} Then {self._way_on()}") from error
         except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the former the latter
-            if isinstance(stop, SystemExit) and not isinstance(stop, SIGTERMException):
-                if not isinstance(stop.__context__, KeyboardInterrupt):
-                    raise
+            terminated = isinstance(stop, SIGTERMException)
+            if not terminated and not isinstance(stop.__context__ or stop, KeyboardInterrupt):
+                raise
             if self.trainer.is_global_zero:
                 sys.stderr.write(f"uddm: stopped: interrupted; {self._way_on()}\n")
-            raise SystemExit(1) from stop
+            raise SystemExit(TERMINATED if terminated else 1) from stop
         except ImportError as error:  # of a package that some callback of Lightning asks for when it is set up
             raise InputError(plain(str(error))) from error
         except RuntimeError as error:

@@ -38,7 +38,8 @@ class Job:
         world: processes.
         record: file for what each rank trains on, followed by the number of the rank.
         event: a moment, its number, an act and the folder that it concerns: ("step", 17, "kill", ""), ("validation", 3
-            (third batch), "delete", cache), ("saving", 2 (second checkpoint), "fill", disk).
+            (third batch), "delete", cache), ("saving", 2 (second checkpoint), "fill", disk). "within saving" is while
+            torch writes.
         status: exit status of each rank, once it has ended; minus the signal's number if it was killed.
         out: what each rank has printed.
     """
@@ -146,6 +147,8 @@ def _rank(job: Job, rank: int, port: int) -> int:
             moment, turn, act, folder = job.event
             MOMENTS[moment](turn, partial(ACTS[act], folder))
         status = uddm()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     except BaseException:  # a test reads it in the log
         traceback.print_exc()
         return 1
@@ -220,6 +223,14 @@ def _kill(folder: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _interrupt(folder: str) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _terminate(folder: str) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _fill(disk: str) -> None:
     with suppress(OSError), (Path(disk) / "ballast").open("wb", buffering=0) as ballast:
         while True:
@@ -289,8 +300,45 @@ def _while_saving(turn: int, act: Callable[[], None]) -> None:
     torch.save = save
 
 
-MOMENTS = {"start": _at_start, "step": _at_step, "validation": _in_validation, "saving": _while_saving}
-ACTS = {"kill": _kill, "fill": _fill, "delete": _delete, "give up rights": _give_up_rights}
+def _within_saving(turn: int, act: Callable[[], None]) -> None:
+    """While the library itself is writing, which hands its bytes to the file from below Python."""
+    import torch
+
+    original, turns = torch.save, count(1)
+
+    class File(io.RawIOBase):
+        def __init__(self, file: Any) -> None:
+            self.file, self.turns = file, count(1)
+
+        def write(self, data: Any) -> int:
+            if next(self.turns) == 5:
+                act()
+            return int(self.file.write(data))
+
+        def flush(self) -> None:
+            self.file.flush()
+
+    def save(content: Any, file: Any) -> None:
+        original(content, File(file) if next(turns) == turn else file)
+
+    torch.save = save
+
+
+MOMENTS = {
+    "start": _at_start,
+    "step": _at_step,
+    "validation": _in_validation,
+    "saving": _while_saving,
+    "within saving": _within_saving,
+}
+ACTS = {
+    "kill": _kill,
+    "interrupt": _interrupt,
+    "terminate": _terminate,
+    "fill": _fill,
+    "delete": _delete,
+    "give up rights": _give_up_rights,
+}
 
 if __name__ == "__main__":
     main()
