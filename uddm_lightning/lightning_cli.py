@@ -138,8 +138,9 @@ class UddmCLI(LightningCLI):
         # what is measured lies in the run of the config, wherever the output goes
         run = Path(config.out) if self.subcommand == "fit" else _run_of(config) or Path(config.out)
         self.checkpoint = checkpoints.resolve(config.ckpt_path, run) if config.ckpt_path else None
+        self.steps: int | None = None  # behind the weights of the checkpoint
         if self.checkpoint:
-            checkpoints.load(self.checkpoint, self.subcommand == "fit")
+            self.steps = checkpoints.load(self.checkpoint, self.subcommand == "fit")["global_step"]
         if self.subcommand == "fit":
             self._take(run)
 
@@ -177,7 +178,11 @@ class UddmCLI(LightningCLI):
         if self.subcommand == "fit":
             if config["logger"] in (None, True):
                 folder = config["default_root_dir"]
-                kwargs["logger"] = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+                # what an earlier session has logged of the steps that are trained again is not shown
+                again = 0 if self.steps is None else self.steps + 1
+                kwargs["logger"] = TensorBoardLogger(
+                    folder, name="", version="", default_hp_metric=False, purge_step=again
+                )
         else:
             kwargs["logger"] = False  # measuring writes the rows of the table and nothing else
         given = _listed(config["callbacks"])

@@ -224,6 +224,8 @@ class DiffusionTask(LightningModule):
         if (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
             if self._is_shown(batch_idx):
                 self.log("loss/train", self._loss, prog_bar=True, sync_dist=self.trainer.world_size > 1)
+                # loggers count the steps behind the weights, as all measurements do; Lightning's own count is one less
+                self.log("step", torch.tensor(self.global_step, dtype=torch.float64))
             self._loss = 0.0
 
     def _is_shown(self, batch_idx: int) -> bool:

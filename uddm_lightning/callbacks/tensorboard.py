@@ -104,7 +104,7 @@ class TensorBoardPage(Callback):
         }
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(about, _outcome(records))
+                logger.log_hyperparams(about, _outcome(records), pl_module.weights_step)
 
 
 def names_of_scalars(trainer: Trainer, task: DiffusionTask, splits: Sequence[str]) -> set[str]:
