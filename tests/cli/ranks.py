@@ -10,6 +10,7 @@ import io
 import json
 import multiprocessing
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -40,6 +41,9 @@ class Job:
         event: a moment, its number, an act and the folder that it concerns: ("step", 17, "kill", ""), ("validation", 3
             (third batch), "delete", cache), ("saving", 2 (second checkpoint), "fill", disk). "within saving" is while
             torch writes.
+        stdout: "log" is one file with stderr; "file" is one without; "terminal" is one that both go to; "head" is a pipe
+            whose reader leaves after the first line; "ascii" is a file to which nothing else can be written; "none"
+            is closed.
         status: exit status of each rank, once it has ended; minus the signal's number if it was killed.
         out: what each rank has printed.
     """
@@ -49,6 +53,7 @@ class Job:
     world: int = 1
     record: str = ""
     event: list[Any] = field(default_factory=list)
+    stdout: str = "log"
     status: list[int] = field(default_factory=list)
     out: list[str] = field(default_factory=list)
 
@@ -116,9 +121,13 @@ def _fork(job: Job, rank: int, port: int, log: Path) -> int:
     status = 1
     try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        status = _rank(job, rank, port)
+        if job.stdout in ("terminal", "head"):
+            status = _watched(output, job, partial(_rank, job, rank, port))
+        else:
+            errors = output if job.stdout == "log" else os.open(f"{log}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(output, 1)
+            os.dup2(errors, 2)
+            status = _rank(job, rank, port)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -127,9 +136,50 @@ def _fork(job: Job, rank: int, port: int, log: Path) -> int:
         os._exit(status)
 
 
+def _watched(log: int, job: Job, work: Callable[[], int]) -> int:
+    """Runs in a process of its own, whose terminal or pipe is copied to the log here."""
+    if job.stdout == "terminal":
+        pid, end = pty.fork()
+    else:
+        end, theirs = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.dup2(theirs, 1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.close(theirs)
+    if not pid:
+        if job.stdout == "terminal":
+            sys.stdout.reconfigure(line_buffering=True)  # as at the start of a process with a terminal
+        os._exit(_flushed(work))
+    with suppress(OSError):  # how a terminal says that nobody is left on the other side
+        while data := os.read(end, 2**16):
+            os.write(log, data)
+            if job.stdout == "head" and b"\n" in data:
+                break
+    os.close(end)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _flushed(work: Callable[[], int]) -> int:
+    try:
+        return work()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
 def _rank(job: Job, rank: int, port: int) -> int:
     """What a process does after the fork; returns its exit status."""
     import traceback
+
+    from uddm_lightning.console import make_enduring
+
+    if job.stdout == "ascii":
+        sys.stdout.reconfigure(encoding="ascii", errors="strict")
+    if job.stdout == "none":
+        os.close(1)
+        sys.stdout = None
+    make_enduring()
 
     from lightning.pytorch.utilities import rank_zero_only
 
