@@ -41,9 +41,9 @@ class Job:
         event: a moment, its number, an act and the folder that it concerns: ("step", 17, "kill", ""), ("validation", 3
             (third batch), "delete", cache), ("saving", 2 (second checkpoint), "fill", disk). "within saving" is while
             torch writes.
-        stdout: "log" is one file with stderr; "file" is one without; "terminal" is one that both go to; "head" is a pipe
-            whose reader leaves after the first line; "ascii" is a file to which nothing else can be written; "none"
-            is closed.
+        stdout: "log" is one file with stderr; "file" is one without; "terminal" is one that both go to; "head" is a
+            pipe whose reader leaves after the first line; "ascii" is a file to which nothing else can be written;
+            "none" is closed.
         status: exit status of each rank, once it has ended; minus the signal's number if it was killed.
         out: what each rank has printed.
     """

@@ -76,6 +76,8 @@ def options() -> list[Option]:
         choices = re.match(r"\s*\{([\w,.-]+)\}", about)
         values += choices[1].split(",") if choices else []
         values += ["null"] if re.search(r"\bNone\b|null", given) else []
+        if given.startswith(("Sequence", "list", "collections.abc.Sequence")):
+            values = [f"[{value}]" for value in values]
         if values and not KEPT.match(name):
             found.append(Option(name, tuple(dict.fromkeys(values))))
     return found
