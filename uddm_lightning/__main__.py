@@ -5,9 +5,16 @@ import sys
 
 def main() -> None:
     """Runs the command and exits with its status."""
-    from uddm_lightning.cli import main as run  # heavy imports only once a command is really run
+    try:
+        from uddm_lightning.console import make_enduring
 
-    sys.exit(run())
+        make_enduring()
+        from uddm_lightning.cli import main as run  # heavy imports only once a command is really run
+
+        sys.exit(run())
+    except KeyboardInterrupt:  # so early that nothing has begun
+        sys.stderr.write("uddm: stopped.\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

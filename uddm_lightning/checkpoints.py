@@ -101,12 +101,15 @@ def check_callbacks(callbacks: Sequence[Callback], folder: Path, own_folder: boo
 
 
 def _save(checkpoint: dict[str, Any], path: Path) -> None:
-    """As `torch.save`, which reports an error of the file system as one of its own."""
+    """As `torch.save`, which reports an error of the file system, and Ctrl-C, as an error of its own."""
     try:
         with path.open("wb") as file:
             torch.save(checkpoint, file)
     except RuntimeError as error:
-        raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError | KeyboardInterrupt):
+            cause = cause.__context__
+        raise (cause or error) from None
 
 
 def _is_whole(last: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.spike import TrainingSpikeException
 
 from uddm_lightning import __version__
 from uddm_lightning.errors import DiskFullError, InputError
@@ -78,6 +79,9 @@ def main() -> int:
     except (InputError, MisconfigurationException) as error:
         sys.stderr.write(f"uddm: error: {plain(str(error))}\n")
         return 2
+    except TrainingSpikeException as error:
+        sys.stderr.write(f"uddm: stopped: SpikeDetection: {plain(str(error))}\n")
+        return 1
     except (FloatingPointError, DiskFullError) as error:
         sys.stderr.write(f"uddm: stopped: {error}\n")
         return 1

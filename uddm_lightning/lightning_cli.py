@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -15,9 +16,12 @@ import yaml
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.callbacks import ProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
 # importing a room makes its plugins known by their short names
@@ -46,7 +50,10 @@ from uddm_lightning.callbacks import (
     StepProgressBar,
     TensorBoardPage,
     TrajectoryProbe,
+    check_callbacks,
+    check_monitors,
 )
+from uddm_lightning.callbacks.measurements import probes
 from uddm_lightning.config_keys import Change
 from uddm_lightning.data import TextDataModule, check_divides
 from uddm_lightning.errors import DiskFullError, InputError
@@ -54,8 +61,9 @@ from uddm_lightning.files import is_full, refused
 from uddm_lightning.limits import LARGEST, check_end, check_numbers, fill_interval
 from uddm_lightning.parsing import UddmParser, plain
 from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import Unprofiled, callbacks_of, is_dry_run
+from uddm_lightning.trainer import Unprofiled, callbacks_of, check_precision, is_dry_run
 
+TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell reports a program that ended by this signal
 PLUGINS = (backbones, critics, data, objectives, processes, samplers)
 
 # What Lightning warns of and this program means; everything else stays visible.
@@ -68,6 +76,7 @@ EXPECTED_WARNINGS = (
     r".*The dirpath has changed from.*",  # a checkpoint is measured from wherever it lies
     r".*Couldn't infer the batch indices.*",  # rows carry their own numbers
     r".*The `srun` command is available on your system but is not used.*",  # a login node may train, too
+    r".*AMP with fp16 is not supported on CPU.*",  # `check_precision` says so
     r".*It is recommended to use .self.log.*sync_dist=True.*",  # probes have joined the ranks' measurements already
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
     r"(?s).*Converting a tensor with requires_grad=True to a scalar.*",  # how LBFGS reads the closure's loss
@@ -235,8 +244,8 @@ class UddmCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
-        except (ValueError, TypeError) as error:
-            # constructors check their arguments and name them
+        except (ValueError, TypeError, ImportError) as error:
+            # constructors check their arguments and name them, and packages that they need and do not find
             raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
 
     @override
@@ -245,14 +254,20 @@ class UddmCLI(LightningCLI):
         if self.subcommand == "fit":
             if config["logger"] in (None, True):
                 folder = config["default_root_dir"]
-                kwargs["logger"] = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+                # what an earlier session has logged of the steps that are trained again is not shown
+                again = self.step + 1 if self.checkpoint else 0
+                kwargs["logger"] = TensorBoardLogger(
+                    folder, name="", version="", default_hp_metric=False, purge_step=again
+                )
         else:
             kwargs["logger"] = False  # measuring writes the rows of the table and nothing else
+        given = _listed(config["callbacks"])
+        check_callbacks(given, config["enable_progress_bar"] is not False)
         if heartbeat := Heartbeat.from_environment():  # whoever watches has a bar of its own
             config["enable_progress_bar"] = False
-            config["callbacks"] = [*_listed(config["callbacks"]), heartbeat]
-        elif config["enable_progress_bar"] is not False:
-            config["callbacks"] = [*_listed(config["callbacks"]), StepProgressBar()]
+            config["callbacks"] = [*(one for one in given if not isinstance(one, ProgressBar)), heartbeat]
+        elif config["enable_progress_bar"] is not False and not any(isinstance(one, ProgressBar) for one in given):
+            config["callbacks"] = [*given, StepProgressBar()]
         if not any(isinstance(plugin, CheckpointIO) for plugin in _listed(config["plugins"])):
             config["plugins"] = [*_listed(config["plugins"]), checkpoints.AtomicCheckpointIO()]
         config["profiler"] = config["profiler"] or Unprofiled()
@@ -265,10 +280,16 @@ class UddmCLI(LightningCLI):
         folder = Path(trainer.default_root_dir)
         if self.subcommand == "fit":  # says now what is wrong, before anything is written
             _ = self.datamodule.subset
-            self.model.check_optimizer()
+            precision = self._get(self.config, "trainer")["precision"]
+            self.model.check_optimizer(precision)
+            check_precision(precision, _on_cpu(trainer))
+            check_monitors(trainer, self.model, self.datamodule.splits)
             check_divides(self.datamodule.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
             users = [one for one in callbacks_of(trainer) if not isinstance(one, checkpoints.LastCheckpoint)]
             checkpoints.check_callbacks(users, folder, config.trainer.logger in (None, True, False))
+        if self.subcommand in ("fit", "validate", "test"):
+            for probe in probes(trainer):
+                probe.load()
         if self.checkpoint:
             checkpoints.check_fits(self.checkpoint, self.model, self.subcommand == "fit")
             if self.subcommand != "predict":  # which writes to no run's table
@@ -315,30 +336,61 @@ class UddmCLI(LightningCLI):
         try:
             with _quiet_writers():
                 super()._run_subcommand(subcommand)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} Then {self._way_on()}") from error
+        except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the former the latter
+            terminated = isinstance(stop, SIGTERMException)
+            if not terminated and not isinstance(stop.__context__ or stop, KeyboardInterrupt):
+                raise
+            if self.trainer.is_global_zero:
+                sys.stderr.write(f"uddm: stopped: interrupted; {self._way_on()}\n")
+            raise SystemExit(TERMINATED if terminated else 1) from stop
+        except ImportError as error:  # of a package that some callback of Lightning asks for when it is set up
+            raise InputError(plain(str(error))) from error
+        except RuntimeError as error:
+            if "conditioned on metric" not in str(error):  # of EarlyStopping, see `check_monitors`
+                raise
+            raise InputError(f"`trainer.callbacks`: {plain(str(error))}") from error
         except (DiskFullError, OSError) as error:
             if isinstance(error, OSError) and not is_full(error):
                 raise
             # TensorBoard's writer names no file
             what = error if isinstance(error, DiskFullError) else refused(f"Cannot write to `{folder}`", error, "")
-            then = run_folder.way_on(folder) if subcommand == "fit" else "give the same command again."
-            raise DiskFullError(f"{what} Free some space, then {then}") from error
+            raise DiskFullError(f"{what} Free some space, then {self._way_on()}") from error
+
+    def _way_on(self) -> str:
+        if self.subcommand == "fit":
+            return run_folder.way_on(Path(self.trainer.default_root_dir))
+        return "give the same command again."
 
     def after_fit(self) -> None:
         """Marks the run as finished in its manifest if its last step is trained, measured and saved; says so if not."""
         trainer, folder = self.trainer, Path(self.trainer.default_root_dir)
+        step = trainer.global_step
         own = (one.saved_step for one in callbacks_of(trainer) if isinstance(one, checkpoints.LastCheckpoint))
         saved = next(own, 0)
         last = run_folder.checkpoint(folder, "last")
         if not saved and self.checkpoint and self.checkpoint.resolve() == last.resolve():
             saved = self.step
-        if saved == trainer.global_step:
-            if trainer.global_step >= trainer.max_steps:
-                self._mark(saved)
-        elif trainer.is_global_zero and not is_dry_run(trainer):
-            sys.stderr.write(
-                f"uddm: training ended at step {trainer.global_step}, and the last checkpoint is of step {saved}: "
-                f"{run_folder.way_on(folder)}\n"
-            )
+        if is_dry_run(trainer):
+            return
+        if saved != step:
+            if trainer.is_global_zero:
+                sys.stderr.write(
+                    f"uddm: training ended at step {step}, and the last checkpoint is of step {saved}: "
+                    f"{run_folder.way_on(folder)}\n"
+                )
+        elif step >= trainer.max_steps > 0:
+            self._mark(step)
+        elif trainer.should_stop:
+            reason = _why_stopped(trainer)
+            if run_folder.trained_steps(folder) != step or not run_folder.stopped_early(folder):
+                trainer.loggers = []  # this step is logged already
+                # it was measured as one on the way, with fewer rows
+                trainer.validate(self.model, self.datamodule, str(last), verbose=False, weights_only=True)
+            self._mark(step, reason)
+            if trainer.is_global_zero:
+                sys.stderr.write(f"uddm: stopped early at step {step}: {reason}\n")
 
     def after_validate(self) -> None:
         """Marks the run of an oracle as finished: it is as good as it will be. Of others, notes what was asked for."""
@@ -353,9 +405,9 @@ class UddmCLI(LightningCLI):
         if self.model.parameter_count:
             self.after_validate()
 
-    def _mark(self, steps: int) -> None:
+    def _mark(self, steps: int, stopped: str = "") -> None:
         if self.trainer.is_global_zero and not is_dry_run(self.trainer):
-            run_folder.mark_trained(Path(self.trainer.default_root_dir), steps)
+            run_folder.mark_trained(Path(self.trainer.default_root_dir), steps, stopped)
 
 
 @contextmanager
@@ -373,6 +425,20 @@ def _run_of(config: Namespace) -> Path | None:
     """The folder in which the given config lies beside a manifest, wherever that was moved to."""
     given = Path(str(config.config[-1])) if config.config else Path()
     return given.parent if given.name == "config.yaml" and (given.parent / "manifest.json").exists() else None
+
+
+def _why_stopped(trainer: Trainer) -> str:
+    """Which callback has asked for the end, in its own words if it has any."""
+    for callback in trainer.early_stopping_callbacks:
+        if callback.stopping_reason_message:
+            return f"EarlyStopping: {callback.stopping_reason_message.removesuffix(' Signaling Trainer to stop.')}"
+    timers = [callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
+    spent = [timer for timer in timers if (timer.time_remaining() or 1.0) <= 0.0]
+    return "Timer: its time is over" if spent else "a callback has asked for it"
+
+
+def _on_cpu(trainer: Trainer) -> bool:
+    return isinstance(trainer.accelerator, CPUAccelerator)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -49,7 +49,6 @@ class LossGuard:
         step, rows_B, finite_B = next(watched for watched in waiting if not bool(watched.finite_B.all()))
         rows = rows_B[~finite_B].tolist()
         raise FloatingPointError(
-            f"The loss is NaN or infinite at optimizer step {step} in the pool's rows {rows}. The weights of the last "
-            "checkpoint are intact; a lower learning rate, `trainer.gradient_clip_val` or a larger "
-            "`model.objective.init_args.t_min` usually helps."
+            f"The loss is NaN or infinite at optimizer step {step} in the pool's rows {rows}. A lower learning rate, "
+            "`trainer.gradient_clip_val` or a larger `model.objective.init_args.t_min` usually helps."
         )

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from enum import Enum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -44,6 +45,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(str, _Dumper.text)
+# Lightning has arguments whose defaults are members of an enumeration of strings; the parser would not write them down.
+_Dumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 
 def from_yaml(text: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 from typing_extensions import override
 
+from uddm_lightning.critics import Critic
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.errors import InputError
 from uddm_lightning.lightning_cli import UddmCLI, start
@@ -108,6 +109,22 @@ def _made(add: Callable[..., Any], kind: type, given: Any) -> Any:
         return parser.instantiate(parser.parse_object({"it": given})).it
     except (ValueError, TypeError) as error:
         raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
+
+
+def check_critic(config: dict[str, Any], fetch: bool) -> None:
+    """Refuses a critic that the runs of a resolved configuration could not have.
+
+    Args:
+        config: the configuration.
+        fetch: load what the hub has, too, instead of only looking for the packages.
+
+    Raises:
+        InputError: with the way out.
+    """
+    samples = config["samples"]
+    if samples["critic"] and samples["enabled"]:
+        critic = load_plugin(Critic, samples["critic"])
+        critic.load() if fetch else critic.check()
 
 
 def device_count(devices: object) -> int:

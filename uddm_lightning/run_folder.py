@@ -18,6 +18,7 @@ from uddm_lightning.parsing import from_yaml, plain
 HEADER = "# lightning.pytorch=="  # with which every resolved configuration begins
 CHECKPOINTS = ("last", "previous")  # newest first
 CONVERTED = "converted"  # under this the manifest says from which file the run was made, if it was not trained here
+STOPPED = "stopped_early"  # under this the manifest says why a run ended before its last step
 SAME = ("corpus", "tokenizer", "subset")  # what the manifest says of these holds for the whole run
 ASSUMED = (
     "data.size",
@@ -265,14 +266,28 @@ def _unsettled(manifest: dict[str, Any]) -> bool:
     return CONVERTED in manifest and not any(name in manifest for name in SAME)
 
 
-def mark_trained(folder: Path, steps: int) -> None:
-    """Says in the manifest that so many optimizer steps are trained, measured and saved; 0 is a run at work."""
+def mark_trained(folder: Path, steps: int, stopped: str = "") -> None:
+    """Says in the manifest that so many optimizer steps are trained, measured and saved; 0 is a run at work.
+
+    Args:
+        folder: of the run.
+        steps: optimizer steps.
+        stopped: why they are fewer than the config's `trainer.max_steps`; empty where they are not.
+    """
     with _manifest_lock(folder):
-        manifest = read_manifest(folder)
-        if manifest and manifest.get("trained_steps", 0) != steps:
-            write_manifest(folder, {**manifest, "trained_steps": steps})
+        if manifest := read_manifest(folder):
+            new = {name: value for name, value in manifest.items() if name not in (STOPPED, "trained_steps")}
+            new |= {"trained_steps": steps} if steps or "trained_steps" in manifest else {}
+            new |= {STOPPED: stopped} if stopped else {}
+            if new != manifest:
+                write_manifest(folder, new)
 
 
 def trained_steps(folder: Path) -> int:
     """Optimizer steps of a run that has ended; 0 while it has not."""
     return int(read_manifest(folder).get("trained_steps", 0))
+
+
+def stopped_early(folder: Path) -> str:
+    """Why a run has ended, measured and saved, before its last step; empty where it has not."""
+    return str(read_manifest(folder).get(STOPPED, ""))

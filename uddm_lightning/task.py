@@ -5,13 +5,17 @@ Shapes: B rows, L positions.
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.plugins import MixedPrecision, Precision
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
+from torch.optim import Optimizer
 from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone, Known
@@ -28,6 +32,7 @@ from uddm_lightning.samplers.base import Sampler
 from uddm_lightning.trainer import data_of, is_dry_run
 
 Weights = Literal["ema", "raw"]
+STOPPED = "stopped_early"  # in a checkpoint: a callback has ended the run behind its step
 SHOWN_STEPS = 10  # between two losses that a progress bar shows, or callbacks read
 
 
@@ -80,13 +85,14 @@ class DiffusionTask(LightningModule):
         objective.check(self.process, self.backbone)
         self.objective = objective
         self.sampler = sampler
-        self.make_optimizer = optimizer
+        self.make_optimizer = _without_parser(optimizer)
         self.learning_rate = learning_rate
         self.measure_dtype: torch.dtype = getattr(torch, measure_dtype)
         self.restore_t = restore_t
         self.run_name: str | None = None  # what results call the run; None is the name in its folder's manifest
         self.guard = LossGuard()
         self._loaded_step = 0
+        self._stopped_step: int | None = None  # where a callback has ended the run
         self._loss: Tensor | float = 0.0  # sum over the tokens of a step on this rank, and the number of them
         self._tokens: Tensor | float = 0.0
         self._counted = False  # whether the loss of the present micro-batch is in the sum
@@ -109,6 +115,11 @@ class DiffusionTask(LightningModule):
         """Optimizer steps behind the present weights, in `fit` and for a checkpoint alike."""
         return self.global_step if self.trainer.state.fn == TrainerFn.FITTING else self._loaded_step
 
+    @property
+    def at_its_end(self) -> bool:
+        """Whether the present weights are the last ones of their run, which may have stopped before its last step."""
+        return self.weights_step >= self.trainer.max_steps or self.weights_step == self._stopped_step
+
     def denoiser(self, weights: Weights) -> Denoiser:
         """Predictions of the averaged or the raw weights, in the precision of measuring.
 
@@ -126,17 +137,27 @@ class DiffusionTask(LightningModule):
             for backbone in (self.backbone, self.ema.backbone):
                 backbone.prepare(Known(data.training_rows, data.unigram, data.chain, self.process.mask))
 
-    def check_optimizer(self) -> None:
+    def check_optimizer(self, precision: object = None) -> None:
         """Makes an optimizer and throws it away.
 
+        Args:
+            precision: of the trainer.
+
         Raises:
-            InputError: it refuses its arguments.
+            InputError: it refuses its arguments, or would divide by zero in this precision.
         """
+        if not self.parameter_count:
+            return
         try:
-            if self.parameter_count:
-                self.make_optimizer(self.backbone.parameters())
+            optimizer = self.make_optimizer(self.backbone.parameters())
         except (ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"`model.optimizer` cannot be made: {error}.") from error
+        eps = optimizer.defaults.get("eps")
+        if precision == "16-true" and isinstance(eps, float) and torch.tensor(eps, dtype=torch.float16) == 0.0:
+            raise InputError(
+                f"`trainer.precision` is 16-true, in which `eps` of `model.optimizer`, {eps:g}, is 0, and the first "
+                "step divides by it. Set `--model.optimizer.init_args.eps 1e-4`, or `--trainer.precision bf16-true`."
+            )
 
     @override
     def configure_optimizers(self) -> Any:
@@ -181,6 +202,30 @@ class DiffusionTask(LightningModule):
         self.ema.update(self.backbone, self.global_step + 1)
 
     @override
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips gradients as Lightning does, and under mixed precision those of fused optimizers, too.
+
+        Lightning refuses these because they divide by the scale of the loss within their step, after the clipping. In
+        bfloat16 there is no scale; in float16 the gradients are divided by it here, and the scaler then leaves that
+        out of the step.
+        """
+        plugin = self.trainer.precision_plugin
+        if not isinstance(plugin, MixedPrecision) or not getattr(optimizer, "_step_supports_amp_scaling", False):
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        if not gradient_clip_val:
+            return
+        if plugin.scaler is not None:
+            plugin.scaler.unscale_(optimizer)
+        algorithm = GradClipAlgorithmType(gradient_clip_algorithm or GradClipAlgorithmType.NORM)
+        Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
+
+    @override
     def on_train_batch_end(self, outputs: Any, batch: TokenBatch, batch_idx: int) -> None:
         if (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
             if self._is_shown(batch_idx):
@@ -188,6 +233,8 @@ class DiffusionTask(LightningModule):
                 if self.trainer.world_size > 1:
                     sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
                 self.log("loss/train", sums[0] / sums[1].clamp(min=1), prog_bar=True)
+                # loggers count the steps behind the weights, as all measurements do; Lightning's own count is one less
+                self.log("step", torch.tensor(self.global_step, dtype=torch.float64))
             self._loss = self._tokens = 0.0
 
     def _is_shown(self, batch_idx: int) -> bool:
@@ -231,10 +278,13 @@ class DiffusionTask(LightningModule):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.guard.check()  # a checkpoint never holds weights from behind a broken loss
+        if getattr(self._trainer, "should_stop", False):
+            checkpoint[STOPPED] = True
 
     @override
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         self._loaded_step = int(checkpoint["global_step"])
+        self._stopped_step = self._loaded_step if checkpoint.get(STOPPED) else None
         trainer: Any = self._trainer
         if trainer is not None and trainer.state.fn == TrainerFn.FITTING:
             self._reconfigure(checkpoint)
@@ -260,3 +310,19 @@ class DiffusionTask(LightningModule):
                 old.update(new, initial_lr=group["lr"], lr=group["lr"] * factor)
             schedule["base_lrs"] = [group["initial_lr"] for group in saved]
             schedule["_last_lr"] = [group["lr"] for group in saved]
+
+    @override
+    def on_train_start(self) -> None:
+        """Leaves a run where it stopped; to train it further, the callback that stopped it is left out."""
+        if self._stopped_step == self.global_step and self.trainer.early_stopping_callbacks:
+            self.trainer.should_stop = True
+
+
+def _without_parser(optimizer: OptimizerCallable) -> OptimizerCallable:
+    """The class and its arguments alone, where the command line's parser made the callable.
+
+    That one holds the parser, which can be neither copied nor pickled, and callbacks copy the whole module.
+    """
+    if isinstance(optimizer, partial) and optimizer.func.__module__.partition(".")[0] == "jsonargparse":
+        return partial(optimizer.args[-1], **optimizer.keywords)
+    return optimizer

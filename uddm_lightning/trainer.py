@@ -44,3 +44,16 @@ def is_dry_run(trainer: Trainer) -> bool:
     """Whether this is a `fast_dev_run`, which leaves no files behind."""
     attributes: Any = trainer
     return bool(attributes.fast_dev_run)
+
+
+def check_precision(precision: object, on_cpu: bool) -> None:
+    """Refuses float16 with a scaled loss on a CPU, where Lightning would train in bfloat16 instead.
+
+    Raises:
+        InputError: with the way out.
+    """
+    if on_cpu and str(precision) in ("16", "16-mixed"):
+        raise InputError(
+            f"`trainer.precision` is {precision}, which a CPU does not have, and Lightning would take bf16-mixed in "
+            "its place. Set `--trainer.precision bf16-mixed` or `32-true`, or train on a GPU."
+        )

@@ -10,6 +10,7 @@ import io
 import json
 import multiprocessing
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -38,7 +39,11 @@ class Job:
         world: processes.
         record: file for what each rank trains on, followed by the number of the rank.
         event: a moment, its number, an act and the folder that it concerns: ("step", 17, "kill", ""), ("validation", 3
-            (third batch), "delete", cache), ("saving", 2 (second checkpoint), "fill", disk).
+            (third batch), "delete", cache), ("saving", 2 (second checkpoint), "fill", disk). "within saving" is while
+            torch writes.
+        stdout: "log" is one file with stderr; "file" is one without; "terminal" is one that both go to; "head" is a
+            pipe whose reader leaves after the first line; "ascii" is a file to which nothing else can be written;
+            "none" is closed.
         status: exit status of each rank, once it has ended; minus the signal's number if it was killed.
         out: what each rank has printed.
     """
@@ -48,6 +53,7 @@ class Job:
     world: int = 1
     record: str = ""
     event: list[Any] = field(default_factory=list)
+    stdout: str = "log"
     status: list[int] = field(default_factory=list)
     out: list[str] = field(default_factory=list)
 
@@ -115,9 +121,13 @@ def _fork(job: Job, rank: int, port: int, log: Path) -> int:
     status = 1
     try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        status = _rank(job, rank, port)
+        if job.stdout in ("terminal", "head"):
+            status = _watched(output, job, partial(_rank, job, rank, port))
+        else:
+            errors = output if job.stdout == "log" else os.open(f"{log}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(output, 1)
+            os.dup2(errors, 2)
+            status = _rank(job, rank, port)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -126,9 +136,50 @@ def _fork(job: Job, rank: int, port: int, log: Path) -> int:
         os._exit(status)
 
 
+def _watched(log: int, job: Job, work: Callable[[], int]) -> int:
+    """Runs in a process of its own, whose terminal or pipe is copied to the log here."""
+    if job.stdout == "terminal":
+        pid, end = pty.fork()
+    else:
+        end, theirs = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.dup2(theirs, 1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.close(theirs)
+    if not pid:
+        if job.stdout == "terminal":
+            sys.stdout.reconfigure(line_buffering=True)  # as at the start of a process with a terminal
+        os._exit(_flushed(work))
+    with suppress(OSError):  # how a terminal says that nobody is left on the other side
+        while data := os.read(end, 2**16):
+            os.write(log, data)
+            if job.stdout == "head" and b"\n" in data:
+                break
+    os.close(end)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _flushed(work: Callable[[], int]) -> int:
+    try:
+        return work()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
 def _rank(job: Job, rank: int, port: int) -> int:
     """What a process does after the fork; returns its exit status."""
     import traceback
+
+    from uddm_lightning.console import make_enduring
+
+    if job.stdout == "ascii":
+        sys.stdout.reconfigure(encoding="ascii", errors="strict")
+    if job.stdout == "none":
+        os.close(1)
+        sys.stdout = None
+    make_enduring()
 
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -146,6 +197,8 @@ def _rank(job: Job, rank: int, port: int) -> int:
             moment, turn, act, folder = job.event
             MOMENTS[moment](turn, partial(ACTS[act], folder))
         status = uddm()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     except BaseException:  # a test reads it in the log
         traceback.print_exc()
         return 1
@@ -220,6 +273,14 @@ def _kill(folder: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _interrupt(folder: str) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _terminate(folder: str) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _fill(disk: str) -> None:
     with suppress(OSError), (Path(disk) / "ballast").open("wb", buffering=0) as ballast:
         while True:
@@ -289,8 +350,45 @@ def _while_saving(turn: int, act: Callable[[], None]) -> None:
     torch.save = save
 
 
-MOMENTS = {"start": _at_start, "step": _at_step, "validation": _in_validation, "saving": _while_saving}
-ACTS = {"kill": _kill, "fill": _fill, "delete": _delete, "give up rights": _give_up_rights}
+def _within_saving(turn: int, act: Callable[[], None]) -> None:
+    """While the library itself is writing, which hands its bytes to the file from below Python."""
+    import torch
+
+    original, turns = torch.save, count(1)
+
+    class File(io.RawIOBase):
+        def __init__(self, file: Any) -> None:
+            self.file, self.turns = file, count(1)
+
+        def write(self, data: Any) -> int:
+            if next(self.turns) == 5:
+                act()
+            return int(self.file.write(data))
+
+        def flush(self) -> None:
+            self.file.flush()
+
+    def save(content: Any, file: Any) -> None:
+        original(content, File(file) if next(turns) == turn else file)
+
+    torch.save = save
+
+
+MOMENTS = {
+    "start": _at_start,
+    "step": _at_step,
+    "validation": _in_validation,
+    "saving": _while_saving,
+    "within saving": _within_saving,
+}
+ACTS = {
+    "kill": _kill,
+    "interrupt": _interrupt,
+    "terminate": _terminate,
+    "fill": _fill,
+    "delete": _delete,
+    "give up rights": _give_up_rights,
+}
 
 if __name__ == "__main__":
     main()

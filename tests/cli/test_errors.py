@@ -216,6 +216,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(uddm, config, tmp_path):
     assert outcome.status == 1
     message = outcome.err[outcome.err.index("uddm: stopped: ") :]
     assert "optimizer step 1 in the pool's rows [" in message
+    assert message.endswith("Then start again.\n"), "there is no checkpoint to go on from"
     assert "Traceback" not in outcome.err
     assert not (tmp_path / "run" / "checkpoints").exists(), "broken weights are not saved"
 

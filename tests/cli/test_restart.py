@@ -136,6 +136,37 @@ def test_two_ranks_killed_together_go_on(tmp_path: Path, settings: Path) -> None
     check_equal(tmp_path / "calm", tmp_path / "killed")
 
 
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_says_how_to_go_on_and_goes_on(tmp_path: Path, settings: Path) -> None:
+    """Ctrl-C and SIGTERM; while a checkpoint is written, the one before it stands."""
+    moments = {
+        "before-the-first-checkpoint": ("step", 2),
+        "training": ("step", PERIOD + 2),
+        "validating": ("validation", BATCHES + 3),
+        "writing": ("within saving", 3),
+        "writing-the-first": ("within saving", 1),
+    }
+    outs = {(name, act): tmp_path / f"{name}-{act}" for name in moments for act in ("interrupt", "terminate")}
+    jobs = [begin(settings, out, *moments[name], act, "") for (name, act), out in outs.items()]
+    run(tmp_path / "logs", [begin(settings, tmp_path / "calm"), *jobs], well=False)
+    again = []
+    for ((_, act), out), job in zip(outs.items(), jobs, strict=True):
+        last = out / "checkpoints" / "last.ckpt"
+        if last.exists():
+            assert checkpoints.load(last)["global_step"] % PERIOD == 0
+        way_on = f"go on: `uddm fit -c {out / 'config.yaml'} --ckpt_path last`." if last.exists() else "start again."
+        (printed,) = job.out
+        assert job.status == [1 if act == "interrupt" else 143], printed
+        assert printed.splitlines()[-1] == f"uddm: stopped: interrupted; {way_on}"
+        assert "Traceback" not in printed
+        assert "enforce fail" not in printed
+        assert not [path for path in out.rglob(".*") if path.is_file()], "half a file is left"
+        again.append(resume(out) if last.exists() else begin(settings, out))
+    run(tmp_path / "more", again)
+    for out in outs.values():
+        check_equal(tmp_path / "calm", out)
+
+
 # The checkpoint before the last one.
 
 
@@ -306,7 +337,6 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, settings: Path, disk: Disk) -
     moments = {
         "training": ("step", PERIOD + 2),
         "validating": ("validation", BATCHES + 2),
-        "saving": ("saving", 2),
         "before-the-first-checkpoint": ("step", 2),
     }
     disks = {name: disk(name) for name in moments}

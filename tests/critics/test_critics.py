@@ -3,12 +3,14 @@
 import math
 import sys
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from uddm_lightning.critics import HubCritic, NgramCritic, Reading
 from uddm_lightning.errors import InputError
+from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.ngrams import ABSENT
 
 V, L = 3, 6
@@ -154,3 +156,63 @@ def test_a_model_of_the_hub_judges_text_in_its_own_tokens(folder):
 def test_a_model_that_is_not_there_is_named(folder, tmp_path):
     with pytest.raises(InputError, match="cannot be loaded"):
         HubCritic(str(tmp_path / "nothing")).fit(reading(text()))
+
+
+class Standin:
+    """As much of the library as is asked: a tokenizer with one token for each word, and a network that expects all."""
+
+    class Tokenizer:
+        def __call__(self, texts, truncation=False, max_length=None):
+            return {"input_ids": [[int(word) for word in text.split()][:max_length] for text in texts]}
+
+    class Network:
+        class config:
+            max_position_embeddings = 4
+
+        def eval(self):
+            return self
+
+        def to(self, device):
+            return self
+
+        def __call__(self, ids_BM, attention_mask):
+            assert ids_BM.dtype is torch.int64
+            assert ids_BM.shape[1] > 1
+            return SimpleNamespace(logits=torch.zeros(*ids_BM.shape, V))
+
+    loaded = 0
+
+    def __init__(self):
+        self.AutoTokenizer = SimpleNamespace(from_pretrained=lambda name: self.Tokenizer())
+        self.AutoModelForCausalLM = SimpleNamespace(from_pretrained=self.network)
+
+    def network(self, name):
+        self.loaded += 1
+        return self.Network()
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0), (0, 1, 0), (3, 0, 1), (0, 6, 2)])
+def test_rows_without_text_add_nothing(monkeypatch, counts):
+    monkeypatch.setitem(sys.modules, "transformers", Standin())
+    critic = HubCritic("some/model", batch_size=2)
+    critic.fit(reading(text()))
+    rows_BL = text(3)
+    judged = critic.judge(rows_BL, torch.arange(L) < torch.tensor(counts)[:, None])
+    assert judged.judged_BM.sum(1).tolist() == [max(0, min(4, count) - 1) for count in counts]
+    assert judged.nll_BM[judged.judged_BM].tolist() == pytest.approx([math.log(V)] * int(judged.judged_BM.sum()))
+    metric = SampleNeighbours(length=L, memorized_within=0.1, spurious_within=0.1)
+    zeros_B = torch.zeros(3)
+    metric.update(rows_BL, torch.arange(3), torch.full((3,), L), zeros_B, zeros_B, zeros_B, *judged)
+    perplexity = float(metric.compute().generative_perplexity)
+    assert perplexity == pytest.approx(V) if max(counts) > 1 else math.isnan(perplexity)
+
+
+def test_a_model_is_loaded_before_it_is_asked_and_once(monkeypatch):
+    library = Standin()
+    monkeypatch.setitem(sys.modules, "transformers", library)
+    critic = HubCritic("some/model")
+    critic.check()
+    assert library.loaded == 0
+    critic.load()
+    critic.fit(reading(text()))
+    assert library.loaded == 1

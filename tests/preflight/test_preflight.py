@@ -1,5 +1,6 @@
 """uddm preflight, with a hub that answers what it is told to, or does not answer."""
 
+import sys
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from uddm_lightning.preflight import hub, needs, preflight
 from uddm_lightning.preflight.command import _precision
 
 ROOT = Path(__file__).parents[2]
-TINY = ["-c", str(ROOT / "configs" / "paper" / "lm1b_tiny.yaml")]
+PAPER = ["-c", str(ROOT / "configs" / "paper" / "lm1b_tiny.yaml")]
+TINY = [*PAPER, "--trainer.precision", "bf16-mixed"]  # which a CPU has
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -87,7 +89,7 @@ def test_the_table_of_the_paper_s_tiny_model(capsys: pytest.CaptureFixture[str])
     assert found["step"] == ["512 rows of 128, 65,536 tokens; 1 process(es) x 1 micro-batch(es) of 512"]
     assert found["training"] == ["1,000,000 steps, 65.5 x 10^9 tokens"]
     assert found["pool"] == ["about 7.15 x 10^6 rows"]
-    assert "16-mixed is NOT available on a CPU" in found["precision"][0]
+    assert found["precision"] == ["bf16-mixed, slow on a CPU"]
     # Parquet, the copy that can be read at random, rows of 128 x 2 + 16 bytes, two checkpoints of 16 bytes a parameter
     assert found["disk"][0].startswith("10.1 GB needed, 1e+03 GB free")
 
@@ -171,7 +173,7 @@ def test_a_config_of_local_text(capsys: pytest.CaptureFixture[str]) -> None:
 def test_many_processes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     fragment = ["-c", str(ROOT / "configs" / "distributed" / "slurm.yaml")]
-    assert preflight([*TINY, *fragment], LM1B) == 0
+    assert preflight([*PAPER, *fragment], LM1B) == 0
     found = table(capsys.readouterr().out)
     assert found["step"][0].endswith("16 process(es) x 1 micro-batch(es) of 32")
     assert found["precision"] == ["16-mixed, available"]
@@ -217,7 +219,8 @@ def test_vocabularies(tmp_path: Path) -> None:
 def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _precision("32-true", False) == "32-true"
     assert _precision("bf16-mixed", False) == "bf16-mixed, slow on a CPU"
-    assert _precision("16-true", False) == "16-true is NOT available on a CPU"
+    assert _precision("16-true", False) == "16-true, slow on a CPU"
+    assert _precision("16-mixed", False) == "16-mixed is NOT available on a CPU"
     for supported, words in ((True, "bf16-mixed, available"), (False, "bf16-mixed, which this GPU only emulates")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, is_=supported: is_)
         assert _precision("bf16-mixed", True) == words
@@ -263,3 +266,15 @@ def test_the_command_line_knows_it(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr("sys.argv", ["uddm", "preflight", *TINY, "--trainer.devices", "3"])
     assert main() == 2
     assert capsys.readouterr().err.startswith("uddm: error: This run could not start here. `data.batch_size` is 512")
+
+
+def test_what_a_run_would_refuse_at_its_start_is_said_before_it(capsys, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    critic = ["--samples.critic", "HubCritic", "--samples.critic.init_args.model", "gpt2"]
+    with pytest.raises(InputError) as refused:
+        preflight([*PAPER, *critic], LM1B)
+    message = str(refused.value)
+    assert "`trainer.precision` is 16-mixed, which a CPU does not have" in message
+    assert "`samples.critic` is HubCritic, which needs `transformers`: pip install 'uddm-lightning[critic]'" in message
+    assert table(capsys.readouterr().out)["precision"] == ["16-mixed is NOT available on a CPU"]
+    assert preflight([*TINY, *critic, "--samples.enabled", "false"], LM1B) == 0

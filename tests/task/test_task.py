@@ -1,9 +1,14 @@
 """The moving average, the guard against broken losses, and the task's own checks."""
 
+import copy
+import pickle
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.plugins import MixedPrecision, Precision
 
 from uddm_lightning.backbones import DiT
 from uddm_lightning.batch import TokenBatch
@@ -11,6 +16,7 @@ from uddm_lightning.learning_rates import WarmupConstant
 from uddm_lightning.loss_guard import LossGuard, Watched
 from uddm_lightning.moving_average import MovingAverage
 from uddm_lightning.objectives import NELBO
+from uddm_lightning.parsing import UddmParser
 from uddm_lightning.processes import UniformProcess
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.schedules import LogLinearSchedule
@@ -24,13 +30,12 @@ def backbone(vocab_size: int = 5) -> DiT:
 def task(**options: object) -> DiffusionTask:
     return DiffusionTask(
         vocab_size=5,
-        process=lambda vocab_size: UniformProcess(vocab_size, LogLinearSchedule()),
+        process=partial(UniformProcess, schedule=LogLinearSchedule()),
         backbone=backbone,
         objective=NELBO(),
         sampler=AncestralSampler(steps=4),
-        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+        **{"optimizer": lambda parameters: torch.optim.SGD(parameters, lr=1.0), **options},
         learning_rate=WarmupConstant(),
-        **options,
     )
 
 
@@ -161,7 +166,7 @@ def test_the_logged_loss_is_per_valid_token_of_the_whole_step(world_size, monkey
         assert float(loss.detach()) == pytest.approx(float(losses_BL[valid_BL].sum()) / 12)
         total, tokens = total + float(losses_BL[valid_BL].sum()), tokens + int(lengths.sum())
         model.on_train_batch_end(None, batch, number)
-    assert logged == {"loss/train": pytest.approx(total / tokens)}
+    assert logged == {"loss/train": pytest.approx(total / tokens), "step": 0.0}
 
 
 # Half precision.
@@ -209,3 +214,53 @@ def test_a_checkpoint_of_half_precision_keeps_the_average_exactly_and_takes_old_
     old = {name: value.to(torch.bfloat16) if value.is_floating_point() else value for name, value in state.items()}
     other.load_state_dict(old)
     assert {value.dtype for value in other.ema.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("clip", [None, 1e-3])
+def test_fused_optimizers_are_clipped_under_mixed_precision(clip):
+    """What Lightning refuses; with a scale on the gradients as without one, the step is that of clipped gradients."""
+    found = []
+    for fused, plugin in ((False, None), (True, None), (True, "bf16-mixed"), (True, "16-mixed")):
+        model = task(seed=0)
+        parameters = list(model.backbone.parameters())
+        optimizer = torch.optim.SGD(parameters, lr=1.0, fused=fused)
+        scaler = torch.amp.GradScaler("cpu") if plugin == "16-mixed" else None
+        model._trainer = SimpleNamespace(
+            precision_plugin=MixedPrecision(plugin, "cpu", scaler) if plugin else Precision(),
+            gradient_clip_val=clip,
+            gradient_clip_algorithm=None,
+        )
+        loss = sum(parameter.cos().sum() + parameter.sum() for parameter in parameters)
+        (scaler.scale(loss) if scaler else loss).backward()
+        before = torch.cat([parameter.detach().flatten() for parameter in parameters])
+        model.configure_gradient_clipping(optimizer, clip, None)
+        if scaler:
+            scaler.step(optimizer)
+        else:
+            optimizer.step()
+        found.append(before - torch.cat([parameter.detach().flatten() for parameter in parameters]))
+    if clip:
+        assert found[0].norm() == pytest.approx(clip, rel=1e-3)
+    for step in found[1:]:
+        torch.testing.assert_close(step, found[0])
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile asks for it
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_trained_module_can_be_copied_and_pickled(compiled, monkeypatch):
+    """As callbacks do that average weights, and strategies that start processes."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # the same wrappers in no time
+    parser = UddmParser()
+    parser.add_argument("--optimizer", type=OptimizerCallable)
+    given = parser.parse_object({"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.5}}})
+    model = task(compile=compiled, optimizer=parser.instantiate(given).optimizer).train()
+    rows_B = torch.arange(4)
+    batch = TokenBatch(torch.randint(5, (4, 3)), rows_B, rows_B, rows_B, rows_B.double() / 4, None, None, 0, 0)
+    model.objective(model.process, model.backbone, model.objective.corrupt(model.process, batch)).total.backward()
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301 it was written here
+        for name, value in model.state_dict().items():
+            assert torch.equal(copied.state_dict()[name], value)
+        optimizer = copied.make_optimizer(copied.backbone.parameters())
+        assert type(optimizer) is torch.optim.SGD
+        assert optimizer.param_groups[0]["lr"] == 0.5
+        copied.objective(copied.process, copied.backbone, copied.objective.corrupt(copied.process, batch))

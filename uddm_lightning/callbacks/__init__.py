@@ -3,6 +3,7 @@
 from uddm_lightning.callbacks.basin import BasinProbe
 from uddm_lightning.callbacks.basin_table import BasinTable
 from uddm_lightning.callbacks.entropy import EntropyProbe
+from uddm_lightning.callbacks.foreign import check_callbacks, check_monitors
 from uddm_lightning.callbacks.heartbeat import Heartbeat
 from uddm_lightning.callbacks.measurements import MeasurementTable
 from uddm_lightning.callbacks.nelbo import NelboProbe
@@ -30,4 +31,6 @@ __all__ = [
     "StepProgressBar",
     "TensorBoardPage",
     "TrajectoryProbe",
+    "check_callbacks",
+    "check_monitors",
 ]

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from uddm_lightning.callbacks.probe import Probe
 from uddm_lightning.callbacks.row_table import nelbo_draws, write_draws
+from uddm_lightning.console import say
 from uddm_lightning.run_folder import name_of, of_checkpoint, origin, settle
 from uddm_lightning.tables import Record, update_table
 from uddm_lightning.task import DiffusionTask
@@ -72,7 +73,7 @@ class MeasurementTable(Callback):
                     draws = nelbo_draws(folder, record["weights"], pl_module.weights_step)
                     record["nelbo_falling"] = falling(draws, record["split"])
             kept = update_table(folder / "measurements.csv", records, may_overwrite(trainer))
-            pl_module.print(summary(records) + _doubt(folder) + _kept(kept))
+            say(summary(records) + _doubt(folder) + _kept(kept))
 
     on_test_end = on_validation_end
 

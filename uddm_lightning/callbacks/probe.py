@@ -103,6 +103,13 @@ class Probe(Callback):
         self._testing = False
         self._fewer = False  # whether this validation is one on the way that measures fewer draws
 
+    def load(self) -> None:
+        """Fetches and loads, before a run begins, what measuring will need; called where the probe is enabled or not.
+
+        Raises:
+            InputError: it cannot be had.
+        """
+
     @abstractmethod
     def measure(self, at: MeasuredBatch) -> None:
         """Runs the network on one batch and updates the metrics."""
@@ -145,7 +152,7 @@ class Probe(Callback):
             return
         started = time.monotonic()
         self._testing = trainer.state.fn == TrainerFn.TESTING
-        on_the_way = not self._testing and task.weights_step < trainer.max_steps
+        on_the_way = not self._testing and not task.at_its_end
         on_the_way &= task.parameter_count > 0  # what nobody trains is as good as it will be
         self._fewer = on_the_way and self.draws_on_the_way is not None
         self._limit = self.draws_on_the_way if self._fewer else self.draws

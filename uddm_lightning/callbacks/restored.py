@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from uddm_lightning.batch import TokenBatch
 from uddm_lightning.callbacks.figures import sequence_panel
+from uddm_lightning.console import say
 from uddm_lightning.files import write_text
 from uddm_lightning.task import DiffusionTask
 from uddm_lightning.trainer import data_of
@@ -54,7 +55,8 @@ class RestoredText(BasePredictionWriter):
             )
             pieces = [[tokenizer.piece(token) for token in ids] for ids in (given, restored)]
             lines = sequence_panel(pieces[0], pieces[0], pieces[1]).split("\n")
-            pl_module.print("\n".join(["given     " + lines[0][10:], lines[2], lines[3].replace("!", "^").rstrip()]))
+            if trainer.is_global_zero:
+                say("\n".join(["given     " + lines[0][10:], lines[2], lines[3].replace("!", "^").rstrip()]))
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -62,4 +64,5 @@ class RestoredText(BasePredictionWriter):
         path = Path(os.path.abspath(trainer.default_root_dir)) / f"restored{rank}.jsonl"
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows)
         write_text(path, text)
-        pl_module.print(f"written to {path}")
+        if trainer.is_global_zero:
+            say(f"written to {path}")

@@ -67,6 +67,11 @@ class SampleProbe(Probe):
         self._most = 0
 
     @override
+    def load(self) -> None:
+        if self.critic is not None and self.enabled:
+            self.critic.load()
+
+    @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_start(trainer, pl_module)
         if not self._denoisers:

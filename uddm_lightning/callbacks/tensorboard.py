@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -106,7 +107,26 @@ class TensorBoardPage(Callback):
         }
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(about, _outcome(records))
+                logger.log_hyperparams(about, _outcome(records), pl_module.weights_step)
+
+
+def names_of_scalars(trainer: Trainer, task: DiffusionTask, splits: Sequence[str]) -> set[str]:
+    """Names of the scalars that every validation of a run logs, for callbacks that watch one of them."""
+    names = {"probe/seconds", "probe/share"}
+    for probe in probes(trainer):
+        if not probe.enabled or probe.draws_on_the_way == 0:
+            continue
+        times: Any = getattr(probe, "times", [0.0])
+        bounds = {name: getattr(probe, name, 0.0) for name in ("t_min", "t_max")}
+        records = [
+            defaultdict(float, {**bounds, "split": split, "weights": weights, "t": t})
+            for split in probe.splits
+            if split in splits
+            for weights in probe.weights
+            for t in (times(task.sampler) if callable(times) else times)
+        ]
+        names.update(_scalars(probe.kind, records))
+    return names
 
 
 def _writers(trainer: Trainer) -> list[SummaryWriter]:

@@ -50,6 +50,21 @@ class Critic(ABC):
     def name(self) -> str:
         """What tables call it."""
 
+    def check(self) -> None:  # noqa: B027 most critics need nothing
+        """Looks whether what the critic needs is installed; fetches nothing.
+
+        Raises:
+            InputError: it is not.
+        """
+
+    def load(self) -> None:
+        """Fetches and loads what the critic needs, before a run begins that will ask it.
+
+        Raises:
+            InputError: it cannot be had.
+        """
+        self.check()
+
     @abstractmethod
     def fit(self, reading: Reading) -> None:
         """Gets ready to judge; a model that needs no text learns nothing from it.

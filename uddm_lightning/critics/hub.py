@@ -12,11 +12,13 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.critics.base import Critic, Judged, Reading
-from uddm_lightning.errors import InputError
+from uddm_lightning.errors import InputError, require
 
 
 class HubCritic(Critic):
     """Reads rows as text and judges them in its own tokens, the first of which has no past and is not counted.
+
+    A row whose text is empty, or one token, adds nothing.
 
     Perplexities of two critics cannot be compared: neither their tokens nor their knowledge are the same.
 
@@ -40,16 +42,15 @@ class HubCritic(Critic):
         return self.model
 
     @override
-    def fit(self, reading: Reading) -> None:
-        self._decode = reading.decode
+    def check(self) -> None:
+        require("transformers", "critic", "`samples.critic` is HubCritic")
+
+    @override
+    def load(self) -> None:
         if self._network is not None:
             return
-        try:
-            transformers = importlib.import_module("transformers")
-        except ImportError as error:
-            raise InputError(
-                "`samples.critic` is HubCritic, which needs `transformers`: pip install 'uddm-lightning[critic]'."
-            ) from error
+        self.check()
+        transformers = importlib.import_module("transformers")
         try:
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(self.model)
             self._network = transformers.AutoModelForCausalLM.from_pretrained(self.model).eval()
@@ -59,8 +60,11 @@ class HubCritic(Critic):
                 f"{str(error).splitlines()[0] if str(error) else ''}); name a causal language model of the hub, or a "
                 "folder that holds one."
             ) from error
-        if self._tokenizer.pad_token is None:  # which is masked, whatever it is
-            self._tokenizer.pad_token = self._tokenizer.eos_token
+
+    @override
+    def fit(self, reading: Reading) -> None:
+        self._decode = reading.decode
+        self.load()
 
     @override
     @torch.no_grad()
@@ -69,29 +73,25 @@ class HubCritic(Critic):
             raise RuntimeError("The critic has read nothing yet: call `fit` first.")
         rows = zip(tokens_BL.cpu(), counted_BL.cpu(), strict=True)
         texts = [self._decode(row_L[counted_L].tolist()) for row_L, counted_L in rows]
-        network = self._network.to(tokens_BL.device)
-        parts = []
-        for start in range(0, len(texts), self.batch_size):
-            read = self._tokenizer(
-                texts[start : start + self.batch_size],
-                return_tensors="pt",
-                padding=True,
-                padding_side="right",
-                truncation=self._longest is not None,
-                max_length=self._longest,
-            ).to(tokens_BL.device)
-            logits_BMV = network(read.input_ids, attention_mask=read.attention_mask).logits[:, :-1]
-            nll_BM = torch.nn.functional.cross_entropy(
-                logits_BMV.float().transpose(1, 2), read.input_ids[:, 1:], reduction="none"
+        network, device = self._network.to(tokens_BL.device), tokens_BL.device
+        cut = {"truncation": True, "max_length": self._longest} if self._longest else {}
+        encoded = self._tokenizer(texts, **cut)["input_ids"] if texts else []
+        lengths_B = torch.tensor([len(ids) for ids in encoded], dtype=torch.int64, device=device)
+        width = max([2, *map(len, encoded)])  # a column of tokens that are judged, be it empty
+        ids_BM = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in encoded], device=device).view(-1, width)
+        read_BM = torch.arange(width, device=device) < lengths_B[:, None]
+        nll_BM = torch.zeros(len(texts), width - 1, dtype=torch.float64, device=device)
+        for rows_R in torch.split((lengths_B > 1).nonzero()[:, 0], self.batch_size):
+            if not len(rows_R):  # no row has two tokens
+                continue
+            longest = int(lengths_B[rows_R].max())
+            ids_RM, read_RM = ids_BM[rows_R, :longest], read_BM[rows_R, :longest]
+            logits_RMV = network(ids_RM, attention_mask=read_RM.long()).logits[:, :-1]
+            nll_RM = torch.nn.functional.cross_entropy(
+                logits_RMV.float().transpose(1, 2), ids_RM[:, 1:], reduction="none"
             )
-            parts.append((nll_BM.double(), read.attention_mask[:, 1:].bool()))
-        # every batch is as long as its longest text
-        width = max((nll_BM.shape[1] for nll_BM, _ in parts), default=0)
-        nll_BM, judged_BM = (
-            torch.cat([torch.nn.functional.pad(part_BM, (0, width - part_BM.shape[1])) for part_BM in column])
-            for column in zip(*parts, strict=True)
-        )
-        return Judged(nll_BM, judged_BM)
+            nll_BM[rows_R, : longest - 1] = nll_RM.double()
+        return Judged(nll_BM, read_BM[:, 1:])
 
     @property
     def _longest(self) -> int | None:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from uddm_lightning.data.corpus import cache_folder
 from uddm_lightning.errors import InputError
 from uddm_lightning.preflight import needs
 from uddm_lightning.preflight.hub import Found, Hub, downloads_of, survey
-from uddm_lightning.resolving import load_data, resolve
+from uddm_lightning.resolving import check_critic, load_data, resolve
+from uddm_lightning.trainer import check_precision
 
 HELP = """usage: uddm preflight -c CONFIG [any option of `uddm fit`]
 
@@ -141,6 +143,8 @@ class _Report:
                 "GPU(s) here; start it where they are, or set `trainer.devices`."
             )
         self.add("precision", _precision(str(trainer["precision"] or "32-true"), shared.on_gpu and gpus > 0))
+        self._refused(check_precision, trainer["precision"], not shared.on_gpu and not torch.accelerator.is_available())
+        self._refused(check_critic, self.config, False)
 
     def disk(self) -> None:
         for folder, needed, free in needs.disks(self.writes):
@@ -152,8 +156,12 @@ class _Report:
                 )
 
     def _read_a_document(self) -> None:
+        self._refused(lambda: next(load_data(self.config).source.documents(), None))
+
+    def _refused(self, check: Callable[..., object], *arguments: object) -> None:
+        """Takes down what speaks against the run, by one of the checks that it makes at its start."""
         try:
-            next(load_data(self.config).source.documents(), None)
+            check(*arguments)
         except InputError as error:
             self.problems.append(str(error))
 
@@ -164,8 +172,7 @@ def _precision(name: str, on_gpu: bool) -> str:
     if not on_gpu and name.startswith("bf16"):
         return f"{name}, slow on a CPU"
     if not on_gpu:
-        instead = "; Lightning takes bf16-mixed in its place, which rounds otherwise" if name == "16-mixed" else ""
-        return f"{name} is NOT available on a CPU{instead}"
+        return f"{name} is NOT available on a CPU" if name == "16-mixed" else f"{name}, slow on a CPU"
     if name.startswith("bf16") and not torch.cuda.is_bf16_supported(including_emulation=False):
         return f"{name}, which this GPU only emulates"
     return f"{name}, available"

@@ -1,5 +1,7 @@
 """The uniform process: a token that noise touches is redrawn from the whole vocabulary."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from typing_extensions import override
@@ -28,6 +30,10 @@ class UniformProcess(Process):
     @override
     def compile(self) -> None:
         self._both = torch.compile(loss_and_gradient, dynamic=True)
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_both": loss_and_gradient}  # what is compiled can be neither copied nor pickled
 
     @override
     def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:

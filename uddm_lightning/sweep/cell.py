@@ -80,8 +80,8 @@ class Cell:
         return self.heartbeat.read_text(encoding="utf-8").split()
 
     def finished(self) -> bool:
-        """Whether the run has trained all its steps, measured the last one and saved it."""
-        return run_folder.trained_steps(self.run) >= self.steps
+        """Whether the run has trained all its steps, or was stopped early by its config, and the last is saved."""
+        return run_folder.trained_steps(self.run) >= self.steps or bool(run_folder.stopped_early(self.run))
 
     def busy(self) -> bool:
         """Whether another process is training in the folder of the run at this moment."""

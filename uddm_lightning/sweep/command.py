@@ -14,7 +14,7 @@ from uddm_lightning.errors import InputError
 from uddm_lightning.files import write_text
 from uddm_lightning.parsing import Arguments, UddmParser, plain
 from uddm_lightning.report import write_report
-from uddm_lightning.resolving import load_data
+from uddm_lightning.resolving import check_critic, load_data
 from uddm_lightning.sweep import sizes
 from uddm_lightning.sweep.cell import Cell
 from uddm_lightning.sweep.collecting import about, basins_of, collect, draws_of, run_folders, sequences_of
@@ -23,6 +23,7 @@ from uddm_lightning.sweep.options import with_files
 from uddm_lightning.sweep.setting import Setting
 from uddm_lightning.sweep.sweep import Sweep
 from uddm_lightning.tables import read_table
+from uddm_lightning.trainer import check_precision
 from uddm_lightning.transition import estimate, next_sizes
 
 SHORT = {"local": "LocalLauncher", "slurm": "SlurmLauncher"}
@@ -102,6 +103,11 @@ def sweep(arguments: list[str]) -> int:
     config = settings[0].config
     seeds = _seeds(given.seeds, config["seed_everything"])
 
+    launcher.check()
+    for setting in settings:
+        check_critic(setting.config, fetch=True)
+        trainer = setting.config["trainer"]
+        check_precision(trainer["precision"], launcher.on_cpu(trainer["accelerator"]))
     data = load_data(config)
     pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
     known = data.chain is not None and MarkovBackbone.__name__ not in names

@@ -37,6 +37,17 @@ class Launcher(ABC):
             raise InputError(f"`--jobs` must be at least 1, got {jobs}.")
         self.jobs = jobs
 
+    def check(self) -> None:  # noqa: B027 most launchers need nothing
+        """Looks, before anything else is prepared, whether cells can be submitted from here.
+
+        Raises:
+            InputError: a program or a package is missing.
+        """
+
+    def on_cpu(self, accelerator: str) -> bool:
+        """Whether a cell that asks for this kind of device is surely trained without an accelerator."""
+        return accelerator == "cpu"
+
     @abstractmethod
     def submit(self, cells: Sequence[Cell]) -> None:
         """Takes cells to train; returns at once. May be called again while others are running.

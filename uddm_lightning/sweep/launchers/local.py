@@ -42,6 +42,12 @@ class LocalLauncher(Launcher):
         self._all_gpus = len(self._gpus)
 
     @override
+    def on_cpu(self, accelerator: str) -> bool:
+        import torch  # see `gpus`
+
+        return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+
+    @override
     def submit(self, cells: Sequence[Cell]) -> None:
         for cell in cells:
             if cell.gpus > self._all_gpus:

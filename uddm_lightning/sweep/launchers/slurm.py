@@ -109,9 +109,14 @@ class SlurmLauncher(Launcher):
         self._looked = float("-inf")  # when `poll` last looked, by the monotonic clock
 
     @override
-    def submit(self, cells: Sequence[Cell]) -> None:
-        slurm_executor = _submitit().SlurmExecutor
+    def check(self) -> None:
+        _submitit()
         _check_programs()
+
+    @override
+    def submit(self, cells: Sequence[Cell]) -> None:
+        self.check()
+        slurm_executor = _submitit().SlurmExecutor
         order = sorted(cells, key=_needs)  # stable: within an array, cells keep the order in which they were given
         for needs, group in groupby(order, key=_needs):
             array = list(group)

@@ -38,7 +38,7 @@ class Training:
             status = self._train()
             if status and self.cell.busy():
                 continue  # another process was quicker
-            if status in (0, -signal.SIGTERM) and not self.cell.finished():
+            if status in (0, -signal.SIGTERM, 128 + signal.SIGTERM) and not self.cell.finished():
                 # The run was asked to end, and obeyed. So was this process: SLURM does that before it preempts or
                 # cancels a job, and kills this process or sends the signal to requeue within its grace time.
                 time.sleep(VERDICT_SECONDS)

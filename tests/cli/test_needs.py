@@ -1,0 +1,56 @@
+"""What a run will need is missed at its start, by every command that starts one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+CRITIC = ("--samples.critic", "HubCritic", "--samples.critic.init_args.model", "some/model")
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "sweep", "preflight"])
+def test_a_missing_library_of_the_critic(uddm, config, trained, tmp_path, monkeypatch, command) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    given = {
+        "validate": ("-c", trained / "run" / "config.yaml", "--ckpt_path", "last"),
+        "test": ("-c", trained / "run" / "config.yaml", "--ckpt_path", "last"),
+        "sweep": ("-c", config, "--out", tmp_path / "sweep", "--sizes", "2,4"),
+        "preflight": ("-c", config),
+    }.get(command, ("-c", config, "--out", tmp_path / "run"))
+    outcome = uddm(command, *given, *CRITIC)
+    assert outcome.status == 2
+    message = outcome.err[outcome.err.index("uddm: error: ") :]
+    assert "`samples.critic` is HubCritic, which needs `transformers`: pip install 'uddm-lightning[critic]'" in message
+    assert not list(tmp_path.rglob("measurements.csv"))
+
+
+def test_who_is_not_asked_is_not_missed(uddm, config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    few = ("--trainer.fast_dev_run", "true", "--samples.enabled", "false")
+    assert uddm("fit", "-c", config, "--out", tmp_path / "run", *CRITIC, *few).status == 0
+
+
+@pytest.mark.parametrize("command", ["fit", "sweep", "preflight"])
+def test_float16_with_a_scaled_loss_on_a_cpu(uddm, config, tmp_path, command) -> None:
+    given = () if command == "preflight" else ("--out", tmp_path / "out")
+    outcome = uddm(command, "-c", config, *given, "--trainer.precision", "16-mixed")
+    assert outcome.status == 2
+    message = outcome.err[outcome.err.index("uddm: error: ") :]
+    assert "`trainer.precision` is 16-mixed, which a CPU does not have" in message
+    assert not list(tmp_path.rglob("measurements.csv"))
+
+
+def test_a_cluster_that_is_not_there(uddm, config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    outcome = uddm("sweep", "-c", config, "--out", tmp_path / "sweep", "--sizes", "2,4", "--launcher", "slurm")
+    assert outcome.status == 2
+    assert "`--launcher slurm` needs SLURM's programs" in outcome.err
+    assert not list((tmp_path / "cache").glob("*")), "before the text is prepared"
+
+
+@pytest.mark.parametrize("logger", ["WandbLogger", "CometLogger", "MLFlowLogger"])
+def test_a_logger_without_its_package(uddm, config, tmp_path: Path, logger) -> None:
+    outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", "--trainer.logger", logger)
+    assert outcome.status == 2
+    assert "install" in outcome.err[outcome.err.index("uddm: error: ") :]
+    assert not list(tmp_path.rglob("measurements.csv"))

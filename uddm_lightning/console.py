@@ -1,0 +1,45 @@
+"""Printing never ends a program: neither a reader that has gone nor a letter that a terminal lacks."""
+
+import io
+import os
+import select
+import sys
+from typing import Any
+
+from tqdm import tqdm
+from typing_extensions import override
+
+
+class _Enduring(io.FileIO):
+    """A standard stream that takes every write. What can no longer be written is dropped."""
+
+    @override
+    def write(self, data: Any) -> int:
+        try:
+            while (written := super().write(data)) is None:
+                select.select([], [self], [])
+            return written
+        except OSError:  # the reader of a pipe has gone, a terminal is closed, the disk behind a file is full
+            return memoryview(data).nbytes
+
+
+def make_enduring() -> None:
+    """Makes stdout and stderr streams on which no write fails.
+
+    A program that prints to `head -1`, to a closed terminal or to a full disk goes on, and a letter that the encoding
+    of the stream lacks is written as an escape sequence. Streams that something else has put in place are left alone.
+    """
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 as long as the process lasts
+        elif stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):
+            buffer = io.BufferedWriter(_Enduring(number, "w", closefd=False))
+            lines = stream.line_buffering or name == "stderr"
+            setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, "backslashreplace", line_buffering=lines))
+
+
+def say(text: str) -> None:
+    """Prints a result to stdout, above the progress bars of the terminal if there are any."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
