@@ -4,6 +4,7 @@ import csv
 import math
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -79,8 +80,8 @@ def test_more_rows_of_a_parquet_table_are_not_replaced_by_fewer(tmp_path):
     assert held() == [("test", 0, 0.25), ("train", 0, 0.25), ("train", 1, 0.25)]
 
 
-def write_some(folder: str, number: int, start: object) -> None:
-    start.wait()  # type: ignore[attr-defined]
+def write_some(folder: str, number: int, start: Any) -> None:
+    start.wait()
     for step in range(10):
         one = {"row_id": number, "step": step, "split": str(number)}
         update_table(Path(folder) / "measurements.csv", [record(step=step, seed=number, split=str(number))])
