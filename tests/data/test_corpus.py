@@ -31,7 +31,6 @@ from uddm_lightning.errors import DiskFullError, InputError
 
 from .toys import LETTERS, ListSource, sentences
 
-
 # zeros are refused
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=3)
 
