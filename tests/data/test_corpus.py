@@ -31,6 +31,9 @@ from uddm_lightning.errors import DiskFullError, InputError
 
 from .toys import LETTERS, ListSource, sentences
 
+# zeros are refused
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=3)
+
 
 def everything(rows: Rows) -> torch.Tensor:
     return rows.tokens(torch.arange(len(rows)))
@@ -84,7 +87,7 @@ def test_held_out_share_is_about_what_was_asked_for() -> None:
     assert 0.17 < (sides == TEST).mean() < 0.23
 
 
-@given(st.lists(st.text(max_size=3), min_size=12, max_size=40), st.floats(0.05, 0.95))
+@given(st.lists(TEXT, min_size=12, max_size=40), st.floats(0.05, 0.95))
 @settings(max_examples=50, deadline=None)
 def test_copies_fall_on_one_side(texts: list[str], held_out: float) -> None:
     if len(set(texts)) < 2:
