@@ -86,7 +86,8 @@ def options() -> list[Option]:
 def draw(dice: random.Random, folder: Path, offered: list[Option]) -> Cycle:
     chosen = dice.sample(offered, dice.choice((1, 1, 2, 3)))
     words = [f"--{option.name}={dice.choice(option.values)}" for option in chosen]
-    moments = (("step", dice.randrange(STEPS)), ("validation", dice.randint(1, 24)), ("saving", dice.randint(1, 3)))
+    saving = ("within saving", dice.randint(1, 3))
+    moments = (("step", dice.randrange(STEPS)), ("validation", dice.randint(1, 24)), saving)
     return Cycle(folder, words, [*dice.choice(moments), dice.choice(("kill", "kill", "interrupt", "terminate")), ""])
 
 
