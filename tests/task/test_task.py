@@ -158,9 +158,9 @@ def test_the_logged_loss_is_per_valid_token_of_the_whole_step(world_size, monkey
         rows = torch.arange(3) + 3 * number
         valid_BL = torch.arange(4) < lengths[:, None]
         batch = TokenBatch(torch.arange(12).view(3, 4) % 5, rows, rows, rows, (rows + 0.5) / 6, valid_BL, None, 1, 0)
-        torch.manual_seed(number)
+        model.on_train_batch_start(batch, number)
         loss = model.training_step(batch, number)
-        torch.manual_seed(number)
+        torch.manual_seed(batch.seed)
         noised = model.objective.corrupt(model.process, batch)
         losses_BL = model.objective(model.process, model.backbone, noised).tokens_N.view(3, 4).detach()
         assert float(loss.detach()) == pytest.approx(float(losses_BL[valid_BL].sum()) / 12)
