@@ -124,7 +124,11 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("packing", [DocumentPacking(40), WrappedPacking(40), WrappedPacking(40, "document")], ids=str)
+@pytest.mark.parametrize(
+    "packing",
+    [DocumentPacking(40), WrappedPacking(40), WrappedPacking(40, "document")],
+    ids=["document", "wrapped", "wrapped-by-document"],
+)
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_predict_gives_the_ids_of_training(tmp_path: Path, file: Path, name: str, packing: Packing) -> None:
     tokenizer: Tokenizer = TOKENIZERS[name](file)
