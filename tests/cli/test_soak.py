@@ -21,6 +21,7 @@ import yaml
 
 from .conftest import tiny_config, write_corpus
 from .ranks import CORES, Job, Parent
+from .test_bars import write_results
 from .test_processes import table
 from .test_restart import parts
 
@@ -190,5 +191,8 @@ def test_soak(tmp_path: Path) -> None:
     about = ", ".join(f"{count} {end}" for end, count in kinds.items())
     said = f"{CYCLES} cycles, seed {SEED}, {time.monotonic() - started:.0f} s: {about}"
     sys.stdout.write(f"{said}\n")
+    command = f"UDDM_SOAK_CYCLES={CYCLES} UDDM_SOAK_SEED={SEED} pytest -m bar -n 0 -s tests/cli/test_soak.py"
+    if not FIRST:
+        write_results("soak.csv", command, sorted(lines, key=lambda line: int(str(line["cycle"]))), said)
     assert not faults, f"{said}\n" + "\n".join(faults)
     assert kinds["trained"] > CYCLES // 4
