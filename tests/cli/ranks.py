@@ -143,7 +143,7 @@ def _fork(job: Job, rank: int, port: int, log: Path) -> int:
 
 def _begin(job: Job, rank: int, port: int, log: Path) -> NoReturn:
     status = 1
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell takes it from what runs in the background
     try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         if job.stdout in ("terminal", "head"):
