@@ -134,7 +134,7 @@ CASES: dict[str, Case] = {
     "Checkpoint": Case(),
     "DeviceStatsMonitor": Case(),  # see its own test
     "EarlyStopping": Case(
-        options=("monitor=nelbo/test/[0.001,1]", "stopping_threshold=1e9"), check=check_stopped("EarlyStopping: ")
+        options=("monitor=nelbo/test/[0.02,1]", "stopping_threshold=1e9"), check=check_stopped("EarlyStopping: ")
     ),
     "EMAWeightAveraging": Case(refused="model.ema_decay"),
     "GradientAccumulationScheduler": Case(
@@ -298,7 +298,7 @@ def test_a_run_of_a_sweep_draws_no_bar_of_its_own(uddm, config, tmp_path, monkey
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_that_stopped_early_is_measured_whole_and_stays_where_it_is(uddm, config, tmp_path) -> None:
     out = tmp_path / "run"
-    given = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=nelbo/test/[0.001,1]")
+    given = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=nelbo/test/[0.02,1]")
     outcome = uddm("fit", "-c", config, "--out", out, *given, "--trainer.callbacks.stopping_threshold=1e9")
     assert outcome.status == 0, outcome.err
     before = table(out)

@@ -379,7 +379,7 @@ def test_two_ranks_on_a_full_disk_give_one_reason(tmp_path: Path, settings: Path
     job.world = 2
     job.arguments += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     # what a callback monitors, every rank must know
-    job.arguments += ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=nelbo/test/[0.001,1]"]
+    job.arguments += ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=nelbo/test/[0.02,1]"]
     run(tmp_path / "logs", [job], well=False)
     assert job.status == [1, 1]
     assert "No space left on device" in job.out[0].splitlines()[-1]

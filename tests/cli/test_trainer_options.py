@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, Trainer
 
 from uddm_lightning.errors import InputError
 from uddm_lightning.limits import ONLY, check_end, check_numbers, fill_interval
-from uddm_lightning.run_folder import trained_steps
+from uddm_lightning.run_folder import stopped_early, trained_steps
 
 from .test_errors import check
 from .test_same_run import OFF, content, saved
@@ -149,15 +149,17 @@ def test_when_a_run_would_never_be_measured_it_is_refused() -> None:
         check_end({f"trainer.{name}": value for name, value in config.items()})
 
 
-def test_a_run_that_stops_early_is_saved_and_not_finished(uddm, config, tmp_path) -> None:
+def test_a_run_that_stops_early_is_saved_and_finished_where_it_stopped(uddm, config, tmp_path) -> None:
     out = tmp_path / "out"
     option = ("--trainer.callbacks+", f"{__name__}.StopsAtFive")
     outcome = uddm("fit", "-c", config, "--out", out, *option, *OFF)
     assert outcome.status == 0, outcome.err
     assert saved(out)["global_step"] == 5, "Lightning validates when it stops, and with that a run is saved"
-    assert trained_steps(out) == 0
+    assert trained_steps(out) == 5
+    assert stopped_early(out)
     assert uddm("fit", "-c", out / "config.yaml", "--ckpt_path", "last", "--trainer.callbacks", "null").status == 0
     assert trained_steps(out) == 6
+    assert not stopped_early(out)
 
 
 class StopsAtFive(Callback):
