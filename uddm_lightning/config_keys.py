@@ -57,6 +57,7 @@ KEYS: dict[str, Kind] = {
     "nelbo": Kind.MEASURING,
     "recovery": Kind.MEASURING,
     "samples": Kind.MEASURING,
+    "table": Kind.FREE,
     "trajectory": Kind.MEASURING,
     "trainer.accelerator": Kind.RUNNING,
     "trainer.accumulate_grad_batches": Kind.DECIDES,

@@ -232,9 +232,13 @@ class DiffusionTask(LightningModule):
                 sums = torch.stack([torch.as_tensor(part, device=self.device) for part in (self._loss, self._tokens)])
                 if self.trainer.world_size > 1:
                     sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-                self.log("loss/train", sums[0] / sums[1].clamp(min=1), prog_bar=True)
-                # loggers count the steps behind the weights, as all measurements do; Lightning's own count is one less
-                self.log("step", torch.tensor(self.global_step, dtype=torch.float64))
+                mean = sums[0] / sums[1].clamp(min=1)
+                self.log("loss/train", mean, prog_bar=True, logger=False)
+                trainer: Any = self.trainer
+                if trainer.log_every_n_steps and self.global_step % trainer.log_every_n_steps == 0:
+                    # loggers count the steps behind the weights, as all measurements do; Lightning's count is one less
+                    for logger in trainer.loggers:
+                        logger.log_metrics({"loss/train": float(mean)}, step=self.global_step)
             self._loss = self._tokens = 0.0
 
     def _is_shown(self, batch_idx: int) -> bool:

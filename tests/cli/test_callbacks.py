@@ -206,7 +206,7 @@ def test_a_callback_works_or_is_refused_by_name(uddm, config: Path, tmp_path: Pa
         case.check(out, outcome)
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
 @pytest.mark.parametrize(
     ("name", "package"), [("DeviceStatsMonitor", "psutil"), ("RichModelSummary", "rich"), ("RichProgressBar", "rich")]
 )
@@ -248,7 +248,7 @@ def test_a_value_that_nobody_measures_is_missed_at_the_start(uddm, config, tmp_p
     assert "watches `critical_t/train`, which is not measured at every validation" in outcome.err
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
 def test_what_others_may_log_is_missed_at_the_first_validation(uddm, config) -> None:
     given = (f"--trainer.callbacks+={MINE}.Watch", "--trainer.callbacks+=EarlyStopping")
     outcome = uddm("fit", "-c", config, *FEW, *given, "--trainer.callbacks.monitor=theirs")
@@ -256,7 +256,7 @@ def test_what_others_may_log_is_missed_at_the_first_validation(uddm, config) -> 
     assert "`theirs`" in outcome.err[outcome.err.index("uddm: error: ") :]
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
 def test_every_name_that_may_be_watched_is_logged_at_the_first_validation(uddm, config, tmp_path, monkeypatch) -> None:
     names: list[set[str]] = []
 
@@ -286,7 +286,7 @@ def test_a_bar_that_is_switched_off_is_refused(uddm, config) -> None:
     assert "`trainer.enable_progress_bar` is false and `trainer.callbacks` has TQDMProgressBar" in outcome.err
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
 def test_a_run_of_a_sweep_draws_no_bar_of_its_own(uddm, config, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("UDDM_HEARTBEAT", str(tmp_path / "beat"))
     monkeypatch.setenv("UDDM_PARENT", str(os.getppid()))
@@ -295,14 +295,14 @@ def test_a_run_of_a_sweep_draws_no_bar_of_its_own(uddm, config, tmp_path, monkey
     assert "it/s" not in outcome.out + outcome.err
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
 def test_a_bound_on_a_wider_range_than_the_trained_one_can_be_watched(uddm, config) -> None:
     monitor = "--trainer.callbacks.monitor=nelbo_extrapolated/test/[0.001,1]"
     outcome = uddm("fit", "-c", config, *FEW, "--nelbo.t_min", 0.001, "--trainer.callbacks+=EarlyStopping", monitor)
     assert outcome.status == 0, outcome.err
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
 def test_a_run_that_stopped_early_is_measured_whole_and_stays_where_it_is(uddm, config, tmp_path) -> None:
     out = tmp_path / "run"
     given = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=nelbo/test/[0.02,1]")
@@ -326,7 +326,7 @@ def test_a_run_that_stopped_early_is_measured_whole_and_stays_where_it_is(uddm, 
     assert cell.done() == 6
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
 def test_a_prediction_writer_of_ones_own_is_called(uddm, trained, tmp_path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("of the people we\n", encoding="utf-8")

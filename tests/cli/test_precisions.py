@@ -103,7 +103,7 @@ def test_every_precision_trains_or_is_refused(path: Path, tmp_path: Path, text: 
         assert loss == pytest.approx(exact, rel=0.05 if "16" in precision else 1e-4), precision
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of settings that only a test has
 def test_float16_refuses_what_is_zero_in_it(uddm, config, tmp_path) -> None:
     given = ("fit", "-c", config, "--out", tmp_path / "run", "--trainer.precision", "16-true")
     outcome = uddm(*given)

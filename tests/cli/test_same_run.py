@@ -200,7 +200,7 @@ def test_another_measurement_is_recorded(uddm, run):
 
 @pytest.mark.parametrize(("there", "here", "well"), [
     ("16-mixed", None, True), ("bf16-mixed", "32-true", True), ("bf16-true", None, False), ("64-true", "32", False),
-])  # fmt: skip
+])  # fmt: skip  # an option and its value stand together
 def test_a_precision_that_keeps_the_weights_may_measure_them(there, here, well):
     (change,) = config_keys.changes({"trainer": {"precision": there}}, {"trainer": {"precision": here}})
     assert (config_keys.decisive([change], measuring=True) == []) is well

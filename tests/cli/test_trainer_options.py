@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, Trainer
 
 from uddm_lightning.errors import InputError
 from uddm_lightning.limits import ONLY, check_end, check_numbers, fill_interval
-from uddm_lightning.run_folder import trained_steps
+from uddm_lightning.run_folder import stopped_early, trained_steps
 
 from .test_errors import check
 from .test_same_run import OFF, content, saved
@@ -149,15 +149,17 @@ def test_when_a_run_would_never_be_measured_it_is_refused() -> None:
         check_end({f"trainer.{name}": value for name, value in config.items()})
 
 
-def test_a_run_that_stops_early_is_saved_and_not_finished(uddm, config, tmp_path) -> None:
+def test_a_run_that_stops_early_is_saved_and_finished_where_it_stopped(uddm, config, tmp_path) -> None:
     out = tmp_path / "out"
     option = ("--trainer.callbacks+", f"{__name__}.StopsAtFive")
     outcome = uddm("fit", "-c", config, "--out", out, *option, *OFF)
     assert outcome.status == 0, outcome.err
     assert saved(out)["global_step"] == 5, "Lightning validates when it stops, and with that a run is saved"
-    assert trained_steps(out) == 0
+    assert trained_steps(out) == 5
+    assert stopped_early(out)
     assert uddm("fit", "-c", out / "config.yaml", "--ckpt_path", "last", "--trainer.callbacks", "null").status == 0
     assert trained_steps(out) == 6
+    assert not stopped_early(out)
 
 
 class StopsAtFive(Callback):
@@ -174,8 +176,9 @@ def test_a_last_step_that_is_not_saved_is_not_finished(uddm, config, tmp_path, m
 
 @pytest.mark.slow
 def test_a_sweep_without_measurements_ends_in_order(uddm, config, tmp_path) -> None:
-    outcome = uddm("sweep", "-c", config, "--out", tmp_path / "s", "--sizes", "4", "--trainer.val_check_interval",
-                   "null", *OFF)  # fmt: skip
+    outcome = uddm(
+        "sweep", "-c", config, "--out", tmp_path / "s", "--sizes", "4", "--trainer.val_check_interval", "null", *OFF
+    )
     assert outcome.status == 0, outcome.err
     assert trained_steps(tmp_path / "s" / "runs" / "DiT-n4-s0") == 6
 
@@ -214,15 +217,30 @@ def test_whatever_logs_a_run_is_found_again(uddm, config, tmp_path, logger) -> N
 
 def test_a_checkpoint_callback_of_ones_own_stands_beside_the_runs(uddm, config, tmp_path) -> None:
     out = tmp_path / "out"
-    own = ("--trainer.callbacks+", "ModelCheckpoint", "--trainer.callbacks.every_n_train_steps", 2,
-           "--trainer.callbacks.save_top_k", -1, "--trainer.callbacks.filename", "{step}")  # fmt: skip
+    own = (
+        "--trainer.callbacks+",
+        "ModelCheckpoint",
+        "--trainer.callbacks.every_n_train_steps",
+        2,
+        "--trainer.callbacks.save_top_k",
+        -1,
+        "--trainer.callbacks.filename",
+        "{step}",
+    )
     outcome = uddm("fit", "-c", config, "--out", out, *own, *OFF)
     assert outcome.status == 0, outcome.err
     names = {path.name for path in (out / "checkpoints").iterdir()}
     assert names == {"last.ckpt", "previous.ckpt", "step=2.ckpt", "step=4.ckpt", "step=6.ckpt"}
     assert saved(out)["global_step"] == trained_steps(out) == 6
-    outcome = uddm("validate", "-c", out / "config.yaml", "--ckpt_path", out / "checkpoints" / "step=4.ckpt",
-                   "--recovery.enabled", "true")  # fmt: skip
+    outcome = uddm(
+        "validate",
+        "-c",
+        out / "config.yaml",
+        "--ckpt_path",
+        out / "checkpoints" / "step=4.ckpt",
+        "--recovery.enabled",
+        "true",
+    )
     assert outcome.status == 0, outcome.err
     assert ",4,ema,test," in (out / "measurements.csv").read_text(encoding="utf-8")
 

@@ -76,7 +76,7 @@ def test_every_kind_of_file_has_the_same_sentences(tmp_path: Path, document: str
         (tmp_path / "b.jsonl").write_text(json.dumps({"text": text}), encoding="utf-8")
         pyarrow.parquet.write_table(pyarrow.table({"text": [text]}), tmp_path / "c.parquet")
         sources = [
-            TextFiles(str(tmp_path / "a.txt"), document=document),  # type: ignore[arg-type]
+            TextFiles(str(tmp_path / "a.txt"), document=document),  # type: ignore[arg-type]  # of a parametrized test
             TextFiles(str(tmp_path / "b.jsonl")),
             TextFiles(str(tmp_path / "c.parquet")),
         ]
@@ -156,7 +156,7 @@ def test_predict_gives_the_ids_of_training(tmp_path: Path, file: Path, name: str
         for number, row, valid, put in zip(
             rows.lines,
             rows.tokens(every),
-            rows.valid(every),  # type: ignore[arg-type]
+            rows.valid(every),  # type: ignore[arg-type]  # of a parametrized test
             torch.zeros(len(rows), packing.length, dtype=torch.bool) if special is None else special,
             strict=True,
         ):

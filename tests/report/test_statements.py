@@ -975,6 +975,7 @@ def test_every_text_is_a_statement_or_a_definition():
     ]
     for name in ("dress.py", "svg.py"):  # style sheet, script and picture
         files.remove(SOURCES / "report" / name)
+    files.remove(SOURCES / "callbacks" / "foreign.py")  # why callbacks are refused, see tests/cli/test_callbacks.py
     known = (*(statement.text for statement in STATEMENTS), *ELSEWHERE, *DEFINITIONS)
     texts = {
         text

@@ -220,7 +220,7 @@ def judge(cells: Iterable[Plan], count: int, path: Path | None = None) -> None:
             below, above = (3 * math.sqrt(bar * (1 - bar) / count) for bar in (least, most))
             if not least - below <= coverage <= most + above:
                 missed.append(row)
-        print(*plan, " ".join(f"{row[-6]}{row[-5]}:{row[-3]}" for row in rows if row[: len(plan)] == plan), flush=True)  # noqa: T201
+        print(*plan, " ".join(f"{row[-6]}{row[-5]}:{row[-3]}" for row in rows if row[: len(plan)] == plan), flush=True)  # noqa: T201 as above
     if path:
         write(path, HEADER, rows)
     assert not missed

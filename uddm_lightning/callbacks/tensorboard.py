@@ -114,17 +114,20 @@ class TensorBoardPage(Callback):
 def names_of_scalars(trainer: Trainer, task: DiffusionTask, splits: Sequence[str]) -> set[str]:
     """Names of the scalars that every validation of a run logs, for callbacks that watch one of them."""
     names = {"probe/seconds", "probe/share"}
+    blank = {"bayes_argmax": math.nan}  # of backbones that are not trained
     for probe in probes(trainer):
         if not probe.enabled or probe.draws_on_the_way == 0:
             continue
         times: Any = getattr(probe, "times", [0.0])
-        ranges = probe.ranges(task) if isinstance(probe, NelboProbe) else {probe.kind: (0.0, 0.0)}
+        ranges = probe.ranges(task) if isinstance(probe, NelboProbe) else {probe.kind: (0.0, 1.0)}
         records = [
-            defaultdict(float, {"kind": kind, "t_min": low, "t_max": high, "split": split, "weights": weights, "t": t})
+            defaultdict(
+                float, {**blank, "kind": kind, "t_min": low, "t_max": high, "split": split, "weights": w, "t": t}
+            )
             for kind, (low, high) in ranges.items()
             for split in probe.splits
             if split in splits
-            for weights in probe.weights
+            for w in probe.weights
             for t in (times(task.sampler) if callable(times) else times)
         ]
         names.update(_scalars(probe.kind, records))

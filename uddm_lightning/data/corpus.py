@@ -25,8 +25,8 @@ from uddm_lightning.files import FULL
 
 # Of the files; another number leaves old caches alone. A cache of before there was a seal counts as damaged: the same
 # files are built in its place.
-# 2: a line is what `newlines` defines, and lost characters are counted. 3: the document of each row is kept.
-FORMAT = 3
+# 2: a line is what `newlines` defines. 3: the document of each row is kept. 4: lost characters are counted.
+FORMAT = 4
 
 DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError)  # what reading absent or broken files may raise
 
