@@ -71,6 +71,12 @@ def test_only_the_last_step_of_the_lowest_seed_is_used(tmp_path):
     assert text.final_sequences(study, None, "DiT") == []
 
 
+def test_sequences_of_other_weights_than_the_reported_ones_are_left_out(tmp_path):
+    study, table = Study(sweeps.measurements(tmp_path)), sweeps.sequences()
+    raw = type(table).from_pylist([{**row, "weights": "raw"} for row in table.to_pylist()], schema=table.schema)
+    assert text.final_sequences(study, raw, "DiT") == []
+
+
 @pytest.mark.parametrize(
     ("times", "level"), [((0.05, 0.25, 0.5), 0.25), ((0.1, 0.2, 1.0), 0.2), ((0.5, 1.0), 0.5), ((), None)]
 )

@@ -473,6 +473,13 @@ def test_what_is_left_out_is_noted() -> None:
     assert "entropy on train of 8 rows has no interval" in notes
 
 
+def test_a_kind_that_was_measured_of_other_weights_is_noted() -> None:
+    rows = [dict(r, weights="raw") for r in both(SIZES, TRAIN, TEST)] + entropies([0.1] * len(SIZES))
+    note = "DiT: recovery was measured of the raw weights only, other kinds of the averaged ones; it is left out."
+    assert note in estimate(rows)["notes"]
+    assert not [note for note in estimate(rows[: 2 * len(SIZES)])["notes"] if "weights" in note]
+
+
 def test_a_rate_without_an_interval_may_be_anything() -> None:
     rows = [row(1, 0, "recovery", "train", 1.0, None, None), row(1, 0, "recovery", "test", 0.1, 0.1, 0.1)]
     (curve,) = curves(rows)

@@ -74,7 +74,8 @@ def final_sequences(study: Study, sequences: pa.Table | None, backbone: str) -> 
         if (run, step, weights) in keep and (not chains or chain in chains)
     ]
     first = min((seed for seed, _ in places), default=0)
-    taken: list[Restored] = sequences.take([place for seed, place in places if seed == first]).to_pylist()
+    mine = pa.array([place for seed, place in places if seed == first], pa.int64())  # an empty list has no type
+    taken: list[Restored] = sequences.take(mine).to_pylist()
     return taken
 
 

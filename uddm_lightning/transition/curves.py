@@ -151,7 +151,12 @@ def _final(backbone: str, rows: list[Row], notes: list[str]) -> list[Row]:
     )
     rows = [row for row in rows if row["run"] in late and int(row["step"]) == final]
     weights = "ema" if any(row["weights"] == "ema" for row in rows) else "raw"
+    every = {row["kind"] for row in rows}
     rows = [row for row in rows if row["weights"] == weights]
+    notes.extend(
+        f"{backbone}: {kind} was measured of the raw weights only, other kinds of the averaged ones; it is left out."
+        for kind in sorted(every - {row["kind"] for row in rows})
+    )
     main = of_main_chain(rows)
     chains, used = ({row["chain"] for row in some if row["kind"] == "recovery"} for some in (rows, main))
     if len(chains) > 1:
