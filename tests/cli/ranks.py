@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[2]
 CORES = 2  # that jobs may keep busy at a time
@@ -81,6 +81,26 @@ def run(folder: Path, jobs: Sequence[Job], well: bool = True) -> list[Job]:
     return list(jobs)
 
 
+class Parent:
+    """A process that has imported everything once, and forks the jobs of one process that any thread asks for."""
+
+    def __init__(self) -> None:
+        self.context = multiprocessing.get_context("forkserver")
+        # what a run imports when it needs it, too
+        self.context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.sweep.command", "pandas"])
+
+    def run(self, folder: Path, job: Job) -> Job:
+        """Runs a job and fills in how it ended; its log lies in the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (log,) = _logs(folder, job)
+        process = self.context.Process(target=_begin, args=(job, 0, 0, log))
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        job.status, job.out = [process.exitcode], [log.read_text(encoding="utf-8")]
+        return job
+
+
 def _logs(folder: Path, job: Job) -> list[Path]:
     return [folder / f"{job.name}.{rank}.log" for rank in range(job.world)]
 
@@ -116,9 +136,14 @@ def _free_port() -> int:
 
 
 def _fork(job: Job, rank: int, port: int, log: Path) -> int:
-    if pid := os.fork():
-        return pid
+    if not (pid := os.fork()):
+        _begin(job, rank, port, log)
+    return pid
+
+
+def _begin(job: Job, rank: int, port: int, log: Path) -> NoReturn:
     status = 1
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell takes it from what runs in the background
     try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         if job.stdout in ("terminal", "head"):

@@ -70,8 +70,8 @@ def swept(tmp_path_factory) -> Path:
     return Path(os.environ.get("UDDM_BAR_FOLDER", tmp_path_factory.mktemp("bars"))) / "quickstart"
 
 
-def write_results(name: str, command: str, lines: list[dict[str, object]]) -> None:
-    """Writes measured figures down with the command, the machine and the commit."""
+def write_results(name: str, command: str, lines: list[dict[str, object]], *notes: str) -> None:
+    """Writes measured figures down with the command, the machine, the commit and what else is to be known."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -79,6 +79,7 @@ def write_results(name: str, command: str, lines: list[dict[str, object]]) -> No
     with (RESULTS / name).open("w", encoding="utf-8", newline="") as file:
         file.write(f"# {command}, at commit {commit.stdout.strip()}\n")
         file.write(f"# {platform.machine()}, {os.cpu_count()} CPU cores, torch {torch.__version__}\n")
+        file.writelines(f"# {note}\n" for note in notes)
         writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)

@@ -296,6 +296,13 @@ def test_a_run_of_a_sweep_draws_no_bar_of_its_own(uddm, config, tmp_path, monkey
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
+def test_a_bound_on_a_wider_range_than_the_trained_one_can_be_watched(uddm, config) -> None:
+    monitor = "--trainer.callbacks.monitor=nelbo_extrapolated/test/[0.001,1]"
+    outcome = uddm("fit", "-c", config, *FEW, "--nelbo.t_min", 0.001, "--trainer.callbacks+=EarlyStopping", monitor)
+    assert outcome.status == 0, outcome.err
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
 def test_a_run_that_stopped_early_is_measured_whole_and_stays_where_it_is(uddm, config, tmp_path) -> None:
     out = tmp_path / "run"
     given = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=nelbo/test/[0.02,1]")

@@ -8,7 +8,9 @@ import random
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,15 +20,16 @@ import torch
 import yaml
 
 from .conftest import tiny_config, write_corpus
-from .ranks import Job, run
+from .ranks import CORES, Job, Parent
+from .test_bars import write_results
 from .test_processes import table
 from .test_restart import parts
 
 CYCLES = int(os.environ.get("UDDM_SOAK_CYCLES", "100"))
 SEED = int(os.environ.get("UDDM_SOAK_SEED", "0"))
-GROUP = 10  # cycles whose runs are forked from one parent
+FIRST = int(os.environ.get("UDDM_SOAK_FIRST", "0"))  # number of the first cycle
 
-STEPS, PERIOD, BATCHES = 12, 4, 8
+STEPS, PERIOD = 12, 4
 # Options that are not drawn: where a run lies, what it is made of (classes), what would never end, start other
 # processes, leave nothing behind, or depend on the clock.
 KEPT = re.compile(
@@ -54,9 +57,6 @@ class Cycle(NamedTuple):
     options: list[str]
     event: list[Any]
 
-    def job(self, stage: str, *words: object) -> Job:
-        return Job(f"{self.folder.name}-{stage}", [str(word) for word in words])
-
 
 def options() -> list[Option]:
     """What the command's own help offers."""
@@ -83,18 +83,21 @@ def options() -> list[Option]:
     return found
 
 
-def draw(dice: random.Random, folder: Path, offered: list[Option]) -> Cycle:
+def draw(number: int, folder: Path, offered: list[Option]) -> Cycle:
+    """The cycle of a number, whatever the others are."""
+    dice = random.Random(f"{SEED}-{number}")  # noqa: S311 no secret is made here
     chosen = dice.sample(offered, dice.choice((1, 1, 2, 3)))
     words = [f"--{option.name}={dice.choice(option.values)}" for option in chosen]
     saving = ("within saving", dice.randint(1, 3))
     moments = (("step", dice.randrange(STEPS)), ("validation", dice.randint(1, 24)), saving)
-    return Cycle(folder, words, [*dice.choice(moments), dice.choice(("kill", "kill", "interrupt", "terminate")), ""])
+    event = [*dice.choice(moments), dice.choice(("kill", "kill", "interrupt", "terminate")), ""]
+    return Cycle(folder / f"cycle-{number}", words, event)
 
 
-def check_said(cycle: Cycle, job: Job) -> None:
+def check_said(job: Job) -> None:
     """One message, and no report of the program about itself."""
     (out,) = job.out
-    about = f"{job.name}: {' '.join(job.arguments)}\n{out[-3000:]}"
+    about = f"{job.status} {job.name}: {' '.join(job.arguments)}\n{out[-3000:]}"
     assert "Traceback" not in out, about
     assert "enforce fail" not in out, about
     if job.status[0] in (1, 2):
@@ -105,70 +108,56 @@ def check_said(cycle: Cycle, job: Job) -> None:
 
 
 def check_equal(cycle: Cycle) -> None:
+    """Tables, weights, optimizer and learning rate are those of the calm run, bit for bit."""
     calm, out = cycle.folder / "calm" / "run", cycle.folder / "killed" / "run"
-    assert table(calm) == table(out), cycle
+    assert table(calm) == table(out), "measurements.csv"
     last = Path("checkpoints") / "last.ckpt"
     here, there = (torch.load(folder / last, weights_only=True) for folder in (calm, out))
     for name in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
         mine, theirs = parts(here[name]), parts(there[name])
-        assert mine.keys() == theirs.keys(), cycle
+        assert mine.keys() == theirs.keys(), name
         for key, value in mine.items():
             same = torch.equal(value, theirs[key]) if isinstance(value, torch.Tensor) else value == theirs[key]
-            assert same, (cycle, key)
-    name = "sequences.parquet"
-    if (calm / name).exists() or (out / name).exists():
-        assert pq.read_table(calm / name).equals(pq.read_table(out / name)), cycle
+            assert same, key
+    for name in ("sequences.parquet", "rows.parquet", "basins.parquet"):
+        if (calm / name).exists() or (out / name).exists():
+            assert pq.read_table(calm / name).equals(pq.read_table(out / name)), name
     assert not [path for path in out.rglob(".*") if path.is_file()], "temporary files are left"
 
 
-def soak(folder: Path, cycles: list[Cycle], settings: Path) -> Counter[str]:
-    """Takes some cycles through their stages, side by side."""
-    ends: Counter[str] = Counter()
+def live(cycle: Cycle, parent: Parent, settings: Path) -> list[str]:
+    """Takes a cycle through its stages; returns what became of it.
 
-    def stage(name: str, jobs: list[tuple[Cycle, Job]]) -> None:
-        run(folder / name, [job for _, job in jobs], well=False)
-        for cycle, job in jobs:
-            check_said(cycle, job)
+    Raises:
+        AssertionError: a fault.
+    """
+    calm, out = cycle.folder / "calm" / "run", cycle.folder / "killed" / "run"
 
-    begun = [(c, c.job("calm", "fit", "-c", settings, "--out", c.folder / "calm/run", *c.options)) for c in cycles]
-    stage("calm", begun)
-    trained = []
-    for cycle, job in begun:
-        ends[{0: "trained", 1: "stopped", 2: "refused"}[job.status[0]]] += 1
-        if job.status == [2]:
-            left = [path for path in (cycle.folder / "calm").rglob("*") if path.suffix in (".ckpt", ".csv")]
-            assert not left, f"refused after training had begun: {cycle}"
-        elif job.status == [0]:
-            trained.append(cycle)
-    killed = [
-        (c, c.job("killed", "fit", "-c", settings, "--out", c.folder / "killed/run", *c.options)) for c in trained
-    ]
-    for cycle, job in killed:
-        job.event = cycle.event
-    stage("killed", killed)
-    again = []
-    for cycle, job in killed:
-        ends["killed" if job.status[0] else "not reached"] += 1
-        out = cycle.folder / "killed" / "run"
-        words = ["-c", out / "config.yaml", "--ckpt_path", "last"]
-        if not (out / "checkpoints" / "last.ckpt").exists():
-            words = ["-c", settings, "--out", out, *cycle.options]
-        again.append((cycle, cycle.job("again", "fit", *words)))
-    stage("again", again)
-    for cycle, job in again:
-        assert job.status == [0], job.out[0][-3000:]
-        check_equal(cycle)
-    checks = [
-        (c, c.job("validate", "validate", "-c", c.folder / "killed/run/config.yaml", "--ckpt_path", "last"))
-        for c in trained
-    ]
-    stage("validate", checks)
-    reports = [(c, c.job("report", "report", c.folder / "killed")) for c in trained]
-    stage("report", reports)
-    for cycle, job in [*checks, *reports]:
-        assert job.status == [0], job.out[0][-3000:]
-        check_equal(cycle)
-    return ends
+    def stage(name: str, *words: object, event: list[Any] | None = None) -> int:
+        job = Job(name, [str(word) for word in words], event=event or [])
+        parent.run(cycle.folder / "logs", job)
+        check_said(job)
+        if name not in ("calm", "killed"):
+            assert job.status == [0], f"{job.status} {name}: {' '.join(job.arguments)}\n{job.out[0][-3000:]}"
+        return job.status[0]
+
+    status = stage("calm", "fit", "-c", settings, "--out", calm, *cycle.options)
+    if status == 2:
+        left = [path.name for path in (cycle.folder / "calm").rglob("*") if path.suffix in (".ckpt", ".csv", ".0")]
+        assert not left, f"refused after training had begun, and {left} left behind"
+    if status:
+        return ["refused" if status == 2 else "stopped"]
+    status = stage("killed", "fit", "-c", settings, "--out", out, *cycle.options, event=cycle.event)
+    words = ["-c", out / "config.yaml", "--ckpt_path", "last"]
+    if not (out / "checkpoints" / "last.ckpt").exists():
+        words = ["-c", settings, "--out", out, *cycle.options]
+    stage("again", "fit", *words)
+    check_equal(cycle)
+    stage("validate", "validate", "-c", out / "config.yaml", "--ckpt_path", "last")
+    check_equal(cycle)
+    stage("report", "report", cycle.folder / "killed")
+    check_equal(cycle)
+    return ["trained", "killed" if status else "not reached", "equal", "validated", "reported"]
 
 
 @pytest.mark.bar
@@ -177,11 +166,33 @@ def test_soak(tmp_path: Path) -> None:
     settings = tiny_config(write_corpus(tmp_path / "corpus.txt"))
     settings["trainer"] |= {"max_steps": STEPS, "val_check_interval": PERIOD}
     (tmp_path / "soak.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    offered, dice = options(), random.Random(SEED)  # noqa: S311 no secret is made here
+    offered, parent, started = options(), Parent(), time.monotonic()
     assert len(offered) > 40
-    cycles = [draw(dice, tmp_path / f"cycle-{number}", offered) for number in range(CYCLES)]
-    ends: Counter[str] = Counter()
-    for start in range(0, CYCLES, GROUP):
-        ends += soak(tmp_path / f"logs-{start}", cycles[start : start + GROUP], tmp_path / "soak.yaml")
-    sys.stdout.write(f"{CYCLES} cycles, seed {SEED}: {dict(ends)}\n")
-    assert ends["trained"] > CYCLES // 4
+    lines: list[dict[str, object]] = []
+    faults: list[str] = []
+
+    def one(number: int) -> None:
+        cycle, begun = draw(number, tmp_path, offered), time.monotonic()
+        try:
+            ends = live(cycle, parent, tmp_path / "soak.yaml")
+        except AssertionError as error:
+            ends = ["fault"]
+            faults.append(f"cycle {number}: {cycle.options} {cycle.event[:3]}\n{error}\n")
+            sys.stdout.write(faults[-1])
+        moment, turn, act, _ = cycle.event
+        line = {"cycle": number, "options": " ".join(cycle.options), "moment": moment, "turn": turn, "act": act}
+        lines.append({**line, "ends": " ".join(ends), "seconds": round(time.monotonic() - begun, 1)})
+        sys.stdout.write(f"{lines[-1]}\n")
+        sys.stdout.flush()
+
+    with ThreadPoolExecutor(CORES) as side_by_side:
+        list(side_by_side.map(one, range(FIRST, FIRST + CYCLES)))
+    kinds = Counter(end for line in lines for end in str(line["ends"]).split())
+    about = ", ".join(f"{count} {end}" for end, count in kinds.items())
+    said = f"{CYCLES} cycles, seed {SEED}, {time.monotonic() - started:.0f} s: {about}"
+    sys.stdout.write(f"{said}\n")
+    command = f"UDDM_SOAK_CYCLES={CYCLES} UDDM_SOAK_SEED={SEED} pytest -m bar -n 0 -s tests/cli/test_soak.py"
+    if not FIRST:
+        write_results("soak.csv", command, sorted(lines, key=lambda line: int(str(line["cycle"]))), said)
+    assert not faults, f"{said}\n" + "\n".join(faults)
+    assert kinds["trained"] > CYCLES // 4
