@@ -94,7 +94,7 @@ def estimates(folder: Path) -> list[dict[str, object]]:
 @pytest.mark.timeout(7200)
 @pytest.mark.usefixtures("_demo")
 def test_the_quickstart_finds_the_transition(swept):
-    """Seven sizes, three seeds: every seed memorizes 8 rows and generalizes from 8,192, and recovery gives all sizes."""
+    """Seven sizes, three seeds: each memorizes 8 rows and generalizes from 8,192, and recovery gives all sizes."""
     fresh = not swept.exists()
     seconds = uddm("sweep", "-c", QUICKSTART, "--out", swept, *SEEDS)
     sys.stdout.write(f"{seconds:.0f} seconds\n")

@@ -75,7 +75,7 @@ def test_basins_show_single_rows_and_their_mean(study):
     assert [axes.get_title(loc="left").strip() for axes in panels[::3]] == [
         f"{s}, N = 8" for s in ("train", "test", "random")
     ]
-    assert panels[0].texts[0].get_text() == "mean t_c 0.438, 8 rows"
+    assert panels[0].texts[0].get_text() == "t_c 0.438, 8 rows"
     *thin, mean, half, nothing = panels[0].get_lines()
     assert len(thin) == 8
     np.testing.assert_allclose(mean.get_xdata(), [0.1, 1.0])  # no noise had led away from a row at 0.02

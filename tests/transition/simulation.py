@@ -36,8 +36,13 @@ SHAPES: dict[str, Callable[[FLOAT], FLOAT]] = {
     "probit": lambda u: stats.norm.cdf(-u / 1.6),
     "early": richards(1.5),
     "late": richards(1 / 1.5),
+    "kappa 2": richards(2.0),
+    "kappa 1/2": richards(0.5),
     "bump": lambda u: richards(1.0)(u) + 0.1 * np.exp(-((u + 3.0) ** 2)),  # up 5 % before it falls
 }
+
+
+BITS = np.array([number.bit_count() for number in range(64)], np.uint8)  # of 6 tokens noise changes half on average
 
 
 class Plan(NamedTuple):
@@ -142,24 +147,25 @@ def measured(plan: Plan, count: int, rng: np.random.Generator) -> Data:
     spread_MSK = 2 * np.sqrt(np.clip(train_MSK * (1 - train_MSK), 0, None))  # runs differ less near the limits
     parts = []
     for rate_MSK, together in ((train_MSK + noise_MSK * spread_MSK, shared), (test_MSK, np.ones(K, bool))):
-        limit = stats.norm.ppf(np.clip(rate_MSK, 1e-9, 1 - 1e-9))[..., None]
-        fixed = rng.binomial(6, 0.5, (count, plan.seeds, 1, plan.draws))  # tokens that noise changed, about 10 %
-        own = rng.binomial(6, 0.5, shape)
+        limit = stats.norm.ppf(np.clip(rate_MSK, 1e-9, 1 - 1e-9))[..., None].astype(np.float32)
+        fixed = BITS[rng.integers(64, size=(count, plan.seeds, 1, plan.draws), dtype=np.uint8)]
+        own = BITS[rng.integers(64, size=shape, dtype=np.uint8)]
         counts = np.where(together[:, None], fixed, own)
-        sums = np.zeros(shape)
-        row = _common(rng, shape, 0.8, together)  # tokens of a row resemble each other, too
+        sums = np.zeros(shape, np.uint8)
+        # tokens of a row resemble each other, too
+        limit = (limit - math.sqrt(0.2) * _common(rng, shape, 0.8, together)) / np.float32(math.sqrt(0.8))
         for token in range(6):
-            z = math.sqrt(0.2) * row + math.sqrt(0.8) * _common(rng, shape, 0.8, together)
-            sums += (token < counts) & (z < limit)
-        parts.append((sums, counts.astype(float)))
+            sums += (token < counts) & (_common(rng, shape, 0.8, together) < limit)
+        parts.append((sums.astype(float), counts.astype(float)))
     return Data(*(np.concatenate([part[i] for part in parts], 2) for i in (0, 1)))
 
 
 def _common(rng: np.random.Generator, shape: tuple[int, ...], share: float, shared: NDArray[np.bool_]) -> FLOAT:
     """Normal variables (M, S, K, U) that correlate over sizes where these share rows."""
-    common = rng.standard_normal((*shape[:2], 1, shape[3]), np.float32)
-    own = rng.standard_normal(shape, np.float32)
-    return np.where(shared[:, None], math.sqrt(share) * common + math.sqrt(1 - share) * own, own)
+    result = rng.standard_normal(shape, np.float32)
+    result[:, :, shared] *= math.sqrt(1 - share)
+    result[:, :, shared] += math.sqrt(share) * rng.standard_normal((*shape[:2], 1, shape[3]), np.float32)
+    return result
 
 
 def tables(plan: Plan, data: Data, index: int, t: float = 0.1) -> tuple[list[dict[str, str]], pa.Table]:

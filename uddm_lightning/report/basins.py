@@ -72,7 +72,7 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
         found = [row["critical_t"] for row in mine if row["critical_t"] is not None]
         nothing = _mean([row["critical_t_nothing"] for row in mine if row["critical_t_nothing"] is not None])
         _probabilities(axes, mine, split, nothing)
-        _title(axes, split, size, f"mean t_c {decimal(_mean(found))}, {len(found)} rows")
+        _title(axes, split, size, f"t_c {decimal(_mean(found))}, {len(found)} rows")
         never, always = found.count(0.0), found.count(1.0)
         table.append(
             [split, count(size), str(len(found)), *_centre(found), decimal(nothing, 4), str(never), str(always)]

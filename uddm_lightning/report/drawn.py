@@ -25,7 +25,7 @@ from uddm_lightning.report.drawing import spelled as spelled_mean
 from uddm_lightning.report.study import LABELS, Mean, Study
 from uddm_lightning.report.words import count, decimal, listed, visible
 
-STYLES = {"memorized": "-", "spurious": "--", "novel": ":"}
+STYLES: dict[str, LineStyle] = {"memorized": "-", "spurious": "--", "novel": ":"}
 PANELS = ("share of samples", "generative\nperplexity", "unigram entropy\n[nats]", "entropy gap\n[nats]")
 
 
@@ -59,7 +59,6 @@ def samples_drawing(study: Study) -> Drawing | None:
         axes = [row[column] for row in panels]
         for index, label in enumerate(LABELS):
             curve(drawing, axes[0], _of(study, label, backbone), label, category(index), STYLES[label])
-            axes[0].lines[-1].set_label(label)
         for place, name in ((1, "generative_perplexity"), (2, "unigram_entropy")):
             spoken = name.replace("_", " ")
             curve(drawing, axes[place], _of(study, name, backbone), f"own samples, {spoken}", TEXT[0], "-")
@@ -87,10 +86,10 @@ def samples_drawing(study: Study) -> Drawing | None:
             axes[1].yaxis.set_minor_formatter(NullFormatter())
     for row, name in zip(panels, PANELS, strict=False):
         row[0].set_ylabel(name)
-    handles, labels = panels[0][0].get_legend_handles_labels()
     styles: dict[str, tuple[LineStyle, str]] = {"own samples": ("-", TEXT[0]), "test rows": ("--", FAINT[0])}
-    handles += [Line2D([], [], linestyle=line, color=colour, label=name) for name, (line, colour) in styles.items()]
-    figure.legend(handles, [*labels, *styles], loc="outside lower center", ncols=len(LABELS))
+    styles = {label: (STYLES[label], category(index)) for index, label in enumerate(LABELS)} | styles
+    handles = [Line2D([], [], linestyle=line, color=colour, label=name) for name, (line, colour) in styles.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(LABELS))
     return drawing
 
 
