@@ -14,6 +14,8 @@ from uddm_lightning.report import write_report
 from uddm_lightning.report.study import Study
 from uddm_lightning.report.verdict import Verdict
 from uddm_lightning.transition import estimate
+from uddm_lightning.transition.methods import UNDEFINED
+from uddm_lightning.transition.panel import Panel
 
 from . import sweeps
 
@@ -205,6 +207,10 @@ def test_the_entropy_gap_is_that_of_each_run_with_its_interval(tmp_path):
     ]
     assert [(point.value, point.low, point.high) for point in gap.points] == expected
     assert gap.value == pytest.approx(sum(one.value for one in expected) / 2)
+    cells = {(p.row["split"], 8, p.seed): Interval(p.value, p.low, p.high) for side in sides for p in side}
+    panel = Panel(cells, {})  # what transition.json has its gaps from
+    mean = panel.mean(panel.weights({"samples": 1.0, "train": -1.0}, 8))
+    assert (gap.value, gap.low, gap.high) == pytest.approx(mean)
     assert f"({gap.low:.3f} to {gap.high:.3f})" in written(tmp_path, rows=rows).text
     apart = [row for row in rows if (row["seed"], row["split"]) not in (("0", "samples"), ("1", "train"))]
     assert Study(apart).entropy_gaps("DiT", 0.1) == []
@@ -254,7 +260,8 @@ def test_the_real_estimates_fill_the_page(tmp_path):
         assert note in found.text or note.endswith(tuple(f"{reason}." for reason in reasons))
     notes = found.text[found.text.index("Notes") :]
     assert not [reason for reason in reasons if reason in notes], "they stand under the sizes"
-    assert found.text.count("entropy, train rows, t = 0.05, 0.1, 0.25, 0.5: no N_mem and N_gen") == 1
+    for name, key in (("N_mem", "n_mem"), ("N_gen", "n_gen")):
+        assert found.text.count(f"entropy, train rows, t = 0.05, 0.1, 0.25, 0.5: no {name} ({UNDEFINED[key]})") == 1
 
 
 # --- what is not there ----------------------------------------------------------------------------------------------

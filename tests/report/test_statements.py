@@ -37,7 +37,10 @@ from uddm_lightning.report.summary_run import axis
 from uddm_lightning.report.verdict import Verdict
 from uddm_lightning.report.writing import _drawings
 from uddm_lightning.sampling.command import _told
+from uddm_lightning.sweep.command import _summary
 from uddm_lightning.task import DiffusionTask
+from uddm_lightning.transition import estimate
+from uddm_lightning.transition.methods import DIFFER
 from uddm_lightning.transition.regimes import Evidence, judge
 
 from . import sweeps
@@ -205,6 +208,20 @@ def sampled(n_novel: int, critic: bool) -> str:
     found |= {"generative_perplexity_low": 1.0, "generative_perplexity_high": 1.0}
     judge = SimpleNamespace(name="5-gram") if critic else None
     return "\n".join(_told(found, SimpleNamespace(subset=range(8), ngram=6, critic=judge)))
+
+
+def swept(null: bool = False, **change) -> str:
+    """What `uddm sweep` and `uddm report` print of a transition.json."""
+    transition = sweeps.transition(sizes=SIZES, null=null)
+    entry, headline_ = transition["backbones"]["DiT"]["estimates"][1], transition["headline"].get("DiT")
+    transition["headline"]["DiT"] = headline_ and headline_ | {
+        name: change[name] for name in ("qualifier", "estimate") if name in change
+    }
+    entry["n_half"] = entry["n_half"] and entry["n_half"] | {
+        name: change[name] for name in ("low", "high") if name in change
+    }
+    entry["t"] = change.get("t", entry["t"])
+    return _summary(transition)
 
 
 def judged(**change) -> str:
@@ -630,6 +647,46 @@ STATEMENTS = [
         lambda: sampled(8, True),
         lambda: sampled(8, False),
     ),
+    Statement("{}: {} = {} by recovery{}", "there is a headline", swept, lambda: swept(null=True), "by recovery"),
+    Statement(
+        "{}: {} = {} by recovery{}",
+        "the headline is N_gen",
+        lambda: swept(estimate="n_gen"),
+        swept,
+        "DiT: N_gen = 64 rows",
+    ),
+    Statement(
+        "; {}",
+        "the headline is qualified",
+        lambda: swept(qualifier="size 512 is not learned yet"),
+        lambda: swept(qualifier=""),
+        "by recovery; size 512 is not learned yet",
+    ),
+    Statement(
+        "{}, {}{}: {} = {}",
+        "the size is known",
+        swept,
+        lambda: swept(null=True),
+        "DiT, recovery at t = 0.1: N_half = 64 rows (95 % interval 49.2 to 83.2)",
+    ),
+    Statement("{}, {}{}: {} = {}", "the t nearest 0.1", swept, lambda: swept(t=0.12), "DiT, recovery at t = 0.1:"),
+    Statement(
+        "null ({})",
+        "the size is null",
+        lambda: swept(null=True),
+        swept,
+        "DiT, recovery at t = 0.1: N_half = null (the curve is flat)",
+    ),
+    *(
+        Statement(
+            "{} rows (95 % interval {} to {})",
+            f"the {end} end of the interval is not known",
+            lambda end=end: swept(**{end: None}),
+            swept,
+            "unknown",
+        )
+        for end in ("low", "high")
+    ),
     Statement("; novel samples: {}", "there are novel samples", lambda: sampled(1, True), lambda: sampled(0, True)),
     Statement(
         "{} {} {} {}  {}",
@@ -788,6 +845,67 @@ def test_a_statement_is_made_where_it_is_true_and_nowhere_else(statement):
 
 
 ELSEWHERE = {  # statements whose edges other tests hold
+    # why a callback is refused
+    **dict.fromkeys(
+        (
+            "the batch of every step follows",
+            "it trains and restores weights before",
+            "it acts at the beginning of an epoch",
+            "it puts other parameters in the place",
+            "at each measurement it puts its average",
+            "{}; `model.ema_decay` keeps",
+            "at the next start, Lightning would",
+            "{}; a subclass of BaseFinetuning",
+        ),
+        "cli/test_callbacks.py",
+    ),
+    "uddm: {} run(s) failed": "cli/test_sweep.py",
+    "uddm: sizes end at {}": "cli/test_sweep.py",
+    "uddm: stopped. The same command": "cli/test_sweep_processes.py",
+    "Another sweep is at work": "cli/test_sweep_processes.py",
+    "{} of {} runs are finished already": "cli/test_sweep.py",
+    "{} FAILED: {}": "cli/test_sweep.py",
+    "uddm: a process that drew samples has failed": "cli/test_sample.py",
+    "{} samples in {}": "cli/test_sample.py",
+    "{} nats per token; unigram entropy": "cli/test_sample.py",
+    "   nearest training row": "cli/test_sample.py",
+    "{} of {}-grams are in it": "cli/test_sample.py",
+    # reasons and notes of transition.json
+    **dict.fromkeys(
+        (
+            "{}, {}{}: {}",
+            "the trend of test recovery is null",
+            "the largest size, {}, is not learned yet",
+            "There are no measurements.",
+            "{}: rows.parquet does not have every draw",
+            "missing: no {} was measured",
+            "{}: with one seed the intervals cover",
+            "blank: nothing of a row is left",
+            "the ratio may be {} to {}",
+            "size {} is not learned yet",
+            "one seed: the interval covers",
+            "a line does not fit, with",
+            "N_half of {} is null",
+            "from size {} to size {} the curve",
+            "no second size shows",
+            "it may lie below the smallest size",
+            "only {} size{} measured",
+            "contradictory: the curve",
+            "flat: the curve",
+            "train recovery is {} at the smallest size",
+            "at the largest size, {}",
+            "whether test recovery is above coincidence",
+            "at size {} the gap is still",
+            "no seed has the 3 sizes",
+            "not bracketed: N_half may lie",
+            "misfit: the curve",
+            "{}: run {} is left out",
+            "{}: of the chains {}",
+            "{}: size {}, seed {} was run more than once",
+            "{}: {} on {} of {} rows has no interval",
+        ),
+        "transition/test_estimate.py",
+    ),
     "all {} checks passed": "cli/test_doctor.py",
     "{} of {} checks FAILED": "cli/test_doctor.py",
     "; it CANNOT be written": "cli/test_doctor.py",
@@ -936,12 +1054,31 @@ DEFINITIONS = (
         "averaged (default)",
     ),
     *("measure on its lines", "rows; default:", "such as cpu", "write the table as"),
+    *(
+        "Every other option is handed",
+        "Trains and measures every",
+        "as for `uddm fit`",
+        "folder of ",
+        "training rows: a list",
+    ),
+    *("with --sizes auto", "comma-separated; default", "YAML laid over", "runs at a time", "local (default)"),
+    *("Reads the tables of a sweep", "Sample i is a function", "   (memorized: at most", "Draws rows from a trained"),
+    *("parquet file to write", "of the samples; default", "steps of the chain; default", "drawn together, which"),
+    *("that draw on this machine", "compare the samples with"),
+    # of the sweep's own work
+    *("{} runs took {} s", "`{}` is {} there", "waiting for a place"),
+    # what a method measures, and which sizes it has
+    *("recovery on train and test", "entropy on train rows", "entropy on the model's", "NELBO on train and test"),
+    *("N_mem is defined for", "N_gen is defined for", "below or above any"),
     # code
     *("{} rows of a pool", "{} wide, {} block", "By {} weights"),
     *("<", "{}<div", "\n</main>", "np.typing", "tokens_BL = ", "sigma_B = ", "uddm_lightning {}, Python", ":root"),
 )
 
-WRITERS = ("report", "callbacks", "doctor", "conversion/card.py", "probing.py", "transition/regimes.py")
+WRITERS = (
+    *("report", "callbacks", "doctor", "transition"),
+    *("conversion/card.py", "probing.py", "sampling/command.py", "sweep/command.py", "sweep/sweep.py"),
+)
 SOURCES = Path(uddm_lightning.__file__).parent
 
 
@@ -964,6 +1101,12 @@ def _texts(path: Path) -> Iterator[str]:
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
+
+
+def test_note_and_caption_say_in_one_sentence_why_methods_differ():
+    assert DIFFER in captions()
+    assert estimate(rows())["notes"].count(DIFFER) == 1
+    assert "half way" not in DIFFER, "whether the sizes differ is not known here"
 
 
 def test_every_text_is_a_statement_or_a_definition():

@@ -191,7 +191,8 @@ def judged(plan: Plan, count: int) -> list[tuple[str, int, float, bool]]:
     shared = next(k for k in range(K) if plan.sizes[k] > plan.draws)
     if recovery:
         contrasts.append(("sizes", plan.sizes[0], unit[2 * K - 1] - unit[K], test_K[-1] - test_K[0]))
-    contrasts.append(("sizes", plan.sizes[shared], unit[K - 1] - unit[shared], train_K[-1] - train_K[shared]))
+    if shared < K - 1:
+        contrasts.append(("sizes", plan.sizes[shared], unit[K - 1] - unit[shared], train_K[-1] - train_K[shared]))
     hits, halves, others = np.zeros(len(contrasts)), 0.0, np.zeros(2)
     chunk = min(CHUNK, CHUNK * 512 // plan.draws)
     for start in range(0, count, chunk):

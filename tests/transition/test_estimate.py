@@ -13,7 +13,7 @@ from scipy import stats
 from uddm_lightning.intervals import Interval, difference_interval, rate_interval
 from uddm_lightning.tables import read_table, update_table
 from uddm_lightning.transition import curves, estimate
-from uddm_lightning.transition.methods import deviance
+from uddm_lightning.transition.methods import DIFFER, UNDEFINED, deviance
 from uddm_lightning.transition.panel import Panel
 from uddm_lightning.transition.units import read_units, unit_keys
 
@@ -92,7 +92,7 @@ def test_a_sweep_becomes_the_content_of_transition_json(tmp_path: Path) -> None:
         "qualifier": "one seed: the interval covers the sampling of sequences only",
     }
     assert any("one seed" in note for note in result["notes"])
-    assert any("different functionals" in note for note in result["notes"])
+    assert result["notes"].count(DIFFER) == 1
     assert any("independent between sizes" in note for note in result["notes"])
 
 
@@ -271,6 +271,7 @@ def test_n_half_of_seeds_is_the_mean_of_theirs() -> None:
         (SIZES, [0.8, 0.8, 0.2, 0.7, 0.2, 0.0, 0.0], "misfit: the curve rises from size 32 to size 128; the deviance"),
         (SIZES, [0.8, 0.81, 0.8, 0.79, 0.8, 0.75, 0.6], "not bracketed: at size 8192 the gap is still"),
         (SIZES, [0.8, 0.6, 0.3, 0.1, 0.0, 0.0, 0.0], "not bracketed: from size 2 to size 8 the curve falls by 25%"),
+        ((2, 3, 4), [0.8, 0.4, 0.0], "not bracketed: no second size shows whether size 2 is on a plateau"),
     ],
 )
 def test_no_number_from_nowhere(sizes: tuple[int, ...], gap: list[float], reason: str) -> None:
@@ -280,6 +281,13 @@ def test_no_number_from_nowhere(sizes: tuple[int, ...], gap: list[float], reason
     assert found["n_half"] is None
     assert re.search(reason, found["reasons"]["n_half"])
     assert any(found["reasons"]["n_half"] in note for note in result["notes"])
+
+
+def test_a_seed_without_three_sizes_has_no_half() -> None:
+    rows = both((2, 32), [0.9, 0.1], [0.1, 0.1]) + both((8, 128), [0.9, 0.1], [0.1, 0.1], seed=1)
+    result = estimate(rows)
+    assert entry(result, "recovery")["reasons"]["n_half"] == "no seed has the 3 sizes that are needed"
+    assert not any("with one seed" in note for note in result["notes"])
 
 
 def test_a_curve_that_rises_by_1_6_nats_is_not_flat() -> None:
@@ -402,6 +410,18 @@ def test_a_nelbo_that_still_falls_is_a_qualifier(told: tuple[bool | None, ...], 
     assert said == bool(qualifiers)
 
 
+@pytest.mark.parametrize("told", [True, False, None])
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_that_the_nelbo_still_fell_is_said_by_the_column_alone(told: bool | None, way: float) -> None:
+    """Whatever three validations in the table look like: `falling` has compared them draw by draw."""
+    rows = both(SIZES, TRAIN, TEST, FINE)
+    for step, nelbo in ((1000, 2.3 - way / 2), (1500, 2.3 - way / 4), (2000, 2.3)):
+        values = nelbo, nelbo - 0.01, nelbo + 0.01
+        rows.append(row(8192, 0, "nelbo", "test", *values, step=step, nelbo_falling=told if step == 2000 else None))
+    qualifiers = estimate(rows)["backbones"]["DiT"]["regimes"][-1]["qualifiers"]
+    assert qualifiers == (["training was not at its end"] if told else [])
+
+
 # --- statements and when they are true --------------------------------------------------------------------------------
 
 
@@ -424,6 +444,23 @@ def test_there_is_no_trend_where_test_recovery_peaks() -> None:
     assert re.search(r"a line does not fit.*is largest at size 512", trend["reason"])
     (short,) = estimate(both((8, 32), [0.9] * 2, [0.1, 0.2]))["backbones"]["DiT"]["trend"]
     assert short["reason"] == "3 sizes are needed"
+
+
+def test_what_holds_at_every_t_is_said_once() -> None:
+    times = (0.05, 0.1, 0.25)
+    rows = [one for t in times for one in both(SIZES, [0.9] * 7, TEST, t=t)]
+    rows += [one for t in times for one in entropies([0.01, 0.02, 0.5, 1.3, 1.7, 1.72, 1.71], t=t)]
+    result = estimate(rows)
+    notes = result["notes"]
+    assert len(notes) == len(set(notes))
+    for key, name in (("n_mem", "N_mem"), ("n_gen", "N_gen")):
+        assert [note for note in notes if UNDEFINED[key] in note] == [
+            f"DiT, entropy at t = 0.05, 0.1, 0.25, {name} is null: {UNDEFINED[key]}."
+        ]
+    (mem,) = (note for note in notes if "at the smallest size, 2, and not 0.95" in note)
+    assert mem.startswith("DiT, recovery at t = 0.05, 0.1, 0.25, N_mem is null: train recovery is 0.900")
+    (trend,) = (note for note in notes if "the trend of test recovery is null" in note)
+    assert trend.startswith("DiT at t = 0.05, 0.1, 0.25, the trend of test recovery is null: a line does not fit")
 
 
 @pytest.mark.parametrize(

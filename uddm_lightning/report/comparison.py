@@ -22,6 +22,7 @@ from uddm_lightning.report.drawing import (
 from uddm_lightning.report.study import Mean, Study
 from uddm_lightning.report.verdict import MEANINGS, METHODS, NUMBERS, Crossing, Estimate, Verdict
 from uddm_lightning.report.words import count, decimal, listed, visible
+from uddm_lightning.transition.methods import DIFFER
 
 
 def models_drawing(study: Study, verdict: Verdict) -> Drawing:
@@ -96,7 +97,7 @@ def agreement_drawing(study: Study, verdict: Verdict) -> Drawing | None:
         figure,
         "For recovery: "
         + "; ".join(f"{NUMBERS[name]}, {meaning}" for name, meaning in MEANINGS.items())
-        + f". Bars are 95 % intervals. {FUNCTIONALS}",
+        + f". Bars are 95 % intervals. {DIFFER}",
         _agreement_table(lines),
         remarks=_missing(lines, several),
     )
@@ -132,11 +133,6 @@ def agreement_drawing(study: Study, verdict: Verdict) -> Drawing | None:
 
 
 MARKERS = {"n_mem": "<", "n_half": "o", "n_gen": ">"}
-FUNCTIONALS = (
-    "The methods measure different functionals of a model, so their sizes need not agree: recovery counts the tokens "
-    "that a chain restores, entropy averages the uncertainty of the predictions on train rows or on own "
-    "samples, and the NELBO weights the predictions over its range of t."
-)
 
 _SMALL: dict[str, Any] = {
     "textcoords": "offset points",

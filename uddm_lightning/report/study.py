@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from uddm_lightning.intervals import Interval, difference_interval, linear_interval, seeds_interval
+from uddm_lightning.intervals import Interval, linear_interval, seeds_interval
 from uddm_lightning.tables import of_main_chain
+from uddm_lightning.transition.panel import Panel
 
 VALUES = {
     "trajectory": "entropy",
@@ -166,12 +167,20 @@ class Study:
     def entropy_gaps(self, backbone: str, t: float | None) -> list[Mean]:
         """Entropy of own samples minus that of train rows, which are other rows, by size.
 
-        Gaps between train and test rows come from transition.json (`Verdict.gaps`), where shared rows are paired.
+        Intervals are those of a `Panel`, from which transition.json has the gaps between train and test rows
+        (`Verdict.gaps`); no rows are shared here.
         """
-        splits = ("samples", "train")
-        first, second = ({(p.size, p.seed): p for p in self.points("entropy", backbone, split, t)} for split in splits)
-        points = [_minus(first[run], second[run]) for run in sorted(first.keys() & second.keys())]
-        return [_mean(size, tuple(group)) for size, group in _by_size(points)]
+        signs = {"samples": 1.0, "train": -1.0}
+        sides = {(split, p.size, p.seed): p for split in signs for p in self.points("entropy", backbone, split, t)}
+        panel = Panel({cell: _interval(point) for cell, point in sides.items()}, {})
+        gaps = []
+        for size in panel.sizes(*signs):
+            weights_SN = panel.weights(signs, size)
+            each = zip(panel.seeds(size, *signs), map(panel.sum, weights_SN), strict=True)
+            points = tuple(Point(size, seed, one.value, number(one.low), number(one.high), {}) for seed, one in each)
+            value, low, high = panel.mean(weights_SN)
+            gaps.append(Mean(size, value, number(low), number(high), points))
+        return gaps
 
     def ranges(self, kind: str = "nelbo") -> list[str]:
         """The ranges of t over which the NELBO was measured, or the `nelbo_extrapolated`."""
@@ -228,11 +237,8 @@ def _final(rows: list[Mapping[str, str]]) -> list[Mapping[str, str]]:
     return [row for row in rows if row["weights"] == weights]
 
 
-def _minus(one: Point, two: Point) -> Point:
-    """The difference of two measurements of one run on different rows."""
-    sides = (Interval(p.value, *(math.nan if end is None else end for end in (p.low, p.high))) for p in (one, two))
-    value, low, high = difference_interval(*sides)
-    return Point(one.size, one.seed, value, number(low), number(high), {})
+def _interval(point: Point) -> Interval:
+    return Interval(point.value, *(math.nan if end is None else end for end in (point.low, point.high)))
 
 
 def _by_size(points: list[Point]) -> Iterable[tuple[int, Iterable[Point]]]:

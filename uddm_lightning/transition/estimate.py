@@ -11,17 +11,22 @@ import pyarrow as pa
 from uddm_lightning.intervals import NORMAL, Interval
 from uddm_lightning.transition.curves import METHODS, Reading, Row, number, read, reference
 from uddm_lightning.transition.equivalence import equivalence
-from uddm_lightning.transition.methods import QUANTITIES, Half, Quantity, generalizes_from, half_size, memorized_up_to
+from uddm_lightning.transition.methods import (
+    DIFFER,
+    QUANTITIES,
+    UNDEFINED,
+    Half,
+    Quantity,
+    generalizes_from,
+    half_size,
+    memorized_up_to,
+)
 from uddm_lightning.transition.panel import Cell, Panel
 from uddm_lightning.transition.regimes import NOT_LEARNED, Evidence, judge
 from uddm_lightning.transition.units import Units, read_units
 
-SIZES = ("n_mem", "n_gen", "n_half")
-DIFFER = (
-    "The methods need not agree, since they are different functionals of one model: recovery asks whether a chain "
-    "finds back to a row, entropy how sure the model is of each token of its rows, own samples the same of rows that "
-    "it draws itself, and the NELBO how much likelier train rows are to it than others."
-)
+LABELS = {"n_mem": "N_mem", "n_gen": "N_gen", "n_half": "N_half"}
+SIZES = tuple(LABELS)
 _RATE = (0.0, 1.0)  # limits of recovery
 _BLANK = 0.999  # noise level from which on nothing of a row is left, so that it cannot be recalled
 _AGREE = 2.0  # ratio of sizes up to which two methods agree
@@ -31,12 +36,6 @@ _MISSING = {
     "entropy_samples": "entropy on the model's own samples",
     "nelbo": "NELBO on train and test rows",
 }
-_NO_LIMIT = {
-    "entropy": "no entropy of train rows stands for memory or for its absence",
-    "entropy_samples": "no entropy of own samples stands for memory or for its absence",
-    "nelbo": "no gap of the NELBO stands for memory",
-}
-
 PanelOf = Callable[..., Panel]
 
 
@@ -94,22 +93,21 @@ def _backbone(
             reason = f"missing: no {_MISSING[method]} was measured"
             mine = [_entry(method, None, dict.fromkeys(SIZES, reason))]
             notes.append(f"{name}, {method}: {reason}.")
-        for entry in mine:
-            where = f"{name}, {method}" + ("" if entry["t"] is None else f" at t = {entry['t']:g}")
-            if entry["sizes"]:
-                null = {key: "" if entry[key] else "it is null; " for key in SIZES}
-                notes += [f"{where}, {key}: {null[key]}{reason}." for key, reason in entry["reasons"].items()]
+        said = [
+            (entry["t"], f"{LABELS[key]}{'' if entry[key] else ' is null'}: {reason}.")
+            for entry in mine
+            if entry["sizes"]
+            for key, reason in entry["reasons"].items()
+        ]
+        notes += _once(f"{name}, {method}", said)
         estimates += mine
     seeds = sorted({seed for points in reading.points.values() for _, seed in points})
     if len(seeds) == 1:
         notes.append(f"{name}: with one seed the intervals cover the sampling of sequences only, not the training.")
     tests = sorted({t for kind, split, t in reading.points if (kind, split) == ("recovery", "test") and t is not None})
     trends = [_trend(panel("recovery", t, "test"), t) for t in tests]
-    notes += [
-        f"{name}: the trend of test recovery at t = {one['t']:g} is null; {one['reason']}."
-        for one in trends
-        if one["reason"]
-    ]
+    why = [(one["t"], f"the trend of test recovery is null: {one['reason']}.") for one in trends if one["reason"]]
+    notes += _once(name, why)
     entry = {
         "parameters": reading.parameters,
         "seeds": seeds,
@@ -119,6 +117,14 @@ def _backbone(
         "trend": trends,
     }
     return entry, _headline(estimates, regimes, at, seeds)
+
+
+def _once(whose: str, said: list[tuple[float | None, str]]) -> list[str]:
+    """Each sentence once, with every t for which it was said."""
+    found: dict[str, list[str]] = {}
+    for t, text in said:
+        found.setdefault(text, []).extend([] if t is None else [f"{t:g}"])
+    return [whose + (f" at t = {', '.join(times)}" if times else "") + f", {text}" for text, times in found.items()]
 
 
 def _lacks(reading: Reading, units: dict[Any, Units], kind: str, split: str, t: float | None) -> bool:
@@ -162,13 +168,13 @@ def _estimate(
         found["n_mem"] = memorized_up_to(sizes, train)
         saturated = found["n_mem"][0] is not None
     else:
-        found["n_mem"] = None, _NO_LIMIT[method]
+        found["n_mem"] = None, UNDEFINED["n_mem"]
         saturated = False
     half = half_size(mine, quantity, saturated)
     found["n_half"] = half.size, half.reason
     curve = [mine.mean(mine.weights(quantity.signs, size), quantity.limits) for size in sizes]
     if quantity.tolerance is None:
-        found["n_gen"] = None, _NO_LIMIT[method]
+        found["n_gen"] = None, UNDEFINED["n_gen"]
     else:
         learned = _learned(sizes, t, reading, panel)
         found["n_gen"] = generalizes_from(sizes, curve, learned, quantity.tolerance)
@@ -312,13 +318,16 @@ def _evidence(reading: Reading, mine: Panel, t: float, size: int, seed: int | No
         coincidence=_mean_of(reading, "coincidence", "recovery", t, size, seed),
         nelbo=_mean_of(reading, "nelbo", "nelbo", None, size, seed),
         unigram_entropy=_mean_of(reading, "pool_unigram_entropy", "nelbo", None, size, seed),
-        falling=_falling(reading, size, seed),
+        falling=_still_falling(reading, size, seed),
         draws=_measured(reading, "recovery", ("train", "test"), t, size),
     )
 
 
-def _falling(reading: Reading, size: int, seed: int | None) -> bool | None:
-    """Whether the test NELBO of some run was still falling at its end; None where that is not known of all others."""
+def _still_falling(reading: Reading, size: int, seed: int | None) -> bool | None:
+    """Whether the column `nelbo_falling` says so of some run; None where it says nothing of one and no of the others.
+
+    It is the paired test of `falling`, made by the run itself: tables hold no noise that validations share.
+    """
     told = [
         row.get("nelbo_falling")
         for row in reading.rows

@@ -32,6 +32,16 @@ from uddm_lightning.transition.regimes import RECALLED
 
 FLOAT = NDArray[np.float64]
 
+DIFFER = (
+    "The methods measure different functionals of a model, so their sizes need not agree: recovery counts the tokens "
+    "that a chain restores, entropy averages the uncertainty of the predictions on train rows or on own samples, and "
+    "the NELBO weights the predictions over its range of t."
+)
+UNDEFINED = {  # sizes that only some methods have, and why
+    "n_mem": "N_mem is defined for recovery only; entropy and the NELBO have no absolute level of memory",
+    "n_gen": "N_gen is defined for recovery and the NELBO only; entropy is no gap between train and test rows",
+}
+
 REPLICATES = 2000
 BEYOND = 0.02  # share of replicates beyond either bound of N_half: shapes that were not drawn are beyond, too
 LEVEL = 0.1  # how much of the height a plateau may fall, and a size at a limit be away from it
