@@ -231,6 +231,7 @@ def digest(config: Mapping[str, Any]) -> str:
         config: nested, as in a config.yaml; a key `corpus` holds the hash of the text.
     """
     telling = {key: value for key, value in flat(config) if kind_of(key) in NAMING or key == "corpus"}
+    telling.pop("model.backbone_name", None)  # it stands in front of the digits, whether the config gives it or not
     if "trainer.precision" in telling:
         telling["trainer.precision"] = _plain("trainer.precision", telling["trainer.precision"])
     return sha256(json.dumps(telling, sort_keys=True, default=str).encode()).hexdigest()[:8]

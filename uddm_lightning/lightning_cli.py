@@ -297,7 +297,7 @@ class UddmCLI(LightningCLI):
         elif self.model.parameter_count:
             if self.subcommand != "fit":
                 raise InputError(f"`uddm {self.subcommand}` needs `--ckpt_path CKPT`: which weights to use.")
-            if (folder / "measurements.csv").exists():
+            if (folder / "measurements.csv").exists() and not is_dry_run(trainer):
                 self._check_data(folder)
         elif self.subcommand == "fit":
             raise InputError(
@@ -347,16 +347,16 @@ class UddmCLI(LightningCLI):
             raise SystemExit(TERMINATED if terminated else 1) from stop
         except ImportError as error:  # of a package that some callback of Lightning asks for when it is set up
             raise InputError(plain(str(error))) from error
-        except RuntimeError as error:
-            if "conditioned on metric" not in str(error):  # of EarlyStopping, see `check_monitors`
-                raise
-            raise InputError(f"`trainer.callbacks`: {plain(str(error))}") from error
         except (DiskFullError, OSError) as error:
             if isinstance(error, OSError) and not is_full(error):
                 raise
             # TensorBoard's writer names no file
             what = error if isinstance(error, DiskFullError) else refused(f"Cannot write to `{folder}`", error, "")
             raise DiskFullError(f"{what} Free some space, then {self._way_on()}") from error
+        except RuntimeError as error:
+            if "conditioned on metric" not in str(error):  # of EarlyStopping, see `check_monitors`
+                raise
+            raise InputError(f"`trainer.callbacks`: {plain(str(error))}") from error
 
     def _way_on(self) -> str:
         if self.subcommand == "fit":

@@ -78,7 +78,8 @@ def way_on(folder: Path) -> str:
 def check_unused(folder: Path, config: str) -> None:
     """Earlier results are never overwritten; what a run left that ended before its first checkpoint is none.
 
-    Such a run may have measured, but not saved: started again with the same `config`, it measures the same.
+    Such a run may have measured, but not saved: started again with the same `config`, it measures the same, wherever
+    its folder lies by now.
 
     Raises:
         InputError: the folder holds results.
@@ -89,8 +90,11 @@ def check_unused(folder: Path, config: str) -> None:
             f"`{folder}` already holds a run. Go on with it: `uddm fit -c {path} --ckpt_path {newest}`, "
             "or choose another folder with `--out`."
         )
-    theirs = path.read_text(encoding="utf-8") if path.exists() else ""
-    if (folder / "measurements.csv").exists() and theirs != config:
+    if not (folder / "measurements.csv").exists():
+        return
+    theirs = read_config(folder)
+    found = (config_keys.kind_of(change.key) for change in config_keys.changes(theirs, from_yaml(config)))
+    if not theirs or any(kind is not Kind.FREE for kind in found):
         raise InputError(
             f"`{folder}` already holds measurements, of another config and without a checkpoint to go on from. "
             "Choose another folder with `--out`."
