@@ -16,12 +16,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import count
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -85,6 +87,7 @@ class Parent:
     """A process that has imported everything once, and forks the jobs of one process that any thread asks for."""
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.context = multiprocessing.get_context("forkserver")
         # what a run imports when it needs it, too
         self.context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.sweep.command", "pandas"])
@@ -94,8 +97,11 @@ class Parent:
         folder.mkdir(parents=True, exist_ok=True)
         (log,) = _logs(folder, job)
         process = self.context.Process(target=_begin, args=(job, 0, 0, log))
-        process.start()
-        process.join()
+        with self.lock:  # a start asks all processes how they ended, and only the first to ask is told
+            process.start()
+        connection.wait([process.sentinel])
+        with self.lock:
+            process.join()
         assert process.exitcode is not None
         job.status, job.out = [process.exitcode], [log.read_text(encoding="utf-8")]
         return job

@@ -1,6 +1,8 @@
 """Random options, random kills: nothing ends in a traceback, no row is lost, and nothing differs from a calm run.
 
 `UDDM_SOAK_CYCLES=100 UDDM_SOAK_SEED=0 pytest -m bar -n 0 -s tests/cli/test_soak.py`
+
+UDDM_SOAK_FIRST begins with another cycle than 0, to see one again; a cycle depends on its number and the seed only.
 """
 
 import os
