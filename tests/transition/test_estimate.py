@@ -514,7 +514,7 @@ def test_a_kind_that_was_measured_of_other_weights_is_noted() -> None:
     rows = [dict(r, weights="raw") for r in both(SIZES, TRAIN, TEST)] + entropies([0.1] * len(SIZES))
     note = "DiT: recovery was measured of the raw weights only, other kinds of the averaged ones; it is left out."
     assert note in estimate(rows)["notes"]
-    assert not [note for note in estimate(rows[: 2 * len(SIZES)])["notes"] if "weights" in note]
+    assert not [note for note in estimate(rows[: 2 * len(SIZES)])["notes"] if "raw weights" in note]
 
 
 def test_a_rate_without_an_interval_may_be_anything() -> None:
