@@ -302,6 +302,7 @@ def test_a_bound_on_a_wider_range_than_the_trained_one_can_be_watched(uddm, conf
     assert outcome.status == 0, outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
 def test_a_run_that_stopped_early_is_measured_whole_and_stays_where_it_is(uddm, config, tmp_path) -> None:
     out = tmp_path / "run"

@@ -70,6 +70,7 @@ def test_a_string_of_the_command_line_is_kept(parsed, text) -> None:
     assert first["model"]["backbone_name"] == first["data"]["source"]["init_args"]["revision"] == text
 
 
+@pytest.mark.slow
 def test_a_run_with_a_name_like_a_number_goes_on(uddm, config, tmp_path) -> None:
     out = tmp_path / "run"
     options = ("--model.backbone_name", "1e3", "--trainer.max_steps", 3)
