@@ -4,7 +4,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import filelock
@@ -70,33 +70,25 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds a lock file while something short is done, and waits for other processes that do the same.
+def locked(path: Path) -> AbstractContextManager[None]:
+    """Holds a lock file during a short operation, and waits for other processes that do the same.
 
     Raises:
         InputError: another process has held it for `LONG` seconds; or the folder cannot be written to.
         DiskFullError: there is no space left.
     """
-    lock = filelock.FileLock(path, timeout=LONG)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise InputError(
-            f"Another process has held `{path}` for {LONG:g} seconds. Stop it, or wait for it, and try again."
-        ) from error
-    except OSError as error:
-        raise refused(f"Cannot write to `{path.parent}`", error, ANOTHER) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    refusal = f"Another process has held `{path}` for {LONG:g} seconds. Stop it, or wait for it, and try again."
+    return held(path, refusal, LONG)
 
 
 @contextmanager
-def held(path: Path, refusal: str) -> Iterator[None]:
+def held(path: Path, refusal: str, patience: float = PATIENCE) -> Iterator[None]:
     """Holds a lock file, for as long as this process lives at the most; its folder is made if need be.
+
+    Args:
+        path: the lock file.
+        refusal: message of the error when another program holds the lock.
+        patience: seconds to wait for the lock.
 
     Raises:
         InputError: another program holds it, with the words of `refusal`; or the folder cannot be written to.
@@ -105,7 +97,7 @@ def held(path: Path, refusal: str) -> Iterator[None]:
     lock = filelock.FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=PATIENCE)
+        lock.acquire(timeout=patience)
     except filelock.Timeout as error:
         raise InputError(refusal) from error
     except OSError as error:
