@@ -64,7 +64,7 @@ class CharacterTokenizer(Tokenizer):
     @override
     def count_lost(self, lines: list[str], ids: list[list[int]], losses: Losses) -> None:
         counter = losses.unknown if self.alphabet is None else losses.dropped
-        text = "".join(lines)
+        text = "\n".join(lines)  # an accent belongs to the letter before it in its own line alone
         found = Counter(text)
         losses.characters += sum(number for sign, number in found.items() if not sign.isspace())
         if not text.isascii():  # letters and their accents are put together, as in the alphabet
