@@ -65,7 +65,9 @@ def test_a_nelbo_is_measured_on_the_trained_range_and_marked_beyond_it():
     assert wider.ranges(task_of()) == {"nelbo": (0.05, 1.0), "nelbo_extrapolated": (0.001, 1.0)}
     assert wider.ranges(task_of(0.001)) == {"nelbo": (0.001, 1.0)}
     assert NelboProbe(t_max=0.9).ranges(task_of(t_max=0.8))["nelbo_extrapolated"] == (0.05, 0.9)
-    assert wider.ranges(task_of(parameters=0)) == {"nelbo": (0.001, 1.0)}, "nobody trained it"
+    assert wider.ranges(task_of(parameters=0)) == {"nelbo": (0.001, 1.0)}, (
+        "a backbone without parameters has no trained range"
+    )
     with pytest.raises(InputError, match=r"got 0\.05 and 0\.01; what is not given is the range of training, 0\.05"):
         NelboProbe(t_max=0.01).ranges(task_of())
 

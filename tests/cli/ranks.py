@@ -182,7 +182,7 @@ def _watched(log: int, job: Job, work: Callable[[], int]) -> int:
         if job.stdout == "terminal":
             sys.stdout.reconfigure(line_buffering=True)  # as at the start of a process with a terminal
         os._exit(_flushed(work))
-    with suppress(OSError):  # how a terminal says that nobody is left on the other side
+    with suppress(OSError):  # reading from a pty fails once its other end is closed
         while data := os.read(end, 2**16):
             os.write(log, data)
             if job.stdout == "head" and b"\n" in data:

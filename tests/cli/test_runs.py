@@ -108,7 +108,9 @@ def test_tensorboard_shows_the_transition(run):
     assert [event.step for event in events.Histograms("margin/train")] == [3, 6], "once for all times"
     beside = ("chance", "coincidence", "unstable_rate", "errors_before", "errors_after")
     assert {f"{name}/{split}/t=0.1" for name in beside for split in ("train", "test")} <= set(tags["scalars"])
-    assert not [tag for tag in tags["scalars"] if tag.startswith("bayes_argmax")], "nobody knows the law of this text"
+    assert not [tag for tag in tags["scalars"] if tag.startswith("bayes_argmax")], (
+        "the distribution of this text is not known"
+    )
     tensors = set(tags["tensors"])
     assert "custom_scalars__config__" in tensors
     panel = next(tag for tag in tensors if tag.startswith("restored/train/t=0.5"))

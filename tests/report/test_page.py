@@ -295,8 +295,16 @@ def test_without_test_rows_the_regimes_cannot_be_told(tmp_path):
     ("kinds", "figures", "reason"),
     [
         (("recovery", "entropy"), ["recovery", "errors", "entropy", "leak"], "The NELBO was not measured"),
-        (("entropy",), ["entropy", "leak"], "Recovery was not measured, so there is no figure of it."),
-        (("recovery",), ["recovery", "errors"], "Entropy was not measured, so there is no figure of it."),
+        (
+            ("entropy",),
+            ["entropy", "leak"],
+            "Recovery of the reported weights was not measured, so there is no figure of it.",
+        ),
+        (
+            ("recovery",),
+            ["recovery", "errors"],
+            "Entropy of the reported weights was not measured, so there is no figure of it.",
+        ),
         (("nelbo",), [], "There are no estimates of transition sizes to compare."),
     ],
 )

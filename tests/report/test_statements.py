@@ -553,15 +553,18 @@ STATEMENTS = [
         captions,
         lambda: caption_of_recovery(("recovery",)),
     ),
-    # what is left out
+    # measurements and figures that are missing
     Statement(
-        "Recovery was not measured, so there is no figure of it.",
+        "Recovery of the reported weights was not measured, so there is no figure of it.",
         "it was not",
         lambda: left_out(("entropy",)),
         left_out,
     ),
     Statement(
-        "Entropy was not measured, so there is no figure of it.", "it was not", left_out, lambda: left_out(("entropy",))
+        "Entropy of the reported weights was not measured, so there is no figure of it.",
+        "it was not",
+        left_out,
+        lambda: left_out(("entropy",)),
     ),
     Statement(
         "The NELBO was not measured, so it is not drawn above recovery.",

@@ -78,12 +78,12 @@ def _drawings(
     if study.times("recovery"):
         found["recovery"] = recovery_drawing(study, verdict)
     else:
-        missing.append("Recovery was not measured, so there is no figure of it.")
+        missing.append("Recovery of the reported weights was not measured, so there is no figure of it.")
     found["gap"], found["errors"] = gaps_drawing(study, verdict), errors_drawing(study)
     if study.times("entropy"):
         found["entropy"] = entropy_drawing(study, verdict)
     else:
-        missing.append("Entropy was not measured, so there is no figure of it.")
+        missing.append("Entropy of the reported weights was not measured, so there is no figure of it.")
     if not study.ranges():
         missing.append("The NELBO was not measured, so it is not drawn above recovery.")
     found["samples"] = samples_drawing(study)
