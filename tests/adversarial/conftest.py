@@ -15,9 +15,9 @@ import yaml
 from cli.conftest import Outcome, tiny_config, write_corpus
 from hypothesis import settings
 
-from uddm_lightning.cli import main
-from uddm_lightning.lightning_cli import UddmCLI, start
-from uddm_lightning.task import DiffusionTask
+from uddm_lightning.cli.lightning import UddmCLI, start
+from uddm_lightning.cli.main import main
+from uddm_lightning.training.task import DiffusionTask
 
 QUIET = settings(deadline=None, derandomize=True, database=None)
 

@@ -12,22 +12,15 @@ from lightning.pytorch import Trainer
 
 import uddm_lightning
 from uddm_lightning.backbones import Backbone
-from uddm_lightning.callbacks import (
-    BasinProbe,
-    EntropyProbe,
-    NelboProbe,
-    RecoveryProbe,
-    SampleProbe,
-    TrajectoryProbe,
-)
 from uddm_lightning.critics import Critic
 from uddm_lightning.data import Packing, Source, TextDataModule, Tokenizer
-from uddm_lightning.learning_rates import LearningRate
 from uddm_lightning.objectives import Objective
+from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe, TrajectoryProbe
 from uddm_lightning.processes import Process
+from uddm_lightning.processes.schedules import Schedule
 from uddm_lightning.samplers import Sampler
-from uddm_lightning.schedules import Schedule
-from uddm_lightning.task import DiffusionTask
+from uddm_lightning.training.lr_schedules import LearningRate
+from uddm_lightning.training.task import DiffusionTask
 
 # where in a config a class of each kind goes
 PLUGINS: dict[type, tuple[str, ...]] = {

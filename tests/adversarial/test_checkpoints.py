@@ -19,9 +19,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uddm_lightning import checkpoints
-from uddm_lightning.errors import InputError
-from uddm_lightning.parsing import plain
+from uddm_lightning.config.parser import plain
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.runs import checkpoints
 
 from .conftest import QUIET, Home, check_line, one_message, uddm
 

@@ -14,9 +14,9 @@ import yaml
 from cli.conftest import tiny_config
 from lightning.pytorch.loops.fit_loop import _FitLoop
 
-from uddm_lightning.errors import InputError
-from uddm_lightning.lightning_cli import UddmCLI
-from uddm_lightning.limits import LARGEST, check_numbers
+from uddm_lightning.cli.lightning import UddmCLI
+from uddm_lightning.config.ranges import LARGEST, check_numbers
+from uddm_lightning.core.errors import InputError
 
 from .conftest import Home, one_message, uddm
 from .fields import Field, fields

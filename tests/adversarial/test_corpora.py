@@ -18,6 +18,8 @@ import torch
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from uddm_lightning.config.parser import plain
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
     BPETokenizer,
     CharacterTokenizer,
@@ -30,8 +32,6 @@ from uddm_lightning.data import (
     WrappedPacking,
 )
 from uddm_lightning.data.split import TEST, TRAIN, assign
-from uddm_lightning.errors import InputError
-from uddm_lightning.parsing import plain
 
 from .conftest import QUIET, check_line
 from .judge import Row, documents_of, rows_of, sentences_of, size_of

@@ -21,7 +21,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from tests.benchmarks import dense
 from tests.benchmarks.timing import Seconds
 from uddm_lightning.backbones import DiT
-from uddm_lightning.lightning_cli import run_lightning
+from uddm_lightning.cli.lightning import run_lightning
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 V, B, L, T_MIN, STEPS, WARM_UP = 27, 32, 32, 0.05, 200, 20

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks import corpora, dense, loop
-from uddm_lightning import noise
 from uddm_lightning.backbones import DiT
-from uddm_lightning.batch import Noised
-from uddm_lightning.denoiser import Denoiser
-from uddm_lightning.fused_head import chunks
+from uddm_lightning.backbones.chunked_head import chunks
+from uddm_lightning.core import keyed_random
+from uddm_lightning.core.batch import Noised
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
-from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.samplers.denoiser import Denoiser
 
 Sides = dict[str, Callable[[], object]]
 TIME, STEPS = 0.5, 1000
@@ -64,7 +64,7 @@ class Setting(NamedTuple):
 
     def batch(self) -> Noised:
         rows = torch.arange(self.B, device=self.device)
-        text = noise.integers(self.V, rows[:, None], torch.arange(self.L, device=self.device))
+        text = keyed_random.integers(self.V, rows[:, None], torch.arange(self.L, device=self.device))
         t_B = torch.full((self.B,), TIME, dtype=torch.float64, device=self.device)
         return UniformProcess(self.V, LogLinearSchedule()).corrupt(text, t_B, rows)
 

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from tests.benchmarks.paths import PATHS, Setting, Sides
 from tests.benchmarks.timing import MIB, compare
-from uddm_lightning.data.stream import TrainStream
 from uddm_lightning.data.subset import Subset
+from uddm_lightning.data.train_dataset import TrainStream
 
 HEAD = ("grows", "to", "path", "side", "ms", "low", "high", "peak MiB")
 Row = tuple[str, ...]

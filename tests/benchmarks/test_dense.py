@@ -12,7 +12,7 @@ from tests.benchmarks.paths import Setting
 from tests.benchmarks.timing import Seconds, compare, flops_of
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.processes import Prediction, UniformProcess
-from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.processes.schedules import LogLinearSchedule
 
 B, L, V = 3, 5, 7
 

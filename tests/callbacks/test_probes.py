@@ -6,20 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from uddm_lightning.batch import TokenBatch
-from uddm_lightning.callbacks import (
-    BasinProbe,
-    BasinTable,
-    EntropyProbe,
-    NelboProbe,
-    RecoveryProbe,
-    SampleProbe,
-    SequenceTable,
-    TrajectoryProbe,
-)
-from uddm_lightning.callbacks.probe import select
-from uddm_lightning.errors import InputError
-from uddm_lightning.trainer import data_of
+from uddm_lightning.callbacks import BasinTable, SequenceTable
+from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe, TrajectoryProbe
+from uddm_lightning.probes.base import select
+from uddm_lightning.training.trainer_access import data_of
 
 PROBES = [RecoveryProbe, EntropyProbe, NelboProbe, TrajectoryProbe, BasinProbe, SampleProbe]
 

@@ -14,8 +14,8 @@ from matplotlib.image import imread
 
 from uddm_lightning.callbacks.figures import pixels, recovery_figure, sequence_panel, write_picture
 from uddm_lightning.callbacks.measurements import summary
-from uddm_lightning.errors import InputError
-from uddm_lightning.tables import BASINS, COLUMNS, of_main_chain, read_table, update_rows, update_table
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.results.tables import BASINS, COLUMNS, of_main_chain, read_table, update_rows, update_table
 
 
 def record(kind: str = "recovery", split: str = "train", t: float | None = 0.1, **fields: object) -> dict:

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from uddm_lightning.cli import main
+from uddm_lightning.cli.main import main
 
 WORDS = ("the", "of", "and", "to", "we", "our", "people", "congress", "war", "peace", "law", "year", "public", "great")
 

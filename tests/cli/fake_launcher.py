@@ -4,9 +4,9 @@ import json
 import math
 from collections.abc import Sequence
 
-from uddm_lightning.sweep.cell import Cell
-from uddm_lightning.sweep.launchers import Launcher, Outcome
-from uddm_lightning.tables import update_table
+from uddm_lightning.results.tables import update_table
+from uddm_lightning.sweeps.launchers import Launcher, Outcome
+from uddm_lightning.sweeps.sweep_run import Cell
 
 
 class FakeLauncher(Launcher):

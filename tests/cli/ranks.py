@@ -90,7 +90,7 @@ class Parent:
         self.lock = threading.Lock()
         self.context = multiprocessing.get_context("forkserver")
         # what a run imports when it needs it, too
-        self.context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.sweep.command", "pandas"])
+        self.context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.commands.sweep", "pandas"])
 
     def run(self, folder: Path, job: Job) -> Job:
         """Runs a job and fills in how it ended; its log lies in the folder."""
@@ -113,7 +113,7 @@ def _logs(folder: Path, job: Job) -> list[Path]:
 
 def main() -> None:
     """Starts the jobs of the file named on the command line and replaces it by their exit statuses."""
-    import uddm_lightning.cli  # noqa: F401 the children inherit what is imported here
+    import uddm_lightning.cli.main  # noqa: F401 the children inherit what is imported here
 
     listed = Path(sys.argv[1])
     jobs = [Job(**job) for job in json.loads(listed.read_text(encoding="utf-8"))]
@@ -203,7 +203,7 @@ def _rank(job: Job, rank: int, port: int) -> int:
     """What a process does after the fork; returns its exit status."""
     import traceback
 
-    from uddm_lightning.console import make_enduring
+    from uddm_lightning.core.console import make_enduring
 
     if job.stdout == "ascii":
         sys.stdout.reconfigure(encoding="ascii", errors="strict")
@@ -214,7 +214,7 @@ def _rank(job: Job, rank: int, port: int) -> int:
 
     from lightning.pytorch.utilities import rank_zero_only
 
-    from uddm_lightning.cli import main as uddm
+    from uddm_lightning.cli.main import main as uddm
 
     if job.world > 1:  # the names under which torchrun tells a process who it is
         about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job.world, "LOCAL_WORLD_SIZE": job.world}
@@ -244,9 +244,9 @@ class Recorder:
     def __init__(self) -> None:
         from torch.nn import functional
 
-        from uddm_lightning.loss_guard import LossGuard
         from uddm_lightning.processes import UniformProcess
-        from uddm_lightning.task import DiffusionTask
+        from uddm_lightning.training.loss_guard import LossGuard
+        from uddm_lightning.training.task import DiffusionTask
 
         self.batches: list[dict[str, Any]] = []
         self.masks: list[int] = []
@@ -339,7 +339,7 @@ def _at_start(turn: int, act: Callable[[], None]) -> None:
 
 
 def _at_step(step: int, act: Callable[[], None]) -> None:
-    from uddm_lightning.task import DiffusionTask
+    from uddm_lightning.training.task import DiffusionTask
 
     original = DiffusionTask.training_step
 
@@ -352,7 +352,7 @@ def _at_step(step: int, act: Callable[[], None]) -> None:
 
 
 def _in_validation(turn: int, act: Callable[[], None]) -> None:
-    from uddm_lightning.task import DiffusionTask
+    from uddm_lightning.training.task import DiffusionTask
 
     original, turns = DiffusionTask.validation_step, count(1)
 

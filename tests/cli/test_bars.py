@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from uddm_lightning.backbones import DiT
-from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.core.keyed_random import integers, key
 from uddm_lightning.metrics import TokenRecovery
-from uddm_lightning.noise import integers, key
 from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
-from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.samplers.denoiser import Denoiser
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"

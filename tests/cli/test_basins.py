@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from uddm_lightning.tables import BASINS
+from uddm_lightning.results.tables import BASINS
 
 
 def table(folder):

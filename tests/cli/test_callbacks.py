@@ -14,8 +14,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer, callbacks
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from uddm_lightning.callbacks.tensorboard import names_of_scalars
-from uddm_lightning.run_folder import stopped_early, trained_steps
-from uddm_lightning.sweep.cell import Cell
+from uddm_lightning.runs.folder import stopped_early, trained_steps
+from uddm_lightning.sweeps.sweep_run import Cell
 
 from .conftest import Outcome
 
@@ -263,7 +263,7 @@ def test_every_name_that_may_be_watched_is_logged_at_the_first_validation(uddm, 
     def keep(trainer: Trainer, task: LightningModule, splits: tuple[str, ...]) -> None:
         names.append(names_of_scalars(trainer, task, splits))
 
-    monkeypatch.setattr("uddm_lightning.lightning_cli.check_monitors", keep)
+    monkeypatch.setattr("uddm_lightning.cli.lightning.check_monitors", keep)
     more = ("--basin.draws_on_the_way=4", "--samples.draws_on_the_way=4", "--trajectory.draws_on_the_way=4")
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", *more, "--entropy.weights=[ema,raw]")
     assert outcome.status == 0, outcome.err

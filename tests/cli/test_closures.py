@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from uddm_lightning.tables import read_table
-from uddm_lightning.task import DiffusionTask
+from uddm_lightning.results.tables import read_table
+from uddm_lightning.training.task import DiffusionTask
 
 from .test_same_run import OFF
 

@@ -5,8 +5,9 @@ import re
 import torch
 
 from uddm_lightning.backbones import MarkovBackbone
-from uddm_lightning.doctor import Check, Checks, tiny
-from uddm_lightning.doctor.command import run
+from uddm_lightning.commands.doctor import run
+from uddm_lightning.doctor import Check, Checks
+from uddm_lightning.doctor import toy_worlds as tiny
 from uddm_lightning.processes import Prediction, UniformProcess
 from uddm_lightning.samplers import AncestralSampler
 
@@ -69,7 +70,7 @@ def test_a_wrong_step_is_noticed(monkeypatch):
 
 
 def test_noise_of_another_kind_is_noticed(monkeypatch):
-    monkeypatch.setattr("uddm_lightning.noise._FIRST", 3)
+    monkeypatch.setattr("uddm_lightning.core.keyed_random._FIRST", 3)
     assert not passes("keyed_noise")
 
 

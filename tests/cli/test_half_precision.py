@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from uddm_lightning.tables import read_table
+from uddm_lightning.results.tables import read_table
 
 STEPS = 1500
 KINDS = ("recovery", "entropy", "trajectory", "basin", "samples")

@@ -13,17 +13,18 @@ import torch
 import yaml
 
 from uddm_lightning import backbones
-from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe
+from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.data import LM1BDetokenizer
 from uddm_lightning.data.subset import rows_of
-from uddm_lightning.moving_average import MovingAverage
 from uddm_lightning.objectives import DuoCurriculum
-from uddm_lightning.parsing import UddmParser
 from uddm_lightning.preflight.needs import parameters
-from uddm_lightning.resolving import load_data, resolve
-from uddm_lightning.sweep import sizes
-from uddm_lightning.sweep.options import with_files
-from uddm_lightning.task import DiffusionTask
+from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
+from uddm_lightning.runs.instantiate import load_data
+from uddm_lightning.sweeps import sizes
+from uddm_lightning.sweeps.options import with_files
+from uddm_lightning.training.ema import MovingAverage
+from uddm_lightning.training.task import DiffusionTask
 
 from . import standins
 

@@ -9,11 +9,12 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 
-from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe
+from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import TextDataModule
-from uddm_lightning.errors import InputError
-from uddm_lightning.resolving import load_data, load_task, resolve
-from uddm_lightning.trainer import check_precision
+from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
+from uddm_lightning.runs.instantiate import load_data, load_task
+from uddm_lightning.training.trainer_access import check_precision
 
 from . import standins
 from .test_plugins import CONFIGS, as_options, short, standin

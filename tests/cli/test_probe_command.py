@@ -6,8 +6,8 @@ import shutil
 import pytest
 import yaml
 
-from uddm_lightning import loading
-from uddm_lightning.errors import InputError
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.runs import load as loading
 
 from .conftest import tiny_config, write_corpus
 

@@ -18,10 +18,10 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from uddm_lightning import checkpoints
 from uddm_lightning.callbacks.figures import pixels, recovery_figure, write_picture
-from uddm_lightning.errors import DiskFullError
-from uddm_lightning.files import write_atomically, write_text
+from uddm_lightning.core.errors import DiskFullError
+from uddm_lightning.core.files import write_atomically, write_text
+from uddm_lightning.runs import checkpoints
 
 from .conftest import tiny_config
 from .ranks import ACTS, Job, run

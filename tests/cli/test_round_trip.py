@@ -8,8 +8,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from uddm_lightning.parsing import from_yaml, to_yaml
-from uddm_lightning.resolving import resolve
+from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.config.parser import from_yaml, to_yaml
 
 from .conftest import tiny_config
 

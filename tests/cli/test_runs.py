@@ -12,7 +12,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from uddm_lightning.tables import COLUMNS
+from uddm_lightning.results.tables import COLUMNS
 
 
 def table(run: Path) -> list[dict[str, str]]:

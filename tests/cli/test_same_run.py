@@ -9,12 +9,12 @@ import pytest
 import torch
 import yaml
 
-from uddm_lightning import config_keys
-from uddm_lightning.config_keys import Kind
-from uddm_lightning.resolving import resolve
-from uddm_lightning.run_folder import name_of, read_manifest, trained_steps
-from uddm_lightning.tables import read_table
-from uddm_lightning.task import DiffusionTask
+from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.config import keys as config_keys
+from uddm_lightning.config.keys import Kind
+from uddm_lightning.results.tables import read_table
+from uddm_lightning.runs.folder import name_of, read_manifest, trained_steps
+from uddm_lightning.training.task import DiffusionTask
 
 from .test_errors import check
 

@@ -20,18 +20,19 @@ import pytest
 import torch
 import yaml
 
-from uddm_lightning import loading, run_folder
 from uddm_lightning.backbones import DiT
-from uddm_lightning.cli import main
-from uddm_lightning.denoiser import Denoiser
-from uddm_lightning.errors import InputError
+from uddm_lightning.cli.main import main
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes import AbsorbingProcess
-from uddm_lightning.resolving import load_data
+from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.schedules import LogLinearSchedule
+from uddm_lightning.runs import folder as run_folder
+from uddm_lightning.runs import load as loading
+from uddm_lightning.runs.instantiate import load_data
+from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.sampling import drawing, shards
 from uddm_lightning.sampling.drawing import Order
-from uddm_lightning.schedules import LogLinearSchedule
 
 SMALL = 8  # rows of a shard, in this process
 
@@ -48,7 +49,7 @@ def run(textless, monkeypatch):
     monkeypatch.setattr(drawing, "load", loaded)
     monkeypatch.setattr(drawing, "ROWS", SMALL)
     monkeypatch.setattr(shards, "ROWS", SMALL)
-    monkeypatch.setattr("uddm_lightning.sampling.command.ROWS", SMALL)
+    monkeypatch.setattr("uddm_lightning.commands.sample.ROWS", SMALL)
     return textless / "run"
 
 
@@ -355,7 +356,7 @@ def command(words, environment):
 def start(textless, file, *more):
     """The command in a process of its own, forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.sampling.command"])
+    context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.commands.sample"])
     words = [str(word) for word in arguments(textless / "run", file, COUNT, *more)]
     process = context.Process(target=command, args=(words, {"UDDM_CACHE": str(textless / "cache")}))
     process.start()
@@ -435,6 +436,6 @@ def alive(pid):
 
 
 def test_a_worker_that_fails_is_reported(sampled, tmp_path, monkeypatch):
-    monkeypatch.setattr("uddm_lightning.sampling.command.together", lambda *_: False)
+    monkeypatch.setattr("uddm_lightning.commands.sample.together", lambda *_: False)
     message = sampled(tmp_path / "s.parquet", 4, "--processes", 2, status=1)
     assert "The same command goes on from here" in message

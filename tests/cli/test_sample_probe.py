@@ -7,11 +7,11 @@ import pytest
 import torch
 import yaml
 
-from uddm_lightning.callbacks import SampleProbe
 from uddm_lightning.critics import NgramCritic, Reading
 from uddm_lightning.data.corpus import cached
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.metrics import SampleNeighbours
+from uddm_lightning.probes import SampleProbe
 
 from .test_oracles import MARKOV, select, table
 

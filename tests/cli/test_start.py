@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from uddm_lightning import files
-from uddm_lightning.run_folder import read_manifest, trained_steps
+from uddm_lightning.core import files
+from uddm_lightning.runs.folder import read_manifest, trained_steps
 
 from .conftest import tiny_config
 from .ranks import Job
@@ -62,7 +62,7 @@ def stopped(uddm, config, tmp_path, monkeypatch) -> Path:
     """What a run leaves that was killed between its first table and its first checkpoint."""
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("uddm_lightning.checkpoints.LastCheckpoint.on_validation_end", kill)
+        patch.setattr("uddm_lightning.runs.checkpoints.LastCheckpoint.on_validation_end", kill)
         with pytest.raises(Killed):
             uddm("fit", "-c", config, "--out", out)
     assert (out / "measurements.csv").exists()
@@ -77,7 +77,7 @@ def kill(*_: Any) -> None:
 def die_at(uddm: Any, patch: pytest.MonkeyPatch, out: Path, number: int, after: bool, *words: object) -> bool:
     """Whether the program was killed at the n-th file operation before its first step."""
     killer = Killer(patch, out, number, after)
-    patch.setattr("uddm_lightning.task.DiffusionTask.on_train_batch_start", kill)
+    patch.setattr("uddm_lightning.training.task.DiffusionTask.on_train_batch_start", kill)
     with pytest.raises(Killed):
         uddm(*words)
     return killer.dead

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uddm_lightning.files import held
+from uddm_lightning.core.files import held
 
 FAKE = ("--launcher", "fake_launcher.FakeLauncher")
 

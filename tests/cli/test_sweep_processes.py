@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-import uddm_lightning.sweep.launchers.local as local
-from uddm_lightning.run_folder import busy, trained_steps
-from uddm_lightning.sweep.cell import Cell
-from uddm_lightning.sweep.launchers import LocalLauncher
+import uddm_lightning.sweeps.launchers.local as local
+from uddm_lightning.runs.folder import busy, trained_steps
+from uddm_lightning.sweeps.launchers import LocalLauncher
+from uddm_lightning.sweeps.sweep_run import Cell
 
 from .conftest import tiny_config, write_corpus
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from uddm_lightning.errors import InputError
-from uddm_lightning.limits import ONLY, check_end, check_numbers, fill_interval
-from uddm_lightning.run_folder import stopped_early, trained_steps
+from uddm_lightning.config.ranges import ONLY, check_end, check_numbers, fill_interval
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.runs.folder import stopped_early, trained_steps
 
 from .test_errors import check
 from .test_same_run import OFF, content, saved
@@ -168,7 +168,7 @@ class StopsAtFive(Callback):
 
 
 def test_a_last_step_that_is_not_saved_is_not_finished(uddm, config, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("uddm_lightning.checkpoints.LastCheckpoint.on_validation_end", lambda *_: None)
+    monkeypatch.setattr("uddm_lightning.runs.checkpoints.LastCheckpoint.on_validation_end", lambda *_: None)
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "out", *OFF)
     assert "training ended at step 6, and the last checkpoint is of step 0: start again." in outcome.err
     assert trained_steps(tmp_path / "out") == 0

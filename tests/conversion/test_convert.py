@@ -17,11 +17,11 @@ from tokenizers import models
 from torch import Tensor
 
 from conversion.foreign import SETTINGS, merged, save_foreign
-from uddm_lightning import checkpoints
 from uddm_lightning.backbones import Backbone, DiT
-from uddm_lightning.resolving import load_task
-from uddm_lightning.tables import read_table
-from uddm_lightning.task import DiffusionTask
+from uddm_lightning.results.tables import read_table
+from uddm_lightning.runs import checkpoints
+from uddm_lightning.runs.instantiate import load_task
+from uddm_lightning.training.task import DiffusionTask
 
 Run = Callable[..., Outcome]
 UNKNOWN = "[UNK]"
@@ -156,7 +156,7 @@ def test_a_damaged_tokenizer_is_refused(
 ) -> None:
     tokenizer = tokenizers.Tokenizer(models.BPE())
     path = save_foreign(tmp_path / "x.ckpt", raw, averaged, SETTINGS, tokenizer=tokenizer)
-    monkeypatch.setattr("uddm_lightning.conversion.duo._tokenizer", lambda _: "{")
+    monkeypatch.setattr("uddm_lightning.interop.duo._tokenizer", lambda _: "{")
     outcome = uddm("convert", path, "--out", tmp_path / "run")
     assert outcome.status == 2
     assert "its tokenizer is damaged" in outcome.err
@@ -205,7 +205,7 @@ seen = []
 sys.addaudithook(lambda event, about: seen.append((event, str(about[0]))) if event in watched else None)
 sys.argv = ["uddm", "convert", sys.argv[1], "--out", "alone"]
 from uddm_lightning.cli import main
-from uddm_lightning.conversion import command
+from uddm_lightning.interop import command
 seen.clear()
 status = main()
 named = [name for event, name in seen if event != "import" or name.split(".")[0] in ("omegaconf", "transformers")]

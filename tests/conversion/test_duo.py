@@ -11,9 +11,9 @@ import yaml
 
 from conversion.foreign import SETTINGS, merged, save_foreign
 from uddm_lightning.backbones import DiT
-from uddm_lightning.conversion.duo import DuoCheckpoint
-from uddm_lightning.conversion.recipe import TEXTS, recipe
-from uddm_lightning.errors import InputError
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.interop.duo import DuoCheckpoint
+from uddm_lightning.interop.duo_config import TEXTS, recipe
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from conversion.test_convert import logits, task_of
 from uddm_lightning.backbones import DiT
-from uddm_lightning.conversion import load_exported
-from uddm_lightning.conversion.card import _regime, card
-from uddm_lightning.errors import InputError
-from uddm_lightning.run_folder import read_manifest
-from uddm_lightning.tables import write_table
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.interop.exported import load_exported
+from uddm_lightning.interop.model_card import _regime, card
+from uddm_lightning.results.tables import write_table
+from uddm_lightning.runs.folder import read_manifest
 
 Run = Callable[..., Outcome]
 
@@ -85,7 +85,7 @@ def test_what_is_loaded_is_what_was_trained(
 def test_loading_needs_no_command_line(uddm: Run, run: Path, tmp_path: Path) -> None:
     assert export(uddm, run, tmp_path / "out").status == 0
     code = (
-        "import sys; from uddm_lightning.conversion import load_exported; load_exported(sys.argv[1]);"
+        "import sys; from uddm_lightning.interop import load_exported; load_exported(sys.argv[1]);"
         "print([name for name in ('lightning', 'jsonargparse', 'datasets', 'tokenizers') if name in sys.modules])"
     )
     done = subprocess.run(
@@ -181,7 +181,7 @@ def test_other_networks_are_not_exported(uddm: Run, run: Path, tmp_path: Path, m
     class Other(DiT):
         pass
 
-    monkeypatch.setattr("uddm_lightning.conversion.export.DiT", Other)
+    monkeypatch.setattr("uddm_lightning.commands.export.DiT", Other)
     outcome = export(uddm, run, tmp_path / "out")
     assert outcome.status == 2
     assert "`model.backbone` is DiT, and only Other is exported" in outcome.err

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uddm_lightning.conversion.inert import DamagedError, Inert, Name, Reference, read
+from uddm_lightning.interop.safe_pickle import DamagedError, Inert, Name, Reference, read
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -95,8 +95,8 @@ BY_HAND = {
     "stack_global": b"\x80\x04\x8c\x05posix\x8c\x06system\x93(VCOMMAND\ntR.",
     "dotted": b"\x80\x04\x8c\x08builtins\x8c\x0dstr.__class__\x93(VCOMMAND\ntR.",
     "build": b"cos\nenviron\n}VPATH\nVCOMMAND\nsb.",
-    "build_slots": b"cuddm_lightning.conversion.inert\nread\n(N}V__code__\nVCOMMAND\nstb.",
-    "setstate": b"cuddm_lightning.conversion.inert\nInert\n(Vx\nt\x81}V__class__\nVCOMMAND\nsb.",
+    "build_slots": b"cuddm_lightning.interop.inert\nread\n(N}V__code__\nVCOMMAND\nstb.",
+    "setstate": b"cuddm_lightning.interop.inert\nInert\n(Vx\nt\x81}V__class__\nVCOMMAND\nsb.",
     "getattr": b"cbuiltins\ngetattr\n(cos\nsystem\nV__call__\ntR(VCOMMAND\ntR.",
     "partial": b"cfunctools\npartial\n(cos\nsystem\nVCOMMAND\ntR)R.",
     "from_type": b"ctorch._utils\n_rebuild_from_type_v2\n(cos\nsystem\nNVCOMMAND\nNtR.",

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from conversion.foreign import described, zipped
-from uddm_lightning.conversion.inert import DamagedError
-from uddm_lightning.conversion.stored import DTYPES, StoredTensor, TorchFile
+from uddm_lightning.interop.safe_pickle import DamagedError
+from uddm_lightning.interop.torch_zip import DTYPES, StoredTensor, TorchFile
 
 
 def storage(key: Any = "0", numbers: Any = 6, kind: Any = torch.FloatStorage) -> Any:
@@ -118,7 +118,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_pickle_larger_than_any_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("uddm_lightning.conversion.stored.LARGEST_PICKLE", 3)
+    monkeypatch.setattr("uddm_lightning.interop.torch_zip.LARGEST_PICKLE", 3)
     with pytest.raises(DamagedError, match="larger than"):
         TorchFile(zipped(tmp_path / "x.pt", b"NNN0.", {}))
 

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.core.keyed_random import key
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.noise import key
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy
 from uddm_lightning.processes import AbsorbingProcess, Prediction, UniformProcess
 from uddm_lightning.processes import absorbing as module
+from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, Schedule
 from uddm_lightning.samplers import AncestralSampler
-from uddm_lightning.schedules import CosineSchedule, LogLinearSchedule, Schedule
+from uddm_lightning.samplers.denoiser import Denoiser
 
 from .toys import (
     PAIRS,

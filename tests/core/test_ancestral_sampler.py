@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones import Backbone, DiT
-from uddm_lightning.denoiser import Denoiser
-from uddm_lightning.noise import key
+from uddm_lightning.core.keyed_random import key
 from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
-from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.samplers.denoiser import Denoiser
 
 from .toys import TableBackbone
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.batch import TokenBatch
-from uddm_lightning.callbacks import BasinProbe, Probe, RecoveryProbe
-from uddm_lightning.callbacks.probe import MeasuredBatch, select
+from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.keyed_random import Stream, key
 from uddm_lightning.metrics import critical_time
-from uddm_lightning.noise import Stream, key
 from uddm_lightning.objectives import NELBO
+from uddm_lightning.probes import BasinProbe, Probe, RecoveryProbe
+from uddm_lightning.probes.base import MeasuredBatch, select
 from uddm_lightning.samplers import AncestralSampler, Sampler
 
 from .test_oracles import World, every_world, markov, memory
@@ -241,7 +241,7 @@ def recovery(
     world: World, tokens: Tensor, counted: Tensor, monkeypatch: pytest.MonkeyPatch, t: float = 0.5
 ) -> dict[str, Any]:
     f_V = torch.full((world.joint.V,), 1 / world.joint.V, dtype=torch.float64)
-    monkeypatch.setattr("uddm_lightning.callbacks.recovery.data_of", lambda trainer: SimpleNamespace(unigram=f_V))
+    monkeypatch.setattr("uddm_lightning.probes.recovery.data_of", lambda trainer: SimpleNamespace(unigram=f_V))
     (record,) = records(RecoveryProbe(times=[t]), world, batch_of(tokens), counted, AncestralSampler(steps=STEPS))
     return record
 

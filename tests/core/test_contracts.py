@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones import Backbone, DiT, Known, SoftBackbone
-from uddm_lightning.batch import SoftTokens, TokenBatch
-from uddm_lightning.denoiser import Denoiser
-from uddm_lightning.learning_rates import LearningRate
-from uddm_lightning.markov import MarkovChain
+from uddm_lightning.core.batch import SoftTokens, TokenBatch
 from uddm_lightning.objectives import Objective
 from uddm_lightning.processes import Prediction, Process, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule, Schedule
 from uddm_lightning.samplers import AncestralSampler, Sampler
-from uddm_lightning.schedules import LogLinearSchedule, Schedule
+from uddm_lightning.samplers.denoiser import Denoiser
+from uddm_lightning.stats.markov_chain import MarkovChain
+from uddm_lightning.training.lr_schedules import LearningRate
 
 from .toys import Joint, JointOracle, TableBackbone, assert_frequencies, plugins
 

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from uddm_lightning import denoiser, fused_head
-from uddm_lightning.backbones import Backbone, DiT
-from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.backbones import Backbone, DiT, chunked_head
 from uddm_lightning.processes import Prediction, UniformProcess
-from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.processes.schedules import LogLinearSchedule
+from uddm_lightning.samplers import denoiser
+from uddm_lightning.samplers.denoiser import Denoiser
 
 from .toys import TableBackbone
 
@@ -50,7 +50,7 @@ def test_chunks_do_not_change_anything(
     extra = torch.arange(B * L).view(B, L)
     ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network("table"), meaning)
     whole = ask(everything, xt, t, valid, extra)
-    monkeypatch.setattr(fused_head, "CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", elements)
     monkeypatch.setattr(denoiser, "TILE_TOKENS", tile)
     sizes: list[int] = []
 

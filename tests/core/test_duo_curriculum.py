@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from uddm_lightning import gaussian
 from uddm_lightning.backbones import DiT, UnigramBackbone
-from uddm_lightning.batch import Noised, SoftTokens, TokenBatch
-from uddm_lightning.errors import InputError
-from uddm_lightning.objectives import NELBO, DuoCurriculum
+from uddm_lightning.core.batch import Noised, SoftTokens, TokenBatch
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.objectives import NELBO, DuoCurriculum, gaussian_duality
 from uddm_lightning.processes import Process, UniformProcess
-from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.processes.schedules import LogLinearSchedule
 
 from .toys import Joint, TableBackbone
 
@@ -49,7 +48,7 @@ def network(vocab_size: int = V, **options: object) -> DiT:
 def times(objective: DuoCurriculum, vocab_size: int) -> tuple[float, float]:
     """Times of the log-linear schedule that have the levels of the curriculum's range."""
     ends = torch.tensor(objective.gammas(vocab_size), dtype=torch.float64)
-    t_1, t_2 = ((1 - gaussian.level(ends, vocab_size).alpha) / (1 - EPS)).tolist()
+    t_1, t_2 = ((1 - gaussian_duality.level(ends, vocab_size).alpha) / (1 - EPS)).tolist()
     return t_1, t_2
 
 
@@ -60,7 +59,7 @@ def times(objective: DuoCurriculum, vocab_size: int) -> tuple[float, float]:
 def test_the_range_of_gamma_keeps_the_levels_of_the_paper(vocab_size: int, expected: tuple[float, float]) -> None:
     found = DuoCurriculum().gammas(vocab_size)
     assert found == pytest.approx(expected, abs=1e-6)
-    levels = gaussian.level(torch.tensor(found, dtype=torch.float64), vocab_size).alpha.tolist()
+    levels = gaussian_duality.level(torch.tensor(found, dtype=torch.float64), vocab_size).alpha.tolist()
     assert levels == pytest.approx([0.942, 0.049], abs=5e-4)
 
 
@@ -74,7 +73,7 @@ def test_quantiles_are_times_on_which_gamma_rises_evenly() -> None:
     objective = DuoCurriculum(gamma_min=-3.0, gamma_max=1.0)
     t = torch.tensor([0.0, 0.25, 1 - 2**-53], dtype=torch.float64)
     noised = objective.corrupt(process(), batch(text(3), quantiles_B=t))
-    level = gaussian.level(torch.tensor([-3.0, -2.0, 1.0], dtype=torch.float64), V)
+    level = gaussian_duality.level(torch.tensor([-3.0, -2.0, 1.0], dtype=torch.float64), V)
     assert torch.equal(noised.t_B, t)
     torch.testing.assert_close(noised.alpha_B, level.alpha)
     torch.testing.assert_close(noised.slope_B, 4.0 * level.slope)
@@ -139,7 +138,7 @@ def test_mixtures_are_read_as_the_dense_softmax_times_the_embedding() -> None:
     assert soft is not None
     low, high = objective.gammas(V)
     gamma_B1 = (low + (high - low) * b.quantiles_B)[:, None]
-    found = gaussian.leaders(b.tokens_BL, gamma_B1, gaussian.token_keys(b.keys_B, L), V, V)
+    found = gaussian_duality.leaders(b.tokens_BL, gamma_B1, gaussian_duality.token_keys(b.keys_B, L), V, V)
     w_BLV = torch.zeros(12, L, V, dtype=torch.float64).scatter(2, found.ids, found.values)
     table = net.vocab_embed.embedding
     direction = torch.randn(12, L, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from uddm_lightning.errors import DiskFullError, InputError
-from uddm_lightning.files import write_atomically
+from uddm_lightning.core.errors import DiskFullError, InputError
+from uddm_lightning.core.files import write_atomically
 
 
 def fail(error: BaseException, path: Path) -> None:

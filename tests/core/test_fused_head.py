@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from uddm_lightning import fused_head
-from uddm_lightning.backbones import DiT
-from uddm_lightning.fused_head import head_loss, head_parameters
+from uddm_lightning.backbones import DiT, chunked_head
+from uddm_lightning.backbones.chunked_head import head_loss, head_parameters
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, Objective
 from uddm_lightning.processes import Prediction, UniformProcess
-from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.processes.schedules import LogLinearSchedule
 
 from .toys import Joint, JointOracle
 
@@ -46,7 +45,7 @@ def test_chunks_change_nothing(monkeypatch, objective, dtype, tolerance, rows, p
     whole, gradients = outcome(objective, dtype, rows, padded)
     assert len(gradients) == len(list(network(dtype).parameters()))
     for size in (1, 2, 5):
-        monkeypatch.setattr(fused_head, "CHUNK_ELEMENTS", size * V + 3)
+        monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", size * V + 3)
         parts, others = outcome(objective, dtype, rows, padded)
         torch.testing.assert_close(parts, whole, rtol=tolerance, atol=tolerance)
         for one, other in zip(gradients, others, strict=True):
@@ -54,7 +53,7 @@ def test_chunks_change_nothing(monkeypatch, objective, dtype, tolerance, rows, p
 
 
 def test_no_more_than_a_chunk_of_logits_exists(monkeypatch):
-    monkeypatch.setattr(fused_head, "CHUNK_ELEMENTS", 5 * V)
+    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 5 * V)
     seen = []
     right = DiT.head
     monkeypatch.setattr(DiT, "head", lambda self, hidden: (seen.append(len(hidden)), right(self, hidden))[1])
@@ -75,7 +74,7 @@ def test_the_parameters_of_the_head_are_found() -> None:
 
 def test_a_head_without_parameters_has_a_loss_too(monkeypatch) -> None:
     """An oracle's features are its logits."""
-    monkeypatch.setattr(fused_head, "CHUNK_ELEMENTS", 6)
+    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 6)
     hidden = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     weight = torch.arange(5, dtype=torch.float64)
     oracle = JointOracle(Joint(3, 2, seed=0))
@@ -87,7 +86,7 @@ def test_a_head_without_parameters_has_a_loss_too(monkeypatch) -> None:
 
 def test_without_gradients_there_is_only_the_loss(monkeypatch) -> None:
     whole, _ = outcome(NELBO(), torch.float64, rows=3)
-    monkeypatch.setattr(fused_head, "CHUNK_ELEMENTS", 2 * V)
+    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 2 * V)
     with torch.no_grad():
         process = UniformProcess(V, LogLinearSchedule())
         text = torch.randint(V, (3, L), generator=torch.Generator().manual_seed(1))

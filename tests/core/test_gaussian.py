@@ -9,7 +9,15 @@ import torch
 from scipy import integrate, special, stats
 from torch import Tensor
 
-from uddm_lightning.gaussian import Leaders, amplitudes, gamma_at, leaders, level, neglected, token_keys
+from uddm_lightning.objectives.gaussian_duality import (
+    Leaders,
+    amplitudes,
+    gamma_at,
+    leaders,
+    level,
+    neglected,
+    token_keys,
+)
 
 from .toys import SMALLEST_P, assert_frequencies
 

@@ -1,6 +1,6 @@
 import pytest
 
-from uddm_lightning.learning_rates import WarmupConstant, WarmupLinear
+from uddm_lightning.training.lr_schedules import WarmupConstant, WarmupLinear
 
 
 def test_constant_is_the_rate_of_the_paper() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from uddm_lightning import noise
-from uddm_lightning.noise import Stream, distinct, integers, key, permutation, uniform
+from uddm_lightning.core import keyed_random
+from uddm_lightning.core.keyed_random import Stream, distinct, integers, key, permutation, uniform
 
 from .toys import QUIET, SMALLEST_P, assert_frequencies
 
@@ -38,7 +38,7 @@ def unsigned(bits: torch.Tensor) -> int:
 def test_mixing_is_splitmix64(state: int, published: int) -> None:
     """Published first outputs of SplitMix64 for given seeds."""
     bits = (state + 0x9E3779B97F4A7C15) % 2**64
-    assert unsigned(noise._mix(torch.tensor(bits - 2**64 if bits >= 2**63 else bits))) == published
+    assert unsigned(keyed_random._mix(torch.tensor(bits - 2**64 if bits >= 2**63 else bits))) == published
 
 
 def test_numbers_never_change() -> None:

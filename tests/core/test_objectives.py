@@ -4,10 +4,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.backbones import Backbone
-from uddm_lightning.batch import Noised
+from uddm_lightning.core.batch import Noised
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, Objective
 from uddm_lightning.processes import Prediction, UniformProcess
-from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.processes.schedules import LogLinearSchedule
 
 from .toys import TableBackbone
 

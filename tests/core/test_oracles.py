@@ -16,18 +16,18 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.backbones import EmpiricalBayesBackbone, Known, MarkovBackbone, Oracle, UnigramBackbone
-from uddm_lightning.batch import TokenBatch
-from uddm_lightning.callbacks import EntropyProbe, NelboProbe, RecoveryProbe
-from uddm_lightning.callbacks.probe import MeasuredBatch
-from uddm_lightning.denoiser import Denoiser
-from uddm_lightning.errors import InputError
-from uddm_lightning.markov import MarkovChain
+from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.keyed_random import key
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.noise import key
 from uddm_lightning.objectives import NELBO
+from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
+from uddm_lightning.probes.base import MeasuredBatch
 from uddm_lightning.processes import AbsorbingProcess, Prediction, Process, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
-from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.samplers.denoiser import Denoiser
+from uddm_lightning.stats.markov_chain import MarkovChain
 
 from .toys import (
     Joint,
@@ -266,9 +266,9 @@ def measured(world: World, rows: int, t: float, steps: int, monkeypatch: pytest.
     """Runs the three probes on rows of the text, without a trainer around them."""
     f_V = torch.stack([(world.joint.p_X[:, None] * (world.joint.rows_XL == v)).sum() for v in range(world.joint.V)])
     monkeypatch.setattr(
-        "uddm_lightning.callbacks.recovery.data_of", lambda trainer: SimpleNamespace(unigram=f_V / world.joint.L)
+        "uddm_lightning.probes.recovery.data_of", lambda trainer: SimpleNamespace(unigram=f_V / world.joint.L)
     )
-    monkeypatch.setattr("uddm_lightning.callbacks.nelbo.data_of", lambda trainer: SimpleNamespace(unigram_entropy=1.0))
+    monkeypatch.setattr("uddm_lightning.probes.nelbo.data_of", lambda trainer: SimpleNamespace(unigram_entropy=1.0))
     numbers = torch.arange(rows)
     task = SimpleNamespace(
         process=world.process,

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from uddm_lightning.denoiser import Denoiser
-from uddm_lightning.noise import Stream, integers, key
+from uddm_lightning.core.keyed_random import Stream, integers, key
 from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
-from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.samplers.denoiser import Denoiser
 
 from .toys import (
     Joint,

@@ -7,7 +7,7 @@ import torch
 from scipy import integrate
 
 from uddm_lightning.processes import Prediction, UniformProcess
-from uddm_lightning.schedules import CosineSchedule, Level, LogLinearSchedule, Schedule
+from uddm_lightning.processes.schedules import CosineSchedule, Level, LogLinearSchedule, Schedule
 
 OUTSIDE = '''
 import torch

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from uddm_lightning.callbacks import EntropyProbe, TrajectoryProbe
-from uddm_lightning.callbacks.probe import MeasuredBatch, drawn, select
 from uddm_lightning.metrics import functional as F
+from uddm_lightning.probes import EntropyProbe, TrajectoryProbe
+from uddm_lightning.probes.base import MeasuredBatch, drawn, select
 from uddm_lightning.samplers import AncestralSampler
 
 from .test_basins import batch_of, task_of

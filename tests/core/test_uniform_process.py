@@ -8,7 +8,7 @@ from torch import Tensor
 
 from uddm_lightning.processes import Prediction, UniformProcess
 from uddm_lightning.processes import uniform as module
-from uddm_lightning.schedules import CosineSchedule, LogLinearSchedule, Schedule
+from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, Schedule
 
 from .toys import PAIRS, SIZES, SMALLEST_P, assert_frequencies, full, random_logp, reference, uniform_kernel
 

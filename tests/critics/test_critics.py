@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.critics import HubCritic, NgramCritic, Reading
-from uddm_lightning.errors import InputError
 from uddm_lightning.metrics import SampleNeighbours
-from uddm_lightning.ngrams import ABSENT
+from uddm_lightning.stats.ngrams import ABSENT
 
 V, L = 3, 6
 

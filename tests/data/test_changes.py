@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 from typing_extensions import override
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
     BPETokenizer,
     CharacterTokenizer,
@@ -27,9 +28,8 @@ from uddm_lightning.data import (
     WrappedPacking,
     prepare,
 )
-from uddm_lightning.data import lines as lines_module
-from uddm_lightning.data.lines import TextRows
-from uddm_lightning.errors import InputError
+from uddm_lightning.data import text_rows as lines_module
+from uddm_lightning.data.text_rows import TextRows
 
 from .toys import LETTERS, ListSource, sentences
 

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from uddm_lightning.core.errors import DiskFullError, InputError
 from uddm_lightning.data import (
     BPETokenizer,
     CharacterTokenizer,
@@ -27,7 +28,6 @@ from uddm_lightning.data import (
 )
 from uddm_lightning.data import building as building_module
 from uddm_lightning.data.split import TEST, TRAIN, assign
-from uddm_lightning.errors import DiskFullError, InputError
 
 from .toys import LETTERS, ListSource, sentences
 

@@ -5,16 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uddm_lightning.data import (
-    Detokenized,
-    Detokenizer,
-    Document,
-    LM1BDetokenizer,
-    TextFiles,
-    WikiTextDetokenizer,
-)
+from uddm_lightning.data import Detokenized, Detokenizer, Document, LM1BDetokenizer, TextFiles, WikiTextDetokenizer
+from uddm_lightning.data.component_spec import describe
 from uddm_lightning.data.detokenizers import Rule
-from uddm_lightning.data.spec import describe
 
 from .toys import ListSource
 

@@ -15,6 +15,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
     CharacterTokenizer,
     Detokenized,
@@ -25,11 +26,10 @@ from uddm_lightning.data import (
     Source,
     TextFiles,
 )
-from uddm_lightning.data.lines import TextRows
 from uddm_lightning.data.sources.encodings import PYTHON, guess
 from uddm_lightning.data.sources.reading import read_lines
 from uddm_lightning.data.split import assign
-from uddm_lightning.errors import InputError
+from uddm_lightning.data.text_rows import TextRows
 
 from .toys import ListSource
 

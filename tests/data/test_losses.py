@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
     BPETokenizer,
     CharacterTokenizer,
@@ -26,9 +27,8 @@ from uddm_lightning.data import (
     WrappedPacking,
     prepare,
 )
-from uddm_lightning.data.lines import TextRows
+from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers.losses import Losses, sentence
-from uddm_lightning.errors import InputError
 
 from .toys import LETTERS, ListSource, sentences
 

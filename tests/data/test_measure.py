@@ -3,10 +3,10 @@ from collections import Counter
 import pytest
 import torch
 
-from uddm_lightning import noise
-from uddm_lightning.batch import TokenBatch
+from uddm_lightning.core import keyed_random
+from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.keyed_random import Stream
 from uddm_lightning.data import Corpus, MeasureSet
-from uddm_lightning.noise import Stream
 
 
 def measured(corpus: Corpus, rows: list[int], draws: int, **options: int) -> list[TokenBatch]:
@@ -55,8 +55,8 @@ def test_numbers_follow_their_formulas(corpus: Corpus) -> None:
     for j, row, key, quantile in zip(
         batch.places_B.tolist(), batch.rows_B.tolist(), batch.keys_B, batch.quantiles_B, strict=True
     ):
-        assert key == noise.key(3, Stream.MEASURING, 1, row, j // 3)
-        assert quantile == (j + noise.uniform(key, Stream.TIMES)) / 10
+        assert key == keyed_random.key(3, Stream.MEASURING, 1, row, j // 3)
+        assert quantile == (j + keyed_random.uniform(key, Stream.TIMES)) / 10
     assert batch.step == 0
     assert isinstance(batch.seed, int)
 

@@ -10,7 +10,8 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.batch import TokenBatch
+from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
     BPETokenizer,
     CharacterTokenizer,
@@ -19,7 +20,6 @@ from uddm_lightning.data import (
     TextFiles,
     WrappedPacking,
 )
-from uddm_lightning.errors import InputError
 
 from .toys import LETTERS
 

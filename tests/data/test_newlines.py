@@ -29,9 +29,9 @@ from uddm_lightning.data import (
     WordPieceTokenizer,
     WrappedPacking,
 )
-from uddm_lightning.data.lines import TextRows
 from uddm_lightning.data.newlines import split_lines, unified
 from uddm_lightning.data.sources import reading
+from uddm_lightning.data.text_rows import TextRows
 
 from .toys import LETTERS, ListSource
 

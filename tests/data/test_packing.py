@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import Block, CharacterTokenizer, DocumentPacking, Tokenizer, WrappedPacking
 from uddm_lightning.data.packing import document as document_module
 from uddm_lightning.data.packing import wrapped as wrapped_module
-from uddm_lightning.errors import InputError
 
 PAD, BOS, EOS, SEP = 90, 91, 92, 93
 SPACE = 94

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import CharacterTokenizer, TextDataModule, TextFiles, WordPieceTokenizer, WrappedPacking
-from uddm_lightning.errors import InputError
 
 LINES = "\n".join(f"we hold these truths to be self evident number {'abcdefghij'[k % 10] * (k % 7)}" for k in range(80))
 

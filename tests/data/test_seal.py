@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from uddm_lightning.data import CharacterTokenizer, Corpus, DocumentPacking, WrappedPacking, prepare, seal
-from uddm_lightning.errors import InputError
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.data import CharacterTokenizer, Corpus, DocumentPacking, WrappedPacking, prepare
+from uddm_lightning.data import checksums as seal
 
 from .toys import LETTERS, ListSource, sentences
 

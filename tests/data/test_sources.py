@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import Document, HubDataset, SotuSpeeches, TextFiles
 from uddm_lightning.data.sources import reading
-from uddm_lightning.errors import InputError
 
 from .toys import ListSource
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from uddm_lightning import noise
-from uddm_lightning.batch import TokenBatch
+from uddm_lightning.core import keyed_random
+from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.keyed_random import Stream
 from uddm_lightning.data import BPETokenizer, Corpus, DocumentPacking, Subset, TrainStream, prepare
-from uddm_lightning.data import stream as stream_module
-from uddm_lightning.noise import Stream
+from uddm_lightning.data import train_dataset as stream_module
 
 from .toys import ListSource, sentences
 
@@ -105,9 +105,9 @@ def test_numbers_follow_their_formulas(corpus: Corpus) -> None:
     assert batch.step == 1
     assert batch.places_B.tolist() == [4, 10]
     for place, key, quantile in zip(batch.places_B.tolist(), batch.keys_B, batch.quantiles_B, strict=True):
-        assert key == noise.key(3, Stream.TRAINING, 1, place)
-        assert quantile == (place + noise.uniform(3, Stream.TIMES, 1, place)) / B
-    assert batch.seed == noise.key(3, Stream.DROPOUT, 1, 1, 1)
+        assert key == keyed_random.key(3, Stream.TRAINING, 1, place)
+        assert quantile == (place + keyed_random.uniform(3, Stream.TIMES, 1, place)) / B
+    assert batch.seed == keyed_random.key(3, Stream.DROPOUT, 1, 1, 1)
     assert batch.quantiles_B.dtype == torch.float64
     assert batch.tokens_BL.dtype == batch.rows_B.dtype == batch.keys_B.dtype == torch.int64
     assert isinstance(batch.seed, int)

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import Subset
-from uddm_lightning.errors import InputError
 
 TEXT, OTHER = "0" * 31 + "1", "f" * 32
 

@@ -6,15 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uddm_lightning.data import (
-    BPETokenizer,
-    CharacterTokenizer,
-    PretrainedTokenizer,
-    Tokenizer,
-    WordPieceTokenizer,
-)
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.data import BPETokenizer, CharacterTokenizer, PretrainedTokenizer, Tokenizer, WordPieceTokenizer
 from uddm_lightning.data.tokenizers import base
-from uddm_lightning.errors import InputError
 
 from .toys import LETTERS, sentences
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from typing_extensions import override
 
-from uddm_lightning import noise
+from uddm_lightning.core import keyed_random
 from uddm_lightning.data import Document, Source
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
@@ -14,7 +14,7 @@ WORDS = ("the", "state", "of", "union", "is", "strong", "peace", "with", "all", 
 
 def sentences(count: int, seed: int = 0) -> list[str]:
     """Distinct sentences of five words and a number in letters."""
-    picks = noise.integers(len(WORDS), seed, torch.arange(count)[:, None], torch.arange(5)).tolist()
+    picks = keyed_random.integers(len(WORDS), seed, torch.arange(count)[:, None], torch.arange(5)).tolist()
     return [
         " ".join([*(WORDS[pick] for pick in row), "".join(LETTERS[int(digit)] for digit in str(number))])
         for number, row in enumerate(picks)

@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from uddm_lightning.intervals import _linear, _paired, _score
+from uddm_lightning.stats.intervals import _linear, _paired, _score
 
 FLOAT = NDArray[np.float64]
 RESULTS = Path(__file__).parent / "results" / "coverage.csv"

@@ -6,8 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from uddm_lightning.intervals import NORMAL, linear_interval, seeds_bounds, seeds_interval, student_t
-from uddm_lightning.metrics import Interval, difference_interval, mean_interval, paired_interval, rate_interval
+from uddm_lightning.stats.intervals import (
+    NORMAL,
+    Interval,
+    difference_interval,
+    linear_interval,
+    mean_interval,
+    paired_interval,
+    rate_interval,
+    seeds_bounds,
+    seeds_interval,
+    student_t,
+)
 
 
 def test_a_difference_adds_widths_like_errors_and_the_shifts_of_the_middles_by_variance() -> None:

@@ -15,11 +15,10 @@ from uddm_lightning.metrics import (
     Nelbo,
     TokenRecovery,
     TrajectoryPoint,
-    mean_interval,
-    rate_interval,
 )
 from uddm_lightning.metrics.functional import Spread
 from uddm_lightning.metrics.rowwise import RowwiseMetric, fold
+from uddm_lightning.stats.intervals import mean_interval, rate_interval
 
 ROWS, LENGTH, VOCAB = 23, 11, 5
 

@@ -9,7 +9,7 @@ import torch
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.metrics import neighbours as place
 from uddm_lightning.metrics.neighbours import Overlap, nearest, nearest_other, unigram_entropy
-from uddm_lightning.ngrams import ABSENT, Ngrams
+from uddm_lightning.stats.ngrams import ABSENT, Ngrams
 
 V, L = 3, 7
 

@@ -7,14 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from uddm_lightning.metrics import (
-    ConditionalEntropy,
-    Nelbo,
-    RecoveryResult,
-    TokenRecovery,
-    mean_interval,
-    rate_interval,
-)
+from uddm_lightning.metrics import ConditionalEntropy, Nelbo, RecoveryResult, TokenRecovery
+from uddm_lightning.stats.intervals import mean_interval, rate_interval
 
 ROWS, DRAWS, LENGTH = 8, 512, 32
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 import yaml
 
-from uddm_lightning.cli import main
+from uddm_lightning.cli.main import main
+from uddm_lightning.commands.preflight import _precision, preflight
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import HubDataset, PretrainedTokenizer
 from uddm_lightning.data.downloads import Download
-from uddm_lightning.errors import InputError
-from uddm_lightning.preflight import hub, needs, preflight
-from uddm_lightning.preflight.command import _precision
+from uddm_lightning.preflight import hub, needs
 
 ROOT = Path(__file__).parents[2]
 PAPER = ["-c", str(ROOT / "configs" / "paper" / "lm1b_tiny.yaml")]
@@ -259,7 +259,7 @@ def test_the_configs_are_those_that_sizes_are_stated_for() -> None:
 
 
 def test_the_command_line_knows_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("uddm_lightning.preflight.command.HfApi", FakeHub)
+    monkeypatch.setattr("uddm_lightning.commands.preflight.HfApi", FakeHub)
     monkeypatch.setattr("sys.argv", ["uddm", "preflight", *TINY])
     assert main() == 0
     assert "23,664,442" in capsys.readouterr().out

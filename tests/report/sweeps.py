@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from uddm_lightning.intervals import Interval
-from uddm_lightning.tables import SEQUENCES, Record, read_table, update_table
+from uddm_lightning.results.tables import SEQUENCES, Record, read_table, update_table
+from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.transition.regimes import Evidence, judge
 
 SIZES = (2, 8, 32, 128, 512, 2048, 8192)

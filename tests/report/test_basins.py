@@ -5,12 +5,12 @@ import pyarrow as pa
 import pytest
 
 from uddm_lightning.report import write_report
-from uddm_lightning.report.basins import basins_drawing, final_basins, margins_drawing
-from uddm_lightning.report.chains import chains_table
-from uddm_lightning.report.drawing import style
-from uddm_lightning.report.study import Study
-from uddm_lightning.report.trajectories import STATISTICS, trajectories_drawing
-from uddm_lightning.tables import BASINS, read_table, update_table
+from uddm_lightning.report.figures.basins import basins_drawing, final_basins, margins_drawing
+from uddm_lightning.report.figures.chains import chains_table
+from uddm_lightning.report.figures.drawing import style
+from uddm_lightning.report.figures.trajectories import STATISTICS, trajectories_drawing
+from uddm_lightning.results.study import Study
+from uddm_lightning.results.tables import BASINS, read_table, update_table
 from uddm_lightning.transition import estimate
 
 from . import sweeps

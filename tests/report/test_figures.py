@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from uddm_lightning.report.comparison import agreement_drawing, models_drawing
-from uddm_lightning.report.curves import entropy_drawing, recovery_drawing
-from uddm_lightning.report.drawing import RAMP, palette, ramp, style
-from uddm_lightning.report.drawn import samples_drawing
-from uddm_lightning.report.study import Study
-from uddm_lightning.report.verdict import Verdict, three_sizes
+from uddm_lightning.report.estimates import Verdict, three_sizes
+from uddm_lightning.report.figures.comparison import agreement_drawing, models_drawing
+from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
+from uddm_lightning.report.figures.drawing import RAMP, palette, ramp, style
+from uddm_lightning.report.figures.samples import samples_drawing
+from uddm_lightning.results.study import Study
 
 from . import sweeps
 

@@ -3,11 +3,11 @@
 import pytest
 from matplotlib.colors import to_hex
 
-from uddm_lightning.report.curves import entropy_drawing, recovery_drawing
-from uddm_lightning.report.drawing import ramp, style
+from uddm_lightning.report.estimates import Verdict
+from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
+from uddm_lightning.report.figures.drawing import ramp, style
 from uddm_lightning.report.page import page
-from uddm_lightning.report.study import Study
-from uddm_lightning.report.verdict import Verdict
+from uddm_lightning.results.study import Study
 from uddm_lightning.transition import estimate
 
 from . import sweeps

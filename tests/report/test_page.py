@@ -8,14 +8,14 @@ from statistics import fmean, stdev
 
 import pytest
 
-from uddm_lightning.errors import InputError
-from uddm_lightning.intervals import Interval, difference_interval, student_t
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.report import write_report
-from uddm_lightning.report.study import Study
-from uddm_lightning.report.verdict import Verdict
+from uddm_lightning.report.estimates import Verdict
+from uddm_lightning.results.panel import Panel
+from uddm_lightning.results.study import Study
+from uddm_lightning.stats.intervals import Interval, difference_interval, student_t
 from uddm_lightning.transition import estimate
 from uddm_lightning.transition.methods import UNDEFINED
-from uddm_lightning.transition.panel import Panel
 
 from . import sweeps
 

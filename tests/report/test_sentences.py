@@ -3,10 +3,10 @@
 import pytest
 
 from uddm_lightning.report import sentences as text
-from uddm_lightning.report.drawing import style
-from uddm_lightning.report.samples import densities_drawing, sentences_drawing
-from uddm_lightning.report.study import Study
-from uddm_lightning.report.words import escaped, visible
+from uddm_lightning.report.figures.drawing import style
+from uddm_lightning.report.figures.sequences import densities_drawing, sentences_drawing
+from uddm_lightning.report.formatting import escaped, visible
+from uddm_lightning.results.study import Study
 
 from . import sweeps
 

@@ -19,26 +19,27 @@ from unittest.mock import Mock, patch
 import pytest
 
 import uddm_lightning
-from uddm_lightning.callbacks import EntropyProbe
 from uddm_lightning.callbacks.measurements import summary
+from uddm_lightning.commands.doctor import table as doctor_table
+from uddm_lightning.commands.sample import _told
+from uddm_lightning.commands.sweep import _summary
 from uddm_lightning.doctor.checks import Check
-from uddm_lightning.doctor.command import table as doctor_table
-from uddm_lightning.intervals import Interval
-from uddm_lightning.prediction import Prediction
-from uddm_lightning.report import curves, samples, trajectories
-from uddm_lightning.report.basins import _beyond_nothing
-from uddm_lightning.report.comparison import _missing
-from uddm_lightning.report.drawing import style
-from uddm_lightning.report.errors import errors_sentences, moved
+from uddm_lightning.probes import EntropyProbe
+from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.report.estimates import Verdict
+from uddm_lightning.report.figures import curves, trajectories
+from uddm_lightning.report.figures import sequences as samples
+from uddm_lightning.report.figures.basins import _beyond_nothing
+from uddm_lightning.report.figures.comparison import _missing
+from uddm_lightning.report.figures.drawing import style
+from uddm_lightning.report.figures.errors import errors_sentences, moved
 from uddm_lightning.report.page import page
 from uddm_lightning.report.regimes import headline, seeds
-from uddm_lightning.report.study import Study
 from uddm_lightning.report.summary_run import axis
-from uddm_lightning.report.verdict import Verdict
 from uddm_lightning.report.writing import _drawings
-from uddm_lightning.sampling.command import _told
-from uddm_lightning.sweep.command import _summary
-from uddm_lightning.task import DiffusionTask
+from uddm_lightning.results.study import Study
+from uddm_lightning.stats.intervals import Interval
+from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.transition import estimate
 from uddm_lightning.transition.methods import DIFFER
 from uddm_lightning.transition.regimes import Evidence, judge
@@ -196,7 +197,7 @@ def terminal(without: str = "", **change) -> str:
 def warned(t: float, predicts: Prediction = Prediction.LEAVE_ONE_OUT, parameters: int = 1) -> str:
     """What the entropy probe says of a time when a run begins, trained on t from 0.05 on."""
     task = Mock(DiffusionTask, objective=Mock(t_min=0.05), predicts=predicts, parameter_count=parameters)
-    with patch("uddm_lightning.callbacks.entropy.rank_zero_info") as told_:
+    with patch("uddm_lightning.probes.entropy.rank_zero_info") as told_:
         EntropyProbe(times=[t]).setup(Mock(), task, "fit")
     return " ".join(call.args[0] for call in told_.call_args_list)
 

@@ -3,10 +3,10 @@
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from uddm_lightning.errors import InputError
-from uddm_lightning.report.study import Study
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.report.estimates import Verdict
 from uddm_lightning.report.summary_run import axis, write_summary
-from uddm_lightning.report.verdict import Verdict
+from uddm_lightning.results.study import Study
 
 from . import sweeps
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from uddm_lightning.errors import InputError
-from uddm_lightning.sweep.options import with_files
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.sweeps.options import with_files
 
 
 def written(path: Path, text: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from uddm_lightning.sweep.setting import Setting
+from uddm_lightning.sweeps.variant import Setting
 
 
 def setting(devices: object, accelerator: str = "cpu", backbone: str = "DiT") -> Setting:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.subset import rows_of
-from uddm_lightning.errors import InputError
-from uddm_lightning.sweep.sizes import parse
+from uddm_lightning.sweeps.sizes import parse
 
 
 def rows(size: int | float) -> int:

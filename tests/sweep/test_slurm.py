@@ -15,10 +15,10 @@ import pytest
 import yaml
 from submitit.core.utils import cloudpickle_dump
 
-from uddm_lightning.errors import InputError
-from uddm_lightning.sweep.cell import Cell
-from uddm_lightning.sweep.launchers import Outcome, SlurmLauncher, slurm, slurm_job
-from uddm_lightning.sweep.launchers.slurm_job import Training
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.sweeps.launchers import Outcome, SlurmLauncher, slurm, slurm_job
+from uddm_lightning.sweeps.launchers.slurm_job import Training
+from uddm_lightning.sweeps.sweep_run import Cell
 
 from .slurm_cluster import missing, slurm_cluster
 

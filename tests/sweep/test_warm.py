@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-from uddm_lightning.sweep.launchers.warm import serve
+from uddm_lightning.sweeps.launchers.forked_run import serve
 
 
 def look() -> None:
     """Status 0 where no bar is drawn and everything is imported."""
-    sys.exit(int(not tqdm(range(3)).disable) + 2 * int("uddm_lightning.lightning_cli" not in sys.modules))
+    sys.exit(int(not tqdm(range(3)).disable) + 2 * int("uddm_lightning.cli.lightning" not in sys.modules))
 
 
 def begin() -> None:

@@ -11,16 +11,16 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.plugins import MixedPrecision, Precision
 
 from uddm_lightning.backbones import DiT
-from uddm_lightning.batch import TokenBatch
-from uddm_lightning.learning_rates import WarmupConstant
-from uddm_lightning.loss_guard import LossGuard, Watched
-from uddm_lightning.moving_average import MovingAverage
+from uddm_lightning.config.parser import UddmParser
+from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.objectives import NELBO
-from uddm_lightning.parsing import UddmParser
 from uddm_lightning.processes import UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
-from uddm_lightning.schedules import LogLinearSchedule
-from uddm_lightning.task import DiffusionTask
+from uddm_lightning.training.ema import MovingAverage
+from uddm_lightning.training.loss_guard import LossGuard, Watched
+from uddm_lightning.training.lr_schedules import WarmupConstant
+from uddm_lightning.training.task import DiffusionTask
 
 
 def backbone(vocab_size: int = 5) -> DiT:

@@ -15,8 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from uddm_lightning.intervals import mean_interval, rate_interval
-from uddm_lightning.tables import COLUMNS, ROWS
+from uddm_lightning.results.tables import COLUMNS, ROWS
+from uddm_lightning.stats.intervals import mean_interval, rate_interval
 
 FLOAT = NDArray[np.float64]
 

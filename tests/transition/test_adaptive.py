@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uddm_lightning.intervals import rate_interval
+from uddm_lightning.stats.intervals import rate_interval
 from uddm_lightning.transition import estimate, next_sizes
 
 from .simulation import GRIDS, row

@@ -25,9 +25,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from uddm_lightning.intervals import NORMAL, Interval, _linear, _score, seeds_bounds
+from uddm_lightning.results.panel import Panel, replicates
+from uddm_lightning.stats.intervals import NORMAL, Interval, _linear, _score, seeds_bounds
 from uddm_lightning.transition import methods
-from uddm_lightning.transition.crossing import half_way, shapes
 from uddm_lightning.transition.equivalence import TOLERANCE
 from uddm_lightning.transition.estimate import estimate
 from uddm_lightning.transition.methods import (
@@ -38,7 +38,7 @@ from uddm_lightning.transition.methods import (
     memorized_up_to,
     over_seeds,
 )
-from uddm_lightning.transition.panel import Panel, replicates
+from uddm_lightning.transition.profile_likelihood import half_way, shapes
 
 from .simulation import Data, Plan, measured, tables
 

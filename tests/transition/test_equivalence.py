@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from uddm_lightning.intervals import Interval
+from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.transition import equivalence
 
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from uddm_lightning.intervals import Interval, difference_interval, rate_interval
-from uddm_lightning.tables import read_table, update_table
+from uddm_lightning.results.panel import Panel
+from uddm_lightning.results.tables import read_table, update_table
+from uddm_lightning.results.units import read_units, unit_keys
+from uddm_lightning.stats.intervals import Interval, difference_interval, rate_interval
 from uddm_lightning.transition import curves, estimate
 from uddm_lightning.transition.methods import DIFFER, UNDEFINED, deviance
-from uddm_lightning.transition.panel import Panel
-from uddm_lightning.transition.units import read_units, unit_keys
 
 from .simulation import GRIDS, Plan, measured, parquet, row, tables
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from uddm_lightning.tables import ROWS
+from uddm_lightning.results.tables import ROWS
 from uddm_lightning.transition import falling
 
 DRAWS, TOKENS = 64, 32

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from uddm_lightning.intervals import Interval
+from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.transition.regimes import (
     CANNOT_BE_TOLD,
     GENERALIZING,

@@ -10,9 +10,9 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 from typing_extensions import override
 
-from uddm_lightning.batch import SoftTokens
-from uddm_lightning.markov import MarkovChain
-from uddm_lightning.prediction import Prediction
+from uddm_lightning.core.batch import SoftTokens
+from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.stats.markov_chain import MarkovChain
 
 
 class Known(NamedTuple):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from uddm_lightning.backbones.base import SoftBackbone
-from uddm_lightning.batch import SoftTokens
+from uddm_lightning.core.batch import SoftTokens
 
 
 class TokenEmbedding(nn.Module):

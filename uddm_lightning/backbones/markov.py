@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from uddm_lightning.backbones.base import Known
 from uddm_lightning.backbones.oracle import Oracle
-from uddm_lightning.errors import InputError
+from uddm_lightning.core.errors import InputError
 
 
 class MarkovBackbone(Oracle):

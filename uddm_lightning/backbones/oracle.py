@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone, Known
-from uddm_lightning.prediction import Prediction
+from uddm_lightning.processes.parameterization import Prediction
 
 
 class Oracle(Backbone):

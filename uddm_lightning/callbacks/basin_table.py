@@ -3,11 +3,11 @@
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from uddm_lightning.callbacks.basin import BasinProbe
 from uddm_lightning.callbacks.measurements import may_overwrite, probes, run_folder
-from uddm_lightning.tables import BASINS, Record, update_rows
-from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import is_dry_run
+from uddm_lightning.probes.basin import BasinProbe
+from uddm_lightning.results.tables import BASINS, Record, update_rows
+from uddm_lightning.training.task import DiffusionTask
+from uddm_lightning.training.trainer_access import is_dry_run
 
 KEY = ("step", "weights", "split", "chain", "steps")
 

@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
-from uddm_lightning.files import write_atomically
-from uddm_lightning.tables import Record
+from uddm_lightning.core.files import write_atomically
+from uddm_lightning.results.tables import Record
 
 COLOURS = {"train": "#0b6e99", "test": "#c2410c", "samples": "#4d7c0f", "random": "#6d28d9"}
 STYLES = {"train": "-", "test": "--", "samples": "-.", "random": "-."}

@@ -7,9 +7,9 @@ from lightning.pytorch import Callback, Trainer, callbacks
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
 
 from uddm_lightning.callbacks.tensorboard import names_of_scalars
-from uddm_lightning.errors import InputError
-from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import callbacks_of
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.training.task import DiffusionTask
+from uddm_lightning.training.trainer_access import callbacks_of
 
 NO_EPOCHS = "it acts at the beginning of an epoch, and the stream of training rows has none"
 

@@ -8,13 +8,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import override
 
-from uddm_lightning.callbacks.probe import Probe
 from uddm_lightning.callbacks.row_table import nelbo_draws, write_draws
-from uddm_lightning.console import say
-from uddm_lightning.run_folder import name_of, of_checkpoint, origin, settle
-from uddm_lightning.tables import Record, update_table
-from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
+from uddm_lightning.core.console import say
+from uddm_lightning.probes.base import Probe
+from uddm_lightning.results.tables import Record, update_table
+from uddm_lightning.runs.folder import name_of, of_checkpoint, origin, settle
+from uddm_lightning.training.task import DiffusionTask
+from uddm_lightning.training.trainer_access import callbacks_of, data_of, is_dry_run
 from uddm_lightning.transition import falling
 
 

@@ -11,12 +11,12 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.batch import TokenBatch
 from uddm_lightning.callbacks.figures import sequence_panel
-from uddm_lightning.console import say
-from uddm_lightning.files import write_text
-from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import data_of
+from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.console import say
+from uddm_lightning.core.files import write_text
+from uddm_lightning.training.task import DiffusionTask
+from uddm_lightning.training.trainer_access import data_of
 
 
 class RestoredText(BasePredictionWriter):

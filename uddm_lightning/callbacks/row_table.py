@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from uddm_lightning.tables import ROWS, Record, update_parquet
+from uddm_lightning.results.tables import ROWS, Record, update_parquet
 
 FILE = "rows.parquet"
 KEY = ("kind", "split", "step", "weights", "t", "chain", "steps")

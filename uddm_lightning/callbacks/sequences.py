@@ -5,13 +5,13 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from uddm_lightning.batch import TokenBatch
 from uddm_lightning.callbacks.measurements import may_overwrite, run_folder
-from uddm_lightning.callbacks.probe import Board
+from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.data import Tokenizer
-from uddm_lightning.tables import SEQUENCES, Record, update_rows
-from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import data_of, is_dry_run
+from uddm_lightning.probes.base import Board
+from uddm_lightning.results.tables import SEQUENCES, Record, update_rows
+from uddm_lightning.training.task import DiffusionTask
+from uddm_lightning.training.trainer_access import data_of, is_dry_run
 
 KEY = ("step", "weights", "split", "t", "chain", "steps")
 

@@ -16,12 +16,12 @@ from typing_extensions import override
 
 from uddm_lightning.callbacks.figures import pixels, recovery_figure, sequence_panel, write_picture
 from uddm_lightning.callbacks.measurements import probes, run_folder
-from uddm_lightning.callbacks.nelbo import NelboProbe
 from uddm_lightning.callbacks.sequences import SequenceTable
 from uddm_lightning.metrics.functional import Spread
-from uddm_lightning.tables import Record
-from uddm_lightning.task import DiffusionTask
-from uddm_lightning.trainer import callbacks_of, data_of, is_dry_run
+from uddm_lightning.probes.nelbo import NelboProbe
+from uddm_lightning.results.tables import Record
+from uddm_lightning.training.task import DiffusionTask
+from uddm_lightning.training.trainer_access import callbacks_of, data_of, is_dry_run
 
 PANEL_ROWS = 4
 SAMPLES = ("n_memorized", "n_spurious", "n_novel", "generative_perplexity", "novel_perplexity", "unigram_entropy")

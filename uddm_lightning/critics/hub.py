@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.errors import InputError, require
 from uddm_lightning.critics.base import Critic, Judged, Reading
-from uddm_lightning.errors import InputError, require
 
 
 class HubCritic(Critic):

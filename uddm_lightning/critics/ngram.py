@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.critics.base import Critic, Judged, Reading
-from uddm_lightning.ngrams import Ngrams
+from uddm_lightning.stats.ngrams import Ngrams
 
 
 class NgramCritic(Critic):

@@ -2,7 +2,7 @@
 
 from uddm_lightning.data.corpus import Corpus, prepare
 from uddm_lightning.data.detokenizers import Detokenizer, LM1BDetokenizer, WikiTextDetokenizer
-from uddm_lightning.data.measure import MeasureSet
+from uddm_lightning.data.eval_dataset import MeasureSet
 from uddm_lightning.data.module import TextDataModule, check_divides
 from uddm_lightning.data.packing import Block, DocumentPacking, Packing, WrappedPacking
 from uddm_lightning.data.rows import Rows
@@ -16,7 +16,6 @@ from uddm_lightning.data.sources import (
     Source,
     TextFiles,
 )
-from uddm_lightning.data.stream import TrainStream
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.data.tokenizers import (
     BPETokenizer,
@@ -25,6 +24,7 @@ from uddm_lightning.data.tokenizers import (
     Tokenizer,
     WordPieceTokenizer,
 )
+from uddm_lightning.data.train_dataset import TrainStream
 
 __all__ = [
     "BPETokenizer",

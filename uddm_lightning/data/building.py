@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uddm_lightning.data import seal
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.data import checksums as seal
 from uddm_lightning.data.batching import batches
 from uddm_lightning.data.fingerprints import changed
 from uddm_lightning.data.packing.base import Block, EncodedDocument, Packing
@@ -20,7 +21,6 @@ from uddm_lightning.data.sources.base import Source
 from uddm_lightning.data.split import TEST, TRAIN, assign
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.tokenizers.losses import Losses, sentence
-from uddm_lightning.errors import InputError
 
 CHARACTERS = 2**20  # that are tokenized together
 

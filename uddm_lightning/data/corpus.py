@@ -10,18 +10,18 @@ import filelock
 import numpy as np
 import torch
 
-from uddm_lightning.data import seal
+from uddm_lightning.core.errors import DiskFullError, InputError
+from uddm_lightning.core.files import FULL
+from uddm_lightning.data import checksums as seal
 from uddm_lightning.data.building import build
+from uddm_lightning.data.component_spec import digest
 from uddm_lightning.data.fingerprints import changed
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.progress import notice
 from uddm_lightning.data.rows import Rows
 from uddm_lightning.data.sources.base import Source
-from uddm_lightning.data.spec import digest
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.tokenizers.losses import sentence
-from uddm_lightning.errors import DiskFullError, InputError
-from uddm_lightning.files import FULL
 
 # Of the files; another number leaves old caches alone. A cache of before there was a seal counts as damaged: the same
 # files are built in its place.

@@ -3,7 +3,7 @@
 from hashlib import blake2b, file_digest
 from pathlib import Path
 
-from uddm_lightning.errors import InputError
+from uddm_lightning.core.errors import InputError
 
 
 def file_hash(path: Path) -> str:

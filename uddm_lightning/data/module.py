@@ -15,22 +15,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from typing_extensions import override
 
-from uddm_lightning import __version__, noise
-from uddm_lightning.batch import TokenBatch
+from uddm_lightning import __version__
+from uddm_lightning.config.ranges import check_interval
+from uddm_lightning.core import keyed_random
+from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.keyed_random import Stream
+from uddm_lightning.data.component_spec import describe
 from uddm_lightning.data.corpus import Corpus, prepare
-from uddm_lightning.data.lines import TextRows
-from uddm_lightning.data.measure import MeasureSet, RowReader
+from uddm_lightning.data.eval_dataset import MeasureSet, RowReader
+from uddm_lightning.data.noise_rows import PureNoise
 from uddm_lightning.data.packing.base import Packing
-from uddm_lightning.data.pure_noise import PureNoise
 from uddm_lightning.data.sources.base import Source
-from uddm_lightning.data.spec import describe
-from uddm_lightning.data.stream import TrainStream
 from uddm_lightning.data.subset import Subset, check_size, hash_key
+from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers.base import Tokenizer
-from uddm_lightning.errors import InputError
-from uddm_lightning.limits import check_interval
-from uddm_lightning.markov import MarkovChain
-from uddm_lightning.noise import Stream
+from uddm_lightning.data.train_dataset import TrainStream
+from uddm_lightning.stats.markov_chain import MarkovChain
 
 TRAIN, TEST, TEXT, SAMPLES, RANDOM = 0, 1, 2, 3, 4  # numbers of the splits in noise keys
 
@@ -193,7 +194,7 @@ class TextDataModule(LightningDataModule):
         """Draws of the first rows of the subset; of held-out rows, the same for every size and seed; and of no text."""
         train = self.subset.rows(torch.arange(min(len(self.subset), self.train_draws)))
         pool, text = len(self.corpus.test), hash_key(self.corpus.hash)
-        test = noise.permutation(torch.arange(min(pool, self.test_draws)), pool, Stream.MEASURING, text)
+        test = keyed_random.permutation(torch.arange(min(pool, self.test_draws)), pool, Stream.MEASURING, text)
         return [
             self._measured(self.corpus.train, train, self.train_draws, TRAIN),
             self._measured(self.corpus.test, test, self.test_draws, TEST),

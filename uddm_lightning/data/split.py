@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from uddm_lightning import noise
+from uddm_lightning.core import keyed_random
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.keyed_random import Stream
 from uddm_lightning.data.progress import progress
 from uddm_lightning.data.sources.base import Document, Source
 from uddm_lightning.data.sources.reading import NUL
-from uddm_lightning.errors import InputError
-from uddm_lightning.noise import Stream
 
 TRAIN, TEST = 0, 1
 BLOCK = 4096  # documents that are looked at together
@@ -61,7 +61,7 @@ def _cut(source: Source, threshold: float) -> tuple[NDArray[np.int8], float, flo
     sides = [np.empty(0, dtype=np.int8)]
     lowest, highest = np.inf, -np.inf
     for block in batched(progress(source.documents(), "Held-out split", " documents"), BLOCK):
-        chance = noise.uniform(Stream.HELD_OUT, torch.tensor([_hash(document) for document in block])).numpy()
+        chance = keyed_random.uniform(Stream.HELD_OUT, torch.tensor([_hash(document) for document in block])).numpy()
         official = np.array([_official(document) for document in block], dtype=np.int8)
         sides.append(np.where(official >= 0, official, np.where(chance < threshold, TEST, TRAIN)).astype(np.int8))
         lowest = min(lowest, chance[official < 0].min(initial=np.inf))

@@ -6,10 +6,10 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-from uddm_lightning import noise
+from uddm_lightning.core import keyed_random
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.keyed_random import Stream
 from uddm_lightning.data.progress import progress
-from uddm_lightning.errors import InputError
-from uddm_lightning.noise import Stream
 
 BLOCK = 2**16  # rows that are evaluated at a time
 
@@ -35,7 +35,7 @@ class Subset:
 
     def rows(self, indices: Tensor) -> Tensor:
         """Pool rows at places `indices` of the subset, int64, of the same shape."""
-        return noise.permutation(indices, self.pool, Stream.SUBSET, self.seed, self._text)
+        return keyed_random.permutation(indices, self.pool, Stream.SUBSET, self.seed, self._text)
 
     def hash(self) -> str:
         """Hex hash of the row numbers, in order."""

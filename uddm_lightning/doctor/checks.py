@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uddm_lightning import noise
 from uddm_lightning.backbones import DiT
-from uddm_lightning.denoiser import Denoiser
-from uddm_lightning.doctor import tiny
-from uddm_lightning.doctor.tiny import ROWS_XL, UNIGRAM_V, L, V, X
-from uddm_lightning.files import write_atomically
+from uddm_lightning.core import keyed_random
+from uddm_lightning.core.files import write_atomically
+from uddm_lightning.doctor import toy_worlds as tiny
+from uddm_lightning.doctor.toy_worlds import ROWS_XL, UNIGRAM_V, L, V, X
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
-from uddm_lightning.schedules import LogLinearSchedule
+from uddm_lightning.samplers.denoiser import Denoiser
 
 NOISE = -964626689712662931  # what the keyed noise adds up to, on every machine
 
@@ -75,7 +75,7 @@ class Checks:
 
     def keyed_noise(self) -> Check:
         """The integers that every random number is made of."""
-        numbers = noise.key(0, torch.arange(1000, device=self.device), torch.tensor(-1, device=self.device))
+        numbers = keyed_random.key(0, torch.arange(1000, device=self.device), torch.tensor(-1, device=self.device))
         return Check("keyed noise adds up as on any machine", float(int(numbers.sum()) != NOISE), 0)
 
     def predictions(self) -> Check:
@@ -104,8 +104,8 @@ class Checks:
     def samples(self) -> Check:
         """How often the chain draws each text."""
         draws, world = 4000, tiny.unigram()
-        keys_B = noise.key(1, torch.arange(draws, device=self.device))
-        start_BL = noise.integers(V, keys_B[:, None], torch.arange(L, device=self.device))
+        keys_B = keyed_random.key(1, torch.arange(draws, device=self.device))
+        start_BL = keyed_random.integers(V, keys_B[:, None], torch.arange(L, device=self.device))
         ends_BL = AncestralSampler(steps=50)(self._denoiser(world), start_BL, 1.0, keys_B).cpu()
         counts_X = (ends_BL[:, None] == ROWS_XL).all(2).sum(0).double()
         error_X = (draws * world.p_X * (1 - world.p_X)).sqrt()
@@ -116,9 +116,9 @@ class Checks:
         """What the chain of the unigram model restores."""
         rows, length, sampler = 500, 20, AncestralSampler(steps=4)
         t = sampler.grid(0.5)[0]
-        keys_B = noise.key(2, torch.arange(rows, device=self.device))
+        keys_B = keyed_random.key(2, torch.arange(rows, device=self.device))
         unigram_V = UNIGRAM_V.to(self.device)
-        quantiles_BL = noise.uniform(keys_B[:, None], -1, torch.arange(length, device=self.device))
+        quantiles_BL = keyed_random.uniform(keys_B[:, None], -1, torch.arange(length, device=self.device))
         text_BL = torch.searchsorted(unigram_V.cumsum(0), quantiles_BL).clamp(max=V - 1)
         times_B = torch.full((rows,), t, dtype=torch.float64, device=self.device)
         noised = self.process.corrupt(text_BL, times_B, keys_B)
@@ -177,8 +177,8 @@ class Checks:
             torch.manual_seed(0)
             network = DiT(V, hidden=32, blocks=2, heads=4, conditioning=16, gate=1.0).double().eval()
         denoiser = Denoiser(self.process, network.to(self.device), Prediction.LEAVE_ONE_OUT)
-        keys_B = noise.key(3, torch.arange(64, device=self.device))
-        xt_BL = noise.integers(V, keys_B[:, None], torch.arange(16, device=self.device))
+        keys_B = keyed_random.key(3, torch.arange(64, device=self.device))
+        xt_BL = keyed_random.integers(V, keys_B[:, None], torch.arange(16, device=self.device))
         t_B = torch.full((64,), 0.5, dtype=torch.float64, device=self.device)
         (entropy_BL,) = denoiser(lambda logits_CV, xt_C: (F.entropy(logits_CV),), xt_BL, t_B, None)
         chain, restored = AncestralSampler(steps=20), []

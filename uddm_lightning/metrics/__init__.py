@@ -1,12 +1,5 @@
 """What is measured: integer counts and sums by row, and intervals clustered by row."""
 
-from uddm_lightning.intervals import (
-    Interval,
-    difference_interval,
-    mean_interval,
-    paired_interval,
-    rate_interval,
-)
 from uddm_lightning.metrics.basin import BasinResult, CriticalTime, critical_time
 from uddm_lightning.metrics.entropy import ConditionalEntropy, EntropyResult
 from uddm_lightning.metrics.neighbours import NeighbourResult, SampleNeighbours
@@ -20,7 +13,6 @@ __all__ = [
     "ConditionalEntropy",
     "CriticalTime",
     "EntropyResult",
-    "Interval",
     "MarginResult",
     "NeighbourResult",
     "Nelbo",
@@ -31,8 +23,4 @@ __all__ = [
     "TrajectoryPoint",
     "TrajectoryResult",
     "critical_time",
-    "difference_interval",
-    "mean_interval",
-    "paired_interval",
-    "rate_interval",
 ]

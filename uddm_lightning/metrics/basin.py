@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.intervals import mean_interval
 from uddm_lightning.metrics.rowwise import FLOAT, ORIGIN, RowwiseMetric, added, check, ratio
+from uddm_lightning.stats.intervals import mean_interval
 
 
 def critical_time(times_T: ArrayLike, returned_T: ArrayLike, led_T: ArrayLike) -> float:

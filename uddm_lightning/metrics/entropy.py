@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.intervals import mean_interval
 from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowwiseMetric, check, histogram, masked_sum, origin, ratio
+from uddm_lightning.stats.intervals import mean_interval
 
 
 class EntropyResult(NamedTuple):

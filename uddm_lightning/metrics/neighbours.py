@@ -14,9 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 from typing_extensions import override
 
-from uddm_lightning.intervals import mean_interval
 from uddm_lightning.metrics.rowwise import RowwiseMetric, masked_sum, ratio
-from uddm_lightning.ngrams import ABSENT, Ngrams
+from uddm_lightning.stats.intervals import mean_interval
+from uddm_lightning.stats.ngrams import ABSENT, Ngrams
 
 ELEMENTS = 2**22  # of (B, C) counts, held at once
 

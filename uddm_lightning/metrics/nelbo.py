@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.intervals import mean_interval
 from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowwiseMetric, check, masked_sum, origin
+from uddm_lightning.stats.intervals import mean_interval
 
 
 class NelboResult(NamedTuple):

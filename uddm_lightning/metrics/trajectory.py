@@ -9,9 +9,9 @@ from typing import NamedTuple
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.intervals import mean_interval
 from uddm_lightning.metrics.functional import Spread
 from uddm_lightning.metrics.rowwise import RowwiseMetric, check, masked_sum, ratio
+from uddm_lightning.stats.intervals import mean_interval
 
 
 class TrajectoryResult(NamedTuple):

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones.base import Backbone
-from uddm_lightning.batch import Noised, TokenBatch
-from uddm_lightning.fused_head import Loss, head_loss
-from uddm_lightning.prediction import Prediction
+from uddm_lightning.backbones.chunked_head import Loss, head_loss
+from uddm_lightning.core.batch import Noised, TokenBatch
 from uddm_lightning.processes.base import Process
+from uddm_lightning.processes.parameterization import Prediction
 
 
 class Objective(ABC):

@@ -5,8 +5,8 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from uddm_lightning.objectives.base import Objective
-from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes.base import Process
+from uddm_lightning.processes.parameterization import Prediction
 
 
 class DenoisingCrossEntropy(Objective):

@@ -8,10 +8,10 @@ from functools import cache
 import torch
 from typing_extensions import override
 
-from uddm_lightning import gaussian
 from uddm_lightning.backbones.base import Backbone, SoftBackbone
-from uddm_lightning.batch import Noised, SoftTokens, TokenBatch
-from uddm_lightning.errors import InputError
+from uddm_lightning.core.batch import Noised, SoftTokens, TokenBatch
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.objectives import gaussian_duality
 from uddm_lightning.objectives.nelbo import NELBO
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.uniform import UniformProcess
@@ -24,7 +24,7 @@ SMALLEST_LEVEL = 1e-6  # that alpha and 1 - alpha may come down to: the loss is 
 class DuoCurriculum(NELBO):
     """The NELBO on z_t = argmax w_t, where the network reads softmax(w_t / tau) instead of z_t for the first steps.
 
-    w_t is Gaussian noise on the one-hot vector of x_0, and z_t a draw of the uniform process (`gaussian.py`).
+    w_t is Gaussian noise on the one-hot vector of x_0, and z_t a draw of the uniform process (`gaussian_duality.py`).
     Where the largest coordinates are within a few tau of each other, the network is shown a mixture of their ids, which
     betrays something of what the noise has hidden.
 
@@ -94,13 +94,13 @@ class DuoCurriculum(NELBO):
         V, (low, high) = process.vocab_size, self.gammas(process.vocab_size)
         if not low < high:
             raise InputError(f"`gamma_min` must be below `gamma_max`, got {low} and {high} for {V} ids.")
-        most, least = gaussian.level(torch.tensor([low, high], dtype=torch.float64), V).alpha.tolist()
+        most, least = gaussian_duality.level(torch.tensor([low, high], dtype=torch.float64), V).alpha.tolist()
         if not SMALLEST_LEVEL <= least < most <= 1.0 - SMALLEST_LEVEL:
             raise InputError(
                 f"`gamma_min` = {low} and `gamma_max` = {high} mean levels {most:.6g} and {least:.6g} for {V} ids, and "
                 f"must keep {SMALLEST_LEVEL:g} away from 1 and 0; leave both out for 0.942 and 0.049."
             )
-        if (share := gaussian.neglected(low, self.tau, V, self.kept)) > LARGEST_NEGLECTED:
+        if (share := gaussian_duality.neglected(low, self.tau, V, self.kept)) > LARGEST_NEGLECTED:
             raise InputError(
                 f"`tau` = {self.tau} spreads the weights over more ids than `kept` = {self.kept}: up to {share:.1e} of "
                 f"them would be lost in the mean, and at most {LARGEST_NEGLECTED:g} may. Raise `kept` or lower `tau`."
@@ -113,10 +113,10 @@ class DuoCurriculum(NELBO):
         low, high = self.gammas(process.vocab_size)
         t_B = batch.quantiles_B.double()
         gamma_B = low + (high - low) * t_B
-        level = gaussian.level(gamma_B, process.vocab_size)
+        level = gaussian_duality.level(gamma_B, process.vocab_size)
         x0_BL, valid_BL = batch.tokens_BL, batch.valid_BL
-        keys_BL = gaussian.token_keys(batch.keys_B, x0_BL.shape[1])
-        found = gaussian.leaders(x0_BL, gamma_B[:, None], keys_BL, process.vocab_size, self.kept)
+        keys_BL = gaussian_duality.token_keys(batch.keys_B, x0_BL.shape[1])
+        found = gaussian_duality.leaders(x0_BL, gamma_B[:, None], keys_BL, process.vocab_size, self.kept)
         if valid_BL is not None:
             found.values[..., 1:].masked_fill_(~valid_BL[..., None], float("-inf"))  # nothing rivals padding
         soft = SoftTokens(found.ids, torch.softmax(found.values / self.tau, -1))
@@ -126,6 +126,6 @@ class DuoCurriculum(NELBO):
 @cache
 def _paper_gammas(vocab_size: int) -> tuple[float, float]:
     """The range of gamma for V ids whose levels are those of the paper's range at its own V."""
-    levels = gaussian.level(torch.tensor(PAPER_GAMMA, dtype=torch.float64), PAPER_VOCAB).alpha.tolist()
-    low, high = (gaussian.gamma_at(alpha, vocab_size) for alpha in levels)
+    levels = gaussian_duality.level(torch.tensor(PAPER_GAMMA, dtype=torch.float64), PAPER_VOCAB).alpha.tolist()
+    low, high = (gaussian_duality.gamma_at(alpha, vocab_size) for alpha in levels)
     return low, high

@@ -1,5 +1,1 @@
-"""What a run would take, said before it begins."""
-
-from uddm_lightning.preflight.command import preflight
-
-__all__ = ["preflight"]
+"""What a run needs, before it begins: downloads, memory, disk and devices."""

@@ -11,12 +11,12 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
 from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.config.parser import UddmParser, plain
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import CharacterTokenizer, Tokenizer
 from uddm_lightning.data.tokenizers.learned import LearnedTokenizer
-from uddm_lightning.errors import InputError
-from uddm_lightning.parsing import UddmParser, plain
 from uddm_lightning.preflight.hub import Found
-from uddm_lightning.resolving import device_count
+from uddm_lightning.training.trainer_access import device_count
 
 BYTES_A_TOKEN = 4.75  # of text, in English word pieces and byte pairs; 4.4 to 5 in the corpora of `configs/`
 FLOAT = 4  # bytes

@@ -1,8 +1,8 @@
 """How noise enters a text."""
 
-from uddm_lightning.prediction import Prediction
 from uddm_lightning.processes.absorbing import AbsorbingProcess
 from uddm_lightning.processes.base import Process
+from uddm_lightning.processes.parameterization import Prediction
 from uddm_lightning.processes.uniform import UniformProcess
 
 __all__ = ["AbsorbingProcess", "Prediction", "Process", "UniformProcess"]

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.batch import Noised
-from uddm_lightning.noise import Stream, key, uniform
-from uddm_lightning.prediction import Prediction
+from uddm_lightning.core.batch import Noised
+from uddm_lightning.core.keyed_random import Stream, key, uniform
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import draw
+from uddm_lightning.processes.parameterization import Prediction
 
 
 class AbsorbingProcess(Process):

@@ -8,9 +8,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from uddm_lightning.batch import Noised
-from uddm_lightning.prediction import Prediction
-from uddm_lightning.schedules import Level, Schedule
+from uddm_lightning.core.batch import Noised
+from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.schedules import Level, Schedule
 
 
 class Process(ABC):

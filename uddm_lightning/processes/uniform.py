@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.batch import Noised
-from uddm_lightning.noise import Stream, integers, key, uniform
-from uddm_lightning.prediction import Prediction
+from uddm_lightning.core.batch import Noised
+from uddm_lightning.core.keyed_random import Stream, integers, key, uniform
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import draw
+from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.schedules import Schedule
 from uddm_lightning.processes.uniform_nelbo import LossAndGradient, UniformNelbo, closed_term, loss_and_gradient
-from uddm_lightning.schedules import Schedule
 
 
 class UniformProcess(Process):

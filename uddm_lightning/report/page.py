@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from uddm_lightning.report import errors, regimes, words
-from uddm_lightning.report.chains import chains_table
-from uddm_lightning.report.drawing import Drawing, Table, spelled
-from uddm_lightning.report.dress import SCRIPT, style_sheet
+from uddm_lightning.report import formatting as words
+from uddm_lightning.report import regimes
+from uddm_lightning.report.assets import SCRIPT, style_sheet
+from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Verdict
+from uddm_lightning.report.figures import errors
+from uddm_lightning.report.figures.chains import chains_table
+from uddm_lightning.report.figures.drawing import Drawing, Table, spelled
+from uddm_lightning.report.figures.svg import inline
+from uddm_lightning.report.formatting import count, decimal, escaped, listed, with_interval
 from uddm_lightning.report.sentences import BROKEN, CHANGED, LOST, RECOVERED, Sentence, columns
-from uddm_lightning.report.study import Study, number
-from uddm_lightning.report.svg import inline
-from uddm_lightning.report.verdict import MEANINGS, NUMBERS, Verdict
-from uddm_lightning.report.words import count, decimal, escaped, listed, with_interval
+from uddm_lightning.results.study import Study
+from uddm_lightning.results.tables import number
 from uddm_lightning.transition.regimes import CANNOT_BE_TOLD, NOT_AT_ITS_END, REGIMES
 
 STATES = {

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from uddm_lightning.report.study import Study
-from uddm_lightning.report.verdict import MEANINGS, METHODS, NUMBERS, Headline, SizeRegime, Verdict
-from uddm_lightning.report.words import count, listed
+from uddm_lightning.report.estimates import MEANINGS, METHODS, NUMBERS, Headline, SizeRegime, Verdict
+from uddm_lightning.report.formatting import count, listed
+from uddm_lightning.results.study import Study
 from uddm_lightning.transition.regimes import CANNOT_BE_TOLD, NOT_AT_ITS_END, NOT_LEARNED, Regime
 
 NOT_AT_END = (

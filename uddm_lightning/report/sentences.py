@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from uddm_lightning.report.study import Study
-from uddm_lightning.report.words import visible
+from uddm_lightning.report.formatting import visible
+from uddm_lightning.results.study import Study
 
 CLEAN, RECOVERED, LOST, BROKEN, CHANGED = "clean", "recovered", "lost", "broken", "changed"
 NOISE = 0.25  # the t whose sentences are shown, or the nearest below

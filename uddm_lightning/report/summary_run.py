@@ -10,9 +10,9 @@ from pathlib import Path
 from matplotlib.image import imread
 from torch.utils.tensorboard import SummaryWriter
 
-from uddm_lightning.errors import InputError
-from uddm_lightning.report.study import Study
-from uddm_lightning.report.verdict import Verdict
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.report.estimates import Verdict
+from uddm_lightning.results.study import Study
 
 Scalar = tuple[str, int, float]  # tag, size, value
 

@@ -6,23 +6,23 @@ from typing import Any
 
 import pyarrow as pa
 
-from uddm_lightning.errors import InputError
-from uddm_lightning.files import write_atomically
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.files import write_atomically
 from uddm_lightning.report import sentences as text
-from uddm_lightning.report.basins import basins_drawing, final_basins, margins_drawing
-from uddm_lightning.report.comparison import agreement_drawing, models_drawing
-from uddm_lightning.report.curves import entropy_drawing, recovery_drawing
-from uddm_lightning.report.drawing import Drawing, style
-from uddm_lightning.report.drawn import samples_drawing
-from uddm_lightning.report.errors import errors_drawing
-from uddm_lightning.report.gaps import gaps_drawing
+from uddm_lightning.report.estimates import Verdict, three_sizes
+from uddm_lightning.report.figures.basins import basins_drawing, final_basins, margins_drawing
+from uddm_lightning.report.figures.comparison import agreement_drawing, models_drawing
+from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
+from uddm_lightning.report.figures.drawing import Drawing, style
+from uddm_lightning.report.figures.errors import errors_drawing
+from uddm_lightning.report.figures.gaps import gaps_drawing
+from uddm_lightning.report.figures.samples import samples_drawing
+from uddm_lightning.report.figures.sequences import densities_drawing, sentences_drawing
+from uddm_lightning.report.figures.trajectories import trajectories_drawing
+from uddm_lightning.report.formatting import count, listed
 from uddm_lightning.report.page import page
-from uddm_lightning.report.samples import densities_drawing, sentences_drawing
-from uddm_lightning.report.study import Study
 from uddm_lightning.report.summary_run import write_summary
-from uddm_lightning.report.trajectories import trajectories_drawing
-from uddm_lightning.report.verdict import Verdict, three_sizes
-from uddm_lightning.report.words import count, listed
+from uddm_lightning.results.study import Study
 
 FIGURES = (
     *("recovery", "gap", "errors", "models", "sentences", "entropy", "samples", "densities"),

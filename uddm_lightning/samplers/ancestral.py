@@ -8,9 +8,9 @@ from torch import Tensor
 from tqdm import tqdm
 from typing_extensions import override
 
-from uddm_lightning.denoiser import Denoiser
-from uddm_lightning.noise import Stream, key
+from uddm_lightning.core.keyed_random import Stream, key
 from uddm_lightning.samplers.base import Observer, Sampler
+from uddm_lightning.samplers.denoiser import Denoiser
 
 LAST_TIME = 1e-5  # where the grid ends; one noise-free step follows
 

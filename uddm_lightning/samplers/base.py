@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from uddm_lightning.denoiser import Denoiser
+from uddm_lightning.samplers.denoiser import Denoiser
 
 # told the time of a grid point, the ids (B, L) there of the rows whose chains have begun, and the numbers (B,) that
 # these rows have among those given; it may look at the ids, never change them

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from uddm_lightning.denoiser import Denoiser
-from uddm_lightning.loading import Trained, draw, load
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.metrics.neighbours import unigram_entropy
+from uddm_lightning.runs.load import Trained, draw, load
+from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.sampling.shards import ROWS, SHARD, Shards
-from uddm_lightning.task import Weights
+from uddm_lightning.training.task import Weights
 
 PAUSE = 0.3  # seconds between two looks at what others do
 

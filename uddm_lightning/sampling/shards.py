@@ -15,8 +15,8 @@ import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from uddm_lightning.errors import InputError
-from uddm_lightning.files import write_atomically, write_text
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.files import write_atomically, write_text
 
 ROWS = 256  # of a shard, and of a row group in the file
 KEY = b"uddm"  # of the file's metadata

@@ -7,10 +7,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from uddm_lightning.transition.crossing import half_way, shapes
-from uddm_lightning.transition.curves import Curve, Row, curves
+from uddm_lightning.results.panel import Panel
+from uddm_lightning.results.tables import Row
+from uddm_lightning.transition.curves import Curve, curves
 from uddm_lightning.transition.methods import QUANTITIES
-from uddm_lightning.transition.panel import Panel
+from uddm_lightning.transition.profile_likelihood import half_way, shapes
 
 FLOAT = NDArray[np.float64]
 

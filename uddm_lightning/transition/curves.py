@@ -2,16 +2,14 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from uddm_lightning.intervals import NORMAL, Interval, difference_interval
-from uddm_lightning.tables import of_main_chain
+from uddm_lightning.results.tables import Row, number, of_main_chain
+from uddm_lightning.stats.intervals import NORMAL, Interval, difference_interval
 
 METHODS = ("recovery", "entropy", "entropy_samples", "nelbo")
 REFERENCE_T = 0.1  # the noise level of the paper's figures
-
-Row = Mapping[str, str]  # one row of the table, all fields as text
 
 
 class Point(NamedTuple):
@@ -213,9 +211,3 @@ def _point(row: Row, size: int, seed: int) -> Point | None:
     if low is None or high is None:
         return Point(size, seed, value, 0.0, 1.0) if kind == "recovery" else None
     return Point(size, seed, value, low, high)
-
-
-def number(text: str | None) -> float | None:
-    """The number a field holds; None for an empty field and for what is not finite."""
-    value = float(text) if text else math.nan
-    return value if math.isfinite(value) else None

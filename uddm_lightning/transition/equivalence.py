@@ -3,7 +3,7 @@
 import math
 from typing import Literal, NamedTuple
 
-from uddm_lightning.intervals import Interval
+from uddm_lightning.stats.intervals import Interval
 
 TOLERANCE = 0.02  # gap of recovery that counts as none
 TOLERANCE_NELBO = 0.05  # the same for the NELBO, in nats per token

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from uddm_lightning.intervals import NORMAL, Interval
-from uddm_lightning.transition.curves import METHODS, Reading, Row, number, read, reference
+from uddm_lightning.results.panel import Cell, Panel
+from uddm_lightning.results.tables import Row, number
+from uddm_lightning.results.units import Units, read_units
+from uddm_lightning.stats.intervals import NORMAL, Interval
+from uddm_lightning.transition.curves import METHODS, Reading, read, reference
 from uddm_lightning.transition.equivalence import equivalence
 from uddm_lightning.transition.methods import (
     DIFFER,
@@ -21,9 +24,7 @@ from uddm_lightning.transition.methods import (
     half_size,
     memorized_up_to,
 )
-from uddm_lightning.transition.panel import Cell, Panel
 from uddm_lightning.transition.regimes import NOT_LEARNED, Evidence, judge
-from uddm_lightning.transition.units import Units, read_units
 
 LABELS = {"n_mem": "N_mem", "n_gen": "N_gen", "n_half": "N_half"}
 SIZES = tuple(LABELS)

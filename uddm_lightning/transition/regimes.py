@@ -16,7 +16,7 @@ Rules 1 and 2 come first: a model that knows 8 rows by heart restores no other t
 import math
 from typing import NamedTuple
 
-from uddm_lightning.intervals import Interval
+from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.transition.equivalence import TOLERANCE, equivalence
 
 MEMORIZING, IN_TRANSITION, GENERALIZING = "memorizing", "in transition", "generalizing"

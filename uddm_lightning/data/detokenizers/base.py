@@ -5,8 +5,8 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from uddm_lightning.data.component_spec import describe
 from uddm_lightning.data.newlines import map_lines
-from uddm_lightning.data.spec import describe
 
 
 class Rule(NamedTuple):

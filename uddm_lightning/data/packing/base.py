@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.data.component_spec import describe
 from uddm_lightning.data.newlines import split_lines
-from uddm_lightning.data.spec import describe
 from uddm_lightning.data.tokenizers.base import Tokenizer
-from uddm_lightning.errors import InputError
 
 EncodedDocument: TypeAlias = list[list[int]]  # ids of each sentence
 

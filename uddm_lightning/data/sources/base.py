@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.progress import progress
-from uddm_lightning.markov import MarkovChain
+from uddm_lightning.stats.markov_chain import MarkovChain
 
 
 class Document(NamedTuple):

@@ -9,11 +9,11 @@ from typing import Literal
 
 from typing_extensions import override
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.fingerprints import file_hash
 from uddm_lightning.data.progress import progress
 from uddm_lightning.data.sources.base import Document, Source
 from uddm_lightning.data.sources.reading import read_column, read_document, read_lines, read_records
-from uddm_lightning.errors import InputError
 
 KINDS = (".txt", ".jsonl", ".parquet")
 

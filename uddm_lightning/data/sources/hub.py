@@ -10,12 +10,12 @@ from typing import Any
 import filelock
 from typing_extensions import override
 
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.data.component_spec import digest
 from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.fingerprints import changed, file_hash
 from uddm_lightning.data.sources.base import Document, Source
 from uddm_lightning.data.sources.reading import checked_text
-from uddm_lightning.data.spec import digest
-from uddm_lightning.errors import InputError
 
 FORMATS = ("arrow", "csv", "json", "parquet", "text")  # that need no repository, only files
 SUFFIXES = (".arrow", ".csv", ".json", ".jsonl", ".parquet", ".txt", ".gz", ".zst")

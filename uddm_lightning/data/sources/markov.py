@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from uddm_lightning import noise
+from uddm_lightning.core import keyed_random
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.progress import progress
 from uddm_lightning.data.sources.base import Document, Law, Source
-from uddm_lightning.errors import InputError
-from uddm_lightning.markov import MarkovChain
+from uddm_lightning.stats.markov_chain import MarkovChain
 
 BLOCK = 4096  # documents drawn together
 
@@ -68,5 +68,5 @@ class MarkovSource(Source):
         letters_V = np.array(list(self.letters))
         for start in progress(range(0, self.number, BLOCK), "Drawing text", " blocks"):
             numbers_B = torch.arange(start, min(start + BLOCK, self.number))
-            for row in letters_V[self._chain.draw(noise.key(self.seed, numbers_B), self.length).numpy()]:
+            for row in letters_V[self._chain.draw(keyed_random.key(self.seed, numbers_B), self.length).numpy()]:
                 yield Document("".join(row))

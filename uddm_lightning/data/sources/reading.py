@@ -15,9 +15,9 @@ from typing import IO, cast
 import pyarrow
 import pyarrow.parquet
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.newlines import split_lines, unified
 from uddm_lightning.data.sources.encodings import ESCAPES, guess, is_escaped, way_out
-from uddm_lightning.errors import InputError
 
 PIECE = 2**20  # bytes, or a little more, that are decoded at once
 SAMPLE = 2**16  # bytes by which an encoding is told

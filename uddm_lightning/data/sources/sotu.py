@@ -6,9 +6,9 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.sources.base import Document, Source
 from uddm_lightning.data.sources.reading import read_document
-from uddm_lightning.errors import InputError
 
 INSTALL = 'pip install "uddm-lightning[demo]"'
 

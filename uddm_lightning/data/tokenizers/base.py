@@ -13,12 +13,12 @@ from typing import Any
 
 import tokenizers
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.batching import batches
+from uddm_lightning.data.component_spec import class_of, describe
 from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.progress import notice
-from uddm_lightning.data.spec import class_of, describe
 from uddm_lightning.data.tokenizers.losses import Losses, counts
-from uddm_lightning.errors import InputError
 
 # The library keeps some 200 bytes for each token that it returns: encode about this many characters at a time.
 BATCH_CHARACTERS = 2**18

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from tokenizers import Regex, decoders, models, normalizers
 from typing_extensions import override
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.tokenizers.losses import Losses, counts
-from uddm_lightning.errors import InputError
 
 UNKNOWN = "<unk>"
 

@@ -9,12 +9,12 @@ import tokenizers
 from tokenizers import models
 from typing_extensions import override
 
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.data.component_spec import describe, digest
 from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.fingerprints import changed, file_hash
-from uddm_lightning.data.spec import describe, digest
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.tokenizers.wordpiece import UNKNOWN, bert_backend
-from uddm_lightning.errors import InputError
 
 # Names in use, the first one found wins.
 KNOWN = {

@@ -6,9 +6,9 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from typing_extensions import override
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.tokenizers.bpe import BPETokenizer
 from uddm_lightning.data.tokenizers.learned import SPECIAL_NAMES, LearnedTokenizer, short_words
-from uddm_lightning.errors import InputError
 
 INSIDE = "##"  # marks a piece that continues a word
 UNKNOWN = "[UNK]"

@@ -1,0 +1,1 @@
+"""The command line: the commands' dispatcher, LightningCLI and the resolver of configurations."""

@@ -1,0 +1,1 @@
+"""The parser of configurations, the ranges of their values and the meaning of their keys."""

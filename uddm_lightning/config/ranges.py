@@ -1,0 +1,135 @@
+"""What no number of a config can mean, whichever key it stands under."""
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from uddm_lightning.core.errors import InputError
+
+LARGEST = 2**32 - 1  # whole number: the largest that may be a seed
+FLOAT32 = 3.4028234663852886e38  # the largest that a weight can be
+
+# Of keys that neither this package's constructors nor Lightning's trainer check: with what lies outside, Lightning
+# divides by zero in the middle of a run, or silently does nothing.
+RANGES = {
+    "threads": (1, 1024),
+    "data.num_workers": (0, 1024),
+    "trainer.max_steps": (-1, LARGEST),
+    "trainer.min_steps": (0, LARGEST),
+    "trainer.val_check_interval": (1, LARGEST),
+    "trainer.log_every_n_steps": (0, LARGEST),
+    "trainer.accumulate_grad_batches": (1, LARGEST),
+    "trainer.gradient_clip_val": (0, FLOAT32),
+}
+
+NO_EPOCHS = "the stream of training rows has no epochs; set `trainer.max_steps` and `trainer.val_check_interval`"
+FEWER_ROWS = "measure fewer rows with `data.train_draws`, `data.test_draws` or a probe's `draws`"
+
+# Options of Lightning's trainer with the values that they may have. Another one would restart or regroup the stream of
+# training rows, in which the batch of a step is a function of the step, or leave a run without measurements or
+# checkpoints.
+ONLY: dict[str, tuple[tuple[Any, ...], str]] = {
+    "trainer.max_epochs": ((None, -1), NO_EPOCHS),
+    "trainer.min_epochs": ((None, 0), NO_EPOCHS),
+    "trainer.check_val_every_n_epoch": ((None,), NO_EPOCHS),
+    "trainer.reload_dataloaders_every_n_epochs": ((0,), NO_EPOCHS),
+    "trainer.limit_train_batches": (
+        (None, 1.0),
+        "the stream would begin again after so many batches; train fewer steps with `trainer.max_steps`, on fewer rows "
+        "with `data.size`",
+    ),
+    "trainer.overfit_batches": ((0, 0.0), "train on fewer rows with `data.size`"),
+    "trainer.limit_val_batches": ((None, 1.0), FEWER_ROWS),
+    "trainer.limit_test_batches": ((None, 1.0), FEWER_ROWS),
+    "trainer.limit_predict_batches": ((None, 1.0), "leave the lines out of the file"),
+    "trainer.enable_checkpointing": ((None, True), "a run without checkpoints could neither go on nor be measured"),
+    "trainer.barebones": ((False,), "a run without checkpoints could neither go on nor be measured"),
+}
+
+
+def fill_interval(trainer: MutableMapping[str, Any]) -> None:
+    """Sets when a run is measured where a config does not say so: after its last step."""
+    steps, accumulation = trainer.get("max_steps"), trainer.get("accumulate_grad_batches")
+    if trainer.get("val_check_interval") is None and isinstance(steps, int) and isinstance(accumulation, int):
+        trainer["val_check_interval"] = steps * accumulation if steps > 0 else None
+
+
+def check_end(config: Mapping[str, Any]) -> None:
+    """Refuses training that would end unmeasured and unsaved.
+
+    Args:
+        config: of `uddm fit`, values by dotted key.
+
+    Raises:
+        InputError: with key and value.
+    """
+    steps, interval, accumulation = (
+        config[f"trainer.{name}"] for name in ("max_steps", "val_check_interval", "accumulate_grad_batches")
+    )
+    if config.get("trainer.fast_dev_run"):
+        return
+    if interval is None:
+        raise InputError(
+            f"`trainer.val_check_interval` is null and `trainer.max_steps` {steps}: the run would never be measured or "
+            "saved. Set one of them."
+        )
+    check_interval(interval, accumulation)
+    if steps > 0 and (end := steps * accumulation) % interval:
+        raise InputError(
+            f"`trainer.max_steps` is {steps} ({end} micro-batches), no multiple of `trainer.val_check_interval` "
+            f"{interval}: the final weights would go unmeasured and unsaved."
+        )
+
+
+def check_interval(interval: int, accumulation: int) -> None:
+    """Refuses to measure in the middle of an optimizer step.
+
+    Args:
+        interval: micro-batches from one validation to the next.
+        accumulation: micro-batches of a step.
+
+    Raises:
+        InputError: with key and value.
+    """
+    if interval % accumulation:
+        raise InputError(
+            f"`trainer.val_check_interval` is {interval} micro-batches, which is no whole number of steps of "
+            f"{accumulation} (`trainer.accumulate_grad_batches`); choose a multiple of {accumulation}."
+        )
+
+
+def check_numbers(config: Mapping[str, Any]) -> None:
+    """Refuses numbers that are none, too large for anything, or outside the range of their key.
+
+    Args:
+        config: values by dotted key.
+
+    Raises:
+        InputError: with key and value.
+    """
+    for key, value in config.items():
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, float) and not abs(number) <= FLOAT32:
+                raise InputError(f"`{key}` is {number}; give a finite number that float32 can hold.")
+            if isinstance(number, int) and abs(number) > LARGEST:
+                raise InputError(f"`{key}` is {number}, and no whole number here is larger than {LARGEST}.")
+    for key, (smallest, largest) in RANGES.items():
+        number = config.get(key)
+        if isinstance(number, int | float) and not smallest <= number <= largest:
+            raise InputError(f"`{key}` must be from {smallest} to {largest}, got {number}.")
+    if config.get("trainer.max_steps") == 0:
+        raise InputError("`trainer.max_steps` is 0, which trains nothing; give at least 1, or -1 for no limit.")
+    if isinstance(interval := config.get("trainer.val_check_interval"), str | dict):
+        raise InputError(
+            f"`trainer.val_check_interval` is {interval!r}, and when a run is measured would depend on the clock; give "
+            "a number of micro-batches."
+        )
+    if isinstance(interval, float):
+        raise InputError(
+            f"`trainer.val_check_interval` is {interval}, a share of an epoch, and the stream of training rows has no "
+            "epochs; give a number of micro-batches."
+        )
+    for key, (values, way_out) in ONLY.items():
+        value = config.get(key, values[0])
+        if not any(value == allowed and type(value) is type(allowed) for allowed in values):
+            allowed = " or ".join("null" if allowed is None else str(allowed).lower() for allowed in values)
+            raise InputError(f"`{key}` is {value}, and can only be {allowed}: {way_out}.")

@@ -1,5 +1,0 @@
-"""Models from elsewhere and for elsewhere: checkpoints in Duo's layout become runs, runs become safetensors."""
-
-from uddm_lightning.conversion.exported import load_exported
-
-__all__ = ["load_exported"]

@@ -1,0 +1,104 @@
+"""Training rows as an endless sequence without epochs, addressed by step.
+
+Shapes: S micro-batches that are planned at once; B rows, of the global batch or of a micro-batch; L positions of a row.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+from typing_extensions import override
+
+from uddm_lightning.core import keyed_random
+from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.keyed_random import Stream
+from uddm_lightning.data.rows import Rows
+from uddm_lightning.data.subset import Subset
+
+# Rows whose numbers are worked out at once: a keyed permutation costs thousands of small operations, however few rows
+# it is asked for, and would take longer than a small network.
+PLANNED = 2**14
+
+
+class TrainStream(IterableDataset[TokenBatch]):
+    """Micro-batches whose contents are a function of seed, step and position in the global batch.
+
+    Position i of step k reads element k B + i of an endless sequence that goes through the subset again and again, each
+    time in another order: every row is read once in n draws, however small n is against B. World size, accumulation,
+    workers and restarts only decide who reads what.
+
+    Args:
+        rows: the pool.
+        subset: the n rows to train on.
+        batch_size: B, rows of all ranks and all accumulated micro-batches; a multiple of world size x accumulation.
+        seed: of order and noise.
+        start: the first step to read.
+        accumulation: micro-batches of one step.
+        rank: of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        subset: Subset,
+        batch_size: int,
+        seed: int,
+        start: int = 0,
+        accumulation: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.rows = rows
+        self.subset = subset
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start = start
+        self.accumulation = accumulation
+        self.rank = rank
+        self.world_size = world_size
+
+    @override
+    def __iter__(self) -> Iterator[TokenBatch]:
+        worker = get_worker_info()
+        first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        ahead = max(1, PLANNED * self.accumulation * self.world_size // self.batch_size)
+        numbers_S = self.start * self.accumulation + first + stride * torch.arange(ahead)
+        while True:
+            yield from self._micro_batches(numbers_S)
+            numbers_S = numbers_S + stride * ahead
+
+    def row_ids(self, step: int) -> Tensor:
+        """Pool rows of the whole batch of a step, int64 (B,), by position."""
+        return self._rows_at(torch.tensor(step), torch.arange(self.batch_size))
+
+    def _rows_at(self, steps: Tensor, positions: Tensor) -> Tensor:
+        n = len(self.subset)
+        elements = steps * self.batch_size + positions
+        epochs, places = elements // n, elements % n
+        return self.subset.rows(keyed_random.permutation(places, n, Stream.ROWS, self.seed, epochs))
+
+    def _micro_batches(self, numbers_S: Tensor) -> Iterator[TokenBatch]:
+        steps_S, turns_S = numbers_S // self.accumulation, numbers_S % self.accumulation
+        # strided, so that the times of every micro-batch are spread over their whole range
+        stride = self.accumulation * self.world_size
+        positions_SB = (turns_S * self.world_size + self.rank)[:, None] + torch.arange(0, self.batch_size, stride)
+        steps_S1 = steps_S[:, None]
+        rows_SB = self._rows_at(steps_S1, positions_SB)
+        keys_SB = keyed_random.key(self.seed, Stream.TRAINING, steps_S1, positions_SB)
+        offsets_SB = keyed_random.uniform(self.seed, Stream.TIMES, steps_S1, positions_SB)
+        quantiles_SB = (positions_SB + offsets_SB) / self.batch_size
+        seeds_S = keyed_random.key(self.seed, Stream.DROPOUT, steps_S, turns_S, self.rank)
+        for s, rows_B in enumerate(rows_SB):
+            yield TokenBatch(
+                tokens_BL=self.rows.tokens(rows_B),
+                rows_B=rows_B.clone(),  # a part of a larger tensor would be sent between processes as a whole
+                places_B=positions_SB[s].clone(),
+                keys_B=keys_SB[s].clone(),
+                quantiles_B=quantiles_SB[s].clone(),
+                valid_BL=self.rows.valid(rows_B),
+                special_BL=self.rows.special(rows_B),
+                seed=int(seeds_S[s]),
+                step=int(steps_S[s]),
+            )

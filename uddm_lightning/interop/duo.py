@@ -1,0 +1,282 @@
+"""The layout of checkpoints of s-sahoo/duo, which others build on, too: what stands where in them.
+
+`state_dict` holds the trained weights by name, `ema.shadow_params` the averaged ones in the order of the model's
+parameters, and `hyper_parameters.config` the settings as a tree of OmegaConf nodes. Parameter names of our DiT are
+those of Duo's.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from uddm_lightning.backbones import DiT
+from uddm_lightning.backbones.dit import RotaryEmbedding
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.interop.safe_pickle import DamagedError, Inert, Scalar
+from uddm_lightning.interop.torch_zip import StoredTensor, TorchFile
+
+BACKBONE = "backbone."
+FREQUENCIES = "rotary_emb.inv_freq"  # a buffer, which our network computes
+WRAPPERS = ("_orig_mod", "module")  # parts of names that `torch.compile` and data parallelism put in
+
+# What must hold for our process, network and loss to be those of the file. A network of `algo.parameterization: mean`
+# that was trained by the likelihood bound predicts every token from the others (leave-one-out).
+MUST_BE: dict[str, tuple[Scalar, ...]] = {
+    "algo.name": ("duo", "duo_base"),
+    "algo.backbone": ("dit",),
+    "algo.parameterization": ("mean",),
+    "algo.causal_attention": (False,),
+    "algo.time_conditioning": (True,),
+    "algo.T": (0,),
+    "noise.type": ("log-linear",),
+}
+
+
+class Settings:
+    """The tree of settings; its nodes are placeholders.
+
+    Args:
+        root: of the tree.
+    """
+
+    def __init__(self, root: Any) -> None:
+        self.root = root
+
+    def __getitem__(self, key: str) -> Scalar:
+        """The value under a dotted key; None where there is none that a setting can have.
+
+        Nor is there one where it points elsewhere (`${...}`).
+        """
+        node = self.root
+        for name in key.split("."):
+            node = node.attributes().get("_content") if isinstance(node, Inert) else node
+            node = node.get(name) if isinstance(node, dict) else None
+        value = node.attributes().get("_val") if isinstance(node, Inert) else node
+        match value:
+            case str():
+                return value if value.isprintable() and not value.startswith(("${", "???")) else None
+            case bool():
+                return value
+            case int() | float():
+                return value if abs(value) < 2**63 else None  # which NaN is not, either
+        return None
+
+    def number(self, key: str) -> float | None:
+        """The same where it is a number."""
+        value = self[key]
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def whole(self, key: str) -> int | None:
+        """The same where it is a whole number."""
+        value = self[key]
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def text(self, key: str) -> str | None:
+        """The same where it is text, other than nothing."""
+        value = self[key]
+        return value if isinstance(value, str) and value else None
+
+
+class DuoCheckpoint:
+    """A checkpoint in Duo's layout, open for reading; a context manager.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        settings: with which the model was trained.
+        step: finished optimizer steps.
+        vocab_size: V.
+        architecture: arguments of `DiT`.
+        raw: the trained weights, by the names of `DiT`.
+        averaged: their moving average; the trained weights themselves where the file holds none.
+        ema_decay: limit of the average's decay; 0 where the file holds none, so that the average is no other.
+        left_out: entries of the `state_dict` that are no part of the network.
+
+    Raises:
+        InputError: the file is damaged, of another layout, or of a model that this package does not have.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.file = TorchFile(path)
+        except DamagedError as error:
+            raise self._refusal(str(error)) from error
+        try:
+            content = self.file.content if isinstance(self.file.content, dict) else {}
+            self.settings = Settings(self._entry(self._entry(content, "hyper_parameters"), "config"))
+            self.step = content.get("global_step")
+            if type(self.step) is not int or not 0 <= self.step < 2**32:
+                raise self._refusal("its `global_step` is no number of steps")
+            self._check_model()
+            self.raw, self.left_out = self._network(self._entry(content, "state_dict"))
+            self.vocab_size, self.architecture = self._architecture()
+            self._check_network()
+            self.averaged, self.ema_decay = self._average(content.get("ema"))
+            self.tokenizer = _tokenizer(content["hyper_parameters"].get("tokenizer"))
+        except BaseException:
+            self.file.__exit__(None, None, None)
+            raise
+
+    def __enter__(self) -> "DuoCheckpoint":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.__exit__(kind, error, trace)
+
+    @torch.no_grad()
+    def copy(self, weights: dict[str, StoredTensor], backbone: torch.nn.Module) -> None:
+        """Reads weights into a network, one after the other.
+
+        Raises:
+            InputError: they are damaged, or no finite numbers.
+        """
+        for name, parameter in tqdm(list(backbone.named_parameters()), desc="Weights", delay=2, leave=False):
+            value = self._tensor(weights[name])
+            if not value.isfinite().all():
+                raise self._refusal(f"`{name}` in it holds NaN or infinity, of which nothing can be measured")
+            parameter.copy_(value)
+
+    def _check_model(self) -> None:
+        for key, values in MUST_BE.items():
+            value = self.settings[key]
+            needed = key in ("algo.name", "noise.type")
+            if (value is not None or needed) and not any(value == v and type(value) is type(v) for v in values):
+                raise self._refusal(f"its `{key}` is {_shown(value)}, and only {_shown(*values)} is known here")
+
+    def _network(self, state: dict[Any, Any]) -> tuple[dict[str, StoredTensor], list[str]]:
+        network: dict[str, StoredTensor] = {}
+        left_out = []
+        for name, value in state.items():
+            if not (isinstance(name, str) and name.isprintable()):
+                raise self._refusal("a name in its `state_dict` is no text")
+            plain = ".".join(part for part in name.split(".") if part not in WRAPPERS)
+            if not plain.startswith(BACKBONE):
+                left_out.append(plain)
+                continue
+            plain = plain.removeprefix(BACKBONE)
+            if plain in network:
+                raise self._refusal(f"its `state_dict` holds `{BACKBONE}{plain}` twice")
+            network[plain] = self._checked(value, f"`{name}` in its `state_dict`")
+        return network, left_out
+
+    def _architecture(self) -> tuple[int, dict[str, Any]]:
+        table = self._shape("vocab_embed.embedding", 2)
+        conditioning = self._shape("sigma_map.mlp.0.weight", 2)[0]
+        blocks = {name.split(".")[1] for name in self.raw if name.startswith("blocks.")}
+        found = {"hidden_size": table[1], "cond_dim": conditioning, "n_blocks": len(blocks)}
+        for name, value in found.items():
+            told = self.settings[f"model.{name}"]
+            if told is not None and told != value:
+                raise self._refusal(f"its settings say `model.{name}` = {_shown(told)}, its weights {value}")
+        heads = self.settings.whole("model.n_heads")
+        if heads is None:
+            raise self._refusal("its settings do not say `model.n_heads`, which its weights do not show")
+        dropout = self.settings.number("model.dropout")
+        names = {"hidden": table[1], "blocks": len(blocks), "heads": heads, "conditioning": conditioning}
+        return table[0], {**names, "dropout": 0.0 if dropout is None else dropout}
+
+    def _check_network(self) -> None:
+        """Compares names, order and shapes of the weights, and the positions' frequencies, with those of our DiT."""
+        try:
+            with torch.device("meta"):
+                ours = DiT(self.vocab_size, **self.architecture)
+        except (ValueError, RuntimeError) as error:  # the latter where a number is absurdly large
+            raise self._refusal(f"its settings describe no network: {str(error).splitlines()[0]}") from error
+        wanted = {name: tuple(parameter.shape) for name, parameter in ours.named_parameters()}
+        frequencies = self.raw.pop(FREQUENCIES, None)
+        for name in [*wanted, *self.raw]:
+            shapes = wanted.get(name), self.raw[name].shape if name in self.raw else None
+            if shapes[0] != shapes[1]:
+                raise self._refusal(f"`{BACKBONE}{name}` is {_of(shapes[1])} in it and {_of(shapes[0])} in our network")
+        if list(wanted) != list(self.raw):
+            raise self._refusal("its weights stand in another order than Duo's, so which average is whose is not known")
+        if frequencies is not None:
+            features = self.architecture["hidden"] // self.architecture["heads"]
+            told, known = self._tensor(frequencies).double(), RotaryEmbedding(features).inv_freq.double()
+            if told.shape != known.shape or not torch.allclose(told, known, rtol=1e-2):  # half precision will do
+                raise self._refusal(
+                    f"its `{FREQUENCIES}` does not belong to `model.n_heads` = {self.architecture['heads']}"
+                )
+
+    def _average(self, ema: Any) -> tuple[dict[str, StoredTensor], float]:
+        if ema is None:
+            return self.raw, 0.0
+        shadows = self._entry({"ema": ema}, "ema").get("shadow_params")
+        decay = ema.get("decay")
+        told = self.settings.number("training.ema")
+        if not isinstance(shadows, list):
+            raise self._refusal("its `ema` holds no list `shadow_params`")
+        if not isinstance(decay, float) or not 0.0 <= decay < 1.0 or (told is not None and told != decay):
+            raise self._refusal(f"`ema.decay` in it is {_shown(decay)}, its settings say {_shown(told)}")
+        if len(shadows) != len(self.raw):
+            raise self._refusal(f"`ema.shadow_params` in it holds {len(shadows)} tensors for {len(self.raw)} weights")
+        for number, (name, shadow) in enumerate(zip(self.raw, shadows, strict=True)):
+            self._checked(shadow, f"`ema.shadow_params[{number}]` in it")
+            if shadow.shape != self.raw[name].shape:
+                raise self._refusal(
+                    f"`ema.shadow_params[{number}]` in it is {_of(shadow.shape)}, but the weight in its place, "
+                    f"`{BACKBONE}{name}`, {_of(self.raw[name].shape)}"
+                )
+        return dict(zip(self.raw, shadows, strict=True)), decay
+
+    def _shape(self, name: str, dimensions: int) -> tuple[int, ...]:
+        if name not in self.raw or len(self.raw[name].shape) != dimensions:
+            raise self._refusal(f"its `state_dict` holds no table `{BACKBONE}{name}`")
+        return self.raw[name].shape
+
+    def _entry(self, content: dict[Any, Any], name: str) -> Any:
+        entry = content.get(name)
+        if isinstance(entry, dict) or (isinstance(entry, Inert) and name == "config"):
+            return entry
+        raise self._refusal(f"it holds no `{name}`, so it is not in the layout of s-sahoo/duo")
+
+    def _checked(self, value: Any, what: str) -> StoredTensor:
+        if not isinstance(value, StoredTensor):
+            raise self._refusal(f"{what} is no tensor")
+        try:
+            if self.file.check(value).is_floating_point:
+                return value
+        except DamagedError as error:
+            raise self._refusal(f"{what} cannot be read: {error}") from error
+        raise self._refusal(f"{what} holds no real numbers")
+
+    def _tensor(self, stored: StoredTensor) -> Tensor:
+        try:
+            return self.file.tensor(stored)
+        except DamagedError as error:
+            raise self._refusal(str(error)) from error
+
+    def _refusal(self, why: str) -> InputError:
+        return InputError(f"`{self.path}` cannot be converted: {why}.")
+
+
+def _tokenizer(placeholder: Any) -> str | None:
+    """The `tokenizer.json` of a tokenizer that was saved along: the fast ones of transformers keep it as bytes."""
+    inner = placeholder.attributes().get("_tokenizer") if isinstance(placeholder, Inert) else None
+    if isinstance(inner, Inert) and inner.is_a("tokenizers", "Tokenizer") and isinstance(inner.state, bytes):
+        return inner.state.decode("utf-8", "replace")
+    return None
+
+
+def _shown(*values: Any) -> str:
+    """Values of a file as a message may show them."""
+    words = ["not there" if v is None else _one(v) for v in values]
+    return " or ".join(words)
+
+
+def _one(value: Any) -> str:
+    if isinstance(value, str | float) or (isinstance(value, int) and abs(value) < 2**64):
+        return repr(value)[:80]
+    return "no such value"  # an object, or a number too long to be written down
+
+
+def _of(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else f"of shape {shape}"

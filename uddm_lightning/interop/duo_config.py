@@ -1,0 +1,159 @@
+"""From the settings of a model in Duo's layout to a configuration of this package."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.interop.duo import DuoCheckpoint
+
+
+def _hub(path: str, **more: Any) -> dict[str, Any]:
+    return {"class_path": "HubDataset", "init_args": {"path": path, "split": "train", "field": "text", **more}}
+
+
+def _detokenized(source: dict[str, Any], detokenizer: str) -> dict[str, Any]:
+    arguments = {"source": source, "detokenizer": {"class_path": detokenizer}}
+    return {"class_path": "Detokenized", "init_args": arguments}
+
+
+# Texts by the names that Duo gives them, as this package's own configurations for them have them.
+TEXTS: dict[str, dict[str, Any]] = {
+    "lm1b": _detokenized(
+        _hub(
+            "billion-word-benchmark/lm1b",
+            revision="8d52bfd3cc2819fc1166dbb8144c328e2690de3e",
+            data_files={"train": "plain_text/train/*.parquet", "test": "plain_text/test/*.parquet"},
+            test_split="test",
+        ),
+        "LM1BDetokenizer",
+    ),
+    "openwebtext": _hub(
+        "Skylion007/openwebtext",
+        revision="79d93d786212f7344586290adb811d4ae6a1762c",
+        split="train[:-100000]",
+        test_split="train[-100000:]",
+    ),
+    "wikitext103": _detokenized(
+        _hub(
+            "Salesforce/wikitext",
+            revision="b08601e04326c79dfdd32d625aee71d232d685c3",
+            data_files={"train": "wikitext-103-raw-v1/train-*", "test": "wikitext-103-raw-v1/test-*"},
+            test_split="test",
+        ),
+        "WikiTextDetokenizer",
+    ),
+}
+
+# What Duo's own configuration says, for what the file leaves out.
+USUAL = {
+    "loader.global_batch_size": 512,
+    "lr_scheduler.num_warmup_steps": 2500,
+    "optim.lr": 3e-4,
+    "optim.beta1": 0.9,
+    "optim.beta2": 0.999,
+    "optim.eps": 1e-8,
+    "optim.weight_decay": 0.0,
+    "noise.eps": 1e-3,
+    "training.sampling_eps": 1e-3,
+    "trainer.gradient_clip_val": 1.0,
+}
+
+
+class Recipe(NamedTuple):
+    """A configuration, and what of it is only supposed.
+
+    Attributes:
+        config: as for `uddm fit`; what is missing has its default.
+        supposed: keys of the file that are not there and were taken as usual.
+    """
+
+    config: dict[str, Any]
+    supposed: list[str]
+
+
+def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None) -> Recipe:
+    """The configuration of a foreign model.
+
+    Args:
+        foreign: the checkpoint.
+        given: parts of the `data` section that the user gives; they stand in for those of the file.
+        tokenizer: the file of its tokenizer, where that came along.
+
+    Raises:
+        InputError: the file does not say what nobody else can.
+    """
+    settings, supposed = foreign.settings, []
+
+    def number(key: str) -> float:
+        value = settings.number(key)
+        if value is None:
+            supposed.append(key)
+            return USUAL[key]
+        return value
+
+    data: dict[str, Any] = {"batch_size": int(number("loader.global_batch_size"))}
+    text = settings.text("data.train") or "nothing"
+    if "source" not in given:
+        if text not in TEXTS:
+            raise InputError(
+                f"`{foreign.path}` was trained on {text[:80]!r}, of which no copy is known here: say with "
+                "`--config FILE` which text to measure it on, in a section `data`."
+            )
+        data["source"] = TEXTS[text]
+    if "tokenizer" not in given:
+        name = str(tokenizer) if tokenizer else settings.text("data.tokenizer_name_or_path")
+        if name is None:
+            raise _silent(foreign, "data.tokenizer_name_or_path", "tokenizer")
+        data["tokenizer"] = {"class_path": "PretrainedTokenizer", "init_args": {"path": name}}
+    if "packing" not in given:
+        length = settings.whole("model.length")
+        if length is None:
+            raise _silent(foreign, "model.length", "packing")
+        wrapped = settings["data.wrap"]
+        if wrapped is None:
+            supposed.append("data.wrap")
+        packing = "DocumentPacking" if wrapped is False else "WrappedPacking"
+        data["packing"] = {"class_path": packing, "init_args": {"length": length}}
+    share = settings.number("data.subset")
+    if share is not None and 0.0 < share <= 1.0 and "size" not in given:
+        data["size"] = float(share)
+
+    optimizer = {
+        "lr": number("optim.lr"),
+        "betas": [number("optim.beta1"), number("optim.beta2")],
+        "eps": number("optim.eps"),
+        "weight_decay": number("optim.weight_decay"),
+    }
+    schedule = {"class_path": "LogLinearSchedule", "init_args": {"eps": number("noise.eps")}}
+    t_min = number("training.sampling_eps")
+    warmup = int(number("lr_scheduler.num_warmup_steps"))
+    model = {
+        "process": {"class_path": "UniformProcess", "init_args": {"schedule": schedule}},
+        "backbone": {"class_path": "DiT", "init_args": foreign.architecture},
+        "objective": {"class_path": "NELBO", "init_args": {"t_min": t_min}},
+        "sampler": {"class_path": "AncestralSampler"},
+        "optimizer": {"class_path": "torch.optim.AdamW", "init_args": optimizer},
+        "learning_rate": {"class_path": "WarmupConstant", "init_args": {"warmup": warmup}},
+        "ema_decay": foreign.ema_decay,
+        "backbone_name": settings.text("model.name"),
+    }
+    trainer = {
+        "devices": 1,
+        "max_steps": foreign.step or -1,  # it is trained, and measured as what is
+        "val_check_interval": foreign.step or 1,
+        "gradient_clip_val": number("trainer.gradient_clip_val"),
+        "enable_model_summary": False,
+    }
+    seed = settings.whole("seed")
+    config = {
+        "seed_everything": seed if seed is not None and 0 <= seed < 2**32 else 0,
+        "data": data,
+        "model": model,
+        "nelbo": {"t_min": t_min},
+        "trainer": trainer,
+    }
+    return Recipe(config, supposed)
+
+
+def _silent(foreign: DuoCheckpoint, key: str, ours: str) -> InputError:
+    return InputError(f"`{foreign.path}` does not say `{key}`: give `data.{ours}` with `--config FILE`.")

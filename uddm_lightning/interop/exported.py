@@ -1,0 +1,81 @@
+"""Exported models: `model.safetensors` and `config.json` in a folder, from which a network is loaded.
+
+Loading needs torch, safetensors and this file's few imports, and neither a config nor a command.
+"""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from uddm_lightning.backbones import Backbone, DiT
+from uddm_lightning.core.errors import InputError
+
+FORMAT = 1  # of config.json; another number means another meaning
+WEIGHTS, CONFIG, TOKENIZER, CARD = "model.safetensors", "config.json", "tokenizer.json", "README.md"
+ARCHITECTURE = ("hidden", "blocks", "heads", "conditioning")
+
+
+def load_exported(folder: str | Path) -> Backbone:
+    """The network of a folder that `uddm export` wrote, in evaluation mode on the CPU.
+
+    Its `forward(tokens_BL, sigma_B)` takes noisy ids and noise levels -ln alpha_t, its `head` turns what comes out into
+    logits; `config.json` says what they mean, and by which process the text is noised.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        InputError: a file is missing, damaged or of a newer version, or `safetensors` is not installed.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    arguments = config["architecture"]
+    try:
+        backbone = DiT(config["states"], **{name: arguments[name] for name in ARCHITECTURE}, dropout=0.0)
+        weights = safetensors().load_file(str(folder / WEIGHTS))
+        backbone.load_state_dict(weights)
+    except Exception as error:  # of a damaged file: errors of its reader, of torch, of missing entries
+        if isinstance(error, InputError):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"`{folder}` holds no exported model that can be read: {reason[:200]}") from error
+    kind: torch.dtype = next(iter(weights.values())).dtype
+    return backbone.to(kind).eval()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of an exported model's config.json.
+
+    Raises:
+        InputError: it is missing, damaged or of a newer version.
+    """
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"`{path}` cannot be read: {error}. Name a folder that `uddm export` wrote.") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InputError(f"`{path}` is not of format {FORMAT}, the one that this version of uddm reads.")
+    missing = [name for name in ("states", "architecture") if name not in config]
+    if missing or config["architecture"].get("class") != DiT.__name__:
+        raise InputError(f"`{path}` describes no {DiT.__name__}, the only network that is exported.")
+    return config
+
+
+def safetensors() -> ModuleType:
+    """The part of the package safetensors that works on tensors of torch.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import safetensors.torch  # an extra: only exporting needs it
+    except ImportError as error:
+        raise InputError(
+            "Exported models are files of `safetensors`, which is not installed: `pip install 'uddm-lightning[export]'`"
+            " or `pip install safetensors`."
+        ) from error
+    return safetensors.torch

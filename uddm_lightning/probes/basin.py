@@ -1,0 +1,149 @@
+"""Critical corruption: how far from a row the chain may start and still return to it."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from uddm_lightning.core.keyed_random import Stream, key
+from uddm_lightning.metrics import CriticalTime
+from uddm_lightning.probes.base import MeasuredBatch, Probe, check_times, margins
+from uddm_lightning.processes import Process
+from uddm_lightning.results.tables import Record
+from uddm_lightning.samplers import Sampler
+from uddm_lightning.training.task import DiffusionTask
+
+LOST = 12  # chains in a row that did not return, after which larger times are not asked
+TIMES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.22, 0.32, 0.47, 0.7, 1.0)
+
+
+class BasinProbe(Probe):
+    """The critical corruption t_c of each row: the time up to which chains return to it more often than not.
+
+    From each of several times, `repeats` chains start at the row under noise of their own. A chain has returned if no
+    more than a share `tolerance` of the row's counted tokens is wrong when it ends. Chains that start no further away
+    than that are left out: what noise never touched cannot return. What remains is the probability of returning, for
+    each row and time; t_c is where it falls below 1/2 (see `critical_time`): 0 where it is below 1/2 from the smallest
+    time on, and the largest time where it never is.
+
+    In a single draw of noise, returning is not monotone in t: luck brings a chain back from a larger t than one that
+    another is lost from; in its probability it is taken to be. Times are asked from the smallest on; where the last
+    12 chains of a row have not returned, it is not asked about larger ones.
+
+    Beside t_c stands `critical_t_nothing`, the time at which noise leads away from a row with probability 1/2: a chain
+    that does nothing would stand at the row more often than not from all times below it.
+
+    Args:
+        times: times t in (0, 1] from which chains start, each moved to the nearest point of the sampler's grid.
+        repeats: chains from each time for a row, at least 1.
+        sampler: the chain; None takes the task's.
+        tolerance: share of a row's counted tokens that may differ where it is said to have returned, in [0, 1).
+        include_special: count begin, end and separator positions too, as the paper does.
+        weights: see `Probe`.
+        draws: see `Probe`.
+        draws_on_the_way: see `Probe`.
+        enabled: see `Probe`.
+    """
+
+    kind = "basin"
+    splits = ("train", "test", "random")
+    every_test_row = False  # that would be many chains
+
+    def __init__(
+        self,
+        times: Sequence[float] = TIMES,
+        repeats: int = 8,
+        sampler: Sampler | None = None,
+        tolerance: float = 0.0,
+        include_special: bool = False,
+        weights: Sequence[Literal["ema", "raw"]] = ("ema",),
+        draws: int | None = 64,
+        draws_on_the_way: int | None = 0,
+        enabled: bool = True,
+    ) -> None:
+        super().__init__(weights, draws, draws_on_the_way, enabled)
+        if not 0.0 <= tolerance < 1.0:
+            raise ValueError(f"`basin.tolerance` must be in [0, 1), got {tolerance}.")
+        if repeats < 1:
+            raise ValueError(f"`basin.repeats` must be at least 1, got {repeats}.")
+        self.times = check_times(times, "basin.times")
+        self.repeats = repeats
+        self.sampler = sampler
+        self.tolerance = tolerance
+        self.include_special = include_special
+
+    @override
+    def measure(self, at: MeasuredBatch) -> None:
+        sampler = self.sampler or at.task.sampler
+        # the first point of the grid is 1 up to rounding
+        times = sorted({min(1.0, round(sampler.grid(t)[0], 12)) for t in self.times})
+        metric = self.metric(at, CriticalTime, length=at.batch.tokens_BL.shape[1], times=times)
+        counted_B = at.counted_BL.sum(1)
+        levels = {n: _nothing(at.task.process, n, self._allowed(n)) for n in set(counted_B.tolist())}
+        nothing_B = torch.tensor([levels[n] for n in counted_B.tolist()], dtype=torch.float64, device=counted_B.device)
+        metric.update(*self._chains(at, sampler, times), nothing_B, *margins(at), *at.draws)
+
+    def _chains(self, at: MeasuredBatch, sampler: Sampler, times: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Chains that were led away from each row, and those of them that returned, int64 (B, T) each."""
+        batch, B = at.batch, len(at.batch.tokens_BL)
+        allowed_B = torch.tensor([self._allowed(n) for n in at.counted_BL.sum(1).tolist()], device=batch.keys_B.device)
+        keys_BR = key(Stream.PROBE, torch.arange(self.repeats, device=batch.keys_B.device), batch.keys_B[:, None])
+        led_BT = torch.zeros(B, len(times), dtype=torch.int64, device=batch.keys_B.device)
+        returned_BT = torch.zeros_like(led_BT)
+        vain_B = torch.zeros_like(led_BT[:, 0])  # chains in a row that did not return
+        for number, t in enumerate(times):
+            asked_M = (vain_B < LOST).nonzero()[:, 0]
+            if not len(asked_M):
+                break
+            rows_N = asked_M.repeat_interleave(self.repeats)
+            x0_NL, counted_NL = batch.tokens_BL[rows_N], at.counted_BL[rows_N]
+            valid_NL = None if batch.valid_BL is None else batch.valid_BL[rows_N]
+            keys_N = keys_BR[asked_M].flatten()
+            t_N = torch.full((len(rows_N),), t, dtype=torch.float64, device=keys_N.device)
+            xt_NL = at.task.process.corrupt(x0_NL, t_N, keys_N, valid_NL).xt_BL
+            led_N = (counted_NL & (xt_NL != x0_NL)).sum(1) > allowed_B[rows_N]
+            xhat_NL = sampler(at.denoiser, xt_NL, t_N, keys_N, valid_NL, xt_NL == x0_NL)
+            back_N = led_N & ((counted_NL & (xhat_NL != x0_NL)).sum(1) <= allowed_B[rows_N])
+            led_M, back_M = (flags_N.view(-1, self.repeats).sum(1) for flags_N in (led_N, back_N))
+            led_BT[asked_M, number], returned_BT[asked_M, number] = led_M, back_M
+            vain_B[asked_M] = torch.where(back_M > 0, 0, vain_B[asked_M] + led_M)
+        return led_BT, returned_BT
+
+    def _allowed(self, counted: int) -> int:
+        """Tokens of a row that may be wrong where it has been returned to."""
+        return math.floor(self.tolerance * counted + 1e-9)  # 0.29 * 100 is not 29
+
+    @override
+    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+        sampler = self.sampler or task.sampler
+        for (split, weights), metric in self._metrics.items():
+            result = metric.compute()._asdict()
+            yield {
+                "split": split,
+                "weights": weights,
+                "chain": sampler.chain,
+                "steps": sampler.steps,
+                "_rows": result.pop("rows"),
+                **result,
+            }
+
+
+def _nothing(process: Process, counted: int, allowed: int) -> float:
+    """Time at which noise changes more than `allowed` of so many tokens with probability 1/2; 1 where it never does."""
+
+    def stays(t: float) -> bool:
+        changed = float(process.changed(process.level(torch.tensor(t, dtype=torch.float64)).alpha))
+        wrong = torch.arange(min(allowed, counted) + 1, dtype=torch.float64)
+        law: Any = torch.distributions.Binomial(counted, torch.tensor(changed, dtype=torch.float64))
+        return float(law.log_prob(wrong).exp().sum()) > 0.5
+
+    low, high = 0.0, 1.0
+    if stays(high):
+        return high
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if stays(middle) else (low, middle)
+    return low

@@ -1,0 +1,153 @@
+"""Conditional entropy: how sure the model is of each token, which needs no training data to ask."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from typing_extensions import override
+
+from uddm_lightning.core.keyed_random import Stream, integers
+from uddm_lightning.metrics import ConditionalEntropy
+from uddm_lightning.metrics import functional as F
+from uddm_lightning.probes.base import MeasuredBatch, Probe, check_times, one_position, progress
+from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.results.tables import Record
+from uddm_lightning.training.task import DiffusionTask
+
+ILL_CONDITIONED = 0.1  # below this t a posterior says little beyond the token it saw
+
+LEAK = ("own_token_leak", "own_token_leak_low", "own_token_leak_high")
+
+
+class EntropyProbe(Probe):
+    """Entropy of the leave-one-out prediction at several t, in nats, and of the clean text.
+
+    It is measured on training rows, on held-out rows, and on rows that the model draws itself (split "samples"), for
+    which no text is needed at all.
+
+    Tokens where the process predicts nothing (those that an absorbing one has not masked) do not count; in what the
+    probe leaves for the table of sequences their entropy is NaN.
+
+    Where a `RecoveryProbe` ran before it on the same batch and t, corrupted tokens are split by whether they came back.
+
+    Args:
+        times: times t in (0, 1] at which rows are corrupted. Below the objective's t_min the network extrapolates.
+        include_special: count begin, end and separator positions too, as the paper does.
+        weights: see `Probe`.
+        draws: see `Probe`.
+        draws_on_the_way: see `Probe`.
+        enabled: see `Probe`.
+    """
+
+    kind = "entropy"
+    splits = ("train", "test", "samples")
+
+    def __init__(
+        self,
+        times: Sequence[float] = (1e-5, 0.05, 0.1, 0.25, 0.5, 1.0),
+        include_special: bool = False,
+        weights: Sequence[Literal["ema", "raw"]] = ("ema",),
+        draws: int | None = None,
+        draws_on_the_way: int | None = None,
+        enabled: bool = True,
+    ) -> None:
+        super().__init__(weights, draws, draws_on_the_way, enabled)
+        self.times = check_times(times, "entropy.times")
+        self.include_special = include_special
+        # chain and number of steps that gave what the rows of a split are split by, or are
+        self._chains: dict[str, tuple[str, int | None]] = {}
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not self.enabled or not isinstance(pl_module, DiffusionTask):
+            return
+        objective = pl_module.objective
+        outside = [t for t in self.times if t < objective.t_min]
+        if outside and pl_module.parameter_count:
+            rank_zero_info(
+                f"Entropy at t = {outside} is extrapolation: the network is trained on t >= {objective.t_min} only."
+            )
+        if pl_module.predicts is Prediction.POSTERIOR and self.times[0] < ILL_CONDITIONED:
+            rank_zero_info(
+                f"{type(objective).__name__} learns the posterior; its conversion to leave-one-out predictions is "
+                f"ill-conditioned below t = {ILL_CONDITIONED}, so read entropies there with care."
+            )
+
+    @override
+    def measure(self, at: MeasuredBatch) -> None:
+        task, batch, counted_BL, board = at.task, at.batch, at.counted_BL, at.board
+        x0_BL = batch.tokens_BL
+        metric_of = {t: self.metric(at, ConditionalEntropy, t, vocab_size=task.process.vocab_size) for t in self.times}
+        for t in progress(self.times, f"entropy, {at.split}"):
+            t_B = torch.full((len(x0_BL),), t, dtype=torch.float64, device=x0_BL.device)
+            xt_BL = task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL).xt_BL
+            entropy_BL = at.denoiser(_entropy, xt_BL, t_B, batch.valid_BL)[0]
+            predicted_BL = task.process.predicted(xt_BL)
+            board["entropy", t] = entropy_BL.where(predicted_BL, torch.nan)
+            # a recovery probe may have taken fewer draws of this batch than this one: always the first of them
+            restored_BL = board.get(("restored", t), x0_BL[:0])[: len(x0_BL)]
+            update = metric_of[t].update
+            for part, recovered_BL in (
+                (slice(0, len(restored_BL)), restored_BL == x0_BL[: len(restored_BL)]),
+                (slice(len(restored_BL), None), None),
+            ):
+                if len(x0_BL[part]):
+                    corrupted_BL = xt_BL[part] != x0_BL[part]
+                    asked_BL = (counted_BL & predicted_BL)[part]
+                    rows_B, *origin_B = (None if one_B is None else one_B[part] for one_B in at.draws)
+                    update(entropy_BL[part], corrupted_BL, asked_BL, rows_B, recovered_BL, *origin_B)
+        # a recovery probe with fewer draws leaves no chain on the later batches
+        none = self._chains.get(at.split, ("", None))
+        self._chains[at.split] = (board["chain"], board.get("steps")) if "chain" in board else none
+        self._measure_clean(at, metric_of[self.times[0]])
+
+    def _measure_clean(self, at: MeasuredBatch, metric: ConditionalEntropy) -> None:
+        """Entropy of the clean text, and how far a prediction moves when only its own token is redrawn.
+
+        Where a process must hide a token to be asked about it, both are measured at one position of each row, and the
+        token that is redrawn is hidden: nothing leaks.
+        """
+        task, batch, counted_BL = at.task, at.batch, at.counted_BL
+        process, x0_BL = task.process, batch.tokens_BL
+        t_B = torch.full((len(x0_BL),), task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
+        chosen_B = one_position(batch, counted_BL)
+        other_B1 = integers(process.vocab_size - 1, batch.keys_B[:, None], Stream.PROBE, -1)
+        own_B1 = x0_BL.gather(1, chosen_B[:, None])
+        changed_BL = x0_BL.scatter(1, chosen_B[:, None], other_B1 + (other_B1 >= own_B1))
+
+        shown_BL = process.hide(x0_BL, chosen_B)
+        entropy_BL = at.denoiser(_entropy, shown_BL, t_B, batch.valid_BL)[0]
+        before_BV = at.denoiser.at(shown_BL, chosen_B, t_B, batch.valid_BL)
+        after_BV = at.denoiser.at(process.hide(changed_BL, chosen_B), chosen_B, t_B, batch.valid_BL)
+        leak_B = F.total_variation(before_BV, after_BV)
+        asked_BL = counted_BL & process.predicted(shown_BL)
+        metric.update_clean(entropy_BL, leak_B, asked_BL, counted_BL.any(1), *at.draws)
+
+    @override
+    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+        for split, weights in dict.fromkeys(key[:2] for key in self._metrics):
+            clean = self._metrics[split, weights, self.times[0]].compute()
+            for t in self.times:
+                result = self._metrics[split, weights, t].compute()._asdict()
+                fields = {name: value for name, value in result.items() if not isinstance(value, Tensor)}
+                draws = fields.pop("draws")
+                histograms = {f"_{name}": value for name, value in result.items() if isinstance(value, Tensor)}
+                yield {
+                    "split": split,
+                    "weights": weights,
+                    "t": t,
+                    "chain": self._chains[split][0],
+                    "steps": self._chains[split][1],
+                    **fields,
+                    "entropy_leave_one_out": clean.entropy_leave_one_out,
+                    **{name: getattr(clean, name) for name in LEAK},
+                    "_draws": draws,
+                    **histograms,
+                }
+
+
+def _entropy(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
+    return (F.entropy(logits_CV),)

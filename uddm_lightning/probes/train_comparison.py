@@ -1,0 +1,107 @@
+"""Samples against the text that the model was trained on, and under a critic.
+
+Shapes: B samples, K positions that are compared, L positions, C training rows of a block.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from uddm_lightning.critics import Critic, Judged, Reading
+from uddm_lightning.data.corpus import Corpus
+from uddm_lightning.data.noise_rows import PureNoise
+from uddm_lightning.data.packing import Packing
+from uddm_lightning.data.subset import Subset
+from uddm_lightning.metrics import SampleNeighbours
+from uddm_lightning.metrics.neighbours import Overlap, nearest, unigram_entropy
+from uddm_lightning.stats.ngrams import ABSENT
+
+BLOCK = 2**14  # training rows that are read at a time
+
+
+class Against:
+    """Finds the nearest training row of samples, and what a critic thinks of them.
+
+    Begin and end of a row are where they are in every row, and are left out of all comparisons. Padding counts as the
+    tokens that fill it, as it does for the perfect memorizer.
+
+    Args:
+        corpus: the text.
+        subset: the rows of it that the model was trained on.
+        packing: knows where a row begins and ends.
+        critic: gives the generative perplexity; it learns from the whole pool, so that all subsets share it. None
+            leaves it out.
+        ngram: ids of the n-grams whose overlap is measured.
+    """
+
+    def __init__(self, corpus: Corpus, subset: Subset, packing: Packing, critic: Critic | None, ngram: int) -> None:
+        self.corpus = corpus
+        self.subset = subset
+        self.critic = critic
+        self.vocab_size = corpus.tokenizer.vocab_size
+        special_1L = PureNoise(packing, corpus.tokenizer, 0).special(torch.zeros(1, dtype=torch.int64))
+        self.kept_L = torch.ones(packing.length, dtype=torch.bool) if special_1L is None else ~special_1L[0]
+        self.ngram = min(ngram, self.length)
+        self._fitted = False
+
+    @property
+    def length(self) -> int:
+        """K: positions of a row that are compared."""
+        return int(self.kept_L.sum())
+
+    def update(self, metric: SampleNeighbours, tokens_BL: Tensor, counted_BL: Tensor, rows_B: Tensor) -> None:
+        """Adds samples with all that is found out about them.
+
+        Args:
+            metric: collects it.
+            tokens_BL: int64 ids.
+            counted_BL: bool, positions that count for unigram entropy and perplexity.
+            rows_B: int64 numbers of the samples; -1 marks a filler row.
+        """
+        device = tokens_BL.device
+        mine_BK = tokens_BL[:, self.kept_L.to(device)]
+        overlap = Overlap(mine_BK, self.ngram, self.vocab_size)
+
+        def watched() -> Iterator[Tensor]:
+            for block_CK in self._training_rows(device):
+                overlap.see(block_CK)
+                yield block_CK
+
+        least = nearest(mine_BK, watched())
+        theirs_BL = self.corpus.train.tokens(self.subset.rows(least.place_B.cpu())).to(device)
+        judged = self._judged(tokens_BL, counted_BL)
+        metric.update(
+            mine_BK,
+            rows_B,
+            least.distance_B,
+            overlap.within(theirs_BL[:, self.kept_L.to(device)]),
+            overlap.anywhere(),
+            unigram_entropy(tokens_BL, counted_BL),
+            judged.nll_BM,
+            judged.judged_BM,
+        )
+
+    def _training_rows(self, device: torch.device) -> Iterator[Tensor]:
+        starts = range(0, len(self.subset), BLOCK)
+        for start in tqdm(starts, desc="nearest training row", delay=2.0, leave=False, dynamic_ncols=True):
+            places_C = torch.arange(start, min(start + BLOCK, len(self.subset)))
+            yield self.corpus.train.tokens(self.subset.rows(places_C))[:, self.kept_L].to(device)
+
+    def _judged(self, tokens_BL: Tensor, counted_BL: Tensor) -> Judged:
+        if self.critic is None:
+            return Judged(torch.zeros_like(tokens_BL, dtype=torch.float64), torch.zeros_like(counted_BL))
+        if not self._fitted:
+            self.critic.fit(Reading(len(self.corpus.train), self._rows_of_the_pool, self.vocab_size, self._decoded))
+            self._fitted = True
+        return self.critic.judge(tokens_BL, counted_BL)
+
+    def _rows_of_the_pool(self, ids: Tensor) -> Tensor:
+        tokens_RL, valid_RL = self.corpus.train.tokens(ids), self.corpus.train.valid(ids)
+        return tokens_RL if valid_RL is None else tokens_RL.where(valid_RL, ABSENT)
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        tokenizer = self.corpus.tokenizer
+        special = {tokenizer.bos_id, tokenizer.eos_id, tokenizer.separator_id, tokenizer.pad_id}
+        return tokenizer.decode(token for token in ids if token not in special)

@@ -1,0 +1,250 @@
+"""Where the transition lies and which regime each size is in, as transition.json says it. Nothing is judged here."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from uddm_lightning.report.formatting import count, visible
+from uddm_lightning.results.study import Mean, Study, nearest
+from uddm_lightning.results.tables import number
+from uddm_lightning.stats.intervals import Interval
+from uddm_lightning.transition.regimes import Regime
+
+METHODS = {
+    "recovery": "recovery",
+    "entropy": "entropy, train rows",
+    "entropy_samples": "entropy, own samples",
+    "nelbo": "NELBO",
+}
+NUMBERS = {"n_mem": "N_mem", "n_half": "N_half", "n_gen": "N_gen"}  # in the order of their sizes
+MEANINGS = {  # by recovery
+    "n_mem": "the largest size such that it and all smaller ones have a train recovery of at least 0.95",
+    "n_half": "the size at which the gap between train and test recovery is half of its plateau, in log N",
+    "n_gen": "the smallest size such that it and all larger ones have a gap equivalent to 0 and a test recovery above "
+    "coincidence",
+}
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One transition size with its 95 % interval.
+
+    Args:
+        value: in training rows.
+        low: lower end; None if it is not known.
+        high: upper end.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def interval(self) -> str:
+        """The interval in words, or nothing."""
+        return "" if self.low is None or self.high is None else f"{count(self.low)} to {count(self.high)}"
+
+    @property
+    def spelled(self) -> str:
+        """The size with its interval."""
+        return count(self.value) + (f" ({self.interval})" if self.interval else "")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The transition sizes by one method at one t; what the data do not support is None.
+
+    Args:
+        method: a key of `METHODS`, or a newer name.
+        t: corruption time, None for the NELBO.
+        crossings: what is known of `NUMBERS`.
+        reasons: why the others are not.
+        deviance_per_df: of the curve behind N_half.
+        plateau: level of the quantity at small sizes; None without N_half.
+        floor: level at large sizes; None without N_half.
+        means: the method's quantity at each size.
+        equivalent: by size, whether the gap is equivalent to 0; None where these draws cannot tell.
+        draws_needed: by size, how many draws would tell, where it cannot be told.
+    """
+
+    method: str
+    t: float | None
+    crossings: Mapping[str, Crossing]
+    reasons: Mapping[str, str]
+    deviance_per_df: float | None
+    plateau: float | None
+    floor: float | None
+    means: tuple[Mean, ...]
+    equivalent: Mapping[int, bool | None]
+    draws_needed: Mapping[int, int]
+
+    @property
+    def name(self) -> str:
+        """The method and its t, in words."""
+        name = METHODS.get(self.method, visible(self.method.replace("_", " ")))
+        return name if self.t is None else f"{name}, t = {self.t:g}"
+
+    def why(self, number: str) -> str:
+        """Why one of `NUMBERS` is not known; "" where it is, or where nothing is said."""
+        return "" if number in self.crossings else self.reasons.get(number, "").strip().rstrip(".")
+
+
+@dataclass(frozen=True)
+class SizeRegime:
+    """The regime of a size, with the numbers that it was judged by.
+
+    Args:
+        size: training rows.
+        regime: the judgement.
+        train: recovery of train rows at the reference t.
+        test: recovery of test rows.
+        gap: train minus test.
+        by_seed: the regime of each seed's run alone.
+    """
+
+    size: int
+    regime: Regime
+    train: Interval | None
+    test: Interval | None
+    gap: Interval | None
+    by_seed: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one number that stands first.
+
+    Args:
+        method: a key of `METHODS`.
+        t: corruption time.
+        estimate: a key of `NUMBERS`.
+        crossing: the size.
+        qualifier: what limits it, or "".
+    """
+
+    method: str
+    t: float | None
+    estimate: str
+    crossing: Crossing
+    qualifier: str
+
+
+class Verdict:
+    """The estimates and regimes of all backbones.
+
+    Args:
+        transition: the content of transition.json.
+    """
+
+    def __init__(self, transition: Mapping[str, Any]) -> None:
+        self.backbones: Mapping[str, Any] = transition.get("backbones") or {}
+        self.notes = [str(note) for note in transition.get("notes") or ()]
+        self._headlines: Mapping[str, Any] = transition.get("headline") or {}
+
+    def estimates(self, backbone: str) -> list[Estimate]:
+        """All estimates of a backbone, by method and t."""
+        found = [_estimate(entry) for entry in self._of(backbone).get("estimates") or ()]
+        order = list(METHODS)
+        return sorted(found, key=lambda e: (order.index(e.method) if e.method in order else len(order), e.t or 0.0))
+
+    def at(self, backbone: str, method: str, t: float | None) -> Estimate | None:
+        """The estimate of a method whose t is nearest; None where the method was not tried."""
+        mine = [estimate for estimate in self.estimates(backbone) if estimate.method == method]
+        return min(mine, key=lambda e: abs((e.t or 0.0) - (t or 0.0))) if mine else None
+
+    def gaps(self, backbone: str, method: str, t: float | None) -> list[Mean]:
+        """Train minus test recovery, or test minus train NELBO, by size; empty where it was not measured at this t."""
+        found = self.at(backbone, method, t)
+        return list(found.means) if found is not None and found.t == t else []
+
+    def regimes(self, backbone: str) -> list[SizeRegime]:
+        """The regime of every size that was judged, ascending."""
+        return sorted(map(_size_regime, self._of(backbone).get("regimes") or ()), key=lambda found: found.size)
+
+    def headline(self, backbone: str) -> Headline | None:
+        """The number that stands first; None where nothing can be said, which the regimes or the reasons explain."""
+        entry = self._headlines.get(backbone)
+        crossing = _crossing(entry)
+        if entry is None or crossing is None:
+            return None
+        estimate, qualifier = str(entry.get("estimate")), str(entry.get("qualifier") or "")
+        return Headline(str(entry.get("method")), number(entry.get("t")), estimate, crossing, qualifier)
+
+    def trend(self, backbone: str, t: float | None) -> Mapping[str, Any] | None:
+        """How test recovery changes with every doubling of N, at the t nearest to `t`."""
+        known = [entry for entry in self._of(backbone).get("trend") or () if number(entry.get("slope")) is not None]
+        return min(known, key=lambda e: abs((number(e.get("t")) or 0.0) - (t or 0.0))) if known else None
+
+    def agreement(self, backbone: str) -> list[Mapping[str, Any]]:
+        """What transition.json says about the agreement of the methods, one entry for each t."""
+        return list(self._of(backbone).get("agreement") or ())
+
+    def _of(self, backbone: str) -> Mapping[str, Any]:
+        return self.backbones.get(backbone) or {}
+
+
+def three_sizes(study: Study, verdict: Verdict, backbone: str, sizes: list[int]) -> list[int]:
+    """A small size, the one nearest to the transition (else the middle of the logarithmic axis), and a large size."""
+    if len(sizes) <= 2:
+        return sizes
+    estimate = verdict.at(backbone, "recovery", study.reference)
+    half = estimate.crossings.get("n_half") if estimate else None
+    middle = half.value if half else math.sqrt(sizes[0] * sizes[-1])
+    return [sizes[0], nearest(sizes[1:-1], middle), sizes[-1]]
+
+
+def _estimate(entry: Mapping[str, Any]) -> Estimate:
+    crossings = {name: found for name in NUMBERS if (found := _crossing(entry.get(name)))}
+    reasons = {str(name): str(reason) for name, reason in (entry.get("reasons") or {}).items() if reason}
+    sizes = [one for one in entry.get("sizes") or () if number(one.get("value")) is not None]
+    means = sorted(map(_mean, sizes), key=lambda mean: mean.size)
+    plateau, floor = (number(entry.get(name)) if "n_half" in crossings else None for name in ("plateau", "floor"))
+    return Estimate(
+        method=str(entry.get("method", "?")),
+        t=number(entry.get("t")),
+        crossings=crossings,
+        reasons=reasons,
+        deviance_per_df=number(entry.get("deviance_per_df")),
+        plateau=plateau,
+        floor=floor,
+        means=tuple(means),
+        equivalent={int(one["size"]): one.get("equivalent") for one in sizes},
+        draws_needed={int(one["size"]): int(one["draws_needed"]) for one in sizes if one.get("draws_needed")},
+    )
+
+
+def _mean(one: Mapping[str, Any]) -> Mean:
+    value, low, high = (number(one.get(name)) for name in ("value", "low", "high"))
+    assert value is not None
+    return Mean(int(one["size"]), value, low, high, ())
+
+
+def _crossing(entry: Mapping[str, Any] | None) -> Crossing | None:
+    """A size with its interval; None for what has no place on a logarithmic axis."""
+    value, low, high = (number((entry or {}).get(name)) for name in ("value", "low", "high"))
+    if value is None or value <= 0.0:
+        return None
+    ends = [end if end is not None and end > 0.0 else None for end in (low, high)]
+    return Crossing(value, *ends)
+
+
+def _size_regime(entry: Mapping[str, Any]) -> SizeRegime:
+    needed = number(entry.get("draws_needed"))
+    qualifiers: Iterable[Any] = entry.get("qualifiers") or ()
+    regime = Regime(
+        str(entry.get("regime")),
+        tuple(map(str, qualifiers)),
+        str(entry.get("reason") or ""),
+        None if needed is None else int(needed),
+    )
+    train, test, gap = (_interval(entry.get(name)) for name in ("train", "test", "gap"))
+    by_seed = {int(one["seed"]): str(one.get("regime")) for one in entry.get("by_seed") or ()}
+    return SizeRegime(int(entry["size"]), regime, train, test, gap, by_seed)
+
+
+def _interval(entry: Mapping[str, Any] | None) -> Interval | None:
+    value, low, high = (number((entry or {}).get(name)) for name in ("value", "low", "high"))
+    if value is None:
+        return None
+    return Interval(value, *(math.nan if end is None else end for end in (low, high)))

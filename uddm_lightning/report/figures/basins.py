@@ -1,0 +1,275 @@
+"""The figures made from single rows: from how much corruption each is restored, and the margins of its tokens."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
+from statistics import fmean, median
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from uddm_lightning.report.figures.drawing import (
+    FAINT,
+    LOST,
+    RECOVERED,
+    SPLIT_NAMES,
+    SPLIT_STYLES,
+    TEXT,
+    WIDTH,
+    Drawing,
+    Table,
+    category,
+    curve,
+    new_figure,
+    size_axis,
+    spelled,
+)
+from uddm_lightning.report.formatting import count, decimal, visible
+from uddm_lightning.results.study import Mean, Study
+
+SPLITS = ("train", "test", "random")
+_EDGE = 20.0  # nats; what lies beyond stands in the outermost bins
+_COLOURS = {"train": RECOVERED[0], "test": LOST[0], "random": FAINT[0]}
+
+Row = dict[str, Any]  # one row of basins.parquet
+
+
+class Curve(NamedTuple):
+    """One line of the panel below the histograms."""
+
+    name: str
+    colour: str
+    style: Any
+    means: list[Mean]
+
+
+def final_basins(study: Study, basins: pa.Table | None, backbone: str) -> list[Row]:
+    """The rows of a backbone's lowest seed that belong to the measurements of the report."""
+    if basins is None or not basins.num_rows:
+        return []
+    names = ("run", "step", "weights", "split", "chain", "steps")
+    mine = [row for row in study.rows if row["backbone"] == backbone and row["kind"] == "basin"]
+    keep = {
+        (row["run"], int(row["step"]), row["weights"], row["split"], row["chain"], int(row["steps"])) for row in mine
+    }
+    found: list[Row] = [row for row in basins.to_pylist() if tuple(row[name] for name in names) in keep]
+    first = min((row["seed"] for row in found), default=0)
+    return [row for row in found if row["seed"] == first]
+
+
+def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: str) -> Drawing:
+    """Returns how often chains return to single rows against t, at up to three sizes, and the mean t_c against N."""
+    splits = [split for split in SPLITS if any(_of(rows, split, size) for size in sizes)]
+    figure, panels, below = _layout(len(splits), len(sizes))
+    table = []
+    for (split, size), axes in zip(product(splits, sizes), panels, strict=True):
+        mine = _of(rows, split, size)
+        found = [row["critical_t"] for row in mine if row["critical_t"] is not None]
+        nothing = _mean([row["critical_t_nothing"] for row in mine if row["critical_t_nothing"] is not None])
+        _probabilities(axes, mine, split, nothing)
+        _title(axes, split, size, f"t_c {decimal(_mean(found))}, {len(found)} rows")
+        never, always = found.count(0.0), found.count(1.0)
+        table.append(
+            [split, count(size), str(len(found)), *_centre(found), decimal(nothing, 4), str(never), str(always)]
+        )
+    panels[0].set_ylabel("P(return)")
+    panels[-len(sizes) + len(sizes) // 2].set_xlabel("corruption time t")
+    curves = [
+        Curve(_named(study, name, split), _colour(study, index, split), SPLIT_STYLES[split], means)
+        for index, name in enumerate(study.backbones)
+        for split in SPLITS
+        if (means := study.means("basin", name, split))
+    ]
+    head = ["split", "N", "draws", "mean t_c", "median t_c", "a chain that does nothing"]
+    drawing = Drawing(
+        "basins",
+        "From how much corruption a row is restored",
+        figure,
+        "A chain has returned if it restores the row up to the stated share of wrong tokens, by default none. Several "
+        "chains start from each t; noise that leads no further away than that is left out. Above: the share that "
+        f"returned, for single rows of {visible(backbone)} (thin) and their mean (dots). The critical corruption t_c "
+        "of a row is the t at which its probability of returning, made to fall with t, falls below 1/2; 0 where it is "
+        "below 1/2 from the smallest t on. Vertical line: the level of a chain that does nothing, the t at which noise "
+        "leads away from the row with probability 1/2. Below: the mean of t_c over rows, with 95 % intervals, and the "
+        "level of a chain that does nothing (grey).",
+        Table([*head, "below 1/2 from the smallest t on", "at least 1/2 from t = 1"], table),
+        remarks=list(_beyond_nothing(study)),
+    )
+    _against_size(drawing, study, below, curves, "mean t_c")
+    level = next(
+        (found for split in SPLITS if (found := study.column("critical_t_nothing", "basin", backbone, split))), []
+    )
+    below.plot([mean.size for mean in level], [mean.value for mean in level], "-", color=FAINT[0], linewidth=1.0)
+    below.set_yscale("symlog", linthresh=0.01)
+    below.set_ylim(-0.003, 1.2)
+    below.yaxis.set_major_locator(FixedLocator([0.0, 0.01, 0.03, 0.1, 0.3, 1.0]))
+    below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    below.yaxis.set_minor_locator(NullLocator())
+    drawing.table.rows += _means_rows(study, "basin", "critical_t", len(drawing.table.head))
+    return drawing
+
+
+def _probabilities(axes: Axes, rows: list[Row], split: str, nothing: float | None) -> None:
+    """The share of chains that returned against t, for each row and in the mean."""
+    returned: dict[float, list[float]] = {}
+    for row in rows:
+        known = [(t, back / led) for t, led, back in zip(row["times"], row["led"], row["returned"], strict=True) if led]
+        if known:
+            axes.plot(*zip(*known, strict=True), "-", color=_COLOURS[split], alpha=0.25, linewidth=0.6)
+        for t, share in known:
+            returned.setdefault(t, []).append(share)
+    means = [(t, fmean(shares)) for t, shares in sorted(returned.items())]
+    if means:
+        axes.plot(*zip(*means, strict=True), "o-", color=_COLOURS[split], markersize=2.5, linewidth=1.6)
+    axes.axhline(0.5, color=FAINT[0], linewidth=0.8)
+    if nothing:
+        axes.axvline(nothing, color=FAINT[0], linewidth=1.2, gid="nothing")
+    axes.set(xscale="log", xlim=(0.01, 1.1), ylim=(-0.05, 1.05), yticks=[0.0, 0.5, 1.0])
+    axes.xaxis.set_major_locator(FixedLocator([0.01, 0.1, 1.0]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _beyond_nothing(study: Study) -> Iterator[str]:
+    """How t_c at the largest size compares with the level of a chain that does nothing."""
+    for backbone, split in product(study.backbones, SPLITS[:2]):
+        mean = next(reversed(study.means("basin", backbone, split)), None)
+        nothing = mean.number("critical_t_nothing") if mean else None
+        if mean is None or nothing is None or mean.low is None or mean.high is None:
+            continue
+        where = "lies above" if mean.low > nothing else "lies below" if mean.high < nothing else "includes"
+        whose = f"{visible(backbone)}, " if len(study.backbones) > 1 else ""
+        yield (
+            f"{whose}{split} rows at N = {count(mean.size)}: the interval of the mean t_c, {spelled(mean)}, {where} "
+            f"the level of a chain that does nothing, {decimal(nothing, 4)}."
+        )
+
+
+def margins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: str) -> Drawing:
+    """Margins of the tokens of clean rows at up to three sizes, and the shares that are fixed against N."""
+    groups = {(split, size): _margins(_of(rows, split, size)) for split in SPLITS[:2] for size in sizes}
+    splits = [split for split in SPLITS[:2] if any(groups[split, size] for size in sizes)]
+    edge = min(_EDGE, max((abs(value) for values in groups.values() for value in values), default=1.0) + 0.5)
+    bins = np.linspace(-edge, edge, 41)
+    figure, panels, below = _layout(len(splits), len(sizes))
+    table = []
+    for (split, size), axes in zip(product(splits, sizes), panels, strict=True):
+        found = groups[split, size]
+        share = _mean([float(value > 0.0) for value in found])
+        _histogram(axes, np.clip(found, -edge, edge), bins, split, size, f"{decimal(share, 2)} above 0")
+        axes.axvline(0.0, color=TEXT[0], linewidth=0.9)
+        table.append([split, count(size), str(len(found)), *_centre(found), decimal(share)])
+    panels[-len(sizes) + len(sizes) // 2].set_xlabel("margin of a token [nats]")
+    several = len(study.backbones) > 1
+    curves = [
+        Curve(
+            f"{_named(study, name, split)}, {what}",
+            category(index) if several else _COLOURS[split],
+            style,
+            means,
+        )
+        for index, name in enumerate(study.backbones)
+        for split in SPLITS[:2]
+        for column, what, style in (("fixed_tokens", "tokens", "-"), ("fixed_rows", "whole rows", "--"))
+        if (means := study.column(column, "recovery", name, split, study.reference))
+    ]
+    drawing = Drawing(
+        "margins",
+        "Margins, and what is fixed",
+        figure,
+        "The margin of a token is the log-probability of its own id minus that of the likeliest other one, where the "
+        "model sees the row without noise, and must not read the token itself. Above 0 the token is fixed; a row of "
+        f"which all tokens are is a fixed point. Above: tokens of {visible(backbone)}, each row once; "
+        f"the outermost bins hold what lies beyond {edge:.0f} nats. Below: the share of fixed tokens (solid) and of "
+        "fixed rows (dashed).",
+        Table(["split", "N", "tokens", "mean", "median", "above 0"], table),
+    )
+    _against_size(drawing, study, below, curves, "share that is fixed", top=1.04)
+    for column in ("fixed_tokens", "fixed_rows"):
+        drawing.table.rows += _means_rows(study, "recovery", column, len(drawing.table.head))
+    return drawing
+
+
+def _layout(lines: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
+    """Small panels for histograms, line by line, and one wide panel below them."""
+    figure = new_figure(WIDTH, 1.3 * lines + 2.9)
+    grid = figure.add_gridspec(lines + 1, columns, height_ratios=[*[1.0] * lines, 1.7])
+    panels: list[Axes] = []
+    for line, column in product(range(lines), range(columns)):
+        panels.append(figure.add_subplot(grid[line, column], sharex=panels[0] if panels else None))
+    return figure, panels, figure.add_subplot(grid[lines, :])
+
+
+def _histogram(axes: Axes, values: Iterable[float], bins: Any, split: str, size: int, words: str) -> None:
+    found = list(values)
+    colour = _COLOURS[split]
+    if found:
+        weights = [1 / len(found)] * len(found)
+        axes.hist(found, bins=list(bins), weights=weights, histtype="stepfilled", color=colour, alpha=0.3)
+        axes.hist(found, bins=list(bins), weights=weights, histtype="step", color=colour, linewidth=1.2)
+    axes.set(yticks=[], xlim=(bins[0], bins[-1]))
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y", visible=False)
+    _title(axes, split, size, words)
+
+
+def _title(axes: Axes, split: str, size: int, words: str) -> None:
+    axes.set_title(f"{split}, N = {count(size)}\n", fontsize=8.5, fontweight="bold")
+    axes.text(0.0, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=7.5)
+
+
+def _against_size(
+    drawing: Drawing, study: Study, axes: Axes, curves: Sequence[Curve], label: str, top: float | None = None
+) -> None:
+    for one in curves:
+        curve(drawing, axes, one.means, one.name, one.colour, one.style)
+    size_axis(axes, study.sizes)
+    axes.set_ylim(-0.02, top)
+    axes.set_ylabel(label)
+    handles = [Line2D([], [], color=one.colour, linestyle=one.style, linewidth=1.6, label=one.name) for one in curves]
+    if handles:
+        drawing.figure.legend(handles=handles, loc="outside lower center", ncols=2 if len(handles) != 3 else 3)
+
+
+def _means_rows(study: Study, kind: str, column: str, width: int) -> list[list[str]]:
+    """Lines of a table: the mean of every backbone, split and size."""
+    t = study.reference if kind == "recovery" else None
+    rows = []
+    for backbone, split in product(study.backbones, SPLITS):
+        for mean in study.column(column, kind, backbone, split, t):
+            name = f"{visible(backbone)}, {split}, mean {column.replace('_', ' ')}"
+            row = mean.points[0].row
+            rows.append([name, count(mean.size), row.get("n_draws") or "", spelled(mean)])
+    return [[*row, *[""] * (width - len(row))] for row in rows]
+
+
+def _of(rows: list[Row], split: str, size: int) -> list[Row]:
+    return [row for row in rows if row["split"] == split and row["size"] == size]
+
+
+def _margins(rows: list[Row]) -> list[float]:
+    """Margins of all tokens; a row that was drawn more than once counts once."""
+    once = {row["row_id"]: row["margin"] for row in rows}
+    return [value for margins in once.values() for value in margins if not math.isnan(value)]
+
+
+def _named(study: Study, backbone: str, split: str) -> str:
+    return f"{visible(backbone)}, {SPLIT_NAMES[split]}" if len(study.backbones) > 1 else SPLIT_NAMES[split]
+
+
+def _colour(study: Study, index: int, split: str) -> str:
+    return category(index) if len(study.backbones) > 1 else _COLOURS[split]
+
+
+def _mean(values: list[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _centre(values: list[float]) -> list[str]:
+    found: list[Callable[[list[float]], float]] = [fmean, median]
+    return [decimal(of(values) if values else None) for of in found]

@@ -1,0 +1,38 @@
+"""Recovery by every chain that was run, with what it costs."""
+
+from collections.abc import Mapping
+
+from uddm_lightning.report.figures.drawing import Table
+from uddm_lightning.report.formatting import count, decimal, percent, visible, with_interval
+from uddm_lightning.results.study import Study
+from uddm_lightning.results.tables import number
+
+_COSTS = ("coincidence", "errors_before", "errors_after", "unstable_rate")  # of test rows
+_HEAD = (
+    *("model", "t", "N", "seed", "chain", "train", "test", "random tokens"),
+    *("coincidence", "wrong before, test", "wrong after, test", "clean tokens changed, test"),
+)
+
+
+def chains_table(study: Study) -> Table | None:
+    """Returns what each chain restored, run by run; None where all runs have one chain only."""
+    rows = [row for row in study.by_chain if row["backbone"] in study.backbones]
+    if len({(row["chain"], row["steps"]) for row in rows}) < 2:
+        return None
+    runs: dict[tuple[str, float, int, int, str, str], dict[str, Mapping[str, str]]] = {}
+    for row in rows:
+        place = (row["backbone"], float(row["t"]), int(row["size"]), int(row["seed"]), row["chain"], row["steps"])
+        runs.setdefault(place, {})[row["split"]] = row
+    lines = []
+    for place in sorted(runs):
+        backbone, t, size, seed, chain, steps = place
+        cells = [_recovery(runs[place].get(split, {})) for split in ("train", "test", "random")]
+        level, *shares = (number(runs[place].get("test", {}).get(name)) for name in _COSTS)
+        told = [visible(backbone), f"{t:g}", count(size), str(seed), f"{chain}, {steps} steps", *cells]
+        lines.append([*told, decimal(level), *map(percent, shares)])
+    return Table(list(_HEAD), lines)
+
+
+def _recovery(row: Mapping[str, str]) -> str:
+    value, low, high = (number(row.get(name)) for name in ("recovery", "recovery_low", "recovery_high"))
+    return with_interval(value, low, high)

@@ -1,0 +1,299 @@
+"""The figures over N: recovery under the NELBO, and entropy."""
+
+import math
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from uddm_lightning.report import formatting as words
+from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Verdict
+from uddm_lightning.report.figures.drawing import (
+    FAINT,
+    ORACLE_STYLES,
+    SPLIT_NAMES,
+    SPLIT_STYLES,
+    TEXT,
+    WIDTH,
+    Drawing,
+    Table,
+    curve,
+    draw_crossing,
+    level,
+    new_figure,
+    ramp,
+    size_axis,
+    spelled,
+)
+from uddm_lightning.report.formatting import count, decimal, draws, listed, visible
+from uddm_lightning.results.study import Mean, Study
+
+_ACROSS = 5  # entries of a legend side by side; oracles have longer names
+
+
+def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
+    """Recovery against N, one colour for each t, with the NELBO above on the same axis and the headline marked."""
+    times, ranges = study.times("recovery"), study.ranges()
+    figure, panels = panels_of(study, (1.0, 2.5) if ranges else (1.0,), 2.0 if ranges else 0.0)
+    drawing = Drawing(
+        "recovery",
+        "Recovery against the number of training rows",
+        figure,
+        "The share of corrupted tokens that the reverse chain restores, on rows the model was trained on (solid) and "
+        "on held-out rows (dashed). "
+        + bands(study)
+        + levels(study)
+        + _oracles(study, "recovery")
+        + _best(study, times)
+        + (f"Above: the NELBO in nats per token, on t in {listed(ranges)}. " if ranges else "")
+        + _marked(study, verdict),
+        _recovery_table(study, verdict, times),
+        remarks=[line for name in study.backbones if (line := _random(study, name))],
+    )
+    for column, backbone in enumerate(study.backbones):
+        axes = panels[-1][column]
+        for t in times:
+            colour, weight = colour_of(study, t), 2.2 if t == study.reference else 1.4
+            for split in ("train", "test"):
+                means = study.means("recovery", backbone, split, t)
+                curve(drawing, axes, means, f"{split}, t = {t:g}", colour, SPLIT_STYLES[split], linewidth=weight)
+            chances = [m for m in study.means("recovery", backbone, "test", t) if m.chance is not None]
+            at = [m.size for m in chances], [m.chance or 0.0 for m in chances]
+            axes.plot(*at, ":", color=colour, alpha=0.55, linewidth=1.0)
+            for index, oracle in enumerate(study.oracles):
+                level(axes, study.sizes, study.means("recovery", oracle, "test", t), index, colour)
+                level(axes, study.sizes, _argmax(study, oracle, t), len(study.oracles), colour)
+        levels_K = [mean for mean in study.means("recovery", backbone, "test", study.reference) if mean.coincidence]
+        sizes_K = [mean.size for mean in levels_K]
+        axes.plot(sizes_K, [mean.coincidence or 0.0 for mean in levels_K], "-", color=FAINT[0], linewidth=1.0)
+        size_axis(axes, study.sizes, room=_room(study))
+        axes.set_ylim(-0.02, 1.04)
+        found = verdict.headline(backbone)
+        crossing, name = (found.crossing, NUMBERS.get(found.estimate, found.estimate)) if found else (None, "")
+        draw_crossing(axes, crossing, name)
+        if len(panels) > 1:
+            _nelbo(drawing, study, panels[0][column], backbone)
+            draw_crossing(panels[0][column], crossing, name, label=False)
+    panels[-1][0].set_ylabel("token recovery")
+    if len(panels) > 1:
+        panels[0][0].set_ylabel("\n".join(["NELBO", *(f"t in {name}" for name in ranges)]))
+    _legend(study, figure, times, ["train", "test"], recovery=True)
+    return drawing
+
+
+def entropy_drawing(study: Study, verdict: Verdict) -> Drawing:
+    """Entropy against N on train rows, test rows and own samples, with the N_half of train rows."""
+    times = study.times("entropy")
+    splits = [s for s in SPLIT_NAMES if any(study.points("entropy", b, s, t) for b in study.backbones for t in times)]
+    figure, panels = panels_of(study, (1.0,), 0.0)
+    at = {name: verdict.at(name, "entropy", study.reference) for name in study.backbones}
+    halves = {name: found.crossings.get("n_half") if found else None for name, found in at.items()}
+    drawing = Drawing(
+        "entropy",
+        "Entropy against the number of training rows",
+        figure,
+        "Conditional entropy of a token given the corrupted row, which the network must not read at that token's own "
+        "position; in nats, on train rows (solid), test rows (dashed)"
+        + (" and own samples (dotted)" if "samples" in splits else "")
+        + ". At small t it is near 0 on memorized rows, and also on text that is easy to predict. "
+        + bands(study)
+        + _oracles(study, "entropy")
+        + ("Green: N_half by entropy on train rows, with its 95 % interval." if any(halves.values()) else ""),
+        _entropy_table(study, times, splits),
+    )
+    for column, backbone in enumerate(study.backbones):
+        axes = panels[0][column]
+        for t in times:
+            colour, weight = colour_of(study, t), 2.2 if t == study.reference else 1.4
+            for split in splits:
+                means = study.means("entropy", backbone, split, t)
+                name = f"{SPLIT_NAMES[split]}, t = {t:g}"
+                curve(drawing, axes, means, name, colour, SPLIT_STYLES[split], linewidth=weight)
+            for index, oracle in enumerate(study.oracles):
+                level(axes, study.sizes, study.means("entropy", oracle, "test", t), index, colour)
+        size_axis(axes, study.sizes, room=_room(study))
+        low, high = axes.get_ylim()
+        axes.set_ylim(-0.03 * high, high + 0.13 * (high - low))
+        draw_crossing(axes, halves[backbone], NUMBERS["n_half"])
+    panels[0][0].set_ylabel("conditional entropy [nats]")
+    _legend(study, figure, times, splits, recovery=False)
+    return drawing
+
+
+def _oracles(study: Study, kind: str) -> str:
+    """What the lines of the oracles mean, of those for which `kind` was measured."""
+    drawn = [name for name in study.oracles if any(study.means(kind, name, "test", t) for t in study.times(kind))]
+    named = listed([words.oracle_label(name) for name in drawn])
+    return f"Thin lines, on test rows: {named}. " if named else ""
+
+
+def bands(study: Study) -> str:
+    """What the bands mean."""
+    if len(study.seeds) == 1:
+        return "Bands are 95 % intervals over the sampling of rows and noise, for the one seed that was trained. "
+    return "Bands are 95 % intervals of the mean over seeds, by Student's t; small points are the seeds. "
+
+
+def levels(study: Study) -> str:
+    """What the two levels of recovery mean that need no knowledge of the row."""
+    told = "Dotted: chance, what the exact unigram posterior restores from the noisy token alone. "
+    chains = study.values("chain", "recovery") if study.values("coincidence", "recovery") else []
+    for chain_ in chains:
+        told += f"Grey: coincidence, what the {visible(chain_)} chain restores when it overwrites a row with unrelated "
+        told += "text: "
+        told += "the sum of squared token frequencies. " if draws(chain_) else "the largest token frequency at most. "
+    return told
+
+
+def _best(study: Study, times: list[float]) -> str:
+    """What the level of the best estimate means, where a law is known."""
+    told = "Bayes argmax: what the likeliest token at every corrupted position restores, with the exact law. "
+    return told if any(_argmax(study, oracle, t) for oracle in study.oracles for t in times) else ""
+
+
+def _marked(study: Study, verdict: Verdict) -> str:
+    """What the green line is."""
+    found = {one.estimate for name in study.backbones if (one := verdict.headline(name))}
+    named = listed([f"{NUMBERS[name]}, {MEANINGS[name]}" for name in NUMBERS if name in found])
+    return f"Green: {named}, with its 95 % interval." if named else ""
+
+
+def _argmax(study: Study, oracle: str, t: float) -> list[Mean]:
+    """How often the likeliest token of an exact posterior is right, E[max p]."""
+    return study.column("bayes_argmax", "recovery", oracle, "test", t)
+
+
+def panels_of(study: Study, heights: Sequence[float], extra: float) -> tuple[Figure, list[list[Axes]]]:
+    """Rows of panels, one column for each backbone, that share their axes."""
+    columns = max(len(study.backbones), 1)
+    width = WIDTH if columns == 1 else 3.6 * columns + 0.8
+    figure = new_figure(width, 4.0 + extra * 0.7)
+    grid = figure.subplots(len(heights), columns, sharex=True, sharey="row", squeeze=False, height_ratios=list(heights))
+    panels: list[list[Axes]] = [list(row) for row in grid]
+    for column, backbone in enumerate(study.backbones):
+        panels[0][column].set_title(visible(backbone) + f", {study.parameters[backbone]:,} parameters")
+    return figure, panels
+
+
+def _nelbo(drawing: Drawing, study: Study, axes: Axes, backbone: str) -> None:
+    for split in ("train", "test"):
+        means = study.means("nelbo", backbone, split)
+        curve(drawing, axes, means, f"NELBO, {split}", TEXT[0], SPLIT_STYLES[split], linewidth=1.3, markersize=3.5)
+    for index, oracle in enumerate(study.oracles):
+        level(axes, study.sizes, study.means("nelbo", oracle, "test"), index, TEXT[0])
+    axes.set_xlabel("")
+    axes.tick_params(labelbottom=False)
+    axes.set_ylim(bottom=0.0)
+
+
+def colour_of(study: Study, t: float) -> str:
+    """The colour of a corruption time, the same in every figure."""
+    times = sorted({*study.times("recovery"), *study.times("entropy")})
+    return ramp(times.index(t), len(times))[0]
+
+
+def _legend(study: Study, figure: Figure, times: list[float], splits: list[str], recovery: bool) -> None:
+    """One legend under all panels: colours for t, line styles for splits."""
+    colours = [
+        Line2D([], [], color=colour_of(study, t), linewidth=3.4 if t == study.reference else 2.2, label=f"t = {t:g}")
+        for t in times
+    ]
+    grey: dict[str, Any] = {"color": TEXT[0], "linewidth": 1.4}
+    styles = [Line2D([], [], linestyle=SPLIT_STYLES[s], label=SPLIT_NAMES[s], **grey) for s in splits]
+    kind = "recovery" if recovery else "entropy"
+    for index, oracle in enumerate(study.oracles):
+        if not any(study.means(kind, oracle, "test", t) for t in times):
+            continue
+        dashes = ORACLE_STYLES[index % len(ORACLE_STYLES)]
+        styles.append(Line2D([], [], linestyle=dashes, color=FAINT[0], linewidth=1.2, label=words.oracle_label(oracle)))
+    if recovery:
+        styles.append(Line2D([], [], linestyle=":", color=FAINT[0], linewidth=1.2, label="chance"))
+    if recovery and any(_argmax(study, oracle, t) for oracle in study.oracles for t in times):
+        dashes = ORACLE_STYLES[len(study.oracles) % len(ORACLE_STYLES)]
+        styles.append(Line2D([], [], linestyle=dashes, color=FAINT[0], linewidth=1.2, label="Bayes argmax"))
+    if recovery and study.values("coincidence", "recovery"):
+        styles.append(Line2D([], [], linestyle="-", color=FAINT[0], linewidth=1.2, label="coincidence"))
+    across = _ACROSS - bool(study.oracles)
+    rows = [*_cut(colours, across), *_cut(styles, across)]
+    blank = Line2D([], [], linestyle="none", label=" ")
+    columns = zip_longest(*rows, fillvalue=blank)  # a legend is filled column by column
+    figure.legend(
+        handles=list(chain.from_iterable(columns)),
+        loc="outside lower center",
+        ncols=max(map(len, rows)),
+        handlelength=2.2,
+        columnspacing=1.4,
+    )
+
+
+def _cut(handles: list[Line2D], across: int) -> list[list[Line2D]]:
+    """Lines of the legend."""
+    return [handles[start : start + across] for start in range(0, len(handles), across)]
+
+
+def _recovery_table(study: Study, verdict: Verdict, times: list[float]) -> Table:
+    rows, splits = [], ("train", "test", "random")
+    kinds = [(kind, None) for kind in ("nelbo", "nelbo_extrapolated") if study.ranges(kind)]
+    for backbone in [*study.backbones, *study.oracles]:
+        for kind, t in [*(("recovery", t) for t in times), *kinds]:
+            gaps = {gap.size: gap for gap in verdict.gaps(backbone, kind, t)}
+            for size in study.sizes:
+                train, test, random = (study.mean(kind, backbone, split, size, t) for split in splits)
+                if train or test:
+                    cells = [spelled(mean) for mean in (train, test, gaps.get(size), random)]
+                    one = test or train
+                    assert one is not None
+                    exact = _argmax(study, backbone, t)[:1] if t is not None else []
+                    known = [one.chance, one.coincidence, exact[0].value if exact else None]
+                    name = (
+                        f"NELBO on {listed(study.ranges(kind))} [nats], gap test \N{MINUS SIGN} train"
+                        if t is None
+                        else f"{t:g}"
+                    )
+                    name += ", extrapolated" if kind == "nelbo_extrapolated" else ""
+                    last = [""] * 3 if t is None else [decimal(value) for value in known]
+                    rows.append([visible(backbone), name, count(size), *cells, *last])
+                    if t is None:
+                        bits = [_in_bits(mean) for mean in (train, test, gaps.get(size), random)]
+                        shown = name.replace("[nats]", "[bits]")
+                        rows.append([visible(backbone), shown, count(size), *map(spelled, bits), *last])
+    head = ["model", "t", "N", "train", "test", "gap", "random tokens", "chance", "coincidence", "Bayes argmax"]
+    return Table(head, rows)
+
+
+def _random(study: Study, backbone: str) -> str:
+    """What comes back of rows of random tokens at the reference t, from the smallest size to the largest."""
+    means = study.means("recovery", backbone, "random", study.reference)
+    whose = f" by {visible(backbone)}" if len(study.backbones) > 1 else ""
+    sizes = " to ".join(count(mean.size) for mean in (means[0], means[-1])) if len(means) > 1 else ""
+    values = " to ".join(decimal(edge(mean.value for mean in means)) for edge in (min, max)) if means else ""
+    told = f"Rows of uniform random tokens at t = {study.reference:g}: {values} of the corrupted"
+    return f"{told} tokens come back{whose}" + (f" at N = {sizes}." if sizes else ".") if means else ""
+
+
+def _in_bits(mean: Mean | None) -> Mean | None:
+    """A bound in nats as bits per token."""
+    if mean is None:
+        return None
+    low, high = (end if end is None else end / math.log(2) for end in (mean.low, mean.high))
+    return Mean(mean.size, mean.value / math.log(2), low, high, ())
+
+
+def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table:
+    rows = []
+    for backbone in [*study.backbones, *study.oracles]:
+        for t in times:
+            for size in study.sizes:
+                means = [study.mean("entropy", backbone, split, size, t) for split in splits]
+                if any(means):
+                    cells = [spelled(mean) for mean in means]
+                    rows.append([visible(backbone), f"{t:g}", count(size), *cells])
+    return Table(["model", "t", "N", *(SPLIT_NAMES[split] for split in splits)], rows)
+
+
+def _room(study: Study) -> int:
+    """Points along the axis of sizes."""
+    return 300 if len(study.backbones) == 1 else 220

@@ -1,0 +1,132 @@
+"""What recovery costs: wrong tokens before and after the chain, and clean tokens that it changes."""
+
+from matplotlib.lines import Line2D
+
+from uddm_lightning.report import formatting as words
+from uddm_lightning.report.figures.curves import panels_of
+from uddm_lightning.report.figures.drawing import (
+    FAINT,
+    ORACLE_STYLES,
+    SPLIT_STYLES,
+    TEXT,
+    Drawing,
+    Table,
+    category,
+    curve,
+    level,
+    size_axis,
+    spelled,
+)
+from uddm_lightning.report.formatting import count, decimal, draws, percent, visible
+from uddm_lightning.results.study import Mean, Study
+
+SPLITS = ("train", "test")
+EXACT = "MarkovBackbone"  # the oracle that knows the law of the text
+
+
+def errors_drawing(study: Study) -> Drawing | None:
+    """Returns wrong tokens before and after the chain, and changed clean tokens, at the reference t against N.
+
+    None where errors were not counted.
+    """
+    t = study.reference
+    if t is None or not any(_of(study, "errors_after", name, split) for name in study.backbones for split in SPLITS):
+        return None
+    figure, panels = panels_of(study, (1.6, 1.0), 2.0)
+    drawing = Drawing(
+        "errors",
+        "What the chain repairs, and what it breaks",
+        figure,
+        f"Above: the share of wrong tokens at t = {t:g} before the chain (dotted) and after it, on train rows (solid) "
+        "and test rows (dashed). Below: the share of clean tokens that the chain changed. Recovery counts the "
+        "corrupted tokens alone; an overconfident model recovers more of them and changes more clean ones. "
+        + (f"Thin line, on test rows: {words.oracle_label(EXACT)}." if EXACT in study.oracles else ""),
+        _table(study),
+    )
+    for place, backbone in enumerate(study.backbones):
+        above, below = panels[0][place], panels[1][place]
+        before = _of(study, "errors_before", backbone, "test") or _of(study, "errors_before", backbone, "train")
+        curve(drawing, above, before, "before the chain", FAINT[0], ":", markersize=2.5)
+        for index, split in enumerate(SPLITS):
+            after, changed = (_of(study, name, backbone, split) for name in ("errors_after", "unstable_rate"))
+            curve(drawing, above, after, f"{split}, after the chain", category(index), SPLIT_STYLES[split])
+            curve(drawing, below, changed, f"{split}, clean tokens changed", category(index), SPLIT_STYLES[split])
+        for axes, column in ((above, "errors_after"), (below, "unstable_rate")):
+            level(axes, study.sizes, _of(study, column, EXACT, "test"), 0, TEXT[0])
+            size_axis(axes, study.sizes, room=300 if len(study.backbones) == 1 else 220)
+            axes.set_ylim(0.0, 1.1 * axes.dataLim.y1 or None)
+        above.set_xlabel("")
+        above.tick_params(labelbottom=False)
+    panels[0][0].set_ylabel("wrong tokens")
+    panels[1][0].set_ylabel("clean tokens\nchanged")
+    lines = [("before", ":", FAINT[0]), *((f"{s}, after", SPLIT_STYLES[s], category(i)) for i, s in enumerate(SPLITS))]
+    handles = [Line2D([], [], linestyle=style, color=colour, label=name) for name, style, colour in lines]
+    if EXACT in study.oracles:
+        handles.append(Line2D([], [], linestyle=ORACLE_STYLES[0], color=TEXT[0], label=words.oracle_label(EXACT)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return drawing
+
+
+def errors_sentences(study: Study) -> list[str]:
+    """Returns what the chain does to wrong tokens of test rows, at the reference t and each model's largest size."""
+    found, costs, t = [], False, study.reference
+    for backbone in study.backbones:
+        before, after, changed = (
+            next(reversed(_of(study, name, backbone, "test")), None)
+            for name in ("errors_before", "errors_after", "unstable_rate")
+        )
+        if before is None or after is None or t is None:
+            continue
+        whose = f"{backbone} at N" if len(study.backbones) > 1 else "N"
+        words_ = f"Test rows at t = {t:g}, {whose} = {count(after.size)}: {moved(before.value, after.value)}"
+        words_ += f" and changed {percent(changed.value)} of the clean tokens" if changed else ""
+        found.append(words_ + ".")
+        costs |= after.value > before.value
+    if not found:
+        return []
+    exact = [next(reversed(_of(study, name, EXACT, "test")), None) for name in ("errors_before", "errors_after")]
+    if costs and all(map(draws, study.values("chain", "recovery"))):
+        found.append(
+            "Sampling costs that: a chain that draws its tokens is wrong more often than the likeliest tokens would "
+            "be, even with the exact posterior."
+        )
+    if exact[0] and exact[1]:
+        found.append(f"With the exact posterior, {moved(exact[0].value, exact[1].value)}.")
+    return found
+
+
+def moved(before: float, after: float) -> str:
+    """What became of the share of wrong tokens, in words that fit the digits shown."""
+    one, two = percent(before), percent(after)
+    if one == two:
+        return f"the chain left the share of wrong tokens at {one}"
+    return f"the chain {'raised' if after > before else 'lowered'} the share of wrong tokens from {one} to {two}"
+
+
+def cells(study: Study, backbone: str, split: str, size: int, t: float | None) -> list[str]:
+    """Returns two cells of a table: wrong tokens before and after the chain, and the share of changed clean tokens."""
+    before, after, changed = (
+        next((mean for mean in _of(study, name, backbone, split, t) if mean.size == size), None)
+        for name in ("errors_before", "errors_after", "unstable_rate")
+    )
+    both = f"{percent(before.value)} → {percent(after.value)}" if before and after else decimal(None)
+    return [both, percent(changed.value) if changed else decimal(None)]
+
+
+def _of(study: Study, column: str, backbone: str, split: str, t: float | None = None) -> list[Mean]:
+    return study.column(column, "recovery", backbone, split, study.reference if t is None else t)
+
+
+def _table(study: Study) -> Table:
+    rows = []
+    for backbone in [*study.backbones, *study.oracles]:
+        for t in study.times("recovery"):
+            for split in SPLITS:
+                columns = [
+                    {mean.size: mean for mean in _of(study, name, backbone, split, t)}
+                    for name in ("errors_before", "errors_after", "unstable_rate")
+                ]
+                for size in sorted(columns[1]):
+                    shares = [spelled(column.get(size)) for column in columns]
+                    rows.append([visible(backbone), f"{t:g}", split, count(size), *shares])
+    return Table(["model", "t", "rows", "N", "wrong before", "wrong after", "clean tokens changed"], rows)

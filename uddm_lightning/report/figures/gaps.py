@@ -1,0 +1,111 @@
+"""The figure of the gap between train and test recovery, with the tolerance and the transition sizes."""
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimate, Verdict
+from uddm_lightning.report.figures.curves import colour_of, panels_of
+from uddm_lightning.report.figures.drawing import (
+    FAINT,
+    STAR,
+    Drawing,
+    LineStyle,
+    Table,
+    curve,
+    draw_crossing,
+    size_axis,
+    spelled,
+)
+from uddm_lightning.report.formatting import count, decimal, visible
+from uddm_lightning.results.study import Study
+from uddm_lightning.transition.equivalence import TOLERANCE
+
+_ROOM = 220
+
+
+def gaps_drawing(study: Study, verdict: Verdict) -> Drawing | None:
+    """Returns the gap of recovery against N for each t, with the tolerance and the transition sizes at the reference t.
+
+    None where transition.json holds no gaps.
+    """
+    estimates = {
+        name: [one for one in verdict.estimates(name) if one.method == "recovery" and one.means]
+        for name in study.backbones
+    }
+    if not any(estimates.values()):
+        return None
+    figure, (panels,) = panels_of(study, (1.0,), 0.0)
+    times = sorted({one.t for mine in estimates.values() for one in mine if one.t is not None})
+    handles: list[Artist] = [
+        Line2D([], [], color=colour_of(study, t), linewidth=3.4 if t == study.reference else 2.2, label=f"t = {t:g}")
+        for t in times
+    ]
+    handles.append(Patch(color=FAINT[0], alpha=0.25, label="tolerance"))
+    drawing = Drawing(
+        "gap",
+        "The gap between train and test recovery",
+        figure,
+        "Recovery of train rows minus recovery of test rows, with 95 % intervals. Grey: the tolerance of "
+        f"{TOLERANCE:g}; a gap is equivalent to 0 where its whole interval lies inside. ",
+        _table(estimates),
+    )
+    marked, half = set(), False
+    for axes, backbone in zip(panels, study.backbones, strict=True):
+        axes.axhspan(-TOLERANCE, TOLERANCE, color=FAINT[0], alpha=0.25, linewidth=0, gid="tolerance")
+        axes.axhline(0.0, color=FAINT[0], linewidth=0.6)
+        for one in estimates[backbone]:
+            if one.t is None:
+                continue
+            weight = 2.2 if one.t == study.reference else 1.2
+            curve(drawing, axes, one.means, f"gap, t = {one.t:g}", colour_of(study, one.t), "-", linewidth=weight)
+        size_axis(axes, study.sizes, room=300 if len(study.backbones) == 1 else _ROOM)
+        if at := next((one for one in estimates[backbone] if one.t == study.reference), None):
+            whose = f"{visible(backbone)}: " if len(study.backbones) > 1 else ""
+            handles += _crossings(axes, at, whose)
+            marked |= set(at.crossings)
+            half |= _half(axes, at)
+    panels[0].set_ylabel("gap of recovery")
+    meanings = "; ".join(f"{NUMBERS[name]}, {meaning}" for name, meaning in MEANINGS.items() if name in marked)
+    if meanings:
+        drawing.caption += f"Green, at t = {study.reference:g}, with 95 % intervals: {meanings}. "
+    if half:
+        drawing.caption += "Dash-dotted: half of the way between the plateaus, where N_half is read off."
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return drawing
+
+
+def _crossings(axes: Axes, estimate: Estimate, whose: str) -> list[Artist]:
+    """Draws the three sizes with their intervals; returns what the legend says of them."""
+    handles: list[Artist] = []
+    styles: dict[str, LineStyle] = {"n_mem": "--", "n_half": "-", "n_gen": ":"}
+    for name, style in styles.items():
+        if found := estimate.crossings.get(name):
+            draw_crossing(axes, found, NUMBERS[name], label=False, style=style)
+            words = f"{whose}{NUMBERS[name]} = {found.spelled}"
+            handles.append(Line2D([], [], color=STAR[0], linestyle=style, linewidth=1.3, label=words))
+    return handles
+
+
+def _half(axes: Axes, estimate: Estimate) -> bool:
+    """The level half way between plateau and floor, where both were measured; whether it was drawn."""
+    if estimate.plateau is None or estimate.floor is None:
+        return False
+    axes.axhline((estimate.plateau + estimate.floor) / 2, color=STAR[0], linewidth=0.8, linestyle="-.", gid="half")
+    return True
+
+
+def _table(estimates: dict[str, list[Estimate]]) -> Table:
+    rows = []
+    for backbone, mine in estimates.items():
+        for one in mine:
+            for mean in one.means:
+                known = one.equivalent.get(mean.size)
+                told = "cannot be told" if known is None else "yes" if known else "no"
+                needed = one.draws_needed.get(mean.size)
+                t = decimal(None) if one.t is None else f"{one.t:g}"
+                cells = [told, f"{needed:,}" if needed else ""]
+                rows.append([visible(backbone), t, count(mean.size), spelled(mean), *cells])
+    head = ["model", "t", "N", "train \N{MINUS SIGN} test", f"inside \N{PLUS-MINUS SIGN}{TOLERANCE:g}"]
+    return Table([*head, "draws that would tell"], rows)

@@ -1,0 +1,150 @@
+"""The figure of what models write by themselves: regimes of samples, their perplexity and how varied they are."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from uddm_lightning.report import formatting as words
+from uddm_lightning.report.figures.drawing import (
+    FAINT,
+    TEXT,
+    WIDTH,
+    Drawing,
+    LineStyle,
+    Table,
+    category,
+    curve,
+    level,
+    new_figure,
+    size_axis,
+)
+from uddm_lightning.report.figures.drawing import spelled as spelled_mean
+from uddm_lightning.report.formatting import count, decimal, listed, visible
+from uddm_lightning.results.study import LABELS, Mean, Study
+
+STYLES: dict[str, LineStyle] = {"memorized": "-", "spurious": "--", "novel": ":"}
+PANELS = ("share of samples", "generative\nperplexity", "unigram entropy\n[nats]", "entropy gap\n[nats]")
+
+
+def samples_drawing(study: Study) -> Drawing | None:
+    """Shares of memorized, spurious and novel samples, perplexity, unigram entropy and entropy gap, against N.
+
+    None where no samples were measured.
+    """
+    if not any(_of(study, "unigram_entropy", name) for name in study.backbones):
+        return None
+    t = study.reference
+    figure, panels = _panels(study, len(PANELS) if _gaps(study) else len(PANELS) - 1)
+    drawing = Drawing(
+        "samples",
+        "What the models write by themselves",
+        figure,
+        "Rows drawn from pure noise, against the number of training rows. Top: the share of samples that are near a "
+        "training row (memorized), near no training row but another sample (spurious), and near neither (novel). Novel "
+        "says nothing of quality: noise is novel, too, and the perplexity below tells it from text. Near means that at "
+        "most the stated share of positions differ, by default one in ten; among more samples more are near another, "
+        f"so only equal numbers compare (here {_numbers(study)}). Generative perplexity: "
+        f"exp of the mean negative log-likelihood per token of the samples under another model, the {_critics(study)} "
+        "critic; it is no bound on this model's likelihood (that is the NELBO) and no measure by which to choose a "
+        "checkpoint. Unigram entropy: of the token frequencies within a sample. Dashed in grey: test rows, at most as "
+        "many, under the same measures. "
+        + (f"Entropy gap: conditional entropy on own samples minus on train rows, at t = {t:g}. " if t else "")
+        + _oracles(study),
+        _table(study),
+    )
+    for column, backbone in enumerate(study.backbones):
+        axes = [row[column] for row in panels]
+        for index, label in enumerate(LABELS):
+            curve(drawing, axes[0], _of(study, label, backbone), label, category(index), STYLES[label])
+        for place, name in ((1, "generative_perplexity"), (2, "unigram_entropy")):
+            spoken = name.replace("_", " ")
+            curve(drawing, axes[place], _of(study, name, backbone), f"own samples, {spoken}", TEXT[0], "-")
+            rows = _of(study, name, backbone, "test")
+            curve(drawing, axes[place], rows, f"test rows, {spoken}", FAINT[0], "--", markersize=2.5)
+            if place == 1:
+                novel = _of(study, "novel_perplexity", backbone)
+                curve(drawing, axes[place], novel, "novel samples, generative perplexity", category(2), STYLES["novel"])
+            for index, oracle in enumerate(study.oracles):
+                level(axes[place], study.sizes, _of(study, name, oracle), index, TEXT[0])
+        if len(axes) == len(PANELS):
+            axes[3].axhline(0.0, color=FAINT[0], linewidth=0.8)
+            gaps = study.entropy_gaps(backbone, t)
+            curve(drawing, axes[3], gaps, "own samples minus train rows", TEXT[0], "-")
+        for place, one in enumerate(axes):
+            size_axis(one, study.sizes, room=300 if len(study.backbones) == 1 else 220)
+            if place < len(axes) - 1:
+                one.set_xlabel("")
+                one.tick_params(labelbottom=False)
+        axes[0].set_ylim(-0.04, 1.04)
+        if axes[1].lines:  # perplexities of noise and of text lie powers of ten apart
+            axes[1].set_yscale("log")
+            axes[1].yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axes[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+            axes[1].yaxis.set_minor_formatter(NullFormatter())
+    for row, name in zip(panels, PANELS, strict=False):
+        row[0].set_ylabel(name)
+    styles: dict[str, tuple[LineStyle, str]] = {"own samples": ("-", TEXT[0]), "test rows": ("--", FAINT[0])}
+    styles = {label: (STYLES[label], category(index)) for index, label in enumerate(LABELS)} | styles
+    handles = [Line2D([], [], linestyle=line, color=colour, label=name) for name, (line, colour) in styles.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(LABELS))
+    return drawing
+
+
+def _of(study: Study, name: str, backbone: str, split: str = "samples") -> list[Mean]:
+    return study.means(name, backbone, split)
+
+
+def _gaps(study: Study) -> bool:
+    return any(study.entropy_gaps(backbone, study.reference) for backbone in study.backbones)
+
+
+def _panels(study: Study, rows: int) -> tuple[Figure, list[list[Axes]]]:
+    columns = len(study.backbones)
+    figure = new_figure(WIDTH if columns == 1 else 3.6 * columns + 0.8, 1.0 + 1.45 * rows)
+    heights = [1.6, *[1.0] * (rows - 1)]
+    grid = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
+    panels: list[list[Axes]] = [list(row) for row in grid]
+    for axes, backbone in zip(panels[0], study.backbones, strict=True):
+        axes.set_title(visible(backbone) + f", {study.parameters[backbone]:,} parameters")
+    return figure, panels
+
+
+def _numbers(study: Study) -> str:
+    return listed([count(float(number)) for number in study.values("n_draws", "samples")])
+
+
+def _critics(study: Study) -> str:
+    return listed([visible(name) for name in study.values("critic", "samples")]) or "missing"
+
+
+def _oracles(study: Study) -> str:
+    named = listed([words.oracle_label(name) for name in study.oracles if _of(study, "unigram_entropy", name)])
+    return f"Thin lines: samples of {named}." if named else ""
+
+
+def _table(study: Study) -> Table:
+    """The numbers behind the figure, and how near samples are to training rows."""
+    names = (
+        *("generative_perplexity", "novel_perplexity", "unigram_entropy"),
+        *("nearest_distance", "nearest_overlap", "train_overlap"),
+    )
+    rows = []
+    for backbone in [*study.backbones, *study.oracles]:
+        gaps = _by_size(study.entropy_gaps(backbone, study.reference))
+        for split, spoken in (("samples", "own samples"), ("test", "test rows")):
+            found = {name: _by_size(_of(study, name, backbone, split)) for name in (*LABELS, *names)}
+            for size in sorted(found["unigram_entropy"]):
+                means = [found[name].get(size) for name in (*LABELS, *names)]
+                gap = spelled_mean(gaps.get(size)) if split == "samples" else decimal(None)
+                rows.append([visible(backbone), spoken, count(size), *map(spelled_mean, means), gap])
+    shares = "positions that differ from the nearest training row"
+    grams = ("n-grams in that row", "n-grams in any training row")
+    spoken_names = ["generative perplexity", "that of novel samples", "unigram entropy", shares, *grams]
+    return Table(["model", "rows", "N", *LABELS, *spoken_names, "entropy gap"], rows)
+
+
+def _by_size(means: Sequence[Mean]) -> dict[int, Mean]:
+    return {mean.size: mean for mean in means}

@@ -1,0 +1,69 @@
+"""From a figure to SVG that lives inside a page: colours that follow the page, values to point at, ids of its own."""
+
+import re
+from xml.etree import ElementTree
+
+from uddm_lightning.report.figures.drawing import Drawing, palette
+
+_REACH = 7  # radius around a marker that answers, in points
+_FONT = re.compile(r"(font: (?:(?:bold|italic|oblique|\d+) )*[\d.]+px )[^;]+")
+
+
+def inline(drawing: Drawing) -> str:
+    """The SVG of a drawing, to be put into HTML as it is."""
+    # parsed a moment after this process wrote it, from nobody else's text
+    root = ElementTree.fromstring(drawing.svg)  # noqa: S314 our own output, see above
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
+        element.attrib.clear()
+        element.attrib.update({name: _own(drawing.name, name, value) for name, value in attributes.items()})
+    for element in [child for child in root if child.tag == "metadata"]:
+        root.remove(element)
+    for group in root.iter("g"):
+        gid = group.get("id", "").removeprefix(f"{drawing.name}-")
+        if gid in drawing.tips:
+            _add_tips(group, drawing.tips[gid])
+    _single(root)
+    width = float(root.get("width", "0pt").removesuffix("pt"))
+    root.attrib.pop("height", None)
+    root.attrib.pop("width", None)
+    root.set("role", "img")
+    root.set("aria-label", drawing.title)
+    root.set("style", f"--natural: {width * 4 / 3:.0f}px; --least: {0.9 * width:.0f}px")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _single(root: ElementTree.Element) -> None:
+    """Turns names that several panels share into classes: an id stands once in a page."""
+    seen = set()
+    for element in root.iter():
+        name = element.get("id")
+        if name is not None and name in seen:
+            element.set("class", element.attrib.pop("id"))
+        seen.add(name)
+
+
+def _own(prefix: str, name: str, value: str) -> str:
+    """An attribute with the page's colours and fonts, and with ids that no other figure has."""
+    if name == "id":
+        return f"{prefix}-{value}"
+    if name == "href":
+        return value.replace("#", f"#{prefix}-", 1)
+    value = value.replace("url(#", f"url(#{prefix}-")
+    if name in ("style", "fill", "stroke"):
+        value = value.replace("fill: #ffffff", "fill: none")  # the page is the background
+        for variable, (light, _) in palette().items():
+            value = value.replace(light, f"var(--{variable})")
+        value = _FONT.sub(r"\1var(--font)", value)
+    return value
+
+
+def _add_tips(group: ElementTree.Element, texts: list[str]) -> None:
+    """Lays over every marker of a line a wide transparent circle that says its value."""
+    markers = list(group.iter("use"))
+    assert len(markers) == len(texts), f"{len(markers)} markers for {len(texts)} texts"
+    for marker, text in zip(markers, texts, strict=True):
+        place = {"cx": marker.get("x", "0"), "cy": marker.get("y", "0")}
+        circle = ElementTree.SubElement(group, "circle", {"class": "hit", **place, "r": str(_REACH)})
+        ElementTree.SubElement(circle, "title").text = text

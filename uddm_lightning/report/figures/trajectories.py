@@ -1,0 +1,117 @@
+"""The figure of the way from pure noise to a sample."""
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from uddm_lightning.report.figures.drawing import FAINT, WIDTH, Drawing, Table, new_figure, ramp, spelled
+from uddm_lightning.report.formatting import count, decimal, visible, with_interval
+from uddm_lightning.results.study import Mean, Study
+from uddm_lightning.results.tables import number
+
+# columns of the table, and what stands over their panels
+STATISTICS = {
+    "entropy": "entropy [nats]",
+    "variance": "variance",
+    "variance_norm": "norm of the variance",
+    "top_gap": "first \N{MINUS SIGN} second probability",
+    "top_probability": "largest probability",
+}
+_ACROSS = 5  # entries of the legend side by side
+
+
+def trajectories_drawing(study: Study) -> Drawing | None:
+    """The five statistics against t, from pure noise on the left to samples on the right, one line for each size."""
+    times = study.times("trajectory")[::-1]
+    if not times:
+        return None
+    backbones = [name for name in study.backbones if any(study.points("trajectory", name, "samples", t) for t in times)]
+    sizes = [size for size in study.sizes if any(_means(study, name, "entropy", size, times) for name in backbones)]
+    alone = len(backbones) == 1
+    if alone:
+        figure = new_figure(WIDTH, 5.6)
+        grid = figure.subplots(3, 2, sharex=True)
+        key, panels = grid.flat[1], [grid.flat[place] for place in (0, 2, 3, 4, 5)]
+        places = {(backbones[0], name): panel for name, panel in zip(STATISTICS, panels, strict=True)}
+        key.axis("off")
+    else:
+        figure = new_figure(2.4 * len(backbones) + 0.8, 8.2 + 0.2 * -(-len(sizes) // _ACROSS))
+        grid = figure.subplots(5, len(backbones), sharex=True, sharey="row", squeeze=False)
+        places = {
+            (backbone, name): grid[row][column]
+            for column, backbone in enumerate(backbones)
+            for row, name in enumerate(STATISTICS)
+        }
+    drawing = Drawing(
+        "trajectories",
+        "On the way from pure noise to a sample",
+        figure,
+        "What the model predicts while its own chain draws samples, from pure noise at t = 1 (left) to text at t = 0 "
+        "(right): means over all tokens, one line for each number of training rows. With p a token's prediction: "
+        "its entropy; its variance, the sum of p (1 \N{MINUS SIGN} p) over the vocabulary; the norm of the variance, "
+        "the root of the sum of their squares; the largest minus the second largest probability; the largest "
+        f"probability. {_extrapolation(study)}Bands of the entropy are 95 % intervals.",
+        _table(study, backbones, sizes, times),
+    )
+    for (backbone, name), axes in places.items():
+        for index, size in enumerate(sizes):
+            _line(drawing, axes, name, size, _means(study, backbone, name, size, times), ramp(index, len(sizes))[0])
+        title = STATISTICS[name] if alone else f"{visible(backbone)}: {STATISTICS[name]}"
+        axes.set_title(title, fontsize=8.5)
+        axes.set_xlim(1.03, -0.03)
+        axes.set_ylim(bottom=0.0)
+        if low := _t_min(study):
+            axes.axvspan(low, 0.0, color=FAINT[0], alpha=0.16, linewidth=0)
+    for axes in grid[-1]:
+        axes.set_xlabel("corruption time t")
+    handles = [
+        Line2D([], [], color=ramp(index, len(sizes))[0], linewidth=2.2, label=f"N = {count(size)}")
+        for index, size in enumerate(sizes)
+    ]
+    if alone:  # there is room where a sixth panel would be
+        key.legend(handles=handles, loc="center", ncols=1 + (len(sizes) > _ACROSS))
+    else:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(_ACROSS, len(sizes)))
+    return drawing
+
+
+def _line(drawing: Drawing, axes: Axes, name: str, size: int, means: list[tuple[float, Mean]], colour: str) -> None:
+    if not means:
+        return
+    known = [(t, mean.low, mean.high) for t, mean in means if mean.low is not None and mean.high is not None]
+    if known:
+        where, lows, highs = zip(*known, strict=True)
+        axes.fill_between(where, lows, highs, color=colour, alpha=0.13, linewidth=0)
+    at = [t for t, _ in means], [mean.value for _, mean in means]
+    (line,) = axes.plot(*at, "-", color=colour, marker="o", markersize=1.8, linewidth=1.2)
+    texts = [with_interval(mean.value, mean.low, mean.high) for _, mean in means]
+    pairs = zip(means, texts, strict=True)
+    drawing.mark(line, [f"{STATISTICS[name]}, N = {count(size)}, t = {t:.3g}: {text}" for (t, _), text in pairs])
+
+
+def _means(study: Study, backbone: str, name: str, size: int, times: list[float]) -> list[tuple[float, Mean]]:
+    """The means of a statistic at one size, by t as far as it was measured."""
+    found = ((t, study.column(name, "trajectory", backbone, "samples", t)) for t in times)
+    return [(t, mean) for t, means in found for mean in means if mean.size == size]
+
+
+def _t_min(study: Study) -> float | None:
+    """The smallest t of training, where all runs agree about it."""
+    values = study.values("t_min", "trajectory")
+    return number(values[0]) if len(values) == 1 else None
+
+
+def _extrapolation(study: Study) -> str:
+    low = _t_min(study)
+    return f"Grey: below t = {low:g} the network was not trained, so it extrapolates there. " if low else ""
+
+
+def _table(study: Study, backbones: list[str], sizes: list[int], times: list[float]) -> Table:
+    rows = []
+    for backbone in backbones:
+        for size in sizes:
+            columns = {name: dict(_means(study, backbone, name, size, times)) for name in STATISTICS}
+            for t, entropy in columns["entropy"].items():
+                others = [columns[name].get(t) for name in STATISTICS if name != "entropy"]
+                cells = [decimal(mean.value if mean else None) for mean in others]
+                rows.append([visible(backbone), count(size), f"{t:.3g}", spelled(entropy), *cells])
+    return Table(["model", "N", "t", *STATISTICS.values()], rows)

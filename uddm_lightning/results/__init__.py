@@ -1,0 +1,1 @@
+"""The tables that a run and a sweep leave, and their readers."""

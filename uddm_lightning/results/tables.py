@@ -1,0 +1,258 @@
+"""The tables of a run: measurements.csv, a tidy row for each measurement; sequences.parquet, restored rows; and
+basins.parquet, how far single rows can be corrupted; and rows.parquet, the counts and sums of every draw.
+"""
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.files import locked, write_atomically, write_text
+
+Record = dict[str, Any]  # one row before it is written, by column
+Row = Mapping[str, str]  # one row of measurements.csv, all fields as text
+
+LOCK = "tables.lock"  # in the folder of the tables; held while one of them is read, changed and written
+KEY = ("run", "kind", "step", "weights", "split", "t", "chain", "steps")
+COLUMNS = (
+    *("run", "backbone", "parameters", "size", "seed", "kind", "step", "weights", "split", "t", "chain", "steps"),
+    *(
+        "n_rows",
+        "n_draws",
+        "n_corrupted",
+        "n_recovered",
+        "recovery",
+        "recovery_low",
+        "recovery_high",
+        "chance",
+        "coincidence",
+    ),
+    "bayes_argmax",
+    *("n_clean", "n_unstable", "unstable_rate", "errors_before", "errors_after", "n_exact", "exact_rate", "margin"),
+    *("entropy", "entropy_low", "entropy_high", "entropy_corrupted", "entropy_clean"),
+    *("entropy_recovered", "entropy_unrecovered", "entropy_leave_one_out"),
+    *("own_token_leak", "own_token_leak_low", "own_token_leak_high"),
+    *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max", "pool_unigram_entropy", "nelbo_falling"),
+    *("fixed_tokens", "fixed_rows"),
+    *("variance", "variance_norm", "top_gap", "top_probability"),
+    *("critical_t", "critical_t_low", "critical_t_high", "critical_t_nothing", "n_never", "n_always"),
+    *("critic", "generative_perplexity", "generative_perplexity_low", "generative_perplexity_high", "unigram_entropy"),
+    *(
+        "n_memorized",
+        "n_spurious",
+        "n_novel",
+        "nearest_distance",
+        "nearest_overlap",
+        "train_overlap",
+        "novel_perplexity",
+    ),
+)
+
+SEQUENCES = pa.schema(
+    [
+        ("row_id", pa.int64()),
+        ("split", pa.string()),
+        ("step", pa.int64()),
+        ("weights", pa.string()),
+        ("t", pa.float64()),
+        ("chain", pa.string()),
+        ("steps", pa.int64()),
+        ("x0", pa.list_(pa.int32())),
+        ("xt", pa.list_(pa.int32())),
+        ("xhat", pa.list_(pa.int32())),
+        ("entropy", pa.list_(pa.float32())),
+        ("x0_text", pa.list_(pa.string())),  # the piece of text that each id stands for
+        ("xt_text", pa.list_(pa.string())),
+        ("xhat_text", pa.list_(pa.string())),
+    ]
+)
+
+BASINS = pa.schema(
+    [
+        ("row_id", pa.int64()),
+        ("place", pa.int64()),  # number of the draw; a row may be drawn more than once, with other noise
+        ("split", pa.string()),
+        ("step", pa.int64()),
+        ("weights", pa.string()),
+        ("chain", pa.string()),
+        ("steps", pa.int64()),
+        ("critical_t", pa.float64()),  # null where no chain was led away from the row
+        ("critical_t_nothing", pa.float64()),  # below it, a chain that does nothing ends at the row more often than not
+        ("margin", pa.list_(pa.float32())),  # of the counted tokens of the clean row, in nats
+        ("times", pa.list_(pa.float64())),
+        ("led", pa.list_(pa.int64())),  # chains from each time whose noise had led away from the row, 0 where none ran
+        ("returned", pa.list_(pa.int64())),  # those of them that returned
+    ]
+)
+
+
+ROWS = pa.schema(
+    [
+        ("kind", pa.string()),  # recovery, entropy or nelbo
+        ("split", pa.string()),
+        ("step", pa.int64()),
+        ("weights", pa.string()),
+        ("t", pa.float64()),  # null for the NELBO, which has a range
+        ("chain", pa.string()),  # "" where none was run
+        ("steps", pa.int64()),
+        ("row_id", pa.int64()),
+        ("document", pa.int64()),  # null where no document gives several rows
+        ("draw", pa.int64()),  # its place among the draws of the split
+        ("corrupted", pa.int64()),  # tokens that noise changed, and of them those that came back
+        ("recovered", pa.int64()),
+        ("clean", pa.int64()),  # tokens that noise left alone, and of them those that the chain changed
+        ("changed", pa.int64()),
+        ("count", pa.int64()),  # tokens that the two sums are over, in nats
+        ("entropy", pa.float64()),
+        ("loss", pa.float64()),  # mean over times
+        ("margin", pa.float64()),  # smallest of the row's counted tokens, in nats
+    ]
+)
+
+
+def of_main_chain(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The rows of one chain with one number of steps for each kind and split; and those for which no chain was run.
+
+    The chain is the first by name, which is "ancestral" where it was run; of several numbers of steps it is the one
+    with most rows, and of those the largest.
+    """
+    counts = Counter((row["kind"], row["split"], row["chain"], row["steps"]) for row in rows if row["chain"])
+    main: dict[tuple[str, str], tuple[str, str]] = {}
+    for kind, split, chain, steps in sorted(counts, key=lambda one: (one[2], -counts[one], -int(one[3] or 0))):
+        main.setdefault((kind, split), (chain, steps))
+    return [row for row in rows if not row["chain"] or main[row["kind"], row["split"]] == (row["chain"], row["steps"])]
+
+
+def update_rows(
+    path: Path, rows: Sequence[Record], schema: pa.Schema, key: Sequence[str], overwrite: bool = False
+) -> None:
+    """As `update_parquet`, for rows as dictionaries."""
+    update_parquet(path, pa.Table.from_pylist(list(rows), schema=schema), key, overwrite)
+
+
+def update_parquet(path: Path, new: pa.Table, key: Sequence[str], overwrite: bool = False) -> None:
+    """Replaces the rows of a parquet file whose `key` rows of `new` have, keeps the others, sorts, writes atomically.
+
+    Where the file has more rows of a key than `new`, it keeps them, unless told to overwrite them.
+
+    Args:
+        path: the file.
+        new: rows, in order; the file gets their schema.
+        key: columns by which rows are told apart in groups, and sorted.
+        overwrite: replace more rows by fewer.
+
+    Raises:
+        InputError: another process does not let go of the tables.
+    """
+
+    def keys(table: pa.Table) -> list[tuple[Any, ...]]:
+        return list(zip(*(table[name].to_pylist() for name in key), strict=True))
+
+    def chosen(table: pa.Table, those: set[tuple[Any, ...]]) -> pa.Table:
+        return table.filter(pa.array([one in those for one in keys(table)], pa.bool_()))
+
+    with locked(path.parent / LOCK):
+        if path.exists():
+            old = pq.read_table(path, schema=new.schema)
+            had, has = Counter(keys(old)), Counter(keys(new))
+            taken = {one for one in has if overwrite or has[one] >= had[one]}
+            new = pa.concat_tables([chosen(old, had.keys() - taken), chosen(new, taken)])
+        new = new.sort_by([(name, "ascending") for name in key])  # stable
+        write_atomically(path, lambda temporary: pq.write_table(new, temporary, compression="zstd"))
+
+
+def update_table(path: Path, records: Iterable[Record], overwrite: bool = False) -> list[Record]:
+    """Replaces the rows of `path` that have the keys of `records`, keeps the others, sorts, and writes atomically.
+
+    A row that was measured on more draws than the record of its key stays, unless told to overwrite it.
+
+    Args:
+        path: the file.
+        records: rows by column.
+        overwrite: replace more draws by fewer.
+
+    Returns:
+        The records that were not taken, because the table holds more draws.
+
+    Raises:
+        InputError: the file there is not a table of measurements, or another process does not let go of it.
+    """
+    left, records = [], list(records)
+    with locked(path.parent / LOCK):
+        rows = {_key(row): row for row in _renamed(read_table(path), records)} if path.exists() else {}
+        for record in records:
+            row = {column: _text(record.get(column)) for column in COLUMNS}
+            if not overwrite and _draws(rows.get(_key(row), {})) > _draws(row):
+                left.append(record)
+            else:
+                rows[_key(row)] = row
+        write_table(path, rows.values())
+    return left
+
+
+def _draws(row: Mapping[str, str]) -> int:
+    return int(row.get("n_draws") or 0)
+
+
+def _renamed(rows: Iterable[dict[str, str]], records: Iterable[Record]) -> Iterator[dict[str, str]]:
+    """Rows with the name that a run has now, where they were written under the name of a folder or of a copy.
+
+    The table of a run holds that run alone: what has its network, size and seed is the same.
+    """
+    about = ("backbone", "size", "seed")
+    names = {tuple(_text(record.get(name)) for name in about): str(record["run"]) for record in records}
+    for row in rows:
+        yield {**row, "run": names.get(tuple(row[name] for name in about), row["run"])}
+
+
+def write_table(path: Path, rows: Iterable[dict[str, str]]) -> None:
+    """Writes rows of text, sorted by key, atomically."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    by_key = {_key(row): row for row in rows}
+    writer.writerows(by_key[key] for key in sorted(by_key))
+    write_text(path, text.getvalue())
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a measurement table, all fields as text; a column that an earlier version did not know is empty.
+
+    Raises:
+        InputError: a column of the key is missing.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [column for column in KEY if column not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(
+                f"`{path}` is not a table of measurements: it has no column {missing[0]!r}. Move it away and try again."
+            )
+        return [{**dict.fromkeys(COLUMNS, ""), **row} for row in reader]
+
+
+def _key(row: dict[str, str]) -> tuple[Any, ...]:
+    numbers = {name: float(row[name]) if row[name] else -1.0 for name in ("step", "t", "steps")}
+    return tuple(numbers.get(column, row[column]) for column in KEY)
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def number(text: Any) -> float | None:
+    """Return the finite number that a field of a table or of a JSON file holds, or None."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,131 @@
+"""Sums over units of error, read off rows.parquet.
+
+A unit is what may be taken for an independent draw from what a measurement speaks about:
+
+* a draw of noise, where the train rows measured are all rows of the subset (a census: another draw could only corrupt
+  the same rows anew; how much other subsets would give is told by seeds);
+* else a document, where documents give several rows;
+* else a row, with all its draws.
+
+Units have numbers that depend on the row, draw or document alone, so that the same unit is found again at every size
+and in every seed.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from uddm_lightning.results.tables import Row, number
+
+FLOAT = NDArray[np.float64]
+INT = NDArray[np.int64]
+
+SUMS = {"recovery": ("recovered", "corrupted"), "entropy": ("entropy", "count"), "nelbo": ("loss", "count")}
+_CELL = ("run", "kind", "split", "weights", "chain", "steps", "t")  # what one measurement is told apart by
+Place = tuple[str, str, float | None, int, int]  # kind, split, t, size, seed
+_MANY = 1 << 31  # more than there are draws
+
+
+class Units(NamedTuple):
+    """One measurement, summed over its units of error.
+
+    Attributes:
+        key_U: numbers of the units, ascending.
+        sum_U: tokens recovered, entropies or losses [nats] of each unit.
+        count_U: tokens corrupted, or counted.
+    """
+
+    key_U: INT
+    sum_U: FLOAT
+    count_U: FLOAT
+
+    @property
+    def influence_U(self) -> FLOAT:
+        """What each unit contributes to the error of the ratio; the squares sum to its variance."""
+        total, rows = self.count_U.sum(), int((self.count_U > 0).sum())
+        residual_U = self.sum_U - self.sum_U.sum() / total * self.count_U
+        influence_U: FLOAT = residual_U / total * np.sqrt(rows / max(rows - 1, 1))
+        return influence_U
+
+
+def unit_keys(row_R: INT, draw_R: INT, document_R: INT, census: bool) -> INT:
+    """The number of the unit that each measured row belongs to.
+
+    Args:
+        row_R: number of the row in the pool of its split.
+        draw_R: number of the draw.
+        document_R: number of the row's document; -1 where documents do not give several rows.
+        census: whether all rows of the subset were measured.
+
+    Returns:
+        Numbers (R,): not negative for rows and draws, negative for documents.
+    """
+    single = len(np.unique(row_R)) == len(row_R)  # a row with one draw is that draw, and found again in a census
+    key_R: INT = row_R * _MANY + (draw_R + 1) * (census or single)
+    return key_R if census else np.where(document_R >= 0, -document_R - 1, key_R)
+
+
+def read_units(draws: pa.Table, rows: Iterable[Row]) -> dict[Place, Units]:
+    """Sums over units of the measurements in a table.
+
+    Args:
+        draws: rows.parquet of a sweep, with `run` and `size`.
+        rows: rows of measurements.csv whose units are wanted.
+
+    Returns:
+        The units by kind, split, t, size and seed; measurements without rows are missing.
+    """
+    wanted = {_cell(row): (int(row["size"]), int(row["seed"])) for row in rows if row["kind"] in SUMS}
+    runs = pa.array(list({cell[0] for cell in wanted}), pa.string())
+    draws = draws.filter(pc.is_in(draws["run"], value_set=runs))
+    code_R = np.zeros(len(draws), np.int64)
+    values = []
+    for name in _CELL:
+        found_V, place_R = _coded(draws[name])
+        values.append(found_V)
+        code_R = code_R * len(found_V) + place_R
+    order_R = np.argsort(code_R, kind="stable")
+    starts = np.flatnonzero(np.diff(code_R[order_R], prepend=-1))
+    columns = {
+        name: draws[name].to_numpy(zero_copy_only=False)[order_R]
+        for name in ("row_id", "draw", "document", *sorted({c for pair in SUMS.values() for c in pair}))
+    }
+    result: dict[Place, Units] = {}
+    for start, end in zip(starts, [*starts[1:], len(order_R)], strict=True):
+        code, parts = int(code_R[order_R[start]]), []
+        for found_V in reversed(values):
+            code, place = divmod(code, len(found_V))
+            parts.append(found_V[place])
+        cell = tuple(reversed(parts))
+        if cell not in wanted:
+            continue
+        (_, kind, split, *_, t), (size, seed) = cell, wanted[cell]
+        part = {name: column[start:end] for name, column in columns.items()}
+        result[kind, split, t, size, seed] = _units(kind, part, split == "train", size)
+    return result
+
+
+def _cell(row: Row) -> tuple[Any, ...]:
+    """What a row of the table is told apart by, as rows.parquet has it."""
+    steps = number(row.get("steps"))
+    text = (row["run"], row["kind"], row["split"], row["weights"], row["chain"] if row["kind"] != "nelbo" else "")
+    return (*text, None if steps is None or row["kind"] == "nelbo" else int(steps), number(row["t"]))
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[list[Any], INT]:
+    """The distinct values of a column, and the place of each entry among them."""
+    coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    return coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _units(kind: str, part: dict[str, NDArray[np.generic]], train: bool, size: int) -> Units:
+    row_R, draw_R = part["row_id"].astype(np.int64), part["draw"].astype(np.int64)
+    document_R = np.nan_to_num(part["document"].astype(np.float64), nan=-1.0).astype(np.int64)
+    census = train and len(np.unique(row_R)) >= size
+    key_U, place_R = np.unique(unit_keys(row_R, draw_R, document_R, census), return_inverse=True)
+    sums = [np.bincount(place_R, np.nan_to_num(part[name].astype(np.float64)), len(key_U)) for name in SUMS[kind]]
+    return Units(key_U, *(one.astype(np.float64) for one in sums))

@@ -1,0 +1,1 @@
+"""Statistics without torch: intervals, n-grams and Markov chains."""

@@ -1,0 +1,124 @@
+"""The tables of a folder's runs, put together."""
+
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.files import write_atomically
+from uddm_lightning.results.tables import BASINS, ROWS, SEQUENCES, read_table, write_table
+from uddm_lightning.runs.folder import read_manifest
+
+ABOUT = ("run", "backbone", "size", "seed")  # columns of measurements that sequences of many runs need, too
+PARQUET = {"sequences.parquet": SEQUENCES, "basins.parquet": BASINS, "rows.parquet": ROWS}
+Row = dict[str, str]
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Folders of runs that have measured: in `folder/runs`, or else right in `folder`."""
+    inside = folder / "runs"
+    return sorted(path.parent for path in (inside if inside.is_dir() else folder).glob("*/measurements.csv"))
+
+
+def collect(folder: Path) -> list[Row]:
+    """Writes measurements.csv and the parquet tables of all runs; without runs, reads what was written before.
+
+    Of parquet tables only the rows of each run's last step are kept.
+
+    Returns:
+        The rows of measurements.csv.
+
+    Raises:
+        InputError: there is nothing to read, or a table is damaged.
+    """
+    runs = run_folders(folder)
+    path = folder / "measurements.csv"
+    if not runs:
+        if not path.exists():
+            raise InputError(f"`{folder}` holds no measurements: neither measurements.csv nor runs that have measured.")
+        return read_table(path)
+    rows: list[Row] = []
+    tables: dict[str, list[pa.Table]] = {name: [] for name in PARQUET}
+    owners: dict[str, tuple[Path, list[Row]]] = {}
+    for run in runs:
+        measured = read_table(run / "measurements.csv")
+        name = measured[0]["run"] if measured else str(run)
+        owner, theirs = owners.setdefault(name, (run, measured))
+        if theirs != measured:
+            raise InputError(
+                f"`{owner}` and `{run}` are copies of one run, {name}, with different measurements. Remove one of them."
+            )
+        if owner != run:
+            continue
+        rows += measured
+        for name, found in tables.items():
+            if measured and (run / name).exists():
+                found.append(_last(run / name, PARQUET[name], measured))
+    write_table(path, rows)
+    for name, found in tables.items():
+        if found:
+            write_atomically(folder / name, partial(pq.write_table, pa.concat_tables(found)))
+    return read_table(path)
+
+
+def sequences_of(folder: Path) -> pa.Table | None:
+    """The sequences of all runs; None where no run kept any."""
+    path = folder / "sequences.parquet"
+    return _read(path) if path.exists() else None
+
+
+def basins_of(folder: Path) -> pa.Table | None:
+    """Critical corruption and margins of single rows of all runs; None where no run kept any."""
+    path = folder / "basins.parquet"
+    return _read(path) if path.exists() else None
+
+
+def draws_of(folder: Path) -> pa.Table | None:
+    """Counts and sums of every draw of all runs; None where no run kept any."""
+    path = folder / "rows.parquet"
+    return _read(path) if path.exists() else None
+
+
+def about(folder: Path) -> dict[str, str]:
+    """What the runs of a folder were trained on, in a few words, by topic."""
+    manifests = [manifest for run in run_folders(folder) if (manifest := read_manifest(run))]
+    if not manifests:
+        return {}
+    first = manifests[0]
+
+    def kind(entry: object) -> str:
+        return str(entry.get("class_path", entry) if isinstance(entry, dict) else entry).rpartition(".")[2]
+
+    return {
+        "text": kind(first.get("source")),
+        "tokenizer": f"{kind(first.get('tokenizer_spec'))}, {first.get('vocab_size')} ids",
+        "packing": kind(first.get("packing")),
+        "corpus": ", ".join(sorted({str(manifest.get("corpus")) for manifest in manifests})),
+        "version": ", ".join(f"{name} {number}" for name, number in first.get("versions", {}).items()),
+    }
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"`{path}` cannot be read ({error}); remove it, and `uddm report` goes without it.") from error
+
+
+def _last(path: Path, schema: pa.Schema, measured: list[Row]) -> pa.Table:
+    """The rows of a run's last step, with the columns that tell runs apart."""
+    table = _read(path)
+    for field in schema:  # runs of an earlier version kept less
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    last = max(int(row["step"]) for row in measured)
+    table = table.select(schema.names).cast(schema).filter(pc.field("step") == last)
+    for place, name in enumerate(ABOUT):
+        value = measured[0][name]
+        number = name in ("size", "seed")
+        column = pa.array([int(value) if number else value] * len(table), pa.int64() if number else pa.string())
+        table = table.add_column(place, name, column)
+    return table

@@ -1,0 +1,7 @@
+"""Where the cells of a sweep are trained."""
+
+from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
+from uddm_lightning.sweeps.launchers.local import LocalLauncher
+from uddm_lightning.sweeps.launchers.slurm import SlurmLauncher
+
+__all__ = ["Launcher", "LocalLauncher", "Outcome", "SlurmLauncher"]

@@ -1,0 +1,69 @@
+"""The contract of a launcher: where and how many at a time the cells of a sweep are trained."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.sweeps.sweep_run import Cell
+
+
+class Outcome(NamedTuple):
+    """How a cell ended.
+
+    Attributes:
+        cell: which one.
+        status: exit status of its run; 0 is success.
+        reason: in words, where the status does not tell; else empty.
+    """
+
+    cell: Cell
+    status: int
+    reason: str = ""
+
+
+class Launcher(ABC):
+    """Trains cells. What a cell computes never depends on the launcher, only when and where it does.
+
+    A launcher lets `Cell.arguments` decide between starting and going on when the run really begins, does not start a
+    cell that is finished, and waits while another process is training in its folder (`Cell.busy`).
+
+    Args:
+        jobs: cells that are trained at a time, at most; None leaves it to the launcher.
+    """
+
+    def __init__(self, jobs: int | None = None) -> None:
+        if jobs is not None and jobs < 1:
+            raise InputError(f"`--jobs` must be at least 1, got {jobs}.")
+        self.jobs = jobs
+
+    def check(self) -> None:  # noqa: B027 most launchers need nothing
+        """Looks, before anything else is prepared, whether cells can be submitted from here.
+
+        Raises:
+            InputError: a program or a package is missing.
+        """
+
+    def on_cpu(self, accelerator: str) -> bool:
+        """Whether a cell that asks for this kind of device is surely trained without an accelerator."""
+        return accelerator == "cpu"
+
+    @abstractmethod
+    def submit(self, cells: Sequence[Cell]) -> None:
+        """Takes cells to train; returns at once. May be called again while others are running.
+
+        Raises:
+            InputError: this machine cannot train them.
+        """
+
+    @abstractmethod
+    def poll(self) -> list[Outcome]:
+        """The cells that ended since the last call, each of them once; returns soon, and keeps the others going."""
+
+    @abstractmethod
+    def running(self) -> list[Cell]:
+        """The cells that are being trained at this moment."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ends everything that was submitted and has not ended; what is trained can be gone on with later."""

@@ -1,0 +1,83 @@
+"""Runs that begin in a process where everything is imported already.
+
+To import torch and Lightning takes as long as hundreds of steps of a small network. `multiprocessing` keeps a server
+that has done so once, computes nothing itself, and is forked for each run.
+"""
+
+import multiprocessing
+import os
+import runpy
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from uddm_lightning.sweeps.sweep_run import Cell
+
+PRELOADED = ["uddm_lightning.cli", "uddm_lightning.cli.lightning"]
+
+# What libraries read while they are imported, when it is too late for a run to say so: the server has no threads, which
+# a fork would lose (a run sets their number itself), and bars are not drawn into logs.
+IMPORTED_UNDER = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+
+
+class WarmRun:
+    """A run as a process of its own, in a session of its own, that ends with this one; it prints to the cell's log.
+
+    Args:
+        cell: what to train.
+        environment: variables to set in it, beside those of `Cell.environment`.
+    """
+
+    def __init__(self, cell: Cell, environment: Mapping[str, str]) -> None:
+        serve()
+        cell.log.parent.mkdir(parents=True, exist_ok=True)
+        # ranks of a run start as the command does, each with its own interpreter
+        alone = cell.processes == 1
+        arguments = (cell.arguments(), {**cell.environment(), **environment}, cell.log, alone)
+        self._process = ForkServerProcess(target=_run, args=arguments)
+        self._process.start()
+
+    def status(self) -> int | None:
+        """Exit status; negative where a signal ended the run, None while it lasts."""
+        return self._process.exitcode
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to all processes of the run."""
+        pid = self._process.pid
+        assert pid is not None
+        with suppress(ProcessLookupError):
+            try:
+                os.killpg(pid, number)
+            except ProcessLookupError:  # so young that it has no session yet
+                os.kill(pid, number)
+
+
+def serve() -> None:
+    """Starts the server, if it does not run yet, and returns before it has imported everything."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+    before = {name: os.environ.get(name) for name in IMPORTED_UNDER}
+    os.environ.update(IMPORTED_UNDER)
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
+
+
+def _run(arguments: Sequence[str], environment: Mapping[str, str], log: Path, alone: bool) -> None:
+    os.setsid()  # so that Ctrl-C reaches the sweep alone, which then ends its runs in order
+    with log.open("ab") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    os.environ.update(environment)
+    if not alone:
+        os.environ["UDDM_PARENT"] = str(os.getppid())  # the server, which ends with the sweep
+        command = [sys.executable, "-m", "uddm_lightning", *arguments]
+        os.execv(sys.executable, command)  # noqa: S606 the arguments are this package's own
+    sys.argv = ["uddm", *arguments]
+    runpy.run_module("uddm_lightning", run_name="__main__")

@@ -1,0 +1,119 @@
+"""Cells on this machine: as many at a time as its cores, or its GPUs, can take."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from typing_extensions import override
+
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
+from uddm_lightning.sweeps.launchers.forked_run import WarmRun, serve
+from uddm_lightning.sweeps.sweep_run import Cell
+
+GRACE = 10.0  # seconds that a run has to end by itself when it is stopped
+
+
+class _Running(NamedTuple):
+    cell: Cell
+    run: WarmRun
+    gpus: list[int]
+
+
+class LocalLauncher(Launcher):
+    """One process for each cell, which never together ask for more cores or GPUs than there are.
+
+    The threads of a cell come from its config, since they are part of what makes a run repeat itself; how many cells
+    run at a time follows from them. A cell on GPUs has these for itself.
+
+    Args:
+        jobs: cells at a time, at most; None is as many as fit.
+    """
+
+    def __init__(self, jobs: int | None = None) -> None:
+        super().__init__(jobs)
+        serve()  # it imports while the sweep gets ready
+        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._waiting: list[Cell] = []
+        self._running: list[_Running] = []
+        self._gpus = gpus()
+        self._all_gpus = len(self._gpus)
+
+    @override
+    def on_cpu(self, accelerator: str) -> bool:
+        import torch  # see `gpus`
+
+        return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+
+    @override
+    def submit(self, cells: Sequence[Cell]) -> None:
+        for cell in cells:
+            if cell.gpus > self._all_gpus:
+                raise InputError(
+                    f"`trainer.devices` asks for {cell.gpus} GPU(s) for a run, and this machine has {self._all_gpus}. "
+                    "Choose `--trainer.accelerator cpu`, fewer devices, or `--launcher slurm`."
+                )
+        self._waiting += cells
+        self._start()
+
+    @override
+    def poll(self) -> list[Outcome]:
+        outcomes, running = [], []
+        for one in self._running:
+            status = one.run.status()
+            if status is None:
+                running.append(one)
+            else:
+                outcomes.append(Outcome(one.cell, status, _in_words(status)))
+                self._gpus += one.gpus
+        self._running = running
+        self._start()
+        return outcomes
+
+    @override
+    def running(self) -> list[Cell]:
+        return [one.cell for one in self._running]
+
+    @override
+    def stop(self) -> None:
+        self._waiting = []
+        for name in (signal.SIGTERM, signal.SIGKILL):
+            for one in self._running:
+                one.run.signal(name)
+            deadline = time.monotonic() + GRACE
+            while self._running and time.monotonic() < deadline:
+                self._running = [one for one in self._running if one.run.status() is None]
+                time.sleep(0.05)
+        self._running = []
+
+    def _fits(self, cell: Cell) -> bool:
+        if not self._running:
+            return True
+        if self.jobs is not None and len(self._running) >= self.jobs:
+            return False
+        used = sum(one.cell.cores for one in self._running)
+        return len(self._gpus) >= cell.gpus if cell.gpus else used + cell.cores <= self.cores
+
+    def _start(self) -> None:
+        for cell in list(self._waiting):
+            if not self._fits(cell):
+                return
+            if cell.busy():  # its turn comes when whoever trains there has ended
+                continue
+            self._waiting.remove(cell)
+            gpus, self._gpus = self._gpus[: cell.gpus], self._gpus[cell.gpus :]
+            environment = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))} if gpus else {}
+            self._running.append(_Running(cell, WarmRun(cell, environment), gpus))
+
+
+def gpus() -> list[int]:
+    """Numbers of the GPUs of this machine."""
+    import torch  # heavy, and where cells run on other machines nobody asks
+
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+
+
+def _in_words(status: int) -> str:
+    return f"ended by signal {signal.Signals(-status).name}" if status < 0 else ""

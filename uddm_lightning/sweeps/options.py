@@ -1,0 +1,65 @@
+"""Options of a sweep that a file holds, such as the sizes of a published study."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uddm_lightning.config.parser import check_configs
+from uddm_lightning.core.errors import InputError
+
+SECTION = "sweep"
+KEYS = ("sizes", "seeds", "budget", "jobs", "backbone", "launcher")
+
+
+def with_files(arguments: list[str]) -> list[str]:
+    """Puts what files with the section `sweep` hold in the place of these files.
+
+    Args:
+        arguments: of `uddm sweep`. What stands there itself comes first, as everywhere.
+
+    Returns:
+        Arguments without such files.
+
+    Raises:
+        InputError: a file has the section beside others, or holds what is no option.
+    """
+    check_configs(arguments)
+    from_files: list[str] = []
+    rest: list[str] = []
+    words = iter(pairwise([*arguments, ""]))
+    for word, following in words:
+        name, _, inline = word.partition("=")
+        path = inline or following
+        options = _options(Path(path)) if name in ("-c", "--config") else None
+        if options is None:
+            rest.append(word)
+            continue
+        from_files += options
+        if not inline:
+            next(words, None)  # the file's name
+    return [*from_files, *rest]
+
+
+def _options(path: Path) -> list[str] | None:
+    """The options that a file holds; None where it is a config of `uddm fit`."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        return None  # who reads configs says what is wrong with it
+    if not isinstance(content, dict) or SECTION not in content:
+        return None
+    if len(content) > 1 or not isinstance(content[SECTION], dict):
+        others = [key for key in content if key != SECTION]
+        raise InputError(
+            f"`-c {path}`: a file with options of a sweep holds the section `{SECTION}` and nothing else; this one has "
+            f"{others or content[SECTION]!r}. Put the rest into a file of its own."
+        )
+    words: list[str] = []
+    for key, value in content[SECTION].items():
+        if key not in KEYS:
+            raise InputError(f"`-c {path}`: `{SECTION}.{key}` is no option of a sweep; there are {', '.join(KEYS)}.")
+        for one in value if key == "backbone" and isinstance(value, list) else [value]:
+            words += [f"--{key}", ",".join(map(str, one)) if isinstance(one, list) else str(one)]
+    return words

@@ -1,0 +1,191 @@
+"""A sweep: every cell trained once, whatever happens on the way, with one bar for all of them."""
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.files import held
+from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
+from uddm_lightning.sweeps.sweep_run import Cell
+from uddm_lightning.sweeps.variant import Setting
+
+LOOK = 0.2  # seconds between two looks at what is running
+LOG_SECONDS = 30.0  # between two bars where they end up in a file
+LOG_LINES = 15  # that are shown of a run that failed
+KEYS = 8  # differing keys that are named
+
+
+class Sweep:
+    """Trains cells through a launcher and says how far it is.
+
+    Args:
+        folder: of the sweep; runs go to `runs/`, what they print to `logs/`.
+        settings: one for each backbone.
+        seeds: every size is trained with each of them.
+        launcher: where.
+        best: the best possible model, to be measured once beside the others; None where nobody knows it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Sequence[Setting],
+        seeds: Sequence[int],
+        launcher: Launcher,
+        best: Setting | None = None,
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.best = best
+        self.seeds = seeds
+        self.launcher = launcher
+        self.failed: list[Outcome] = []
+
+    def cells(self, setting: Setting, sizes: Sequence[int]) -> list[Cell]:
+        """The cells of one backbone."""
+        return [setting.cell(self.folder, size, seed) for size in sizes for seed in self.seeds]
+
+    def best_cells(self, size: int) -> list[Cell]:
+        """The cell that measures the best possible model on the rows of a size; none where nobody knows it.
+
+        Raises:
+            InputError: it was measured there with another configuration.
+        """
+        if self.best is None:
+            return []
+        self.check(self.best, [size])
+        return [self.best.cell(self.folder, size, self.seeds[0])]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other sweeps out of the folder, and lets a request to end stop the runs in order.
+
+        Raises:
+            InputError: another sweep is at work there.
+        """
+        refusal = (
+            f"Another sweep is at work in `{self.folder}`. Wait for it (`uddm report {self.folder}` shows what is "
+            "there), or choose another folder with `--out`."
+        )
+        with held(self.folder / "sweep.lock", refusal):
+            before = signal.signal(signal.SIGTERM, _interrupt)
+            try:
+                yield
+            finally:
+                signal.signal(signal.SIGTERM, before)
+
+    def check(self, setting: Setting, sizes: Sequence[int]) -> None:
+        """Refuses to mix runs of different configurations.
+
+        Raises:
+            InputError: a run that is there was made from another configuration; the message names the keys.
+        """
+        for cell in self.cells(setting, sizes):
+            if found := setting.differences(cell):
+                named = [f"`{key}` is {there!r} there and {here!r} now" for key, (there, here) in found.items()]
+                more = f" and {len(named) - KEYS} more" if len(named) > KEYS else ""
+                raise InputError(
+                    f"`{cell.run}` was made from another configuration: {', '.join(named[:KEYS])}{more}. Use the old "
+                    "values, or choose another folder with `--out`."
+                )
+
+    def train(self, cells: Sequence[Cell], ended: Callable[[Cell, float], str]) -> None:
+        """Trains what is not finished yet; returns when every cell has ended, well or not.
+
+        Args:
+            cells: what to train.
+            ended: says what came out of a cell, given the seconds it took.
+        """
+        waiting = {cell.name: cell for cell in cells if not cell.finished()}
+        if len(waiting) < len(cells):
+            tqdm.write(f"{len(cells) - len(waiting)} of {len(cells)} runs are finished already", file=sys.stderr)
+        if not waiting:
+            return
+        started: dict[str, float] = {}
+        took: list[float] = []
+        steps = 0.0
+        bar: tqdm[Any] = tqdm(
+            total=sum(cell.steps for cell in waiting.values()),
+            initial=_steps(waiting.values()),
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
+            dynamic_ncols=True,
+            mininterval=LOOK if sys.stderr.isatty() else LOG_SECONDS,
+            miniters=0,
+        )
+        try:
+            self.launcher.submit(list(waiting.values()))
+            todo = dict(waiting)
+            while todo:
+                for outcome in self.launcher.poll():
+                    todo.pop(outcome.cell.name)
+                    seconds = time.monotonic() - started.get(outcome.cell.name, time.monotonic())
+                    self._report(outcome, ended, seconds)
+                    took += [seconds] if outcome.status == 0 else []
+                    steps += outcome.cell.step_seconds() if outcome.status == 0 else 0.0
+                running = self.launcher.running()
+                for cell in running:
+                    started.setdefault(cell.name, time.monotonic())
+                bar.set_description(f"{len(waiting) - len(todo)} of {len(waiting)} runs", refresh=False)
+                left = _left(took, [time.monotonic() - started[cell.name] for cell in running], len(todo))
+                names = ", ".join(cell.name for cell in running[:4]) or "waiting for a place to run"
+                bar.set_postfix_str(left + names, refresh=False)
+                bar.update(_steps(waiting.values()) - bar.n)
+                time.sleep(LOOK)
+        finally:
+            # also after Ctrl-C, and after an error of our own: no run is left behind
+            self.launcher.stop()
+            bar.close()
+        if took:
+            seconds = max(sum(took), steps, 1e-3)
+            text = f"{len(took)} runs took {seconds:.0f} s in all, {steps / seconds:.0%} of it for optimizer steps"
+            tqdm.write(text, file=sys.stderr)
+
+    def _report(self, outcome: Outcome, ended: Callable[[Cell, float], str], seconds: float) -> None:
+        cell = outcome.cell
+        if outcome.status == 0 and cell.finished():
+            tqdm.write(f"{cell.name}: {ended(cell, seconds)}", file=sys.stderr)
+            return
+        self.failed.append(outcome)
+        reason = outcome.reason or f"ended with status {outcome.status}"
+        tqdm.write(f"{cell.name} FAILED: {reason}; the end of {cell.log}:", file=sys.stderr)
+        for line in _tail(cell.log):
+            tqdm.write(f"    {line}", file=sys.stderr)
+
+
+def _left(took: Sequence[float], running: Sequence[float], todo: int) -> str:
+    """The time that is left, in words: runs take as long as those before them, measuring included.
+
+    Args:
+        took: seconds that the finished runs took.
+        running: seconds that the present runs have taken so far.
+        todo: number of runs that have not ended, the present ones included.
+    """
+    if not took or not running:
+        return ""
+    each = sum(took) / len(took)
+    work = sum(max(0.0, each - seconds) for seconds in running) + each * (todo - len(running))
+    return f"about {max(1, math.ceil(work / len(running) / 60))} min left, "
+
+
+def _steps(cells: Iterable[Cell]) -> int:
+    return sum(cell.done() for cell in cells)
+
+
+def _tail(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+    except OSError:
+        return ["(nothing was printed)"]
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,58 @@
+"""What `--sizes` means: lists, geometric ranges and fractions, as numbers of rows."""
+
+import math
+from collections.abc import Callable
+
+from uddm_lightning.core.errors import InputError
+
+WAY_OUT = (
+    "give a list such as 8,64,512, a range such as 2:8192:x4 (each four times the one before), fractions of the pool "
+    "such as 0.001,0.01,1.0, or auto."
+)
+AUTO = "auto"
+
+
+def parse(text: str, rows_of: Callable[[int | float], int]) -> list[int]:
+    """Sizes in rows, ascending, each once.
+
+    Args:
+        text: a comma-separated list whose items are numbers or ranges `first:last:xfactor`; an integer is a number of
+            rows, a float a fraction of the pool.
+        rows_of: turns a size into rows, and refuses what the pool does not hold.
+
+    Raises:
+        InputError: the text is none of this.
+    """
+    sizes: set[int] = set()
+    for item in text.split(","):
+        sizes.update(rows_of(size) for size in _range(item.strip(), text))
+    return sorted(sizes)
+
+
+def _range(item: str, text: str) -> list[int | float]:
+    parts = item.split(":")
+    if len(parts) == 1:
+        return [number(item, text)]
+    if len(parts) != 3 or not parts[2].startswith("x"):
+        raise InputError(f"`--sizes {text}`: {item!r} is no range; {WAY_OUT}")
+    first, last, factor = number(parts[0], text), number(parts[1], text), float(number(parts[2][1:], text))
+    if type(first) is not type(last):
+        raise InputError(f"`--sizes {text}`: {item!r} mixes rows and fractions; {WAY_OUT}")
+    if not 0 < first <= last or factor <= 1 or not math.isfinite(factor):
+        raise InputError(f"`--sizes {text}`: {item!r} must rise from above 0 by a factor above 1; {WAY_OUT}")
+    exact = [first * factor**step for step in range(int(math.log(last / first, factor) + 1e-9) + 1)]
+    return [round(size) for size in exact] if isinstance(first, int) else [min(1.0, size) for size in exact]
+
+
+def number(word: str, text: str) -> int | float:
+    """An integer or a float, told apart by how it is written: 1 is one row, 1.0 is everything.
+
+    Raises:
+        InputError: it is no number.
+    """
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    raise InputError(f"`--sizes {text}`: {word!r} is no number; {WAY_OUT}")

@@ -1,0 +1,109 @@
+"""What a sweep keeps the same: the resolved configuration of one backbone, before sizes and seeds are filled in."""
+
+import copy
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from uddm_lightning.backbones import MarkovBackbone, Oracle
+from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.config.keys import Kind, flat, kind_of
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.runs.folder import read_config
+from uddm_lightning.sweeps.sweep_run import Cell
+from uddm_lightning.training.trainer_access import device_count
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One backbone of a sweep.
+
+    Attributes:
+        name: what results call the backbone.
+        arguments: of `uddm fit`, without size, seed and folder.
+        config: what they amount to.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    config: dict[str, Any]
+
+    @classmethod
+    def of(cls, arguments: list[str], fragment: str | None) -> "Setting":
+        """Resolves the arguments of `uddm fit`, with the file `fragment` laid over its configuration.
+
+        Raises:
+            InputError: the arguments are wrong, or say nothing on when training ends.
+        """
+        if fragment is not None:
+            last = max((place for place, word in enumerate(arguments) if word in ("-c", "--config")), default=-2) + 2
+            named = ["--model.backbone_name", Path(fragment).stem]
+            arguments = [*arguments[:last], "-c", fragment, *arguments[last:], *named]
+        config = resolve(arguments).values
+        name = config["model"].get("backbone_name") or config["model"]["backbone"]["class_path"].rpartition(".")[2]
+        if config["trainer"]["max_steps"] < 1:
+            raise InputError(
+                f"`trainer.max_steps` is {config['trainer']['max_steps']}: a sweep gives every size the same number of "
+                "steps; set it."
+            )
+        return cls(name, tuple(arguments), config)
+
+    def cell(self, folder: Path, size: int, seed: int) -> Cell:
+        """The cell of a size and a seed in a sweep's folder."""
+        trainer = self.config["trainer"]
+        processes = device_count(trainer["devices"])
+        accelerator = trainer["accelerator"]
+        on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+        cell = Cell(
+            backbone=self.name,
+            size=size,
+            seed=seed,
+            folder=folder,
+            start=(),
+            steps=trainer["max_steps"],
+            threads=self.config["threads"],
+            processes=processes,
+            gpus=processes if on_gpu else 0,
+        )
+        filled = ("--data.size", str(size), "--seed_everything", str(seed), "--out", str(cell.run))
+        command = "validate" if _is_oracle(self.config["model"]["backbone"]["class_path"]) else "fit"
+        return Cell(**{**vars(cell), "start": (command, *self.arguments, *filled)})
+
+    @classmethod
+    def best(cls, arguments: list[str]) -> "Setting":
+        """The same with the best possible model of text that is drawn from a known chain, to compare with."""
+        name = MarkovBackbone.__name__
+        return cls.of([*arguments, "--model.backbone", name, "--model.backbone_name", name], None)
+
+    def differences(self, cell: Cell) -> dict[str, tuple[Any, Any]]:
+        """Keys in which the cell's run differs from this setting, with the value there and here; none where it is new.
+
+        Raises:
+            InputError: the run's config.yaml cannot be read.
+        """
+        path = cell.run / "config.yaml"
+        results = ("measurements.csv", "checkpoints/last.ckpt")
+        if not path.exists() or not any((cell.run / name).exists() for name in results):
+            return {}
+        here = copy.deepcopy(self.config)
+        here["data"]["size"], here["seed_everything"] = cell.size, cell.seed
+        found = _differences(read_config(cell.run), here)
+        # a version of this package that knows more options may read the old file as the same
+        return found and _differences(resolve(["-c", str(path)]).values, here)
+
+
+def _is_oracle(class_path: str) -> bool:
+    """Whether there is nothing to train in a backbone, only something to measure."""
+    module, _, name = class_path.rpartition(".")
+    kind = getattr(importlib.import_module(module), name)
+    return isinstance(kind, type) and issubclass(kind, Oracle)
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    flat_there, flat_here = dict(flat(there)), dict(flat(here))
+    keys = [*flat_here, *(key for key in flat_there if key not in flat_here)]
+    pairs = {key: (flat_there.get(key), flat_here.get(key)) for key in keys if kind_of(key) is not Kind.FREE}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,0 +1,332 @@
+"""The task: process, backbone, objective and sampler, wired to Lightning.
+
+Shapes: B rows, L positions.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.plugins import MixedPrecision, Precision
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import GradClipAlgorithmType
+from torch import Tensor
+from torch.optim import Optimizer
+from typing_extensions import override
+
+from uddm_lightning.backbones.base import Backbone, Known
+from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.objectives.base import Objective
+from uddm_lightning.processes.base import Process
+from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.samplers.base import Sampler
+from uddm_lightning.samplers.denoiser import Denoiser
+from uddm_lightning.training.ema import MovingAverage
+from uddm_lightning.training.loss_guard import LossGuard
+from uddm_lightning.training.lr_schedules import LearningRate
+from uddm_lightning.training.trainer_access import data_of, is_dry_run
+
+Weights = Literal["ema", "raw"]
+STOPPED = "stopped_early"  # in a checkpoint: a callback has ended the run behind its step
+SHOWN_STEPS = 10  # between two losses that a progress bar shows, or callbacks read
+
+
+class DiffusionTask(LightningModule):
+    """Trains a diffusion language model, keeps the average of its weights and hands both out for measuring.
+
+    Args:
+        vocab_size: V; the command line fills it in from the data.
+        process: makes the forward process, given V.
+        backbone: makes the network, given the number of ids that the process writes.
+        objective: the loss, and the meaning of the network's output.
+        sampler: the reverse chain that restores text.
+        optimizer: makes the optimizer, given the parameters.
+        learning_rate: factor on the optimizer's rate, per optimizer step.
+        ema_decay: limit of the decay of the weights' moving average, in [0, 1).
+        measure_dtype: precision in which weights are measured. In float64 a result does not depend on the batch size:
+            float32 rounds differently in another batch, and among millions of draws one or two then fall otherwise.
+        restore_t: time that `predict` assumes of the texts it restores, in (0, 1].
+        compile: compile the network and the loss with `torch.compile` for training.
+        seed: keys the initial weights.
+        backbone_name: what results call the network; None is the name of its class.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        process: Callable[[int], Process],
+        backbone: Callable[[int], Backbone],
+        objective: Objective,
+        sampler: Sampler,
+        optimizer: OptimizerCallable,
+        learning_rate: LearningRate,
+        ema_decay: float = 0.9999,
+        measure_dtype: Literal["float64", "float32"] = "float64",
+        restore_t: float = 0.1,
+        compile: bool = False,
+        seed: int = 0,
+        backbone_name: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0.0 < restore_t <= 1.0:
+            raise ValueError(f"`restore_t` must be in (0, 1], got {restore_t}.")
+        self.save_hyperparameters(logger=False)
+        self.process = process(vocab_size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.backbone = backbone(self.process.states)
+        self.backbone_name = backbone_name or type(self.backbone).__name__
+        self.ema = MovingAverage(self.backbone, ema_decay)
+        objective.check(self.process, self.backbone)
+        self.objective = objective
+        self.sampler = sampler
+        self.make_optimizer = _without_parser(optimizer)
+        self.learning_rate = learning_rate
+        self.measure_dtype: torch.dtype = getattr(torch, measure_dtype)
+        self.restore_t = restore_t
+        self.run_name: str | None = None  # what results call the run; None is the name in its folder's manifest
+        self.guard = LossGuard()
+        self._loaded_step = 0
+        self._stopped_step: int | None = None  # where a callback has ended the run
+        self._loss: Tensor | float = 0.0  # sum over the tokens of a step on this rank, and the number of them
+        self._tokens: Tensor | float = 0.0
+        self._counted = False  # whether the loss of the present micro-batch is in the sum
+        if compile:
+            self.backbone.compile()
+            self.process.compile()
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trainable parameters."""
+        return sum(parameter.numel() for parameter in self.backbone.parameters() if parameter.requires_grad)
+
+    @property
+    def predicts(self) -> Prediction:
+        """What the logits of the backbone mean."""
+        return self.backbone.predicts or self.objective.predicts
+
+    @property
+    def weights_step(self) -> int:
+        """Optimizer steps behind the present weights, in `fit` and for a checkpoint alike."""
+        return self.global_step if self.trainer.state.fn == TrainerFn.FITTING else self._loaded_step
+
+    @property
+    def at_its_end(self) -> bool:
+        """Whether the present weights are the last ones of their run, which may have stopped before its last step."""
+        return self.weights_step >= self.trainer.max_steps or self.weights_step == self._stopped_step
+
+    def denoiser(self, weights: Weights) -> Denoiser:
+        """Predictions of the averaged or the raw weights, in the precision of measuring.
+
+        Weights in another precision are copied, so measuring cannot change them.
+        """
+        backbone = self.ema.backbone if weights == "ema" else self.backbone
+        if backbone.training or any(parameter.dtype != self.measure_dtype for parameter in backbone.parameters()):
+            backbone = copy.deepcopy(backbone).to(self.measure_dtype).eval()
+        return Denoiser(self.process, backbone, self.predicts)
+
+    @override
+    def setup(self, stage: str) -> None:
+        if type(self.backbone).prepare is not Backbone.prepare:  # others need not read the text
+            data = data_of(self.trainer)
+            for backbone in (self.backbone, self.ema.backbone):
+                backbone.prepare(Known(data.training_rows, data.unigram, data.chain, self.process.mask))
+
+    def check_optimizer(self, precision: object = None) -> None:
+        """Makes an optimizer and throws it away.
+
+        Args:
+            precision: of the trainer.
+
+        Raises:
+            InputError: it refuses its arguments, or would divide by zero in this precision.
+        """
+        if not self.parameter_count:
+            return
+        try:
+            optimizer = self.make_optimizer(self.backbone.parameters())
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise InputError(f"`model.optimizer` cannot be made: {error}.") from error
+        eps = optimizer.defaults.get("eps")
+        if precision == "16-true" and isinstance(eps, float) and torch.tensor(eps, dtype=torch.float16) == 0.0:
+            raise InputError(
+                f"`trainer.precision` is 16-true, in which `eps` of `model.optimizer`, {eps:g}, is 0, and the first "
+                "step divides by it. Set `--model.optimizer.init_args.eps 1e-4`, or `--trainer.precision bf16-true`."
+            )
+
+    @override
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self.backbone.parameters())
+        total = self.trainer.max_steps
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda finished: self.learning_rate(finished, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @override
+    def on_train_batch_start(self, batch: TokenBatch, batch_idx: int) -> None:
+        if batch.step != self.global_step:
+            raise InputError(
+                f"The trainer handed over the batch of step {batch.step} at optimizer step {self.global_step}: an "
+                "option or a callback restarts or regroups the stream of training rows. Leave it out."
+            )
+        self._counted = False
+
+    @override
+    def training_step(self, batch: TokenBatch, batch_idx: int) -> Tensor:
+        # An optimizer such as LBFGS evaluates a batch several times, which must be the same each time: dropout is a
+        # function of seed, step, micro-batch and rank. `torch.manual_seed` would take milliseconds: it writes down the
+        # stack for every kind of device that this machine lacks.
+        torch.default_generator.manual_seed(batch.seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(batch.seed)
+        noised = self.objective.corrupt(self.process, batch)
+        loss = self.objective(self.process, self.backbone, noised)
+        self.guard.watch(batch.step, batch.rows_B, loss.tokens_N.view_as(batch.tokens_BL))
+        if not self._counted:  # the loss that is logged is that of the weights before the step
+            # the gradient is that of the sum over all positions; what is shown is the mean over tokens that are text
+            positions = batch.tokens_BL.numel()
+            valid = positions if batch.valid_BL is None else batch.valid_BL.sum().double()
+            self._loss = self._loss + loss.total.detach().double() * positions
+            self._tokens = self._tokens + valid
+            self._counted = True
+        return loss.total
+
+    @override
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        # here rather than in a batch hook: a checkpoint callback may save before those run
+        self.ema.update(self.backbone, self.global_step + 1)
+
+    @override
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips gradients as Lightning does, and under mixed precision those of fused optimizers, too.
+
+        Lightning refuses these because they divide by the scale of the loss within their step, after the clipping. In
+        bfloat16 there is no scale; in float16 the gradients are divided by it here, and the scaler then leaves that
+        out of the step.
+        """
+        plugin = self.trainer.precision_plugin
+        if not isinstance(plugin, MixedPrecision) or not getattr(optimizer, "_step_supports_amp_scaling", False):
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        if not gradient_clip_val:
+            return
+        if plugin.scaler is not None:
+            plugin.scaler.unscale_(optimizer)
+        algorithm = GradClipAlgorithmType(gradient_clip_algorithm or GradClipAlgorithmType.NORM)
+        Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
+
+    @override
+    def on_train_batch_end(self, outputs: Any, batch: TokenBatch, batch_idx: int) -> None:
+        if (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
+            if self._is_shown(batch_idx):
+                sums = torch.stack([torch.as_tensor(part, device=self.device) for part in (self._loss, self._tokens)])
+                if self.trainer.world_size > 1:
+                    sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+                mean = sums[0] / sums[1].clamp(min=1)
+                self.log("loss/train", mean, prog_bar=True, logger=False)
+                trainer: Any = self.trainer
+                if trainer.log_every_n_steps and self.global_step % trainer.log_every_n_steps == 0:
+                    # loggers count the steps behind the weights, as all measurements do; Lightning's count is one less
+                    for logger in trainer.loggers:
+                        logger.log_metrics({"loss/train": float(mean)}, step=self.global_step)
+            self._loss = self._tokens = 0.0
+
+    def _is_shown(self, batch_idx: int) -> bool:
+        """Whether a logger, a progress bar or a callback reads the loss of this step.
+
+        To log a value takes a noticeable part of a small network's step.
+        """
+        trainer: Any = self.trainer
+        looks = (SHOWN_STEPS, trainer.log_every_n_steps or SHOWN_STEPS)
+        validated = (batch_idx + 1) % (trainer.val_check_batch or 1) == 0
+        return is_dry_run(trainer) or validated or any(self.global_step % steps == 0 for steps in looks)
+
+    @override
+    def validation_step(self, batch: TokenBatch, batch_idx: int, dataloader_idx: int = 0) -> dict[Any, Any]:
+        """Returns the batch's notice board; probes measure the batch and pin up what later callbacks may read."""
+        return {}
+
+    @override
+    def test_step(self, batch: TokenBatch, batch_idx: int, dataloader_idx: int = 0) -> dict[Any, Any]:
+        """As `validation_step`."""
+        return {}
+
+    @override
+    def predict_step(self, batch: TokenBatch, batch_idx: int = 0) -> Tensor:
+        """Restored ids (B, L) of rows that are taken as text at time `restore_t`.
+
+        Raises:
+            InputError: by the process, every token of a text is clean.
+        """
+        if not bool(self.process.predicted(batch.tokens_BL).any()):
+            raise InputError(
+                f"`model.process` is {type(self.process).__name__}, which changes masked tokens alone, and a text has "
+                "none: there is nothing that `uddm predict` could restore. Use a model of the `UniformProcess`."
+            )
+        return self.sampler(self.denoiser("ema"), batch.tokens_BL, self.restore_t, batch.keys_B, batch.valid_BL)
+
+    @override
+    def on_validation_start(self) -> None:
+        self.guard.check()
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.guard.check()  # a checkpoint never holds weights from behind a broken loss
+        if getattr(self._trainer, "should_stop", False):
+            checkpoint[STOPPED] = True
+
+    @override
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        self._loaded_step = int(checkpoint["global_step"])
+        self._stopped_step = self._loaded_step if checkpoint.get(STOPPED) else None
+        trainer: Any = self._trainer
+        if trainer is not None and trainer.state.fn == TrainerFn.FITTING:
+            self._reconfigure(checkpoint)
+
+    def _reconfigure(self, checkpoint: Mapping[str, Any]) -> None:
+        """What the config says of optimizer and learning rate holds, and not what it said when a checkpoint was saved.
+
+        Raises:
+            InputError: the checkpoint is of another optimizer.
+        """
+        groups, total = self.make_optimizer(self.backbone.parameters()).param_groups, self.trainer.max_steps
+        for state, schedule in zip(checkpoint["optimizer_states"], checkpoint["lr_schedulers"], strict=True):
+            if "lr_lambdas" not in schedule:
+                continue  # a callback has put a schedule of its own in the place of this one
+            saved = state["param_groups"]
+            if [group.keys() | {"initial_lr"} for group in groups] != [group.keys() for group in saved]:
+                raise InputError(
+                    "`model.optimizer` is another one than that of the checkpoint. Use the run's, or start a new run."
+                )
+            factor = self.learning_rate(schedule["last_epoch"], total)
+            for group, old in zip(groups, saved, strict=True):
+                new = {name: value for name, value in group.items() if name != "params"}
+                old.update(new, initial_lr=group["lr"], lr=group["lr"] * factor)
+            schedule["base_lrs"] = [group["initial_lr"] for group in saved]
+            schedule["_last_lr"] = [group["lr"] for group in saved]
+
+    @override
+    def on_train_start(self) -> None:
+        """Leaves a run where it stopped; to train it further, the callback that stopped it is left out."""
+        if self._stopped_step == self.global_step and self.trainer.early_stopping_callbacks:
+            self.trainer.should_stop = True
+
+
+def _without_parser(optimizer: OptimizerCallable) -> OptimizerCallable:
+    """The class and its arguments alone, where the command line's parser made the callable.
+
+    That one holds the parser, which can be neither copied nor pickled, and callbacks copy the whole module.
+    """
+    if isinstance(optimizer, partial) and optimizer.func.__module__.partition(".")[0] == "jsonargparse":
+        return partial(optimizer.args[-1], **optimizer.keywords)
+    return optimizer
