@@ -4,14 +4,24 @@ Set before torch and the hub's libraries are imported, whichever test comes firs
 """
 
 import os
+import sys
 import tempfile
 
 os.environ["OMP_NUM_THREADS"] = "1"  # pytest-xdist already uses the cores, and results repeat
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="uddm-tests-")
 
+import io
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
+
+from tests.support.command_line import Outcome, tiny_config, write_corpus
+from uddm_lightning.cli.main import main
 
 torch.set_num_threads(1)
 
@@ -22,3 +32,80 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("bar"):
             item.add_marker("slow")
+
+
+@pytest.fixture(autouse=True)
+def _undisturbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Every test has its own cache and working folder, and leaves threads, environment and process group as they were.
+
+    DDP of one process, run inside the test's own, stays in its group and leaves the group's port in the environment,
+    where the next test's processes would find it taken.
+    """
+    monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    before = dict(os.environ)
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return write_corpus(tmp_path / "corpus.txt")
+
+
+@pytest.fixture
+def config(tmp_path: Path, corpus: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_config(corpus)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the run of `tiny_config`, its cache and what `fit` printed: trained once, looked at by many."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = folder / "tiny.yaml"
+    config.write_text(yaml.safe_dump(tiny_config(write_corpus(folder / "corpus.txt"))), encoding="utf-8")
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setenv("UDDM_CACHE", str(folder / "cache"))
+        patch.setattr(torch, "set_num_threads", lambda number: None)
+        patch.setattr(sys, "argv", ["uddm", "fit", "-c", str(config), "--out", str(folder / "run")])
+        assert main() == 0
+    (folder / "printed.txt").write_text(printed.getvalue(), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def textless(trained: Path) -> Iterator[Path]:
+    """The same folder while its text is away."""
+    text = trained / "corpus.txt"
+    away = text.rename(trained / "away.txt")
+    yield trained
+    away.rename(text)
+
+
+@pytest.fixture
+def uddm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Runs `uddm` with the given arguments, as a shell would start it, but in this process."""
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["uddm", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            status = main()
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(20260423)

@@ -12,9 +12,9 @@ from unittest.mock import patch
 import pytest
 import torch
 import yaml
-from cli.conftest import Outcome, tiny_config, write_corpus
 from hypothesis import settings
 
+from tests.support.command_line import Outcome, tiny_config, write_corpus
 from uddm_lightning.cli.lightning import UddmCLI, start
 from uddm_lightning.cli.main import main
 from uddm_lightning.training.task import DiffusionTask

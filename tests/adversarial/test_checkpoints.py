@@ -19,11 +19,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.adversarial.conftest import QUIET, Home, check_line, one_message, uddm
 from uddm_lightning.config.parser import plain
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.runs import checkpoints
-
-from .conftest import QUIET, Home, check_line, one_message, uddm
 
 
 def same(one: Any, other: Any) -> bool:

@@ -11,15 +11,14 @@ from unittest.mock import patch
 import pytest
 import torch
 import yaml
-from cli.conftest import tiny_config
 from lightning.pytorch.loops.fit_loop import _FitLoop
 
+from tests.adversarial.conftest import Home, one_message, uddm
+from tests.adversarial.fields import Field, fields
+from tests.support.command_line import tiny_config
 from uddm_lightning.cli.lightning import UddmCLI
 from uddm_lightning.config.ranges import LARGEST, check_numbers
 from uddm_lightning.core.errors import InputError
-
-from .conftest import Home, one_message, uddm
-from .fields import Field, fields
 
 WRONG: list[Any] = [-1, 0, -0.5, math.nan, math.inf, 1e308, 10**30, "many", None, [], {}, True]
 

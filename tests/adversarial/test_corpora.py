@@ -18,6 +18,8 @@ import torch
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from tests.adversarial.conftest import QUIET, check_line
+from tests.adversarial.judge import Row, documents_of, rows_of, sentences_of, size_of
 from uddm_lightning.config.parser import plain
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
@@ -32,9 +34,6 @@ from uddm_lightning.data import (
     WrappedPacking,
 )
 from uddm_lightning.data.split import TEST, TRAIN, assign
-
-from .conftest import QUIET, check_line
-from .judge import Row, documents_of, rows_of, sentences_of, size_of
 
 # --- texts ----------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Home
+from tests.adversarial.conftest import Home
 
 PACKAGE = Path(__file__).parents[2] / "uddm_lightning"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -39,7 +39,7 @@ FORBIDDEN_CALLS = {
 }
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "httpx", "aiohttp", "ftplib", "smtplib", "huggingface_hub"}
 # what a run would download is for the hub to say, and asking is all that `uddm preflight` does there
-ASKS_THE_HUB = {PACKAGE / "preflight" / name for name in ("command.py", "hub.py")}
+ASKS_THE_HUB = {PACKAGE / "preflight" / name for name in ("requirements.py", "hub.py")}
 
 
 def dotted(node: ast.expr) -> str:

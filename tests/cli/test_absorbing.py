@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from .test_errors import check
+from tests.cli.test_errors import check
 
 
 def table(run: Path) -> list[dict[str, str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .test_errors import check
+from tests.cli.test_errors import check
 
 MARKOV = {
     "source": {"class_path": "MarkovSource", "init_args": {"letters": "abcdef", "number": 400, "length": 16}},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from . import standins
+from tests.support import standins
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

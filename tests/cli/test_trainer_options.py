@@ -11,12 +11,11 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from tests.cli.test_errors import check
+from tests.config.test_keys import OFF, content, saved
 from uddm_lightning.config.ranges import ONLY, check_end, check_numbers, fill_interval
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.runs.folder import stopped_early, trained_steps
-
-from .test_errors import check
-from .test_same_run import OFF, content, saved
 
 REFUSED: dict[str, tuple[Any, ...]] = {
     "max_epochs": (1, 5, 1000),

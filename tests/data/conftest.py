@@ -1,25 +1,9 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
+from tests.support.texts import LETTERS, ListSource, sentences
 from uddm_lightning.data import CharacterTokenizer, Corpus, WrappedPacking, prepare
-
-from .toys import LETTERS, ListSource, sentences
-
-
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def no_cache_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")

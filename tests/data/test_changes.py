@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 from typing_extensions import override
 
+from tests.support.texts import LETTERS, ListSource, sentences
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
     BPETokenizer,
@@ -30,8 +31,6 @@ from uddm_lightning.data import (
 )
 from uddm_lightning.data import text_rows as lines_module
 from uddm_lightning.data.text_rows import TextRows
-
-from .toys import LETTERS, ListSource, sentences
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.texts import LETTERS, sentences
 from uddm_lightning import data
 from uddm_lightning.data import (
     BPETokenizer,
@@ -29,8 +30,6 @@ from uddm_lightning.data import (
 )
 from uddm_lightning.data.newlines import split_lines
 from uddm_lightning.data.tokenizers.losses import Losses
-
-from .toys import LETTERS, sentences
 
 STRANGE = (
     "[SEP] [CLS] [PAD] [UNK] <unk> </s> <|endoftext|> 漢字 👩\u200d👩\u200d👧 e\u0301\u2028\x0b\x1c\x85 ï\U0010ffff"

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.texts import LETTERS, ListSource, sentences
 from uddm_lightning.core.errors import DiskFullError, InputError
 from uddm_lightning.data import (
     BPETokenizer,
@@ -28,8 +29,6 @@ from uddm_lightning.data import (
 )
 from uddm_lightning.data import building as building_module
 from uddm_lightning.data.split import TEST, TRAIN, assign
-
-from .toys import LETTERS, ListSource, sentences
 
 # zeros are refused
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=3)

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.texts import ListSource
 from uddm_lightning.data import Detokenized, Detokenizer, Document, LM1BDetokenizer, TextFiles, WikiTextDetokenizer
 from uddm_lightning.data.component_spec import describe
 from uddm_lightning.data.detokenizers import Rule
-
-from .toys import ListSource
 
 # Sentences as the corpora write them, and as people do.
 LM1B = [

@@ -15,6 +15,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tests.support.texts import ListSource
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
     CharacterTokenizer,
@@ -30,8 +31,6 @@ from uddm_lightning.data.sources.encodings import PYTHON, guess
 from uddm_lightning.data.sources.reading import read_lines
 from uddm_lightning.data.split import assign
 from uddm_lightning.data.text_rows import TextRows
-
-from .toys import ListSource
 
 WIDE = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
 TEXTS = {

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers
 
+from tests.support.texts import LETTERS, ListSource, sentences
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
     BPETokenizer,
@@ -29,8 +30,6 @@ from uddm_lightning.data import (
 )
 from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers.losses import Losses, sentence
-
-from .toys import LETTERS, ListSource, sentences
 
 UNKNOWN = "[UNK]"
 SPECIAL = ["[SEP]", "[CLS]", "[PAD]", "[MASK]"]

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
+from tests.support.texts import LETTERS
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
@@ -20,8 +21,6 @@ from uddm_lightning.data import (
     TextFiles,
     WrappedPacking,
 )
-
-from .toys import LETTERS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # few are meant: reading is cheap

@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.texts import LETTERS, ListSource
 from uddm_lightning.data import (
     BPETokenizer,
     CharacterTokenizer,
@@ -32,8 +33,6 @@ from uddm_lightning.data import (
 from uddm_lightning.data.newlines import split_lines, unified
 from uddm_lightning.data.sources import reading
 from uddm_lightning.data.text_rows import TextRows
-
-from .toys import LETTERS, ListSource
 
 INSIDE = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # where `str.splitlines` would split
 ENDS = ["\n", "\r\n", "\r"]

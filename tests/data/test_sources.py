@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.texts import ListSource
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import Document, HubDataset, SotuSpeeches, TextFiles
 from uddm_lightning.data.sources import reading
-
-from .toys import ListSource
 
 POEM = "one\ntwo\n\n\nthree\r\nfour\n"
 

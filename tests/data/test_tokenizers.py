@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.texts import LETTERS, sentences
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import BPETokenizer, CharacterTokenizer, PretrainedTokenizer, Tokenizer, WordPieceTokenizer
 from uddm_lightning.data.tokenizers import base
-
-from .toys import LETTERS, sentences
 
 LINES = [f"{line}, said [SEP] the Père." for line in sentences(200)]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[", "]", "sep", "the", "state", "##s", "of"]

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import made_sweeps as sweeps
 from uddm_lightning.report import write_report
-
-from . import sweeps
 
 HOSTILE = "<script>alert(1)</script>&\"'"
 ABOUT = {"corpus": f"a text with {HOSTILE}", "machine": "two cores"}

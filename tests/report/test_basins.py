@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.support import made_sweeps as sweeps
 from uddm_lightning.report import write_report
 from uddm_lightning.report.figures.basins import basins_drawing, final_basins, margins_drawing
 from uddm_lightning.report.figures.chains import chains_table
@@ -12,8 +13,6 @@ from uddm_lightning.report.figures.trajectories import STATISTICS, trajectories_
 from uddm_lightning.results.study import Study
 from uddm_lightning.results.tables import BASINS, read_table, update_table
 from uddm_lightning.transition import estimate
-
-from . import sweeps
 
 SIZES = (8, 64, 512)
 NOTHING = 0.0195

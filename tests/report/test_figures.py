@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+from tests.support import made_sweeps as sweeps
 from uddm_lightning.report.estimates import Verdict, three_sizes
 from uddm_lightning.report.figures.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.figures.drawing import RAMP, palette, ramp, style
 from uddm_lightning.report.figures.samples import samples_drawing
 from uddm_lightning.results.study import Study
-
-from . import sweeps
 
 FIGURES = ["agreement", "densities", "entropy", "errors", "gap", "recovery", "samples", "sentences"]
 

@@ -3,14 +3,13 @@
 import pytest
 from matplotlib.colors import to_hex
 
+from tests.support import made_sweeps as sweeps
 from uddm_lightning.report.estimates import Verdict
 from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.figures.drawing import ramp, style
 from uddm_lightning.report.page import page
 from uddm_lightning.results.study import Study
 from uddm_lightning.transition import estimate
-
-from . import sweeps
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 
 import pytest
 
+from tests.support import made_sweeps as sweeps
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.report import write_report
 from uddm_lightning.report.estimates import Verdict
@@ -16,8 +17,6 @@ from uddm_lightning.results.study import Study
 from uddm_lightning.stats.intervals import Interval, difference_interval, student_t
 from uddm_lightning.transition import estimate
 from uddm_lightning.transition.methods import UNDEFINED
-
-from . import sweeps
 
 FEW = (8, 64, 512)
 VOID = {"meta", "link", "br", "hr", "img", "input"}

@@ -2,13 +2,12 @@
 
 import pytest
 
+from tests.support import made_sweeps as sweeps
 from uddm_lightning.report import sentences as text
 from uddm_lightning.report.figures.drawing import style
 from uddm_lightning.report.figures.sequences import densities_drawing, sentences_drawing
 from uddm_lightning.report.formatting import escaped, visible
 from uddm_lightning.results.study import Study
-
-from . import sweeps
 
 
 def sequence(size, x0, xt, xhat, row_id=1, split="train", **fields):

@@ -19,6 +19,7 @@ from unittest.mock import Mock, patch
 import pytest
 
 import uddm_lightning
+from tests.support import made_sweeps as sweeps
 from uddm_lightning.callbacks.measurements import summary
 from uddm_lightning.commands.doctor import table as doctor_table
 from uddm_lightning.commands.sample import _told
@@ -43,8 +44,6 @@ from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.transition import estimate
 from uddm_lightning.transition.methods import DIFFER
 from uddm_lightning.transition.regimes import Evidence, judge
-
-from . import sweeps
 
 Rows = list[dict[str, str]]
 SIZES = (8, 64, 512)
@@ -862,19 +861,19 @@ ELSEWHERE = {  # statements whose edges other tests hold
             "at the next start, Lightning would",
             "{}; a subclass of BaseFinetuning",
         ),
-        "cli/test_callbacks.py",
+        "callbacks/test_foreign.py",
     ),
-    "uddm: {} run(s) failed": "cli/test_sweep.py",
-    "uddm: sizes end at {}": "cli/test_sweep.py",
-    "uddm: stopped. The same command": "cli/test_sweep_processes.py",
-    "Another sweep is at work": "cli/test_sweep_processes.py",
-    "{} of {} runs are finished already": "cli/test_sweep.py",
-    "{} FAILED: {}": "cli/test_sweep.py",
-    "uddm: a process that drew samples has failed": "cli/test_sample.py",
-    "{} samples in {}": "cli/test_sample.py",
-    "{} nats per token; unigram entropy": "cli/test_sample.py",
-    "   nearest training row": "cli/test_sample.py",
-    "{} of {}-grams are in it": "cli/test_sample.py",
+    "uddm: {} run(s) failed": "commands/test_sweep.py",
+    "uddm: sizes end at {}": "commands/test_sweep.py",
+    "uddm: stopped. The same command": "sweeps/test_local.py",
+    "Another sweep is at work": "sweeps/test_local.py",
+    "{} of {} runs are finished already": "commands/test_sweep.py",
+    "{} FAILED: {}": "commands/test_sweep.py",
+    "uddm: a process that drew samples has failed": "commands/test_sample.py",
+    "{} samples in {}": "commands/test_sample.py",
+    "{} nats per token; unigram entropy": "commands/test_sample.py",
+    "   nearest training row": "commands/test_sample.py",
+    "{} of {}-grams are in it": "commands/test_sample.py",
     # reasons and notes of transition.json
     **dict.fromkeys(
         (
@@ -911,29 +910,29 @@ ELSEWHERE = {  # statements whose edges other tests hold
         ),
         "transition/test_estimate.py",
     ),
-    "all {} checks passed": "cli/test_doctor.py",
-    "{} of {} checks FAILED": "cli/test_doctor.py",
-    "; it CANNOT be written": "cli/test_doctor.py",
+    "all {} checks passed": "commands/test_doctor.py",
+    "{} of {} checks FAILED": "commands/test_doctor.py",
+    "; it CANNOT be written": "commands/test_doctor.py",
     "Trained on {} rows: {} of {} corrupted tokens came back": "report/test_sentences.py",
     "No samples were watched while they were drawn": "report/test_basins.py",
     "Critical corruption was not measured": "report/test_basins.py",
     "a training row of all of these models": "report/test_page.py",
     "{} distinct rows and {} draws for each number": "report/test_page.py",
     "recovery was not measured": "report/test_page.py",
-    "\n   converted from {}: whether it was trained on these rows": "conversion/test_convert.py",
-    ", begin and end of a row among them": "cli/test_probe_command.py",
-    "\n   {} earlier row(s) of the tables rest on more draws": "cli/test_runs.py",
-    "   the NELBO of test rows was still falling": "callbacks/test_tables.py",
-    "   NELBO on {}{}, nats per token": "callbacks/test_tables.py",
-    " (extrapolated: wider than the range of training)": "callbacks/test_tables.py",
-    "  recovery of the best estimate": "callbacks/test_tables.py",
-    "; unigram entropy of the pool": "callbacks/test_tables.py",
-    "**The regime is not known:**": "conversion/test_export.py",
-    "**Not measured.**": "conversion/test_export.py",
-    "At t = {}, judged by this one run": "conversion/test_export.py",
-    "Not known: the run has no manifest.": "conversion/test_export.py",
-    "Converted from `{}`": "conversion/test_export.py",
-    "* which rows: not known": "conversion/test_export.py",
+    "\n   converted from {}: whether it was trained on these rows": "commands/test_convert.py",
+    ", begin and end of a row among them": "commands/test_probe.py",
+    "\n   {} earlier row(s) of the tables rest on more draws": "cli/test_lightning.py",
+    "   the NELBO of test rows was still falling": "results/test_tables.py",
+    "   NELBO on {}{}, nats per token": "results/test_tables.py",
+    " (extrapolated: wider than the range of training)": "results/test_tables.py",
+    "  recovery of the best estimate": "results/test_tables.py",
+    "; unigram entropy of the pool": "results/test_tables.py",
+    "**The regime is not known:**": "commands/test_export.py",
+    "**Not measured.**": "commands/test_export.py",
+    "At t = {}, judged by this one run": "commands/test_export.py",
+    "Not known: the run has no manifest.": "commands/test_export.py",
+    "Converted from `{}`": "commands/test_export.py",
+    "* which rows: not known": "commands/test_export.py",
 }
 
 # beginnings of texts that say nothing of data: names, heads of tables, options, and definitions of terms
@@ -1081,8 +1080,8 @@ DEFINITIONS = (
 )
 
 WRITERS = (
-    *("report", "callbacks", "doctor", "transition"),
-    *("conversion/card.py", "probing.py", "sampling/command.py", "sweep/command.py", "sweep/sweep.py"),
+    *("report", "callbacks", "commands", "doctor", "transition"),
+    *("interop/model_card.py", "results/study.py", "results/panel.py", "sweeps/run_all.py"),
 )
 SOURCES = Path(uddm_lightning.__file__).parent
 
@@ -1119,11 +1118,11 @@ def test_every_text_is_a_statement_or_a_definition():
     files = [
         path
         for name in WRITERS
-        for path in ([SOURCES / name] if "." in name else sorted((SOURCES / name).glob("*.py")))
+        for path in ([SOURCES / name] if "." in name else sorted((SOURCES / name).rglob("*.py")))
     ]
-    for name in ("dress.py", "svg.py"):  # style sheet, script and picture
+    for name in ("assets.py", "figures/svg.py"):  # style sheet, script and picture
         files.remove(SOURCES / "report" / name)
-    files.remove(SOURCES / "callbacks" / "foreign.py")  # why callbacks are refused, see tests/cli/test_callbacks.py
+    files.remove(SOURCES / "callbacks" / "foreign.py")  # why callbacks are refused, see tests/callbacks/test_foreign.py
     known = (*(statement.text for statement in STATEMENTS), *ELSEWHERE, *DEFINITIONS)
     texts = {
         text

@@ -3,12 +3,11 @@
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.support import made_sweeps as sweeps
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.report.estimates import Verdict
 from uddm_lightning.report.summary_run import axis, write_summary
 from uddm_lightning.results.study import Study
-
-from . import sweeps
 
 
 def events(folder):

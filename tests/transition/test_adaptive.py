@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.simulated_sweeps import GRIDS, row
 from uddm_lightning.stats.intervals import rate_interval
 from uddm_lightning.transition import estimate, next_sizes
-
-from .simulation import GRIDS, row
 
 DENSE, BUDGET = GRIDS["x2"], 6
 

@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.simulated_sweeps import Data, Plan, measured, tables
 from uddm_lightning.results.panel import Panel, replicates
 from uddm_lightning.stats.intervals import NORMAL, Interval, _linear, _score, seeds_bounds
 from uddm_lightning.transition import methods
@@ -39,8 +40,6 @@ from uddm_lightning.transition.methods import (
     over_seeds,
 )
 from uddm_lightning.transition.profile_likelihood import half_way, shapes
-
-from .simulation import Data, Plan, measured, tables
 
 FLOAT = NDArray[np.float64]
 RESULTS = Path(__file__).parent / "results" / "coverage.csv"

@@ -10,14 +10,13 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from tests.support.simulated_sweeps import GRIDS, Plan, measured, parquet, row, tables
 from uddm_lightning.results.panel import Panel
 from uddm_lightning.results.tables import read_table, update_table
 from uddm_lightning.results.units import read_units, unit_keys
 from uddm_lightning.stats.intervals import Interval, difference_interval, rate_interval
 from uddm_lightning.transition import curves, estimate
 from uddm_lightning.transition.methods import DIFFER, UNDEFINED, deviance
-
-from .simulation import GRIDS, Plan, measured, parquet, row, tables
 
 SIZES = GRIDS["x4"]
 LEARNED = {"coincidence": 0.02}

@@ -1,0 +1,161 @@
+"""Loss and gradients chunk by chunk are those of the whole cube, and the closed gradient is that of autograd."""
+
+import shutil
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.support.toy_worlds import Joint, JointOracle
+from uddm_lightning.backbones import DiT, chunked_head
+from uddm_lightning.backbones.chunked_head import head_loss, head_parameters
+from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, Objective
+from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule
+
+V, L = 31, 7  # 31 is a prime: no chunk divides anything
+TIMES = (1e-5, 1e-3, 0.3, 1.0)
+
+
+def network(dtype: torch.dtype) -> DiT:
+    torch.manual_seed(0)
+    net = DiT(V, hidden=16, blocks=1, heads=2, conditioning=8, dropout=0.0, gate=1.0).to(dtype)
+    torch.nn.init.normal_(net.output_layer.linear.weight)
+    return net
+
+
+def outcome(objective: Objective, dtype: torch.dtype, rows: int, padded: bool = False) -> tuple[Tensor, list[Tensor]]:
+    """Losses of the tokens, and three times the gradients of their mean."""
+    process, net = UniformProcess(V, LogLinearSchedule()), network(dtype)
+    text = torch.randint(V, (rows, L), generator=torch.Generator().manual_seed(1))
+    valid = torch.arange(L) < (torch.arange(rows) % (L + 1))[:, None] if padded else None
+    t_B = torch.linspace(0.05, 1.0, rows, dtype=torch.float64)
+    total, losses_N = objective(process, net, process.corrupt(text, t_B, torch.arange(rows), valid))
+    (3 * total).backward()
+    assert total.item() == pytest.approx(losses_N.mean().item(), rel=1e-6)
+    return losses_N, [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("objective", [NELBO(), DenoisingCrossEntropy()], ids=["nelbo", "cross-entropy"])
+@pytest.mark.parametrize("rows", [1, 9])
+@pytest.mark.parametrize("padded", [False, True])
+def test_chunks_change_nothing(monkeypatch, objective, dtype, tolerance, rows, padded):
+    whole, gradients = outcome(objective, dtype, rows, padded)
+    assert len(gradients) == len(list(network(dtype).parameters()))
+    for size in (1, 2, 5):
+        monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", size * V + 3)
+        parts, others = outcome(objective, dtype, rows, padded)
+        torch.testing.assert_close(parts, whole, rtol=tolerance, atol=tolerance)
+        for one, other in zip(gradients, others, strict=True):
+            assert (one - other).abs().max() <= tolerance * one.abs().max().clamp(min=1e-3)
+
+
+def test_no_more_than_a_chunk_of_logits_exists(monkeypatch):
+    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 5 * V)
+    seen = []
+    right = DiT.head
+    monkeypatch.setattr(DiT, "head", lambda self, hidden: (seen.append(len(hidden)), right(self, hidden))[1])
+    outcome(NELBO(), torch.float64, rows=9)
+    assert max(seen) == 5
+    assert sum(seen) == 9 * L + 1, "one token tells which parameters belong to the head"
+
+
+def test_the_parameters_of_the_head_are_found() -> None:
+    net = network(torch.float32)
+    found = head_parameters(net, torch.zeros(3, 16))
+    assert {id(parameter) for parameter in found} == {
+        id(parameter) for parameter in net.output_layer.linear.parameters()
+    }
+    net.requires_grad_(False)
+    assert head_parameters(net, torch.zeros(3, 16)) == []
+
+
+def test_a_head_without_parameters_has_a_loss_too(monkeypatch) -> None:
+    """An oracle's features are its logits."""
+    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 6)
+    hidden = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.arange(5, dtype=torch.float64)
+    oracle = JointOracle(Joint(3, 2, seed=0))
+    total, losses = head_loss(oracle, hidden, weight, lambda logits_CV, place: logits_CV.square().sum(1))
+    total.backward()
+    torch.testing.assert_close(losses, hidden.detach().square().sum(1))
+    torch.testing.assert_close(hidden.grad, 2 * weight[:, None] * hidden.detach())
+
+
+def test_without_gradients_there_is_only_the_loss(monkeypatch) -> None:
+    whole, _ = outcome(NELBO(), torch.float64, rows=3)
+    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 2 * V)
+    with torch.no_grad():
+        process = UniformProcess(V, LogLinearSchedule())
+        text = torch.randint(V, (3, L), generator=torch.Generator().manual_seed(1))
+        t_B = torch.linspace(0.05, 1.0, 3, dtype=torch.float64)
+        total, losses = NELBO()(process, network(torch.float64), process.corrupt(text, t_B, torch.arange(3)))
+    torch.testing.assert_close(losses, whole)
+    assert not total.requires_grad
+
+
+@pytest.mark.parametrize("t", TIMES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_the_closed_gradient_is_that_of_autograd(t, dtype, tolerance):
+    process, generator = UniformProcess(V, LogLinearSchedule()), torch.Generator().manual_seed(2)
+    logits = 3 * torch.randn(40, V, generator=generator, dtype=torch.float64)
+    x0 = torch.randint(V, (40,), generator=generator)
+    xt = torch.where(torch.arange(40) % 2 == 0, x0, torch.randint(V, (40,), generator=generator))
+    level = process.level(torch.full((40,), t, dtype=torch.float64))
+    weight = torch.linspace(-1, 2, 40, dtype=torch.float64)
+
+    plain = logits.clone().requires_grad_()
+    exact = process.nelbo(torch.log_softmax(plain, 1), x0, xt, level.alpha, level.slope)
+    (gradient,) = torch.autograd.grad((exact * weight).sum(), plain)
+    ours = logits.to(dtype).requires_grad_()
+    loss = process.nelbo_of_logits(ours, x0, xt, level.alpha, level.slope, Prediction.LEAVE_ONE_OUT)
+    (closed,) = torch.autograd.grad((loss * weight.to(dtype)).sum(), ours)
+    assert loss.dtype == closed.dtype == dtype
+    # terms of the size of slope / alpha cancel in the loss, with closed gradients and without them
+    terms = (level.slope / level.alpha).abs().max() if t == 1.0 else exact.abs().max()
+    assert (loss - exact).abs().max() <= tolerance * terms
+    assert (closed - gradient).abs().max() <= tolerance * gradient.abs().max()
+
+
+@pytest.mark.parametrize("t", [0.1, 1.0])
+def test_the_closed_gradient_passes_gradcheck(t):
+    process, generator = UniformProcess(5, LogLinearSchedule()), torch.Generator().manual_seed(3)
+    logits = torch.randn(6, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    x0, xt = (torch.randint(5, (6,), generator=generator) for _ in range(2))
+    level = process.level(torch.full((6,), t, dtype=torch.float64))
+    assert torch.autograd.gradcheck(
+        lambda z: process.nelbo_of_logits(z, x0, xt, level.alpha, level.slope, Prediction.LEAVE_ONE_OUT), logits
+    )
+
+
+def test_a_posterior_is_converted_first():
+    process, generator = UniformProcess(5, LogLinearSchedule()), torch.Generator().manual_seed(3)
+    logits = torch.randn(6, 5, generator=generator, dtype=torch.float64)
+    x0, xt = (torch.randint(5, (6,), generator=generator) for _ in range(2))
+    level = process.level(torch.full((6,), 0.4, dtype=torch.float64))
+    logp = process.leave_one_out(logits, xt, level.alpha, Prediction.POSTERIOR)
+    torch.testing.assert_close(
+        process.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Prediction.POSTERIOR),
+        process.nelbo(logp, x0, xt, level.alpha, level.slope),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # by torch's own compiler
+def test_compiled_it_is_the_same():
+    process, compiled = (UniformProcess(V, LogLinearSchedule()) for _ in range(2))
+    compiled.compile()
+    generator = torch.Generator().manual_seed(2)
+    x0, xt = (torch.randint(V, (40,), generator=generator) for _ in range(2))
+    values = torch.randn(40, V, generator=generator)
+    level = process.level(torch.full((40,), 0.4, dtype=torch.float64))
+    found = []
+    for one in (process, compiled):
+        logits = values.clone().requires_grad_()
+        loss = one.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Prediction.LEAVE_ONE_OUT)
+        (gradient,) = torch.autograd.grad(loss.sum(), logits)
+        found.append((loss.detach(), gradient))
+    for plain, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, plain, rtol=1e-5, atol=1e-5)

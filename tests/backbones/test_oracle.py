@@ -1,0 +1,492 @@
+"""Oracles against enumeration of every text, and every metric against the closed forms that oracles give.
+
+The judge knows neither forward-backward nor matching rows: it sums over all V^L texts. Each bar is also shown to fail
+for an oracle that answers with the posterior, which looks at the token that it is asked for. (Where noise masks, the
+two are one: there the mistake is to take the noise for uniform.)
+"""
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
+
+import pytest
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from tests.support.toy_worlds import (
+    Joint,
+    assert_frequencies,
+    chain_kernel,
+    expected_nelbo,
+    integrated_nelbo,
+    prior_gap,
+)
+from uddm_lightning.backbones import EmpiricalBayesBackbone, Known, MarkovBackbone, Oracle, UnigramBackbone
+from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.keyed_random import key
+from uddm_lightning.metrics import functional as F
+from uddm_lightning.objectives import NELBO
+from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
+from uddm_lightning.probes.base import MeasuredBatch
+from uddm_lightning.processes import AbsorbingProcess, Prediction, Process, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule
+from uddm_lightning.samplers import AncestralSampler
+from uddm_lightning.samplers.denoiser import Denoiser
+from uddm_lightning.stats.markov_chain import MarkovChain
+
+TIMES = (1e-5, 1e-3, 0.1, 0.5, 1.0)
+
+
+class World(NamedTuple):
+    """An oracle, and the same idea of text as a list of all rows with their probabilities."""
+
+    oracle: Oracle
+    joint: Joint
+    process: Process
+
+    def answer(self, shown_YL: Tensor, alpha: float) -> Tensor:
+        """The oracle's leave-one-out log-probabilities, [x_t row, l, v]."""
+        sigma_Y = torch.full((len(shown_YL),), -math.log(alpha), dtype=torch.float64)
+        logits_NS = self.oracle(shown_YL, sigma_Y).flatten(0, 1)
+        assert logits_NS.shape[1] == self.process.states
+        alpha_N = torch.full_like(logits_NS[:, 0], alpha)
+        logp_NV = self.process.leave_one_out(logits_NS, shown_YL.flatten(), alpha_N, Prediction.LEAVE_ONE_OUT)
+        return logp_NV.view(*shown_YL.shape, -1)
+
+    def predict(self, alpha: float) -> Tensor:
+        """The same for all noisy rows."""
+        return self.answer(self.joint.noisy_YL, alpha)
+
+    @property
+    def denoiser(self) -> Denoiser:
+        return Denoiser(self.process, self.oracle, Prediction.LEAVE_ONE_OUT)
+
+    def draw(self, rows: int) -> Tensor:
+        """Rows of the text, int64 (rows, L)."""
+        generator = torch.Generator().manual_seed(11)
+        return self.joint.rows_XL[torch.multinomial(self.joint.p_X, rows, replacement=True, generator=generator)]
+
+
+def posterior_of(kind: type[Oracle]) -> type[Oracle]:
+    """The mistake: an oracle that multiplies in what the token itself says."""
+
+    class ByPosterior(kind):  # type: ignore[misc, valid-type]  # a class made for each kind
+        @override
+        def predict(self, tokens_BL: Tensor, alpha_B: Tensor, changed_B: Tensor, valid_BL: Tensor | None) -> Tensor:
+            logp_BLV = super().predict(tokens_BL, alpha_B, changed_B, valid_BL)
+            evidence_B = torch.log((self.vocab_size * alpha_B + changed_B) / changed_B)
+            own_BL1 = evidence_B[:, None, None].expand(*tokens_BL.shape, 1)
+            return logp_BLV.scatter_add(2, tokens_BL[..., None], own_BL1)
+
+    return ByPosterior
+
+
+def noise_of(V: int, mask: bool) -> Process:
+    return (AbsorbingProcess if mask else UniformProcess)(V, LogLinearSchedule())
+
+
+def markov(V: int, L: int, wrong: bool = False, mask: bool = False) -> World:
+    chain = MarkovChain.random(V, sharpness=1.5, seed=2)
+    joint = Joint(V, L, seed=0, mask=mask)
+    steps_XL = chain.transition_VV[joint.rows_XL[:, :-1], joint.rows_XL[:, 1:]]
+    joint.p_X = chain.initial_V[joint.rows_XL[:, 0]] * steps_XL.prod(1)
+    process = noise_of(V, mask)
+    oracle = (posterior_of(MarkovBackbone) if wrong else MarkovBackbone)(process.states)
+    oracle.prepare(Known(lambda: joint.rows_XL, torch.full((V,), 1 / V), chain, process.mask))
+    return World(oracle, joint, process)
+
+
+def memory(V: int, L: int, n: int = 5, wrong: bool = False, mask: bool = False) -> World:
+    joint = Joint(V, L, seed=0, mask=mask)
+    places = torch.randperm(len(joint.rows_XL), generator=torch.Generator().manual_seed(3))[:n]
+    joint.p_X = torch.zeros_like(joint.p_X).index_fill(0, places, 1 / n)
+    process = noise_of(V, mask)
+    oracle = (posterior_of(EmpiricalBayesBackbone) if wrong else EmpiricalBayesBackbone)(process.states)
+    oracle.prepare(Known(lambda: joint.rows_XL[places], torch.full((V,), 1 / V), mask=process.mask))
+    return World(oracle, joint, process)
+
+
+def unigram(V: int, L: int, wrong: bool = False, mask: bool = False) -> World:
+    f_V = torch.softmax(torch.arange(V, dtype=torch.float64), 0)
+    joint = Joint(V, L, seed=0, mask=mask)
+    joint.p_X = f_V[joint.rows_XL].prod(1)
+    process = noise_of(V, mask)
+    oracle = (posterior_of(UnigramBackbone) if wrong else UnigramBackbone)(process.states)
+    oracle.prepare(Known(lambda: joint.rows_XL, f_V, mask=process.mask))
+    return World(oracle, joint, process)
+
+
+WORLDS = {"markov": markov, "empirical Bayes": memory, "unigram": unigram}
+every_world = pytest.mark.parametrize("make", WORLDS.values(), ids=WORLDS)
+every_noise = pytest.mark.parametrize("mask", [False, True], ids=["uniform", "absorbing"])
+
+
+# ------------------------------------------------------------------------------------------------------- predictions
+
+
+def judge_predictions(world: World, shown_YL: Tensor) -> None:
+    """The oracle's answer for some noisy rows is the one that is summed over all texts, to 1e-6."""
+    joint, judged = world.joint, 0
+    for t in TIMES:
+        alpha = float(world.process.level(torch.tensor(t, dtype=torch.float64)).alpha)
+        factors = joint.factors(alpha, shown_YL)
+        answer = world.answer(shown_YL, alpha).exp()
+        for place in range(joint.L):
+            others = [m for m in range(joint.L) if m != place]
+            weight = joint.p_X[:, None] * factors[..., others].prod(-1)
+            by_id = torch.stack([weight[joint.rows_XL[:, place] == v].sum(0) for v in range(joint.V)], 1)
+            total = by_id.sum(1, keepdim=True)
+            asked = world.process.predicted(shown_YL[:, place]) & (total[:, 0] > 0)
+            exact = (by_id / total)[asked]
+            torch.testing.assert_close(answer[:, place][asked], exact, rtol=0, atol=1e-6)
+            judged += len(exact)
+    assert judged >= 5
+
+
+@every_noise
+@every_world
+@pytest.mark.parametrize(("V", "L"), [(2, 2), (3, 4), (8, 3), (8, 4)])
+def test_predictions_are_those_of_enumeration(make: Callable[..., World], V: int, L: int, mask: bool) -> None:
+    world = make(V, L, mask=mask)
+    few = torch.randperm(len(world.joint.noisy_YL), generator=torch.Generator().manual_seed(1))[:40]
+    judge_predictions(world, world.joint.noisy_YL[few])
+
+
+def test_an_answer_that_takes_masks_for_uniform_noise_is_caught() -> None:
+    world = memory(3, 4, mask=True)
+    world.oracle.mask = None
+    with pytest.raises(AssertionError, match="not close"):
+        judge_predictions(world, world.joint.noisy_YL)
+
+
+def test_the_nearest_rows_answer_where_no_row_fits() -> None:
+    oracle = EmpiricalBayesBackbone(4)
+    oracle.prepare(Known(lambda: torch.tensor([[0, 1, 2], [0, 2, 1], [1, 1, 1]]), torch.ones(3) / 3, mask=3))
+    answer = torch.softmax(oracle(torch.tensor([[3, 0, 1], [0, 0, 3]]), torch.ones(2).double()), -1)
+    torch.testing.assert_close(answer[0, 0], torch.tensor([0.5, 0.5, 0, 0]).double())
+    torch.testing.assert_close(answer[1, 2], torch.tensor([0, 0.5, 0.5, 0]).double())
+
+
+@every_world
+def test_an_answer_by_posterior_is_caught(make: Callable[..., World]) -> None:
+    world = make(3, 4, wrong=True)
+    with pytest.raises(AssertionError, match="not close"):
+        judge_predictions(world, world.joint.rows_XL)
+
+
+@every_world
+def test_padding_says_nothing(make: Callable[..., World]) -> None:
+    """A row whose end is not there is answered as the beginning of all rows."""
+    world, alpha = make(3, 4), 0.6
+    joint, shown = world.joint, torch.tensor([[0, 1, 2, 2], [2, 2, 1, 0]])
+    valid = torch.tensor([[True, True, False, False]] * 2)
+    sigma = torch.full((2,), -math.log(alpha), dtype=torch.float64)
+    answer = torch.softmax(world.oracle(shown, sigma, valid), -1)
+    masked = make(3, 4, mask=True)
+    beginning = torch.tensor([[3, 1, 3, 3]])
+    padded, open_end = (
+        masked.oracle(tokens, sigma[:1], keep)[0, 0]
+        for tokens, keep in ((torch.tensor([[3, 1, 0, 2]]), valid[:1]), (beginning, None))
+    )
+    torch.testing.assert_close(torch.softmax(padded, -1), torch.softmax(open_end, -1))
+    miss = (1 - alpha) / 3
+    for row in (0, 1):
+        for place in (0, 1):
+            other = 1 - place
+            factor = torch.where(joint.rows_XL[:, other] == shown[row, other], alpha + miss, miss)
+            weight = joint.p_X * factor
+            exact = torch.stack([weight[joint.rows_XL[:, place] == v].sum() for v in range(3)])
+            torch.testing.assert_close(answer[row, place], exact / exact.sum())
+
+
+def test_rows_that_occur_twice_count_twice() -> None:
+    rows = torch.tensor([[0, 1], [0, 1], [2, 2]])
+    oracle = EmpiricalBayesBackbone(3)
+    oracle.prepare(Known(lambda: rows, torch.ones(3) / 3))
+    blank = torch.softmax(oracle(torch.tensor([[1, 0]]), torch.tensor([60.0], dtype=torch.float64)), -1)
+    torch.testing.assert_close(blank[0, 0], torch.tensor([2 / 3, 0, 1 / 3], dtype=torch.float64))
+
+
+def test_many_training_rows_are_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = memory(4, 3, n=30)
+    whole = world.predict(0.7)
+    monkeypatch.setattr("uddm_lightning.backbones.empirical_bayes.ELEMENTS", 64 * 3 * 7)
+    torch.testing.assert_close(world.predict(0.7), whole)
+
+
+def test_a_markov_oracle_needs_a_markov_text() -> None:
+    with pytest.raises(InputError, match="MarkovBackbone, which needs text whose law is known: `data"):
+        MarkovBackbone(3).prepare(Known(lambda: torch.zeros(1, 2).long(), torch.ones(3) / 3))
+
+
+# ------------------------------------------------------------------------------------------------------- likelihood
+
+
+def judge_nelbo(world: World) -> None:
+    """The bound over all t, with the prior's gap, is the exact negative log-likelihood, to 1e-4 nats a row."""
+    bound = integrated_nelbo(world.process, world.joint, world.predict) + prior_gap(world.process, world.joint)
+    assert bound == pytest.approx(world.joint.entropy, abs=1e-4)
+
+
+@every_noise
+@pytest.mark.parametrize(("make", "L"), [(markov, 3), (memory, 4), (unigram, 3)], ids=WORLDS)
+def test_the_bound_is_the_likelihood(make: Callable[..., World], L: int, mask: bool) -> None:
+    judge_nelbo(make(3, L, mask=mask))
+
+
+@pytest.mark.parametrize("world", [markov(3, 3, True), memory(3, 4, wrong=True), unigram(3, 3, True)], ids=WORLDS)
+def test_a_bound_by_posterior_is_caught(world: World) -> None:
+    with pytest.raises(AssertionError):
+        judge_nelbo(world)
+
+
+@every_noise
+def test_the_perfect_memorizer_needs_ln_n_nats_for_a_row(mask: bool) -> None:
+    world = memory(4, 3, n=7, mask=mask)
+    bound = integrated_nelbo(world.process, world.joint, world.predict) + prior_gap(world.process, world.joint)
+    assert bound == pytest.approx(math.log(7), abs=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------- through the probes
+
+
+class Measured(NamedTuple):
+    """What the probes of the package say about an oracle."""
+
+    recovery: dict[str, float]
+    entropy: dict[str, float]
+    nelbo: dict[str, float]
+
+
+def measured(world: World, rows: int, t: float, steps: int, monkeypatch: pytest.MonkeyPatch) -> Measured:
+    """Runs the three probes on rows of the text, without a trainer around them."""
+    f_V = torch.stack([(world.joint.p_X[:, None] * (world.joint.rows_XL == v)).sum() for v in range(world.joint.V)])
+    monkeypatch.setattr(
+        "uddm_lightning.probes.recovery.data_of", lambda trainer: SimpleNamespace(unigram=f_V / world.joint.L)
+    )
+    monkeypatch.setattr("uddm_lightning.probes.nelbo.data_of", lambda trainer: SimpleNamespace(unigram_entropy=1.0))
+    numbers = torch.arange(rows)
+    task = SimpleNamespace(
+        process=world.process,
+        sampler=AncestralSampler(steps=steps),
+        objective=NELBO(t_min=1e-3),
+        device=torch.device("cpu"),
+        trainer=None,
+        parameter_count=0,
+    )
+    text_BL = world.draw(rows)
+    batch = TokenBatch(
+        tokens_BL=text_BL,
+        rows_B=numbers,
+        places_B=numbers,
+        keys_B=key(7, numbers),
+        quantiles_B=numbers / rows,
+        valid_BL=None,
+        special_BL=None,
+        seed=0,
+        step=0,
+    )
+    counted_BL = torch.ones_like(text_BL).bool()
+    at = MeasuredBatch(cast(Any, task), world.denoiser, batch, counted_BL, "test", "ema", {})
+    found = []
+    for probe in (RecoveryProbe(times=[t]), EntropyProbe(times=[t]), NelboProbe()):
+        probe.measure(at)
+        found.append(next(iter(probe.conclude(cast(Any, task)))))
+    return Measured(*(cast(dict[str, float], record) for record in found))
+
+
+class Exact(NamedTuple):
+    """The same numbers by enumeration of every text, every noisy text, and every end of the chain."""
+
+    recovery: float
+    unstable: float
+    entropy: float
+    entropy_corrupted: float
+    entropy_recovered: float
+    entropy_unrecovered: float
+    entropy_leave_one_out: float
+    nelbo: float
+
+
+def exact(world: World, t: float, steps: int) -> Exact:
+    joint, process, L = world.joint, world.process, world.joint.L
+    times = AncestralSampler(steps=steps).grid(t)
+    kernel_YX = chain_kernel(process, joint, lambda alpha: joint.leave_one_out(alpha).log(), times)
+    alpha = float(process.level(torch.tensor(t, dtype=torch.float64)).alpha)
+    entropy_YL = torch.special.entr(joint.leave_one_out(alpha)).sum(-1)
+    rows_XL, noisy_YL = joint.rows_XL, joint.noisy_YL
+    weight_XY = joint.noisy(alpha)  # [x_0, x_t]
+    asked_YL = process.predicted(noisy_YL) * weight_XY.sum(0)[:, None]
+    total = dict.fromkeys(("corrupted", "recovered", "clean", "unstable", "h", "h_recovered", "h_lost"), 0.0)
+    for place in range(L):
+        column_X = rows_XL[:, place]
+        changed_XY = (column_X[:, None] != noisy_YL[:, place]).double() * weight_XY
+        # probability that the chain ends at the token of x_0 there, [x_0, x_t]
+        right_XY = torch.stack([kernel_YX[:, column_X == v].sum(1) for v in range(joint.V)], 1)[:, column_X].T
+        total["corrupted"] += float(changed_XY.sum())
+        total["recovered"] += float((changed_XY * right_XY).sum())
+        kept_XY = weight_XY - changed_XY
+        total["clean"] += float(kept_XY.sum())
+        total["unstable"] += float((kept_XY * (1 - right_XY)).sum())
+        h_Y = entropy_YL[:, place]
+        total["h"] += float((changed_XY * h_Y).sum())
+        total["h_recovered"] += float((changed_XY * right_XY * h_Y).sum())
+        total["h_lost"] += float((changed_XY * (1 - right_XY) * h_Y).sum())
+    low = float(process.level(torch.tensor(1e-3, dtype=torch.float64)).alpha)
+    clean_XL = torch.special.entr(joint.leave_one_out(low, rows_XL)).sum(-1)
+    bound = integrated_nelbo(process, joint, lambda alpha: joint.leave_one_out(alpha).log(), t_min=1e-3)
+    return Exact(
+        recovery=total["recovered"] / total["corrupted"],
+        unstable=total["unstable"] / total["clean"],
+        entropy=float((asked_YL * entropy_YL).sum() / asked_YL.sum()),
+        entropy_corrupted=total["h"] / total["corrupted"],
+        entropy_recovered=total["h_recovered"] / total["recovered"],
+        entropy_unrecovered=total["h_lost"] / (total["corrupted"] - total["recovered"]),
+        entropy_leave_one_out=float((joint.p_X[:, None] * clean_XL).sum()) / L,
+        nelbo=bound / L / (1 - 1e-3),
+    )
+
+
+def judge_measurements(world: World, t: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mean that the probes report lies within three of its standard errors of the enumerated one."""
+    steps = 10
+    found, truth = measured(world, 4000, t, steps, monkeypatch), exact(world, t, steps)
+    recovery, entropy, nelbo = found
+    for value, low, high, expected in (
+        (recovery["recovery"], recovery["recovery_low"], recovery["recovery_high"], truth.recovery),
+        (entropy["entropy"], entropy["entropy_low"], entropy["entropy_high"], truth.entropy),
+        (nelbo["nelbo"], nelbo["nelbo_low"], nelbo["nelbo_high"], truth.nelbo),
+    ):
+        assert abs(value - expected) <= 3 * (high - low) / (2 * 1.96) + 1e-9, (value, low, high, expected)
+    corrupted, clean = recovery["n_corrupted"], recovery["n_clean"]
+    if type(world.oracle) is UnigramBackbone:  # chance is what this very model restores
+        assert abs(recovery["chance"] - truth.recovery) < 4 * 0.5 / math.sqrt(corrupted)
+    assert abs(recovery["unstable_rate"] - truth.unstable) < 4 * math.sqrt(0.25 / clean)
+    largest = math.log(world.joint.V)
+    share = recovery["recovery"]
+    for name, count in (
+        ("entropy_corrupted", corrupted),
+        ("entropy_recovered", corrupted * share),
+        ("entropy_unrecovered", corrupted * (1 - share)),
+        ("entropy_leave_one_out", 4000 * (world.joint.L if world.process.mask is None else 1)),
+    ):
+        assert abs(entropy[name] - getattr(truth, name)) < 4 * 0.5 * largest / math.sqrt(count), name
+    assert entropy["own_token_leak"] < 1e-9
+    if world.process.mask is not None:
+        assert recovery["n_unstable"] == 0
+        assert entropy["own_token_leak"] == 0
+        assert math.isnan(entropy["entropy_clean"])
+        assert entropy["entropy"] == entropy["entropy_corrupted"]
+
+
+@pytest.mark.parametrize("t", [0.1, 0.5])
+@every_noise
+@every_world
+def test_what_the_probes_measure_is_what_enumeration_gives(
+    make: Callable[..., World], mask: bool, t: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge_measurements(make(3, 3, mask=mask), t, monkeypatch)
+
+
+def test_measurements_that_take_masks_for_uniform_noise_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = memory(3, 3, mask=True)
+    world.oracle.mask = None
+    with pytest.raises(AssertionError):
+        judge_measurements(world, 0.5, monkeypatch)
+
+
+@every_world
+def test_measurements_by_posterior_are_caught(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AssertionError):
+        judge_measurements(make(3, 3, wrong=True), 0.5, monkeypatch)
+
+
+@every_world
+def test_entropy_of_every_token_is_that_of_enumeration(make: Callable[..., World]) -> None:
+    world = make(3, 4)
+    for alpha in (0.9995, 0.7, 0.1):
+        ours = F.entropy(world.predict(alpha).reshape(-1, 3)).view(-1, 4)
+        theirs = torch.special.entr(world.joint.leave_one_out(alpha)).sum(-1)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------- samples
+
+
+def assert_drawn_from(counts: Tensor, probabilities: Tensor) -> None:
+    """Chi-square, with everything rare as one outcome."""
+    likely = probabilities * counts.sum() >= 8
+    pooled = [torch.cat([values[likely], values[~likely].sum()[None]]) for values in (counts, probabilities)]
+    if pooled[1][-1] * counts.sum() < 5:
+        assert pooled[0][-1] < 30
+        pooled = [values[:-1] for values in pooled]
+    assert_frequencies(*pooled)
+
+
+def judge_samples(world: World) -> None:
+    """The chain from pure noise ends at rows that are distributed as the text is, but for its steps' finite size."""
+    rows, joint, sampler = 6000, world.joint, AncestralSampler(steps=150)
+    kernel_YX = chain_kernel(world.process, joint, lambda alpha: joint.leave_one_out(alpha).log(), sampler.grid(1.0))
+    ends_X = kernel_YX[joint.code(world.process.prior(joint.rows_XL), noisy=True)].mean(0)
+    assert 0.5 * (ends_X - joint.p_X).abs().sum() < 0.02
+    start = torch.randint(joint.V, (rows, joint.L), generator=torch.Generator().manual_seed(5))
+    start = world.process.prior(start)
+    ends = sampler(world.denoiser, start, 1.0, key(9, torch.arange(rows)))
+    assert_drawn_from(torch.bincount(joint.code(ends), minlength=len(joint.p_X)), ends_X)
+
+
+@every_noise
+@pytest.mark.parametrize(("make", "V"), [(markov, 3), (memory, 3), (unigram, 2)], ids=WORLDS)
+def test_samples_are_distributed_as_the_text(make: Callable[..., World], V: int, mask: bool) -> None:
+    judge_samples(make(V, 3, mask=mask))
+
+
+@pytest.mark.parametrize("world", [markov(3, 3, True), unigram(2, 3, True)], ids=["markov", "unigram"])
+def test_samples_by_posterior_are_caught(world: World) -> None:
+    with pytest.raises(AssertionError):
+        judge_samples(world)
+
+
+# ------------------------------------------------------------------------------------------------------- the text
+
+
+def test_a_chain_is_stationary_and_its_rows_are_drawn_from_it() -> None:
+    chain = MarkovChain.random(3, sharpness=1.5, seed=4)
+    torch.testing.assert_close(chain.transition_VV.sum(1), torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(chain.initial_V @ chain.transition_VV, chain.initial_V)
+    joint = Joint(3, 4, seed=0)
+    rows = chain.draw(torch.arange(20_000), 4)
+    p_X = chain.initial_V[joint.rows_XL[:, 0]] * chain.transition_VV[joint.rows_XL[:, :-1], joint.rows_XL[:, 1:]].prod(
+        1
+    )
+    likely = p_X * 20_000 >= 8
+    counts = torch.bincount(joint.code(rows), minlength=81)
+    assert_frequencies(
+        torch.cat([counts[likely], counts[~likely].sum()[None]]), torch.cat([p_X[likely], p_X[~likely].sum()[None]])
+    )
+    assert torch.equal(chain.draw(torch.tensor([17, 3]), 4), rows[[17, 3]]), "a row is a function of its key"
+
+
+def test_renumbering_keeps_the_law() -> None:
+    chain = MarkovChain.random(3, sharpness=1.5, seed=4)
+    other = chain.renumbered([2, 0, 3], vocab_size=4)
+    assert float(other.initial_V[1]) == 0.0
+    torch.testing.assert_close(other.transition_VV[2, 3], chain.transition_VV[0, 2])
+    torch.testing.assert_close(other.initial_V @ other.transition_VV, other.initial_V)
+
+
+def test_sharpness_goes_from_chance_to_certainty() -> None:
+    flat, sharp = (MarkovChain.random(5, sharpness, seed=0).transition_VV for sharpness in (0.0, 50.0))
+    torch.testing.assert_close(flat, torch.full((5, 5), 0.2, dtype=torch.float64))
+    assert (sharp.amax(1) > 0.9).all()
+
+
+def test_nothing_is_lost_between_enumeration_and_expected_loss() -> None:
+    """The judge itself: at one t, the loss of the oracle is below that of its posterior."""
+    right, wrong = markov(3, 3), markov(3, 3, wrong=True)
+    alpha = float(right.process.level(torch.tensor(0.4, dtype=torch.float64)).alpha)
+    losses = [expected_nelbo(world.process, world.joint, world.predict(alpha), 0.4) for world in (right, wrong)]
+    assert losses[0] < losses[1] - 0.1

@@ -1,0 +1,234 @@
+"""`uddm export` and back: the same logits, without a config or a command."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.commands.test_convert import logits, task_of
+from tests.support import made_sweeps as sweeps
+from tests.support.command_line import Outcome
+from uddm_lightning.backbones import DiT
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.interop.exported import load_exported
+from uddm_lightning.interop.model_card import _regime, card
+from uddm_lightning.results.tables import write_table
+from uddm_lightning.runs.folder import read_manifest
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(uddm: Run, foreign: Path, text: Path, tmp_path: Path) -> Path:
+    """A converted run: nothing had to be trained for it."""
+    assert uddm("convert", foreign, "--out", tmp_path / "run", "-c", text).status == 0
+    return tmp_path / "run"
+
+
+def export(uddm: Run, run: Path, folder: Path, *more: str) -> Outcome:
+    return uddm("export", "-c", run / "config.yaml", "--ckpt_path", "last", "--out", folder, *more)
+
+
+def test_the_logits_survive_from_file_to_run_to_file(
+    uddm: Run, run: Path, tmp_path: Path, raw: DiT, averaged: DiT
+) -> None:
+    tokens_BL, sigma_B = torch.randint(21, (3, 16)), torch.tensor([1e-5, 0.3, 6.0])
+    for weights, network in (("ema", averaged), ("raw", raw)):
+        assert export(uddm, run, tmp_path / weights, "--weights", weights).status == 0
+        loaded = load_exported(tmp_path / weights)
+        assert torch.equal(logits(loaded, tokens_BL, sigma_B), logits(network, tokens_BL, sigma_B))
+
+
+@pytest.mark.slow
+def test_what_is_loaded_is_what_was_trained(
+    uddm: Run, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UDDM_CACHE", str(trained / "cache"))
+    run = trained / "run"
+    task = task_of(run)
+    tokens_BL, sigma_B = torch.randint(21, (3, 16)), torch.tensor([1e-5, 0.3, 6.0])
+    for weights, network in (("ema", task.ema.backbone), ("raw", task.backbone)):
+        folder = tmp_path / weights
+        outcome = export(uddm, run, folder, "--weights", weights)
+        assert outcome.status == 0, outcome.err
+        loaded = load_exported(folder)
+        assert not loaded.training
+        assert torch.equal(logits(loaded, tokens_BL, sigma_B), logits(network, tokens_BL, sigma_B))
+        config = json.loads((folder / "config.json").read_text())
+        assert (config["weights"], config["step"], config["length"], config["vocab_size"]) == (weights, 6, 16, 21)
+        assert config["process"] == {
+            "class": "UniformProcess",
+            "schedule": {"class": "LogLinearSchedule", "eps": 0.001},
+        }
+        assert config["states"] == 21
+        assert config["prediction"] == "leave-one-out"
+
+    cached = next((trained / "cache").glob("*/tokenizer.json"))
+    assert (tmp_path / "ema" / "tokenizer.json").read_text() == cached.read_text()
+    text = (tmp_path / "ema" / "README.md").read_text()
+    assert "By ema weights at step 6, ancestral chain on a grid of 10 steps; 8 training rows, seed 0" in text
+    assert "| 0.1 | train | " in text
+    assert "NELBO on t in [0.02, 1], test rows: " in text
+    assert "| coincidence | wrong before | wrong after | clean tokens changed |" in text
+    assert "Own-token leak, 0 for an exact leave-one-out prediction: own samples 0." in text
+    assert "At t = 0.1, judged by this one run: **not learned yet**." in text, "after 6 steps"
+    assert f"corpus `{read_manifest(run)['corpus']}`" in text
+    assert "**Not measured.**" in (tmp_path / "raw" / "README.md").read_text()  # of the raw weights
+
+
+@pytest.mark.slow
+def test_loading_needs_no_command_line(uddm: Run, run: Path, tmp_path: Path) -> None:
+    assert export(uddm, run, tmp_path / "out").status == 0
+    code = (
+        "import sys; from uddm_lightning.interop import load_exported; load_exported(sys.argv[1]);"
+        "print([name for name in ('lightning', 'jsonargparse', 'datasets', 'tokenizers') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out")], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.slow
+def test_a_converted_run_is_exported_with_its_origin(uddm: Run, run: Path, tmp_path: Path) -> None:
+    assert export(uddm, run, tmp_path / "before").status == 0
+    assert not (tmp_path / "before" / "tokenizer.json").exists()
+    about = (tmp_path / "before" / "README.md").read_text()
+    assert "**Not measured.**" in about
+    assert "Converted from `foreign.ckpt` (sha256 `" in about
+    assert "* which rows: not known" in about
+    assert uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last").status == 0
+    assert export(uddm, run, tmp_path / "after").status == 0
+    assert (tmp_path / "after" / "tokenizer.json").exists()
+    about = (tmp_path / "after" / "README.md").read_text()
+    assert "**The regime is not known:**" in about
+    assert "judged by this one run" not in about
+
+
+@pytest.mark.parametrize(
+    ("size", "regime"), [(8, "memorizing"), (128, "in transition"), (512, "cannot be told"), (8192, "generalizing")]
+)
+def test_one_run_is_judged_by_absolute_rules(tmp_path: Path, size: int, regime: str) -> None:
+    """A single run has no plateau: it was compared with half of itself, and a gap of 0.054 generalized."""
+    sweeps.measurements(tmp_path, (size,))
+    text = "\n".join(_regime({"step": 200, "weights": "ema"}, tmp_path))
+    assert f"At t = 0.1, judged by this one run: **{regime}**. Recovery is " in text
+    assert "plateau" not in text
+    assert "the chain raised the share of wrong tokens from 9.6" in text
+    assert "NELBO on t in [0.001, 1] (extrapolated: trained on a part of it), test rows" in text
+
+
+def test_a_run_that_has_not_learned_is_no_generalizer(tmp_path: Path) -> None:
+    """It was said to generalize at recovery 0.055 / 0.053."""
+    low = {"train": 0.055, "test": 0.053}
+    rows = [
+        {**row, "recovery": f"{low[row['split']]}", "recovery_low": "0.045", "recovery_high": "0.063"}
+        if row["kind"] == "recovery"
+        else row
+        for row in sweeps.measurements(tmp_path, (8192,))
+    ]
+    write_table(tmp_path / "measurements.csv", rows)
+    text = "\n".join(_regime({"step": 200, "weights": "ema"}, tmp_path))
+    assert "judged by this one run: **not learned yet**" in text
+    assert "lies below the coincidence level 0.076" in text
+
+
+def test_damaged_draws_are_named(tmp_path: Path) -> None:
+    sweeps.measurements(tmp_path, (8,))
+    (tmp_path / "rows.parquet").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="Move it away; the card does without it"):
+        list(_regime({"step": 200, "weights": "ema"}, tmp_path))
+
+
+def test_wrong_input_is_one_message(uddm: Run, run: Path, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "mine.txt").touch()
+    assert "nothing in it is overwritten" in export(uddm, run, full).err
+    assert list(full.iterdir()) == [full / "mine.txt"]
+    other = tmp_path / "other.yaml"
+    other.write_text("model: 3\n")
+    out = ("--out", tmp_path / "out", "--ckpt_path")
+    for arguments, message in (
+        (("-c", tmp_path / "none.yaml", *out, "last"), "cannot be read as a config"),
+        (("-c", other, *out, run / "checkpoints" / "last.ckpt"), "says nothing of `model`"),
+        (("-c", run / "config.yaml", *out, "none.ckpt"), "there is no such file"),
+        (("-c", run / "config.yaml", *out, other), "cannot be read as a checkpoint"),
+        (("-c", run / "config.yaml", *out, "last", "--weights", "best"), "invalid choice: 'best'"),
+    ):
+        outcome = uddm("export", *arguments)
+        assert outcome.status == 2
+        assert message in outcome.err
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_must_say_its_vocabulary(uddm: Run, run: Path, tmp_path: Path) -> None:
+    path = run / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["hyper_parameters"].pop("vocab_size")
+    torch.save(content, path)
+    outcome = export(uddm, run, tmp_path / "out")
+    assert outcome.status == 2
+    assert "does not say how many ids" in outcome.err
+
+
+def test_other_networks_are_not_exported(uddm: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(DiT):
+        pass
+
+    monkeypatch.setattr("uddm_lightning.commands.export.DiT", Other)
+    outcome = export(uddm, run, tmp_path / "out")
+    assert outcome.status == 2
+    assert "`model.backbone` is DiT, and only Other is exported" in outcome.err
+
+
+def test_without_safetensors_the_way_out_is_named(
+    uddm: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "safetensors"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    outcome = export(uddm, run, tmp_path / "out")
+    assert outcome.status == 2
+    assert "pip install 'uddm-lightning[export]'" in outcome.err
+
+
+def test_a_damaged_export_is_refused(uddm: Run, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert export(uddm, run, folder).status == 0
+    weights, config = load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())
+
+    def refused(message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            load_exported(folder)
+
+    save_file({name: value for name, value in weights.items() if "norm" not in name}, folder / "model.safetensors")
+    refused("no exported model that can be read")
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    refused("no exported model that can be read")
+    for spoilt, message in (
+        ({**config, "format": 2}, "is not of format 1"),
+        ({**config, "architecture": {"class": "Other"}}, "describes no DiT"),
+        ({"format": 1}, "describes no DiT"),
+        ({**config, "architecture": {"class": "DiT"}}, "no exported model that can be read"),
+        ([], "is not of format 1"),
+    ):
+        (folder / "config.json").write_text(json.dumps(spoilt))
+        refused(message)
+    (folder / "config.json").write_text("{")
+    refused("cannot be read")
+    with pytest.raises(InputError, match="Name a folder that `uddm export` wrote"):
+        load_exported(tmp_path)
+
+
+def test_a_run_without_a_manifest_has_a_card_that_says_so(uddm: Run, run: Path, tmp_path: Path) -> None:
+    assert export(uddm, run, tmp_path / "out").status == 0
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    config["process"]["schedule"]["class"] = "CosineSchedule"
+    text = card(config, tmp_path)
+    assert "Not known: the run has no manifest." in text
+    assert "of the CosineSchedule" in text

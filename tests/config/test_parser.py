@@ -1,0 +1,80 @@
+"""Whatever is written into a run's config.yaml is read again as the same, by the parser and by PyYAML."""
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.support.command_line import tiny_config
+from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.config.parser import from_yaml, to_yaml
+
+ODD = (
+    *("1e3", "7435e12", "null", "~", "yes", "no", "on", "off", "true", "012", "1_000", "nan", ".nan", ".inf", "1:30"),
+    *("0x1f", "2026-01-01", "", " ", "#1", "&a", "*a", "!x", "?", "-", "- a", "a: b", "a #b", "[1]", "{a: b}", "'"),
+    *('"', "._", "1.", ".5", "+1", "1e5_", "é", "a\nb", "a\u2028b", "\x07", "=", "<<", "%", "@", "`", "|", ">"),
+)
+LIKE_NUMBERS = st.from_regex(r"[0-9_eE.:+-]{1,8}", fullmatch=True)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | LIKE_NUMBERS
+
+
+@settings(deadline=None, max_examples=2000, derandomize=True, database=None)
+@given(TEXT)
+def test_every_string_is_read_as_it_was_written(text: str) -> None:
+    content = {"model": {"backbone_name": text, "list": [text], "map": {text or "key": text}}, "number": 1e-05}
+    written = to_yaml(content)
+    assert from_yaml(written) == yaml.safe_load(written) == content
+
+
+for one in ODD:
+    test_every_string_is_read_as_it_was_written = example(one)(test_every_string_is_read_as_it_was_written)
+
+
+@pytest.fixture
+def parsed(tmp_path, corpus):
+    """What the command line makes of a config with `text` under its string-typed keys, and of its own config.yaml."""
+
+    def both(text: str, *options: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        content = copy.deepcopy(tiny_config(corpus))
+        content["model"]["backbone_name"] = text
+        content["data"]["cache_dir"] = text
+        content["data"]["source"] = {
+            "class_path": "HubDataset",
+            "init_args": {"path": text, "revision": text, "name": text, "field": text, "data_files": {"train": text}},
+        }
+        (tmp_path / "given.yaml").write_text(to_yaml(content), encoding="utf-8")
+        first = resolve(["-c", str(tmp_path / "given.yaml"), *options])
+        (tmp_path / "again.yaml").write_text(first.text, encoding="utf-8")
+        return first.values, resolve(["-c", str(tmp_path / "again.yaml")]).values
+
+    return both
+
+
+@pytest.mark.parametrize("text", ["1e3", "7435e12", "null", "yes", "012", "1_000", "nan", *ODD[8:20:4]])
+def test_a_resolved_config_is_resolved_to_itself(parsed, text) -> None:
+    first, again = parsed(text)
+    assert first == again
+    read = None if text == "null" else text  # for the parser, however it is quoted, where a key may have no value
+    assert first["model"]["backbone_name"] == first["data"]["source"]["init_args"]["revision"] == read
+    assert first["data"]["source"]["init_args"]["data_files"] == {"train": text}
+
+
+@pytest.mark.parametrize("text", ["1e3", "7435e12", "#1", "?", "012", "nan"])
+def test_a_string_of_the_command_line_is_kept(parsed, text) -> None:
+    first, again = parsed("x", "--model.backbone_name", text, "--data.source.init_args.revision", text)
+    assert first == again
+    assert first["model"]["backbone_name"] == first["data"]["source"]["init_args"]["revision"] == text
+
+
+@pytest.mark.slow
+def test_a_run_with_a_name_like_a_number_goes_on(uddm, config, tmp_path) -> None:
+    out = tmp_path / "run"
+    options = ("--model.backbone_name", "1e3", "--trainer.max_steps", 3)
+    assert uddm("fit", "-c", config, "--out", out, *options).status == 0
+    for command, more in (("fit", ("--trainer.max_steps", 6)), ("validate", ())):
+        outcome = uddm(command, "-c", out / "config.yaml", "--ckpt_path", "last", *more)
+        assert outcome.status == 0, outcome.err
+    assert "\n1e3-n8-s0-" in (out / "measurements.csv").read_text(encoding="utf-8")

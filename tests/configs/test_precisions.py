@@ -1,0 +1,114 @@
+"""Every shipped config in every precision, fused or not, clipped or not: trains, or is refused in one message."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Trainer
+
+from tests.cli.test_plugins import CONFIGS, as_options, short, standin
+from tests.support import standins
+from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.data import TextDataModule
+from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
+from uddm_lightning.runs.instantiate import load_data, load_task
+from uddm_lightning.training.trainer_access import check_precision
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+SMALL = (  # as `standins.SMALL`, but the sampler is not asked and the process may be another
+    *("--model.backbone.init_args.hidden", "16", "--model.backbone.init_args.blocks", "1"),
+    *("--model.backbone.init_args.heads", "2", "--model.backbone.init_args.conditioning", "8"),
+    *("--model.sampler.init_args.steps", "2", "--data.size", "4", "--data.batch_size", "4"),
+    *("--data.measure_batch_size", "4", "--data.train_draws", "4", "--data.test_draws", "4"),
+    *("--data.sample_draws", "0", "--data.random_draws", "0", "--trainer.accelerator", "cpu", "--threads", "1"),
+)
+STEPS = 2
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For the configs that train on speeches: sentences as those of the stand-ins."""
+    path = tmp_path_factory.mktemp("text") / "speeches.txt"
+    path.write_text("\n".join(standins._sentences(900, 0)), encoding="utf-8")
+    return path
+
+
+def resolved(path: Path, folder: Path, text: Path) -> dict[str, Any]:
+    words = [str(word) for word in as_options(path)]
+    content = yaml.safe_load(Path(words[1]).read_text(encoding="utf-8"))
+    if isinstance(content["data"], dict) and content["data"]["source"]["class_path"] == "SotuSpeeches":
+        words += ["--data.source", "TextFiles", "--data.source.init_args.paths", str(text)]
+    return resolve([*words, *standin(path, folder), *SMALL, "--data.cache_dir", str(folder / "cache")]).values
+
+
+def trainer_of(config: dict[str, Any], folder: Path, precision: str, clip: float | None, probes: list[Any]) -> Trainer:
+    return Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        precision=precision,
+        gradient_clip_val=clip,
+        gradient_clip_algorithm=config["trainer"]["gradient_clip_algorithm"],
+        max_steps=STEPS,
+        max_epochs=-1,
+        val_check_interval=STEPS,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if probes else 0,
+        use_distributed_sampler=False,
+        callbacks=probes,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of settings that only a test has
+@pytest.mark.parametrize(
+    "path",
+    [path if path.stem == "quickstart" else pytest.param(path, marks=pytest.mark.slow) for path in CONFIGS],
+    ids=short,
+)
+def test_every_precision_trains_or_is_refused(path: Path, tmp_path: Path, text: Path) -> None:
+    config = resolved(path, tmp_path, text)
+    data: TextDataModule = load_data(config)
+    optimizer = config["model"]["optimizer"]
+    losses: dict[tuple[str, bool, float | None], float] = {}
+    for precision, fused, clip in product(PRECISIONS, (False, True), (None, 1.0)):
+        optimizer["init_args"] |= {"fused": fused, "foreach": None, "eps": 1e-4 if precision == "16-true" else 1e-8}
+        task = load_task(config, data.vocab_size)
+        if precision == "16-mixed":
+            with pytest.raises(InputError, match=r"`--trainer\.precision bf16-mixed`"):
+                check_precision(precision, on_cpu=True)
+            continue
+        measured = fused and clip is not None
+        probes = [RecoveryProbe((0.1,)), EntropyProbe((0.1,)), NelboProbe(times_per_draw=2)] if measured else []
+        before = [parameter.clone() for parameter in task.backbone.parameters()]
+        task.check_optimizer(precision)
+        trainer = trainer_of(config, tmp_path, precision, clip, probes)
+        trainer.fit(task, data)
+        assert trainer.global_step == STEPS
+        after = list(task.backbone.parameters())
+        assert any(not torch.equal(one.to(other.dtype), other) for one, other in zip(before, after, strict=True))
+        assert all(bool(parameter.isfinite().all()) for parameter in after)
+        assert all(probe.records for probe in probes)
+        losses[precision, fused, clip] = float(trainer.callback_metrics["loss/train"])
+    assert {key[0] for key in losses} == set(PRECISIONS) - {"16-mixed"}
+    exact = losses["64-true", False, None]
+    for (precision, _, _), loss in losses.items():
+        assert loss == pytest.approx(exact, rel=0.05 if "16" in precision else 1e-4), precision
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of settings that only a test has
+def test_float16_refuses_what_is_zero_in_it(uddm, config, tmp_path) -> None:
+    given = ("fit", "-c", config, "--out", tmp_path / "run", "--trainer.precision", "16-true")
+    outcome = uddm(*given)
+    assert outcome.status == 2
+    assert "`eps` of `model.optimizer`, 1e-08, is 0" in outcome.err
+    assert not (tmp_path / "run" / "measurements.csv").exists()
+    outcome = uddm(*given, "--model.optimizer.init_args.eps", "1e-4")
+    assert outcome.status == 0, outcome.err

@@ -1,0 +1,63 @@
+"""The command line of the tests beside this folder, and a foreign checkpoint on a text that suits it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from tests.support.foreign import SETTINGS, save_foreign
+from uddm_lightning.backbones import DiT
+
+VOCABULARY = 21  # of the characters in the corpus of the tests
+
+
+@torch.no_grad()
+def network(seed: int, vocab_size: int = VOCABULARY) -> DiT:
+    """Weights that are nowhere zero, so that every one of them counts."""
+    torch.manual_seed(seed)
+    made = DiT(vocab_size, hidden=16, blocks=2, heads=2, conditioning=8, dropout=0.1)
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return made.eval()
+
+
+@pytest.fixture
+def raw() -> DiT:
+    return network(1)
+
+
+@pytest.fixture
+def averaged() -> DiT:
+    return network(2)
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, raw: DiT, averaged: DiT) -> Path:
+    return save_foreign(tmp_path / "foreign.ckpt", raw, averaged, SETTINGS)
+
+
+@pytest.fixture
+def text(tmp_path: Path, corpus: Path) -> Path:
+    """A fragment that names the text to measure on, and measures little of it."""
+    path = tmp_path / "text.yaml"
+    content = {
+        "threads": 1,
+        "data": {
+            "source": {"class_path": "TextFiles", "init_args": {"paths": str(corpus)}},
+            "tokenizer": {"class_path": "CharacterTokenizer"},
+            "measure_batch_size": 8,
+            "train_draws": 8,
+            "test_draws": 8,
+            "sample_draws": 4,
+            "random_draws": 4,
+        },
+        "model": {"sampler": {"class_path": "AncestralSampler", "init_args": {"steps": 5}}},
+        "recovery": {"times": [0.1, 0.5], "weights": ["ema", "raw"]},
+        "entropy": {"times": [0.1, 0.5]},
+        "nelbo": {"times_per_draw": 1},
+        "trainer": {"accelerator": "cpu", "enable_progress_bar": False},
+    }
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path

@@ -1,0 +1,281 @@
+"""uddm preflight, with a hub that answers what it is told to, or does not answer."""
+
+import sys
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from uddm_lightning.cli.main import main
+from uddm_lightning.commands.preflight import preflight
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.data import HubDataset, PretrainedTokenizer
+from uddm_lightning.data.downloads import Download
+from uddm_lightning.preflight import hub, needs
+from uddm_lightning.preflight.requirements import _precision
+
+ROOT = Path(__file__).parents[2]
+PAPER = ["-c", str(ROOT / "configs" / "paper" / "lm1b_tiny.yaml")]
+TINY = [*PAPER, "--trainer.precision", "bf16-mixed"]  # which a CPU has
+Usage = namedtuple("Usage", "total used free")
+
+
+class FakeHub:
+    """Knows some repositories, and writes down what it was asked."""
+
+    def __init__(self, **files: dict[str, int]) -> None:
+        self.files = {name.replace("__", "/").replace("_", "-"): sizes for name, sizes in files.items()}
+        self.asked: list[tuple[str, str, str]] = []
+
+    def repo_info(self, repo_id: str, *, revision: str, repo_type: str, timeout: float, files_metadata: bool) -> Any:
+        assert files_metadata
+        self.asked.append((repo_id, revision, repo_type))
+        if repo_id not in self.files:
+            raise ConnectionError("no route to the hub\nby any way")
+        siblings = [SimpleNamespace(rfilename=name, size=size) for name, size in self.files[repo_id].items()]
+        return SimpleNamespace(siblings=siblings)
+
+
+@pytest.fixture(autouse=True)
+def room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], None]:
+    """Nothing in any cache; the disk has as much room as it is given."""
+
+    def give(free: int) -> None:
+        monkeypatch.setattr("uddm_lightning.preflight.needs.shutil.disk_usage", lambda _: Usage(0, 0, free))
+
+    give(10**12)
+    monkeypatch.setattr(hub, "scan_cache_dir", lambda: SimpleNamespace(repos=[]))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.chdir(tmp_path)
+    return give
+
+
+LM1B = FakeHub(
+    billion_word_benchmark__lm1b={
+        **{f"plain_text/train/000{k}.parquet": 361_000_000 for k in range(8)},
+        "plain_text/train/0008.parquet": 172_000_000,
+        "plain_text/test/0000.parquet": 30_000_000,
+        "plain_text/train/index.duckdb": 10**12,
+    },
+    bert_base_uncased={"tokenizer.json": 466_062, "model.safetensors": 440_000_000},
+)
+
+
+def table(text: str) -> dict[str, list[str]]:
+    lines: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        lines.setdefault(name, []).append(value.strip())
+    return lines
+
+
+def test_the_table_of_the_paper_s_tiny_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert preflight(TINY, LM1B) == 0
+    found = table(capsys.readouterr().out)
+    revision = "8d52bfd3cc2819fc1166dbb8144c328e2690de3e"
+    assert LM1B.asked == [("billion-word-benchmark/lm1b", revision, "dataset"), ("bert-base-uncased", "main", "model")]
+    assert found["download"] == [
+        f"billion-word-benchmark/lm1b at {revision}: 10 file(s), 3.09 GB; nothing in the cache",
+        "bert-base-uncased at main: 1 file(s), 466 kB; nothing in the cache",
+    ]
+    assert found["vocabulary"] == ["30,522 ids"]
+    assert found["parameters"] == ["23,664,442"]
+    assert found["memory"][0].startswith("473 MB a process")  # 5 numbers of 4 bytes a parameter
+    assert "2 number(s) a parameter of the optimizer" in found["memory"][0]
+    assert found["step"] == ["512 rows of 128, 65,536 tokens; 1 process(es) x 1 micro-batch(es) of 512"]
+    assert found["training"] == ["1,000,000 steps, 65.5 x 10^9 tokens"]
+    assert found["pool"] == ["about 7.15 x 10^6 rows"]
+    assert found["precision"] == ["bf16-mixed, slow on a CPU"]
+    # Parquet, the copy that can be read at random, rows of 128 x 2 + 16 bytes, two checkpoints of 16 bytes a parameter
+    assert found["disk"][0].startswith("10.1 GB needed, 1e+03 GB free")
+
+
+def test_without_a_hub_the_stated_sizes_stand_in(capsys: pytest.CaptureFixture[str]) -> None:
+    assert preflight(TINY, FakeHub()) == 0
+    found = table(capsys.readouterr().out)
+    assert "about 3.09 GB, as stated here (the hub was not reached: ConnectionError: no route" in found["download"][0]
+    assert "about 466 kB, as stated here" in found["download"][1]
+    assert found["parameters"] == ["23,664,442"]
+
+
+def test_of_an_unknown_repository_nothing_is_made_up(capsys: pytest.CaptureFixture[str]) -> None:
+    path = ("--data.source.init_args.source.init_args.path", "some/text")
+    assert preflight([*TINY, *path, "--data.tokenizer.init_args.path", "some/words"], FakeHub()) == 0
+    found = table(capsys.readouterr().out)
+    assert "some/text at 8d52bfd3cc2819fc1166dbb8144c328e2690de3e: size unknown" in found["download"][0]
+    assert found["pool"] == ["known when the text has been read"]
+    assert "known when the text has been read" in found["vocabulary"][0]
+    assert "parameters" not in found
+
+
+def test_what_is_in_the_cache_is_not_counted_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = Path("/cache/snapshots/1")
+    files = [
+        SimpleNamespace(
+            file_path=snapshot / "plain_text/train" / name, snapshot_path=snapshot, size_on_disk=361_000_000
+        )
+        for name in ("0000.parquet", "0001.parquet", "index.duckdb")
+    ]
+    right = "8d52bfd3cc2819fc1166dbb8144c328e2690de3e"
+    revisions = [
+        SimpleNamespace(commit_hash=commit, refs=set(), files=files, snapshot_path=snapshot)
+        for commit in (right, "0" * 40)
+    ]
+    repo = SimpleNamespace(repo_id="billion-word-benchmark/lm1b", repo_type="dataset", revisions=revisions)
+    other = SimpleNamespace(repo_id="billion-word-benchmark/lm1b", repo_type="model", revisions=revisions)
+    monkeypatch.setattr(hub, "scan_cache_dir", lambda: SimpleNamespace(repos=[other, repo]))
+    for answers in (LM1B, FakeHub()):
+        assert preflight(TINY, answers) == 0
+        found = table(capsys.readouterr().out)
+        assert found["download"][0].endswith("; 722 MB in the cache")
+        assert found["disk"][0].startswith("9.35 GB needed")
+
+
+def refused(arguments: list[str], answers: FakeHub, message: str) -> None:
+    with pytest.raises(InputError, match=rf"^This run could not start here\. .*{message}"):
+        preflight(arguments, answers)
+
+
+def test_what_cannot_start_is_refused_after_the_table(
+    capsys: pytest.CaptureFixture[str], room: Callable[[int], None]
+) -> None:
+    refused([*TINY, "--trainer.devices", "3"], LM1B, r"`data\.batch_size` is 512, .* divide among 3 process")
+    refused(
+        [*TINY, "--trainer.accelerator", "gpu", "--trainer.devices", "8"], LM1B, r"8 device\(s\), and there are 0 GPU"
+    )
+    refused(TINY, FakeHub(billion_word_benchmark__lm1b={"lm1b.py": 3}), "has no file that fits plain_text/train/")
+    assert "parameters" in capsys.readouterr().out
+    room(10**9)
+    refused(TINY, LM1B, r"has 1 GB free, and about 10\.1 GB will be written; .* \$HF_HOME and \$UDDM_CACHE")
+    missing = ["-c", str(ROOT / "configs" / "markov.yaml"), "--data.source", "TextFiles"]
+    refused([*missing, "--data.source.init_args.paths", "no.txt"], FakeHub(), r"no file matches `no\.txt`")
+    with pytest.raises(InputError, match="hiden"):
+        preflight([*TINY, "--model.backbone.init_args.hiden", "3"], LM1B)
+
+
+def test_a_config_of_local_text(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = FakeHub()
+    assert preflight(["-c", str(ROOT / "configs" / "markov.yaml")], asked) == 0
+    found = table(capsys.readouterr().out)
+    assert asked.asked == []
+    assert found["download"] == ["nothing"]
+    assert found["vocabulary"] == ["16 ids"]
+    assert found["subset"] == ["8192 rows"]
+    assert found["precision"] == ["32-true"]
+
+
+def test_many_processes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    fragment = ["-c", str(ROOT / "configs" / "distributed" / "slurm.yaml")]
+    assert preflight([*PAPER, *fragment], LM1B) == 0
+    found = table(capsys.readouterr().out)
+    assert found["step"][0].endswith("16 process(es) x 1 micro-batch(es) of 32")
+    assert found["precision"] == ["16-mixed, available"]
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert preflight(["--help"]) == preflight([]) == 0
+    assert "usage: uddm preflight -c CONFIG" in capsys.readouterr().out
+
+
+def test_processes() -> None:
+    def shared(**settings: Any) -> tuple[int, int, bool]:
+        return tuple(needs.processes({"accelerator": "cpu", "devices": 1, "num_nodes": 1, **settings}))
+
+    assert shared() == (1, 1, False)
+    assert shared(devices="auto") == (1, 1, False)
+    assert shared(devices=2, num_nodes=3) == (6, 2, False)
+    assert shared(accelerator="gpu", devices=[0, 1]) == (2, 2, True)
+    assert shared(accelerator="gpu", devices=-1) == (1, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("class_path", "states"), [("torch.optim.AdamW", 2), ("torch.optim.SGD", 0), ("torch.optim.Adagrad", 1)]
+)
+def test_what_an_optimizer_keeps(class_path: str, states: int) -> None:
+    assert needs.optimizer_states({"class_path": class_path, "init_args": {"lr": 0.1}}) == states
+
+
+def test_parameters_are_counted_without_making_them() -> None:
+    backbone = {"class_path": "uddm_lightning.backbones.DiT", "init_args": {"hidden": 8192, "blocks": 48, "heads": 64}}
+    assert needs.parameters(backbone, 30_522) > 30e9
+    with pytest.raises(InputError, match="hiden"):
+        needs.parameters({"class_path": "uddm_lightning.backbones.DiT", "init_args": {"hiden": 3}}, 27)
+
+
+def test_vocabularies(tmp_path: Path) -> None:
+    prefix = "uddm_lightning.data."
+    learned = {"class_path": f"{prefix}WordPieceTokenizer", "init_args": {"vocab_size": 4096}}
+    assert needs.vocab_size(learned, []) == 4096
+    assert needs.vocab_size({"class_path": f"{prefix}CharacterTokenizer", "init_args": {}}, []) is None
+
+
+def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _precision("32-true", False) == "32-true"
+    assert _precision("bf16-mixed", False) == "bf16-mixed, slow on a CPU"
+    assert _precision("16-true", False) == "16-true, slow on a CPU"
+    assert _precision("16-mixed", False) == "16-mixed is NOT available on a CPU"
+    for supported, words in ((True, "bf16-mixed, available"), (False, "bf16-mixed, which this GPU only emulates")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, is_=supported: is_)
+        assert _precision("bf16-mixed", True) == words
+
+
+def test_what_would_be_fetched(tmp_path: Path) -> None:
+    def files(**arguments: Any) -> list[Download]:
+        return HubDataset.downloads(**arguments)
+
+    assert files(path=str(tmp_path)) == files(path="json", data_files="a.json") == []
+    assert files(path="some/text", name="raw") == [Download("dataset", "some/text", "main", ("raw/*",))]
+    named = {"path": "some/text", "revision": "v1", "data_files": {"train": ["a", "b"], "test": "c"}}
+    assert files(**named) == [Download("dataset", "some/text", "v1", ("a", "b", "c"))]
+    assert files(path="some/text")[0].patterns[0] == "*.arrow"
+    assert PretrainedTokenizer.downloads(path="vocab.txt") == []
+    assert PretrainedTokenizer.downloads(path="some/words") == [
+        Download("model", "some/words", "main", ("tokenizer.json",))
+    ]
+    nested = {"a": {"class_path": "uddm_lightning.data.HubDataset", "init_args": {"path": "x/y"}}, "b": [1], "c": None}
+    assert [one.repo for one in hub.downloads_of(nested)] == ["x/y"]
+
+
+def test_the_cache_of_the_hub_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise ValueError("not a directory")
+
+    monkeypatch.setattr(hub, "scan_cache_dir", missing)
+    assert hub.cached_files(Download("model", "a/b", "main", ("*",))) == {}
+
+
+def test_the_configs_are_those_that_sizes_are_stated_for() -> None:
+    for path in (ROOT / "configs" / "corpora").glob("*.yaml"):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
+        source = content["source"]["init_args"]
+        assert source.get("source", {"init_args": source})["init_args"]["path"] in hub.STATED
+
+
+def test_the_command_line_knows_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("uddm_lightning.preflight.requirements.HfApi", FakeHub)
+    monkeypatch.setattr("sys.argv", ["uddm", "preflight", *TINY])
+    assert main() == 0
+    assert "23,664,442" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["uddm", "preflight", *TINY, "--trainer.devices", "3"])
+    assert main() == 2
+    assert capsys.readouterr().err.startswith("uddm: error: This run could not start here. `data.batch_size` is 512")
+
+
+def test_what_a_run_would_refuse_at_its_start_is_said_before_it(capsys, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    critic = ["--samples.critic", "HubCritic", "--samples.critic.init_args.model", "gpt2"]
+    with pytest.raises(InputError) as refused:
+        preflight([*PAPER, *critic], LM1B)
+    message = str(refused.value)
+    assert "`trainer.precision` is 16-mixed, which a CPU does not have" in message
+    assert "`samples.critic` is HubCritic, which needs `transformers`: pip install 'uddm-lightning[critic]'" in message
+    assert table(capsys.readouterr().out)["precision"] == ["16-mixed is NOT available on a CPU"]
+    assert preflight([*TINY, *critic, "--samples.enabled", "false"], LM1B) == 0

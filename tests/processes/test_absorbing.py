@@ -1,0 +1,324 @@
+"""Masked diffusion against matrix exponentials, Bayes by enumeration and the discrete-time bound."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from tests.support.toy_worlds import (
+    PAIRS,
+    SIZES,
+    Joint,
+    TableBackbone,
+    absorbing_kernel,
+    assert_frequencies,
+    full,
+    integrated_nelbo,
+    random_logp,
+)
+from uddm_lightning.core.keyed_random import key
+from uddm_lightning.metrics import functional as F
+from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy
+from uddm_lightning.processes import AbsorbingProcess, Prediction, UniformProcess
+from uddm_lightning.processes import absorbing as module
+from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, Schedule
+from uddm_lightning.samplers import AncestralSampler
+from uddm_lightning.samplers.denoiser import Denoiser
+
+
+def process_of(V: int, schedule: Schedule | None = None) -> AbsorbingProcess:
+    return AbsorbingProcess(V, schedule or LogLinearSchedule())
+
+
+def bayes(p_V: Tensor, xt: int, alpha_s: float, alpha_t: float) -> Tensor:
+    """p(x_s | x_t) of V + 1 states when x_0 ~ p given that it can have become x_t, summed along x_0 -> x_s -> x_t."""
+    V = len(p_V)
+    first = absorbing_kernel(-math.log(alpha_s), V)[:V]
+    second = absorbing_kernel(math.log(alpha_s) - math.log(alpha_t), V)
+    joint = p_V[:, None, None] * first[:, :, None] * second[None]
+    seen = joint[:, :, xt].sum(0)
+    return seen / seen.sum()
+
+
+# ---------------------------------------------------------------------------------------------------------- forward
+
+
+@pytest.mark.parametrize("schedule", [LogLinearSchedule(), CosineSchedule()])
+@pytest.mark.parametrize("t", [0.05, 0.5, 1.0])
+def test_corrupt_draws_the_matrix_exponential_of_the_generator(schedule: Schedule, t: float) -> None:
+    V, rows, L = 5, 4000, 20
+    x0 = torch.arange(V).repeat(rows * L // V).view(rows, L)
+    noised = process_of(V, schedule).corrupt(x0, full(t, rows), torch.arange(rows))
+    kernel = absorbing_kernel(float(schedule(torch.tensor(t, dtype=torch.float64)).sigma), V)
+    for start in range(V):
+        counts = torch.bincount(noised.xt_BL[x0 == start], minlength=V + 1)
+        if 1 - float(kernel[start, V]) < 0.01:  # rare, but not absent
+            assert abs(int(counts[start]) - 16_000 * float(kernel[start, start])) < 20
+            assert int(counts.sum() - counts[start] - counts[V]) == 0
+        else:
+            assert_frequencies(counts, kernel[start])
+
+
+def test_positions_and_rows_are_masked_independently() -> None:
+    rows = 20_000
+    x0 = torch.zeros(rows, 3, dtype=torch.int64)
+    masked = (process_of(3).corrupt(x0, full(0.6, rows), torch.arange(rows)).xt_BL == 3).long()
+    one = torch.tensor([1 - 0.999 * 0.6, 0.999 * 0.6], dtype=torch.float64)
+    joint = (one[:, None, None] * one[:, None] * one).flatten()
+    assert_frequencies(torch.bincount((masked * torch.tensor([4, 2, 1])).sum(1), minlength=8), joint)
+    assert_frequencies(
+        torch.bincount(masked[::2, 0] * 2 + masked[1::2, 0], minlength=4), (one[:, None] * one).flatten()
+    )
+
+
+def test_noise_is_nested_in_time_and_touches_what_uniform_noise_touches() -> None:
+    V, keys = 9, torch.arange(100)
+    x0 = torch.arange(6400).view(100, 64) % V
+    ours, theirs = process_of(V), UniformProcess(V, LogLinearSchedule())
+    before = torch.zeros_like(x0, dtype=torch.bool)
+    for t in (0.0, 0.01, 0.1, 0.3, 0.8, 1.0):
+        xt = ours.corrupt(x0, full(t, 100), keys).xt_BL
+        masked = xt == V
+        assert torch.equal(xt[~masked], x0[~masked])
+        assert (masked | ~before).all()
+        changed = theirs.corrupt(x0, full(t, 100), keys).xt_BL != x0
+        assert (masked | ~changed).all()
+        before = masked
+
+
+# ---------------------------------------------------------------------------------------------------------- reverse
+
+
+@pytest.mark.parametrize(("alpha_s", "alpha_t"), PAIRS)
+@pytest.mark.parametrize("V", SIZES)
+def test_posterior_and_its_argmax_are_bayes(V: int, alpha_s: float, alpha_t: float, rng: torch.Generator) -> None:
+    logp, process = random_logp(rng, 40, V, scale=4.0), process_of(V)
+    for xt in (V, 0, V - 1):
+        arguments = (logp, full(xt, 40).long(), full(alpha_s, 40), full(alpha_t, 40))
+        exact = torch.stack([bayes(p, xt, alpha_s, alpha_t) for p in logp.exp()])
+        torch.testing.assert_close(process.posterior(*arguments), exact, rtol=1e-9, atol=1e-12)
+        assert process.likeliest(*arguments).tolist() == exact.argmax(1).tolist()
+
+
+def test_posterior_chains_like_the_forward_process() -> None:
+    """Averaged over x_t ~ q(. | x_0), the posterior at the true x_0 is the marginal at s."""
+    V, alpha_s, alpha_t = 5, 0.7, 0.2
+    for x0 in range(V):
+        logp = torch.eye(V, dtype=torch.float64)[x0].log().expand(V + 1, V)
+        q = process_of(V).posterior(logp, torch.arange(V + 1), full(alpha_s, V + 1), full(alpha_t, V + 1))
+        at_s = absorbing_kernel(-math.log(alpha_t), V)[x0] @ q
+        torch.testing.assert_close(at_s, absorbing_kernel(-math.log(alpha_s), V)[x0])
+
+
+@pytest.mark.parametrize(("alpha_s", "alpha_t"), PAIRS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_step_draws_the_posterior(alpha_s: float, alpha_t: float, dtype: torch.dtype, rng: torch.Generator) -> None:
+    V, n = 5, 60_000
+    logp = random_logp(rng, 1, V, scale=1.0)
+    for xt in (V, 1):
+        drawn = process_of(V).step(
+            logp.to(dtype).expand(n, V), full(xt, n).long(), full(alpha_s, n), full(alpha_t, n), torch.arange(n)
+        )
+        assert drawn.dtype == torch.int64
+        assert_frequencies(torch.bincount(drawn, minlength=V + 1), bayes(logp.exp()[0], xt, alpha_s, alpha_t))
+
+
+def test_the_last_step_reveals_everything_and_nothing_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even for the one number in 2^53 that is nearest to 1, and at the edge of an empty interval."""
+    p = torch.tensor([[0.0, 0.0, 0.5, 0.5, 0.0]], dtype=torch.float64)
+    for alpha_t in (0.001, 0.3, 1 - 1e-5, 1 - 1e-12):
+        for number, expected in ((0.0, 2), (0.5, 3), (1 - 2**-53, 3)):
+            numbers = {0: full(1 - 2**-53, 1), 1: full(number, 1)}
+            monkeypatch.setattr(module, "uniform", lambda _, use, numbers=numbers: numbers[use])
+            drawn = process_of(5).step(
+                p.log(), torch.tensor([5]), full(1.0, 1), full(alpha_t, 1), torch.zeros(1).long()
+            )
+            assert drawn.item() == expected
+
+
+def test_step_takes_each_row_by_its_own_numbers(rng: torch.Generator) -> None:
+    V, n = 7, 300
+    logp, xt = random_logp(rng, n, V), torch.randint(V + 1, (n,), generator=rng)
+    alpha_s = torch.rand(n, generator=rng, dtype=torch.float64) * 0.5 + 0.5
+    alpha_t = alpha_s * torch.rand(n, generator=rng, dtype=torch.float64)
+    keys, process, before = torch.arange(n), process_of(V), xt.clone()
+    whole = process.step(logp, xt, alpha_s, alpha_t, keys)
+    assert torch.equal(xt, before), "the argument was written to"
+    assert (whole != xt).any()
+    for row in range(n):
+        one = slice(row, row + 1)
+        assert process.step(logp[one], xt[one], alpha_s[one], alpha_t[one], keys[one]) == whole[one]
+    may = process.may_move(xt, alpha_s, alpha_t, keys)
+    assert torch.equal(may, whole != xt), "a token is asked about when it is revealed, and only then"
+
+
+class Asked(TableBackbone):
+    """Counts the tokens whose logits are wanted."""
+
+    tokens = 0
+
+    @override
+    def head(self, hidden_ND: Tensor) -> Tensor:
+        self.tokens += len(hidden_ND)
+        return super().head(hidden_ND)
+
+
+def test_a_chain_asks_once_about_every_masked_token() -> None:
+    V, rows, L, t = 6, 50, 9, 0.7
+    process, backbone = process_of(V), Asked(V + 1, L, scale=2.0)
+    x0, keys = torch.arange(rows * L).view(rows, L) % V, key(1, torch.arange(rows))
+    xt = process.corrupt(x0, full(t, rows), keys).xt_BL
+    masked = xt == V
+    for sampler in (AncestralSampler(steps=20), AncestralSampler(steps=20, final="argmax")):
+        backbone.tokens = 0
+        end = sampler(Denoiser(process, backbone, Prediction.LEAVE_ONE_OUT), xt, t, keys)
+        assert torch.equal(end[~masked], x0[~masked]), "a clean token was rewritten"
+        assert end.max() < V
+        assert backbone.tokens == int(masked.sum())
+    end = AncestralSampler(steps=20, choose="argmax")(Denoiser(process, backbone, Prediction.POSTERIOR), xt, t, keys)
+    assert torch.equal(end[~masked], x0[~masked])
+    assert end.max() < V
+
+
+# ------------------------------------------------------------------------------------------------- prediction's meaning
+
+
+def test_what_the_network_says_of_the_mask_does_not_matter(rng: torch.Generator) -> None:
+    V, n = 5, 30
+    process, level = process_of(V), LogLinearSchedule()(full(0.4, n))
+    logits = torch.randn(n, V + 1, generator=rng, dtype=torch.float64)
+    other = logits.clone()
+    other[:, V] += 7.0
+    x0, xt = torch.arange(n) % V, full(V, n).long()
+    for meaning in Prediction:
+        one, two = (process.leave_one_out(values, xt, level.alpha, meaning) for values in (logits, other))
+        assert torch.equal(one, two)
+        torch.testing.assert_close(one, torch.log_softmax(logits[:, :V], 1))
+        losses = [process.nelbo_of_logits(v, x0, xt, level.alpha, level.slope, meaning) for v in (logits, other)]
+        assert torch.equal(*losses)
+    assert F.entropy(process.leave_one_out_logits(logits, xt, level.alpha, meaning)).max() <= math.log(V)
+
+
+@pytest.mark.parametrize("t", [0.2, 0.7])
+def test_both_objectives_learn_what_is_there_at_masked_positions(t: float) -> None:
+    """Over all rows by enumeration: posterior and leave-one-out are one, and both losses are least there."""
+    joint, process = Joint(3, 3, seed=6, mask=True), process_of(3)
+    level = process.level(torch.tensor(t, dtype=torch.float64))
+    masked = joint.noisy_YL == 3
+    exact = joint.leave_one_out(float(level.alpha))
+    torch.testing.assert_close(joint.posterior(float(level.alpha))[masked], exact[masked])
+    X, Y, L = shape = (len(joint.rows_XL), len(joint.noisy_YL), 3)
+    weight = joint.noisy(float(level.alpha))[..., None] * masked
+    for objective in (NELBO(), DenoisingCrossEntropy()):
+        logits = torch.cat([exact.log(), torch.full((Y, L, 1), -80.0)], -1).requires_grad_()
+        loss = objective.token_loss(
+            process,
+            logits.expand(*shape, 4).reshape(-1, 4),
+            joint.rows_XL[:, None].expand(shape).flatten(),
+            joint.noisy_YL[None].expand(shape).flatten(),
+            level.alpha.expand(X * Y * L),
+            level.slope.expand(X * Y * L),
+        )
+        (gradient,) = torch.autograd.grad((weight * loss.view(shape)).sum(), logits)
+        assert gradient.abs().max() < 1e-10
+
+
+# ---------------------------------------------------------------------------------------------------------- likelihood
+
+
+@pytest.mark.parametrize("schedule", [LogLinearSchedule(), CosineSchedule()])
+@pytest.mark.parametrize("t", [0.1, 0.5, 0.9])
+def test_nelbo_is_the_limit_of_discrete_time(schedule: Schedule, t: float, rng: torch.Generator) -> None:
+    """KL( q(x_s | x_t, x_0) || q(x_s | x_t, p) ) / (t - s) for s -> t, both by Bayes along the chain."""
+    V = 4
+    p = random_logp(rng, 1, V)[0].exp()
+    for x0, xt in ((0, V), (2, V), (1, 1)):
+        truth = torch.eye(V, dtype=torch.float64)[x0]
+
+        def rate(width: float, truth: Tensor = truth, xt: int = xt) -> float:
+            late, early = (float(schedule(torch.tensor(v, dtype=torch.float64)).alpha) for v in (t, t - width))
+            q, guess = bayes(truth, xt, early, late), bayes(p, xt, early, late)
+            return float(torch.special.xlogy(q, q / guess.where(q > 0, 1.0)).sum()) / width
+
+        level = schedule(torch.tensor([t], dtype=torch.float64))
+        exact = process_of(V, schedule).nelbo(p.log()[None], torch.tensor([x0]), torch.tensor([xt]), *level)
+        assert 2 * rate(1e-4) - rate(2e-4) == pytest.approx(float(exact), rel=1e-4)
+
+
+def test_the_sum_over_many_small_steps_is_the_integral() -> None:
+    """The discrete-time bound of a text, step by step from the dense posterior, falls towards the continuous one."""
+    joint, process = Joint(3, 2, seed=3, mask=True), process_of(3)
+    predict = lambda alpha: joint.leave_one_out(alpha).log()  # noqa: E731 an argument of the judge, used twice
+    whole = integrated_nelbo(process, joint, predict)
+    sums = []
+    for steps in (8, 32, 128):
+        times = torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64)
+        total = 0.0
+        for alpha_t, alpha_s in pairwise(process.level(times).alpha):
+            p_YLV, weight_XY = predict(float(alpha_t)).exp(), joint.noisy(float(alpha_t))
+            share = float((alpha_s - alpha_t) / (1 - alpha_t))  # of the masked tokens: the rest of the KL is 0
+            for place in range(joint.L):
+                right_XY = p_YLV[:, place, joint.rows_XL[:, place]].T
+                hidden_Y = joint.noisy_YL[:, place] == 3
+                total -= share * float((weight_XY * right_XY.log())[:, hidden_Y].sum())
+        sums.append(total)
+    assert sums[0] > sums[1] > sums[2] > whole
+    assert sums[2] - whole < 0.3 * (sums[1] - whole)
+    assert sums[2] == pytest.approx(whole, rel=5e-3)
+
+
+@pytest.mark.parametrize("schedule", [LogLinearSchedule(1e-9), CosineSchedule(1e-9)])
+def test_without_anything_left_at_the_end_the_bound_is_the_likelihood(schedule: Schedule) -> None:
+    """And the same for every schedule, up to what the quadrature leaves of a sharp end."""
+    joint = Joint(3, 3, seed=5, mask=True)
+    bound = integrated_nelbo(process_of(3, schedule), joint, lambda alpha: joint.leave_one_out(alpha).log())
+    assert bound == pytest.approx(joint.entropy, abs=1e-6)
+
+
+def test_nelbo_counts_masked_tokens_only_and_is_least_at_the_truth(rng: torch.Generator) -> None:
+    V, n = 5, 500
+    x0 = torch.randint(V, (n,), generator=rng)
+    xt = torch.where(torch.rand(n, generator=rng) < 0.5, V, x0)
+    alpha = torch.rand(n, generator=rng, dtype=torch.float64) * 0.998 + 0.001
+    process = process_of(V)
+    truth = torch.eye(V, dtype=torch.float64)[x0].log()
+    assert (process.nelbo(truth, x0, xt, alpha, full(-1, n)) == 0).all()
+    wrong = process.nelbo(random_logp(rng, n, V), x0, xt, alpha, full(-1, n))
+    assert torch.equal(wrong > 0, xt == V)
+    # what the network says of clean tokens may be anything
+    nothing = full(-torch.inf, n * V).view(n, V)
+    assert (process.nelbo(nothing, x0, x0, full(1.0, n), full(-1, n)) == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("t", [1e-5, 1e-3, 1.0])
+def test_loss_and_gradient_are_finite_at_both_ends_in_either_precision(dtype: torch.dtype, t: float) -> None:
+    V, n = 11, 22
+    logits = (10 * torch.randn(n, V + 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)).to(dtype)
+    logits.requires_grad_()
+    x0 = torch.arange(n) % V
+    xt = torch.where(torch.arange(n) < V, x0, V)
+    process, level = process_of(V), LogLinearSchedule()(full(t, n))
+    loss = process.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Prediction.LEAVE_ONE_OUT)
+    exact = -torch.log_softmax(logits.double()[:, :V], 1)[range(n), x0]
+    torch.testing.assert_close(t * loss.double()[V:], exact[V:], rtol=1e-6, atol=3e-6)  # -slope / (1 - alpha) = 1 / t
+    loss.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert (logits.grad[:V] == 0).all()
+    assert (logits.grad[:, V] == 0).all()
+
+
+@pytest.mark.parametrize("alpha", [0.95, 0.001])
+def test_chance_is_bayes_under_the_unigram_model(alpha: float) -> None:
+    V = 6
+    f = torch.softmax(torch.arange(V, dtype=torch.float64) / 2, 0)
+    joint = f[:, None] * absorbing_kernel(-math.log(alpha), V)[:V]
+    expected = joint / joint.sum(0)
+    x0, xt = torch.arange(V).repeat_interleave(V + 1), torch.arange(V + 1).repeat(V)
+    ours = process_of(V).chance(x0, xt, full(alpha, len(x0)), f)
+    assert ours.dtype == torch.float64
+    torch.testing.assert_close(ours, expected.flatten(), rtol=1e-12, atol=1e-14)

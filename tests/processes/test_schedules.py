@@ -1,0 +1,78 @@
+import math
+import sys
+import types
+
+import pytest
+import torch
+from scipy import integrate
+
+from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes.schedules import CosineSchedule, Level, LogLinearSchedule, Schedule
+
+OUTSIDE = '''
+import torch
+from uddm_lightning.processes.schedules import Level, Schedule
+
+class QuadraticSchedule(Schedule):
+    """Quick at first."""
+
+    def __call__(self, t):
+        t = t.double()
+        return Level(1.0 - (1.0 - self.eps) * (2.0 * t - t * t), -(1.0 - self.eps) * (2.0 - 2.0 * t))
+'''
+
+
+@pytest.mark.parametrize("eps", [1e-3, 0.1, 0.9])
+def test_log_linear_values(eps: float) -> None:
+    level = LogLinearSchedule(eps)(torch.tensor([0.0, 0.25, 0.5, 1.0]))
+    expected = [1.0, 0.75 + 0.25 * eps, 0.5 + 0.5 * eps, eps]
+    torch.testing.assert_close(level.alpha, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-15)
+    torch.testing.assert_close(level.slope, torch.full((4,), eps - 1, dtype=torch.float64), rtol=0, atol=1e-15)
+
+
+def test_cosine_values() -> None:
+    level = CosineSchedule(1e-3)(torch.tensor([0.0, 1 / 3, 2 / 3, 1.0], dtype=torch.float64))
+    root = math.sqrt(3) / 2
+    expected = torch.tensor([1.0, 1 - 0.999 * (1 - root), 1 - 0.999 * 0.5, 1e-3], dtype=torch.float64)
+    torch.testing.assert_close(level.alpha, expected, rtol=0, atol=1e-15)
+    slope = -0.999 * math.pi / 2 * torch.tensor([0.0, 0.5, root, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(level.slope, slope, rtol=0, atol=1e-15)
+
+
+def test_default_eps() -> None:
+    assert LogLinearSchedule().eps == 1e-3
+
+
+@pytest.mark.parametrize("schedule", [LogLinearSchedule(), CosineSchedule()])
+def test_sigma_is_the_integrated_rate(schedule: Schedule) -> None:
+    """A token is touched at rate -alpha' / alpha; the integral of it is what the network is told."""
+
+    def rate(t: float) -> float:
+        level = schedule(torch.tensor(t))
+        return float(-level.slope / level.alpha)
+
+    for t in (0.1, 0.5, 0.9):
+        sigma = schedule(torch.tensor(t, dtype=torch.float64)).sigma
+        assert float(sigma) == pytest.approx(integrate.quad(rate, 0.0, t)[0], abs=1e-6)
+
+
+def test_half_precision_times_are_not_rounded_further() -> None:
+    t = torch.tensor([0.1], dtype=torch.float32)
+    assert LogLinearSchedule()(t).alpha.item() == 1.0 - 0.999 * t.double().item()
+
+
+def test_outside_schedule_drives_the_uniform_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("someones_schedules")
+    exec(OUTSIDE, module.__dict__)  # noqa: S102 - stands for a file of another package
+    monkeypatch.setitem(sys.modules, "someones_schedules", module)
+    process = UniformProcess(5, module.QuadraticSchedule(eps=0.01))
+    keys = torch.arange(4000)
+    x0 = torch.zeros(4000, 10, dtype=torch.int64)
+    noised = process.corrupt(x0, torch.full((4000,), 0.3, dtype=torch.float64), keys)
+    alpha = 1 - 0.99 * 0.51
+    torch.testing.assert_close(noised.alpha_B, torch.full((4000,), alpha, dtype=torch.float64))
+    changed = (noised.xt_BL != x0).double().mean()
+    assert changed.item() == pytest.approx((1 - alpha) * 0.8, abs=0.01)
+    level: Level = process.level(torch.tensor([0.3], dtype=torch.float64))
+    logp = process.leave_one_out(torch.zeros(1, 5), torch.tensor([1]), level.alpha, Prediction.LEAVE_ONE_OUT)
+    assert process.nelbo(logp, torch.tensor([0]), torch.tensor([1]), level.alpha, level.slope).isfinite().all()

@@ -1,0 +1,485 @@
+"""A run that was killed, or met a full disk, goes on as if nothing had happened."""
+
+import errno
+import random
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from uddm_lightning.callbacks.figures import pixels, recovery_figure, write_picture
+from uddm_lightning.core.errors import DiskFullError
+from uddm_lightning.core.files import write_atomically, write_text
+from uddm_lightning.runs import checkpoints
+
+from tests.support.command_line import tiny_config
+from tests.support.ranks import ACTS, Job, run
+from tests.cli.test_processes import table
+
+STEPS = 24
+PERIOD = 6  # steps from one validation to the next
+BATCHES = 8  # of a validation: two of each split
+
+Disk = Callable[[str], Path]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, corpus: Path) -> Path:
+    path = tmp_path / "restart.yaml"
+    settings = tiny_config(corpus)
+    settings["trainer"] |= {"max_steps": STEPS, "val_check_interval": PERIOD}
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
+def begin(settings: Path, out: Path, *event: Any) -> Job:
+    return Job(out.name, ["fit", "-c", str(settings), "--out", str(out)], event=list(event))
+
+
+def resume(out: Path, checkpoint: str = "last") -> Job:
+    return Job(f"{out.name}-{checkpoint}", ["fit", "-c", str(out / "config.yaml"), "--ckpt_path", checkpoint])
+
+
+def losses(out: Path) -> dict[int, float]:
+    """The loss of every step, as TensorBoard draws it: what was logged last."""
+    events = EventAccumulator(str(out), size_guidance={"scalars": 0})
+    events.Reload()
+    return {event.step: event.value for event in sorted(events.Scalars("loss/train"), key=lambda e: e.wall_time)}
+
+
+def parts(content: Any, name: str = "") -> dict[str, Any]:
+    """Every tensor and number of a checkpoint, by its place in it."""
+    if isinstance(content, dict):
+        content = content.items()
+    elif isinstance(content, list | tuple):
+        content = enumerate(content)
+    else:
+        return {name: content}
+    return {key: value for k, part in content for key, value in parts(part, f"{name}/{k}").items()}
+
+
+def check_equal(one: Path, other: Path) -> None:
+    """Loss curve, weights, their average, optimizer, learning rate and both tables, bit for bit."""
+    assert losses(one) == losses(other)
+    assert len(losses(one)) == STEPS
+    here, there = (torch.load(out / "checkpoints" / "last.ckpt", weights_only=True) for out in (one, other))
+    assert here["global_step"] == STEPS
+    for name in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
+        mine, theirs = parts(here[name]), parts(there[name])
+        assert mine.keys() == theirs.keys()
+        for key, value in mine.items():
+            assert torch.equal(value, theirs[key]) if isinstance(value, torch.Tensor) else value == theirs[key], key
+    assert any(name.startswith("ema.") for name in here["state_dict"])
+    assert table(one) == table(other)
+    assert pq.read_table(one / "sequences.parquet").equals(pq.read_table(other / "sequences.parquet"))
+    assert not [path for path in other.rglob(".*") if path.is_file()], "temporary files are left"
+
+
+def check_message(job: Job, status: int, *needles: str) -> None:
+    (out,) = job.out
+    assert job.status == [status], out[-1500:]
+    assert "Traceback" not in out, out[-3000:]
+    message = out[out.index("uddm: stopped: " if status == 1 else "uddm: error: ") :]
+    assert len(message.strip().splitlines()) == 1, message
+    for needle in needles:
+        assert needle in message, message
+
+
+# Killed.
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_ends_as_if_left_alone(tmp_path: Path, settings: Path) -> None:
+    dice = random.Random(0)  # noqa: S311 no secret is made here
+    moments = {
+        "before-the-first-checkpoint": ("step", dice.randrange(1, PERIOD)),
+        **{f"in-training-{n}": ("step", dice.randrange(PERIOD, STEPS)) for n in range(3)},
+        "in-a-validation": ("validation", BATCHES + dice.randint(1, BATCHES)),
+        "in-the-last-validation": ("validation", STEPS // PERIOD * BATCHES),
+        "while-saving": ("saving", 2),
+        "while-saving-the-first": ("saving", 1),
+    }
+    outs = {name: tmp_path / name for name in moments}
+    killed = [begin(settings, outs[name], *moment, "kill", "") for name, moment in moments.items()]
+    run(tmp_path / "logs", [begin(settings, tmp_path / "calm"), *killed], well=False)
+    assert [job.status for job in killed] == [[-9]] * len(killed)
+    saved = {name for name, out in outs.items() if (out / "checkpoints" / "last.ckpt").exists()}
+    assert saved == moments.keys() - {"before-the-first-checkpoint", "while-saving-the-first"}
+    run(tmp_path / "more", [resume(out) if name in saved else begin(settings, out) for name, out in outs.items()])
+    for out in outs.values():
+        check_equal(tmp_path / "calm", out)
+
+
+@pytest.mark.slow
+def test_two_ranks_killed_together_go_on(tmp_path: Path, settings: Path) -> None:
+    ranks = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    jobs = [begin(settings, tmp_path / "calm"), begin(settings, tmp_path / "killed", "step", 15, "kill", "")]
+    for job in jobs:
+        job.arguments += ranks
+        job.world = 2
+    run(tmp_path / "logs", jobs, well=False)
+    assert [job.status for job in jobs] == [[0, 0], [-9, -9]]
+    again = resume(tmp_path / "killed")
+    again.world = 2
+    run(tmp_path / "logs", [again])
+    check_equal(tmp_path / "calm", tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_says_how_to_go_on_and_goes_on(tmp_path: Path, settings: Path) -> None:
+    """Ctrl-C and SIGTERM; while a checkpoint is written, the one before it stands."""
+    moments = {
+        "before-the-first-checkpoint": ("step", 2),
+        "training": ("step", PERIOD + 2),
+        "validating": ("validation", BATCHES + 3),
+        "writing": ("within saving", 3),
+        "writing-the-first": ("within saving", 1),
+    }
+    outs = {(name, act): tmp_path / f"{name}-{act}" for name in moments for act in ("interrupt", "terminate")}
+    jobs = [begin(settings, out, *moments[name], act, "") for (name, act), out in outs.items()]
+    run(tmp_path / "logs", [begin(settings, tmp_path / "calm"), *jobs], well=False)
+    again = []
+    for ((_, act), out), job in zip(outs.items(), jobs, strict=True):
+        last = out / "checkpoints" / "last.ckpt"
+        if last.exists():
+            assert checkpoints.load(last)["global_step"] % PERIOD == 0
+        way_on = f"go on: `uddm fit -c {out / 'config.yaml'} --ckpt_path last`." if last.exists() else "start again."
+        (printed,) = job.out
+        assert job.status == [1 if act == "interrupt" else 143], printed
+        assert printed.splitlines()[-1] == f"uddm: stopped: interrupted; {way_on}"
+        assert "Traceback" not in printed
+        assert "enforce fail" not in printed
+        assert not [path for path in out.rglob(".*") if path.is_file()], "half a file is left"
+        again.append(resume(out) if last.exists() else begin(settings, out))
+    run(tmp_path / "more", again)
+    for out in outs.values():
+        check_equal(tmp_path / "calm", out)
+
+
+# The checkpoint before the last one.
+
+
+@pytest.mark.slow
+def test_the_checkpoint_before_the_last_is_kept(uddm, settings, tmp_path) -> None:
+    calm, out = tmp_path / "calm", tmp_path / "copy" / "calm"  # results are kept by the name of their folder
+    assert uddm("fit", "-c", settings, "--out", calm).status == 0
+    shutil.copytree(calm, out)
+    folder = out / "checkpoints"
+    last, previous = folder / "last.ckpt", folder / "previous.ckpt"
+    assert sorted(path.name for path in folder.iterdir()) == ["last.ckpt", "previous.ckpt"]
+    steps = [torch.load(path, weights_only=True)["global_step"] for path in (previous, last)]
+    assert steps == [STEPS - PERIOD, STEPS]
+
+    last.write_bytes(last.read_bytes()[:-3000])
+    outcome = uddm("fit", "-c", out / "config.yaml", "--ckpt_path", "last")
+    assert outcome.status == 2
+    assert f"{last}` cannot be read" in outcome.err
+    assert "`--ckpt_path previous`" in outcome.err
+    measured = uddm("validate", "-c", out / "config.yaml", "--ckpt_path", "previous")
+    assert measured.status == 0, measured.err
+    assert table(calm) == table(out), "measured again, the same"
+
+    good = previous.read_bytes()
+    outcome = uddm("fit", "-c", out / "config.yaml", "--ckpt_path", "previous")
+    assert outcome.status == 0, outcome.err
+    check_equal(calm, out)
+    assert previous.read_bytes() == good, "a damaged checkpoint takes no good one's place"
+
+
+@pytest.mark.slow
+def test_a_lost_checkpoint_leaves_the_other(uddm, settings, tmp_path) -> None:
+    out = tmp_path / "run"
+    half = ("--trainer.max_steps", 2 * PERIOD)
+    assert uddm("fit", "-c", settings, "--out", out, *half).status == 0
+    (out / "checkpoints" / "last.ckpt").unlink()
+    outcome = uddm("fit", "-c", out / "config.yaml", "--ckpt_path", "last")
+    assert outcome.status == 2
+    assert "There is one for `--ckpt_path previous`" in outcome.err
+    outcome = uddm("fit", "-c", settings, "--out", out)
+    assert outcome.status == 2
+    assert "--ckpt_path previous" in outcome.err, "a run of which one checkpoint is left is not overwritten"
+    (out / "checkpoints" / "previous.ckpt").unlink()
+    outcome = uddm("fit", "-c", out / "config.yaml", "--ckpt_path", "previous")
+    assert outcome.status == 2
+    assert "start afresh" in outcome.err
+
+
+class Watch:
+    """Looks after every step in the file system whether there is a good last checkpoint."""
+
+    def __init__(self, last: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.last = last
+        self.steps: list[int] = []
+        for name in ("replace", "hardlink_to", "unlink", "chmod"):
+            monkeypatch.setattr(Path, name, self.watched(getattr(Path, name)))
+
+    def watched(self, act: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            result = act(*arguments, **options)
+            self.steps.append(checkpoints.load(self.last)["global_step"])
+            return result
+
+        return call
+
+
+def checkpoint_of(step: int) -> dict[str, Any]:
+    weights = {"ema.backbone.weight": torch.full((1000,), float(step))}
+    about = {"hyper_parameters": {"vocab_size": 3}, "pytorch-lightning_version": "2.6"}
+    return {"global_step": step, "state_dict": weights, **about}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_there_is_a_good_last_checkpoint_at_any_moment(tmp_path, monkeypatch, links) -> None:
+    plugin, last = checkpoints.AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    plugin.save_checkpoint(checkpoint_of(1), last)
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse_link)
+    with monkeypatch.context() as patch:
+        watch = Watch(last, patch)
+        plugin.save_checkpoint(checkpoint_of(2), last)
+        plugin.save_checkpoint(checkpoint_of(3), last)
+    assert watch.steps == sorted(watch.steps)
+    assert set(watch.steps) == {1, 2, 3}
+    steps = {path.name: checkpoints.load(path)["global_step"] for path in tmp_path.iterdir()}
+    assert steps == {"last.ckpt": 3, "previous.ckpt": 2}
+
+
+def refuse_link(*_: object) -> None:
+    raise OSError(errno.EPERM, "no links here")
+
+
+def test_another_error_of_the_writer_is_not_taken_for_a_full_disk(tmp_path, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(RuntimeError, match="boom"):
+        checkpoints.AtomicCheckpointIO().save_checkpoint(checkpoint_of(1), tmp_path / "last.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "a broken disk"), RuntimeError("a broken program")])
+def test_an_error_of_another_kind_is_not_explained_away(uddm, settings, monkeypatch, error) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("uddm_lightning.callbacks.MeasurementTable.on_validation_end", fail)
+    with pytest.raises(type(error), match="a broken"):
+        uddm("fit", "-c", settings)
+
+
+# A full disk. Root may make a small one.
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """Makes file systems of their own."""
+    made: list[Path] = []
+
+    def make(name: str, size: str = "8m") -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        options = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        if not sys.platform.startswith("linux") or subprocess.run(options, capture_output=True).returncode:
+            pytest.skip("only root may mount a small disk, on Linux")
+        made.append(folder)
+        return folder
+
+    yield make
+    for folder in made:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def write_table(path: Path) -> None:
+    noise = pa.table({"noise": torch.rand(20000).numpy()})
+    write_atomically(path, lambda temporary: pq.write_table(noise, temporary))
+
+
+def write_figure(path: Path) -> None:
+    write_picture(path, pixels(recovery_figure([], "nothing measured")))
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "last.ckpt": lambda path: checkpoints.AtomicCheckpointIO().save_checkpoint(checkpoint_of(2), path),
+    "measurements.csv": lambda path: write_text(path, "kind,step" * 10000),
+    "sequences.parquet": write_table,
+    "recovery.png": write_figure,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_file_survives_a_full_disk(name: str, disk: Disk) -> None:
+    path = disk("small", "256k") / name
+    WRITERS[name](path)
+    before = path.read_bytes()
+    ACTS["fill"](str(path.parent))
+    with pytest.raises(DiskFullError, match=f"^Cannot write `.*{name}`: .*No space left on device.*untouched"):
+        WRITERS[name](path)
+    assert path.read_bytes() == before
+    (path.parent / "ballast").unlink()
+    assert list(path.parent.iterdir()) == [path], "half a file is left"
+    WRITERS[name](path)
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_nothing(tmp_path: Path, settings: Path, disk: Disk) -> None:
+    moments = {
+        "training": ("step", PERIOD + 2),
+        "validating": ("validation", BATCHES + 2),
+        "before-the-first-checkpoint": ("step", 2),
+    }
+    disks = {name: disk(name) for name in moments}
+    jobs = [begin(settings, disks[name] / "run", *moments[name], "fill", str(disks[name])) for name in moments]
+    for job, name in zip(jobs, moments, strict=True):
+        job.name = name
+    run(tmp_path / "logs", [begin(settings, tmp_path / "calm"), *jobs], well=False)
+    again = []
+    for job, (name, folder) in zip(jobs, disks.items(), strict=True):
+        early = name == "before-the-first-checkpoint"
+        way_out = "start again" if early else f"uddm fit -c {folder}/run/config.yaml --ckpt_path last"
+        check_message(job, 1, "No space left on device", str(folder / "run"), "Free some space", way_out)
+        assert not [path for path in (folder / "run").rglob(".*") if path.is_file()], "half a file is left"
+        (folder / "ballast").unlink()
+        again.append(begin(settings, folder / "run") if early else resume(folder / "run"))
+        again[-1].name = name
+    run(tmp_path / "more", again)
+    for folder in disks.values():
+        check_equal(tmp_path / "calm", folder / "run")
+
+
+@pytest.mark.slow
+def test_a_process_says_nothing_after_its_one_message(tmp_path: Path, settings: Path) -> None:
+    """TensorBoard's events outgrow what a file may hold, in a process that ends as every process ends."""
+    command = [sys.executable, "-m", "uddm_lightning", "fit", "-c", str(settings), "--out", str(tmp_path / "run")]
+    options = ["--trainer.max_steps", "4000", "--trainer.val_check_interval", "4000"]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (2**16, 2**16))
+    ended = subprocess.run([*command, *options], preexec_fn=limit, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    message = ended.stderr.splitlines()[-1]
+    assert message.startswith(f"uddm: stopped: Cannot write to `{tmp_path / 'run'}`: File too large. ")
+    assert message.endswith("Free some space, then start again.")
+
+
+@pytest.mark.slow
+def test_two_ranks_on_a_full_disk_give_one_reason(tmp_path: Path, settings: Path, disk: Disk) -> None:
+    folder = disk("small")
+    job = begin(settings, folder / "run", "saving", 2, "fill", str(folder))
+    job.world = 2
+    job.arguments += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    # what a callback monitors, every rank must know
+    job.arguments += ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=nelbo/test/[0.02,1]"]
+    run(tmp_path / "logs", [job], well=False)
+    assert job.status == [1, 1]
+    assert "No space left on device" in job.out[0].splitlines()[-1]
+    assert job.out[1].endswith("uddm: stopped: another process of this run has ended; its message says why.\n")
+    assert "Traceback" not in "".join(job.out)
+    assert "sync_dist" not in "".join(job.out)
+    (folder / "ballast").unlink()
+    again = resume(folder / "run")
+    again.world = 2
+    run(tmp_path / "logs", [again])
+    assert checkpoints.load(folder / "run" / "checkpoints" / "last.ckpt")["global_step"] == STEPS
+
+
+@pytest.mark.slow
+def test_a_full_or_forbidden_cache_is_one_message(tmp_path: Path, settings: Path, disk: Disk) -> None:
+    small = disk("small", "16k")
+    forbidden = tmp_path / "forbidden"
+    forbidden.mkdir(mode=0o555)
+    jobs = [
+        begin(settings, tmp_path / "full"),
+        begin(settings, tmp_path / "read-only-cache", "start", 0, "give up rights", ""),
+        begin(settings, forbidden / "run", "start", 0, "give up rights", ""),
+    ]
+    for job, cache in zip(jobs, (small, forbidden), strict=False):
+        job.arguments += ["--data.cache_dir", str(cache)]
+    run(tmp_path / "logs", jobs, well=False)
+    check_message(jobs[0], 1, str(small), "No space left on device", "data.cache_dir")
+    check_message(jobs[1], 2, str(forbidden), "Permission denied", "data.cache_dir")
+    check_message(jobs[2], 2, str(forbidden / "run"), "Permission denied", "--out")
+    assert not list(small.glob("*/*")), "no half-made cache takes the space"
+
+
+@pytest.mark.slow
+def test_a_run_in_a_forbidden_folder_is_one_message(tmp_path: Path, settings: Path) -> None:
+    out = tmp_path / "run"
+    run(tmp_path / "logs", [begin(settings, out)])
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    folders = [out, *(path for path in out.rglob("*") if path.is_dir())]
+    for path in [*before, *folders]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    jobs = [resume(out), Job("validate", ["validate", "-c", str(out / "config.yaml"), "--ckpt_path", "last"])]
+    for job in jobs:
+        job.event = ["start", 0, "give up rights", ""]
+    run(tmp_path / "logs", jobs, well=False)
+    for folder in folders:
+        folder.chmod(0o755)
+    for job in jobs:
+        check_message(job, 2, str(out), "Permission denied", "make this one writable")
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+# The cache, and the text behind it.
+
+
+@pytest.mark.slow
+def test_a_cache_deleted_during_a_run_is_not_missed(tmp_path: Path, settings: Path) -> None:
+    jobs = [begin(settings, tmp_path / "calm")]
+    for workers in (0, 2):
+        cache = tmp_path / f"cache{workers}"
+        job = begin(settings, tmp_path / f"workers{workers}", "step", 1, "delete", str(cache))
+        job.arguments += ["--data.cache_dir", str(cache), "--data.num_workers", str(workers)]
+        jobs.append(job)
+    run(tmp_path / "logs", jobs)
+    for workers in (0, 2):
+        assert not (tmp_path / f"cache{workers}").exists()
+        check_equal(tmp_path / "calm", tmp_path / f"workers{workers}")
+
+
+@pytest.mark.slow
+def test_a_cache_damaged_between_two_sessions_is_built_again(uddm, settings, tmp_path) -> None:
+    calm, out = tmp_path / "calm", tmp_path / "run"
+
+    def session(run: Path, steps: int) -> None:
+        more = ("-c", run / "config.yaml", "--ckpt_path", "last") if run.exists() else ("-c", settings, "--out", run)
+        assert uddm("fit", *more, "--trainer.max_steps", steps).status == 0
+
+    for steps in (PERIOD, 2 * PERIOD, STEPS):  # each session ends with measurements of its own
+        session(calm, steps)
+    session(out, PERIOD)
+    (rows,) = (tmp_path / "cache").glob("*/train.bin")
+    whole = rows.read_bytes()
+    shutil.rmtree(tmp_path / "cache")
+    session(out, 2 * PERIOD)
+    rows.write_bytes(bytes(len(whole)))
+    session(out, STEPS)
+    assert rows.read_bytes() == whole
+    check_equal(calm, out)
+
+
+@pytest.mark.slow
+def test_another_text_is_refused(uddm, settings, tmp_path, corpus) -> None:
+    out = tmp_path / "run"
+    assert uddm("fit", "-c", settings, "--out", out, "--trainer.max_steps", PERIOD).status == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    corpus.write_text(corpus.read_text(encoding="utf-8").replace("peace", "place", 1), encoding="utf-8")
+    for command in ("fit", "validate", "test"):
+        outcome = uddm(command, "-c", out / "config.yaml", "--ckpt_path", "last")
+        assert outcome.status == 2
+        message = outcome.err[outcome.err.index("uddm: error: ") :]
+        assert f"{out / 'manifest.json'}` was written for another corpus" in message
+        hashes = [word for word in message.replace(",", "").replace(".", "").split() if len(word) == 32]
+        assert len(set(hashes)) == 2
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}

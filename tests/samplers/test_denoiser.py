@@ -1,0 +1,123 @@
+import pytest
+import torch
+from torch import Tensor
+
+from tests.support.toy_worlds import TableBackbone
+from uddm_lightning.backbones import Backbone, DiT, chunked_head
+from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule
+from uddm_lightning.samplers import denoiser
+from uddm_lightning.samplers.denoiser import Denoiser
+
+V, B, L = 5, 7, 6
+
+
+def network(kind: str) -> Backbone:
+    if kind == "table":
+        return TableBackbone(V, L)
+    torch.manual_seed(0)
+    model = DiT(V, 16, 1, 2, 8, gate=1.0).double().eval()
+    torch.nn.init.normal_(model.output_layer.linear.weight)
+    return model
+
+
+@pytest.fixture
+def xt(rng: torch.Generator) -> Tensor:
+    return torch.randint(V, (B, L), generator=rng)
+
+
+@pytest.fixture
+def t() -> Tensor:
+    return torch.linspace(0.05, 1.0, B, dtype=torch.float64)
+
+
+@pytest.fixture
+def valid() -> Tensor:
+    return torch.arange(L) < torch.tensor([6, 5, 4, 3, 2, 1, 0])[:, None]
+
+
+def everything(logits_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor, ...]:
+    return (*logits_CV.unbind(1), x_C, extra_C)
+
+
+@pytest.mark.parametrize("meaning", list(Prediction))
+@pytest.mark.parametrize("tile", [1, 2 * L + 1, 10**6])
+@pytest.mark.parametrize("elements", [1, V, 4 * V + 1, 10 * V, 10**6])
+def test_chunks_do_not_change_anything(
+    meaning: Prediction, elements: int, tile: int, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = torch.arange(B * L).view(B, L)
+    ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network("table"), meaning)
+    whole = ask(everything, xt, t, valid, extra)
+    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(denoiser, "TILE_TOKENS", tile)
+    sizes: list[int] = []
+
+    def counted(logits_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor, ...]:
+        sizes.append(len(x_C))
+        assert logits_CV.shape == (len(x_C), V)
+        return everything(logits_CV, x_C, extra_C)
+
+    pieces = ask(counted, xt, t, valid, extra)
+    assert len(pieces) == V + 2
+    assert all(torch.equal(a, b) for a, b in zip(whole, pieces, strict=True))
+    assert torch.equal(pieces[-2], xt)
+    assert torch.equal(pieces[-1], extra)
+    assert sum(sizes) == B * L
+    assert max(sizes) <= min(max(1, elements // V), max(tile, L))
+
+
+@pytest.mark.parametrize("meaning", list(Prediction))
+@pytest.mark.parametrize("kind", ["table", "dit"])
+def test_it_is_the_network_converted_by_the_process(
+    kind: str, meaning: Prediction, xt: Tensor, t: Tensor, valid: Tensor
+) -> None:
+    process, backbone = UniformProcess(V, LogLinearSchedule()), network(kind)
+    *columns, _, _ = Denoiser(process, backbone, meaning)(everything, xt, t, valid, xt)
+    logp = torch.stack(columns, dim=-1).log_softmax(-1)
+    torch.testing.assert_close(logp.exp().sum(-1), torch.ones(B, L, dtype=torch.float64))
+    for row in range(B):
+        one = slice(row, row + 1)
+        with torch.no_grad():
+            hidden = backbone(xt[one], process.level(t[one]).sigma, valid[one])[0]
+            alpha = process.level(t[one]).alpha.expand(L)
+            alone = process.leave_one_out(backbone.head(hidden), xt[row], alpha, meaning)
+        torch.testing.assert_close(logp[row], alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("meaning", list(Prediction))
+@pytest.mark.parametrize("kind", ["table", "dit"])
+def test_one_position_agrees_with_the_whole(
+    kind: str, meaning: Prediction, xt: Tensor, t: Tensor, valid: Tensor
+) -> None:
+    ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network(kind), meaning)
+    *columns, _, _ = ask(everything, xt, t, valid, xt)
+    places = torch.arange(B) % L
+    at = ask.at(xt, places, t, valid)
+    assert at.shape == (B, V)
+    logp = torch.stack(columns, dim=-1).log_softmax(-1)
+    torch.testing.assert_close(at, logp[torch.arange(B), places], rtol=0, atol=1e-12)
+
+
+def test_no_gradient_is_recorded(xt: Tensor, t: Tensor) -> None:
+    ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network("table"), Prediction.LEAVE_ONE_OUT)
+    (best,) = ask(lambda logp, _: (logp.max(1).values,), xt, t, None)
+    assert not best.requires_grad
+    assert not ask.at(xt, torch.zeros(B, dtype=torch.int64), t, None).requires_grad
+
+
+@pytest.mark.parametrize("meaning", list(Prediction))
+def test_only_the_tokens_asked_for_are_answered(
+    meaning: Prediction, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(denoiser, "TILE_TOKENS", 2 * L)
+    backbone = network("table")
+    ask, extra = Denoiser(UniformProcess(V, LogLinearSchedule()), backbone, meaning), torch.arange(B * L).view(B, L)
+    whole = ask(everything, xt, t, valid, extra)
+    asked = (extra % 4 == 1) & (torch.arange(B) % 3 != 0)[:, None]
+    rows: list[int] = []
+    forward = backbone.forward
+    monkeypatch.setattr(backbone, "forward", lambda x, *more: rows.append(len(x)) or forward(x, *more))
+    some = ask(everything, xt, t, valid, extra, asked_BL=asked)
+    assert all(torch.equal(a[asked], b) for a, b in zip(whole, some, strict=True))
+    assert sum(rows) == int(asked.any(1).sum()) < B

@@ -1,0 +1,207 @@
+"""Sweeps as real processes: in parallel, interrupted, killed, two at once. Every run is a process of its own."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+import uddm_lightning.sweeps.launchers.local as local
+from tests.support.command_line import tiny_config, write_corpus
+from uddm_lightning.runs.folder import busy, trained_steps
+from uddm_lightning.sweeps.launchers import LocalLauncher
+from uddm_lightning.sweeps.sweep_run import Cell
+
+pytestmark = pytest.mark.slow
+SIZES = (2, 8, 32)
+# As from a shell's foreground: a test run in the background hands on that Ctrl-C is to be ignored.
+START = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('uddm_lightning', run_name='__main__', alter_sys=True)"
+)
+
+
+class Place:
+    """A folder with a text, a config, a cache that every sweep shares, and the command in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        settings = tiny_config(write_corpus(folder / "corpus.txt"))
+        settings["trainer"]["max_steps"] = 120
+        settings["trainer"]["val_check_interval"] = 20
+        self.config = folder / "tiny.yaml"
+        self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", START, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+            env={**os.environ, "UDDM_CACHE": str(self.folder / "cache")},
+            start_new_session=True,
+        )
+
+    def sweep(self, out: str, *more: object) -> subprocess.Popen[str]:
+        sizes = ",".join(map(str, SIZES))
+        return self.start("sweep", "-c", self.config, "--out", out, "--sizes", sizes, *more)
+
+    def table(self, out: str) -> bytes:
+        return (self.folder / out / "measurements.csv").read_bytes()
+
+
+def finish(process: subprocess.Popen[str], status: int = 0) -> str:
+    out, _ = process.communicate(timeout=500)
+    assert process.returncode == status, out
+    return out
+
+
+def wait_for(condition, seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Place:
+    place = Place(tmp_path_factory.mktemp("sweeps"))
+    finish(place.sweep("calm", "--jobs", 1))
+    return place
+
+
+def test_numbers_do_not_depend_on_how_many_run_at_a_time(place):
+    finish(place.sweep("two", "--jobs", 2))
+    assert place.table("two") == place.table("calm")
+
+
+def test_a_cell_is_a_run_that_fit_could_have_made(place):
+    run = place.folder / "calm" / "runs" / "DiT-n8-s0"
+    before = (run / "measurements.csv").read_bytes()
+    finish(place.start("validate", "-c", run / "config.yaml", "--ckpt_path", "last"))
+    assert (run / "measurements.csv").read_bytes() == before
+    finish(place.start("fit", "-c", place.config, "--data.size", 8, "--out", place.folder / "by-hand" / "DiT-n8-s0"))
+    assert (place.folder / "by-hand" / "DiT-n8-s0" / "measurements.csv").read_bytes() == before
+
+
+@pytest.mark.timeout(1200)
+def test_killed_at_any_moment_it_goes_on_to_the_same_table(place):
+    """kill -9 at five random moments, each time of the sweep alone: its runs must end by themselves."""
+    moments = random.Random(0)  # noqa: S311 no secret is made here
+    for _ in range(5):
+        process = place.sweep("killed", "--jobs", 2)
+        time.sleep(moments.uniform(6.0, 22.0))
+        process.kill()
+        process.communicate()
+    out = finish(place.sweep("killed", "--jobs", 2))
+    assert "FAILED" not in out
+    assert place.table("killed") == place.table("calm")
+
+
+def test_a_half_trained_run_goes_on_from_its_checkpoint(place):
+    process = place.sweep("half", "--jobs", 1)
+    runs = place.folder / "half" / "runs"
+    wait_for(lambda: (runs / "DiT-n8-s0" / "checkpoints" / "last.ckpt").exists())
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not busy(runs / "DiT-n8-s0"), 10)
+    assert trained_steps(runs / "DiT-n2-s0") == 120
+    finished = (runs / "DiT-n2-s0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    (place.folder / "half" / "logs" / "DiT-n8-s0.log").unlink()
+    out = finish(place.sweep("half", "--jobs", 1))
+    assert "1 of 3 runs are finished already" in out
+    assert (runs / "DiT-n2-s0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == finished
+    assert "step 20, " not in (place.folder / "half" / "logs" / "DiT-n8-s0.log").read_text(encoding="utf-8")
+    assert place.table("half") == place.table("calm")
+
+
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_stop_ends_every_run(place, name):
+    out = f"stopped-{name.name}"
+    process = place.sweep(out, "--jobs", 2)
+    runs = place.folder / out / "runs"
+    wait_for(lambda: runs.exists() and any(busy(run) for run in runs.iterdir()))
+    process.send_signal(name)
+    text = finish(process, 1)
+    assert "uddm: stopped. The same command goes on from here." in text
+    assert "Traceback" not in text
+    assert not any(busy(run) for run in runs.iterdir())
+    finish(place.sweep(out, "--jobs", 2))
+    assert place.table(out) == place.table("calm")
+
+
+def test_two_sweeps_on_one_folder_do_not_spoil_it(place):
+    first = place.sweep("both", "--jobs", 1)
+    wait_for(lambda: (place.folder / "both" / "runs").exists())
+    second = place.sweep("both", "--jobs", 1)
+    text = finish(second, 2)
+    assert "Another sweep is at work" in text
+    finish(first)
+    assert place.table("both") == place.table("calm")
+
+
+def test_another_configuration_is_refused_with_its_keys(place):
+    text = finish(place.sweep("calm", "--model.ema_decay", 0.5, "--model.backbone.init_args.hidden", 8), 2)
+    assert "`model.ema_decay` is 0.9999 there and 0.5 here" in text.replace("now", "here")
+    assert "`model.backbone.init_args.hidden` is 16 there and 8" in text
+    finish(place.sweep("calm", "--jobs", 1))
+
+
+def test_a_run_that_fails_is_shown_with_its_log(place):
+    for name, rate in (("good", 0.01), ("bad", 1e30)):
+        fragment = {
+            "model": {
+                "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": rate}},
+                "learning_rate": {"class_path": "WarmupConstant", "init_args": {"warmup": 0}},
+            }
+        }
+        (place.folder / f"{name}.yaml").write_text(yaml.safe_dump(fragment), encoding="utf-8")
+    files = ("--backbone", "bad.yaml", "--backbone", "good.yaml")
+    text = finish(place.start("sweep", "-c", place.config, "--out", "mixed", "--sizes", "8", *files), 1)
+    assert "bad-n8-s0 FAILED: ended with status 1" in text
+    assert "uddm: stopped: The loss is NaN or infinite" in text
+    assert b"good-n8-s0" in place.table("mixed")
+
+
+def test_cores_and_gpus_are_never_promised_twice(tmp_path, monkeypatch):
+    """The launcher alone, with programs that only sleep."""
+    environments = []
+
+    class Sleeping:
+        def __init__(self, cell, environment):
+            environments.append(environment)
+            self.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.4)"])
+            self.status = self.process.poll
+
+    monkeypatch.setattr(local, "WarmRun", Sleeping)
+    monkeypatch.setattr(local, "gpus", lambda: [0, 1, 2])
+
+    def most(launcher, threads, gpus, jobs=5):
+        cells = [Cell("DiT", size, 0, tmp_path, (), 1, threads, max(1, gpus), gpus) for size in range(1, jobs + 1)]
+        launcher.submit(cells)
+        seen, ended = 0, []
+        while len(ended) < len(cells):
+            seen = max(seen, len(launcher.running()))
+            ended += launcher.poll()
+            time.sleep(0.01)
+        assert {outcome.status for outcome in ended} == {0}
+        return seen
+
+    launcher = LocalLauncher()
+    launcher.cores = 4
+    assert most(launcher, threads=1, gpus=0) == 4
+    assert most(launcher, threads=2, gpus=0) == 2
+    assert most(launcher, threads=9, gpus=0, jobs=2) == 1
+    assert most(LocalLauncher(jobs=1), threads=1, gpus=0, jobs=2) == 1
+    environments.clear()
+    assert most(launcher, threads=4, gpus=1) == 3
+    assert {env["CUDA_VISIBLE_DEVICES"] for env in environments} == {"0", "1", "2"}
+    environments.clear()
+    assert most(launcher, threads=1, gpus=2, jobs=2) == 1
+    assert all(len(env["CUDA_VISIBLE_DEVICES"].split(",")) == 2 for env in environments)

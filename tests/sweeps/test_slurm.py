@@ -1,0 +1,561 @@
+"""Cells as jobs: what is asked of SLURM, what its answers come to, and three cells on a real one-node cluster."""
+
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from submitit.core.utils import cloudpickle_dump
+
+from tests.support.slurm_cluster import missing, slurm_cluster
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.sweeps.launchers import Outcome, SlurmLauncher, slurm, slurm_job
+from uddm_lightning.sweeps.launchers.slurm_job import Training
+from uddm_lightning.sweeps.sweep_run import Cell
+
+WORDS = ("the", "of", "and", "to", "we", "our", "people", "congress", "war", "peace", "law", "year")
+
+
+def plain_cell(folder: Path, size: int = 2, **fields: object) -> Cell:
+    return replace(Cell("DiT", size, 0, folder, ("fit",), 6), **fields)
+
+
+# What is asked of SLURM, whose programs are scripts here
+
+
+class Programs:
+    """`sbatch` and its kin as scripts that write down how they were called and say what they are told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.say(
+            "sbatch", 'echo "Submitted batch job $(wc -l < sbatch.calls)"; cp "$1" "script$(wc -l < sbatch.calls)"'
+        )
+        for name in ("srun", "squeue", "scancel"):
+            self.say(name, "")
+
+    def say(self, name: str, answer: str, status: int = 0) -> None:
+        path = self.folder / name
+        path.write_text(f'#!/bin/sh\ncd {self.folder}\necho "$*" >> {name}.calls\n{answer}\nexit {status}\n')
+        path.chmod(0o755)
+
+    def states(self, *lines: str) -> None:
+        self.say("squeue", "\n".join(f"echo '{line}'" for line in lines))
+
+    def calls(self, name: str) -> list[str]:
+        path = self.folder / f"{name}.calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def script(self, number: int) -> list[str]:
+        return (self.folder / f"script{number}").read_text().splitlines()
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(slurm, "QUERY_SECONDS", 0.0)
+    monkeypatch.setattr(slurm, "RESULT_SECONDS", 0.0)
+    return Programs(folder)
+
+
+def write_result(folder: Path, job: str, *result: object) -> None:
+    cloudpickle_dump(result, folder / "logs" / "slurm" / f"{job}_0_result.pkl")
+
+
+def test_submitit_is_asked_for_where_it_is_missing(tmp_path, programs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(InputError, match=r"pip install 'uddm-lightning\[slurm\]'"):
+        SlurmLauncher().submit([plain_cell(tmp_path)])
+
+
+def test_a_login_node_is_asked_for_where_there_is_no_slurm(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="`sbatch`, `srun`, `squeue`, `scancel` cannot be found"):
+        SlurmLauncher().submit([plain_cell(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("timeout_min", 0), ("max_timeouts", -1), ("mem_gb", 0.0), ("mem_gb", float("nan"))],
+)
+def test_arguments_are_checked(argument, value):
+    with pytest.raises(InputError, match=f"`{argument}` must be .*got {value}"):
+        SlurmLauncher(**{argument: value})
+
+
+def test_cells_with_equal_needs_form_one_array(tmp_path, programs):
+    cells = [
+        plain_cell(tmp_path, 2),
+        plain_cell(tmp_path, 4, threads=2),
+        plain_cell(tmp_path, 8),
+        plain_cell(tmp_path, 16, processes=2, gpus=2),
+        plain_cell(tmp_path, 32),
+    ]
+    launcher = SlurmLauncher()
+    launcher.submit(cells)
+    small, large, gpus = (programs.script(number) for number in (1, 2, 3))
+    assert "#SBATCH --array=0-2%3" in small
+    assert "#SBATCH --cpus-per-task=1" in small
+    assert not any("array" in line or "gpus" in line for line in large)
+    assert "#SBATCH --cpus-per-task=2" in large
+    assert "--cpus-per-task 2" in large[-1]
+    assert "#SBATCH --gpus-per-node=2" in gpus
+    assert "#SBATCH --cpus-per-task=2" in gpus
+    programs.states(
+        "1_0|RUNNING|None", "1_1|PENDING|Resources", "1_2|COMPLETING|None", "2|RUNNING|None", "3|PENDING|Priority"
+    )
+    assert launcher.running() == []
+    assert launcher.poll() == []
+    assert launcher.running() == [cells[0], cells[4], cells[1]]
+    assert programs.calls("squeue")[-1].endswith("--jobs=1,2,3")
+
+
+def test_arguments_reach_the_script(tmp_path, programs):
+    launcher = SlurmLauncher(
+        partition="long",
+        account="us",
+        qos="low",
+        constraint="a100|h100",
+        timeout_min=2,
+        mem_gb=1.5,
+        jobs=1,
+        setup=["module load python"],
+        additional={"mail-type": "FAIL"},
+    )
+    launcher.submit([plain_cell(tmp_path, 2), plain_cell(tmp_path, 4)])
+    script = programs.script(1)
+    for line in (
+        "#SBATCH --partition=long",
+        "#SBATCH --account=us",
+        "#SBATCH --qos=low",
+        "#SBATCH --constraint='a100|h100'",
+        "#SBATCH --time=2",
+        "#SBATCH --signal=USR2@30",
+        "#SBATCH --mem=1536M",
+        "#SBATCH --array=0-1%1",
+        "#SBATCH --mail-type=FAIL",
+        "#SBATCH --requeue",
+        "module load python",
+    ):
+        assert line in script
+
+
+def test_a_sweep_inside_a_job_does_not_hand_on_its_resources(tmp_path, programs, monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    monkeypatch.setenv("SLURM_CONF", "/etc/here.conf")
+    programs.say("sbatch", 'echo "Submitted batch job 1"; env > seen')
+    SlurmLauncher().submit([plain_cell(tmp_path)])
+    seen = (programs.folder / "seen").read_text()
+    assert "SLURM_NTASKS" not in seen
+    assert "SLURM_CONF=/etc/here.conf" in seen
+    assert os.environ["SLURM_NTASKS"] == "8"
+
+
+def test_what_sbatch_refuses_is_handed_on(tmp_path, programs):
+    programs.say("sbatch", "echo 'invalid partition specified: lnog' >&2", status=1)
+    with pytest.raises(InputError, match=r"`sbatch` did not take the jobs: .*invalid partition specified: lnog"):
+        SlurmLauncher(partition="lnog").submit([plain_cell(tmp_path)])
+
+
+def test_results_become_outcomes_once(tmp_path, programs):
+    cells = [plain_cell(tmp_path, size) for size in (2, 4, 8, 16)]
+    launcher = SlurmLauncher()
+    launcher.submit(cells)
+    programs.states(*(f"1_{index}|RUNNING|None" for index in range(4)))
+    assert launcher.poll() == []
+    write_result(tmp_path, "1_0", "success", 0)
+    write_result(tmp_path, "1_1", "success", 2)
+    write_result(tmp_path, "1_2", "success", -9)
+    assert launcher.poll() == [
+        Outcome(cells[0], 0),
+        Outcome(cells[1], 2),
+        Outcome(cells[2], -9, "ended by signal SIGKILL"),
+    ]
+    assert launcher.running() == [cells[3]]
+    write_result(tmp_path, "1_3", "error", "Traceback:\n  File\nUncompletedJobError: timed-out too many times\n")
+    (outcome,) = launcher.poll()
+    assert (outcome.cell, outcome.status) == (cells[3], 1)
+    assert "SLURM job 1_3: UncompletedJobError: timed-out too many times, see " in outcome.reason
+    assert launcher.poll() == []
+    assert launcher.running() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("1|OUT_OF_MEMORY|None", "OUT_OF_MEMORY"),
+        ("1|FAILED|NonZeroExitCode", "FAILED (NonZeroExitCode)"),
+        ("2|RUNNING|None", "not known to SLURM"),
+    ],
+)
+def test_a_job_that_left_no_result_is_reported_after_a_while(tmp_path, programs, monkeypatch, line, reason):
+    cell = plain_cell(tmp_path)
+    launcher = SlurmLauncher()
+    launcher.submit([cell])
+    programs.states(line)
+    monkeypatch.setattr(slurm, "RESULT_SECONDS", 60.0)
+    assert launcher.poll() == []
+    monkeypatch.setattr(slurm, "RESULT_SECONDS", 0.0)
+    (outcome,) = launcher.poll()
+    assert outcome.status == 1
+    assert outcome.reason.startswith(f"SLURM job 1 left no result: {reason}, see ")
+
+
+def test_a_cell_that_is_finished_has_not_failed_however_its_job_ended(tmp_path, programs):
+    cells = [plain_cell(tmp_path, size) for size in (2, 4)]
+    launcher = SlurmLauncher()
+    launcher.submit(cells)
+    for cell in cells:
+        cell.run.mkdir(parents=True)
+        (cell.run / "manifest.json").write_text('{"trained_steps": 6}', encoding="utf-8")
+    programs.states("1_0|FAILED|NonZeroExitCode", "1_1|RUNNING|None")
+    write_result(tmp_path, "1_1", "error", "UncompletedJobError: timed-out too many times")
+    assert launcher.poll() == [Outcome(cell, 0) for cell in cells]
+
+
+def test_a_job_of_which_the_controller_remembers_nothing_is_reported(tmp_path, programs):
+    launcher = SlurmLauncher()
+    launcher.submit([plain_cell(tmp_path)])
+    programs.say("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2", status=1)
+    (outcome,) = launcher.poll()
+    assert "not known to SLURM" in outcome.reason
+
+
+def test_no_job_is_given_up_while_the_controller_is_silent_or_requeues_it(tmp_path, programs, monkeypatch):
+    launcher = SlurmLauncher()
+    launcher.submit([plain_cell(tmp_path)])
+    programs.say("squeue", "echo 'Unable to contact slurm controller' >&2", status=1)
+    assert launcher.poll() == []
+    monkeypatch.setattr(slurm, "ANSWER_SECONDS", 0.2)
+    programs.say("squeue", "exec sleep 5")
+    assert launcher.poll() == []
+    monkeypatch.setattr(slurm, "ANSWER_SECONDS", 20.0)
+    monkeypatch.setattr(slurm, "RESULT_SECONDS", 0.5)
+    programs.states("1|NODE_FAIL|None")
+    assert launcher.poll() == []
+    time.sleep(0.6)
+    programs.states("1|PENDING|BeginTime")
+    assert launcher.poll() == []
+
+
+def test_the_controller_is_not_asked_at_every_look(tmp_path, programs, monkeypatch):
+    monkeypatch.setattr(slurm, "QUERY_SECONDS", 60.0)
+    launcher = SlurmLauncher()
+    assert launcher.poll() == []
+    assert programs.calls("squeue") == []
+    launcher.submit([plain_cell(tmp_path)])
+    programs.states("1|RUNNING|None")
+    for _ in range(3):
+        assert launcher.poll() == []
+        assert len(launcher.running()) == 1
+    assert len(programs.calls("squeue")) == 1
+
+
+def test_stop_cancels_what_has_not_ended(tmp_path, programs):
+    launcher = SlurmLauncher()
+    launcher.stop()
+    assert programs.calls("scancel") == []
+    launcher.submit([plain_cell(tmp_path, size) for size in (2, 4, 8)])
+    programs.states("1_0|RUNNING|None", "1_1|RUNNING|None", "1_2|PENDING|Resources")
+    write_result(tmp_path, "1_1", "success", 0)
+    assert len(launcher.poll()) == 1
+    launcher.stop()
+    assert programs.calls("scancel") == ["1_0 1_2"]
+    assert launcher.poll() == []
+
+
+def test_a_cancelling_that_fails_says_how_to_do_it_by_hand(tmp_path, programs):
+    launcher = SlurmLauncher()
+    launcher.submit([plain_cell(tmp_path)])
+    programs.say("scancel", "echo 'no controller' >&2", status=1)
+    with pytest.raises(InputError, match=r"could not be cancelled: no controller\. .*`scancel 1`"):
+        launcher.stop()
+
+
+# What a job does, without SLURM
+
+
+class ScriptedCell:
+    """A cell whose run is a line of Python, and whose state is a list of answers."""
+
+    def __init__(self, script: str = "", finished: tuple[bool, ...] = (), busy: tuple[bool, ...] = ()) -> None:
+        self.script = script
+        self._finished = list(finished)
+        self._busy = list(busy)
+        self.launched: list[subprocess.Popen[bytes]] = []
+
+    def finished(self) -> bool:
+        return self._finished.pop(0) if self._finished else False
+
+    def busy(self) -> bool:
+        return self._busy.pop(0) if self._busy else False
+
+    def launch(self, before: Callable[[], object]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", f"import os, signal, subprocess, sys, time\n{self.script}"]
+        self.launched.append(subprocess.Popen(command, start_new_session=True, preexec_fn=before))
+        return self.launched[-1]
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BUSY_SECONDS", "VERDICT_SECONDS"):
+        monkeypatch.setattr(slurm_job, name, 0.0)
+    monkeypatch.setattr(slurm_job, "GRACE_SECONDS", 0.5)
+
+
+# Python 3.12 and later warn of what runs between fork and exec while there are threads; here these are pytest-xdist's
+in_a_job = pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+
+
+@pytest.mark.usefixtures("_impatient")
+@in_a_job
+class TestTraining:
+    def test_a_finished_cell_is_not_started(self):
+        cell = ScriptedCell(finished=(True,))
+        assert Training(cell)() == 0
+        assert cell.launched == []
+
+    def test_a_cell_that_another_one_trains_is_waited_for(self):
+        cell = ScriptedCell(finished=(False, False, True), busy=(True, True))
+        assert Training(cell)() == 0
+        assert cell.launched == []
+
+    def test_a_run_that_came_second_waits_for_the_first(self):
+        cell = ScriptedCell("sys.exit(2)", finished=(False, False, True), busy=(False, True, True))
+        assert Training(cell)() == 0
+        assert len(cell.launched) == 1
+
+    def test_the_status_of_the_run_is_the_result(self):
+        assert Training(ScriptedCell("sys.exit(3)"))() == 3
+        assert Training(ScriptedCell("os.kill(os.getpid(), signal.SIGKILL)"))() == -signal.SIGKILL
+        assert Training(ScriptedCell("", finished=(False, True)))() == 0
+
+    def test_the_run_sees_neither_slurm_nor_its_signals(self, monkeypatch):
+        monkeypatch.setenv("SLURM_JOB_ID", "1")
+        monkeypatch.setenv("SLURM_CONF", "/etc/here.conf")
+        script = """
+os.kill(os.getpid(), signal.SIGUSR2)
+os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(5 if [name for name in os.environ if name.startswith("SLURM")] == ["SLURM_CONF"] else 6)
+"""
+        assert Training(ScriptedCell(script))() == 5
+        assert os.environ["SLURM_JOB_ID"] == "1"
+
+    def test_a_run_that_obeyed_sigterm_has_not_succeeded(self):
+        assert Training(ScriptedCell("sys.exit(0)"))() == -signal.SIGTERM
+        obedient = "signal.signal(signal.SIGTERM, signal.SIG_DFL)\nos.kill(os.getpid(), signal.SIGTERM)"
+        assert Training(ScriptedCell(obedient))() == -signal.SIGTERM
+
+    def test_a_job_that_goes_back_into_the_queue_leaves_no_process_behind(self, tmp_path):
+        script = f"""
+other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open({str(tmp_path / "other")!r}, "w").write(str(other.pid))
+os.kill(os.getppid(), signal.SIGUSR2)
+time.sleep(60)
+"""
+        cell = ScriptedCell(script)
+        before = signal.signal(signal.SIGUSR2, lambda number, frame: sys.exit("requeued"))
+        try:
+            with pytest.raises(SystemExit, match="requeued"):
+                Training(cell)()
+        finally:
+            signal.signal(signal.SIGUSR2, before)
+        assert cell.launched[0].returncode == -signal.SIGKILL
+        other = Path(f"/proc/{(tmp_path / 'other').read_text()}/status")
+        wait_until(lambda: not other.exists() or "State:\tZ" in other.read_text(), 10)
+
+    def test_a_signal_during_the_start_is_handled_after_it(self):
+        arrived = []
+        before = signal.signal(signal.SIGUSR2, lambda number, frame: arrived.append(number))
+        try:
+            with slurm_job.deferred(signal.SIGUSR2):
+                signal.raise_signal(signal.SIGUSR2)
+                assert arrived == []
+            assert arrived == [signal.SIGUSR2]
+        finally:
+            signal.signal(signal.SIGUSR2, before)
+
+    def test_a_requeued_job_does_the_same_once_more(self, tmp_path):
+        training = Training(plain_cell(tmp_path))
+        again = pickle.loads(pickle.dumps(training.checkpoint()))  # noqa: S301 of its own making
+        assert type(again.function) is Training
+        assert again.function.cell == training.cell
+
+
+# A real cluster of one node
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 240.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+
+
+def collect(launcher: SlurmLauncher, number: int, first: Sequence[Outcome] = ()) -> dict[int, Outcome]:
+    """Outcomes by the size of their cells, once there are so many."""
+    outcomes = [*first]
+    wait_until(lambda: outcomes.extend(launcher.poll()) or len(outcomes) >= number)
+    return {outcome.cell.size: outcome for outcome in outcomes}
+
+
+def show(outcomes: dict[int, Outcome]) -> str:
+    """What there is to say where something went wrong."""
+    cells = [outcome.cell for outcome in outcomes.values()]
+    paths = [path for cell in cells for path in (cell.log, *sorted((cell.folder / "logs" / "slurm").glob("*_log.*")))]
+    logs = [f"--- {path}\n{path.read_text()[-3000:]}" for path in dict.fromkeys(paths) if path.exists()]
+    return "\n".join([*map(str, outcomes.values()), *logs])
+
+
+def queue() -> list[str]:
+    command = ["squeue", "--noheader", "--array", "--format=%i %T"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def _cluster() -> Iterator[None]:
+    if reason := missing():
+        pytest.skip(reason)
+    with slurm_cluster():
+        yield
+
+
+@pytest.fixture
+def make_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Cell]:
+    """Cells of a tiny network on a tiny text, by size and steps; every third step is measured and saved."""
+    monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(slurm, "QUERY_SECONDS", 0.5)
+    monkeypatch.setattr(slurm, "RESULT_SECONDS", 2.0)
+    generator = random.Random(0)  # noqa: S311 no secret is made here
+    text = "\n".join(" ".join(generator.choices(WORDS, k=12)) for _ in range(300))
+    (tmp_path / "corpus.txt").write_text(text, encoding="utf-8")
+    config = {
+        "threads": 1,
+        "data": {
+            "source": {"class_path": "TextFiles", "init_args": {"paths": str(tmp_path / "corpus.txt")}},
+            "tokenizer": {"class_path": "CharacterTokenizer"},
+            "packing": {"class_path": "WrappedPacking", "init_args": {"length": 16}},
+            "batch_size": 8,
+            "train_draws": 16,
+            "test_draws": 16,
+        },
+        "model": {
+            "process": {"class_path": "UniformProcess", "init_args": {"schedule": {"class_path": "LogLinearSchedule"}}},
+            "backbone": {
+                "class_path": "DiT",
+                "init_args": {"hidden": 16, "blocks": 1, "heads": 2, "conditioning": 8},
+            },
+            "objective": {"class_path": "NELBO", "init_args": {"t_min": 0.02}},
+            "sampler": {"class_path": "AncestralSampler", "init_args": {"steps": 5}},
+            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
+            "learning_rate": {"class_path": "WarmupConstant", "init_args": {"warmup": 2}},
+        },
+        "recovery": {"times": [0.1]},
+        "entropy": {"times": [0.1]},
+        "nelbo": {"times_per_draw": 2},
+        "trainer": {
+            "accelerator": "cpu",
+            "devices": 1,
+            "val_check_interval": 3,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        },
+    }
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    def make(size: int, steps: int) -> Cell:
+        cell = Cell("DiT", size, 0, tmp_path / "sweep", (), steps)
+        sizes = ("--data.size", str(size), "--trainer.max_steps", str(steps))
+        return replace(cell, start=("fit", "-c", str(path), *sizes, "--out", str(cell.run)))
+
+    return make
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_cluster")
+class TestCluster:
+    def test_three_cells_form_an_array_and_a_killed_one_can_be_repeated(self, make_cell):
+        killed, *others = cells = [make_cell(2, 30), make_cell(4, 3), make_cell(8, 3)]
+        launcher = SlurmLauncher(timeout_min=20)
+        launcher.submit(cells)
+        (array,) = {line.partition("_")[0] for line in queue()}
+        assert len(queue()) == 3
+        wait_until((killed.run / "checkpoints" / "last.ckpt").exists)
+        first = launcher.poll()
+        assert killed in launcher.running()
+        subprocess.run(["scancel", "--signal=KILL", f"{array}_0"], check=True)
+        outcomes = collect(launcher, 3, first)
+        assert all(outcomes[cell.size] == Outcome(cell, 0) for cell in others), show(outcomes)
+        assert outcomes[killed.size].status != 0
+        assert f"SLURM job {array}_0 left no result: CANCELLED" in outcomes[killed.size].reason
+        assert launcher.running() == []
+        assert [cell.finished() for cell in cells] == [False, True, True]
+        launcher.submit([killed])
+        outcomes = collect(launcher, 1)
+        assert outcomes == {killed.size: Outcome(killed, 0)}, show(outcomes)
+        assert killed.finished()
+        assert "Restored all states" in killed.log.read_text(), show(outcomes)
+
+    @pytest.mark.timeout(900)
+    def test_a_sweep_through_the_queue_gives_the_numbers_of_a_local_one(self, make_cell, tmp_path):
+        killed = make_cell(2, 30)  # its folder is the one that the sweep uses
+
+        def sweep(out: Path, *options: str, status: int = 0) -> str:
+            command = [sys.executable, "-m", "uddm_lightning", "sweep", "-c", str(tmp_path / "tiny.yaml")]
+            command += ["--out", str(out), "--sizes", "2,4,8", "--trainer.max_steps", "30", *options]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+                if status:
+                    wait_until((killed.run / "checkpoints" / "last.ckpt").exists)
+                    (job,) = (line.partition(" ")[0] for line in queue() if line.partition(" ")[0].endswith("_0"))
+                    subprocess.run(["scancel", "--signal=KILL", job], check=True)
+                text, _ = process.communicate(timeout=400)
+            assert process.returncode == status, text
+            return text
+
+        slurm_options = ("--launcher", "slurm", "--launcher.timeout_min", "20")
+        text = sweep(killed.folder, *slurm_options, status=1)
+        assert "DiT-n2-s0 FAILED: SLURM job" in text
+        assert "2 of 3 runs are finished already" in sweep(killed.folder, *slurm_options)
+        sweep(tmp_path / "local")
+        tables = [(folder / "measurements.csv").read_bytes() for folder in (killed.folder, tmp_path / "local")]
+        assert tables[0] == tables[1]
+
+    def test_a_job_at_its_time_limit_is_requeued_and_goes_on(self, make_cell):
+        cell = make_cell(2, 30)
+        launcher = SlurmLauncher(timeout_min=5)
+        launcher.submit([cell])
+        wait_until((cell.run / "checkpoints" / "last.ckpt").exists)
+        (job,) = (line.partition(" ")[0] for line in queue())
+        subprocess.run(["scancel", "--signal=USR2", job], check=True)
+        outcomes = collect(launcher, 1)
+        assert outcomes == {cell.size: Outcome(cell, 0)}, show(outcomes)
+        assert cell.finished()
+        assert f"Requeued job {job} (9 remaining timeouts)" in show(outcomes)
+        assert "Restored all states" in cell.log.read_text(), show(outcomes)
+
+    def test_stop_takes_running_and_waiting_jobs_out_of_the_queue(self, make_cell):
+        cells = [make_cell(size, 30) for size in (2, 4, 8)]
+        launcher = SlurmLauncher(timeout_min=5)
+        launcher.submit(cells)
+        wait_until(lambda: all(cell.busy() for cell in cells[:2]))
+        assert launcher.poll() == []
+        assert launcher.running() == cells[:2]
+        launcher.stop()
+        assert launcher.poll() == []
+        wait_until(lambda: queue() == [], 30)
+        assert not any(cell.busy() for cell in cells)
+
+    def test_an_unknown_partition_is_the_users_to_mend(self, make_cell):
+        with pytest.raises(InputError, match=r"did not take the jobs: .*[Ii]nvalid partition"):
+            SlurmLauncher(partition="nowhere").submit([make_cell(2, 3)])
