@@ -13,22 +13,22 @@ import torch
 from torch import Tensor
 
 from tests.support.toy_worlds import Joint, JointOracle, TableBackbone, assert_frequencies, plugins
-from uddm_lightning.backbones import Backbone, DiT, Known, SoftBackbone
+from uddm_lightning.backbones import Backbone, DiT, SoftBackbone, TextStatistics
 from uddm_lightning.core.batch import SoftTokens, TokenBatch
 from uddm_lightning.objectives import Objective
-from uddm_lightning.processes import Prediction, Process, UniformProcess
+from uddm_lightning.processes import Parameterization, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule, Schedule
 from uddm_lightning.samplers import AncestralSampler, Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.stats.markov_chain import MarkovChain
-from uddm_lightning.training.lr_schedules import LearningRate
+from uddm_lightning.training.lr_schedules import LRSchedule
 
 V, B, L = 6, 8, 7
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "DiT": [{"hidden": 16, "blocks": 1, "heads": 2, "conditioning": 8, "gate": 1.0}],
+    "DiT": [{"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "cond_dim": 8, "gate_init": 1.0}],
     "AncestralSampler": [{}, {"choose": "argmax"}, {"clamp": True}, {"final": "argmax"}],
-    "WarmupLinear": [{}, {"floor": 0.1}],
+    "WarmupLinear": [{}, {"min_lr_ratio": 0.1}],
 }
 
 
@@ -57,9 +57,7 @@ def full(value: float, count: int) -> Tensor:
 
 def test_all_plugins_are_found() -> None:
     names = {
-        cls.__name__
-        for base in (Process, Schedule, Backbone, Objective, Sampler, LearningRate)
-        for cls in plugins(base)
+        cls.__name__ for base in (Process, Schedule, Backbone, Objective, Sampler, LRSchedule) for cls in plugins(base)
     }
     assert names >= {
         "AbsorbingProcess",
@@ -80,7 +78,7 @@ def test_all_plugins_are_found() -> None:
     assert set(OPTIONS) <= names, "a line for a class that is gone"
 
 
-@pytest.mark.parametrize("base", [Process, Schedule, Backbone, Objective, Sampler, LearningRate])
+@pytest.mark.parametrize("base", [Process, Schedule, Backbone, Objective, Sampler, LRSchedule])
 def test_bases_cannot_be_made(base: type) -> None:
     with pytest.raises(TypeError, match="abstract"):
         base(*([2] if base is Backbone else [2, LogLinearSchedule()] if base is Process else []))
@@ -139,9 +137,9 @@ class TestProcess:
         generator = torch.Generator().manual_seed(1)
         x0 = torch.randint(V - 1, (rows, L), generator=generator)
         xt = process.corrupt(x0, full(t, rows), torch.arange(rows)).xt_BL
-        logits = torch.randn(rows * L, process.states, generator=generator, dtype=torch.float64)
+        logits = torch.randn(rows * L, process.num_states, generator=generator, dtype=torch.float64)
         alpha = process.level(full(t, rows * L)).alpha
-        logp = process.leave_one_out(logits, xt.flatten(), alpha, Prediction.LEAVE_ONE_OUT)
+        logp = process.leave_one_out(logits, xt.flatten(), alpha, Parameterization.LEAVE_ONE_OUT)
         return x0.flatten(), xt.flatten(), logp
 
     def test_corruption_is_keyed_and_respects_padding(self, cls: type, options: dict[str, Any]) -> None:
@@ -154,8 +152,8 @@ class TestProcess:
         assert torch.equal(whole.x0_BL, x0)
         assert whole.xt_BL.shape == x0.shape
         assert whole.xt_BL.dtype == torch.int64
-        assert 0 <= whole.xt_BL.min() <= whole.xt_BL.max() < process.states
-        assert process.predicted(whole.xt_BL)[whole.xt_BL != x0].all(), "what noise changed can be asked for"
+        assert 0 <= whole.xt_BL.min() <= whole.xt_BL.max() < process.num_states
+        assert process.prediction_mask(whole.xt_BL)[whole.xt_BL != x0].all(), "what noise changed can be asked for"
         assert torch.equal(whole.xt_BL[0], x0[0]), "no noise at t = 0"
         assert (whole.xt_BL[-5:] != x0[-5:]).double().mean() > 0.5
         level = process.level(t)
@@ -172,9 +170,9 @@ class TestProcess:
         assert torch.equal(masked, whole.xt_BL.where(valid, x0))
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-    @pytest.mark.parametrize("meaning", list(Prediction))
+    @pytest.mark.parametrize("meaning", list(Parameterization))
     def test_predictions_are_normalised(
-        self, cls: type, options: dict[str, Any], meaning: Prediction, dtype: torch.dtype
+        self, cls: type, options: dict[str, Any], meaning: Parameterization, dtype: torch.dtype
     ) -> None:
         process = make(cls, V, LogLinearSchedule(), **options)
         _, xt, logp = self.some(process)
@@ -191,7 +189,7 @@ class TestProcess:
         q = process.posterior(logp, xt, alpha_s, alpha_t)
         assert (q >= 0).all()
         torch.testing.assert_close(q.sum(1), torch.ones(n, dtype=torch.float64))
-        assert torch.equal(process.likeliest(logp, xt, alpha_s, alpha_t), q.argmax(1))
+        assert torch.equal(process.argmax_step(logp, xt, alpha_s, alpha_t), q.argmax(1))
         keys = torch.arange(n)
         drawn = process.step(logp, xt, alpha_s, alpha_t, keys)
         assert torch.equal(process.step(logp, xt, alpha_s, alpha_t, keys), drawn)
@@ -204,7 +202,7 @@ class TestProcess:
                 alpha_t[:1].expand(draws),
                 torch.arange(draws),
             )
-            counts = torch.bincount(many, minlength=process.states)
+            counts = torch.bincount(many, minlength=process.num_states)
             rare = q[row] * draws < 5
             pooled = torch.cat([counts[~rare], counts[rare].sum()[None]])
             expected = torch.cat([q[row][~rare], q[row][rare].sum()[None]])
@@ -217,25 +215,25 @@ class TestProcess:
     def test_what_may_not_move_stays(self, cls: type, options: dict[str, Any], s: float, t: float) -> None:
         """Whatever is predicted: sure of the token at hand, sure of another, and sure that it is not that one."""
         process, n = make(cls, V, LogLinearSchedule(), **options), 4000
-        xt, keys = torch.arange(n) % process.states, torch.arange(n)
+        xt, keys = torch.arange(n) % process.num_states, torch.arange(n)
         alpha_s, alpha_t = process.level(full(s, n)).alpha, process.level(full(t, n)).alpha
-        may = process.may_move(xt, alpha_s, alpha_t, keys)
+        may = process.may_change_mask(xt, alpha_s, alpha_t, keys)
         assert may.shape == (n,)
         assert may.dtype == torch.bool
-        here = torch.nn.functional.one_hot(xt, process.states)[:, :V].double()
+        here = torch.nn.functional.one_hot(xt, process.num_states)[:, :V].double()
         flat = torch.zeros(n, V, dtype=torch.float64)
         for logits in (flat, here * 50, here.roll(1, 1) * 50, -1e3 * here):
             moved = process.step(logits.log_softmax(1), xt, alpha_s, alpha_t, keys)
             assert torch.equal(moved[~may], xt[~may])
-            assert torch.equal(moved[~process.predicted(xt)], xt[~process.predicted(xt)])
+            assert torch.equal(moved[~process.prediction_mask(xt)], xt[~process.prediction_mask(xt)])
 
     def test_a_clean_token_is_asked_for_where_it_is_hidden(self, cls: type, options: dict[str, Any]) -> None:
         process = make(cls, V, LogLinearSchedule(), **options)
         x0, place = torch.arange(8 * L).view(8, L) % V, torch.arange(8) % L
         before = x0.clone()
-        shown = process.hide(x0, place)
+        shown = process.mask_position(x0, place)
         assert torch.equal(x0, before)
-        assert process.predicted(shown)[torch.arange(8), place].all()
+        assert process.prediction_mask(shown)[torch.arange(8), place].all()
         others = torch.arange(L) != place[:, None]
         assert torch.equal(shown[others], x0[others])
 
@@ -246,8 +244,8 @@ class TestProcess:
         start = process.prior(tokens)
         assert start.shape == tokens.shape
         assert start.dtype == torch.int64
-        assert process.predicted(start).all()
-        denoiser = Denoiser(process, TableBackbone(process.states, L, scale=2.0), Prediction.LEAVE_ONE_OUT)
+        assert process.prediction_mask(start).all()
+        denoiser = Denoiser(process, TableBackbone(process.num_states, L, scale=2.0), Parameterization.LEAVE_ONE_OUT)
         for choices in OPTIONS.get(sampler.__name__, [{}]):
             end = sampler(steps=5, **choices)(denoiser, start, 1.0, torch.arange(8), None, torch.zeros(8, L).bool())
             assert end.dtype == torch.int64
@@ -263,7 +261,7 @@ class TestProcess:
         assert loss.isfinite().all()
         assert (loss >= -1e-9).all()
         sure = torch.nn.functional.one_hot(x0, V).double().mul(60.0)
-        best = process.leave_one_out(sure, xt, level.alpha, Prediction.LEAVE_ONE_OUT)
+        best = process.leave_one_out(sure, xt, level.alpha, Parameterization.LEAVE_ONE_OUT)
         assert (process.nelbo(best, x0, xt, level.alpha, level.slope) <= loss + 1e-9).all()
 
     def test_chance_is_a_probability(self, cls: type, options: dict[str, Any]) -> None:
@@ -290,7 +288,7 @@ class TestBackbone:
         backbone: Backbone = make(cls, V, **options)
         rows = torch.randint(V, (5, L), generator=torch.Generator().manual_seed(3))
         unigram = torch.softmax(torch.arange(V, dtype=torch.float64), 0)
-        backbone.prepare(Known(lambda: rows, unigram, MarkovChain.random(V, sharpness=1.0, seed=3)))
+        backbone.prepare(TextStatistics(lambda: rows, unigram, MarkovChain.random(V, sharpness=1.0, seed=3)))
         with torch.no_grad():
             for parameter in backbone.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
@@ -383,7 +381,7 @@ class TestObjective:
         self, cls: type, options: dict[str, Any], noise: type[Process]
     ) -> None:
         objective, process = make(cls, **options), noise(V, LogLinearSchedule())
-        backbone = TableBackbone(process.states, L)
+        backbone = TableBackbone(process.num_states, L)
         valid = torch.arange(L) < (torch.arange(B) + 1)[:, None]
         x0 = torch.arange(B * L).view(B, L) % V
         t = objective.times((torch.arange(B) + 0.5) / B)
@@ -444,7 +442,7 @@ class TestObjective:
             )
             return (joint.noisy(float(level.alpha))[..., None] * loss.view(X, X, 3)).sum()
 
-        ask = {Prediction.LEAVE_ONE_OUT: joint.leave_one_out, Prediction.POSTERIOR: joint.posterior}
+        ask = {Parameterization.LEAVE_ONE_OUT: joint.leave_one_out, Parameterization.POSTERIOR: joint.posterior}
         best = ask.pop(objective.predicts)(float(level.alpha)).log().requires_grad_()
         (gradient,) = torch.autograd.grad(mean(best), best)
         assert gradient.abs().max() < 1e-10
@@ -463,7 +461,7 @@ class TestObjective:
 class TestSampler:
     def denoiser(self) -> Denoiser:
         return Denoiser(
-            UniformProcess(V, LogLinearSchedule()), TableBackbone(V, L, scale=2.0), Prediction.LEAVE_ONE_OUT
+            UniformProcess(V, LogLinearSchedule()), TableBackbone(V, L, scale=2.0), Parameterization.LEAVE_ONE_OUT
         )
 
     def test_a_row_is_a_function_of_its_key_and_start(self, cls: type, options: dict[str, Any]) -> None:
@@ -519,8 +517,8 @@ class TestSampler:
 
     def test_names_and_errors(self, cls: type, options: dict[str, Any]) -> None:
         sampler = make(cls, **options)
-        assert sampler.chain
-        assert sampler.chain == sampler.chain.lower().strip()
+        assert sampler.name
+        assert sampler.name == sampler.name.lower().strip()
         with pytest.raises(ValueError, match=r"^`steps` must be at least 1, got 0\.$"):
             cls(steps=0, **options)
         with pytest.raises(ValueError, match=r"`t` must be in \[0, 1\], got 1\.5\."):
@@ -533,25 +531,25 @@ class TestSampler:
         joint = Joint(3, 3, seed=1)
         joint.p_X = torch.full_like(joint.p_X, 1e-9)
         joint.p_X[5] = 1.0 - 26e-9
-        denoiser = Denoiser(UniformProcess(3, LogLinearSchedule()), JointOracle(joint), Prediction.LEAVE_ONE_OUT)
+        denoiser = Denoiser(UniformProcess(3, LogLinearSchedule()), JointOracle(joint), Parameterization.LEAVE_ONE_OUT)
         xt = joint.rows_XL[5].expand(10, 3)
         end = make(cls, steps=20, **options)(denoiser, xt, 0.3, torch.arange(10), None, torch.ones_like(xt).bool())
         assert torch.equal(end, xt)
 
 
 def test_samplers_name_their_chains_apart() -> None:
-    names = [make(cls, **options).chain for cls in plugins(Sampler) for options in OPTIONS.get(cls.__name__, [{}])]
+    names = [make(cls, **options).name for cls in plugins(Sampler) for options in OPTIONS.get(cls.__name__, [{}])]
     assert len(set(names)) == len(names)
-    assert AncestralSampler().chain in names
+    assert AncestralSampler().name in names
 
 
 # --------------------------------------------------------------------------------------------------------- rates
 
 
-@pytest.mark.parametrize(("cls", "options"), cases(LearningRate))
+@pytest.mark.parametrize(("cls", "options"), cases(LRSchedule))
 class TestLearningRate:
     def test_factor_warms_up_and_stays_in_range(self, cls: type, options: dict[str, Any]) -> None:
-        rate = make(cls, warmup=10, **options)
+        rate = make(cls, warmup_steps=10, **options)
         for total in (-1, 100):
             factors = [rate(finished, total) for finished in range(100)]
             assert factors[0] == 0.0
@@ -562,8 +560,8 @@ class TestLearningRate:
         assert make(cls, **options)(0, 100) == pytest.approx(1.0)
 
     def test_warmup_error(self, cls: type, options: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match=r"^`warmup` must be at least 0 steps, got -3\.$"):
-            cls(warmup=-3, **options)
+        with pytest.raises(ValueError, match=r"^`warmup_steps` must be at least 0 steps, got -3\.$"):
+            cls(warmup_steps=-3, **options)
 
 
 def test_default_backbone_is_covered() -> None:

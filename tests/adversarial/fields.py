@@ -19,7 +19,7 @@ from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, Recovery
 from uddm_lightning.processes import Process
 from uddm_lightning.processes.schedules import Schedule
 from uddm_lightning.samplers import Sampler
-from uddm_lightning.training.lr_schedules import LearningRate
+from uddm_lightning.training.lr_schedules import LRSchedule
 from uddm_lightning.training.task import DiffusionTask
 
 # where in a config a class of each kind goes
@@ -33,7 +33,7 @@ PLUGINS: dict[type, tuple[str, ...]] = {
     Objective: ("model.objective",),
     Sampler: ("model.sampler", "recovery.sampler", "basin.sampler"),
     Critic: ("samples.critic",),
-    LearningRate: ("model.learning_rate",),
+    LRSchedule: ("model.lr_schedule",),
     torch.optim.Optimizer: ("model.optimizer",),
 }
 FIXED: dict[type, str] = {

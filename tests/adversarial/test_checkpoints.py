@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.adversarial.conftest import QUIET, Home, check_line, one_message, uddm
-from uddm_lightning.config.parser import plain
+from uddm_lightning.config.parser import sanitize_message
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.runs import checkpoints
 
@@ -46,7 +46,7 @@ def refused(path: Path, home: Home, to_go_on: bool = True) -> bool:
         checkpoints.load(path, to_go_on)
         checkpoints.check_fits(path, home.task, to_go_on)
     except InputError as error:
-        message = plain(str(error))
+        message = sanitize_message(str(error))
     else:
         return False
     check_line(message)

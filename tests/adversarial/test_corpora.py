@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.adversarial.conftest import QUIET, check_line
 from tests.adversarial.judge import Row, documents_of, rows_of, sentences_of, size_of
-from uddm_lightning.config.parser import plain
+from uddm_lightning.config.parser import sanitize_message
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
     BPETokenizer,
@@ -114,7 +114,7 @@ class Case(NamedTuple):
     tokenizer: int
     wrapped: bool
     length: int
-    held_out: float
+    test_fraction: float
     size: int | float
     draws: int
 
@@ -128,7 +128,7 @@ def cases(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Case]:
         tokenizer=st.integers(0, len(TOKENIZERS) - 1),
         wrapped=st.booleans(),
         length=st.one_of(st.integers(2, 6), st.integers(2, 40)),
-        held_out=st.floats(0.01, 0.99),
+        test_fraction=st.floats(0.01, 0.99),
         size=st.one_of(st.integers(1, 12), st.floats(0.001, 1.0), st.just(1.0)),
         draws=st.integers(1, 20),
     )
@@ -159,12 +159,12 @@ def made(case: Case, path: Path, folder: Path) -> TextDataModule:
         TextFiles(str(path), document=case.document),
         TOKENIZERS[case.tokenizer](),
         (WrappedPacking if case.wrapped else DocumentPacking)(case.length),
-        size=case.size,
-        held_out=case.held_out,
-        train_draws=case.draws,
-        test_draws=case.draws,
-        sample_draws=case.draws,
-        measure_batch_size=7,
+        train_size=case.size,
+        test_fraction=case.test_fraction,
+        num_train_rows=case.draws,
+        num_test_rows=case.draws,
+        num_sample_rows=case.draws,
+        eval_batch_size=7,
         cache_dir=str(folder / "cache"),
     )
 
@@ -176,7 +176,7 @@ def expected(case: Case, path: Path, documents: list[str]) -> tuple[list[Row], l
     """Rows of the pool and of the held-out side; None where the text cannot give both."""
     if len(set(documents)) < 2:
         return None
-    sides = assign(TextFiles(str(path), document=case.document), case.held_out).tolist()
+    sides = assign(TextFiles(str(path), document=case.document), case.test_fraction).tolist()
     assert len(sides) == len(documents)
     assert len(set(zip(documents, sides, strict=True))) == len(set(documents)), "copies are on one side"
     split = [[text for text, side in zip(documents, sides, strict=True) if side == here] for here in (TRAIN, TEST)]
@@ -226,11 +226,11 @@ def check_draws(data: TextDataModule, rows: Rows, which: int, allowed: torch.Ten
     """Every draw once, of rows as evenly as can be, with the tokens of that row."""
     batches = list(data.val_dataloader()[which])
     places = torch.cat([batch.places_B[batch.rows_B >= 0] for batch in batches])
-    assert sorted(places.tolist()) == list(range(data.train_draws))
+    assert sorted(places.tolist()) == list(range(data.num_train_rows))
     drawn = torch.cat([batch.rows_B[batch.rows_B >= 0] for batch in batches])
     count = Counter(drawn.tolist())
     assert set(count) <= set(allowed.tolist())
-    assert len(count) == min(len(allowed), data.train_draws)
+    assert len(count) == min(len(allowed), data.num_train_rows)
     assert max(count.values()) - min(count.values()) <= 1
     for batch in batches:
         counted = batch.rows_B >= 0
@@ -272,7 +272,7 @@ def check(case: Case) -> None:
         pool = len(train)
         n = size_of(case.size, pool)
         if not n:
-            with pytest.raises(InputError, match=r"`data\.size` is .* has only \d+ training rows"):
+            with pytest.raises(InputError, match=r"`data\.train_size` is .* has only \d+ training rows"):
                 _ = data.subset
             return
         rows = data.subset.rows(torch.arange(n))
@@ -364,7 +364,7 @@ def test_a_damaged_file_is_text_or_one_message(
     try:
         documents = list(TextFiles(str(path)).documents())
     except InputError as error:
-        message = plain(str(error))
+        message = sanitize_message(str(error))
     else:
         assert all(isinstance(document.text, str) and document.text.strip() for document in documents)
         return
@@ -375,7 +375,7 @@ def test_a_damaged_file_is_text_or_one_message(
 def test_padding_is_no_token(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a\naa\n", encoding="utf-8")
-    corpus = TextDataModule(TextFiles(str(path)), CharacterTokenizer(), DocumentPacking(3), held_out=0.5).corpus
+    corpus = TextDataModule(TextFiles(str(path)), CharacterTokenizer(), DocumentPacking(3), test_fraction=0.5).corpus
     assert corpus.meta["test"]["removed"] == 0
     assert len(corpus.test) == 1
 

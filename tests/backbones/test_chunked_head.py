@@ -10,7 +10,7 @@ from tests.support.toy_worlds import Joint, JointOracle
 from uddm_lightning.backbones import DiT, chunked_head
 from uddm_lightning.backbones.chunked_head import head_loss, head_parameters
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, Objective
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 
 V, L = 31, 7  # 31 is a prime: no chunk divides anything
@@ -19,7 +19,7 @@ TIMES = (1e-5, 1e-3, 0.3, 1.0)
 
 def network(dtype: torch.dtype) -> DiT:
     torch.manual_seed(0)
-    net = DiT(V, hidden=16, blocks=1, heads=2, conditioning=8, dropout=0.0, gate=1.0).to(dtype)
+    net = DiT(V, hidden_size=16, n_blocks=1, n_heads=2, cond_dim=8, dropout=0.0, gate_init=1.0).to(dtype)
     torch.nn.init.normal_(net.output_layer.linear.weight)
     return net
 
@@ -109,7 +109,7 @@ def test_the_closed_gradient_is_that_of_autograd(t, dtype, tolerance):
     exact = process.nelbo(torch.log_softmax(plain, 1), x0, xt, level.alpha, level.slope)
     (gradient,) = torch.autograd.grad((exact * weight).sum(), plain)
     ours = logits.to(dtype).requires_grad_()
-    loss = process.nelbo_of_logits(ours, x0, xt, level.alpha, level.slope, Prediction.LEAVE_ONE_OUT)
+    loss = process.nelbo_of_logits(ours, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
     (closed,) = torch.autograd.grad((loss * weight.to(dtype)).sum(), ours)
     assert loss.dtype == closed.dtype == dtype
     # terms of the size of slope / alpha cancel in the loss, with closed gradients and without them
@@ -125,7 +125,7 @@ def test_the_closed_gradient_passes_gradcheck(t):
     x0, xt = (torch.randint(5, (6,), generator=generator) for _ in range(2))
     level = process.level(torch.full((6,), t, dtype=torch.float64))
     assert torch.autograd.gradcheck(
-        lambda z: process.nelbo_of_logits(z, x0, xt, level.alpha, level.slope, Prediction.LEAVE_ONE_OUT), logits
+        lambda z: process.nelbo_of_logits(z, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT), logits
     )
 
 
@@ -134,9 +134,9 @@ def test_a_posterior_is_converted_first():
     logits = torch.randn(6, 5, generator=generator, dtype=torch.float64)
     x0, xt = (torch.randint(5, (6,), generator=generator) for _ in range(2))
     level = process.level(torch.full((6,), 0.4, dtype=torch.float64))
-    logp = process.leave_one_out(logits, xt, level.alpha, Prediction.POSTERIOR)
+    logp = process.leave_one_out(logits, xt, level.alpha, Parameterization.POSTERIOR)
     torch.testing.assert_close(
-        process.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Prediction.POSTERIOR),
+        process.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.POSTERIOR),
         process.nelbo(logp, x0, xt, level.alpha, level.slope),
     )
 
@@ -154,7 +154,7 @@ def test_compiled_it_is_the_same():
     found = []
     for one in (process, compiled):
         logits = values.clone().requires_grad_()
-        loss = one.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Prediction.LEAVE_ONE_OUT)
+        loss = one.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
         (gradient,) = torch.autograd.grad(loss.sum(), logits)
         found.append((loss.detach(), gradient))
     for plain, other in zip(*found, strict=True):

@@ -16,7 +16,7 @@ V, L = 13, 10
 
 def trained(dtype: torch.dtype = torch.float64, seed: int = 0, **options: Any) -> DiT:
     """A small network whose every parameter is away from its start."""
-    options = {"hidden": 32, "blocks": 2, "heads": 4, "conditioning": 16} | options
+    options = {"hidden_size": 32, "n_blocks": 2, "n_heads": 4, "cond_dim": 16} | options
     torch.manual_seed(seed)
     model = DiT(V, **options).to(dtype).eval()
     generator = torch.Generator().manual_seed(seed)
@@ -155,13 +155,13 @@ def test_order_matters(sigma: Tensor) -> None:
 
 @pytest.mark.parametrize("gate", [0.0, 1.0])
 def test_it_starts_by_saying_nothing(gate: float, tokens: Tensor, sigma: Tensor) -> None:
-    model = DiT(V, 32, 2, 4, 16, gate=gate).eval()
+    model = DiT(V, 32, 2, 4, 16, gate_init=gate).eval()
     assert torch.equal(logits(model, tokens, sigma), torch.zeros(5, L, V))
 
 
 def test_blocks_start_as_the_identity(tokens: Tensor, sigma: Tensor) -> None:
     """adaLN-zero: each feature is a function of its own token alone; an opened gate lets the others in."""
-    closed, opened = (DiT(V, 32, 2, 4, 16, gate=gate).double().eval() for gate in (0.0, 1.0))
+    closed, opened = (DiT(V, 32, 2, 4, 16, gate_init=gate).double().eval() for gate in (0.0, 1.0))
     order = torch.randperm(L, generator=torch.Generator().manual_seed(2))
     features = closed(tokens, sigma)
     assert torch.equal(closed(tokens[:, order], sigma), features[:, order])
@@ -174,7 +174,7 @@ def test_blocks_start_as_the_identity(tokens: Tensor, sigma: Tensor) -> None:
 
 def test_embedding_std_sets_the_scale() -> None:
     torch.manual_seed(0)
-    wide = DiT(1000, 64, 1, 4, embedding_std=0.2).vocab_embed.embedding.detach()
+    wide = DiT(1000, 64, 1, 4, embedding_init_std=0.2).vocab_embed.embedding.detach()
     assert float(wide.std()) == pytest.approx(0.2, rel=0.02)
     bounded = DiT(1000, 64, 1, 4).vocab_embed.embedding.detach()
     assert float(bounded.abs().max()) <= 64**-0.5
@@ -212,7 +212,7 @@ def test_gradients_reach_every_parameter_after_a_few_steps(tokens: Tensor) -> No
 
 
 def test_derivative_with_respect_to_parameters_is_exact(tokens: Tensor, sigma: Tensor) -> None:
-    model = trained(blocks=1)
+    model = trained(n_blocks=1)
     direction = {n: torch.randn_like(p) for n, p in model.named_parameters()}
 
     def along(step: float) -> Tensor:
@@ -229,14 +229,14 @@ def test_derivative_with_respect_to_parameters_is_exact(tokens: Tensor, sigma: T
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden": 0}, r"^`hidden` must be at least 1, got 0\.$"),
-        ({"blocks": 0}, r"^`blocks` must be at least 1, got 0\.$"),
-        ({"heads": -2}, r"^`heads` must be at least 1, got -2\.$"),
-        ({"conditioning": 0}, r"^`conditioning` must be at least 1, got 0\.$"),
-        ({"hidden": 36, "heads": 4}, r"^`hidden` must be a multiple of 2 x `heads` = 8, got 36\.$"),
+        ({"hidden_size": 0}, r"^`hidden_size` must be at least 1, got 0\.$"),
+        ({"n_blocks": 0}, r"^`n_blocks` must be at least 1, got 0\.$"),
+        ({"n_heads": -2}, r"^`n_heads` must be at least 1, got -2\.$"),
+        ({"cond_dim": 0}, r"^`cond_dim` must be at least 1, got 0\.$"),
+        ({"hidden_size": 36, "n_heads": 4}, r"^`hidden_size` must be a multiple of 2 x `n_heads` = 8, got 36\.$"),
         ({"dropout": 1.0}, r"^`dropout` must be in \[0, 1\), got 1\.0\.$"),
         ({"dropout": -0.1}, r"^`dropout` must be in \[0, 1\), got -0\.1\.$"),
-        ({"embedding_std": 0.0}, r"^`embedding_std` must be above 0, got 0\.0\.$"),
+        ({"embedding_init_std": 0.0}, r"^`embedding_init_std` must be above 0, got 0\.0\.$"),
     ],
 )
 def test_constructor_errors(options: dict[str, Any], message: str) -> None:
@@ -279,9 +279,9 @@ def test_a_checkpoint_in_the_layout_of_duo_gives_its_logits() -> None:
     model = DiT(
         vocabulary,
         hidden,
-        blocks=1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks.")),
-        heads=hidden // (2 * len(frequencies)),
-        conditioning=weights["sigma_map.mlp.0.weight"].shape[0],
+        n_blocks=1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks.")),
+        n_heads=hidden // (2 * len(frequencies)),
+        cond_dim=weights["sigma_map.mlp.0.weight"].shape[0],
     ).eval()
     torch.testing.assert_close(model.rotary_emb.inv_freq, frequencies)
     model.load_state_dict(weights)

@@ -23,7 +23,7 @@ from tests.support.toy_worlds import (
     integrated_nelbo,
     prior_gap,
 )
-from uddm_lightning.backbones import EmpiricalBayesBackbone, Known, MarkovBackbone, Oracle, UnigramBackbone
+from uddm_lightning.backbones import EmpiricalBayesBackbone, MarkovBackbone, Oracle, TextStatistics, UnigramBackbone
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.keyed_random import key
@@ -31,7 +31,7 @@ from uddm_lightning.metrics import functional as F
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
 from uddm_lightning.probes.base import MeasuredBatch
-from uddm_lightning.processes import AbsorbingProcess, Prediction, Process, UniformProcess
+from uddm_lightning.processes import AbsorbingProcess, Parameterization, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser
@@ -51,9 +51,9 @@ class World(NamedTuple):
         """The oracle's leave-one-out log-probabilities, [x_t row, l, v]."""
         sigma_Y = torch.full((len(shown_YL),), -math.log(alpha), dtype=torch.float64)
         logits_NS = self.oracle(shown_YL, sigma_Y).flatten(0, 1)
-        assert logits_NS.shape[1] == self.process.states
+        assert logits_NS.shape[1] == self.process.num_states
         alpha_N = torch.full_like(logits_NS[:, 0], alpha)
-        logp_NV = self.process.leave_one_out(logits_NS, shown_YL.flatten(), alpha_N, Prediction.LEAVE_ONE_OUT)
+        logp_NV = self.process.leave_one_out(logits_NS, shown_YL.flatten(), alpha_N, Parameterization.LEAVE_ONE_OUT)
         return logp_NV.view(*shown_YL.shape, -1)
 
     def predict(self, alpha: float) -> Tensor:
@@ -62,7 +62,7 @@ class World(NamedTuple):
 
     @property
     def denoiser(self) -> Denoiser:
-        return Denoiser(self.process, self.oracle, Prediction.LEAVE_ONE_OUT)
+        return Denoiser(self.process, self.oracle, Parameterization.LEAVE_ONE_OUT)
 
     def draw(self, rows: int) -> Tensor:
         """Rows of the text, int64 (rows, L)."""
@@ -94,8 +94,8 @@ def markov(V: int, L: int, wrong: bool = False, mask: bool = False) -> World:
     steps_XL = chain.transition_VV[joint.rows_XL[:, :-1], joint.rows_XL[:, 1:]]
     joint.p_X = chain.initial_V[joint.rows_XL[:, 0]] * steps_XL.prod(1)
     process = noise_of(V, mask)
-    oracle = (posterior_of(MarkovBackbone) if wrong else MarkovBackbone)(process.states)
-    oracle.prepare(Known(lambda: joint.rows_XL, torch.full((V,), 1 / V), chain, process.mask))
+    oracle = (posterior_of(MarkovBackbone) if wrong else MarkovBackbone)(process.num_states)
+    oracle.prepare(TextStatistics(lambda: joint.rows_XL, torch.full((V,), 1 / V), chain, process.mask_id))
     return World(oracle, joint, process)
 
 
@@ -104,8 +104,8 @@ def memory(V: int, L: int, n: int = 5, wrong: bool = False, mask: bool = False) 
     places = torch.randperm(len(joint.rows_XL), generator=torch.Generator().manual_seed(3))[:n]
     joint.p_X = torch.zeros_like(joint.p_X).index_fill(0, places, 1 / n)
     process = noise_of(V, mask)
-    oracle = (posterior_of(EmpiricalBayesBackbone) if wrong else EmpiricalBayesBackbone)(process.states)
-    oracle.prepare(Known(lambda: joint.rows_XL[places], torch.full((V,), 1 / V), mask=process.mask))
+    oracle = (posterior_of(EmpiricalBayesBackbone) if wrong else EmpiricalBayesBackbone)(process.num_states)
+    oracle.prepare(TextStatistics(lambda: joint.rows_XL[places], torch.full((V,), 1 / V), mask=process.mask_id))
     return World(oracle, joint, process)
 
 
@@ -114,8 +114,8 @@ def unigram(V: int, L: int, wrong: bool = False, mask: bool = False) -> World:
     joint = Joint(V, L, seed=0, mask=mask)
     joint.p_X = f_V[joint.rows_XL].prod(1)
     process = noise_of(V, mask)
-    oracle = (posterior_of(UnigramBackbone) if wrong else UnigramBackbone)(process.states)
-    oracle.prepare(Known(lambda: joint.rows_XL, f_V, mask=process.mask))
+    oracle = (posterior_of(UnigramBackbone) if wrong else UnigramBackbone)(process.num_states)
+    oracle.prepare(TextStatistics(lambda: joint.rows_XL, f_V, mask=process.mask_id))
     return World(oracle, joint, process)
 
 
@@ -139,7 +139,7 @@ def judge_predictions(world: World, shown_YL: Tensor) -> None:
             weight = joint.p_X[:, None] * factors[..., others].prod(-1)
             by_id = torch.stack([weight[joint.rows_XL[:, place] == v].sum(0) for v in range(joint.V)], 1)
             total = by_id.sum(1, keepdim=True)
-            asked = world.process.predicted(shown_YL[:, place]) & (total[:, 0] > 0)
+            asked = world.process.prediction_mask(shown_YL[:, place]) & (total[:, 0] > 0)
             exact = (by_id / total)[asked]
             torch.testing.assert_close(answer[:, place][asked], exact, rtol=0, atol=1e-6)
             judged += len(exact)
@@ -164,7 +164,7 @@ def test_an_answer_that_takes_masks_for_uniform_noise_is_caught() -> None:
 
 def test_the_nearest_rows_answer_where_no_row_fits() -> None:
     oracle = EmpiricalBayesBackbone(4)
-    oracle.prepare(Known(lambda: torch.tensor([[0, 1, 2], [0, 2, 1], [1, 1, 1]]), torch.ones(3) / 3, mask=3))
+    oracle.prepare(TextStatistics(lambda: torch.tensor([[0, 1, 2], [0, 2, 1], [1, 1, 1]]), torch.ones(3) / 3, mask=3))
     answer = torch.softmax(oracle(torch.tensor([[3, 0, 1], [0, 0, 3]]), torch.ones(2).double()), -1)
     torch.testing.assert_close(answer[0, 0], torch.tensor([0.5, 0.5, 0, 0]).double())
     torch.testing.assert_close(answer[1, 2], torch.tensor([0, 0.5, 0.5, 0]).double())
@@ -205,7 +205,7 @@ def test_padding_says_nothing(make: Callable[..., World]) -> None:
 def test_rows_that_occur_twice_count_twice() -> None:
     rows = torch.tensor([[0, 1], [0, 1], [2, 2]])
     oracle = EmpiricalBayesBackbone(3)
-    oracle.prepare(Known(lambda: rows, torch.ones(3) / 3))
+    oracle.prepare(TextStatistics(lambda: rows, torch.ones(3) / 3))
     blank = torch.softmax(oracle(torch.tensor([[1, 0]]), torch.tensor([60.0], dtype=torch.float64)), -1)
     torch.testing.assert_close(blank[0, 0], torch.tensor([2 / 3, 0, 1 / 3], dtype=torch.float64))
 
@@ -219,7 +219,7 @@ def test_many_training_rows_are_read_in_chunks(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_markov_oracle_needs_a_markov_text() -> None:
     with pytest.raises(InputError, match="MarkovBackbone, which needs text whose law is known: `data"):
-        MarkovBackbone(3).prepare(Known(lambda: torch.zeros(1, 2).long(), torch.ones(3) / 3))
+        MarkovBackbone(3).prepare(TextStatistics(lambda: torch.zeros(1, 2).long(), torch.ones(3) / 3))
 
 
 # ------------------------------------------------------------------------------------------------------- likelihood
@@ -294,7 +294,7 @@ def measured(world: World, rows: int, t: float, steps: int, monkeypatch: pytest.
     found = []
     for probe in (RecoveryProbe(times=[t]), EntropyProbe(times=[t]), NelboProbe()):
         probe.measure(at)
-        found.append(next(iter(probe.conclude(cast(Any, task)))))
+        found.append(next(iter(probe.compute_records(cast(Any, task)))))
     return Measured(*(cast(dict[str, float], record) for record in found))
 
 
@@ -319,7 +319,7 @@ def exact(world: World, t: float, steps: int) -> Exact:
     entropy_YL = torch.special.entr(joint.leave_one_out(alpha)).sum(-1)
     rows_XL, noisy_YL = joint.rows_XL, joint.noisy_YL
     weight_XY = joint.noisy(alpha)  # [x_0, x_t]
-    asked_YL = process.predicted(noisy_YL) * weight_XY.sum(0)[:, None]
+    asked_YL = process.prediction_mask(noisy_YL) * weight_XY.sum(0)[:, None]
     total = dict.fromkeys(("corrupted", "recovered", "clean", "unstable", "h", "h_recovered", "h_lost"), 0.0)
     for place in range(L):
         column_X = rows_XL[:, place]
@@ -364,20 +364,20 @@ def judge_measurements(world: World, t: float, monkeypatch: pytest.MonkeyPatch) 
     corrupted, clean = recovery["n_corrupted"], recovery["n_clean"]
     if type(world.oracle) is UnigramBackbone:  # chance is what this very model restores
         assert abs(recovery["chance"] - truth.recovery) < 4 * 0.5 / math.sqrt(corrupted)
-    assert abs(recovery["unstable_rate"] - truth.unstable) < 4 * math.sqrt(0.25 / clean)
+    assert abs(recovery["clean_change_rate"] - truth.unstable) < 4 * math.sqrt(0.25 / clean)
     largest = math.log(world.joint.V)
     share = recovery["recovery"]
     for name, count in (
         ("entropy_corrupted", corrupted),
         ("entropy_recovered", corrupted * share),
         ("entropy_unrecovered", corrupted * (1 - share)),
-        ("entropy_leave_one_out", 4000 * (world.joint.L if world.process.mask is None else 1)),
+        ("entropy_leave_one_out", 4000 * (world.joint.L if world.process.mask_id is None else 1)),
     ):
         assert abs(entropy[name] - getattr(truth, name)) < 4 * 0.5 * largest / math.sqrt(count), name
-    assert entropy["own_token_leak"] < 1e-9
-    if world.process.mask is not None:
-        assert recovery["n_unstable"] == 0
-        assert entropy["own_token_leak"] == 0
+    assert entropy["self_token_influence"] < 1e-9
+    if world.process.mask_id is not None:
+        assert recovery["n_clean_changed"] == 0
+        assert entropy["self_token_influence"] == 0
         assert math.isnan(entropy["entropy_clean"])
         assert entropy["entropy"] == entropy["entropy_corrupted"]
 

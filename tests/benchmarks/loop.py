@@ -66,7 +66,7 @@ def bare(dropout: float = 0.0) -> Seconds:
 
 def _bare(dropout: float) -> Seconds:
     torch.manual_seed(0)
-    network = DiT(V, hidden=64, blocks=2, heads=4, dropout=dropout, embedding_std=0.2, gate=1.0)
+    network = DiT(V, hidden_size=64, n_blocks=2, n_heads=4, dropout=dropout, embedding_init_std=0.2, gate_init=1.0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     rows_NL = torch.randint(V, (8192, L))
     ends = []

@@ -18,7 +18,7 @@ from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import Noised
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.objectives import NELBO
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser
@@ -58,7 +58,9 @@ class Setting(NamedTuple):
 
     def network(self) -> DiT:
         torch.manual_seed(0)
-        network = DiT(self.V, self.hidden, self.blocks, self.heads, gate=1.0, embedding_std=0.2).to(self.device)
+        network = DiT(self.V, self.hidden, self.blocks, self.heads, gate_init=1.0, embedding_init_std=0.2).to(
+            self.device
+        )
         torch.nn.init.normal_(network.output_layer.linear.weight, std=0.05)
         return network
 
@@ -107,7 +109,7 @@ def reverse_step(setting: Setting) -> Sides:
     `floor` is the network and its projection alone, of all tokens, in chunks.
     """
     process, noised, network = UniformProcess(setting.V, LogLinearSchedule()), setting.batch(), setting.network().eval()
-    denoiser, sampler = Denoiser(process, network, Prediction.LEAVE_ONE_OUT), AncestralSampler(steps=STEPS)
+    denoiser, sampler = Denoiser(process, network, Parameterization.LEAVE_ONE_OUT), AncestralSampler(steps=STEPS)
     keys_B, steps = torch.arange(setting.B, device=setting.device), cycle(range(round(TIME * STEPS), 0, -1))
     sigma_B = process.level(noised.t_B).sigma
     alpha_t, alpha_s = (process.level(torch.tensor(t, dtype=torch.float64)).alpha for t in (TIME, TIME - 1 / STEPS))
@@ -123,7 +125,7 @@ def reverse_step(setting: Setting) -> Sides:
             logits = network.head(network(noised.xt_BL, sigma_B).flatten(0, 1))
         return dense.reverse_step(logits.view(setting.B, setting.L, setting.V), noised.xt_BL, alpha_s, alpha_t)
 
-    return {"ours": ours, "dense": textbook, "floor": lambda: floor(setting, network, noised)}
+    return {"ours": ours, "dense": textbook, "min_lr_ratio": lambda: floor(setting, network, noised)}
 
 
 @torch.no_grad()
@@ -138,7 +140,7 @@ def floor(setting: Setting, network: DiT, noised: Noised) -> None:
 def entropy(setting: Setting) -> Sides:
     """Entropy of every prediction of a batch; `floor` is the network and its projection alone, in chunks."""
     process, noised, network = UniformProcess(setting.V, LogLinearSchedule()), setting.batch(), setting.network().eval()
-    denoiser = Denoiser(process, network, Prediction.LEAVE_ONE_OUT)
+    denoiser = Denoiser(process, network, Parameterization.LEAVE_ONE_OUT)
 
     @torch.no_grad()
     def ours() -> object:
@@ -155,7 +157,7 @@ def entropy(setting: Setting) -> Sides:
         "ours": ours,
         "dense": lambda: textbook(torch.float32),
         "dense float64": lambda: textbook(torch.float64),
-        "floor": lambda: floor(setting, network, noised),
+        "min_lr_ratio": lambda: floor(setting, network, noised),
     }
 
 

@@ -16,21 +16,21 @@ from tqdm import tqdm
 from tests.benchmarks.paths import PATHS, Setting, Sides
 from tests.benchmarks.timing import MIB, compare
 from uddm_lightning.data.subset import Subset
-from uddm_lightning.data.train_dataset import TrainStream
+from uddm_lightning.data.train_dataset import TrainDataset
 
 HEAD = ("grows", "to", "path", "side", "ms", "low", "high", "peak MiB")
 Row = tuple[str, ...]
 
 # Everything but what grows stays at these, where two cores take about a minute for a point.
-BASE = {"V": 8192, "B": 4, "L": 128, "hidden": 256}
+BASE = {"V": 8192, "B": 4, "L": 128, "hidden_size": 256}
 GROWS = {
     "V": (100, 1_000, 10_000, 30_522, 100_000),
     "L": (32, 128, 512, 1_024),
     "B": (1, 4, 16, 64),
-    "hidden": (64, 128, 256, 512, 768),
+    "hidden_size": (64, 128, 256, 512, 768),
     "N": (100, 10_000, 1_000_000, 10_000_000, 1_000_000_000),
 }
-TITLES = {"V": "vocabulary", "L": "positions", "B": "rows of a batch", "hidden": "width", "N": "training rows"}
+TITLES = {"V": "vocabulary", "L": "positions", "B": "rows of a batch", "hidden_size": "width", "N": "training rows"}
 
 
 class EndlessRows:
@@ -49,7 +49,7 @@ def training_batch(rows: int) -> Sides:
 
     def ours() -> None:
         subset = Subset(rows, rows, 0, "0" * 16)
-        stream = TrainStream(EndlessRows(), subset, 32, 0)  # type: ignore[arg-type]  # as far as the stream can tell
+        stream = TrainDataset(EndlessRows(), subset, 32, 0)  # type: ignore[arg-type]  # as far as the stream can tell
         for _ in islice(stream, 1000):
             pass
 
@@ -65,11 +65,11 @@ def measure(setting: Setting, rounds: int) -> list[Row]:
             sides = {"thousand batches": training_batch(value)}
         else:
             at = setting._replace(**{**BASE, name: value})
-            if name == "hidden":
+            if name == "hidden_size":
                 at = at._replace(heads=value // 32)
             sides = {path: PATHS[path](at) for path in ("training step", "reverse step")}
         for path, both in sides.items():
-            both.pop("floor", None)
+            both.pop("min_lr_ratio", None)
             for side, timing in compare(both, rounds).items():
                 times = [f"{1e3 * seconds:.2f}" for seconds in timing[:3]]
                 memory = "" if timing.peak is None else f"{timing.peak / MIB:.0f}"
@@ -96,7 +96,7 @@ def draw(rows: list[Row], path: Path) -> None:
         axes.set(xscale="log", yscale="log", xlabel=f"{TITLES[grows]} {grows}" if len(grows) == 1 else TITLES[grows])
         axes.grid(alpha=0.25)
         axes.xaxis.set_minor_formatter(NullFormatter())
-    panels["hidden"].set_xticks(GROWS["hidden"], [str(value) for value in GROWS["hidden"]])
+    panels["hidden_size"].set_xticks(GROWS["hidden_size"], [str(value) for value in GROWS["hidden_size"]])
     panels["N"].set(yscale="linear", ylim=(0, None))
     panels["V"].set_ylabel("milliseconds")
     panels["V"].legend(fontsize=8, frameon=False)

@@ -11,7 +11,7 @@ from tests.benchmarks import dense, scaling
 from tests.benchmarks.paths import Setting
 from tests.benchmarks.timing import Seconds, compare, flops_of
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 
 B, L, V = 3, 5, 7
@@ -25,7 +25,7 @@ def case():
     t = torch.tensor([0.01, 0.4, 1.0], dtype=torch.float64)
     noised = process.corrupt(torch.randint(V, (B, L), generator=generator), t, torch.arange(B))
     alpha_N = noised.alpha_B.repeat_interleave(L)
-    logp = process.leave_one_out(logits.view(-1, V), noised.xt_BL.flatten(), alpha_N, Prediction.LEAVE_ONE_OUT)
+    logp = process.leave_one_out(logits.view(-1, V), noised.xt_BL.flatten(), alpha_N, Parameterization.LEAVE_ONE_OUT)
     return process, noised, logits, logp, alpha_N
 
 
@@ -77,9 +77,9 @@ def test_products_are_counted():
 
 @pytest.mark.slow
 def test_what_grows_is_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(scaling, "BASE", {"V": 20, "B": 1, "L": 8, "hidden": 32})
+    monkeypatch.setattr(scaling, "BASE", {"V": 20, "B": 1, "L": 8, "hidden_size": 32})
     monkeypatch.setattr(
-        scaling, "GROWS", {"V": (10, 30), "L": (4, 8), "B": (1, 2), "hidden": (32, 64), "N": (10, 10**9)}
+        scaling, "GROWS", {"V": (10, 30), "L": (4, 8), "B": (1, 2), "hidden_size": (32, 64), "N": (10, 10**9)}
     )
     rows = scaling.measure(Setting(blocks=1), rounds=2)
     assert len(rows) == 4 * 2 * 4 + 2

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.support.command_line import Outcome
 from uddm_lightning.callbacks.tensorboard import names_of_scalars
 from uddm_lightning.runs.folder import stopped_early, trained_steps
-from uddm_lightning.sweeps.sweep_run import Cell
+from uddm_lightning.sweeps.sweep_run import SweepRun
 
 FEW = ("--entropy.enabled=false", "--basin.enabled=false", "--samples.enabled=false", "--trajectory.enabled=false")
 EVENTS: list[str] = []  # what callbacks of this file were told
@@ -150,7 +150,7 @@ CASES: dict[str, Case] = {
     "RichModelSummary": Case(),  # see its own test
     "RichProgressBar": Case(),  # see its own test
     "SpikeDetection": Case(
-        options=("warmup=1", "mode=max", "atol=0", "rtol=0"), status=1, check=says("stopped: SpikeDetection: ")
+        options=("warmup_steps=1", "mode=max", "atol=0", "rtol=0"), status=1, check=says("stopped: SpikeDetection: ")
     ),
     "StochasticWeightAveraging": Case(options=("swa_lrs=0.1",), refused="model.ema_decay"),
     "ThroughputMonitor": Case(options=(f"batch_size_fn={MINE}.rows_of", "window_size=3"), check=has("train/device/")),
@@ -263,7 +263,11 @@ def test_every_name_that_may_be_watched_is_logged_at_the_first_validation(uddm, 
         names.append(names_of_scalars(trainer, task, splits))
 
     monkeypatch.setattr("uddm_lightning.cli.lightning.check_monitors", keep)
-    more = ("--basin.draws_on_the_way=4", "--samples.draws_on_the_way=4", "--trajectory.draws_on_the_way=4")
+    more = (
+        "--basin.num_rows_during_training=4",
+        "--samples.num_rows_during_training=4",
+        "--trajectory.num_rows_during_training=4",
+    )
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", *more, "--entropy.weights=[ema,raw]")
     assert outcome.status == 0, outcome.err
     events = EventAccumulator(str(tmp_path / "run"))
@@ -310,7 +314,7 @@ def test_a_run_that_stopped_early_is_measured_whole_and_stays_where_it_is(uddm, 
     assert outcome.status == 0, outcome.err
     before = table(out)
     assert {row["step"] for row in before} == {"3"}
-    assert {row["kind"] for row in before} >= {"basin", "samples", "trajectory"}, "as at the end of a run"
+    assert {row["metric"] for row in before} >= {"basin", "samples", "trajectory"}, "as at the end of a run"
     outcome = uddm("fit", "-c", out / "config.yaml", "--ckpt_path", "last")
     assert outcome.status == 0, outcome.err
     assert "stopped early at step 3" in outcome.err
@@ -319,7 +323,7 @@ def test_a_run_that_stopped_early_is_measured_whole_and_stays_where_it_is(uddm, 
     outcome = uddm("validate", "-c", out / "config.yaml", "--ckpt_path", "last")
     assert outcome.status == 0, outcome.err
     assert table(out) == before
-    cell = Cell("DiT", 8, 0, tmp_path / "sweep", (), steps=6)
+    cell = SweepRun("DiT", 8, 0, tmp_path / "sweep", (), steps=6)
     cell.run.parent.mkdir(parents=True)
     out.rename(cell.run)
     assert cell.finished()

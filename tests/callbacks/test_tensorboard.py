@@ -40,7 +40,7 @@ def test_steps_that_are_trained_again_are_shown_once(uddm, config, tmp_path, few
 
 def test_a_run_that_starts_again_shows_nothing_of_the_first_attempt(uddm, config, tmp_path, few) -> None:
     out = tmp_path / "run"
-    broken = ("--model.optimizer.init_args.lr", 1e30, "--model.learning_rate.init_args.warmup", 1)
+    broken = ("--model.optimizer.init_args.lr", 1e30, "--model.lr_schedule.init_args.warmup_steps", 1)
     assert uddm("fit", "-c", config, "--out", out, *few, *broken).status == 1
     assert uddm("fit", "-c", config, "--out", out, *few).status == 0
     for tag, steps in shown(out).items():

@@ -32,12 +32,12 @@ def test_it_is_trained_and_measured_like_any_other(uddm, absorbing, tmp_path):
     assert outcome.status == 0, outcome.err
     rows = table(run)
     for row in rows:
-        if row["kind"] == "recovery":
-            assert row["n_unstable"] == "0"
+        if row["metric"] == "recovery":
+            assert row["n_clean_changed"] == "0"
             assert int(row["n_corrupted"]) > 0
             assert math.isfinite(float(row["margin"]))
-        if row["kind"] == "entropy":
-            assert float(row["own_token_leak"]) == 0.0
+        if row["metric"] == "entropy":
+            assert float(row["self_token_influence"]) == 0.0
             assert row["entropy_clean"] == ""
             assert 0 < float(row["entropy"]) == float(row["entropy_corrupted"]) <= math.log(27)
             assert float(row["entropy_leave_one_out"]) > 0
@@ -68,11 +68,11 @@ def test_a_text_without_masks_cannot_be_restored(uddm, absorbing, tmp_path):
 
 @pytest.mark.parametrize("backbone", ["EmpiricalBayesBackbone", "UnigramBackbone"])
 def test_oracles_know_what_a_mask_says(uddm, absorbing, tmp_path, backbone):
-    options = ("--model.backbone", backbone, "--out", tmp_path / "run", "--data.train_draws", 200)
+    options = ("--model.backbone", backbone, "--out", tmp_path / "run", "--data.num_train_rows", 200)
     outcome = uddm("validate", "-c", absorbing, *options)
     assert outcome.status == 0, outcome.err
     by_kind = {
-        kind: [row for row in table(tmp_path / "run") if (row["kind"], row["split"]) == (kind, "train")]
+        kind: [row for row in table(tmp_path / "run") if (row["metric"], row["split"]) == (kind, "train")]
         for kind in ("recovery", "entropy", "nelbo")
     }
     for row in by_kind["recovery"]:
@@ -83,6 +83,6 @@ def test_oracles_know_what_a_mask_says(uddm, absorbing, tmp_path, backbone):
     if backbone == "EmpiricalBayesBackbone":
         [bound] = by_kind["nelbo"]
         assert float(bound["nelbo_low"]) - 0.03 < math.log(8) / 16 < float(bound["nelbo_high"]) + 0.03
-        [unseen] = [row for row in table(tmp_path / "run") if (row["kind"], row["split"]) == ("nelbo", "test")]
+        [unseen] = [row for row in table(tmp_path / "run") if (row["metric"], row["split"]) == ("nelbo", "test")]
         assert float(unseen["nelbo"]) == math.inf, "a memorizer holds other text for impossible"
         assert all(float(row["entropy_leave_one_out"]) < 0.1 for row in by_kind["entropy"])

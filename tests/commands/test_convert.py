@@ -20,7 +20,7 @@ from tests.support.toy_worlds import reference
 from uddm_lightning.backbones import Backbone, DiT
 from uddm_lightning.results.tables import read_table
 from uddm_lightning.runs import checkpoints
-from uddm_lightning.runs.instantiate import load_task
+from uddm_lightning.runs.instantiate import build_task
 from uddm_lightning.training.task import DiffusionTask
 
 Run = Callable[..., Outcome]
@@ -31,7 +31,7 @@ def task_of(run: Path) -> DiffusionTask:
     """The model of a run, as `uddm validate` loads it."""
     path = run / "checkpoints" / "last.ckpt"
     found = checkpoints.load(path)
-    task = load_task(yaml.safe_load((run / "config.yaml").read_text()), found["hyper_parameters"]["vocab_size"])
+    task = build_task(yaml.safe_load((run / "config.yaml").read_text()), found["hyper_parameters"]["vocab_size"])
     checkpoints.check_fits(path, task)
     task.load_state_dict(found["state_dict"])
     return task.eval()
@@ -93,8 +93,10 @@ def test_it_is_measured_on_any_text_but_on_one(uddm: Run, foreign: Path, text: P
     assert outcome.status == 0, outcome.err
     assert "converted from foreign.ckpt: whether it was trained on these rows is not known" in outcome.out
     rows = read_table(run / "measurements.csv")
-    assert {(row["backbone"], row["size"], row["seed"], row["step"]) for row in rows} == {("toy", "8", "3", "1234")}
-    assert {row["weights"] for row in rows if row["kind"] == "recovery"} == {"ema", "raw"}
+    assert {(row["backbone"], row["train_size"], row["seed"], row["step"]) for row in rows} == {
+        ("toy", "8", "3", "1234")
+    }
+    assert {row["weights"] for row in rows if row["metric"] == "recovery"} == {"ema", "raw"}
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["converted"]["file"] == "foreign.ckpt"
     assert manifest["corpus"]
@@ -102,7 +104,7 @@ def test_it_is_measured_on_any_text_but_on_one(uddm: Run, foreign: Path, text: P
     before = (run / "measurements.csv").read_bytes()
     assert uddm(*validate).status == 0
     assert (run / "measurements.csv").read_bytes() == before
-    outcome = uddm(*validate, "--data.size", 4)
+    outcome = uddm(*validate, "--data.train_size", 4)
     assert outcome.status == 2
     assert "was written for another subset (8 rows of seed 3 there and 4 rows of seed 3 now)" in outcome.err
     assert "convert it once more into another folder with another `--out`" in outcome.err
@@ -172,7 +174,9 @@ def test_wrong_input_is_one_message(
     uddm: Run, foreign: Path, text: Path, tmp_path: Path, raw: DiT, averaged: DiT
 ) -> None:
     longer = wrong(tmp_path, "longer.yaml", "data: {packing: {class_path: WrappedPacking, init_args: {length: 17}}}")
-    wider = wrong(tmp_path, "wider.yaml", "model: {backbone: {class_path: DiT, init_args: {hidden: 32, heads: 2}}}")
+    wider = wrong(
+        tmp_path, "wider.yaml", "model: {backbone: {class_path: DiT, init_args: {hidden_size: 32, n_heads: 2}}}"
+    )
     unknown = save_foreign(tmp_path / "x.ckpt", raw, averaged, merged(SETTINGS, "data.train", "diaries"))
     cut = tmp_path / "cut.ckpt"
     cut.write_bytes(foreign.read_bytes()[:-100])

@@ -8,7 +8,7 @@ from uddm_lightning.backbones import MarkovBackbone
 from uddm_lightning.commands.doctor import run
 from uddm_lightning.doctor import Check, Checks
 from uddm_lightning.doctor import toy_worlds as tiny
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.samplers import AncestralSampler
 
 LINES = {
@@ -53,7 +53,7 @@ def test_a_confused_meaning_is_noticed(monkeypatch):
     right = UniformProcess.leave_one_out_logits
 
     def confused(self, logits_NV, xt_N, alpha_N, prediction):
-        return right(self, logits_NV, xt_N, alpha_N, Prediction.POSTERIOR)
+        return right(self, logits_NV, xt_N, alpha_N, Parameterization.POSTERIOR)
 
     monkeypatch.setattr(UniformProcess, "leave_one_out_logits", confused)
     assert not passes("recovery")

@@ -111,7 +111,8 @@ def test_a_converted_run_is_exported_with_its_origin(uddm: Run, run: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("size", "regime"), [(8, "memorizing"), (128, "in transition"), (512, "cannot be told"), (8192, "generalizing")]
+    ("size", "regime"),
+    [(8, "memorizing"), (128, "in transition"), (512, "cannot be told"), (8192, "generalizing")],
 )
 def test_one_run_is_judged_by_absolute_rules(tmp_path: Path, size: int, regime: str) -> None:
     """A single run has no plateau: it was compared with half of itself, and a gap of 0.054 generalized."""
@@ -128,7 +129,7 @@ def test_a_run_that_has_not_learned_is_no_generalizer(tmp_path: Path) -> None:
     low = {"train": 0.055, "test": 0.053}
     rows = [
         {**row, "recovery": f"{low[row['split']]}", "recovery_low": "0.045", "recovery_high": "0.063"}
-        if row["kind"] == "recovery"
+        if row["metric"] == "recovery"
         else row
         for row in sweeps.measurements(tmp_path, (8192,))
     ]

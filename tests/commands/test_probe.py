@@ -27,7 +27,9 @@ def test_own_samples_say_what_the_run_measured(uddm, run, tmp_path):
     assert outcome.status == 0, outcome.err
     found = table(tmp_path / "probe.csv")
     rows = table(run / "measurements.csv")
-    theirs = {row["t"]: row for row in rows if (row["kind"], row["split"], row["step"]) == ("entropy", "samples", "6")}
+    theirs = {
+        row["t"]: row for row in rows if (row["metric"], row["split"], row["step"]) == ("entropy", "samples", "6")
+    }
     assert [row["t"] for row in found] == ["0.1", "0.5"]
     for row in found:
         assert all(row[name] == theirs[row["t"]][name] for name in row), row["t"]
@@ -53,7 +55,7 @@ def test_lines_of_a_text_are_measured_where_the_ids_have_a_meaning(uddm, run, tm
     outcome = uddm("probe", run, "--text", text, "--times", "0.5", "--out", tmp_path / "probe.csv")
     assert outcome.status == 0, outcome.err
     [row] = table(tmp_path / "probe.csv")
-    assert (row["split"], row["n_rows"], row["chain"]) == ("text", "2", "")
+    assert (row["split"], row["n_rows"], row["sampler"]) == ("text", "2", "")
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "empty"))
     refused = uddm("probe", run, "--text", text)
     assert refused.status == 2

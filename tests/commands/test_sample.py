@@ -25,14 +25,14 @@ from uddm_lightning.cli.main import main
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.processes import AbsorbingProcess
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs import load as loading
-from uddm_lightning.runs.instantiate import load_data
+from uddm_lightning.runs.instantiate import build_data
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.sampling import drawing, shards
-from uddm_lightning.sampling.drawing import Order
+from uddm_lightning.sampling.drawing import SamplingJob
 
 SMALL = 8  # rows of a shard, in this process
 
@@ -74,7 +74,7 @@ def test_a_sample_is_what_the_probe_draws_and_the_file_says_all_about_it(sampled
     assert table["sample"].to_pylist() == list(range(20))
 
     config = yaml.safe_load((run / "config.yaml").read_text())
-    data = load_data(config)
+    data = build_data(config)
     data.source.paths = str(run / "gone")  # not asked for
     model = loaded(run / "config.yaml", "last", None, None)
     monkeyed = model.corpus()
@@ -95,7 +95,15 @@ def test_a_sample_is_what_the_probe_draws_and_the_file_says_all_about_it(sampled
 
     said = json.loads(pq.read_schema(tmp_path / "s.parquet").metadata[b"uddm"])
     name = run_folder.name_of(run)
-    expected = {"run": name, "step": 6, "weights": "ema", "chain": "ancestral", "steps": 10, "seed": 0, "samples": 20}
+    expected = {
+        "run": name,
+        "step": 6,
+        "weights": "ema",
+        "sampler": "ancestral",
+        "sampler_steps": 10,
+        "seed": 0,
+        "samples": 20,
+    }
     assert expected.items() <= said.items()
     assert said["checkpoint"] == model.digest
     assert set(said["versions"]) == {"python", "torch", "uddm_lightning"}
@@ -133,7 +141,11 @@ def test_more_go_on_from_what_there_is_and_fewer_are_there_at_once(sampled, tmp_
 def test_weights_seeds_and_steps_are_other_samples_and_are_refused_in_the_same_place(sampled, tmp_path, monkeypatch):
     file = tmp_path / "s.parquet"
     sampled(file, 4)
-    for option, value, name in (("--seed", 1, "seed"), ("--weights", "raw", "weights"), ("--steps", 3, "steps")):
+    for option, value, name in (
+        ("--seed", 1, "seed"),
+        ("--weights", "raw", "weights"),
+        ("--steps", 3, "sampler_steps"),
+    ):
         message = sampled(file, 4, option, value, status=2)
         assert "holds samples of another setting" in message
         assert f"`{name}` is" in message
@@ -238,7 +250,7 @@ def test_samples_are_compared_with_the_training_rows(sampled, run, tmp_path):
 def drawing_subset(corpus, manifest):
     from uddm_lightning.data.subset import Subset
 
-    subset = Subset(len(corpus.train), manifest["size"], manifest["seed"], corpus.hash)
+    subset = Subset(len(corpus.train), manifest["train_size"], manifest["seed"], corpus.hash)
     return corpus.train.tokens(subset.rows(torch.arange(len(subset)))).tolist()
 
 
@@ -277,7 +289,7 @@ def changed(run, tmp_path, change):
         (lambda config: config.pop("model"), "says nothing of `model`"),
         (lambda config: config["data"].pop("packing"), "says nothing of `data.packing`"),
         (lambda config: config["model"].update(backbone={"class_path": "UnigramBackbone"}), "has no weights to load"),
-        (lambda config: config["model"]["backbone"]["init_args"].update(hidden=32), "holds another network"),
+        (lambda config: config["model"]["backbone"]["init_args"].update(hidden_size=32), "holds another network"),
         (lambda config: config["model"]["sampler"]["init_args"].update(steps=-1), "steps"),
     ],
 )
@@ -305,7 +317,7 @@ def test_a_text_that_has_changed_is_not_the_run_s(run, tmp_path):
 
 
 def test_another_process_at_a_shard_is_waited_for(run, tmp_path, monkeypatch):
-    order = Order(run / "config.yaml", "last", None, None, "ema", 0, 4, tmp_path / "s.parquet", 20)
+    order = SamplingJob(run / "config.yaml", "last", None, None, "ema", 0, 4, tmp_path / "s.parquet", 20)
     model = order.load()
     mine = order.shards(model)
     drawn, waits = [], []
@@ -326,11 +338,11 @@ def test_where_a_token_must_be_hidden_to_be_asked_about_its_entropy_is_that_of_t
     V, L = 5, 4
     process = AbsorbingProcess(V, LogLinearSchedule())
     torch.manual_seed(0)
-    network = DiT(process.states, hidden=8, blocks=1, heads=2, conditioning=4).double().eval()
+    network = DiT(process.num_states, hidden_size=8, n_blocks=1, n_heads=2, cond_dim=4).double().eval()
     torch.nn.init.normal_(next(p for name, p in network.named_parameters() if "head" in name or "output" in name))
     rows = torch.randint(V, (3, L))
     t_B = torch.tensor([0.1], dtype=torch.float64)
-    found = drawing._entropies(Denoiser(process, network, Prediction.LEAVE_ONE_OUT), rows, 0.1)
+    found = drawing._entropies(Denoiser(process, network, Parameterization.LEAVE_ONE_OUT), rows, 0.1)
     for row, entropies in zip(rows, found, strict=True):
         for place in range(L):
             shown = row.clone()

@@ -11,7 +11,7 @@ import yaml
 
 from uddm_lightning.core.files import held
 
-FAKE = ("--launcher", "fake_launcher.FakeLauncher")
+FAKE = ("--launcher", "tests.support.fake_launcher.FakeLauncher")
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,9 @@ def test_a_sweep_ends_with_the_transition(uddm, config, tmp_path):
     outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, *options)
     assert outcome.status == 0, outcome.err
     assert {path.name for path in (out / "runs").iterdir()} == {f"DiT-n{4**k}-s{s}" for k in range(5) for s in (0, 1)}
-    assert {(row["size"], row["seed"]) for row in table(out)} == {(str(4**k), s) for k in range(5) for s in ("0", "1")}
+    assert {(row["train_size"], row["seed"]) for row in table(out)} == {
+        (str(4**k), s) for k in range(5) for s in ("0", "1")
+    }
     half = crossing(out, "recovery")["n_half"]
     assert half["low"] < half["value"] < half["high"]
     assert half["low"] <= 12 <= half["high"]
@@ -71,7 +73,7 @@ def test_the_same_command_repeats_nothing_and_others_add_to_it(uddm, config, tmp
     assert "3 of 4 runs are finished already" in outcome.err
     after = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
     assert before.items() <= after.items()
-    assert {row["size"] for row in table(out)} == {"2", "8", "32", "128"}
+    assert {row["train_size"] for row in table(out)} == {"2", "8", "32", "128"}
 
 
 POOL = 1022  # rows of the corpus
@@ -83,24 +85,24 @@ POOL = 1022  # rows of the corpus
         (("--sizes", "2,8"), ["2", "8"], False),
         (("--sizes", "0.5,1.0"), [str(POOL // 2), str(POOL)], False),
         ((), ["2", "8", "32", "128", "512", str(POOL)], True),
-        (("--data.size", 40), ["2", "8", "32", "40"], False),
-        (("--data.size=0.01",), ["2", "8", "10"], False),
+        (("--data.train_size", 40), ["2", "8", "32", "40"], False),
+        (("--data.train_size=0.01",), ["2", "8", "10"], False),
         (("--sizes", "auto", "--budget", 4), ["8", str(POOL)], True),
-        (("--sizes", "auto", "--budget", 4, "--data.size", 100), ["8", "100"], False),
+        (("--sizes", "auto", "--budget", 4, "--data.train_size", 100), ["8", "100"], False),
     ],
 )
 def test_the_config_s_size_is_only_where_sizes_end(uddm, config, tmp_path, options, sizes, told):
     text = config.read_text(encoding="utf-8")
-    assert "  size: 8\n" in text
-    config.write_text(text.replace("  size: 8\n", "  size: 8192\n"), encoding="utf-8")
+    assert "  train_size: 8\n" in text
+    config.write_text(text.replace("  train_size: 8\n", "  train_size: 8192\n"), encoding="utf-8")
     outcome = uddm("sweep", "-c", config, "--out", tmp_path / "sweep", *FAKE, *options)
     assert outcome.status == 0, outcome.err
-    found = sorted({int(row["size"]) for row in table(tmp_path / "sweep")})
+    found = sorted({int(row["train_size"]) for row in table(tmp_path / "sweep")})
     if "auto" in options:
         assert [str(found[0]), str(found[-1])] == sizes
     else:
         assert list(map(str, found)) == sizes
-    line = f"uddm: sizes end at {POOL}, the training rows of the text, not at `data.size` = 8192.\n"
+    line = f"uddm: sizes end at {POOL}, the training rows of the text, not at `data.train_size` = 8192.\n"
     assert (line in outcome.err) == told
 
 
@@ -108,7 +110,7 @@ def test_sizes_may_come_from_a_file(uddm, config, tmp_path):
     (tmp_path / "study.yaml").write_text("sweep:\n  sizes: [2, 8]\n  seeds: [0, 1]\n", encoding="utf-8")
     files, out = ("-c", config, "-c", tmp_path / "study.yaml"), tmp_path / "sweep"
     assert uddm("sweep", *files, "--out", out, *FAKE, "--seeds", 3).status == 0
-    assert {(row["size"], row["seed"]) for row in table(out)} == {("2", "3"), ("8", "3")}
+    assert {(row["train_size"], row["seed"]) for row in table(out)} == {("2", "3"), ("8", "3")}
     refused(uddm("sweep", "-c", tmp_path / "study.yaml", "--out", out), "--config")
     refused(uddm("fit", *files), "sweep")
 
@@ -120,9 +122,9 @@ def test_a_failed_run_is_shown_and_does_not_stop_the_others(uddm, config, tmp_pa
     assert "DiT-n8-s0 FAILED: ended by signal SIGKILL" in outcome.err
     assert "    no memory left" in outcome.err
     assert "1 run(s) failed: DiT-n8-s0. The same command tries them again." in outcome.err
-    assert {row["size"] for row in table(out)} == {"2", "32"}
+    assert {row["train_size"] for row in table(out)} == {"2", "32"}
     assert uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2:32:x4").status == 0
-    assert {row["size"] for row in table(out)} == {"2", "8", "32"}
+    assert {row["train_size"] for row in table(out)} == {"2", "8", "32"}
 
 
 @pytest.mark.slow
@@ -131,14 +133,14 @@ def test_adaptive_sizes_go_where_the_transition_is(uddm, config, tmp_path):
     auto = ("--sizes", "auto:1:256", "--budget", 6, "--launcher.turn", 20)
     outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, *auto)
     assert outcome.status == 0, outcome.err
-    sizes = sorted({int(row["size"]) for row in table(out)})
+    sizes = sorted({int(row["train_size"]) for row in table(out)})
     assert len(sizes) == 6
     assert sizes[0] == 1
     assert sizes[-1] == 256
     assert len([size for size in sizes if 5 <= size <= 80]) >= 3
     assert crossing(out, "recovery")["n_half"]["value"] == pytest.approx(20, rel=0.2)
     assert uddm("sweep", "-c", config, "--out", out, *FAKE, *auto).status == 0
-    assert sorted({int(row["size"]) for row in table(out)}) == sizes, (
+    assert sorted({int(row["train_size"]) for row in table(out)}) == sizes, (
         "what is there decides, not how often it was asked"
     )
 
@@ -146,7 +148,7 @@ def test_adaptive_sizes_go_where_the_transition_is(uddm, config, tmp_path):
 @pytest.mark.slow
 def test_backbones_are_named_by_their_files(uddm, config, tmp_path):
     for hidden in (8, 16):
-        fragment = {"model": {"backbone": {"class_path": "DiT", "init_args": {"hidden": hidden}}}}
+        fragment = {"model": {"backbone": {"class_path": "DiT", "init_args": {"hidden_size": hidden}}}}
         (tmp_path / f"wide{hidden}.yaml").write_text(yaml.safe_dump(fragment), encoding="utf-8")
     out = tmp_path / "sweep"
     files = ("--backbone", tmp_path / "wide8.yaml", "--backbone", tmp_path / "wide16.yaml")
@@ -191,10 +193,10 @@ def test_a_report_of_any_folder_of_runs(uddm, config, tmp_path):
         ((), ("--out",)),
         (("--out", "x", "--sizes", "2:8"), ("--sizes", "'2:8'", "2:8192:x4")),
         (("--out", "x", "--sizes", "8,100000"), ("--sizes", "100000", "training rows")),
-        (("--out", "x", "--sizes", "2,8", "--data.size", 8), ("--data.size 8", "--sizes")),
-        (("--out", "x", "--sizes=auto:2:8", "--budget", 4, "--data.size=9"), ("--data.size 9", "--sizes")),
-        (("--out", "x", "--data.size", 100000), ("data.size", "100000", "training rows")),
-        (("--out", "x", "--data.size", "many"), ("data.size", "many")),
+        (("--out", "x", "--sizes", "2,8", "--data.train_size", 8), ("--data.train_size 8", "--sizes")),
+        (("--out", "x", "--sizes=auto:2:8", "--budget", 4, "--data.train_size=9"), ("--data.train_size 9", "--sizes")),
+        (("--out", "x", "--data.train_size", 100000), ("data.train_size", "100000", "training rows")),
+        (("--out", "x", "--data.train_size", "many"), ("data.train_size", "many")),
         (("--out", "x", "--seed_everything=3"), ("--seed_everything=3", "--seeds")),
         (("--out", "x", "--seeds", "0,one"), ("--seeds 0,one",)),
         (("--out", "x", "--seeds", "-1"), ("--seeds -1",)),
@@ -252,4 +254,4 @@ def test_help_is_written_for_people(uddm):
 
 def test_another_package_may_bring_a_launcher(uddm, config, tmp_path):
     assert uddm("sweep", "-c", config, "--out", tmp_path / "sweep", *FAKE, "--sizes", "2,4").status == 0
-    assert "fake_launcher" in sys.modules
+    assert "tests.support.fake_launcher" in sys.modules

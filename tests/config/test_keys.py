@@ -83,14 +83,14 @@ def files(entry: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("there", "here", "keys"),
     [
-        ({"data": {"size": 8}}, {"data": {"size": 9}}, ["data.size"]),
+        ({"data": {"train_size": 8}}, {"data": {"train_size": 9}}, ["data.train_size"]),
         ({"model": {"backbone": "DiT"}}, plugin(class_path="a.b.DiT", init_args={}), []),
         (plugin(class_path="c.DiT"), plugin(class_path="a.DiT"), ["model.backbone.class_path"]),
-        (plugin(class_path="DiT"), plugin(class_path="a.DiT", init_args={"hidden": 1}), []),
+        (plugin(class_path="DiT"), plugin(class_path="a.DiT", init_args={"hidden_size": 1}), []),
         ({"trainer": {"precision": None}}, {"trainer": {"precision": "32-true"}}, []),
         ({"trainer": {"precision": 16}}, {"trainer": {"precision": "bf16-true"}}, ["trainer.precision"]),
         ({"model": {"new": 1}}, {"model": {}}, []),  # of another version
-        ({"data": "file.yaml"}, {"data": {"size": 8}}, []),
+        ({"data": "file.yaml"}, {"data": {"train_size": 8}}, []),
         (files({"a": 1}), files({"b": 1}), ["data.source.init_args.files.a", "data.source.init_args.files.b"]),
         (files(None), files({"b": 1}), ["data.source.init_args.files"]),
     ],
@@ -102,12 +102,12 @@ def test_what_counts_as_a_change(there, here, keys):
 # Another run.
 
 DECIDING = {
-    "model.backbone.init_args.heads": (2, 4),
+    "model.backbone.init_args.n_heads": (2, 4),
     "model.objective.init_args.t_min": (0.02, 0.05),
     "model.process.init_args.schedule.init_args.eps": (0.001, 0.01),
     "model.ema_decay": (0.9999, 0.9),
     "model.backbone_name": (None, "other"),
-    "data.size": (8, 7),
+    "data.train_size": (8, 7),
     "data.batch_size": (8, 16),
     "seed_everything": (0, 1),
     "trainer.precision": (None, "bf16-true"),
@@ -121,10 +121,10 @@ DECIDING = {
     ("command", "key"),
     [
         *(("fit", key) for key in DECIDING),
-        ("validate", "model.backbone.init_args.heads"),
+        ("validate", "model.backbone.init_args.n_heads"),
         *(pytest.param("validate", key, marks=pytest.mark.slow) for key in list(DECIDING)[1:]),
         ("test", "model.objective.init_args.t_min"),
-        ("predict", "model.backbone.init_args.heads"),
+        ("predict", "model.backbone.init_args.n_heads"),
     ],
 )
 def test_what_decides_is_refused(uddm, run, command, key):
@@ -150,7 +150,7 @@ def test_a_config_that_was_edited_is_found_out_by_the_checkpoint(uddm, run, tmp_
     before = content(run)
     words = {"validate": (), "sample": ("-n", 2, "--out", tmp_path / "x.parquet"), "export": ("--out", tmp_path / "x")}
     outcome = uddm(command, "-c", path, "--ckpt_path", "last", *words[command])
-    check(outcome, "`model.backbone.init_args.heads` is 2 there and 4 now")
+    check(outcome, "`model.backbone.init_args.n_heads` is 2 there and 4 now")
     assert content(run) == before
 
 
@@ -158,8 +158,8 @@ def test_a_checkpoint_apart_from_its_run_knows_its_model(uddm, run, config, tmp_
     lone = tmp_path / "lone" / "some.ckpt"
     lone.parent.mkdir()
     shutil.copy(run / "checkpoints" / "last.ckpt", lone)
-    outcome = uddm("validate", "-c", config, "--ckpt_path", lone, "--model.backbone.init_args.heads", 4)
-    check(outcome, "`model.backbone.init_args.heads` is 2 there and 4 now")
+    outcome = uddm("validate", "-c", config, "--ckpt_path", lone, "--model.backbone.init_args.n_heads", 4)
+    check(outcome, "`model.backbone.init_args.n_heads` is 2 there and 4 now")
     assert [path.name for path in lone.parent.iterdir()] == ["some.ckpt"]
 
 
@@ -179,7 +179,7 @@ def test_another_text_is_named_by_its_keys(uddm, run, trained):
 
 def test_another_measurement_is_recorded(uddm, run):
     before = (run / "config.yaml").read_bytes()
-    options = ("--model.sampler.init_args.steps", 5, "--model.measure_dtype", "float32", "--threads", 2)
+    options = ("--model.sampler.init_args.steps", 5, "--model.eval_dtype", "float32", "--threads", 2)
     for _ in range(2):
         outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last", *options)
         assert outcome.status == 0, outcome.err
@@ -189,12 +189,12 @@ def test_another_measurement_is_recorded(uddm, run):
             "command": "validate",
             "step": 6,
             "keys": {
-                "model.measure_dtype": {"before": "float64", "now": "float32"},
+                "model.eval_dtype": {"before": "float64", "now": "float32"},
                 "model.sampler.init_args.steps": {"before": 10, "now": 5},
             },
         }
     ]
-    assert "5" in {row["steps"] for row in read_table(run / "measurements.csv")}
+    assert "5" in {row["sampler_steps"] for row in read_table(run / "measurements.csv")}
 
 
 @pytest.mark.parametrize(("there", "here", "well"), [
@@ -272,7 +272,7 @@ def test_fewer_steps_than_are_done_are_refused(uddm, run):
 
 
 def test_a_linear_decay_to_a_later_end_is_that_of_a_run_to_that_end(uddm, config, tmp_path):
-    line = ("--model.learning_rate", "WarmupLinear", *OFF)
+    line = ("--model.lr_schedule", "WarmupLinear", *OFF)
     for name, steps in (("once", 6), ("twice", 3)):
         assert uddm("fit", "-c", config, "--out", tmp_path / name, *line, "--trainer.max_steps", steps).status == 0
     outcome = uddm("fit", "-c", tmp_path / "twice" / "config.yaml", "--ckpt_path", "last", "--trainer.max_steps", 6)
@@ -306,7 +306,10 @@ def test_a_run_goes_on_in_another_folder_and_never_in_one_that_is_taken(uddm, ha
     assert uddm("fit", "-c", config, "--out", new, "--ckpt_path", last).status == 0
     assert (new / "config.yaml").exists()
     assert trained_steps(new) == 6
-    check(uddm("fit", "-c", config, "--out", tmp_path / "third", "--ckpt_path", last, "--data.size", 7), "data.size")
+    check(
+        uddm("fit", "-c", config, "--out", tmp_path / "third", "--ckpt_path", last, "--data.train_size", 7),
+        "data.train_size",
+    )
     assert not (tmp_path / "third" / "config.yaml").exists()
 
 

@@ -40,7 +40,7 @@ def counts(run: Path) -> list[list[str]]:
 
 
 def draws(run: Path) -> list[dict[str, object]]:
-    names = ["kind", "split", "step", "t", "row_id", "document", "draw", "corrupted", "clean", "count"]
+    names = ["metric", "split", "step", "t", "row_id", "document", "draw", "corrupted", "clean", "count"]
     return pq.read_table(run / "rows.parquet", columns=names).to_pylist()
 
 
@@ -68,5 +68,5 @@ def test_srun_starts_two_tasks_that_train_one_model(
         finish([*srun, *fit(config, "slurm.yaml", tmp_path / "two")])
     rows = table(tmp_path / "two")
     assert {row["step"] for row in rows} == {"3", "6"}
-    assert {row["n_draws"] for row in rows if row["kind"] == "recovery"} == {"16"}
+    assert {row["n_draws"] for row in rows if row["metric"] == "recovery"} == {"16"}
     assert (tmp_path / "two" / "checkpoints" / "last.ckpt").exists()

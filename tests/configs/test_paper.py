@@ -21,10 +21,10 @@ from uddm_lightning.data.subset import rows_of
 from uddm_lightning.objectives import DuoCurriculum
 from uddm_lightning.preflight.needs import parameters
 from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
-from uddm_lightning.runs.instantiate import load_data
+from uddm_lightning.runs.instantiate import build_data
 from uddm_lightning.sweeps import sizes
 from uddm_lightning.sweeps.options import with_files
-from uddm_lightning.training.ema import MovingAverage
+from uddm_lightning.training.ema import ExponentialMovingAverage
 from uddm_lightning.training.task import DiffusionTask
 
 PAPER = Path(__file__).parents[2] / "configs" / "paper"
@@ -58,7 +58,7 @@ def made(name: str, kind: type, key: str) -> Any:
 def task(name: str) -> DiffusionTask:
     """The task with a small network in the place of the real one."""
     content = {**resolved(name)["model"], "vocab_size": 27}
-    content["backbone"] = {"class_path": "DiT", "init_args": {"hidden": 16, "blocks": 1, "heads": 2}}
+    content["backbone"] = {"class_path": "DiT", "init_args": {"hidden_size": 16, "n_blocks": 1, "n_heads": 2}}
     parser = UddmParser()
     parser.add_class_arguments(DiffusionTask, "model", fail_untyped=False)
     return parser.instantiate(parser.parse_object({"model": content})).model
@@ -73,7 +73,7 @@ def test_network(name: str) -> None:
     hidden, blocks, heads, millions = NETWORKS[name]
     backbone = resolved(name)["model"]["backbone"]
     assert backbone["class_path"] == "uddm_lightning.backbones.DiT"
-    wanted = {"hidden": hidden, "blocks": blocks, "heads": heads, "conditioning": 128, "dropout": 0.1}
+    wanted = {"hidden_size": hidden, "n_blocks": blocks, "n_heads": heads, "cond_dim": 128, "dropout": 0.1}
     assert {key: backbone["init_args"][key] for key in wanted} == wanted
     assert round(parameters(backbone, V) / 1e6, 1) == millions
     with torch.device("meta"):
@@ -81,7 +81,7 @@ def test_network(name: str) -> None:
     assert network.vocab_embed.embedding.shape == (V, hidden)
     assert network.output_layer.linear.weight is not network.vocab_embed.embedding
     assert len(network.blocks) == blocks
-    assert {block.heads for block in network.blocks} == {heads}
+    assert {block.n_heads for block in network.blocks} == {heads}
     assert {block.dropout for block in network.blocks} == {0.1}
     assert {block.adaLN_modulation.in_features for block in network.blocks} == {128}
 
@@ -89,7 +89,7 @@ def test_network(name: str) -> None:
 def test_the_three_differ_in_the_network_alone() -> None:
     contents = [yaml.safe_load((PAPER / f"lm1b_{name}.yaml").read_text(encoding="utf-8")) for name in NETWORKS]
     for content in contents:
-        for key in ("hidden", "blocks", "heads"):
+        for key in ("hidden_size", "n_blocks", "n_heads"):
             del content["model"]["backbone"]["init_args"][key]
     assert contents[0] == contents[1] == contents[2]
 
@@ -105,7 +105,7 @@ def test_optimizer_and_learning_rate(name: str) -> None:
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (3e-4, (0.9, 0.999), 1e-8, 0.0)
     assert group["amsgrad"] is False
     for finished, rate in ((0, 0.0), (1, 1.2e-7), (1250, 1.5e-4), (2500, 3e-4), (2501, 3e-4), (10**6, 3e-4)):
-        assert group["lr"] * task(name).learning_rate(finished, total) == pytest.approx(rate, rel=1e-12)
+        assert group["lr"] * task(name).lr_schedule(finished, total) == pytest.approx(rate, rel=1e-12)
 
 
 def test_training(name: str) -> None:
@@ -122,8 +122,10 @@ def test_training(name: str) -> None:
 def test_moving_average(name: str) -> None:
     assert resolved(name)["model"]["ema_decay"] == 0.9999
     for step, decay in ((1, 2 / 11), (10, 11 / 20), (10**6, 0.9999)):
-        average = MovingAverage(backbones.DiT(27, hidden=16, blocks=1, heads=2), task(name).ema.decay)
-        network = backbones.DiT(27, hidden=16, blocks=1, heads=2)
+        average = ExponentialMovingAverage(
+            backbones.DiT(27, hidden_size=16, n_blocks=1, n_heads=2), task(name).ema.decay
+        )
+        network = backbones.DiT(27, hidden_size=16, n_blocks=1, n_heads=2)
         with torch.no_grad():
             for parameter in average.backbone.parameters():
                 parameter.fill_(1.0)
@@ -146,7 +148,7 @@ def test_noise(name: str) -> None:
 def test_curriculum(name: str) -> None:
     objective = task(name).objective
     assert type(objective) is DuoCurriculum
-    assert (objective.tau, objective.start, objective.end) == (1e-3, 0, 500_000)
+    assert (objective.tau, objective.start_step, objective.end_step) == (1e-3, 0, 500_000)
     assert objective.gammas(V) == (-3.5, -1.75), "minus the log-SNR: less noise first"
     for gamma, alpha in zip(objective.gammas(V), (0.942, 0.049), strict=True):
         # a clean one-hot coordinate a + s e_0 is the largest of V with probability alpha + (1 - alpha) / V
@@ -170,12 +172,12 @@ def test_times_of_training_are_stratified(name: str) -> None:
 def test_recovery(name: str) -> None:
     probe = made(name, RecoveryProbe, "recovery")
     assert probe.times == (0.05, 0.1, 0.25, 0.5, 1.0)
-    assert probe.draws == 5000
+    assert probe.num_rows == 5000
     assert probe.include_special is True
     assert probe.weights == ("ema",)
     assert probe.sampler is None, "the task's"
     sampler = task(name).sampler
-    assert (sampler.chain, sampler.steps) == ("ancestral", 1000)
+    assert (sampler.name, sampler.steps) == ("ancestral", 1000)
     grid = sampler.grid(1.0)
     assert len(grid) == 1002, "1000 steps to 1e-5, and one to 0"
     assert grid[0] == 1.0
@@ -190,11 +192,11 @@ def test_recovery(name: str) -> None:
 def test_entropy(name: str) -> None:
     probe = made(name, EntropyProbe, "entropy")
     assert probe.times == (1e-5, 0.05, 0.1, 0.25, 0.5, 1.0)
-    assert probe.draws == 20_000
+    assert probe.num_rows == 20_000
     assert probe.include_special is True
     data = resolved(name)["data"]
-    assert (data["train_draws"], data["test_draws"], data["sample_draws"]) == (20_000, 20_000, 20_000)
-    assert data["random_draws"] == 5_000
+    assert (data["num_train_rows"], data["num_test_rows"], data["num_sample_rows"]) == (20_000, 20_000, 20_000)
+    assert data["num_random_rows"] == 5_000
     nelbo = made(name, NelboProbe, "nelbo")
     assert (nelbo.t_min, nelbo.t_max) == (1e-3, 1.0)
 
@@ -211,7 +213,7 @@ def test_data(name: str) -> None:
     assert (tokenizer["bos"], tokenizer["eos"], tokenizer["separator"]) == ("[CLS]", "[SEP]", "[SEP]")
     assert data["packing"]["class_path"].rpartition(".")[2] == "WrappedPacking"
     assert data["packing"]["init_args"]["length"] == 128
-    assert data["size"] == 1.0
+    assert data["train_size"] == 1.0
 
 
 def test_the_54_fractions() -> None:
@@ -234,7 +236,7 @@ def test_the_54_fractions() -> None:
 def test_rows_are_cls_126_tokens_sep(tmp_path: Path) -> None:
     """On text of the same form, against the definition: all sentences joined by [SEP], cut into pieces of 126."""
     words = ["-c", str(PAPER / "lm1b_tiny.yaml"), *standins.options("configs/paper/lm1b_tiny.yaml", tmp_path)]
-    data = load_data(resolve(words).values)
+    data = build_data(resolve(words).values)
     cls, sep = data.tokenizer.bos_id, data.tokenizer.eos_id
     assert [data.tokenizer.piece(token) for token in (cls, sep)] == ["[CLS]", "[SEP]"]
     backend = tokenizers.BertWordPieceTokenizer(str(tmp_path / "vocab.txt"), lowercase=True)

@@ -15,16 +15,16 @@ from uddm_lightning.cli.resolve import resolve
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
-from uddm_lightning.runs.instantiate import load_data, load_task
+from uddm_lightning.runs.instantiate import build_data, build_task
 from uddm_lightning.training.trainer_access import check_precision
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 SMALL = (  # as `standins.SMALL`, but the sampler is not asked and the process may be another
-    *("--model.backbone.init_args.hidden", "16", "--model.backbone.init_args.blocks", "1"),
-    *("--model.backbone.init_args.heads", "2", "--model.backbone.init_args.conditioning", "8"),
-    *("--model.sampler.init_args.steps", "2", "--data.size", "4", "--data.batch_size", "4"),
-    *("--data.measure_batch_size", "4", "--data.train_draws", "4", "--data.test_draws", "4"),
-    *("--data.sample_draws", "0", "--data.random_draws", "0", "--trainer.accelerator", "cpu", "--threads", "1"),
+    *("--model.backbone.init_args.hidden_size", "16", "--model.backbone.init_args.n_blocks", "1"),
+    *("--model.backbone.init_args.n_heads", "2", "--model.backbone.init_args.cond_dim", "8"),
+    *("--model.sampler.init_args.steps", "2", "--data.train_size", "4", "--data.batch_size", "4"),
+    *("--data.eval_batch_size", "4", "--data.num_train_rows", "4", "--data.num_test_rows", "4"),
+    *("--data.num_sample_rows", "0", "--data.num_random_rows", "0", "--trainer.accelerator", "cpu", "--threads", "1"),
 )
 STEPS = 2
 
@@ -75,18 +75,18 @@ def trainer_of(config: dict[str, Any], folder: Path, precision: str, clip: float
 )
 def test_every_precision_trains_or_is_refused(path: Path, tmp_path: Path, text: Path) -> None:
     config = resolved(path, tmp_path, text)
-    data: TextDataModule = load_data(config)
+    data: TextDataModule = build_data(config)
     optimizer = config["model"]["optimizer"]
     losses: dict[tuple[str, bool, float | None], float] = {}
     for precision, fused, clip in product(PRECISIONS, (False, True), (None, 1.0)):
         optimizer["init_args"] |= {"fused": fused, "foreach": None, "eps": 1e-4 if precision == "16-true" else 1e-8}
-        task = load_task(config, data.vocab_size)
+        task = build_task(config, data.vocab_size)
         if precision == "16-mixed":
             with pytest.raises(InputError, match=r"`--trainer\.precision bf16-mixed`"):
                 check_precision(precision, on_cpu=True)
             continue
         measured = fused and clip is not None
-        probes = [RecoveryProbe((0.1,)), EntropyProbe((0.1,)), NelboProbe(times_per_draw=2)] if measured else []
+        probes = [RecoveryProbe((0.1,)), EntropyProbe((0.1,)), NelboProbe(times_per_row=2)] if measured else []
         before = [parameter.clone() for parameter in task.backbone.parameters()]
         task.check_optimizer(precision)
         trainer = trainer_of(config, tmp_path, precision, clip, probes)

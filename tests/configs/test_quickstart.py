@@ -18,7 +18,7 @@ import torch
 from uddm_lightning.backbones import DiT
 from uddm_lightning.core.keyed_random import integers, key
 from uddm_lightning.metrics import TokenRecovery
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser
@@ -28,7 +28,7 @@ RESULTS = Path(__file__).parent / "results"
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 BARS = "pytest -m bar -n 0 -s tests/configs/test_quickstart.py"
 SEEDS = ("--seeds", "0,1,2")
-COUNTS = ("n_rows", "n_draws", "n_corrupted", "n_recovered", "n_clean", "n_unstable", "n_exact")
+COUNTS = ("n_rows", "n_draws", "n_corrupted", "n_recovered", "n_clean", "n_clean_changed", "n_exact")
 
 
 def uddm(*arguments: object) -> float:
@@ -42,7 +42,7 @@ def uddm(*arguments: object) -> float:
 
 def table(run: Path, step: int) -> dict[tuple[str, str, str], dict[str, str]]:
     with (run / "measurements.csv").open(encoding="utf-8", newline="") as file:
-        return {(r["kind"], r["split"], r["t"]): r for r in csv.DictReader(file) if r["step"] == str(step)}
+        return {(r["metric"], r["split"], r["t"]): r for r in csv.DictReader(file) if r["step"] == str(step)}
 
 
 def figures(run: Path, step: int) -> dict[str, float]:
@@ -52,7 +52,7 @@ def figures(run: Path, step: int) -> dict[str, float]:
     return {
         "train_recovery": float(rows["recovery", "train", "0.1"]["recovery"]),
         "test_recovery": float(test["recovery"]),
-        **{name: float(test[name]) for name in ("errors_before", "errors_after", "unstable_rate")},
+        **{name: float(test[name]) for name in ("errors_before", "errors_after", "clean_change_rate")},
         "train_entropy": float(rows["entropy", "train", "0.1"]["entropy"]),
         "test_nelbo": float(rows["nelbo", "test", ""]["nelbo"]),
     }
@@ -100,7 +100,7 @@ def test_the_quickstart_finds_the_transition(swept):
     sys.stdout.write(f"{seconds:.0f} seconds\n")
     assert seconds <= 1800 or not fresh
     model = json.loads((swept / "transition.json").read_text(encoding="utf-8"))["backbones"]["DiT"]
-    regimes = {entry["size"]: entry for entry in model["regimes"]}
+    regimes = {entry["train_size"]: entry for entry in model["regimes"]}
     for size, regime in ((8, "memorizing"), (8192, "generalizing")):
         assert regimes[size]["regime"] == regime
         assert [one["regime"] for one in regimes[size]["by_seed"]] == [regime] * 3
@@ -121,7 +121,7 @@ def test_the_quickstart_finds_the_transition(swept):
     for run in sorted((swept / "runs").iterdir(), key=lambda run: [int(part[1:]) for part in run.name.split("-")[1:]]):
         size, seed = (int(part[1:]) for part in run.name.split("-")[1:])
         one = next(one for one in regimes[size]["by_seed"] if one["seed"] == seed)
-        lines.append({"size": size, "seed": seed, **figures(run, 2000), "regime": one["regime"]})
+        lines.append({"train_size": size, "seed": seed, **figures(run, 2000), "regime": one["regime"]})
     write_results("quickstart.csv", BARS, lines)
 
 
@@ -167,11 +167,11 @@ def test_measuring_a_quickstart_again_gives_the_same_numbers(tmp_path):
     assert (out / "measurements.csv").read_bytes() == text
 
     more = (
-        "--data.train_draws",
+        "--data.num_train_rows",
         2560,
-        "--data.test_draws",
+        "--data.num_test_rows",
         2560,
-        "--recovery.draws",
+        "--recovery.num_rows",
         2560,
         "--recovery.times",
         "[0.25, 0.5]",
@@ -179,7 +179,7 @@ def test_measuring_a_quickstart_again_gives_the_same_numbers(tmp_path):
     only = ("--entropy.enabled", "false", "--nelbo.enabled", "false")
     counts = {}
     for size in (256, 1, 7, 64):
-        uddm(*again, *more, *only, "--data.measure_batch_size", size)
+        uddm(*again, *more, *only, "--data.eval_batch_size", size)
         rows = {
             name: row for name, row in table(out, 2000).items() if name[0] == "recovery" and name[2] in ("0.25", "0.5")
         }
@@ -194,7 +194,16 @@ def test_measuring_a_quickstart_again_gives_the_same_numbers(tmp_path):
 def test_a_short_quickstart_learns(tmp_path):
     """The reduced form: after 600 steps eight rows are recognised far better than others."""
     out = tmp_path / "run"
-    size = ("--data.size", 8, "--data.train_draws", 64, "--data.test_draws", 64, "--recovery.times", "[0.1]")
+    size = (
+        "--data.train_size",
+        8,
+        "--data.num_train_rows",
+        64,
+        "--data.num_test_rows",
+        64,
+        "--recovery.times",
+        "[0.1]",
+    )
     steps = ("--trainer.max_steps", 600, "--trainer.val_check_interval", 600, "--threads", 1)
     uddm("fit", "-c", QUICKSTART, "--out", out, *size, *steps)
     result = figures(out, 600)
@@ -206,11 +215,11 @@ def test_a_short_quickstart_learns(tmp_path):
 def test_no_count_of_recovery_depends_on_the_batch_size():
     """Batches of 1, 7 and 64 rows, over more than 1e5 corrupted tokens, in the precision of measuring."""
     torch.manual_seed(0)
-    backbone = DiT(27, hidden=16, blocks=1, heads=2, conditioning=8, embedding_std=1.0, gate=1.0)
+    backbone = DiT(27, hidden_size=16, n_blocks=1, n_heads=2, cond_dim=8, embedding_init_std=1.0, gate_init=1.0)
     for parameter in backbone.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     process = UniformProcess(27, LogLinearSchedule())
-    denoiser = Denoiser(process, copy.deepcopy(backbone).double().eval(), Prediction.LEAVE_ONE_OUT)
+    denoiser = Denoiser(process, copy.deepcopy(backbone).double().eval(), Parameterization.LEAVE_ONE_OUT)
     rows, length = torch.arange(420), 256
     x0 = integers(27, key(0, rows)[:, None], torch.arange(length))
     keys = key(1, rows)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from tests.support.toy_worlds import QUIET, SMALLEST_P, assert_frequencies
 from uddm_lightning.core import keyed_random
-from uddm_lightning.core.keyed_random import Stream, distinct, integers, key, permutation, uniform
+from uddm_lightning.core.keyed_random import Stream, integers, key, permutation, sample_without_replacement, uniform
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 FROZEN = {
@@ -252,7 +252,7 @@ def test_a_subset_prefers_no_row(size: int) -> None:
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (2, 2), (4, 4), (3, 5), (2, 7)])
 def test_distinct_integers_come_in_every_order_about_evenly(count: int, size: int) -> None:
     orders = list(permutations(range(size), count))
-    found = distinct(count, size, key(torch.arange(1000 * len(orders)), 5))
+    found = sample_without_replacement(count, size, key(torch.arange(1000 * len(orders)), 5))
     place = {order: number for number, order in enumerate(orders)}
     counts = torch.tensor([place[tuple(row)] for row in found.tolist()]).bincount(minlength=len(orders))
     assert_frequencies(counts, torch.ones(len(orders)))
@@ -260,12 +260,12 @@ def test_distinct_integers_come_in_every_order_about_evenly(count: int, size: in
 
 def test_distinct_integers_of_a_large_range() -> None:
     keys = key(torch.arange(6000)).view(20, 300)
-    found = distinct(12, 30_000, keys)
+    found = sample_without_replacement(12, 30_000, keys)
     assert found.shape == (20, 300, 12)
     assert found.dtype == torch.int64
     assert (found.sort(-1).values.diff(dim=-1) > 0).all()
     assert 0 <= found.min() <= found.max() < 30_000
-    assert torch.equal(distinct(12, 30_000, keys[3, 7]), found[3, 7])
+    assert torch.equal(sample_without_replacement(12, 30_000, keys[3, 7]), found[3, 7])
     for turn in (0, 5, 11):
         assert stats.kstest(found[..., turn].flatten().numpy() / 30_000, "uniform").pvalue > SMALLEST_P
 
@@ -273,4 +273,4 @@ def test_distinct_integers_of_a_large_range() -> None:
 @pytest.mark.parametrize("count", [0, 6])
 def test_distinct_error(count: int) -> None:
     with pytest.raises(ValueError, match=rf"^`count` must be from 1 to `size` = 5, got {count}\.$"):
-        distinct(count, 5, torch.tensor(1))
+        sample_without_replacement(count, 5, torch.tensor(1))

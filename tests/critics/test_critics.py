@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.critics import HubCritic, NgramCritic, Reading
+from uddm_lightning.critics import CriticText, HubCritic, NgramCritic
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.stats.ngrams import ABSENT
 
@@ -21,7 +21,7 @@ def text(rows=25, seed=0):
 
 
 def reading(rows_NL, vocab_size=V):
-    return Reading(len(rows_NL), lambda ids: rows_NL[ids], vocab_size, lambda ids: " ".join(map(str, ids)))
+    return CriticText(len(rows_NL), lambda ids: rows_NL[ids], vocab_size, lambda ids: " ".join(map(str, ids)))
 
 
 def witten_bell(rows, order, history, word):
@@ -81,7 +81,7 @@ def test_it_reads_so_many_rows_spread_over_the_pool():
         asked.append(ids.tolist())
         return rows_NL[ids]
 
-    NgramCritic(rows=4).fit(Reading(100, rows, V, str))
+    NgramCritic(num_rows=4).fit(CriticText(100, rows, V, str))
     assert asked == [[0, 25, 50, 75]]
 
 
@@ -99,7 +99,7 @@ def test_judged_are_the_positions_that_count():
     ("make", "message"),
     [
         (lambda: NgramCritic(order=0), "`order` must be at least 1, got 0"),
-        (lambda: NgramCritic(rows=0), "`rows` must be at least 1, got 0"),
+        (lambda: NgramCritic(num_rows=0), "`num_rows` must be at least 1, got 0"),
         (lambda: HubCritic("gpt2", batch_size=0), "`batch_size` must be at least 1, got 0"),
     ],
 )

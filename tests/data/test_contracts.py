@@ -68,7 +68,7 @@ SOURCES: dict[type, Callable[[Path], Source]] = {
     TextFiles: lambda folder: TextFiles(poem(folder)),
     HubDataset: lambda folder: HubDataset("text", data_files=poem(folder)),
     Detokenized: lambda folder: Detokenized(TextFiles(poem(folder)), LM1BDetokenizer()),
-    MarkovSource: lambda folder: MarkovSource(number=50),
+    MarkovSource: lambda folder: MarkovSource(num_documents=50),
     SotuSpeeches: lambda folder: SotuSpeeches(),
 }
 

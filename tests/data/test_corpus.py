@@ -42,9 +42,11 @@ def made(
     texts: Sequence[str | tuple[str, str | None]],
     tokenizer: Tokenizer | None = None,
     packing: Packing | None = None,
-    held_out: float = 0.2,
+    test_fraction: float = 0.2,
 ) -> Corpus:
-    return prepare(ListSource(texts), tokenizer or CharacterTokenizer(LETTERS), packing or WrappedPacking(8), held_out)
+    return prepare(
+        ListSource(texts), tokenizer or CharacterTokenizer(LETTERS), packing or WrappedPacking(8), test_fraction
+    )
 
 
 # Which document a row is from.
@@ -62,9 +64,9 @@ def test_rows_know_the_document_of_their_first_token() -> None:
         owners += [number] * (len(text) + (number > 0))  # a space between two documents belongs to the second
     assert whole[: len(firsts) * 8 : 8] == firsts
     assert documents.tolist() == owners[: len(firsts) * 8 : 8]
-    held_out = corpus.test.documents(torch.tensor([0]))
-    assert held_out is not None
-    assert held_out.tolist() == [0]
+    test_fraction = corpus.test.documents(torch.tensor([0]))
+    assert test_fraction is not None
+    assert test_fraction.tolist() == [0]
 
 
 def test_documents_of_one_row_each_are_not_kept_and_change_no_hash() -> None:
@@ -88,10 +90,10 @@ def test_held_out_share_is_about_what_was_asked_for() -> None:
 
 @given(st.lists(TEXT, min_size=12, max_size=40), st.floats(0.05, 0.95))
 @settings(max_examples=50, deadline=None)
-def test_copies_fall_on_one_side(texts: list[str], held_out: float) -> None:
+def test_copies_fall_on_one_side(texts: list[str], test_fraction: float) -> None:
     if len(set(texts)) < 2:
         return
-    sides = assign(ListSource(texts), held_out)
+    sides = assign(ListSource(texts), test_fraction)
     side_of: dict[str, int] = {}
     for text, side in zip(texts, sides.tolist(), strict=True):
         assert side_of.setdefault(text, side) == side
@@ -112,9 +114,9 @@ def test_official_splits_win() -> None:
     assert assign(ListSource(mixed), 0.2)[:30].tolist() == [int(split == "test") for _, split in texts]
 
 
-@pytest.mark.parametrize("held_out", [1e-6, 1 - 1e-6])
-def test_two_documents_are_enough(held_out: float) -> None:
-    assert sorted(assign(ListSource(["a", "b"]), held_out).tolist()) == [TRAIN, TEST]
+@pytest.mark.parametrize("test_fraction", [1e-6, 1 - 1e-6])
+def test_two_documents_are_enough(test_fraction: float) -> None:
+    assert sorted(assign(ListSource(["a", "b"]), test_fraction).tolist()) == [TRAIN, TEST]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +264,7 @@ def test_every_ingredient_changes_the_cache(tmp_path: Path) -> None:
     made(texts, CharacterTokenizer())
     made(texts, packing=WrappedPacking(9))
     made(texts, packing=DocumentPacking(8))
-    made(texts, held_out=0.3)
+    made(texts, test_fraction=0.3)
     made(texts)
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 7
 

@@ -108,7 +108,7 @@ def test_a_source_is_rewritten_and_keeps_its_splits() -> None:
     source = Detokenized(ListSource([("a , b", "train"), ("c d .", "test")]), LM1BDetokenizer())
     assert list(source.documents()) == [Document("a, b", "train"), Document("c d.", "test")]
     assert list(source.documents()) == list(source.documents())
-    assert source.law is None
+    assert source.distribution is None
 
 
 def test_fingerprint_follows_text_and_rules() -> None:

@@ -6,11 +6,11 @@ import torch
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.keyed_random import Stream
-from uddm_lightning.data import Corpus, MeasureSet
+from uddm_lightning.data import Corpus, EvalDataset
 
 
 def measured(corpus: Corpus, rows: list[int], draws: int, **options: int) -> list[TokenBatch]:
-    dataset = MeasureSet(corpus.train, torch.tensor(rows), draws, **{"batch_size": 4, "seed": 3, "code": 0, **options})
+    dataset = EvalDataset(corpus.train, torch.tensor(rows), draws, **{"batch_size": 4, "seed": 3, "code": 0, **options})
     batches = [dataset[index] for index in range(len(dataset))]
     with pytest.raises(IndexError):
         dataset[len(dataset)]

@@ -328,7 +328,7 @@ def test_too_little_text_names_the_alphabet(tmp_path: Path, capsys: pytest.Captu
     data = TextDataModule(TextFiles(str(text)), CharacterTokenizer(LETTERS, True), WrappedPacking(8), 1000)
     manifest = TextDataModule(data.source, CharacterTokenizer(LETTERS, True), WrappedPacking(8), 2).manifest()
     assert manifest["lost"]["dropped"] > 0.8 * manifest["lost"]["characters"]
-    with pytest.raises(InputError, match=r"`data\.size` is 1000 but .* only \d+ training rows"):
+    with pytest.raises(InputError, match=r"`data\.train_size` is 1000 but .* only \d+ training rows"):
         _ = data.subset
     assert "the alphabet of `data.tokenizer` drops" in capsys.readouterr().err
 

@@ -39,8 +39,9 @@ BUILD = """
 from uddm_lightning.data import CharacterTokenizer, TextDataModule, TextFiles, WrappedPacking
 def module():
     return TextDataModule(
-        TextFiles(sys.argv[1]), CharacterTokenizer("abcdefghijklmnop"), WrappedPacking(8), size=10**6, batch_size=256,
-        cache_dir=sys.argv[2], train_draws=10**5, test_draws=10**4,
+        TextFiles(sys.argv[1]), CharacterTokenizer("abcdefghijklmnop"), WrappedPacking(8), train_size=10**6,
+        batch_size=256,
+        cache_dir=sys.argv[2], num_train_rows=10**5, num_test_rows=10**4,
     )
 tell("import")
 tell("build", len(module().corpus.train))
@@ -59,10 +60,10 @@ sys.stdout.write(json.dumps(told))
 """
 
 READ = """
-from uddm_lightning.data import Rows, Subset, TrainStream
+from uddm_lightning.data import Rows, Subset, TrainDataset
 meta = json.loads(sys.argv[2])
 rows = Rows(Path(sys.argv[1]), "train", meta)
-batches = TrainStream(rows, Subset(len(rows), 1.0, 0, "0" * 32), 500, 0)
+batches = TrainDataset(rows, Subset(len(rows), 1.0, 0, "0" * 32), 500, 0)
 tell("read", sum(len(batch.rows_B) for batch in islice(batches, 300)))
 sys.stdout.write(json.dumps(told))
 """
@@ -84,7 +85,7 @@ def test_ten_million_rows_are_built_opened_chosen_from_and_read_in_a_gigabyte(tm
     letters[:, -1] = ord("\n")
     (tmp_path / "text.txt").write_bytes(letters.tobytes())
     found = told(BUILD, str(tmp_path / "text.txt"), str(tmp_path / "cache"))
-    pool, held_out, removed = found["open"]["value"]
+    pool, test_fraction, removed = found["open"]["value"]
     assert found["build"]["value"] == pool >= ROWS
     assert found["select"]["value"][:2] == [10**6, 10**6]
     assert 0 <= found["select"]["value"][2] < pool / 10**4
@@ -98,8 +99,8 @@ def test_ten_million_rows_are_built_opened_chosen_from_and_read_in_a_gigabyte(tm
     (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
     sixteens = 16 ** np.arange(8, dtype=np.int64)
     train, test = (np.fromfile(folder / f"{split}.bin", "<u2").reshape(-1, 8) @ sixteens for split in ("train", "test"))
-    assert (len(train), len(test)) == (pool, held_out)
-    assert pool + held_out + removed == 90_000 * 1000 // 8
+    assert (len(train), len(test)) == (pool, test_fraction)
+    assert pool + test_fraction + removed == 90_000 * 1000 // 8
     text = (letters[:, :-1].reshape(-1, 8) - ord("a")) @ sixteens
     assert removed > 0
     assert np.array_equal(np.sort(test), np.sort(text[~np.isin(text, train)]))

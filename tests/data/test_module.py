@@ -33,13 +33,13 @@ def module(text_file: Path, **options: Any) -> TextDataModule:
         "source": TextFiles(str(text_file)),
         "tokenizer": CharacterTokenizer(LETTERS),
         "packing": WrappedPacking(8),
-        "size": 20,
+        "train_size": 20,
         "batch_size": 12,
-        "measure_batch_size": 10,
-        "train_draws": 30,
-        "test_draws": 25,
-        "sample_draws": 0,
-        "random_draws": 0,
+        "eval_batch_size": 10,
+        "num_train_rows": 30,
+        "num_test_rows": 25,
+        "num_sample_rows": 0,
+        "num_random_rows": 0,
     }
     return TextDataModule(**{**defaults, **options})
 
@@ -133,9 +133,9 @@ def test_a_run_from_end_to_end(text_file: Path, tmp_path: Path) -> None:
 
 
 def test_validation_measures_the_subset_and_the_same_held_out_rows_for_every_size(text_file: Path) -> None:
-    held_out = set()
+    test_fraction = set()
     for size, seed in ((20, 0), (7, 0), (7, 1)):
-        data = module(text_file, size=size, seed=seed)
+        data = module(text_file, train_size=size, seed=seed)
         train, test = (list(loader) for loader in data.val_dataloader())
         rows = torch.cat([batch.rows_B for batch in train])
         subset = data.subset.rows(torch.arange(size))
@@ -144,8 +144,8 @@ def test_validation_measures_the_subset_and_the_same_held_out_rows_for_every_siz
         rows = rows[rows >= 0]
         assert len(rows) == 25
         assert len(set(rows.tolist())) == min(25, len(data.corpus.test))
-        held_out.add(tuple(rows.tolist()))
-    assert len(held_out) == 1
+        test_fraction.add(tuple(rows.tolist()))
+    assert len(test_fraction) == 1
 
 
 def test_testing_takes_every_held_out_row_once(text_file: Path, tmp_path: Path) -> None:
@@ -253,15 +253,15 @@ def test_trainers_that_do_not_fit(text_file: Path, trainer_options: dict[str, An
     ("option", "message"),
     [
         ({"batch_size": 0}, r"`data\.batch_size` must be at least 1, got 0"),
-        ({"measure_batch_size": 0}, r"`data\.measure_batch_size` must be at least 1"),
-        ({"train_draws": 0}, r"`data\.train_draws` must be at least 1"),
-        ({"test_draws": -1}, r"`data\.test_draws` must be at least 1, got -1"),
+        ({"eval_batch_size": 0}, r"`data\.eval_batch_size` must be at least 1"),
+        ({"num_train_rows": 0}, r"`data\.num_train_rows` must be at least 1"),
+        ({"num_test_rows": -1}, r"`data\.num_test_rows` must be at least 1, got -1"),
         ({"seed": -1}, r"`data\.seed` must be at least 0, got -1"),
         ({"num_workers": -1}, r"`data\.num_workers` must be at least 0"),
-        ({"held_out": 0.0}, r"`data\.held_out` must lie strictly between 0 and 1, got 0\.0"),
-        ({"held_out": 1.0}, r"`data\.held_out` must lie strictly between 0 and 1"),
-        ({"size": 0}, r"`data\.size` is 0"),
-        ({"size": 2.0}, r"`data\.size` is 2\.0"),
+        ({"test_fraction": 0.0}, r"`data\.test_fraction` must lie strictly between 0 and 1, got 0\.0"),
+        ({"test_fraction": 1.0}, r"`data\.test_fraction` must lie strictly between 0 and 1"),
+        ({"train_size": 0}, r"`data\.train_size` is 0"),
+        ({"train_size": 2.0}, r"`data\.train_size` is 2\.0"),
     ],
 )
 def test_numbers_out_of_range(text_file: Path, option: dict[str, Any], message: str) -> None:
@@ -270,8 +270,8 @@ def test_numbers_out_of_range(text_file: Path, option: dict[str, Any], message: 
 
 
 def test_a_subset_larger_than_the_pool(text_file: Path) -> None:
-    data = module(text_file, size=100000)
-    with pytest.raises(InputError, match=r"`data\.size` is 100000 but the corpus has only \d+ training rows"):
+    data = module(text_file, train_size=100000)
+    with pytest.raises(InputError, match=r"`data\.train_size` is 100000 but the corpus has only \d+ training rows"):
         data.train_dataloader()
 
 
@@ -279,12 +279,12 @@ def test_manifest_tells_runs_apart(text_file: Path) -> None:
     manifest = module(text_file).manifest()
     assert json.loads(json.dumps(manifest)) == manifest
     assert module(text_file).manifest() == manifest
-    assert manifest["size"] == 20
+    assert manifest["train_size"] == 20
     assert manifest["splits"]["train"]["rows"] == len(module(text_file).corpus.train)
     assert manifest["source"]["init_args"]["paths"] == str(text_file)
     assert {"uddm_lightning", "torch", "lightning", "tokenizers", "datasets", "python"} == set(manifest["versions"])
     for option, changed in (
-        ({"size": 21}, {"subset"}),
+        ({"train_size": 21}, {"subset"}),
         ({"seed": 1}, {"subset"}),
         ({"packing": WrappedPacking(9)}, {"corpus", "subset"}),
         ({"tokenizer": CharacterTokenizer(LETTERS[::-1])}, {"corpus", "subset", "tokenizer"}),

@@ -19,8 +19,8 @@ def module(tmp_path: Path, **options: Any) -> TextDataModule:
         "source": TextFiles(str(path)),
         "tokenizer": CharacterTokenizer(),
         "packing": WrappedPacking(16),
-        "measure_batch_size": 10,
-        "sample_draws": 25,
+        "eval_batch_size": 10,
+        "num_sample_rows": 25,
         "cache_dir": str(tmp_path / "cache"),
     }
     return TextDataModule(**{**defaults, **options})
@@ -35,13 +35,13 @@ def drawn(data: TextDataModule, split: str = "samples") -> torch.Tensor:
 
 def test_noise_depends_on_seed_and_number_alone(tmp_path):
     first = drawn(module(tmp_path))
-    assert torch.equal(first, drawn(module(tmp_path, measure_batch_size=7, size=3)))
+    assert torch.equal(first, drawn(module(tmp_path, eval_batch_size=7, train_size=3)))
     assert not torch.equal(first, drawn(module(tmp_path, seed=1)))
     assert len(torch.unique(first, dim=0)) == 25
 
 
 def test_every_id_is_as_likely(tmp_path):
-    data = module(tmp_path, sample_draws=4000, measure_batch_size=4000)
+    data = module(tmp_path, num_sample_rows=4000, eval_batch_size=4000)
     (batch,) = data.val_dataloader()[2]
     counts = torch.bincount(batch.tokens_BL.flatten(), minlength=data.vocab_size).double()
     expected = batch.tokens_BL.numel() / data.vocab_size
@@ -59,19 +59,19 @@ def test_begin_and_end_are_places_of_the_packing(tmp_path):
 
 
 def test_there_need_be_no_samples(tmp_path):
-    assert module(tmp_path, sample_draws=0, random_draws=0).splits == ("train", "test")
-    assert len(module(tmp_path, sample_draws=0, random_draws=0).val_dataloader()) == 2
+    assert module(tmp_path, num_sample_rows=0, num_random_rows=0).splits == ("train", "test")
+    assert len(module(tmp_path, num_sample_rows=0, num_random_rows=0).val_dataloader()) == 2
     assert len(module(tmp_path).test_dataloader()) == 4
-    with pytest.raises(InputError, match=r"`data\.sample_draws` must be at least 0, got -1"):
-        module(tmp_path, sample_draws=-1)
+    with pytest.raises(InputError, match=r"`data\.num_sample_rows` must be at least 0, got -1"):
+        module(tmp_path, num_sample_rows=-1)
 
 
 def test_random_rows_are_other_noise(tmp_path):
     """Random rows are rows like those that samples start from, and have nothing to do with them."""
-    data = module(tmp_path, random_draws=25)
+    data = module(tmp_path, num_random_rows=25)
     assert data.splits == ("train", "test", "samples", "random")
     random, samples = drawn(data, "random"), drawn(data)
     assert float((random == samples).double().mean()) < 3 / data.vocab_size
-    assert torch.equal(random, drawn(module(tmp_path, random_draws=25, sample_draws=0, size=3), "random"))
-    with pytest.raises(InputError, match=r"^`data\.random_draws` must be at least 0, got -1\.$"):
-        module(tmp_path, random_draws=-1)
+    assert torch.equal(random, drawn(module(tmp_path, num_random_rows=25, num_sample_rows=0, train_size=3), "random"))
+    with pytest.raises(InputError, match=r"^`data\.num_random_rows` must be at least 0, got -1\.$"):
+        module(tmp_path, num_random_rows=-1)

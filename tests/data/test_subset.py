@@ -48,17 +48,17 @@ def test_hash_is_of_the_rows_in_order() -> None:
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (0, "`data.size` is 0, and a subset has at least one row; give a number of rows such as 512"),
-        (-3, "`data.size` is -3"),
-        (True, "`data.size` is True; give a number of rows"),
-        (0.0, r"`data.size` is 0.0, and a float is a fraction in \(0, 1\]"),
-        (-0.5, "`data.size` is -0.5"),
-        (1.5, r"`data.size` is 1.5, and a float is a fraction"),
-        (512.0, r"`data.size` is 512.0, and a float is a fraction"),
-        (math.nan, "`data.size` is nan"),
-        (math.inf, "`data.size` is inf"),
-        ("8", "`data.size` is '8'"),
-        (9000, "`data.size` is 9000 but the corpus has only 812 training rows; choose at most 812"),
+        (0, "`data.train_size` is 0, and a subset has at least one row; give a number of rows such as 512"),
+        (-3, "`data.train_size` is -3"),
+        (True, "`data.train_size` is True; give a number of rows"),
+        (0.0, r"`data.train_size` is 0.0, and a float is a fraction in \(0, 1\]"),
+        (-0.5, "`data.train_size` is -0.5"),
+        (1.5, r"`data.train_size` is 1.5, and a float is a fraction"),
+        (512.0, r"`data.train_size` is 512.0, and a float is a fraction"),
+        (math.nan, "`data.train_size` is nan"),
+        (math.inf, "`data.train_size` is inf"),
+        ("8", "`data.train_size` is '8'"),
+        (9000, "`data.train_size` is 9000 but the corpus has only 812 training rows; choose at most 812"),
     ],
 )
 def test_sizes_that_are_none(size: int | float, message: str) -> None:

@@ -8,19 +8,19 @@ from tests.support.texts import ListSource, sentences
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.keyed_random import Stream
-from uddm_lightning.data import BPETokenizer, Corpus, DocumentPacking, Subset, TrainStream, prepare
+from uddm_lightning.data import BPETokenizer, Corpus, DocumentPacking, Subset, TrainDataset, prepare
 from uddm_lightning.data import train_dataset as stream_module
 
 B = 12
 STEPS = 5
 
 
-def stream(corpus: Corpus, size: int = 50, **options: int) -> TrainStream:
+def stream(corpus: Corpus, size: int = 50, **options: int) -> TrainDataset:
     subset = Subset(len(corpus.train), size, 3, corpus.hash)
-    return TrainStream(corpus.train, subset, **{"batch_size": B, "seed": 3, **options})
+    return TrainDataset(corpus.train, subset, **{"batch_size": B, "seed": 3, **options})
 
 
-def take(stream: TrainStream, count: int, workers: int = 0) -> list[TokenBatch]:
+def take(stream: TrainDataset, count: int, workers: int = 0) -> list[TokenBatch]:
     loader = DataLoader(stream, batch_size=None, num_workers=workers)
     return list(islice(loader, count))
 
@@ -41,7 +41,8 @@ LARGE_CREWS = [(1, 2, 2), (2, 2, 2)]  # processes are slow to start, so one size
 
 
 @pytest.mark.parametrize(
-    ("size", "crew"), [*((size, crew) for size in (1, 5, 50) for crew in CREWS), *((5, crew) for crew in LARGE_CREWS)]
+    ("size", "crew"),
+    [*((size, crew) for size in (1, 5, 50) for crew in CREWS), *((5, crew) for crew in LARGE_CREWS)],
 )
 def test_who_reads_what_changes_nothing(corpus: Corpus, size: int, crew: tuple[int, int, int]) -> None:
     world_size, accumulation, workers = crew
@@ -118,7 +119,7 @@ def test_numbers_follow_their_formulas(corpus: Corpus) -> None:
 def test_special_positions_and_padding_come_along() -> None:
     corpus = prepare(ListSource(sentences(60)), BPETokenizer(300), DocumentPacking(40), 0.2)
     subset = Subset(len(corpus.train), 1.0, 0, corpus.hash)
-    batch = next(iter(TrainStream(corpus.train, subset, 4, 0)))
+    batch = next(iter(TrainDataset(corpus.train, subset, 4, 0)))
     assert batch.valid_BL is not None
     assert batch.special_BL is not None
     assert (batch.tokens_BL[batch.special_BL] <= 3).all()

@@ -17,7 +17,7 @@ VOCABULARY = 21  # of the characters in the corpus of the tests
 def network(seed: int, vocab_size: int = VOCABULARY) -> DiT:
     """Weights that are nowhere zero, so that every one of them counts."""
     torch.manual_seed(seed)
-    made = DiT(vocab_size, hidden=16, blocks=2, heads=2, conditioning=8, dropout=0.1)
+    made = DiT(vocab_size, hidden_size=16, n_blocks=2, n_heads=2, cond_dim=8, dropout=0.1)
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.3)
     return made.eval()
@@ -47,16 +47,16 @@ def text(tmp_path: Path, corpus: Path) -> Path:
         "data": {
             "source": {"class_path": "TextFiles", "init_args": {"paths": str(corpus)}},
             "tokenizer": {"class_path": "CharacterTokenizer"},
-            "measure_batch_size": 8,
-            "train_draws": 8,
-            "test_draws": 8,
-            "sample_draws": 4,
-            "random_draws": 4,
+            "eval_batch_size": 8,
+            "num_train_rows": 8,
+            "num_test_rows": 8,
+            "num_sample_rows": 4,
+            "num_random_rows": 4,
         },
         "model": {"sampler": {"class_path": "AncestralSampler", "init_args": {"steps": 5}}},
         "recovery": {"times": [0.1, 0.5], "weights": ["ema", "raw"]},
         "entropy": {"times": [0.1, 0.5]},
-        "nelbo": {"times_per_draw": 1},
+        "nelbo": {"times_per_row": 1},
         "trainer": {"accelerator": "cpu", "enable_progress_bar": False},
     }
     path.write_text(yaml.safe_dump(content), encoding="utf-8")

@@ -21,7 +21,7 @@ Change = Callable[[dict[str, Any]], object]
 def test_the_file_says_what_is_in_it(foreign: Path, raw: DiT, averaged: DiT) -> None:
     with DuoCheckpoint(foreign) as duo:
         assert (duo.step, duo.vocab_size, duo.ema_decay) == (1234, 21, 0.999)
-        assert duo.architecture == {"hidden": 16, "blocks": 2, "heads": 2, "conditioning": 8, "dropout": 0.1}
+        assert duo.architecture == {"hidden_size": 16, "n_blocks": 2, "n_heads": 2, "cond_dim": 8, "dropout": 0.1}
         made = recipe(duo, {}, None)
         for weights, theirs in ((duo.raw, raw), (duo.averaged, averaged)):
             mine = DiT(21, **duo.architecture)
@@ -37,10 +37,10 @@ def test_the_file_says_what_is_in_it(foreign: Path, raw: DiT, averaged: DiT) -> 
         "init_args": {"path": "bert-base-uncased"},
     }
     assert config["data"]["packing"] == {"class_path": "WrappedPacking", "init_args": {"length": 16}}
-    assert (config["data"]["size"], config["data"]["batch_size"]) == (0.5, 64)
+    assert (config["data"]["train_size"], config["data"]["batch_size"]) == (0.5, 64)
     model = config["model"]
     assert model["optimizer"]["init_args"] == {"lr": 2e-4, "betas": [0.8, 0.99], "eps": 1e-9, "weight_decay": 0.01}
-    assert model["learning_rate"]["init_args"] == {"warmup": 7}
+    assert model["lr_schedule"]["init_args"] == {"warmup_steps": 7}
     assert model["objective"]["init_args"] == {"t_min": 0.002}
     assert model["process"]["init_args"]["schedule"]["init_args"] == {"eps": 1e-3}
     assert (model["ema_decay"], model["backbone_name"]) == (0.999, "toy")
@@ -191,7 +191,7 @@ def test_another_content_is_refused(tmp_path: Path, raw: DiT, averaged: DiT, cha
         ("model.n_blocks", 3, "say `model.n_blocks` = 3, its weights 2"),
         ("model.cond_dim", 4, "say `model.cond_dim` = 4, its weights 8"),
         ("model.n_heads", None, "do not say `model.n_heads`"),
-        ("model.n_heads", 3, "describe no network: `hidden` must be a multiple"),
+        ("model.n_heads", 3, "describe no network: `hidden_size` must be a multiple"),
         ("model.n_heads", 4, "does not belong to `model.n_heads` = 4"),
         ("model.dropout", 1.5, r"describe no network: `dropout` must be in \[0, 1\)"),
     ],

@@ -16,7 +16,7 @@ from uddm_lightning.metrics import (
     TokenRecovery,
     TrajectoryPoint,
 )
-from uddm_lightning.metrics.functional import Spread
+from uddm_lightning.metrics.functional import PredictionSpread
 from uddm_lightning.metrics.rowwise import RowwiseMetric, fold
 from uddm_lightning.stats.intervals import mean_interval, rate_interval
 
@@ -57,7 +57,7 @@ def feed(metric: RowwiseMetric, d: dict[str, Tensor]) -> None:
         case Nelbo():
             metric.update(d["real"], d["counted"], d["rows"])
         case TrajectoryPoint():
-            metric.update(Spread(*(d["real"] / number for number in range(1, 6))), d["counted"], d["rows"])
+            metric.update(PredictionSpread(*(d["real"] / number for number in range(1, 6))), d["counted"], d["rows"])
         case CriticalTime():
             chains = d["x0"][:, :2]
             metric.update(chains, chains // 2, d["leak"], d["real"], d["counted"], d["rows"], None, d["places"])
@@ -179,10 +179,10 @@ def test_recovery_agrees_with_counting_by_hand() -> None:
     result = metric.compute()
     assert (result.n_rows, result.n_draws) == (len(tally), draws)
     assert (result.n_corrupted, result.n_recovered) == (sum(trials), sum(successes))
-    assert (result.n_clean, result.n_unstable, result.n_exact) == (clean, unstable, exact)
+    assert (result.n_clean, result.n_clean_changed, result.n_exact) == (clean, unstable, exact)
     assert result.chance == pytest.approx(chance / sum(trials))
-    assert result.unstable_rate == unstable / clean
-    assert result.exact_rate == exact / touched
+    assert result.clean_change_rate == unstable / clean
+    assert result.exact_match_rate == exact / touched
     assert (result.recovery, result.recovery_low, result.recovery_high) == pytest.approx(
         rate_interval(successes, trials)
     )
@@ -207,7 +207,7 @@ def test_entropy_agrees_with_masks_by_hand() -> None:
         assert getattr(result, name) == pytest.approx(float(h[mask].mean()))
     assert result.entropy_leave_one_out == pytest.approx(float(h[real].mean()) / 3)
     leaks = d["leak"][d["leak_counted"] & (d["rows"] >= 0)]
-    assert result.own_token_leak == pytest.approx(float(leaks.mean()))
+    assert result.self_token_influence == pytest.approx(float(leaks.mean()))
     by_row = [(d["rows"] == row)[:, None] & real for row in d["rows"].unique() if row >= 0]
     sums, counts = [float(h[mask].sum()) for mask in by_row], [int(mask.sum()) for mask in by_row]
     expected = mean_interval(sums, counts, 0.0, math.log(VOCAB))
@@ -229,7 +229,7 @@ def test_entropy_without_a_chain_knows_nothing_of_recovery() -> None:
     assert math.isnan(result.entropy_leave_one_out)
     assert result.entropy > 0
     metric.update_clean(d["real"], d["leak"], d["counted"], d["leak_counted"], d["rows"])
-    assert metric.compute().own_token_leak > 0  # no stale cache
+    assert metric.compute().self_token_influence > 0  # no stale cache
 
 
 def test_histograms_keep_what_lies_beyond_their_edges() -> None:

@@ -39,7 +39,9 @@ def text(rows: int = 12) -> Tensor:
 
 def network(vocab_size: int = V, **options: object) -> DiT:
     torch.manual_seed(0)
-    net = DiT(vocab_size, hidden=16, blocks=1, heads=2, conditioning=8, dropout=0.0, gate=1.0, **options).double()
+    net = DiT(
+        vocab_size, hidden_size=16, n_blocks=1, n_heads=2, cond_dim=8, dropout=0.0, gate_init=1.0, **options
+    ).double()
     torch.nn.init.normal_(net.output_layer.linear.weight)
     return net
 
@@ -97,7 +99,7 @@ def test_the_network_is_told_the_level_of_the_discrete_noise() -> None:
 
 
 def test_before_start_and_from_end_on_it_is_the_plain_nelbo() -> None:
-    objective, plain = DuoCurriculum(t_min=0.05, t_max=0.9, start=3, end=7), NELBO(t_min=0.05, t_max=0.9)
+    objective, plain = DuoCurriculum(t_min=0.05, t_max=0.9, start_step=3, end_step=7), NELBO(t_min=0.05, t_max=0.9)
     for step in range(10):
         found, expected = (one.corrupt(process(), batch(text(), step)) for one in (objective, plain))
         assert (found.soft is not None) == (3 <= step < 7)
@@ -108,7 +110,7 @@ def test_before_start_and_from_end_on_it_is_the_plain_nelbo() -> None:
 @pytest.mark.parametrize("padded", [False, True])
 def test_a_row_does_not_depend_on_its_micro_batch(padded: bool) -> None:
     """So neither accumulation, ranks, workers nor a restart can change it."""
-    objective = DuoCurriculum(tau=0.05, kept=V)
+    objective = DuoCurriculum(tau=0.05, top_k=V)
     valid = torch.arange(L) < (torch.arange(12) % (L + 1))[:, None] if padded else None
     whole = batch(text(), 5, valid_BL=valid)
     for size in (1, 5, 12):
@@ -130,7 +132,7 @@ def test_a_row_does_not_depend_on_its_micro_batch(padded: bool) -> None:
 
 def test_mixtures_are_read_as_the_dense_softmax_times_the_embedding() -> None:
     """Values and the gradient for the embedding, where all ids are kept."""
-    objective, net = DuoCurriculum(tau=0.3, kept=V), network()
+    objective, net = DuoCurriculum(tau=0.3, top_k=V), network()
     objective.check(process(), net)
     b = batch(text())
     soft = objective.corrupt(process(), b).soft
@@ -172,7 +174,7 @@ def test_temperature_betrays_the_clean_token() -> None:
     """The larger it is, the more of x_0 is left in what the network reads."""
     shares = []
     for tau in (1e-12, 1e-2, 1e-1, 1.0):
-        noised = DuoCurriculum(tau=tau, kept=V).corrupt(process(), batch(text(200)))
+        noised = DuoCurriculum(tau=tau, top_k=V).corrupt(process(), batch(text(200)))
         assert noised.soft is not None
         changed = noised.xt_BL != noised.x0_BL
         shares.append(float(noised.soft.weights_BLK[..., 0][changed].mean()))
@@ -182,7 +184,7 @@ def test_temperature_betrays_the_clean_token() -> None:
 
 def test_padding_is_read_as_it_is() -> None:
     valid = torch.arange(L) < (torch.arange(12) % (L + 1))[:, None]
-    noised = DuoCurriculum(tau=0.5, kept=V).corrupt(process(), batch(text(), valid_BL=valid))
+    noised = DuoCurriculum(tau=0.5, top_k=V).corrupt(process(), batch(text(), valid_BL=valid))
     assert noised.soft is not None
     assert torch.equal(noised.xt_BL[~valid], noised.x0_BL[~valid])
     assert (noised.soft.weights_BLK[~valid][:, 0] == 1).all()
@@ -191,7 +193,7 @@ def test_padding_is_read_as_it_is() -> None:
 
 
 def test_half_precision_reads_mixtures() -> None:
-    objective, net = DuoCurriculum(tau=0.3, kept=V), network().float()
+    objective, net = DuoCurriculum(tau=0.3, top_k=V), network().float()
     with torch.autocast("cpu", torch.bfloat16):
         total, losses_N = objective(process(), net, objective.corrupt(process(), batch(text())))
     total.backward()
@@ -285,9 +287,9 @@ def test_variance_of_the_gradient_against_the_plain_nelbo() -> None:
     [
         ({"tau": 0.0}, r"`tau` must be above 0, got 0\.0\."),
         ({"tau": float("nan")}, r"`tau` must be above 0, got nan\."),
-        ({"start": -1}, r"`start` and `end` must satisfy 0 <= start < end, got -1 and 500000\."),
-        ({"start": 5, "end": 5}, r"`start` and `end` must satisfy 0 <= start < end, got 5 and 5\."),
-        ({"kept": 1}, r"`kept` must be at least 2, got 1\."),
+        ({"start_step": -1}, r"`start_step` and `end_step` must satisfy 0 <= start_step < end_step, got -1 and 500000\."),
+        ({"start_step": 5, "end_step": 5}, r"`start_step` and `end_step` must satisfy 0 <= start_step < end_step, got 5 and 5\."),
+        ({"top_k": 1}, r"`top_k` must be at least 2, got 1\."),
         ({"t_min": 2.0}, r"`t_min` and `t_max` must satisfy 0 < t_min < t_max <= 1, got 2\.0 and 1\.0\."),
     ],
 )
@@ -302,7 +304,7 @@ def test_wrong_numbers_are_named(options: dict[str, float], message: str) -> Non
         ({"gamma_min": 3.0}, r"`gamma_min` must be below `gamma_max`, got 3\.0 and 2\.\d+ for 11 ids\."),
         ({"gamma_min": -20.0}, r"`gamma_min` = -20\.0 and `gamma_max` = .* mean levels 1 and 0\.048.* for 11 ids"),
         ({"gamma_max": 40.0}, r"`gamma_max` = 40\.0 mean levels 0\.94.* leave both out for 0\.942 and 0\.049"),
-        ({"tau": 0.1}, r"`tau` = 0\.1 spreads the weights over more ids than `kept` = 8: up to .* may\."),
+        ({"tau": 0.1}, r"`tau` = 0\.1 spreads the weights over more ids than `top_k` = 8: up to .* may\."),
     ],
 )
 def test_numbers_that_do_not_go_with_the_vocabulary_are_named(options: dict[str, float], message: str) -> None:
@@ -312,10 +314,10 @@ def test_numbers_that_do_not_go_with_the_vocabulary_are_named(options: dict[str,
 
 def test_the_paper_is_accepted() -> None:
     with torch.device("meta"):
-        net = DiT(30_522, hidden=16, blocks=1, heads=2)
+        net = DiT(30_522, hidden_size=16, n_blocks=1, n_heads=2)
     DuoCurriculum().check(process(30_522), net)
     DuoCurriculum(gamma_min=-3.5, gamma_max=-1.75).check(process(30_522), net)
-    DuoCurriculum(tau=1e30, kept=V).check(process(), network())
+    DuoCurriculum(tau=1e30, top_k=V).check(process(), network())
 
 
 def test_another_process_is_refused() -> None:

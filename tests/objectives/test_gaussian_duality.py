@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.support.toy_worlds import SMALLEST_P, assert_frequencies
 from uddm_lightning.objectives.gaussian_duality import (
-    Leaders,
+    TopValues,
     amplitudes,
     gamma_at,
     leaders,
@@ -98,7 +98,7 @@ def dense(V: int, gamma: float, draws: int, seed: int = 0) -> Tensor:
     return torch.nn.functional.one_hot(torch.tensor(2), V) * a + s * noise
 
 
-def drawn(V: int, gamma: float, draws: int, kept: int) -> Leaders:
+def drawn(V: int, gamma: float, draws: int, kept: int) -> TopValues:
     keys = token_keys(torch.arange(draws), 1)[:, 0]
     return leaders(torch.full((draws,), 2), at(gamma).expand(draws), keys, V, kept)
 

@@ -7,7 +7,7 @@ from tests.support.toy_worlds import TableBackbone
 from uddm_lightning.backbones import Backbone
 from uddm_lightning.core.batch import Noised
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, Objective
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 
 V, B, L = 5, 6, 7
@@ -42,8 +42,8 @@ def noised(process: UniformProcess, rng: torch.Generator) -> Noised:
 
 
 def test_meanings() -> None:
-    assert NELBO.predicts is Prediction.LEAVE_ONE_OUT
-    assert DenoisingCrossEntropy.predicts is Prediction.POSTERIOR
+    assert NELBO.predicts is Parameterization.LEAVE_ONE_OUT
+    assert DenoisingCrossEntropy.predicts is Parameterization.POSTERIOR
 
 
 @pytest.mark.parametrize("cls", OBJECTIVES)

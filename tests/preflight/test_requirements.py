@@ -204,7 +204,10 @@ def test_what_an_optimizer_keeps(class_path: str, states: int) -> None:
 
 
 def test_parameters_are_counted_without_making_them() -> None:
-    backbone = {"class_path": "uddm_lightning.backbones.DiT", "init_args": {"hidden": 8192, "blocks": 48, "heads": 64}}
+    backbone = {
+        "class_path": "uddm_lightning.backbones.DiT",
+        "init_args": {"hidden_size": 8192, "n_blocks": 48, "n_heads": 64},
+    }
     assert needs.parameters(backbone, 30_522) > 30e9
     with pytest.raises(InputError, match="hiden"):
         needs.parameters({"class_path": "uddm_lightning.backbones.DiT", "init_args": {"hiden": 3}}, 27)

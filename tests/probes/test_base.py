@@ -19,10 +19,10 @@ PROBES = [RecoveryProbe, EntropyProbe, NelboProbe, TrajectoryProbe, BasinProbe, 
 @pytest.mark.parametrize("probe", PROBES)
 def test_limits_are_checked_by_name(probe):
     kind = probe.kind
-    with pytest.raises(ValueError, match=rf"`{kind}.draws` must be at least 1, got 0"):
-        probe(draws=0)
-    with pytest.raises(ValueError, match=rf"`{kind}.draws_on_the_way` must be at least 0, got -1"):
-        probe(draws_on_the_way=-1)
+    with pytest.raises(ValueError, match=rf"`{kind}.num_rows` must be at least 1, got 0"):
+        probe(num_rows=0)
+    with pytest.raises(ValueError, match=rf"`{kind}.num_rows_during_training` must be at least 0, got -1"):
+        probe(num_rows_during_training=-1)
     with pytest.raises(ValueError, match=rf"`{kind}.weights` must name ema, raw or both"):
         probe(weights=[])
 
@@ -41,8 +41,8 @@ def test_the_range_of_a_nelbo_is_checked():
         for value in (0.0, 1.5):
             with pytest.raises(ValueError, match=rf"`nelbo\.{name}` must be in \(0, 1\], got {value}"):
                 NelboProbe(**{name: value})
-    with pytest.raises(ValueError, match=r"`nelbo\.times_per_draw` must be at least 1, got 0"):
-        NelboProbe(times_per_draw=0)
+    with pytest.raises(ValueError, match=r"`nelbo\.times_per_row` must be at least 1, got 0"):
+        NelboProbe(times_per_row=0)
 
 
 def task_of(t_min: float = 0.05, t_max: float = 1.0, parameters: int = 1) -> Any:
@@ -87,10 +87,10 @@ def test_rows_are_selected_from_every_field():
 def test_padding_never_counts_and_special_positions_only_on_request():
     special = torch.tensor([[True, False, False, True]] * 3)
     valid = torch.tensor([[True, True, True, True], [True, True, False, False], [True, False, False, False]])
-    counted = RecoveryProbe().counted(batch(special, valid))
+    counted = RecoveryProbe().count_mask(batch(special, valid))
     assert counted.sum(1).tolist() == [2, 1, 0]
-    assert RecoveryProbe(include_special=True).counted(batch(special, valid)).sum(1).tolist() == [4, 2, 1]
-    assert RecoveryProbe().counted(batch()).all()
+    assert RecoveryProbe(include_special=True).count_mask(batch(special, valid)).sum(1).tolist() == [4, 2, 1]
+    assert RecoveryProbe().count_mask(batch()).all()
 
 
 def test_measuring_needs_this_package_s_data():

@@ -44,7 +44,7 @@ def records(
         kept = torch.zeros(len(batch.rows_B), dtype=torch.bool).index_fill(0, places, True)
         at = MeasuredBatch(task, world.denoiser, select(batch, kept), counted_BL[kept], "test", "ema", {})
         probe.measure(at)
-    return list(probe.conclude(cast(Any, task)))
+    return list(probe.compute_records(cast(Any, task)))
 
 
 def fates(
@@ -118,8 +118,8 @@ def test_every_chain_is_counted_as_it_is_alone(
     known = [row["critical_t"] for row in record["_rows"] if row["critical_t"] is not None]
     assert len(set(known)) > (2 if make is memory else 0)
     assert record["critical_t"] == pytest.approx(sum(known) / len(known), abs=1e-12)
-    assert (record["n_never"], record["n_always"]) == (known.count(0.0), known.count(1.0))
-    assert (record["chain"], record["steps"]) == (sampler.chain, STEPS)
+    assert (record["n_never_returned"], record["n_always_returned"]) == (known.count(0.0), known.count(1.0))
+    assert (record["sampler"], record["sampler_steps"]) == (sampler.name, STEPS)
     assert record["critical_t_low"] <= record["critical_t"] < record["critical_t_high"]
     (pieces,) = records(probe(), world, batch, counted, AncestralSampler(steps=3), size=7)
     for piece, whole in zip(pieces.pop("_rows"), record.pop("_rows"), strict=True):
@@ -135,7 +135,7 @@ def test_the_only_row_returns_from_everything_and_a_stranger_from_nothing() -> N
     batch = batch_of(torch.cat([row, (row + 1) % 3]))
     (record,) = records(BasinProbe(), world, batch, torch.ones(2, 4).bool(), AncestralSampler(steps=STEPS))
     assert [found["critical_t"] for found in record["_rows"]] == [1.0, 0.0]
-    assert (record["n_always"], record["n_never"], record["n_rows"]) == (1, 1, 2)
+    assert (record["n_always_returned"], record["n_never_returned"], record["n_rows"]) == (1, 1, 2)
     assert all(value > 0 for value in record["_rows"][0]["margin"])
     assert all(value < 0 for value in record["_rows"][1]["margin"])
 
@@ -167,8 +167,8 @@ def test_what_noise_never_touched_has_not_returned(tolerance: float, mask: bool)
     (record,) = records(probe, world, batch, counted, AncestralSampler(steps=3))
     assert record["critical_t"] == 0.0
     assert {row["critical_t"] for row in record["_rows"]} <= {0.0, None}
-    level = record["critical_t_nothing"]
-    assert {row["critical_t_nothing"] for row in record["_rows"]} == {level}
+    level = record["critical_t_identity"]
+    assert {row["critical_t_identity"] for row in record["_rows"]} == {level}
     t_B = torch.full((20000,), level, dtype=torch.float64)
     x0 = world.draw(20000)
     xt = world.process.corrupt(x0, t_B, key(3, torch.arange(20000))).xt_BL
@@ -185,7 +185,7 @@ def test_rows_that_no_noise_leads_away_from_have_no_critical_corruption() -> Non
     (record,) = records(probe, world, batch_of(row), torch.ones(20, 4).bool(), AncestralSampler(steps=3))
     assert [found["critical_t"] for found in record["_rows"]] == [None] * 20
     assert math.isnan(record["critical_t"])
-    assert (record["n_never"], record["n_always"], record["n_draws"]) == (0, 0, 20)
+    assert (record["n_never_returned"], record["n_always_returned"], record["n_draws"]) == (0, 0, 20)
 
 
 def test_the_critical_time_is_where_returning_becomes_rarer_than_one_half() -> None:
@@ -227,8 +227,8 @@ def test_corruption_is_nested_along_t() -> None:
 def test_a_tolerance_that_lets_everything_pass_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^`basin\.tolerance` must be in \[0, 1\), got 1\.0\.$"):
         BasinProbe(tolerance=1.0)
-    with pytest.raises(ValueError, match=r"^`basin\.draws` must be at least 1, got 0\.$"):
-        BasinProbe(draws=0)
+    with pytest.raises(ValueError, match=r"^`basin\.num_rows` must be at least 1, got 0\.$"):
+        BasinProbe(num_rows=0)
     with pytest.raises(ValueError, match=r"^`basin\.repeats` must be at least 1, got 0\.$"):
         BasinProbe(repeats=0)
 

@@ -17,26 +17,26 @@ def table(folder):
 @pytest.mark.slow
 def test_a_run_measures_them_at_its_end_and_a_second_chain_stands_beside_the_first(uddm, config, tmp_path):
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    settings["data"]["random_draws"] = 8
-    settings["basin"] = {"draws": 12}
-    settings["trajectory"] = {"points": 4}
+    settings["data"]["num_random_rows"] = 8
+    settings["basin"] = {"num_rows": 12}
+    settings["trajectory"] = {"num_points": 4}
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
     run = tmp_path / "runs" / "one"
     outcome = uddm("fit", "-c", config, "--out", run)
     assert outcome.status == 0, outcome.err
     assert "critical corruption t, mean: train" in outcome.out
     rows = table(run)
-    basins = [row for row in rows if row["kind"] == "basin"]
+    basins = [row for row in rows if row["metric"] == "basin"]
     assert [(row["step"], row["split"], row["n_draws"]) for row in basins] == [
         ("6", "random", "8"),
         ("6", "test", "12"),
         ("6", "train", "12"),
     ]
-    on_the_way = [(row["step"], float(row["t"])) for row in rows if row["kind"] == "trajectory"]
+    on_the_way = [(row["step"], float(row["t"])) for row in rows if row["metric"] == "trajectory"]
     assert on_the_way == [("6", t) for t in sorted(t for _, t in on_the_way)]
     assert (len(on_the_way), on_the_way[-1]) == (4, ("6", 1.0))
-    assert {row["split"] for row in rows if row["kind"] == "recovery"} == {"train", "test", "random"}
-    assert all(row["fixed_tokens"] and row["fixed_rows"] for row in rows if row["kind"] == "recovery")
+    assert {row["split"] for row in rows if row["metric"] == "recovery"} == {"train", "test", "random"}
+    assert all(row["fixed_tokens"] and row["fixed_rows"] for row in rows if row["metric"] == "recovery")
 
     kept = pq.read_table(run / "basins.parquet")
     assert kept.schema == BASINS
@@ -53,9 +53,9 @@ def test_a_run_measures_them_at_its_end_and_a_second_chain_stands_beside_the_fir
     outcome = uddm(*measure, *alone, "--basin.enabled", "false", "--trajectory.enabled", "false")
     assert outcome.status == 0, outcome.err
     both = table(run)
-    assert [row for row in both if row["chain"] != "argmax-posterior"] == rows, "the rows of the first chain stay"
-    added = [row for row in both if row["chain"] == "argmax-posterior"]
-    assert {(row["kind"], row["split"]) for row in added} == {("recovery", s) for s in ("train", "test", "random")}
+    assert [row for row in both if row["sampler"] != "argmax-posterior"] == rows, "the rows of the first chain stay"
+    added = [row for row in both if row["sampler"] == "argmax-posterior"]
+    assert {(row["metric"], row["split"]) for row in added} == {("recovery", s) for s in ("train", "test", "random")}
 
     assert uddm("report", tmp_path / "runs").status == 0
     page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
@@ -64,5 +64,5 @@ def test_a_run_measures_them_at_its_end_and_a_second_chain_stands_beside_the_fir
     for figure in ("basins", "margins", "trajectories"):
         assert (tmp_path / "runs" / "figures" / f"{figure}.png").exists(), figure
     together = pq.read_table(tmp_path / "runs" / "basins.parquet")
-    assert together.column_names[:4] == ["run", "backbone", "size", "seed"]
+    assert together.column_names[:4] == ["run", "backbone", "train_size", "seed"]
     assert len(together) == 32

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from tests.cli.test_oracles import MARKOV, select, table
-from uddm_lightning.critics import NgramCritic, Reading
+from uddm_lightning.critics import CriticText, NgramCritic
 from uddm_lightning.data.corpus import cached
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.metrics import SampleNeighbours
@@ -24,7 +24,7 @@ SIZE, LENGTH, DRAWS = 8, 16, 24
 def markov(config):
     """The small config, on text of a Markov chain."""
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    settings["data"] |= {**MARKOV, "test_draws": 32, "sample_draws": DRAWS, "size": SIZE}
+    settings["data"] |= {**MARKOV, "num_test_rows": 32, "num_sample_rows": DRAWS, "train_size": SIZE}
     settings["model"]["sampler"]["init_args"]["steps"] = 100
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return config
@@ -58,12 +58,12 @@ def brute_force(samples, run, n=6):
     """What the table must say of the samples, counted on lists."""
     manifest = json.loads((run / "manifest.json").read_text())
     corpus = cached(manifest)
-    subset = Subset(len(corpus.train), manifest["size"], manifest["seed"], corpus.hash)
+    subset = Subset(len(corpus.train), manifest["train_size"], manifest["seed"], corpus.hash)
     train = corpus.train.tokens(subset.rows(torch.arange(len(subset)))).tolist()
     least = [min(distance(sample, row) for row in train) for sample in samples]
     others = [min(distance(s, o) for j, o in enumerate(samples) if j != i) for i, s in enumerate(samples)]
     critic = NgramCritic()
-    critic.fit(Reading(len(corpus.train), corpus.train.tokens, corpus.tokenizer.vocab_size, str))
+    critic.fit(CriticText(len(corpus.train), corpus.train.tokens, corpus.tokenizer.vocab_size, str))
     memorized = [value <= 0.1 * LENGTH for value in least]
     grams = [{tuple(row[k : k + n]) for k in range(LENGTH - n + 1)} for row in train]
     anywhere = set().union(*grams)
@@ -89,7 +89,7 @@ def test_what_a_perfect_memorizer_draws_is_memorized(uddm, markov, tmp_path, see
     assert float(row["nearest_overlap"]) > 0.95
     for name, value in brute_force(samples, tmp_path / "run").items():
         assert float(row[name]) == pytest.approx(value, abs=1e-12), name
-    assert (row["chain"], row["steps"], row["critic"], row["t"]) == ("ancestral", "100", "5-gram", "")
+    assert (row["sampler"], row["sampler_steps"], row["critic"], row["t"]) == ("ancestral", "100", "5-gram", "")
     assert f"{DRAWS} samples: {DRAWS} memorized, 0 spurious, 0 novel; perplexity under the 5-gram critic" in out
 
 
@@ -107,7 +107,7 @@ def test_what_the_best_generalizer_draws_is_new_and_no_likelier_than_test_rows(u
 @pytest.mark.slow
 def test_no_number_depends_on_the_size_of_a_batch(uddm, markov, tmp_path):
     tables = [
-        measured(uddm, markov, tmp_path / f"{size}" / "run", "MarkovBackbone", "--data.measure_batch_size", size)[0]
+        measured(uddm, markov, tmp_path / f"{size}" / "run", "MarkovBackbone", "--data.eval_batch_size", size)[0]
         for size in (3, 24)
     ]
     assert tables[0] == tables[1]
@@ -115,7 +115,7 @@ def test_no_number_depends_on_the_size_of_a_batch(uddm, markov, tmp_path):
 
 def test_without_samples_or_critic_nothing_is_made_up(uddm, markov, tmp_path):
     found, _ = measured(
-        uddm, markov, tmp_path / "none", "MarkovBackbone", "--data.sample_draws", 0, "--nelbo.enabled", "true"
+        uddm, markov, tmp_path / "none", "MarkovBackbone", "--data.num_sample_rows", 0, "--nelbo.enabled", "true"
     )
     assert found == {}
     found, out = measured(uddm, markov, tmp_path / "run", "MarkovBackbone", "--samples.critic", "null")
@@ -127,9 +127,9 @@ def test_fewer_draws_are_the_first_ones_and_special_positions_are_left_out(uddm,
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["data"]["tokenizer"] = {"class_path": "WordPieceTokenizer", "init_args": {"vocab_size": 60}}
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", *QUIET, "--samples.draws", 5)
+    outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", *QUIET, "--samples.num_rows", 5)
     assert outcome.status == 0, outcome.err
-    rows = [row for row in table(tmp_path / "run") if row["kind"] == "samples"]
+    rows = [row for row in table(tmp_path / "run") if row["metric"] == "samples"]
     assert [(row["split"], row["step"], row["n_draws"]) for row in rows] == [("samples", "6", "5"), ("test", "6", "5")]
     assert len(seen) == 10  # at the end only
     assert {len(row) for row in seen} == {LENGTH - 2}  # begin and end of a row are the packing's

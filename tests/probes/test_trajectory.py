@@ -18,7 +18,7 @@ from uddm_lightning.probes import EntropyProbe, TrajectoryProbe
 from uddm_lightning.probes.base import MeasuredBatch, drawn, select
 from uddm_lightning.samplers import AncestralSampler
 
-NAMES = ("entropy", "variance", "variance_norm", "top_gap", "top_probability")
+NAMES = ("entropy", "variance", "variance_norm", "top2_gap", "top_probability")
 
 
 def dense(p: list[float]) -> dict[str, float]:
@@ -29,7 +29,7 @@ def dense(p: list[float]) -> dict[str, float]:
         "entropy": -sum(value * math.log(value) for value in p if value > 0),
         "variance": sum(variances),
         "variance_norm": math.sqrt(sum(value**2 for value in variances)),
-        "top_gap": first - second,
+        "top2_gap": first - second,
         "top_probability": first,
     }
 
@@ -60,7 +60,7 @@ def measured(
         boards.append({})
         at = MeasuredBatch(task, world.denoiser, select(batch, kept), counted[kept], "samples", "ema", boards[-1])
         probe.measure(at._replace(batch=drawn(at, probe.observer(at))))
-    return list(probe.conclude(cast(Any, task))), boards
+    return list(probe.compute_records(cast(Any, task))), boards
 
 
 @pytest.mark.parametrize("world", [markov(3, 4), memory(4, 3), unigram(2, 3)], ids=["markov", "memory", "unigram"])
@@ -87,7 +87,7 @@ def test_statistics_are_those_of_the_states_that_the_chain_visits(world: World) 
             mean = sum(value[name] for value in values) / len(values)
             assert record[name] == pytest.approx(mean, abs=1e-12), name
         assert (record["n_rows"], record["n_draws"], record["t_min"]) == (rows, rows, 1e-3)
-        assert record["chain"] == "ancestral"
+        assert record["sampler"] == "ancestral"
     for piece, whole in zip(measured(world, start, counted, 11, points=5, size=7)[0], found, strict=True):
         for name, value in whole.items():  # the same for any batch size, but for the oracle's own rounding
             assert piece[name] == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), name
@@ -139,8 +139,8 @@ def test_samples_are_drawn_once_for_all_probes() -> None:
 
 
 def test_a_grid_with_fewer_points_is_recorded_whole() -> None:
-    probe = TrajectoryProbe(points=50)
+    probe = TrajectoryProbe(num_points=50)
     assert probe.times(AncestralSampler(steps=7)) == AncestralSampler(steps=7).grid(1.0)[:-1]
     assert len(TrajectoryProbe().times(AncestralSampler())) == 21
     with pytest.raises(ValueError, match=r"^`trajectory\.points` must be at least 2, got 1\.$"):
-        TrajectoryProbe(points=1)
+        TrajectoryProbe(num_points=1)

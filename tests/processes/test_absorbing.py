@@ -22,7 +22,7 @@ from tests.support.toy_worlds import (
 from uddm_lightning.core.keyed_random import key
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy
-from uddm_lightning.processes import AbsorbingProcess, Prediction, UniformProcess
+from uddm_lightning.processes import AbsorbingProcess, Parameterization, UniformProcess
 from uddm_lightning.processes import absorbing as module
 from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, Schedule
 from uddm_lightning.samplers import AncestralSampler
@@ -100,7 +100,7 @@ def test_posterior_and_its_argmax_are_bayes(V: int, alpha_s: float, alpha_t: flo
         arguments = (logp, full(xt, 40).long(), full(alpha_s, 40), full(alpha_t, 40))
         exact = torch.stack([bayes(p, xt, alpha_s, alpha_t) for p in logp.exp()])
         torch.testing.assert_close(process.posterior(*arguments), exact, rtol=1e-9, atol=1e-12)
-        assert process.likeliest(*arguments).tolist() == exact.argmax(1).tolist()
+        assert process.argmax_step(*arguments).tolist() == exact.argmax(1).tolist()
 
 
 def test_posterior_chains_like_the_forward_process() -> None:
@@ -151,7 +151,7 @@ def test_step_takes_each_row_by_its_own_numbers(rng: torch.Generator) -> None:
     for row in range(n):
         one = slice(row, row + 1)
         assert process.step(logp[one], xt[one], alpha_s[one], alpha_t[one], keys[one]) == whole[one]
-    may = process.may_move(xt, alpha_s, alpha_t, keys)
+    may = process.may_change_mask(xt, alpha_s, alpha_t, keys)
     assert torch.equal(may, whole != xt), "a token is asked about when it is revealed, and only then"
 
 
@@ -174,11 +174,13 @@ def test_a_chain_asks_once_about_every_masked_token() -> None:
     masked = xt == V
     for sampler in (AncestralSampler(steps=20), AncestralSampler(steps=20, final="argmax")):
         backbone.tokens = 0
-        end = sampler(Denoiser(process, backbone, Prediction.LEAVE_ONE_OUT), xt, t, keys)
+        end = sampler(Denoiser(process, backbone, Parameterization.LEAVE_ONE_OUT), xt, t, keys)
         assert torch.equal(end[~masked], x0[~masked]), "a clean token was rewritten"
         assert end.max() < V
         assert backbone.tokens == int(masked.sum())
-    end = AncestralSampler(steps=20, choose="argmax")(Denoiser(process, backbone, Prediction.POSTERIOR), xt, t, keys)
+    end = AncestralSampler(steps=20, choose="argmax")(
+        Denoiser(process, backbone, Parameterization.POSTERIOR), xt, t, keys
+    )
     assert torch.equal(end[~masked], x0[~masked])
     assert end.max() < V
 
@@ -193,7 +195,7 @@ def test_what_the_network_says_of_the_mask_does_not_matter(rng: torch.Generator)
     other = logits.clone()
     other[:, V] += 7.0
     x0, xt = torch.arange(n) % V, full(V, n).long()
-    for meaning in Prediction:
+    for meaning in Parameterization:
         one, two = (process.leave_one_out(values, xt, level.alpha, meaning) for values in (logits, other))
         assert torch.equal(one, two)
         torch.testing.assert_close(one, torch.log_softmax(logits[:, :V], 1))
@@ -302,7 +304,7 @@ def test_loss_and_gradient_are_finite_at_both_ends_in_either_precision(dtype: to
     x0 = torch.arange(n) % V
     xt = torch.where(torch.arange(n) < V, x0, V)
     process, level = process_of(V), LogLinearSchedule()(full(t, n))
-    loss = process.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Prediction.LEAVE_ONE_OUT)
+    loss = process.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
     exact = -torch.log_softmax(logits.double()[:, :V], 1)[range(n), x0]
     torch.testing.assert_close(t * loss.double()[V:], exact[V:], rtol=1e-6, atol=3e-6)  # -slope / (1 - alpha) = 1 / t
     loss.sum().backward()

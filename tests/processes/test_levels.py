@@ -102,17 +102,17 @@ def test_coincidence_is_what_unrelated_text_restores(t: float, mask: bool) -> No
     joint = world.joint
     f_V = torch.softmax(torch.arange(3, dtype=torch.float64), 0)
     unrelated_YX = joint.p_X.expand(len(joint.noisy_YL), -1)
-    level = world.process.coincidence(f_V, f_V, likeliest=False)
+    level = world.process.coincidence(f_V, f_V, argmax=False)
     assert level == pytest.approx(float((f_V**2).sum()))
     assert level == pytest.approx(fate(world, t, unrelated_YX).recovered, abs=1e-9)
     likeliest_YX = (joint.rows_XL == f_V.argmax()).all(1).double().expand(len(joint.noisy_YL), -1)
-    level = world.process.coincidence(f_V, f_V, likeliest=True)
+    level = world.process.coincidence(f_V, f_V, argmax=True)
     assert level == pytest.approx(float(f_V.max()))
     assert level == pytest.approx(fate(world, t, likeliest_YX).recovered, abs=1e-9)
     # rows of uniform random tokens
     flat_V = torch.full((3,), 1 / 3, dtype=torch.float64)
-    assert world.process.coincidence(f_V, flat_V, likeliest=False) == pytest.approx(1 / 3)
-    assert world.process.coincidence(f_V, flat_V, likeliest=True) == pytest.approx(1 / 3)
+    assert world.process.coincidence(f_V, flat_V, argmax=False) == pytest.approx(1 / 3)
+    assert world.process.coincidence(f_V, flat_V, argmax=True) == pytest.approx(1 / 3)
 
 
 @every_noise
@@ -122,7 +122,7 @@ def test_the_probe_measures_these_levels(t: float, mask: bool, monkeypatch: pyte
     found = measured(world, rows, t, STEPS, monkeypatch).recovery
     exact = chain(world, t)
     for name, value in exact._asdict().items():
-        column = {"recovered": "recovery", "changed": "unstable_rate"}.get(name, name)
+        column = {"recovered": "recovery", "changed": "clean_change_rate"}.get(name, name)
         assert found[column] == pytest.approx(value, abs=4 * 0.5 / (rows * 4 * 0.25) ** 0.5), column
     assert found["bayes_argmax"] == pytest.approx(best_recovery(world, t), abs=0.01)
     assert found["recovery"] < found["bayes_argmax"]
@@ -137,6 +137,6 @@ def test_who_does_not_know_the_law_has_no_bayes_level(monkeypatch: pytest.Monkey
 
 
 def test_a_chain_of_likeliest_ids_says_so() -> None:
-    assert not AncestralSampler().likeliest
-    assert AncestralSampler(choose="argmax").likeliest
-    assert AncestralSampler(final="argmax").likeliest
+    assert not AncestralSampler().is_argmax
+    assert AncestralSampler(choose="argmax").is_argmax
+    assert AncestralSampler(final="argmax").is_argmax

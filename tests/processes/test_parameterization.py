@@ -16,7 +16,7 @@ from tests.support.toy_worlds import (
     uniform_kernel,
 )
 from uddm_lightning.core.keyed_random import Stream, integers, key
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser
@@ -54,7 +54,7 @@ def test_conversion_of_the_enumerated_posterior_is_the_enumerated_leave_one_out(
         joint.posterior(float(alpha)).log().reshape(-1, V),
         joint.rows_XL.flatten(),
         alpha.expand(X * L),
-        Prediction.POSTERIOR,
+        Parameterization.POSTERIOR,
     ).exp()
     torch.testing.assert_close(converted.view(X, L, V), joint.leave_one_out(float(alpha)), rtol=1e-9, atol=1e-12)
 
@@ -114,15 +114,15 @@ def test_chain_with_the_exact_oracle_samples_the_data(process: UniformProcess) -
     sampler = AncestralSampler(steps=250)
     keys = key(1, torch.arange(rows))
     start = integers(V, key(keys[:, None], Stream.CORRUPTION, torch.arange(L)), 1)
-    denoiser = Denoiser(process, JointOracle(joint), Prediction.LEAVE_ONE_OUT)
+    denoiser = Denoiser(process, JointOracle(joint), Parameterization.LEAVE_ONE_OUT)
     samples = sampler(denoiser, start, 1.0, keys)
     assert_frequencies(torch.bincount(joint.code(samples), minlength=V**L), joint.p_X)
     # the same weights of meaning POSTERIOR are converted on the way: the same draws but for rounding
-    converted = Denoiser(process, JointOracle(joint, posterior=True), Prediction.POSTERIOR)
+    converted = Denoiser(process, JointOracle(joint, posterior=True), Parameterization.POSTERIOR)
     agree = (sampler(converted, start[:1000], 1.0, keys[:1000]) == samples[:1000]).all(1)
     assert agree.double().mean() > 0.999
     # and taken raw they do not sample the data
-    raw = Denoiser(process, JointOracle(joint, posterior=True), Prediction.LEAVE_ONE_OUT)
+    raw = Denoiser(process, JointOracle(joint, posterior=True), Parameterization.LEAVE_ONE_OUT)
     with pytest.raises(AssertionError, match="chi-square"):
         assert_frequencies(torch.bincount(joint.code(sampler(raw, start, 1.0, keys)), minlength=V**L), joint.p_X)
 
@@ -155,7 +155,7 @@ def test_recovery_of_the_unigram_model_is_the_chance_level(start: float) -> None
         rows, length
     )
     noised = process.corrupt(text, torch.full((rows,), t, dtype=torch.float64), keys)
-    denoiser = Denoiser(process, UnigramOracle(unigram), Prediction.LEAVE_ONE_OUT)
+    denoiser = Denoiser(process, UnigramOracle(unigram), Parameterization.LEAVE_ONE_OUT)
     restored = sampler(denoiser, noised.xt_BL, t, keys)
     corrupted = noised.xt_BL != text
     alpha = noised.alpha_B.repeat_interleave(length).view(rows, length)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import integrate
 
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import CosineSchedule, Level, LogLinearSchedule, Schedule
 
 OUTSIDE = '''
@@ -74,5 +74,5 @@ def test_outside_schedule_drives_the_uniform_process(monkeypatch: pytest.MonkeyP
     changed = (noised.xt_BL != x0).double().mean()
     assert changed.item() == pytest.approx((1 - alpha) * 0.8, abs=0.01)
     level: Level = process.level(torch.tensor([0.3], dtype=torch.float64))
-    logp = process.leave_one_out(torch.zeros(1, 5), torch.tensor([1]), level.alpha, Prediction.LEAVE_ONE_OUT)
+    logp = process.leave_one_out(torch.zeros(1, 5), torch.tensor([1]), level.alpha, Parameterization.LEAVE_ONE_OUT)
     assert process.nelbo(logp, torch.tensor([0]), torch.tensor([1]), level.alpha, level.slope).isfinite().all()

@@ -16,7 +16,7 @@ from tests.support.toy_worlds import (
     reference,
     uniform_kernel,
 )
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes import uniform as module
 from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, Schedule
 
@@ -146,20 +146,20 @@ def test_posterior_logits_become_the_prior_they_came_from(V: int, alpha: float, 
     xt = torch.randint(V, (40,), generator=rng)
     likelihood = uniform_kernel(-math.log(alpha), V)[:, xt].T
     logits = (prior * likelihood).log() + torch.randn(40, 1, generator=rng, dtype=torch.float64)
-    logp = process_of(V).leave_one_out(logits, xt, full(alpha, 40), Prediction.POSTERIOR)
+    logp = process_of(V).leave_one_out(logits, xt, full(alpha, 40), Parameterization.POSTERIOR)
     torch.testing.assert_close(logp.exp(), prior, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("meaning", list(Prediction))
-def test_leave_one_out_is_normalised_in_the_dtype_of_the_logits(dtype: torch.dtype, meaning: Prediction) -> None:
+@pytest.mark.parametrize("meaning", list(Parameterization))
+def test_leave_one_out_is_normalised_in_the_dtype_of_the_logits(dtype: torch.dtype, meaning: Parameterization) -> None:
     logits = 5 * torch.randn(30, 7, generator=torch.Generator().manual_seed(0), dtype=dtype)
     before = logits.clone()
     logp = process_of(7).leave_one_out(logits, torch.arange(30) % 7, full(0.7, 30), meaning)
     assert logp.dtype == dtype
     assert torch.equal(logits, before), "the argument was written to"
     torch.testing.assert_close(logp.exp().sum(1), torch.ones(30, dtype=dtype))
-    if meaning is Prediction.LEAVE_ONE_OUT:
+    if meaning is Parameterization.LEAVE_ONE_OUT:
         torch.testing.assert_close(logp - logp[:, :1], logits - logits[:, :1])
 
 
@@ -261,7 +261,7 @@ def test_step_without_a_move_returns_a_copy() -> None:
 def test_likeliest_is_the_argmax_of_bayes(V: int, alpha_s: float, alpha_t: float, rng: torch.Generator) -> None:
     logp = random_logp(rng, 60, V, scale=4.0)
     xt = torch.randint(V, (60,), generator=rng)
-    best = process_of(V).likeliest(logp, xt, full(alpha_s, 60), full(alpha_t, 60))
+    best = process_of(V).argmax_step(logp, xt, full(alpha_s, 60), full(alpha_t, 60))
     expected = [int(bayes(p, int(i), alpha_s, alpha_t).argmax()) for p, i in zip(logp.exp(), xt, strict=True)]
     assert best.tolist() == expected
 
@@ -269,8 +269,8 @@ def test_likeliest_is_the_argmax_of_bayes(V: int, alpha_s: float, alpha_t: float
 def test_likeliest_moves_when_the_step_is_long_and_stays_when_it_is_short() -> None:
     logp = torch.tensor([[0.98, 0.01, 0.01]], dtype=torch.float64).log()
     xt, process = torch.tensor([1]), process_of(3)
-    assert process.likeliest(logp, xt, full(1.0, 1), full(0.1, 1)).item() == 0
-    assert process.likeliest(logp, xt, full(0.101, 1), full(0.1, 1)).item() == 1
+    assert process.argmax_step(logp, xt, full(1.0, 1), full(0.1, 1)).item() == 0
+    assert process.argmax_step(logp, xt, full(0.101, 1), full(0.1, 1)).item() == 1
 
 
 # ---------------------------------------------------------------------------------------------------------- likelihood
@@ -334,7 +334,7 @@ def test_nelbo_and_posterior_agree_with_the_reference_numbers() -> None:
     late, early = (
         process.level(torch.tensor(numbers[name], dtype=torch.float64).repeat_interleave(L)) for name in ("t", "s")
     )
-    logp = process.leave_one_out(logits, xt, late.alpha, Prediction.LEAVE_ONE_OUT)
+    logp = process.leave_one_out(logits, xt, late.alpha, Parameterization.LEAVE_ONE_OUT)
     nelbo = process.nelbo(logp, x0, xt, late.alpha, late.slope)
     posterior = process.posterior(logp, xt, early.alpha, late.alpha)
     expected = {name: torch.tensor(numbers[name], dtype=torch.float64) for name in ("nelbo_per_token", "posterior")}
@@ -353,7 +353,11 @@ def test_float32_keeps_the_loss(V: int, t: float, rng: torch.Generator) -> None:
     level = process.level(full(t, n))
     double, single = (
         process.nelbo(
-            process.leave_one_out(values, xt, level.alpha, Prediction.LEAVE_ONE_OUT), x0, xt, level.alpha, level.slope
+            process.leave_one_out(values, xt, level.alpha, Parameterization.LEAVE_ONE_OUT),
+            x0,
+            xt,
+            level.alpha,
+            level.slope,
         )
         for values in (logits, logits.float())
     )
@@ -363,9 +367,9 @@ def test_float32_keeps_the_loss(V: int, t: float, rng: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("meaning", list(Prediction))
+@pytest.mark.parametrize("meaning", list(Parameterization))
 @pytest.mark.parametrize("t", [1e-5, 1e-3, 1.0])
-def test_gradient_is_finite_at_both_ends(dtype: torch.dtype, meaning: Prediction, t: float) -> None:
+def test_gradient_is_finite_at_both_ends(dtype: torch.dtype, meaning: Parameterization, t: float) -> None:
     V, n = 11, 22
     logits = (10 * torch.randn(n, V, generator=torch.Generator().manual_seed(3), dtype=dtype)).requires_grad_()
     x0 = torch.arange(n) % V
@@ -408,7 +412,7 @@ def test_a_short_step_asks_about_few_tokens_and_hardly_about_one_in_vain(t: floa
     process, n = process_of(7), 100_000
     keys, xt = torch.arange(n), torch.arange(n) % 7
     alpha_s, alpha_t = process.level(full(t - 1e-3, n)).alpha, process.level(full(t, n)).alpha
-    may = process.may_move(xt, alpha_s, alpha_t, keys)
+    may = process.may_change_mask(xt, alpha_s, alpha_t, keys)
     jump, scatter = (alpha_s - alpha_t)[0], ((1 - alpha_t / alpha_s) * (1 - alpha_s))[0]
     stay = (alpha_t / alpha_s - alpha_t)[0]
     share = float((jump + scatter) / (jump + scatter + stay))

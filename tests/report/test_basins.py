@@ -26,35 +26,42 @@ def more(folder, seeds=(0,), backbones=("DiT",)):
     for backbone in backbones:
         for size in SIZES:
             for seed in seeds:
-                run = {"run": f"{backbone}-n{size}-s{seed}", "backbone": backbone, "size": size, "seed": seed}
-                common = {**run, "parameters": 1000, "step": 200, "weights": "ema", "chain": "ancestral", "steps": 50}
+                run = {"run": f"{backbone}-n{size}-s{seed}", "backbone": backbone, "train_size": size, "seed": seed}
+                common = {
+                    **run,
+                    "parameters": 1000,
+                    "step": 200,
+                    "weights": "ema",
+                    "sampler": "ancestral",
+                    "sampler_steps": 50,
+                }
                 held = sweeps.memorized(size) + 0.01 * seed
                 for t in TIMES:
                     values = {name: t * (1 - held) + index for index, name in enumerate(STATISTICS)}
                     bounds = {"entropy_low": values["entropy"] - 0.1, "entropy_high": values["entropy"] + 0.1}
-                    fields = {"kind": "trajectory", "split": "samples", "t": t, "t_min": 0.05, **values, **bounds}
+                    fields = {"metric": "trajectory", "split": "samples", "t": t, "t_min": 0.05, **values, **bounds}
                     records.append({**common, **fields})
                 for split, share in (("train", 1.0), ("test", 0.3), ("random", 0.0)):
                     ends = {"critical_t_low": share * held / 2, "critical_t_high": share * held}
-                    value = {"critical_t": 0.7 * share * held, **ends, "n_draws": 8, "critical_t_nothing": NOTHING}
-                    records.append({**common, "kind": "basin", "split": split, **value})
+                    value = {"critical_t": 0.7 * share * held, **ends, "n_draws": 8, "critical_t_identity": NOTHING}
+                    records.append({**common, "metric": "basin", "split": split, **value})
                     fixed = {
                         "n_draws": 64,
                         "recovery": 0.02 + share * held,
                         "fixed_tokens": share * held,
                         "fixed_rows": 0.0,
                     }
-                    records.append({**common, "kind": "recovery", "split": split, "t": 0.1, **fixed})
-                    other = {"chain": "argmax-posterior", "recovery": 0.5, "fixed_tokens": 0.9}
-                    records.append({**common, "kind": "recovery", "split": split, "t": 0.1, **other})
+                    records.append({**common, "metric": "recovery", "split": split, "t": 0.1, **fixed})
+                    other = {"sampler": "argmax-posterior", "recovery": 0.5, "fixed_tokens": 0.9}
+                    records.append({**common, "metric": "recovery", "split": split, "t": 0.1, **other})
                     for place in range(8):
                         told = {"place": place, "row_id": place % 4, "split": split, "step": 200, "weights": "ema"}
-                        found = {"chain": "ancestral", "steps": 50, "critical_t": place / 8 * share}
-                        found |= {"critical_t_nothing": NOTHING, "times": [0.02, 0.1, 1.0], "led": [0, 8, 8]}
+                        found = {"sampler": "ancestral", "sampler_steps": 50, "critical_t": place / 8 * share}
+                        found |= {"critical_t_identity": NOTHING, "times": [0.02, 0.1, 1.0], "led": [0, 8, 8]}
                         found |= {"returned": [0, round(8 * share * held), place // 4]}
                         single.append({**run, **told, **found, "margin": [share - 0.5, float("inf"), place % 4 - 1.5]})
     update_table(folder / "measurements.csv", records)
-    fields = [("run", pa.string()), ("backbone", pa.string()), ("size", pa.int64()), ("seed", pa.int64())]
+    fields = [("run", pa.string()), ("backbone", pa.string()), ("train_size", pa.int64()), ("seed", pa.int64())]
     return read_table(folder / "measurements.csv"), pa.Table.from_pylist(single, pa.schema([*fields, *BASINS]))
 
 
@@ -123,7 +130,7 @@ def test_trajectories_run_from_noise_to_text(study):
 
 def test_the_first_chain_counts_and_the_others_are_told_beside_it(study, tmp_path):
     study, _ = study
-    assert {row["chain"] for row in study.rows if row["kind"] == "recovery"} == {"ancestral"}
+    assert {row["sampler"] for row in study.rows if row["metric"] == "recovery"} == {"ancestral"}
     table = chains_table(study)
     assert {row[4] for row in table.rows} == {"ancestral, 50 steps", "argmax-posterior, 50 steps"}
     assert chains_table(Study(sweeps.measurements(tmp_path, SIZES))) is None
@@ -134,7 +141,7 @@ def test_the_first_chain_counts_and_the_others_are_told_beside_it(study, tmp_pat
 
 def test_runs_with_another_recovery_chain_alone_are_still_reported(tmp_path):
     rows = [
-        {**row, "chain": "argmax-posterior"} if row["kind"] == "recovery" else row
+        {**row, "sampler": "argmax-posterior"} if row["metric"] == "recovery" else row
         for row in sweeps.measurements(tmp_path, SIZES)
     ]
     study = Study(rows)

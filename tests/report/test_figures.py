@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from tests.support import made_sweeps as sweeps
-from uddm_lightning.report.estimates import Verdict, three_sizes
+from uddm_lightning.report.estimates import Estimates, three_sizes
 from uddm_lightning.report.figures.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.figures.drawing import RAMP, palette, ramp, style
@@ -25,7 +25,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def verdict():
-    return Verdict(sweeps.transition())
+    return Estimates(sweeps.transition())
 
 
 def of_gid(axes, gid):
@@ -96,9 +96,9 @@ def test_n_half_is_a_line_a_span_and_a_label(study, verdict):
 
 def test_nothing_is_marked_where_nothing_is_known(study):
     with style():
-        drawing = recovery_drawing(study, Verdict(sweeps.transition(null=True)))
-        agreement = agreement_drawing(study, Verdict(sweeps.transition(null=True)))
-        assert agreement_drawing(study, Verdict({})) is None
+        drawing = recovery_drawing(study, Estimates(sweeps.transition(null=True)))
+        agreement = agreement_drawing(study, Estimates(sweeps.transition(null=True)))
+        assert agreement_drawing(study, Estimates({})) is None
     assert not of_gid(drawing.figure.axes[-1], "star-line")
     assert agreement is not None
     assert len(agreement.remarks) == 3
@@ -109,7 +109,7 @@ def test_nothing_is_marked_where_nothing_is_known(study):
 def test_several_seeds_show_as_points_around_their_mean(tmp_path):
     study = Study(sweeps.measurements(tmp_path, seeds=(0, 1)))
     with style():
-        drawing = recovery_drawing(study, Verdict({}))
+        drawing = recovery_drawing(study, Estimates({}))
     axes = drawing.figure.axes[-1]
     points = [line for line in axes.get_lines() if line.get_linestyle() == "None"]
     assert [len(line.get_xdata()) for line in points] == [14] * 8
@@ -122,7 +122,7 @@ def test_several_seeds_show_as_points_around_their_mean(tmp_path):
 
 def test_several_backbones_share_their_axes(tmp_path):
     study = Study(sweeps.measurements(tmp_path, backbones=("a", "b")))
-    verdict = Verdict(sweeps.transition(("a", "b")))
+    verdict = Estimates(sweeps.transition(("a", "b")))
     with style():
         recovery, entropy, models = (d(study, verdict) for d in (recovery_drawing, entropy_drawing, models_drawing))
     assert len(recovery.figure.axes) == 4
@@ -162,14 +162,14 @@ def test_colours_are_told_apart_from_each_other_and_from_the_page():
 def test_labels_that_would_touch_are_left_out(tmp_path):
     sizes = (100, 101, 102, 200, 8192)
     with style():
-        axes = recovery_drawing(Study(sweeps.measurements(tmp_path, sizes)), Verdict({})).figure.axes[-1]
+        axes = recovery_drawing(Study(sweeps.measurements(tmp_path, sizes)), Estimates({})).figure.axes[-1]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "200", "8,192"]
     assert list(axes.get_xticks(minor=True)) == [101, 102]
 
 
 def test_three_sizes_are_the_ends_and_the_one_nearest_to_n_star(study, verdict):
     assert three_sizes(study, verdict, "DiT", list(sweeps.SIZES)) == [2, 32, 8192]
-    assert three_sizes(study, Verdict({}), "DiT", list(sweeps.SIZES)) == [2, 128, 8192]
+    assert three_sizes(study, Estimates({}), "DiT", list(sweeps.SIZES)) == [2, 128, 8192]
     assert three_sizes(study, verdict, "DiT", [2, 8]) == [2, 8]
 
 

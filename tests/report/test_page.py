@@ -11,7 +11,7 @@ import pytest
 from tests.support import made_sweeps as sweeps
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.report import write_report
-from uddm_lightning.report.estimates import Verdict
+from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.results.panel import Panel
 from uddm_lightning.results.study import Study
 from uddm_lightning.stats.intervals import Interval, difference_interval, student_t
@@ -168,7 +168,7 @@ def test_what_was_measured_is_told(page):
 
 def test_regimes_are_those_of_transition_json(page):
     """Nothing is judged a second time: names and reasons are as they stand in the file."""
-    found = Verdict(sweeps.transition()).regimes("DiT")
+    found = Estimates(sweeps.transition()).regimes("DiT")
     names = ["memorizing"] * 2 + ["in transition"] * 2 + ["cannot be told"] + ["generalizing"] * 2
     assert [one.regime.name for one in found] == names
     for one in found:
@@ -219,7 +219,7 @@ def test_the_entropy_gap_is_that_of_each_run_with_its_interval(tmp_path):
 
 
 def test_gaps_of_recovery_are_those_of_transition_json(report):
-    verdict = Verdict(sweeps.transition())
+    verdict = Estimates(sweeps.transition())
     (mean, *_) = verdict.gaps("DiT", "recovery", 0.1)
     told = sweeps.gap(2, 0.1)
     assert (mean.value, mean.low, mean.high) == pytest.approx(tuple(told))

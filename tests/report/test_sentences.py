@@ -13,7 +13,7 @@ from uddm_lightning.results.study import Study
 def sequence(size, x0, xt, xhat, row_id=1, split="train", **fields):
     texts = {f"{name}_text": list(ids) for name, ids in (("x0", x0), ("xt", xt), ("xhat", xhat))}
     ids = {name: [ord(c) for c in value] for name, value in (("x0", x0), ("xt", xt), ("xhat", xhat))}
-    return {"size": size, "row_id": row_id, "split": split, "t": 0.25, **ids, **texts, "entropy": None, **fields}
+    return {"train_size": size, "row_id": row_id, "split": split, "t": 0.25, **ids, **texts, "entropy": None, **fields}
 
 
 def test_states_of_tokens():

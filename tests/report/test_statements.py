@@ -26,8 +26,8 @@ from uddm_lightning.commands.sample import _told
 from uddm_lightning.commands.sweep import _summary
 from uddm_lightning.doctor.checks import Check
 from uddm_lightning.probes import EntropyProbe
-from uddm_lightning.processes.parameterization import Prediction
-from uddm_lightning.report.estimates import Verdict
+from uddm_lightning.processes.parameterization import Parameterization
+from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.figures import curves, trajectories
 from uddm_lightning.report.figures import sequences as samples
 from uddm_lightning.report.figures.basins import _beyond_nothing
@@ -85,13 +85,13 @@ def but(made: Rows, where: dict[str, str], **values: str) -> Rows:
 
 def argmax(made: Rows) -> Rows:
     """The same rows by a chain that takes the likeliest tokens."""
-    return [{**row, "chain": "argmax-posterior"} if row["chain"] else row for row in made]
+    return [{**row, "sampler": "argmax-posterior"} if row["sampler"] else row for row in made]
 
 
 def oracle(made: Rows, **values: str) -> Rows:
     """The same rows with those of an exact posterior, measured at the largest size."""
     about = {"backbone": "MarkovBackbone", "run": "best", "parameters": "0", "step": "0"}
-    last = [row for row in made if row["size"] == "512" and row["step"] == "200" and row["kind"] == "recovery"]
+    last = [row for row in made if row["train_size"] == "512" and row["step"] == "200" and row["metric"] == "recovery"]
     return [*made, *({**row, **about, **values} for row in last)]
 
 
@@ -100,7 +100,9 @@ def html(made: Rows | None = None, transition: dict | None = None) -> str:
     made = rows() if made is None else made
     transition = sweeps.transition(sizes=SIZES) if transition is None else transition
     return (
-        page(Study(made), Verdict(transition), [], [], [], {}).replace("&#x27;", "'").replace("\N{NO-BREAK SPACE}", " ")
+        page(Study(made), Estimates(transition), [], [], [], {})
+        .replace("&#x27;", "'")
+        .replace("\N{NO-BREAK SPACE}", " ")
     )
 
 
@@ -115,7 +117,7 @@ def _left_out(kinds: tuple[str, ...], names: tuple[str, ...], sequences: str) ->
     }[sequences]
     with style():
         made = rows(kinds=kinds, backbones=names)
-        return " ".join(_drawings(Study(made), Verdict(transition), table, None)[2])
+        return " ".join(_drawings(Study(made), Estimates(transition), table, None)[2])
 
 
 def left_out(kinds: tuple[str, ...] = ("recovery",), names: tuple[str, ...] = ("DiT",), sequences: str = "") -> str:
@@ -125,7 +127,7 @@ def left_out(kinds: tuple[str, ...] = ("recovery",), names: tuple[str, ...] = ("
 
 def caption_of_recovery(kinds: tuple[str, ...]) -> str:
     with style():
-        return curves.recovery_drawing(Study(rows(kinds=kinds)), Verdict({})).caption
+        return curves.recovery_drawing(Study(rows(kinds=kinds)), Estimates({})).caption
 
 
 @cache
@@ -137,11 +139,11 @@ def _captions(names: tuple[str, ...], null: bool, exact: bool, splits: tuple[str
             *(
                 {**row, "backbone": "MarkovBackbone", "run": "b", "parameters": "0", "step": "0"}
                 for row in made
-                if row["kind"] == "samples" and row["size"] == "512" and row["step"] == "200"
+                if row["metric"] == "samples" and row["train_size"] == "512" and row["step"] == "200"
             ),
         ]
     with style():
-        study, verdict = Study(made), Verdict(sweeps.transition(names, null=null, sizes=SIZES))
+        study, verdict = Study(made), Estimates(sweeps.transition(names, null=null, sizes=SIZES))
         return " ".join(drawing.caption for drawing in _drawings(study, verdict, None, None)[0])
 
 
@@ -175,25 +177,25 @@ def told(**change) -> str:
     if change.get("reasons") is False:
         for one in entry["estimates"]:
             one |= {"reasons": {}, "n_half": None}
-    return " ".join(headline(Study(rows()), Verdict(transition), "DiT"))
+    return " ".join(headline(Study(rows()), Estimates(transition), "DiT"))
 
 
 def by_seed(*names: str) -> str:
     """How the seeds of a generalizing size are judged."""
     entry = sweeps.regime(8192) | {"by_seed": [{"seed": seed, "regime": name} for seed, name in enumerate(names)]}
     transition = {"backbones": {"DiT": {"regimes": [entry]}}}
-    return " ".join(map(seeds, Verdict(transition).regimes("DiT")))
+    return " ".join(map(seeds, Estimates(transition).regimes("DiT")))
 
 
 def terminal(without: str = "", **change) -> str:
     """What a validation prints of samples."""
-    mine = {"kind": "samples", "split": "samples", "weights": "ema", "n_draws": 8, "critic": "5-gram"}
-    mine |= {"step": 1, "size": 8, "n_memorized": 0, "n_spurious": 0, "n_novel": 8}
+    mine = {"metric": "samples", "split": "samples", "weights": "ema", "n_draws": 8, "critic": "5-gram"}
+    mine |= {"step": 1, "train_size": 8, "n_memorized": 0, "n_spurious": 0, "n_novel": 8}
     mine |= {"generative_perplexity": 290.0, "novel_perplexity": 290.0, **change}
     return summary([{name: value for name, value in mine.items() if name != without}])
 
 
-def warned(t: float, predicts: Prediction = Prediction.LEAVE_ONE_OUT, parameters: int = 1) -> str:
+def warned(t: float, predicts: Parameterization = Parameterization.LEAVE_ONE_OUT, parameters: int = 1) -> str:
     """What the entropy probe says of a time when a run begins, trained on t from 0.05 on."""
     task = Mock(DiffusionTask, objective=Mock(t_min=0.05), predicts=predicts, parameter_count=parameters)
     with patch("uddm_lightning.probes.entropy.rank_zero_info") as told_:
@@ -234,13 +236,13 @@ def around(value: float, half: float) -> Interval:
 
 
 LEARNED = Evidence(around(0.24, 0.01), around(0.235, 0.01), around(0.005, 0.01), 0.0756, 2.1, 2.85, False, 4096)
-RECOVERY = {"kind": "recovery", "split": "test"}
+RECOVERY = {"metric": "recovery", "split": "test"}
 
 
 def beyond(low: str, nothing: str) -> str:
     """How t_c compares with the level of a chain that does nothing."""
-    basin = {"kind": "basin", "t": "", "critical_t": "0.03", "critical_t_low": low, "critical_t_high": "0.04"}
-    made = but(rows(), {**RECOVERY, "t": "0.1"}, **basin, critical_t_nothing=nothing)
+    basin = {"metric": "basin", "t": "", "critical_t": "0.03", "critical_t_low": low, "critical_t_high": "0.04"}
+    made = but(rows(), {**RECOVERY, "t": "0.1"}, **basin, critical_t_identity=nothing)
     return " ".join(_beyond_nothing(Study(made)))
 
 
@@ -352,7 +354,7 @@ STATEMENTS = [
         " and changed {} of the clean tokens",
         "changed clean tokens were counted",
         lambda: costs(rows()),
-        lambda: costs(but(rows(), RECOVERY, unstable_rate="")),
+        lambda: costs(but(rows(), RECOVERY, clean_change_rate="")),
         "of the clean tokens",
     ),
     Statement(
@@ -380,7 +382,7 @@ STATEMENTS = [
         "{} at N = {} reaches {}",
         "the model was measured at the largest size",
         lambda: html(oracle(rows())),
-        lambda: html(oracle(but(rows(), {"split": "test", "size": "512"}, recovery=""), recovery="0.3")),
+        lambda: html(oracle(but(rows(), {"split": "test", "train_size": "512"}, recovery=""), recovery="0.3")),
         "DiT at N = 512 reaches",
     ),
     Statement(
@@ -407,7 +409,7 @@ STATEMENTS = [
         "Test recovery{} at t = {}: a straight line against log2 N has the slope {}",
         "the size with the largest value is named",
         html,
-        lambda: html(but(rows(), {**RECOVERY, "size": "64"}, recovery="0.9")),
+        lambda: html(but(rows(), {**RECOVERY, "train_size": "64"}, recovery="0.9")),
         "the highest value is at N = 512",
     ),
     Statement(
@@ -458,8 +460,8 @@ STATEMENTS = [
     Statement(
         "Green: {}, with its 95 % interval.",
         "there is a headline",
-        lambda: curves._marked(Study(rows()), Verdict(sweeps.transition())),
-        lambda: curves._marked(Study(rows()), Verdict(sweeps.transition(null=True))),
+        lambda: curves._marked(Study(rows()), Estimates(sweeps.transition())),
+        lambda: curves._marked(Study(rows()), Estimates(sweeps.transition(null=True))),
     ),
     Statement(
         "Thin lines, on test rows: {}. ",
@@ -476,9 +478,9 @@ STATEMENTS = [
     Statement(
         "Grey: below t = {} the network was not trained, so it extrapolates there. ",
         "all runs agree about the smallest t of training",
-        lambda: trajectories._extrapolation(Study([{**rows()[0], "kind": "trajectory", "t_min": "0.05"}])),
+        lambda: trajectories._extrapolation(Study([{**rows()[0], "metric": "trajectory", "t_min": "0.05"}])),
         lambda: trajectories._extrapolation(
-            Study([{**rows()[0], "kind": "trajectory", "t_min": t, "seed": t[-1]} for t in ("0.05", "0.001")])
+            Study([{**rows()[0], "metric": "trajectory", "t_min": t, "seed": t[-1]} for t in ("0.05", "0.001")])
         ),
     ),
     Statement(
@@ -498,8 +500,8 @@ STATEMENTS = [
     Statement(
         ": no {}",
         "a size is null",
-        lambda: str(_missing([("DiT", Verdict(sweeps.transition(null=True)).estimates("DiT")[0])], False)),
-        lambda: str(_missing([("DiT", Verdict(sweeps.transition()).estimates("DiT")[0])], False)),
+        lambda: str(_missing([("DiT", Estimates(sweeps.transition(null=True)).estimates("DiT")[0])], False)),
+        lambda: str(_missing([("DiT", Estimates(sweeps.transition()).estimates("DiT")[0])], False)),
         "no N_mem, N_half and N_gen",
     ),
     Statement(
@@ -713,14 +715,14 @@ STATEMENTS = [
     Statement(
         "{} learns the posterior; its conversion to leave-one-out predictions is ",
         "such an objective, and a time below 0.1",
-        lambda: warned(0.0999, Prediction.POSTERIOR),
-        lambda: warned(0.1, Prediction.POSTERIOR),
+        lambda: warned(0.0999, Parameterization.POSTERIOR),
+        lambda: warned(0.1, Parameterization.POSTERIOR),
         "learns the posterior; its conversion to leave-one-out predictions is ill-conditioned below t = 0.1",
     ),
     Statement(
         "{} learns the posterior; its conversion to leave-one-out predictions is ",
         "such an objective",
-        lambda: warned(0.05, Prediction.POSTERIOR),
+        lambda: warned(0.05, Parameterization.POSTERIOR),
         lambda: warned(0.05),
         "learns the posterior",
     ),
@@ -1080,8 +1082,9 @@ DEFINITIONS = (
 )
 
 WRITERS = (
-    *("report", "callbacks", "commands", "doctor", "transition"),
-    *("interop/model_card.py", "results/study.py", "results/panel.py", "sweeps/run_all.py"),
+    *("report", "callbacks", "doctor", "transition"),
+    *("commands/doctor.py", "commands/probe.py", "commands/sample.py", "commands/sweep.py"),
+    *("interop/model_card.py", "results/panel.py", "results/study.py", "results/units.py", "sweeps/run_all.py"),
 )
 SOURCES = Path(uddm_lightning.__file__).parent
 

@@ -5,7 +5,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.support import made_sweeps as sweeps
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.report.estimates import Verdict
+from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.summary_run import axis, write_summary
 from uddm_lightning.results.study import Study
 
@@ -60,10 +60,10 @@ def test_the_axis_is_said_in_words():
 def test_a_new_run_takes_the_place_of_the_old(tmp_path):
     rows = sweeps.measurements(tmp_path)
     folder = tmp_path / "summary" / "DiT"
-    write_summary(folder, Study(rows), Verdict({}), "DiT", {})
+    write_summary(folder, Study(rows), Estimates({}), "DiT", {})
     (folder / "stale").touch()
-    half = [row for row in rows if int(row["size"]) < 100]
-    write_summary(folder, Study(half), Verdict({}), "DiT", {})
+    half = [row for row in rows if int(row["train_size"]) < 100]
+    write_summary(folder, Study(half), Estimates({}), "DiT", {})
     assert len(events(folder).Scalars("recovery/train/t=0.1")) == 3
     assert not (folder / "stale").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["DiT"]
@@ -72,4 +72,6 @@ def test_a_new_run_takes_the_place_of_the_old(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "summary").touch()
     with pytest.raises(InputError, match=r"Cannot write `.*summary/DiT`"):
-        write_summary(tmp_path / "summary" / "DiT", Study(sweeps.measurements(tmp_path / "x")), Verdict({}), "DiT", {})
+        write_summary(
+            tmp_path / "summary" / "DiT", Study(sweeps.measurements(tmp_path / "x")), Estimates({}), "DiT", {}
+        )

@@ -19,8 +19,8 @@ from uddm_lightning.results.tables import BASINS, COLUMNS, of_main_chain, read_t
 
 
 def record(kind: str = "recovery", split: str = "train", t: float | None = 0.1, **fields: object) -> dict:
-    common = {"run": "r", "backbone": "DiT", "parameters": 3, "size": 8, "seed": 0, "step": 10, "weights": "ema"}
-    return {**common, "kind": kind, "split": split, "chain": "ancestral", "steps": 50, "t": t, **fields}
+    common = {"run": "r", "backbone": "DiT", "parameters": 3, "train_size": 8, "seed": 0, "step": 10, "weights": "ema"}
+    return {**common, "metric": kind, "split": split, "sampler": "ancestral", "sampler_steps": 50, "t": t, **fields}
 
 
 def read(path) -> list[dict[str, str]]:
@@ -33,7 +33,7 @@ def test_rows_are_replaced_by_key_and_sorted(tmp_path):
     update_table(path, [record(t=0.5, recovery=0.25), record(t=0.1, recovery=0.125), record(step=2, recovery=1.0)])
     update_table(path, [record(t=0.1, recovery=1 / 3), record("nelbo", t=None, nelbo=2.0)])
     rows = read(path)
-    assert [(r["kind"], r["step"], r["t"], r["recovery"]) for r in rows] == [
+    assert [(r["metric"], r["step"], r["t"], r["recovery"]) for r in rows] == [
         ("nelbo", "10", "", ""),
         ("recovery", "2", "0.1", "1.0"),
         ("recovery", "10", "0.1", repr(1 / 3)),
@@ -45,12 +45,14 @@ def test_rows_are_replaced_by_key_and_sorted(tmp_path):
 def test_chains_of_other_steps_stand_beside_each_other_and_readers_take_one(tmp_path):
     path = tmp_path / "measurements.csv"
     several = {"t": None, "n_draws": 8}
-    update_table(path, [record(steps=9, recovery=0.5, **several), record(steps=100, recovery=0.25, **several)])
-    update_table(path, [record(t=t, steps=40, recovery=0.125, n_draws=8) for t in (0.5, 0.1)])
+    update_table(
+        path, [record(sampler_steps=9, recovery=0.5, **several), record(sampler_steps=100, recovery=0.25, **several)]
+    )
+    update_table(path, [record(t=t, sampler_steps=40, recovery=0.125, n_draws=8) for t in (0.5, 0.1)])
     rows = read_table(path)
-    assert [(row["t"], row["steps"]) for row in rows] == [("", "9"), ("", "100"), ("0.1", "40"), ("0.5", "40")]
-    assert {row["steps"] for row in of_main_chain(rows)} == {"40"}, "that with most rows"
-    assert {row["steps"] for row in of_main_chain(rows[:2])} == {"100"}, "else the finest"
+    assert [(row["t"], row["sampler_steps"]) for row in rows] == [("", "9"), ("", "100"), ("0.1", "40"), ("0.5", "40")]
+    assert {row["sampler_steps"] for row in of_main_chain(rows)} == {"40"}, "that with most rows"
+    assert {row["sampler_steps"] for row in of_main_chain(rows[:2])} == {"100"}, "else the finest"
 
 
 def test_more_draws_are_not_replaced_by_fewer(tmp_path):
@@ -117,7 +119,7 @@ def test_another_table_is_not_overwritten(tmp_path):
 
 
 def test_the_summary_is_one_small_table():
-    costs = {"unstable_rate": 0.05, "errors_before": 0.1, "errors_after": 0.125}
+    costs = {"clean_change_rate": 0.05, "errors_before": 0.1, "errors_after": 0.125}
     text = summary(
         [
             record(recovery=0.5, chance=0.02),
@@ -192,7 +194,7 @@ def test_a_file_holds_the_pixels_that_were_drawn(tmp_path):
 def test_rows_under_an_old_name_of_the_run_are_its_own(tmp_path):
     path = tmp_path / "measurements.csv"
     update_table(path, [{**record(recovery=0.25), "run": "folder"}, {**record(t=0.5, recovery=0.5), "run": "folder"}])
-    update_table(path, [{**record(size=16, recovery=0.75), "run": "larger"}])
+    update_table(path, [{**record(train_size=16, recovery=0.75), "run": "larger"}])
     update_table(path, [{**record(recovery=0.125), "run": "name"}])
-    found = {(row["run"], row["size"], row["t"], row["recovery"]) for row in read(path)}
+    found = {(row["run"], row["train_size"], row["t"], row["recovery"]) for row in read(path)}
     assert found == {("larger", "16", "0.1", "0.75"), ("name", "8", "0.1", "0.125"), ("name", "8", "0.5", "0.5")}

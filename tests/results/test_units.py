@@ -70,7 +70,7 @@ def test_draws_are_told_one_by_one() -> None:
     assert sum(draws["corrupted"]) == result.n_corrupted
     assert sum(draws["recovered"]) == result.n_recovered
     assert sum(draws["clean"]) == result.n_clean
-    assert sum(draws["changed"]) == result.n_unstable == 0
+    assert sum(draws["changed"]) == result.n_clean_changed == 0
 
 
 def test_a_draw_at_several_times_is_one_draw() -> None:
@@ -99,8 +99,12 @@ def test_the_leak_has_an_interval() -> None:
     metric.update_clean(torch.zeros(20, 3), leak_B, counted_BL, torch.ones(20, dtype=torch.bool), rows_B)
     result = metric.compute()
     expected = mean_interval(leak_B.numpy(), np.ones(20), 0.0, 1.0)
-    assert (result.own_token_leak, result.own_token_leak_low, result.own_token_leak_high) == pytest.approx(expected)
-    assert not math.isnan(result.own_token_leak_low)
+    assert (
+        result.self_token_influence,
+        result.self_token_influence_low,
+        result.self_token_influence_high,
+    ) == pytest.approx(expected)
+    assert not math.isnan(result.self_token_influence_low)
 
 
 def test_what_noise_never_touched_is_no_exact_match() -> None:
@@ -110,14 +114,14 @@ def test_what_noise_never_touched_is_no_exact_match() -> None:
     untouched = TokenRecovery()
     untouched.update(tokens_BL, tokens_BL, tokens_BL, counted_BL, rows_B, chance_BL)
     assert untouched.compute().n_exact == 0
-    assert math.isnan(untouched.compute().exact_rate)
+    assert math.isnan(untouched.compute().exact_match_rate)
     noisy_BL = tokens_BL.clone()
     noisy_BL[0, 0] = noisy_BL[1, 1] = 99
     restored_BL = noisy_BL.clone()
     restored_BL[0, 0] = 0
     some = TokenRecovery()
     some.update(tokens_BL, noisy_BL, restored_BL, counted_BL, rows_B, chance_BL)
-    assert (some.compute().n_exact, some.compute().exact_rate) == (1, 0.5)
+    assert (some.compute().n_exact, some.compute().exact_match_rate) == (1, 0.5)
 
 
 def test_net_errors_are_shares_of_counted_tokens() -> None:

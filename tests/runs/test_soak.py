@@ -36,7 +36,7 @@ STEPS, PERIOD = 12, 4
 # processes, leave nothing behind, or depend on the clock.
 KEPT = re.compile(
     r"^(config|print_config|help|out|text|ckpt_path|threads|optimizer|lr_scheduler"
-    r"|model\.(compile|vocab_size|seed|process|backbone|objective|sampler|optimizer|learning_rate)"
+    r"|model\.(compile|vocab_size|seed|process|backbone|objective|sampler|optimizer|lr_schedule)"
     r"|data\.(text|seed|cache_dir|source|tokenizer|packing|num_workers|vocab_size)"
     r"|trainer\.(accelerator|devices|num_nodes|strategy|callbacks|logger|plugins|profiler|default_root_dir|max_time"
     r"|max_steps|fast_dev_run|enable_progress_bar|model_registry|barebones|detect_anomaly|inference_mode|precision)"

@@ -8,7 +8,7 @@ from torch import Tensor
 from tests.support.toy_worlds import TableBackbone
 from uddm_lightning.backbones import Backbone, DiT
 from uddm_lightning.core.keyed_random import key
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser
@@ -17,7 +17,7 @@ V, B, L = 7, 64, 9
 
 
 def denoiser_of(backbone: Backbone) -> Denoiser:
-    return Denoiser(UniformProcess(backbone.vocab_size, LogLinearSchedule()), backbone, Prediction.LEAVE_ONE_OUT)
+    return Denoiser(UniformProcess(backbone.vocab_size, LogLinearSchedule()), backbone, Parameterization.LEAVE_ONE_OUT)
 
 
 class Counting(TableBackbone):
@@ -115,7 +115,7 @@ def test_choice_errors(options: dict[str, Any], message: str) -> None:
     ],
 )
 def test_chain_names(options: dict[str, Any], name: str) -> None:
-    assert AncestralSampler(**options).chain == name
+    assert AncestralSampler(**options).name == name
 
 
 def table() -> Backbone:
@@ -124,7 +124,7 @@ def table() -> Backbone:
 
 def dit() -> Backbone:
     torch.manual_seed(0)
-    model = DiT(V, 16, 1, 2, 8, gate=1.0).double().eval()
+    model = DiT(V, 16, 1, 2, 8, gate_init=1.0).double().eval()
     torch.nn.init.normal_(model.output_layer.linear.weight)
     return model
 

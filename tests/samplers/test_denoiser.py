@@ -4,7 +4,7 @@ from torch import Tensor
 
 from tests.support.toy_worlds import TableBackbone
 from uddm_lightning.backbones import Backbone, DiT, chunked_head
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import denoiser
 from uddm_lightning.samplers.denoiser import Denoiser
@@ -16,7 +16,7 @@ def network(kind: str) -> Backbone:
     if kind == "table":
         return TableBackbone(V, L)
     torch.manual_seed(0)
-    model = DiT(V, 16, 1, 2, 8, gate=1.0).double().eval()
+    model = DiT(V, 16, 1, 2, 8, gate_init=1.0).double().eval()
     torch.nn.init.normal_(model.output_layer.linear.weight)
     return model
 
@@ -40,11 +40,17 @@ def everything(logits_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor,
     return (*logits_CV.unbind(1), x_C, extra_C)
 
 
-@pytest.mark.parametrize("meaning", list(Prediction))
+@pytest.mark.parametrize("meaning", list(Parameterization))
 @pytest.mark.parametrize("tile", [1, 2 * L + 1, 10**6])
 @pytest.mark.parametrize("elements", [1, V, 4 * V + 1, 10 * V, 10**6])
 def test_chunks_do_not_change_anything(
-    meaning: Prediction, elements: int, tile: int, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
+    meaning: Parameterization,
+    elements: int,
+    tile: int,
+    xt: Tensor,
+    t: Tensor,
+    valid: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     extra = torch.arange(B * L).view(B, L)
     ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network("table"), meaning)
@@ -67,10 +73,10 @@ def test_chunks_do_not_change_anything(
     assert max(sizes) <= min(max(1, elements // V), max(tile, L))
 
 
-@pytest.mark.parametrize("meaning", list(Prediction))
+@pytest.mark.parametrize("meaning", list(Parameterization))
 @pytest.mark.parametrize("kind", ["table", "dit"])
 def test_it_is_the_network_converted_by_the_process(
-    kind: str, meaning: Prediction, xt: Tensor, t: Tensor, valid: Tensor
+    kind: str, meaning: Parameterization, xt: Tensor, t: Tensor, valid: Tensor
 ) -> None:
     process, backbone = UniformProcess(V, LogLinearSchedule()), network(kind)
     *columns, _, _ = Denoiser(process, backbone, meaning)(everything, xt, t, valid, xt)
@@ -85,10 +91,10 @@ def test_it_is_the_network_converted_by_the_process(
         torch.testing.assert_close(logp[row], alone, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("meaning", list(Prediction))
+@pytest.mark.parametrize("meaning", list(Parameterization))
 @pytest.mark.parametrize("kind", ["table", "dit"])
 def test_one_position_agrees_with_the_whole(
-    kind: str, meaning: Prediction, xt: Tensor, t: Tensor, valid: Tensor
+    kind: str, meaning: Parameterization, xt: Tensor, t: Tensor, valid: Tensor
 ) -> None:
     ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network(kind), meaning)
     *columns, _, _ = ask(everything, xt, t, valid, xt)
@@ -100,15 +106,15 @@ def test_one_position_agrees_with_the_whole(
 
 
 def test_no_gradient_is_recorded(xt: Tensor, t: Tensor) -> None:
-    ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network("table"), Prediction.LEAVE_ONE_OUT)
+    ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network("table"), Parameterization.LEAVE_ONE_OUT)
     (best,) = ask(lambda logp, _: (logp.max(1).values,), xt, t, None)
     assert not best.requires_grad
     assert not ask.at(xt, torch.zeros(B, dtype=torch.int64), t, None).requires_grad
 
 
-@pytest.mark.parametrize("meaning", list(Prediction))
+@pytest.mark.parametrize("meaning", list(Parameterization))
 def test_only_the_tokens_asked_for_are_answered(
-    meaning: Prediction, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
+    meaning: Parameterization, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(denoiser, "TILE_TOKENS", 2 * L)
     backbone = network("table")

@@ -47,7 +47,7 @@ def measurements(
         for seed in seeds
         for step in (100, 200)
         for record in _run(backbone, 1000 * 10**index, STAR * 4**index, size, seed, step)
-        if record["kind"] in set(kinds) and record["split"] in set(splits)
+        if record["metric"] in set(kinds) and record["split"] in set(splits)
     ]
     update_table(path, records)
     return read_table(path)
@@ -59,11 +59,11 @@ def _run(backbone: str, parameters: int, star: float, size: int, seed: int, step
         "run": f"{backbone}-n{size}-s{seed}",
         "backbone": backbone,
         "parameters": parameters,
-        "size": size,
+        "train_size": size,
         "seed": seed,
         "step": step,
         "weights": "ema",
-        "chain": "ancestral",
+        "sampler": "ancestral",
         "n_rows": min(size, 64),
         "n_draws": 64,
     }
@@ -81,10 +81,10 @@ def _run(backbone: str, parameters: int, star: float, size: int, seed: int, step
                 "coincidence": COINCIDENCE,
                 "errors_before": before,
                 "errors_after": before * (1 - value) + (1 - before) * 0.05,
-                "unstable_rate": 0.05,
-                "steps": 50,
+                "clean_change_rate": 0.05,
+                "sampler_steps": 50,
             }
-            found.append({**common, "kind": "recovery", **fields})
+            found.append({**common, "metric": "recovery", **fields})
         for split, share in (("train", 1.0), ("test", 0.5), ("samples", 0.9)):
             value = (1.7 + t) * (1 - share * held) + noise + 0.02
             fields = {
@@ -93,15 +93,15 @@ def _run(backbone: str, parameters: int, star: float, size: int, seed: int, step
                 "entropy": value,
                 "entropy_low": value - 0.02,
                 "entropy_high": value + 0.02,
-                "own_token_leak": 0.08 * t,
+                "self_token_influence": 0.08 * t,
             }
-            found.append({**common, "kind": "entropy", **fields})
+            found.append({**common, "metric": "entropy", **fields})
     for split, memorized_rows in (("samples", round(64 * held)), ("test", 0)):
         spurious = round(20 * held * (1 - held)) if split == "samples" else 0
         value = 4.0 if split == "test" else 4.0 + 20 * held * (1 - held) + noise
         fields = {
             "split": split,
-            "chain": "ancestral" if split == "samples" else "",
+            "sampler": "ancestral" if split == "samples" else "",
             "critic": "5-gram",
             "n_rows": 64,
             "n_memorized": memorized_rows,
@@ -116,12 +116,12 @@ def _run(backbone: str, parameters: int, star: float, size: int, seed: int, step
             "nearest_overlap": held,
             "train_overlap": 0.5 + 0.5 * held,
         }
-        found.append({**common, "kind": "samples", **fields})
+        found.append({**common, "metric": "samples", **fields})
     for split, value in (("train", 2.1 - 1.8 * held), ("test", 2.1 + 4 * held)):
         for kind, t_min, more in (("nelbo", 0.05, 0.0), ("nelbo_extrapolated", 0.001, 0.4)):
             bounds = {"nelbo": value + more, "nelbo_low": value + more - 0.1, "nelbo_high": value + more + 0.1}
             fields = {"split": split, "t_min": t_min, "t_max": 1.0, "pool_unigram_entropy": 2.85, **bounds}
-            found.append({**common, "kind": kind, "chain": "", **fields})
+            found.append({**common, "metric": kind, "sampler": "", **fields})
     return found
 
 
@@ -132,13 +132,13 @@ def sequences(
     alphabet: Sequence[str] = ALPHABET,
 ) -> pa.Table:
     """Restored sequences of a sweep, with the text of every token; subsets are nested."""
-    fields = [("run", pa.string()), ("backbone", pa.string()), ("size", pa.int64()), ("seed", pa.int64())]
+    fields = [("run", pa.string()), ("backbone", pa.string()), ("train_size", pa.int64()), ("seed", pa.int64())]
     texts = [(f"{name}_text", pa.list_(pa.string())) for name in ("x0", "xt", "xhat")]
     schema = pa.schema([*fields, *((f.name, f.type) for f in SEQUENCES if not f.name.endswith("_text")), *texts])
     rows = []
     for backbone in backbones:
         for size in sizes:
-            run = {"run": f"{backbone}-n{size}-s0", "backbone": backbone, "size": size, "seed": 0}
+            run = {"run": f"{backbone}-n{size}-s0", "backbone": backbone, "train_size": size, "seed": 0}
             for split in splits:
                 for t in TIMES:
                     for draw in range(8):
@@ -160,7 +160,7 @@ def _sequence(size: int, split: str, t: float, draw: int, vocabulary: int) -> Re
     xhat = np.where((xt != x0) & right, x0, np.where(broken, luck.integers(vocabulary, size=32), xt))
     entropy = np.where(right, 0.05, 1.5) * luck.random(32)
     values = {"x0": x0, "xt": xt, "xhat": xhat, "entropy": entropy}
-    return {"row_id": row_id, "chain": "ancestral", **{name: value.tolist() for name, value in values.items()}}
+    return {"row_id": row_id, "sampler": "ancestral", **{name: value.tolist() for name, value in values.items()}}
 
 
 def transition(
@@ -180,7 +180,7 @@ def transition(
                 "reasons": _reasons(method, null),
                 "deviance_per_df": None if null else 1.2,
                 "plateau": None if null else 0.89,
-                "floor": None if null else 0.0,
+                "min_lr_ratio": None if null else 0.0,
                 "shape": None if null else {"crossing": math.log(star), "width": 0.5, "kappa": 1.0, "tail": 0.0},
                 "sizes": [_size(size, t, method, star) for size in sizes],
             }
@@ -230,7 +230,7 @@ def _size(size: int, t: float, method: str, star: float) -> dict[str, object]:
     share = {"entropy": 1.0, "entropy_samples": 0.9}.get(method)
     value = gap(size, t, star).value if share is None else (1.7 + t) * (1 - share * memorized(size, star)) + 0.02
     inside = abs(value) + 0.01 < 0.02
-    told = {"size": size, "value": value, "low": value - 0.01, "high": value + 0.01, "sigma": 0.005}
+    told = {"train_size": size, "value": value, "low": value - 0.01, "high": value + 0.01, "sigma": 0.005}
     return {**told, "equivalent": inside if inside or value > 0.03 else None, "draws_needed": None}
 
 
@@ -242,7 +242,7 @@ def regime(size: int, star: float = STAR, falling: bool = False) -> dict[str, ob
     seen = Evidence(known["train"], known["test"], gap(size, 0.1, star), COINCIDENCE, nelbo, 2.85, falling, 64)
     found = judge(seen)
     return {
-        "size": size,
+        "train_size": size,
         "regime": found.name,
         "qualifiers": list(found.qualifiers),
         "reason": found.reason,

@@ -177,12 +177,12 @@ def tables(plan: Plan, data: Data, index: int, t: float = 0.1) -> tuple[list[dic
             for place, split in enumerate(splits):
                 sums_U, counts_U = (part[index, s, place * K + k] for part in data)
                 interval = rate_interval if plan.method == "recovery" else mean_interval
-                more = {"t": t, "steps": 40 if plan.method == "recovery" else None, "coincidence": 0.05}
+                more = {"t": t, "sampler_steps": 40 if plan.method == "recovery" else None, "coincidence": 0.05}
                 cell = row(size, s, plan.method, split, *interval(sums_U, counts_U), n_draws=len(sums_U), **more)
                 rows.append(cell)
-                about = {"run": cell["run"], "backbone": "DiT", "size": size, "seed": s, "kind": plan.method}
-                about |= {"split": split, "step": 2000, "weights": "ema", "t": t, "chain": "ancestral"}
-                about["steps"] = more["steps"]
+                about = {"run": cell["run"], "backbone": "DiT", "train_size": size, "seed": s, "metric": plan.method}
+                about |= {"split": split, "step": 2000, "weights": "ema", "t": t, "sampler": "ancestral"}
+                about["sampler_steps"] = more["sampler_steps"]
                 names = ("recovered", "corrupted") if plan.method == "recovery" else ("entropy", "count")
                 draws += [
                     {**about, "draw": u, "row_id": 10**6 * s + (u % size if split == "train" else u)}
@@ -194,7 +194,7 @@ def tables(plan: Plan, data: Data, index: int, t: float = 0.1) -> tuple[list[dic
 
 def parquet(draws: list[dict[str, object]]) -> pa.Table:
     """Draws as rows.parquet of a sweep."""
-    about = [("run", pa.string()), ("backbone", pa.string()), ("size", pa.int64()), ("seed", pa.int64())]
+    about = [("run", pa.string()), ("backbone", pa.string()), ("train_size", pa.int64()), ("seed", pa.int64())]
     schema = pa.schema([*about, *ROWS])
     whole = {field.name for field in schema if pa.types.is_integer(field.type)}
     cast = [{k: int(v) if k in whole and v is not None else v for k, v in one.items()} for one in draws]
@@ -216,14 +216,14 @@ def row(
         "run": f"{other.get('backbone', 'DiT')}-n{size}-s{seed}",
         "backbone": "DiT",
         "parameters": 1000,
-        "size": size,
+        "train_size": size,
         "seed": seed,
-        "kind": kind,
+        "metric": kind,
         "step": 2000,
         "weights": "ema",
         "split": split,
         "t": 0.1,
-        "chain": "" if kind == "nelbo" else "ancestral",
+        "sampler": "" if kind == "nelbo" else "ancestral",
         kind: value,
         f"{kind}_low": low,
         f"{kind}_high": high,

@@ -79,10 +79,19 @@ def options(config: str, folder: Path) -> list[str]:
 
 
 SMALL = (  # what makes a network and its probes small, and fits a CPU
-    *("--model.backbone.init_args.hidden", "16", "--model.backbone.init_args.blocks", "1"),
-    *("--model.backbone.init_args.heads", "2", "--model.backbone.init_args.conditioning", "8"),
-    *("--model.sampler.init_args.steps", "4", "--data.batch_size", "4", "--data.measure_batch_size", "4"),
-    *("--data.train_draws", "4", "--data.test_draws", "4", "--data.sample_draws", "4", "--data.random_draws", "4"),
+    *("--model.backbone.init_args.hidden_size", "16", "--model.backbone.init_args.n_blocks", "1"),
+    *("--model.backbone.init_args.n_heads", "2", "--model.backbone.init_args.cond_dim", "8"),
+    *("--model.sampler.init_args.steps", "4", "--data.batch_size", "4", "--data.eval_batch_size", "4"),
+    *(
+        "--data.num_train_rows",
+        "4",
+        "--data.num_test_rows",
+        "4",
+        "--data.num_sample_rows",
+        "4",
+        "--data.num_random_rows",
+        "4",
+    ),
     *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu", "--threads", "1"),
 )
 

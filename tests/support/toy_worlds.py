@@ -206,7 +206,7 @@ def prior_gap(process: Process, joint: Joint) -> float:
     over all rows.
     """
     V = process.vocab_size
-    if process.mask is None:
+    if process.mask_id is None:
         end_V = uniform_kernel(-math.log(process.schedule.eps), V)[0]
         return joint.L * float((end_V * (end_V * V).log()).sum())
     noisy_XY = joint.noisy(process.schedule.eps)

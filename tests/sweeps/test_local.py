@@ -15,7 +15,7 @@ import uddm_lightning.sweeps.launchers.local as local
 from tests.support.command_line import tiny_config, write_corpus
 from uddm_lightning.runs.folder import busy, trained_steps
 from uddm_lightning.sweeps.launchers import LocalLauncher
-from uddm_lightning.sweeps.sweep_run import Cell
+from uddm_lightning.sweeps.sweep_run import SweepRun
 
 pytestmark = pytest.mark.slow
 SIZES = (2, 8, 32)
@@ -86,7 +86,9 @@ def test_a_cell_is_a_run_that_fit_could_have_made(place):
     before = (run / "measurements.csv").read_bytes()
     finish(place.start("validate", "-c", run / "config.yaml", "--ckpt_path", "last"))
     assert (run / "measurements.csv").read_bytes() == before
-    finish(place.start("fit", "-c", place.config, "--data.size", 8, "--out", place.folder / "by-hand" / "DiT-n8-s0"))
+    finish(
+        place.start("fit", "-c", place.config, "--data.train_size", 8, "--out", place.folder / "by-hand" / "DiT-n8-s0")
+    )
     assert (place.folder / "by-hand" / "DiT-n8-s0" / "measurements.csv").read_bytes() == before
 
 
@@ -147,9 +149,9 @@ def test_two_sweeps_on_one_folder_do_not_spoil_it(place):
 
 
 def test_another_configuration_is_refused_with_its_keys(place):
-    text = finish(place.sweep("calm", "--model.ema_decay", 0.5, "--model.backbone.init_args.hidden", 8), 2)
+    text = finish(place.sweep("calm", "--model.ema_decay", 0.5, "--model.backbone.init_args.hidden_size", 8), 2)
     assert "`model.ema_decay` is 0.9999 there and 0.5 here" in text.replace("now", "here")
-    assert "`model.backbone.init_args.hidden` is 16 there and 8" in text
+    assert "`model.backbone.init_args.hidden_size` is 16 there and 8" in text
     finish(place.sweep("calm", "--jobs", 1))
 
 
@@ -158,7 +160,7 @@ def test_a_run_that_fails_is_shown_with_its_log(place):
         fragment = {
             "model": {
                 "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": rate}},
-                "learning_rate": {"class_path": "WarmupConstant", "init_args": {"warmup": 0}},
+                "lr_schedule": {"class_path": "WarmupConstant", "init_args": {"warmup_steps": 0}},
             }
         }
         (place.folder / f"{name}.yaml").write_text(yaml.safe_dump(fragment), encoding="utf-8")
@@ -179,11 +181,11 @@ def test_cores_and_gpus_are_never_promised_twice(tmp_path, monkeypatch):
             self.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.4)"])
             self.status = self.process.poll
 
-    monkeypatch.setattr(local, "WarmRun", Sleeping)
+    monkeypatch.setattr(local, "ForkedRun", Sleeping)
     monkeypatch.setattr(local, "gpus", lambda: [0, 1, 2])
 
     def most(launcher, threads, gpus, jobs=5):
-        cells = [Cell("DiT", size, 0, tmp_path, (), 1, threads, max(1, gpus), gpus) for size in range(1, jobs + 1)]
+        cells = [SweepRun("DiT", size, 0, tmp_path, (), 1, threads, max(1, gpus), gpus) for size in range(1, jobs + 1)]
         launcher.submit(cells)
         seen, ended = 0, []
         while len(ended) < len(cells):

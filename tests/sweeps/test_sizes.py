@@ -37,7 +37,7 @@ def test_sizes_are_rows_in_order(text, sizes):
     ["", "many", "2:8", "2:8:4", "8:2:x2", "2:8:x1", "0:8:x2", "2:0.5:x2", "2:8:xinf", "0", "1.5", "200000", "-3"],
 )
 def test_what_is_no_size_is_named(text):
-    with pytest.raises(InputError, match=r"`--sizes|`data\.size`"):
+    with pytest.raises(InputError, match=r"`--sizes|`data\.train_size`"):
         parse(text, rows)
 
 

@@ -19,13 +19,13 @@ from tests.support.slurm_cluster import missing, slurm_cluster
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.sweeps.launchers import Outcome, SlurmLauncher, slurm, slurm_job
 from uddm_lightning.sweeps.launchers.slurm_job import Training
-from uddm_lightning.sweeps.sweep_run import Cell
+from uddm_lightning.sweeps.sweep_run import SweepRun
 
 WORDS = ("the", "of", "and", "to", "we", "our", "people", "congress", "war", "peace", "law", "year")
 
 
-def plain_cell(folder: Path, size: int = 2, **fields: object) -> Cell:
-    return replace(Cell("DiT", size, 0, folder, ("fit",), 6), **fields)
+def plain_cell(folder: Path, size: int = 2, **fields: object) -> SweepRun:
+    return replace(SweepRun("DiT", size, 0, folder, ("fit",), 6), **fields)
 
 
 # What is asked of SLURM, whose programs are scripts here
@@ -431,7 +431,7 @@ def _cluster() -> Iterator[None]:
 
 
 @pytest.fixture
-def make_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Cell]:
+def make_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], SweepRun]:
     """Cells of a tiny network on a tiny text, by size and steps; every third step is measured and saved."""
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(slurm, "QUERY_SECONDS", 0.5)
@@ -446,23 +446,23 @@ def make_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int,
             "tokenizer": {"class_path": "CharacterTokenizer"},
             "packing": {"class_path": "WrappedPacking", "init_args": {"length": 16}},
             "batch_size": 8,
-            "train_draws": 16,
-            "test_draws": 16,
+            "num_train_rows": 16,
+            "num_test_rows": 16,
         },
         "model": {
             "process": {"class_path": "UniformProcess", "init_args": {"schedule": {"class_path": "LogLinearSchedule"}}},
             "backbone": {
                 "class_path": "DiT",
-                "init_args": {"hidden": 16, "blocks": 1, "heads": 2, "conditioning": 8},
+                "init_args": {"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "cond_dim": 8},
             },
             "objective": {"class_path": "NELBO", "init_args": {"t_min": 0.02}},
             "sampler": {"class_path": "AncestralSampler", "init_args": {"steps": 5}},
             "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
-            "learning_rate": {"class_path": "WarmupConstant", "init_args": {"warmup": 2}},
+            "lr_schedule": {"class_path": "WarmupConstant", "init_args": {"warmup_steps": 2}},
         },
         "recovery": {"times": [0.1]},
         "entropy": {"times": [0.1]},
-        "nelbo": {"times_per_draw": 2},
+        "nelbo": {"times_per_row": 2},
         "trainer": {
             "accelerator": "cpu",
             "devices": 1,
@@ -474,9 +474,9 @@ def make_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int,
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
 
-    def make(size: int, steps: int) -> Cell:
-        cell = Cell("DiT", size, 0, tmp_path / "sweep", (), steps)
-        sizes = ("--data.size", str(size), "--trainer.max_steps", str(steps))
+    def make(size: int, steps: int) -> SweepRun:
+        cell = SweepRun("DiT", size, 0, tmp_path / "sweep", (), steps)
+        sizes = ("--data.train_size", str(size), "--trainer.max_steps", str(steps))
         return replace(cell, start=("fit", "-c", str(path), *sizes, "--out", str(cell.run)))
 
     return make

@@ -2,14 +2,14 @@
 
 import pytest
 
-from uddm_lightning.sweeps.variant import Setting
+from uddm_lightning.sweeps.variant import Variant
 
 
-def setting(devices: object, accelerator: str = "cpu", backbone: str = "DiT") -> Setting:
+def setting(devices: object, accelerator: str = "cpu", backbone: str = "DiT") -> Variant:
     trainer = {"max_steps": 10, "devices": devices, "accelerator": accelerator}
     model = {"backbone": {"class_path": f"uddm_lightning.backbones.{backbone}"}}
     config = {"threads": 3, "seed_everything": 0, "data": {}, "model": model, "trainer": trainer}
-    return Setting(backbone, ("-c", "x.yaml"), config)
+    return Variant(backbone, ("-c", "x.yaml"), config)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_cell_says_how_it_is_started(tmp_path):
     cell = setting(1).cell(tmp_path, 8, 5)
     assert cell.start[:3] == ("fit", "-c", "x.yaml")
     filled = dict(zip(cell.start[3::2], cell.start[4::2], strict=True))
-    assert filled == {"--data.size": "8", "--seed_everything": "5", "--out": str(tmp_path / "runs" / "DiT-n8-s5")}
+    assert filled == {"--data.train_size": "8", "--seed_everything": "5", "--out": str(tmp_path / "runs" / "DiT-n8-s5")}
     assert cell.arguments() == list(cell.start)
     (cell.run / "checkpoints").mkdir(parents=True)
     for name in ("config.yaml", "checkpoints/last.ckpt"):

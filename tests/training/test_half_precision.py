@@ -14,7 +14,7 @@ OFF = tuple(word for kind in KINDS for word in (f"--{kind}.enabled", "false"))
 
 def nelbo(run: Path, weights: str) -> float:
     rows = read_table(run / "measurements.csv")
-    (row,) = (row for row in rows if row["kind"] == "nelbo" and row["split"] == "train" and row["weights"] == weights)
+    (row,) = (row for row in rows if row["metric"] == "nelbo" and row["split"] == "train" and row["weights"] == weights)
     return float(row["nelbo"])
 
 

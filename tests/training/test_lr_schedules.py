@@ -15,7 +15,7 @@ def test_no_warmup_starts_at_full_rate() -> None:
 
 
 def test_linear_rises_then_falls_to_its_floor() -> None:
-    rate = WarmupLinear(warmup=100, floor=0.05)
+    rate = WarmupLinear(warmup_steps=100, min_lr_ratio=0.05)
     assert rate(0, 2000) == 0.0
     assert rate(50, 2000) == 0.5
     assert rate(100, 2000) == 1.0
@@ -26,17 +26,17 @@ def test_linear_rises_then_falls_to_its_floor() -> None:
 
 @pytest.mark.parametrize("total", [-1, 1, 100])
 def test_linear_without_room_to_fall_only_warms_up(total: int) -> None:
-    rate = WarmupLinear(warmup=100, floor=0.0)
+    rate = WarmupLinear(warmup_steps=100, min_lr_ratio=0.0)
     assert [rate(k, total) for k in (0, 50, 100, 200)] == [0.0, 0.5, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("cls", [WarmupConstant, WarmupLinear])
 def test_warmup_error(cls: type) -> None:
-    with pytest.raises(ValueError, match=r"^`warmup` must be at least 0 steps, got -1\.$"):
-        cls(warmup=-1)
+    with pytest.raises(ValueError, match=r"^`warmup_steps` must be at least 0 steps, got -1\.$"):
+        cls(warmup_steps=-1)
 
 
 @pytest.mark.parametrize("floor", [-0.1, 1.5, float("nan")])
 def test_floor_error(floor: float) -> None:
-    with pytest.raises(ValueError, match=rf"^`floor` must be in \[0, 1\], got {floor}\.$"):
-        WarmupLinear(floor=floor)
+    with pytest.raises(ValueError, match=rf"^`min_lr_ratio` must be in \[0, 1\], got {floor}\.$"):
+        WarmupLinear(min_lr_ratio=floor)

@@ -28,13 +28,13 @@ LOSS = 1e-5  # of a step's loss, relative, over 50 steps: 3.8e-6
 MEASURED = 1e-9  # of every real column of the table, relative: 3.1e-15
 TRAINED = {"32-true": 1e-6, "bf16-mixed": 4e-4}  # of a step's loss against 64-true, relative: 1.9e-7 and 1.3e-4
 # Measured in float32 against float64, in nats per token and shares of tokens: 1.6e-8, 2.6e-8, 4.9e-8, 0 and 0.
-SINGLE = {"entropy": 5e-8, "nelbo": 8e-8, "margin": 1.5e-7, "n_recovered": 1e-4, "n_unstable": 1e-4}
+SINGLE = {"entropy": 5e-8, "nelbo": 8e-8, "margin": 1.5e-7, "n_recovered": 1e-4, "n_clean_changed": 1e-4}
 
 
 PROBES = ("recovery", "entropy", "nelbo", "basin", "trajectory", "samples")
 
 
-class Trained(NamedTuple):
+class LoadedModel(NamedTuple):
     """What a run trained on, all ranks together: (steps, rows of the global batch, ...)."""
 
     rows: Tensor
@@ -71,19 +71,19 @@ def micro_batches(job: Job) -> list[dict[str, Any]]:
     return [batch for rank in range(job.world) for batch in torch.load(f"{job.record}.{rank}")]
 
 
-def trained(job: Job) -> Trained:
+def trained(job: Job) -> LoadedModel:
     steps: dict[int, list[dict[str, Any]]] = {}
     for batch in micro_batches(job):
         steps.setdefault(batch["step"], []).append(batch)
     assert sorted(steps) == list(range(STEPS))
-    whole = [{name: torch.cat([b[name] for b in steps[s]]) for name in ("places", *Trained._fields)} for s in steps]
+    whole = [{name: torch.cat([b[name] for b in steps[s]]) for name in ("places", *LoadedModel._fields)} for s in steps]
     for step in whole:
         assert sorted(step["places"].tolist()) == list(range(len(step["places"]))), "every place once"
-    parts = [[step[name][step["places"].argsort()] for step in whole] for name in Trained._fields]
-    return Trained(*map(torch.stack, parts))
+    parts = [[step[name][step["places"].argsort()] for step in whole] for name in LoadedModel._fields]
+    return LoadedModel(*map(torch.stack, parts))
 
 
-def check_same(one: Trained, other: Trained) -> float:
+def check_same(one: LoadedModel, other: LoadedModel) -> float:
     """Everything random is equal bit for bit, and losses nearly; returns how nearly."""
     for name in ("rows", "t", "xt"):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
@@ -101,7 +101,7 @@ def say(figure: str) -> None:
 def plain(tmp_path: Path, corpus: Path) -> Path:
     """Without dropout, and without measurements on the way."""
     off = {probe: {"enabled": False} for probe in PROBES}
-    return write(tmp_path / "plain.yaml", {"data": {"size": 50}, **off}, corpus)
+    return write(tmp_path / "plain.yaml", {"data": {"train_size": 50}, **off}, corpus)
 
 
 def write(path: Path, changes: dict[str, dict[str, Any]], corpus: Path, dropout: float = 0.0) -> Path:
@@ -135,7 +135,7 @@ def check_table(rows: Sequence[dict[str, str]], others: Sequence[dict[str, str]]
 @pytest.mark.slow
 def test_ranks_accumulation_and_workers_train_alike(tmp_path: Path, plain: Path) -> None:
     measured = [word for probe in PROBES if probe != "nelbo" for word in (f"{probe}.enabled", "true")]
-    options = (*measured, "data.test_draws", 1)
+    options = (*measured, "data.num_test_rows", 1)
     jobs = [
         fit(tmp_path, plain, 14, *crew, *options)
         for crew in ((1, 1, 0), (1, 2, 0), (2, 1, 2))  # micro-batches of 14, 7 and 7 rows
@@ -145,7 +145,7 @@ def test_ranks_accumulation_and_workers_train_alike(tmp_path: Path, plain: Path)
         check_same(trained(alone), trained(other))
         here, there = table(tmp_path / alone.name), table(tmp_path / other.name)
         for row, its in zip(here, there, strict=True):
-            for column in ("split", "kind", "n_rows", "n_draws", "n_corrupted", "n_clean"):
+            for column in ("split", "metric", "n_rows", "n_draws", "n_corrupted", "n_clean"):
                 assert row[column] == its[column]
             assert row["n_draws"] == {"train": "16", "test": "1", "samples": "16", "random": "16"}[row["split"]]
 
@@ -193,13 +193,13 @@ class Measured(NamedTuple):
 
 
 WRAPPED = Measured(
-    {"size": 8},  # 10 draws of 8 rows; 3 draws give one of four ranks none
+    {"train_size": 8},  # 10 draws of 8 rows; 3 draws give one of four ranks none
     {"train": 10, "test": 3, "samples": 5, "random": 2},
     WORKERS,
 )
 PADDED = Measured(
     {
-        "size": 20,  # more rows than draws
+        "train_size": 20,  # more rows than draws
         "tokenizer": {"class_path": "BPETokenizer", "init_args": {"vocab_size": 300}},
         "packing": {"class_path": "DocumentPacking", "init_args": {"length": 20}},
     },
@@ -211,7 +211,7 @@ def measure(run_folder: Path, target: Path, command: str, world: int, batch: int
     """Measures a copy of the run, so that every crew has a table of its own."""
     shutil.copytree(run_folder, target)
     (target / "measurements.csv").unlink()
-    options = {"ckpt_path": "last", "data.measure_batch_size": batch, "data.num_workers": workers}
+    options = {"ckpt_path": "last", "data.eval_batch_size": batch, "data.num_workers": workers}
     words = [command, "-c", str(target / "config.yaml"), *_words(options), *_ranks(world), *more]
     return Job(target.name, words, world)
 
@@ -221,7 +221,7 @@ def run_of(tmp_path: Path, corpus: Path) -> Any:
     """Trains a run to measure."""
 
     def train(measured: Measured) -> Path:
-        draws = {f"{split.removesuffix('s')}_draws": count for split, count in measured.draws.items()}
+        draws = {f"num_{split.removesuffix('s')}_rows": count for split, count in measured.draws.items()}
         config = write(tmp_path / "measured.yaml", {"data": {**measured.data, **draws}}, corpus)
         (job,) = run(tmp_path / "logs", [fit(tmp_path, config, 8)])
         return tmp_path / job.name
@@ -241,7 +241,7 @@ def test_every_crew_measures_alike(tmp_path: Path, run_of: Any, measured: Measur
     rows = table(original)
     found = max(check_table(rows, table(tmp_path / job.name)) for job in jobs.values())
     for row in rows:
-        if row["kind"] != "samples":  # which takes as many test rows as there are samples
+        if row["metric"] != "samples":  # which takes as many test rows as there are samples
             assert int(row["n_draws"]) == measured.draws[row["split"]]
     say(f"real columns differ by {found:.1e} relative at most")
 
@@ -252,12 +252,12 @@ def test_every_held_out_row_counts_once(tmp_path: Path, run_of: Any) -> None:
     crews = [(1, 64, 0), (2, 7, 2), (4, 7, 0), (4, 1, 0)]
     jobs = [measure(original, tmp_path / f"test{number}", "test", *crew) for number, crew in enumerate(crews)]
     run(tmp_path / "logs", jobs)
-    held_out = json.loads((original / "manifest.json").read_text(encoding="utf-8"))["splits"]["test"]["rows"]
-    assert held_out % 4, "the rows do not divide among the ranks"
+    test_fraction = json.loads((original / "manifest.json").read_text(encoding="utf-8"))["splits"]["test"]["rows"]
+    assert test_fraction % 4, "the rows do not divide among the ranks"
     alone, *others = (table(tmp_path / job.name) for job in jobs)
     for row in alone:
-        if row["split"] == "test" and row["kind"] not in ("samples", "basin"):  # which have limits of their own
-            assert int(row["n_draws"]) == int(row["n_rows"]) == held_out
+        if row["split"] == "test" and row["metric"] not in ("samples", "basin"):  # which have limits of their own
+            assert int(row["n_draws"]) == int(row["n_rows"]) == test_fraction
     say(f"real columns differ by {max(check_table(alone, other) for other in others):.1e} relative at most")
 
 
@@ -279,8 +279,8 @@ def test_precision_hardly_moves_the_loss_curve(tmp_path: Path, plain: Path, prec
 
 @pytest.mark.slow
 def test_single_precision_measures_nearly_the_same(tmp_path: Path, run_of: Any) -> None:
-    original = run_of(Measured({"size": 50}, {"train": 512, "test": 512, "samples": 128}))
-    job = measure(original, tmp_path / "single", "validate", 1, 64, 0, "--model.measure_dtype", "float32")
+    original = run_of(Measured({"train_size": 50}, {"train": 512, "test": 512, "samples": 128}))
+    job = measure(original, tmp_path / "single", "validate", 1, 64, 0, "--model.eval_dtype", "float32")
     run(tmp_path / "logs", [job])
     found = dict.fromkeys(SINGLE, 0.0)
     for row, other in zip(table(original), table(tmp_path / "single"), strict=True):
@@ -291,7 +291,7 @@ def test_single_precision_measures_nearly_the_same(tmp_path: Path, run_of: Any) 
             # a sample that fell otherwise has other entropies altogether
             if row[name] and row["split"] != "samples":
                 found[name] = max(found[name], abs(float(row[name]) - float(other[name])))
-        for name, of in {"n_recovered": "n_corrupted", "n_unstable": "n_clean"}.items():
+        for name, of in {"n_recovered": "n_corrupted", "n_clean_changed": "n_clean"}.items():
             if row[name]:
                 found[name] = max(found[name], abs(int(row[name]) - int(other[name])) / int(row[of]))
     say(f"float32 against float64: {found}")

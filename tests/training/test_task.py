@@ -17,14 +17,14 @@ from uddm_lightning.objectives import NELBO
 from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
-from uddm_lightning.training.ema import MovingAverage
+from uddm_lightning.training.ema import ExponentialMovingAverage
 from uddm_lightning.training.loss_guard import LossGuard, Watched
 from uddm_lightning.training.lr_schedules import WarmupConstant
 from uddm_lightning.training.task import DiffusionTask
 
 
 def backbone(vocab_size: int = 5) -> DiT:
-    return DiT(vocab_size, hidden=8, blocks=1, heads=2, conditioning=4, dropout=0.5)
+    return DiT(vocab_size, hidden_size=8, n_blocks=1, n_heads=2, cond_dim=4, dropout=0.5)
 
 
 def task(**options: object) -> DiffusionTask:
@@ -35,13 +35,13 @@ def task(**options: object) -> DiffusionTask:
         objective=NELBO(),
         sampler=AncestralSampler(steps=4),
         **{"optimizer": lambda parameters: torch.optim.SGD(parameters, lr=1.0), **options},
-        learning_rate=WarmupConstant(),
+        lr_schedule=WarmupConstant(),
     )
 
 
 def test_the_average_follows_the_weights_with_warm_up():
     network = backbone().double()
-    average = MovingAverage(network, decay=0.5)
+    average = ExponentialMovingAverage(network, decay=0.5)
     name, start = next((n, p.detach().clone()) for n, p in network.named_parameters())
     values, expected = [start + 1.0, start - 2.0, start + 5.0], start.numpy().copy()
     for finished, value in enumerate(values, 1):
@@ -54,7 +54,7 @@ def test_the_average_follows_the_weights_with_warm_up():
 
 
 def test_the_average_never_trains():
-    average = MovingAverage(backbone(), decay=0.9).train()
+    average = ExponentialMovingAverage(backbone(), decay=0.9).train()
     assert not any(module.training for module in average.modules())
     assert not any(parameter.requires_grad for parameter in average.parameters())
 
@@ -62,12 +62,12 @@ def test_the_average_never_trains():
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_out_of_range_is_named(decay):
     with pytest.raises(ValueError, match=rf"`ema_decay` must be in \[0, 1\), got {decay}"):
-        MovingAverage(backbone(), decay)
+        ExponentialMovingAverage(backbone(), decay)
 
 
 def test_a_restoring_time_out_of_range_is_named():
-    with pytest.raises(ValueError, match=r"`restore_t` must be in \(0, 1\], got 0"):
-        task(restore_t=0)
+    with pytest.raises(ValueError, match=r"`predict_t` must be in \(0, 1\], got 0"):
+        task(predict_t=0)
 
 
 def test_the_seed_alone_decides_the_initial_weights():
@@ -90,7 +90,7 @@ def test_parameters_are_counted_once():
 @pytest.mark.parametrize("weights", ["ema", "raw"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_measured_weights_are_a_copy_that_does_not_drop(weights, dtype):
-    model = task(measure_dtype=dtype).train()
+    model = task(eval_dtype=dtype).train()
     denoiser = model.denoiser(weights)
     assert not denoiser.backbone.training
     assert next(denoiser.backbone.parameters()).dtype is getattr(torch, dtype)
@@ -179,7 +179,7 @@ HALF = [torch.bfloat16, torch.float16]
 @pytest.mark.parametrize("born", [True, False], ids=["born-half", "made-half"])
 def test_the_average_of_half_precision_weights_does_not_freeze(dtype, born):
     network = backbone().to(dtype) if born else backbone()
-    average = MovingAverage(network, decay=0.9999)
+    average = ExponentialMovingAverage(network, decay=0.9999)
     if not born:
         network, average = network.to(dtype), average.to(dtype)
     assert {value.dtype for value in average.parameters()} == {torch.float32}
@@ -197,7 +197,7 @@ def test_the_average_of_half_precision_weights_does_not_freeze(dtype, born):
 
 @pytest.mark.parametrize(("first", "then"), [(torch.float64, torch.bfloat16), (torch.float32, torch.float64)])
 def test_the_average_is_otherwise_kept_in_the_type_of_the_weights(first, then):
-    average = MovingAverage(backbone().to(first), decay=0.9)
+    average = ExponentialMovingAverage(backbone().to(first), decay=0.9)
     assert {value.dtype for value in average.parameters()} == {first}
     assert {value.dtype for value in average.to(then).parameters()} == {torch.float64}
 

@@ -62,7 +62,7 @@ def test_half_of_the_runs_give_about_the_same_interval() -> None:
 
 def test_runs_are_spent_where_the_transition_is() -> None:
     rows = adaptive(math.log(200), 0.3, np.random.default_rng(0))
-    sizes = sorted({int(r["size"]) for r in rows})
+    sizes = sorted({int(r["train_size"]) for r in rows})
     assert len(sizes) == BUDGET
     assert sizes[0] == 2
     assert sizes[-1] == 8192

@@ -44,7 +44,7 @@ from uddm_lightning.transition.profile_likelihood import half_way, shapes
 FLOAT = NDArray[np.float64]
 RESULTS = Path(__file__).parent / "results" / "coverage.csv"
 COMMAND = "pytest -m bar -n 0 -s tests/transition/test_coverage.py"
-HEADER = (*Plan._fields, "interval", "size", "simulations", "coverage", "least", "most")
+HEADER = (*Plan._fields, "interval", "train_size", "simulations", "coverage", "least", "most")
 REPLICATES = 1000
 CHUNK = 100  # sweeps at once, of 512 draws
 MANY = 4096

@@ -45,7 +45,7 @@ def entry(result: dict[str, Any], method: str, t: float | None = 0.1) -> dict[st
 
 def gaps(result: dict[str, Any]) -> dict[int, Interval]:
     points = entry(result, "recovery")["sizes"]
-    return {point["size"]: Interval(*(point[key] for key in ("value", "low", "high"))) for point in points}
+    return {point["train_size"]: Interval(*(point[key] for key in ("value", "low", "high"))) for point in points}
 
 
 # a sweep as they are: memorized, in transition, generalizing
@@ -74,7 +74,7 @@ def test_a_sweep_becomes_the_content_of_transition_json(tmp_path: Path) -> None:
     assert 32 < found["n_half"]["low"] < found["n_half"]["value"] < found["n_half"]["high"] < 128
     assert found["reasons"] == {}
     assert found["plateau"] == pytest.approx(0.95)
-    assert found["floor"] == 0.0
+    assert found["min_lr_ratio"] == 0.0
     assert [point["equivalent"] for point in found["sizes"]] == [False] * 4 + [True] * 3
     assert entry(result, "entropy")["n_half"]["value"] == pytest.approx(50, rel=0.3)
     assert set(entry(result, "entropy")["reasons"]) == {"n_mem", "n_gen"}
@@ -108,7 +108,7 @@ def test_a_sweep_of_13_sizes_3_seeds_and_4096_draws_takes_seconds() -> None:
     rows, draws = tables(plan, measured(plan, 1, plan.rng), 0)
     many = pa.concat_tables([draws] * 64)
     number = np.repeat(np.arange(64) * 64, len(draws)) + many["draw"].to_numpy()
-    size = many["size"].to_numpy()
+    size = many["train_size"].to_numpy()
     train = np.array(many["split"].to_pylist()) == "train"
     for name, column in (("draw", number), ("row_id", np.where(train, number % size, number))):
         many = many.set_column(many.column_names.index(name), name, pa.array(column, pa.int64()))
@@ -140,7 +140,7 @@ def test_rows_that_are_shared_over_sizes_make_differences_of_sizes_more_certain(
     plan = Plan(draws=512, width=0.8)
     rows, draws = tables(plan, measured(plan, 1, plan.rng), 0)
     intervals = {
-        (r["split"], int(r["size"]), 0): Interval(*(float(r[f"recovery{x}"]) for x in ("", "_low", "_high")))
+        (r["split"], int(r["train_size"]), 0): Interval(*(float(r[f"recovery{x}"]) for x in ("", "_low", "_high")))
         for r in rows
     }
     units = {(split, size, seed): one for (_, split, _, size, seed), one in read_units(draws, rows).items()}
@@ -183,16 +183,16 @@ def eight(lost: int, draws: int = 512) -> tuple[Rows, Any]:
                 hits[:lost] -= 1
             place = np.arange(draws)
             bounds = rate_interval(hits, counts)
-            rows.append(row(size, 0, "recovery", split, *bounds, steps=40, n_draws=draws, **LEARNED))
+            rows.append(row(size, 0, "recovery", split, *bounds, sampler_steps=40, n_draws=draws, **LEARNED))
             about = {
                 "run": rows[-1]["run"],
                 "backbone": "DiT",
-                "size": size,
+                "train_size": size,
                 "seed": 0,
-                "kind": "recovery",
+                "metric": "recovery",
                 "split": split,
             }
-            about |= {"step": 2000, "weights": "ema", "t": 0.1, "chain": "ancestral", "steps": 40}
+            about |= {"step": 2000, "weights": "ema", "t": 0.1, "sampler": "ancestral", "sampler_steps": 40}
             table += [
                 {
                     **about,
@@ -296,7 +296,9 @@ def test_a_curve_that_rises_by_1_6_nats_is_not_flat() -> None:
     assert found["reasons"]["n_half"] == "not bracketed: from size 128 to size 512 the curve rises by 15% of its height"
     seen = entry(estimate(entropies([*values, 1.66], (*SIZES[:5], 2048))), "entropy")
     assert 20 < seen["n_half"]["low"] < seen["n_half"]["high"] <= 32
-    assert (seen["plateau"], seen["floor"]) == (0.0, pytest.approx(1.66)), "levels are measured, never extrapolated"
+    assert (seen["plateau"], seen["min_lr_ratio"]) == (0.0, pytest.approx(1.66)), (
+        "levels are measured, never extrapolated"
+    )
 
 
 def test_the_deviance_is_that_of_isotonic_regression() -> None:
@@ -501,7 +503,7 @@ def test_what_is_left_out_is_noted() -> None:
     rows = both(SIZES, TRAIN, TEST)
     rows.append(row(16, 0, "recovery", "train", 0.9, 0.8, 1.0, step=500))
     rows += [dict(r, run=f"z{r['run']}", recovery="0.1") for r in rows[:1]]
-    rows += [dict(r, chain="argmax-posterior") for r in rows[:7]]
+    rows += [dict(r, sampler="argmax-posterior") for r in rows[:7]]
     rows.append(row(8, 0, "entropy", "train", 0.1, None, None))
     notes = " ".join(estimate(rows)["notes"])
     for text in ("DiT-n16-s0 is left out, it stands at step 500 of 2000", "only ancestral is used", "more than once"):

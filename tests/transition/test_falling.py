@@ -19,7 +19,7 @@ def table(*means: float, documents: int | None = None, draws: int = DRAWS, last:
         noise = WOBBLE[number] - WOBBLE[number].mean()
         for draw in range(last if last and number == len(means) - 1 else draws):
             loss = TOKENS * (LEVEL[draw] + mean + noise[draw])
-            about = {"kind": "nelbo", "split": "test", "step": 100 * (number + 1), "weights": "ema", "chain": ""}
+            about = {"metric": "nelbo", "split": "test", "step": 100 * (number + 1), "weights": "ema", "sampler": ""}
             document = None if documents is None else draw % documents
             rows.append({**about, "row_id": draw, "draw": draw, "document": document, "count": TOKENS, "loss": loss})
     return pa.Table.from_pylist(rows, schema=ROWS)

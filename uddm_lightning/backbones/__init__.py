@@ -1,6 +1,6 @@
 """What was here? The networks, and oracles in their place."""
 
-from uddm_lightning.backbones.base import Backbone, Known, SoftBackbone
+from uddm_lightning.backbones.base import Backbone, SoftBackbone, TextStatistics
 from uddm_lightning.backbones.dit import DiT
 from uddm_lightning.backbones.empirical_bayes import EmpiricalBayesBackbone
 from uddm_lightning.backbones.markov import MarkovBackbone
@@ -11,9 +11,9 @@ __all__ = [
     "Backbone",
     "DiT",
     "EmpiricalBayesBackbone",
-    "Known",
     "MarkovBackbone",
     "Oracle",
     "SoftBackbone",
+    "TextStatistics",
     "UnigramBackbone",
 ]

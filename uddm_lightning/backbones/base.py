@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from uddm_lightning.core.batch import SoftTokens
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.stats.markov_chain import MarkovChain
 
 
-class Known(NamedTuple):
+class TextStatistics(NamedTuple):
     """What is known of the text, for backbones that compute their answer from it.
 
     Attributes:
@@ -45,7 +45,7 @@ class Backbone(nn.Module, ABC):
         exact_splits: splits whose text has exactly the law by which the backbone predicts.
     """
 
-    predicts: ClassVar[Prediction | None] = None
+    predicts: ClassVar[Parameterization | None] = None
     exact_splits: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, vocab_size: int) -> None:
@@ -67,7 +67,7 @@ class Backbone(nn.Module, ABC):
     def head(self, hidden_ND: Tensor) -> Tensor:
         """Logits (N, V) of features."""
 
-    def prepare(self, known: Known) -> None:
+    def prepare(self, known: TextStatistics) -> None:
         """Shows the text to backbones that need it (oracles), before they are first asked; a network ignores it.
 
         Raises:

@@ -3,7 +3,7 @@
 Peebles and Xie 2023, arXiv 2212.09748, on tokens as in Lou et al. 2024 (SEDD), Sahoo et al. 2024 (MDLM) and Duo.
 Parameter names follow Duo's released checkpoints.
 
-Shapes: B rows, L positions, N tokens, V ids, D hidden features, C conditioning features, H heads, K features a head.
+Shapes: B rows, L positions, N tokens, V ids, D hidden_size features, C cond_dim features, H heads, K features a head.
 """
 
 import math
@@ -21,9 +21,9 @@ from uddm_lightning.core.batch import SoftTokens
 class TokenEmbedding(nn.Module):
     """Looks ids up in a table that is not shared with the output layer."""
 
-    def __init__(self, vocab_size: int, hidden: int, std: float | None) -> None:
+    def __init__(self, vocab_size: int, hidden_size: int, std: float | None) -> None:
         super().__init__()
-        self.embedding = nn.Parameter(torch.empty(vocab_size, hidden))
+        self.embedding = nn.Parameter(torch.empty(vocab_size, hidden_size))
         if std is None:
             nn.init.kaiming_uniform_(self.embedding, a=math.sqrt(5))
         else:
@@ -45,9 +45,9 @@ class NoiseEmbedding(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, conditioning: int, width: int = 256) -> None:
+    def __init__(self, cond_dim: int, width: int = 256) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(width, conditioning), nn.SiLU(), nn.Linear(conditioning, conditioning))
+        self.mlp = nn.Sequential(nn.Linear(width, cond_dim), nn.SiLU(), nn.Linear(cond_dim, cond_dim))
         half = width // 2
         self.register_buffer("frequencies", torch.exp(-math.log(1e4) * torch.arange(half) / half), persistent=False)
 
@@ -82,23 +82,25 @@ def _rotate(features: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
 class Block(nn.Module):
     """Attention and MLP, each shifted, scaled and gated by the noise level (adaLN-zero)."""
 
-    def __init__(self, hidden: int, heads: int, conditioning: int, dropout: float, gate: float) -> None:
+    def __init__(self, hidden_size: int, n_heads: int, cond_dim: int, dropout: float, gate_init: float) -> None:
         super().__init__()
-        self.heads = heads
+        self.n_heads = n_heads
         self.dropout = dropout
-        self.norm1 = nn.LayerNorm(hidden, bias=False)
-        self.attn_qkv = nn.Linear(hidden, 3 * hidden, bias=False)
-        self.attn_out = nn.Linear(hidden, hidden, bias=False)
-        self.norm2 = nn.LayerNorm(hidden, bias=False)
+        self.norm1 = nn.LayerNorm(hidden_size, bias=False)
+        self.attn_qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.attn_out = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.norm2 = nn.LayerNorm(hidden_size, bias=False)
         self.mlp = nn.Sequential(
-            nn.Linear(hidden, 4 * hidden), nn.GELU(approximate="tanh"), nn.Linear(4 * hidden, hidden)
+            nn.Linear(hidden_size, 4 * hidden_size),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(4 * hidden_size, hidden_size),
         )
-        self.adaLN_modulation = nn.Linear(conditioning, 6 * hidden)
+        self.adaLN_modulation = nn.Linear(cond_dim, 6 * hidden_size)
         nn.init.zeros_(self.adaLN_modulation.weight)
         nn.init.zeros_(self.adaLN_modulation.bias)
         with torch.no_grad():
-            bias = self.adaLN_modulation.bias.view(6, hidden)
-            bias[2], bias[5] = gate, gate
+            bias = self.adaLN_modulation.bias.view(6, hidden_size)
+            bias[2], bias[5] = gate_init, gate_init
 
     @override
     def forward(self, x_BLD: Tensor, noise_BC: Tensor, cos_LK: Tensor, sin_LK: Tensor, mask: Tensor | None) -> Tensor:
@@ -106,7 +108,7 @@ class Block(nn.Module):
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation
 
         qkv = self.attn_qkv(torch.addcmul(shift_a, self.norm1(x_BLD), 1 + scale_a))
-        qkv = rearrange(qkv, "b l (three h k) -> three b h l k", three=3, h=self.heads)
+        qkv = rearrange(qkv, "b l (three h k) -> three b h l k", three=3, h=self.n_heads)
         q, k = _rotate(qkv[:2], cos_LK.to(qkv.dtype), sin_LK.to(qkv.dtype))
         attended = F.scaled_dot_product_attention(q, k, qkv[2], mask)
         attended = self.attn_out(rearrange(attended, "b h l k -> b l (h k)"))
@@ -119,11 +121,11 @@ class Block(nn.Module):
 class OutputLayer(nn.Module):
     """Last norm, shifted and scaled by the noise level, and the projection to the vocabulary."""
 
-    def __init__(self, vocab_size: int, hidden: int, conditioning: int) -> None:
+    def __init__(self, vocab_size: int, hidden_size: int, cond_dim: int) -> None:
         super().__init__()
-        self.norm_final = nn.LayerNorm(hidden, bias=False)
-        self.linear = nn.Linear(hidden, vocab_size)
-        self.adaLN_modulation = nn.Linear(conditioning, 2 * hidden)
+        self.norm_final = nn.LayerNorm(hidden_size, bias=False)
+        self.linear = nn.Linear(hidden_size, vocab_size)
+        self.adaLN_modulation = nn.Linear(cond_dim, 2 * hidden_size)
         for layer in (self.linear, self.adaLN_modulation):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -139,41 +141,46 @@ class DiT(SoftBackbone):
 
     Args:
         vocab_size: V, number of ids.
-        hidden: D, width; a multiple of `heads`, with an even number of features a head.
-        blocks: number of transformer blocks.
-        heads: attention heads.
-        conditioning: width of the noise embedding.
+        hidden_size: D, width; a multiple of 2 x `n_heads`, with an even number of features a head.
+        n_blocks: number of transformer blocks.
+        n_heads: attention heads.
+        cond_dim: width of the noise embedding.
         dropout: probability in [0, 1) of dropping a feature of a residual branch.
-        embedding_std: standard deviation of the initial embedding; None for Duo's uniform initialisation.
-        gate: initial value of the residual gates; 0 is adaLN-zero, at which a block starts as the identity.
+        embedding_init_std: standard deviation of the initial embedding; None for Duo's uniform initialisation.
+        gate_init: initial value of the residual gates; 0 is adaLN-zero, at which a block starts as the identity.
     """
 
     def __init__(
         self,
         vocab_size: int,
-        hidden: int = 256,
-        blocks: int = 8,
-        heads: int = 8,
-        conditioning: int = 128,
+        hidden_size: int = 256,
+        n_blocks: int = 8,
+        n_heads: int = 8,
+        cond_dim: int = 128,
         dropout: float = 0.1,
-        embedding_std: float | None = None,
-        gate: float = 0.0,
+        embedding_init_std: float | None = None,
+        gate_init: float = 0.0,
     ) -> None:
         super().__init__(vocab_size)
-        for name, value in {"hidden": hidden, "blocks": blocks, "heads": heads, "conditioning": conditioning}.items():
+        for name, value in {
+            "hidden_size": hidden_size,
+            "n_blocks": n_blocks,
+            "n_heads": n_heads,
+            "cond_dim": cond_dim,
+        }.items():
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {value}.")
-        if hidden % (2 * heads):
-            raise ValueError(f"`hidden` must be a multiple of 2 x `heads` = {2 * heads}, got {hidden}.")
+        if hidden_size % (2 * n_heads):
+            raise ValueError(f"`hidden_size` must be a multiple of 2 x `n_heads` = {2 * n_heads}, got {hidden_size}.")
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"`dropout` must be in [0, 1), got {dropout}.")
-        if embedding_std is not None and not embedding_std > 0.0:
-            raise ValueError(f"`embedding_std` must be above 0, got {embedding_std}.")
-        self.vocab_embed = TokenEmbedding(vocab_size, hidden, embedding_std)
-        self.sigma_map = NoiseEmbedding(conditioning)
-        self.rotary_emb = RotaryEmbedding(hidden // heads)
-        self.blocks = nn.ModuleList(Block(hidden, heads, conditioning, dropout, gate) for _ in range(blocks))
-        self.output_layer = OutputLayer(vocab_size, hidden, conditioning)
+        if embedding_init_std is not None and not embedding_init_std > 0.0:
+            raise ValueError(f"`embedding_init_std` must be above 0, got {embedding_init_std}.")
+        self.vocab_embed = TokenEmbedding(vocab_size, hidden_size, embedding_init_std)
+        self.sigma_map = NoiseEmbedding(cond_dim)
+        self.rotary_emb = RotaryEmbedding(hidden_size // n_heads)
+        self.blocks = nn.ModuleList(Block(hidden_size, n_heads, cond_dim, dropout, gate_init) for _ in range(n_blocks))
+        self.output_layer = OutputLayer(vocab_size, hidden_size, cond_dim)
 
     @override
     def forward(self, tokens: Tensor | SoftTokens, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:

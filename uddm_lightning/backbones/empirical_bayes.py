@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.backbones.base import Known
+from uddm_lightning.backbones.base import TextStatistics
 from uddm_lightning.backbones.oracle import Oracle
 
 ELEMENTS = 2**22  # of (B, C, L), compared at once
@@ -29,7 +29,7 @@ class EmpiricalBayesBackbone(Oracle):
         self.register_buffer("rows_RL", torch.zeros(1, 0, dtype=torch.int64), persistent=False)
 
     @override
-    def prepare(self, known: Known) -> None:
+    def prepare(self, known: TextStatistics) -> None:
         super().prepare(known)
         self.rows_RL = known.rows().to(self.rows_RL.device)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.backbones.base import Known
+from uddm_lightning.backbones.base import TextStatistics
 from uddm_lightning.backbones.oracle import Oracle
 from uddm_lightning.core.errors import InputError
 
@@ -32,7 +32,7 @@ class MarkovBackbone(Oracle):
         self.register_buffer("transition_VV", flat_V.repeat(vocab_size, 1), persistent=False)
 
     @override
-    def prepare(self, known: Known) -> None:
+    def prepare(self, known: TextStatistics) -> None:
         if known.chain is None:
             raise InputError(
                 "`model.backbone` is MarkovBackbone, which needs text whose law is known: `data.source: MarkovSource` "

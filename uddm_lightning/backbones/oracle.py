@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.backbones.base import Backbone, Known
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.backbones.base import Backbone, TextStatistics
+from uddm_lightning.processes.parameterization import Parameterization
 
 
 class Oracle(Backbone):
@@ -19,14 +19,14 @@ class Oracle(Backbone):
     It has no parameters. Its features are log-probabilities, of which its head makes nothing else.
     """
 
-    predicts = Prediction.LEAVE_ONE_OUT
+    predicts = Parameterization.LEAVE_ONE_OUT
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__(vocab_size)
         self.mask: int | None = None
 
     @override
-    def prepare(self, known: Known) -> None:
+    def prepare(self, known: TextStatistics) -> None:
         self.mask = known.mask
 
     def telling(self, tokens_BL: Tensor, valid_BL: Tensor | None) -> Tensor:

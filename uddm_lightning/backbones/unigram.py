@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.backbones.base import Known
+from uddm_lightning.backbones.base import TextStatistics
 from uddm_lightning.backbones.oracle import Oracle
 
 
@@ -21,7 +21,7 @@ class UnigramBackbone(Oracle):
         self.register_buffer("logp_V", torch.zeros(vocab_size, dtype=torch.float64), persistent=False)
 
     @override
-    def prepare(self, known: Known) -> None:
+    def prepare(self, known: TextStatistics) -> None:
         super().prepare(known)
         self.logp_V = known.unigram_V.log().to(self.logp_V.device)
 

@@ -9,7 +9,7 @@ from uddm_lightning.results.tables import BASINS, Record, update_rows
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import is_dry_run
 
-KEY = ("step", "weights", "split", "chain", "steps")
+KEY = ("step", "weights", "split", "sampler", "sampler_steps")
 
 
 class BasinTable(Callback):
@@ -39,5 +39,5 @@ class BasinTable(Callback):
 
 
 def _rows(record: Record, step: int) -> list[Record]:
-    common = {name: record[name] for name in ("split", "weights", "chain", "steps")}
+    common = {name: record[name] for name in ("split", "weights", "sampler", "sampler_steps")}
     return [{**common, "step": step, **row} for row in record["_rows"]]

@@ -31,7 +31,7 @@ def recovery_figure(records: Sequence[Record], title: str) -> Figure:
     for kind, axes in (("recovery", left), ("entropy", right)):
         for split, colour in COLOURS.items():
             rows = sorted(
-                (r for r in records if r["kind"] == kind and r["split"] == split), key=lambda r: float(r["t"])
+                (r for r in records if r["metric"] == kind and r["split"] == split), key=lambda r: float(r["t"])
             )
             if rows or split in ("train", "test"):
                 _curve(axes, rows, kind, colour, STYLES[split], split)

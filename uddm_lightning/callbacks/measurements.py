@@ -60,16 +60,16 @@ class MeasurementTable(Callback):
             "run": pl_module.run_name or name_of(folder),
             "backbone": pl_module.backbone_name,
             "parameters": pl_module.parameter_count,
-            "size": data_of(trainer).subset_size,
+            "train_size": data_of(trainer).subset_size,
             "seed": data_of(trainer).seed,
             "step": pl_module.weights_step,
         }
-        records = [{**common, "kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
+        records = [{**common, "metric": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
         if records:
             settle(folder, data_of(trainer).manifest(), pl_module.run_name)
             write_draws(folder, records, may_overwrite(trainer))
             for record in records:
-                if record["kind"] == "nelbo":
+                if record["metric"] == "nelbo":
                     draws = nelbo_draws(folder, record["weights"], pl_module.weights_step)
                     record["nelbo_falling"] = falling(draws, record["split"])
             kept = update_table(folder / "measurements.csv", records, may_overwrite(trainer))
@@ -80,16 +80,16 @@ class MeasurementTable(Callback):
 
 def summary(records: Sequence[Record]) -> str:
     """Small tables: per t the recovery and entropy of rows, and what recovery costs; then the NELBO and the basins."""
-    step, size = records[0]["step"], records[0]["size"]
+    step, size = records[0]["step"], records[0]["train_size"]
     lines = []
     for weights in dict.fromkeys(record["weights"] for record in records):
         mine = [record for record in records if record["weights"] == weights]
-        recovery = {(r["split"], r["t"]): r for r in mine if r["kind"] == "recovery"}
-        entropy = {(r["split"], r["t"]): r["entropy"] for r in mine if r["kind"] == "entropy"}
+        recovery = {(r["split"], r["t"]): r for r in mine if r["metric"] == "recovery"}
+        entropy = {(r["split"], r["t"]): r["entropy"] for r in mine if r["metric"] == "entropy"}
         title = f"step {step}, {size} training rows, {weights} weights"
         if recovery:
             first = next(iter(recovery.values()))
-            title += f", {first['chain']} chain on {first['steps']} steps"
+            title += f", {first['sampler']} chain on {first['sampler_steps']} steps"
         splits = ("train", "test", "samples") if any(split == "samples" for split, _ in entropy) else ("train", "test")
         heads = " ".join(f"{split:>7}" for split in splits[1:])
         lines.append(title)
@@ -116,7 +116,7 @@ def _kept(records: Sequence[Record]) -> str:
     """What must be said where a table keeps rows of more draws."""
     if not records:
         return ""
-    kinds = ", ".join(sorted({record["kind"] for record in records}))
+    kinds = ", ".join(sorted({record["metric"] for record in records}))
     return (
         f"\n   {len(records)} earlier row(s) of the tables rest on more draws and are kept ({kinds}); "
         "`--table.overwrite true` replaces them."
@@ -132,7 +132,7 @@ def _costs(recovery: Mapping[tuple[str, float], Record]) -> list[str]:
     head = "       t  test rows: clean tokens changed  wrong tokens: before   after"
     lines = [head + ("  recovery of the best estimate" if known else "")]
     for record in mine:
-        cells = (_cell(record.get(name)) for name in ("unstable_rate", "errors_before", "errors_after"))
+        cells = (_cell(record.get(name)) for name in ("clean_change_rate", "errors_before", "errors_after"))
         line = "{:>8g}  {:>31} {:>21} {:>7}".format(record["t"], *cells)
         lines.append(line + (f" {_cell(record['bayes_argmax']):>30}" if record in known else ""))
     return lines
@@ -142,7 +142,7 @@ def _bounds(records: Sequence[Record]) -> list[str]:
     """The NELBO on each range of t, a line for each."""
     lines = []
     for kind in ("nelbo", "nelbo_extrapolated"):
-        mine = [record for record in records if record["kind"] == kind]
+        mine = [record for record in records if record["metric"] == kind]
         for first in mine[:1]:
             values = ", ".join(f"{record['split']} {_cell(record['nelbo'])}" for record in mine)
             span = f"[{first['t_min']:g}, {first['t_max']:g}]"
@@ -156,7 +156,7 @@ def _bounds(records: Sequence[Record]) -> list[str]:
 
 def _samples(records: Sequence[Record]) -> list[str]:
     """What the model's own samples are, in a line."""
-    drawn = {record["split"]: record for record in records if record["kind"] == "samples"}
+    drawn = {record["split"]: record for record in records if record["metric"] == "samples"}
     if "samples" not in drawn:
         return []
     mine = drawn["samples"]
@@ -169,13 +169,13 @@ def _samples(records: Sequence[Record]) -> list[str]:
 
 def _basins(records: Sequence[Record]) -> list[str]:
     """A line about fixed points and one about critical corruption, where they were measured."""
-    fixed = {r["split"]: r for r in records if r["kind"] == "recovery" and "fixed_rows" in r}
-    basins = {r["split"]: r for r in records if r["kind"] == "basin"}
+    fixed = {r["split"]: r for r in records if r["metric"] == "recovery" and "fixed_rows" in r}
+    basins = {r["split"]: r for r in records if r["metric"] == "basin"}
     shares = ", ".join(f"{s} {_cell(r['fixed_tokens'])} / {_cell(r['fixed_rows'])}" for s, r in fixed.items())
     radii = ", ".join(f"{s} {_cell(r['critical_t'])}" for s, r in basins.items())
     lines = [f"   fixed points, share of tokens / of rows: {shares}"] if fixed else []
     if basins:
-        level = _cell(next(iter(basins.values())).get("critical_t_nothing"))
+        level = _cell(next(iter(basins.values())).get("critical_t_identity"))
         lines.append(f"   critical corruption t, mean: {radii}; of a chain that does nothing {level}")
     return lines
 

@@ -49,8 +49,8 @@ class RestoredText(BasePredictionWriter):
                     "line": numbers[int(batch.rows_B[index])],
                     "given": tokenizer.decode(given),
                     "restored": tokenizer.decode(restored),
-                    "t": pl_module.restore_t,
-                    "chain": pl_module.sampler.chain,
+                    "t": pl_module.predict_t,
+                    "sampler": pl_module.sampler.name,
                 }
             )
             pieces = [[tokenizer.piece(token) for token in ids] for ids in (given, restored)]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from uddm_lightning.results.tables import ROWS, Record, update_parquet
 
 FILE = "rows.parquet"
-KEY = ("kind", "split", "step", "weights", "t", "chain", "steps")
+KEY = ("metric", "split", "step", "weights", "t", "sampler", "sampler_steps")
 
 
 def write_draws(folder: Path, records: Sequence[Record], overwrite: bool) -> None:
@@ -24,7 +24,7 @@ def write_draws(folder: Path, records: Sequence[Record], overwrite: bool) -> Non
             network extrapolates.
         overwrite: replace more draws by fewer.
     """
-    tables = [_draws(record) for record in records if "_draws" in record and record["kind"] != "nelbo_extrapolated"]
+    tables = [_draws(record) for record in records if "_draws" in record and record["metric"] != "nelbo_extrapolated"]
     if tables:
         update_parquet(folder / FILE, pa.concat_tables(tables), KEY, overwrite)
 
@@ -34,7 +34,7 @@ def nelbo_draws(folder: Path, weights: str, step: int) -> pa.Table:
     path = folder / FILE
     if not path.exists():
         return ROWS.empty_table()
-    wanted = (pc.field("kind") == "nelbo") & (pc.field("weights") == weights) & (pc.field("step") <= step)
+    wanted = (pc.field("metric") == "nelbo") & (pc.field("weights") == weights) & (pc.field("step") <= step)
     return pq.read_table(path, filters=wanted)
 
 
@@ -42,7 +42,7 @@ def _draws(record: Record) -> pa.Table:
     """The draws of one measurement as rows of the table."""
     columns = dict(record["_draws"])
     number = len(columns["row_id"])
-    common = {**record, "chain": record.get("chain") or ""}
+    common = {**record, "sampler": record.get("sampler") or ""}
 
     def column(field: pa.Field) -> pa.Array:
         values: Sequence[Any] | None = columns.get(field.name)

@@ -13,7 +13,7 @@ from uddm_lightning.results.tables import SEQUENCES, Record, update_rows
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of, is_dry_run
 
-KEY = ("step", "weights", "split", "t", "chain", "steps")
+KEY = ("step", "weights", "split", "t", "sampler", "sampler_steps")
 
 
 class SequenceTable(Callback):
@@ -71,7 +71,7 @@ class SequenceTable(Callback):
         }
         columns["entropy"] += [None] * (kept - len(columns["entropy"]))
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        return [{"t": t, "chain": board["chain"], "steps": board["steps"], **row} for row in rows]
+        return [{"t": t, "sampler": board["sampler"], "sampler_steps": board["sampler_steps"], **row} for row in rows]
 
     def _texts(self, row: Record, tokenizer: Tokenizer) -> Record:
         """The three rows of ids as pieces of text, so that the table can be read without a tokenizer."""

@@ -17,7 +17,7 @@ from typing_extensions import override
 from uddm_lightning.callbacks.figures import pixels, recovery_figure, sequence_panel, write_picture
 from uddm_lightning.callbacks.measurements import probes, run_folder
 from uddm_lightning.callbacks.sequences import SequenceTable
-from uddm_lightning.metrics.functional import Spread
+from uddm_lightning.metrics.functional import PredictionSpread
 from uddm_lightning.probes.nelbo import NelboProbe
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
@@ -25,7 +25,7 @@ from uddm_lightning.training.trainer_access import callbacks_of, data_of, is_dry
 
 PANEL_ROWS = 4
 SAMPLES = ("n_memorized", "n_spurious", "n_novel", "generative_perplexity", "novel_perplexity", "unigram_entropy")
-BESIDE = ("chance", "coincidence", "bayes_argmax", "unstable_rate", "errors_before", "errors_after")  # recovery
+BESIDE = ("chance", "coincidence", "bayes_argmax", "clean_change_rate", "errors_before", "errors_after")  # recovery
 MIDDLE = 0.5  # the t of a trajectory that scalars show
 
 
@@ -33,7 +33,7 @@ class TensorBoardPage(Callback):
     """Logs every measurement. Stands after the probes and the `SequenceTable` among the callbacks.
 
     Scalars, where raw weights add `_raw` to the first word: `recovery/<split>/t=<t>`, `gap/t=<t>` (train minus test
-    recovery), beside recovery `chance`, `coincidence`, `bayes_argmax`, `unstable_rate`, `errors_before` and
+    recovery), beside recovery `chance`, `coincidence`, `bayes_argmax`, `clean_change_rate`, `errors_before` and
     `errors_after`, each `/<split>/t=<t>`, `entropy/<split>/t=<t>`, `margin/<split>`, `fixed_tokens/<split>`,
     `fixed_rows/<split>`, `leave_one_out/<split>`, `leak/<split>`, `nelbo/<split>/[<t_min>,<t_max>]`
     (`nelbo_extrapolated` where that is wider than the trained range), `critical_t/<split>`, `n_memorized/<split>` and
@@ -71,7 +71,7 @@ class TensorBoardPage(Callback):
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DiffusionTask)
-        records = [{"kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
+        records = [{"metric": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
         skip = trainer.sanity_checking or is_dry_run(trainer)
         if skip or not records or not trainer.is_global_zero:
             return
@@ -98,10 +98,10 @@ class TensorBoardPage(Callback):
         assert isinstance(pl_module, DiffusionTask)
         if is_dry_run(trainer) or not trainer.is_global_zero:
             return
-        records = [{"kind": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
+        records = [{"metric": probe.kind, **record} for probe in probes(trainer) for record in probe.records]
         data = data_of(trainer)
         about = {
-            "size": data.subset_size,
+            "train_size": data.subset_size,
             "seed": data.seed,
             "parameters": pl_module.parameter_count,
             "backbone": pl_module.backbone_name,
@@ -116,13 +116,13 @@ def names_of_scalars(trainer: Trainer, task: DiffusionTask, splits: Sequence[str
     names = {"probe/seconds", "probe/share"}
     blank = {"bayes_argmax": math.nan}  # of backbones that are not trained
     for probe in probes(trainer):
-        if not probe.enabled or probe.draws_on_the_way == 0:
+        if not probe.enabled or probe.num_rows_during_training == 0:
             continue
         times: Any = getattr(probe, "times", [0.0])
         ranges = probe.ranges(task) if isinstance(probe, NelboProbe) else {probe.kind: (0.0, 1.0)}
         records = [
             defaultdict(
-                float, {**blank, "kind": kind, "t_min": low, "t_max": high, "split": split, "weights": w, "t": t}
+                float, {**blank, "metric": kind, "t_min": low, "t_max": high, "split": split, "weights": w, "t": t}
             )
             for kind, (low, high) in ranges.items()
             for split in probe.splits
@@ -154,12 +154,12 @@ def _scalars(kind: str, records: Sequence[Record]) -> dict[str, float]:
             continue
         if kind == "trajectory":
             if record["t"] == min((r["t"] for r in records), key=lambda t: abs(t - MIDDLE)):
-                for name in Spread._fields:
+                for name in PredictionSpread._fields:
                     scalars[f"{_word(kind, record)}/{name}/t={record['t']:g}"] = record[name]
             continue
         if kind == "nelbo":
             bounds = f"[{record['t_min']:g},{record['t_max']:g}]"
-            scalars[f"{_word(record.get('kind', kind), record)}/{split}/{bounds}"] = record["nelbo"]
+            scalars[f"{_word(record.get('metric', kind), record)}/{split}/{bounds}"] = record["nelbo"]
             continue
         scalars[f"{_word(kind, record)}/{split}/t={record['t']:g}"] = record[kind]
         if kind == "recovery":
@@ -173,7 +173,7 @@ def _scalars(kind: str, records: Sequence[Record]) -> dict[str, float]:
                 scalars[f"{_word('gap', record)}/t={record['t']:g}"] = train - record[kind]
         else:
             scalars[f"{_word('leave_one_out', record)}/{split}"] = record["entropy_leave_one_out"]
-            scalars[f"{_word('leak', record)}/{split}"] = record["own_token_leak"]
+            scalars[f"{_word('leak', record)}/{split}"] = record["self_token_influence"]
     return scalars
 
 
@@ -181,9 +181,9 @@ def _layout(records: Iterable[Record]) -> dict[str, dict[str, list[Any]]]:
     """A custom-scalars page with train and test side by side, a chart per t."""
     layout: dict[str, dict[str, list[Any]]] = {}
     for record in records:
-        if record["kind"] not in ("recovery", "entropy"):
+        if record["metric"] not in ("recovery", "entropy"):
             continue
-        word, t = _word(record["kind"], record), f"t={record['t']:g}"
+        word, t = _word(record["metric"], record), f"t={record['t']:g}"
         layout.setdefault(word, {})[t] = ["Multiline", [f"^{word}/[a-z]+/{t}$"]]
     return layout
 
@@ -191,18 +191,18 @@ def _layout(records: Iterable[Record]) -> dict[str, dict[str, list[Any]]]:
 def _histograms(writer: SummaryWriter, records: Iterable[Record], step: int) -> None:
     margins = set()  # written once for all times: they are those of the clean rows
     for record in records:
-        if record["kind"] == "entropy":
+        if record["metric"] == "entropy":
             word = _word("entropy", record)
             for name in ("recovered", "unrecovered"):
                 tag = f"{word}_{name}/{record['split']}/t={record['t']:g}"
                 _add_histogram(writer, tag, record["_edges"], record[f"_histogram_{name}"], step)
-        elif record["kind"] == "recovery":
+        elif record["metric"] == "recovery":
             margin = record["_margin"]
             tag = f"{_word('margin', record)}/{record['split']}"
             if tag not in margins:
                 _add_histogram(writer, tag, margin.edges, margin.histogram, step)
             margins.add(tag)
-        elif record["kind"] == "basin" and record["_rows"]:
+        elif record["metric"] == "basin" and record["_rows"]:
             tag = f"{_word('critical_t', record)}/{record['split']}"
             found = [row["critical_t"] for row in record["_rows"] if row["critical_t"] is not None]
             if found:
@@ -249,7 +249,7 @@ def _outcome(records: Sequence[Record]) -> dict[str, float]:
     """Columns of the HPARAMS table: recovery, and entropy of training rows, at the t nearest 0.1, and the NELBO."""
     outcome: dict[str, float] = {}
     for kind in ("recovery", "entropy", "nelbo"):
-        mine = [r for r in records if r["kind"] == kind and r["weights"] == records[0]["weights"]]
+        mine = [r for r in records if r["metric"] == kind and r["weights"] == records[0]["weights"]]
         nearest = min((abs(r.get("t", 0.1) - 0.1) for r in mine), default=0.0)
         for r in mine:
             if abs(r.get("t", 0.1) - 0.1) == nearest:

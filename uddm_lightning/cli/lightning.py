@@ -40,16 +40,16 @@ from uddm_lightning.callbacks import (
 from uddm_lightning.callbacks.measurements import probes
 from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Change
-from uddm_lightning.config.parser import UddmParser, plain
+from uddm_lightning.config.parser import UddmParser, sanitize_message
 from uddm_lightning.config.ranges import LARGEST, check_end, check_numbers, fill_interval
 from uddm_lightning.core.errors import DiskFullError, InputError
-from uddm_lightning.core.files import is_full, refused
+from uddm_lightning.core.files import filesystem_error, is_full
 from uddm_lightning.data import TextDataModule, check_divides
 from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe, TrajectoryProbe
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask
-from uddm_lightning.training.trainer_access import Unprofiled, callbacks_of, check_precision, is_dry_run
+from uddm_lightning.training.trainer_access import NullProfiler, callbacks_of, check_precision, is_dry_run
 
 TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell reports a program that ended by this signal
 PLUGINS = (backbones, critics, data, objectives, processes, samplers)
@@ -191,7 +191,7 @@ class UddmCLI(LightningCLI):
     def _take(self, run: Path) -> None:
         """Keeps other programs out of a run's folder, and earlier results safe in it; a dry run writes nothing."""
         if getattr(rank_zero_only, "rank", 0) == 0 and not self.config[self.subcommand].trainer.fast_dev_run:
-            self.held.enter_context(run_folder.taken(run))
+            self.held.enter_context(run_folder.lock_run(run))
             if not self.goes_on:
                 run_folder.check_unused(run, self.dumped())
 
@@ -225,7 +225,7 @@ class UddmCLI(LightningCLI):
         if any(argument.partition("=")[0] == "--out" for argument in sys.argv):
             return str(config.out)
         stem = Path(str(config.config[-1])).stem if config.config else "run"
-        new = Path("runs") / f"{stem}-n{config.data.size}-s{config.seed_everything}"
+        new = Path("runs") / f"{stem}-n{config.data.train_size}-s{config.seed_everything}"
         return str(_run_of(config) or config.out or new)
 
     @override
@@ -234,7 +234,7 @@ class UddmCLI(LightningCLI):
             super().instantiate_classes()
         except (ValueError, TypeError, ImportError) as error:
             # constructors check their arguments and name them, and packages that they need and do not find
-            raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
+            raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -258,7 +258,7 @@ class UddmCLI(LightningCLI):
             config["callbacks"] = [*given, StepProgressBar()]
         if not any(isinstance(plugin, CheckpointIO) for plugin in _listed(config["plugins"])):
             config["plugins"] = [*_listed(config["plugins"]), checkpoints.AtomicCheckpointIO()]
-        config["profiler"] = config["profiler"] or Unprofiled()
+        config["profiler"] = config["profiler"] or NullProfiler()
         self.save_config_kwargs["begin"] = self._begin
         return super().instantiate_trainer(**kwargs)
 
@@ -334,21 +334,25 @@ class UddmCLI(LightningCLI):
                 sys.stderr.write(f"uddm: stopped: interrupted; {self._way_on()}\n")
             raise SystemExit(TERMINATED if terminated else 1) from stop
         except ImportError as error:  # of a package that some callback of Lightning asks for when it is set up
-            raise InputError(plain(str(error))) from error
+            raise InputError(sanitize_message(str(error))) from error
         except (DiskFullError, OSError) as error:
             if isinstance(error, OSError) and not is_full(error):
                 raise
             # TensorBoard's writer names no file
-            what = error if isinstance(error, DiskFullError) else refused(f"Cannot write to `{folder}`", error, "")
+            what = (
+                error
+                if isinstance(error, DiskFullError)
+                else filesystem_error(f"Cannot write to `{folder}`", error, "")
+            )
             raise DiskFullError(f"{what} Free some space, then {self._way_on()}") from error
         except RuntimeError as error:
             if "conditioned on metric" not in str(error):  # of EarlyStopping, see `check_monitors`
                 raise
-            raise InputError(f"`trainer.callbacks`: {plain(str(error))}") from error
+            raise InputError(f"`trainer.callbacks`: {sanitize_message(str(error))}") from error
 
     def _way_on(self) -> str:
         if self.subcommand == "fit":
-            return run_folder.way_on(Path(self.trainer.default_root_dir))
+            return run_folder.resume_hint(Path(self.trainer.default_root_dir))
         return "give the same command again."
 
     def after_fit(self) -> None:
@@ -366,7 +370,7 @@ class UddmCLI(LightningCLI):
             if trainer.is_global_zero:
                 sys.stderr.write(
                     f"uddm: training ended at step {step}, and the last checkpoint is of step {saved}: "
-                    f"{run_folder.way_on(folder)}\n"
+                    f"{run_folder.resume_hint(folder)}\n"
                 )
         elif step >= trainer.max_steps > 0:
             self._mark(step)

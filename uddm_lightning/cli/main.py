@@ -10,12 +10,12 @@ from lightning.fabric.utilities.spike import TrainingSpikeException
 
 from uddm_lightning import __version__
 from uddm_lightning.cli.lightning import run_lightning
-from uddm_lightning.config.parser import check_configs, plain
+from uddm_lightning.config.parser import check_configs, sanitize_message
 from uddm_lightning.core.errors import DiskFullError, InputError
 
 HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language models and measures them as memories
 
-  uddm fit -c CONFIG [--out RUN] [--data.size N] ...     train on the nested subset of N rows and measure on the way
+  uddm fit -c CONFIG [--out RUN] [--data.train_size N]   train on the nested subset of N rows and measure on the way
   uddm fit -c RUN/config.yaml --ckpt_path last           go on with a run that was stopped
   uddm fit -c RUN/config.yaml --ckpt_path previous       the same from the checkpoint before the last one
   uddm validate -c RUN/config.yaml --ckpt_path CKPT      measure a checkpoint again
@@ -42,7 +42,7 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
                                the resolved configuration, as YAML
   tensorboard --logdir runs    the curves
 
-Any value of a config can be set on the command line: --model.backbone.init_args.hidden 128. Classes are named by
+Any value of a config can be set on the command line: --model.backbone.init_args.hidden_size 128. Classes are named by
 `class_path`: the short name of one of this package's, or the importable path of your own.
 """
 
@@ -77,10 +77,10 @@ def main() -> int:
         check_configs(arguments)
         run_lightning()
     except (InputError, MisconfigurationException) as error:
-        sys.stderr.write(f"uddm: error: {plain(str(error))}\n")
+        sys.stderr.write(f"uddm: error: {sanitize_message(str(error))}\n")
         return 2
     except TrainingSpikeException as error:
-        sys.stderr.write(f"uddm: stopped: SpikeDetection: {plain(str(error))}\n")
+        sys.stderr.write(f"uddm: stopped: SpikeDetection: {sanitize_message(str(error))}\n")
         return 1
     except (FloatingPointError, DiskFullError) as error:
         sys.stderr.write(f"uddm: stopped: {error}\n")

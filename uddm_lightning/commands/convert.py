@@ -13,14 +13,14 @@ from lightning import __version__ as lightning_version
 from tqdm import tqdm
 
 from uddm_lightning.cli.resolve import Resolved, resolve
-from uddm_lightning.config.parser import Arguments, check_configs, to_yaml
+from uddm_lightning.config.parser import CommandParser, check_configs, to_yaml
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.duo import DuoCheckpoint
-from uddm_lightning.interop.duo_config import Recipe, recipe
+from uddm_lightning.interop.duo_config import DuoConfig, recipe
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
-from uddm_lightning.runs.instantiate import load_task
+from uddm_lightning.runs.instantiate import build_task
 from uddm_lightning.training.task import DiffusionTask
 
 DESCRIPTION = """\
@@ -37,8 +37,8 @@ The tokenizer must be the one that the model was trained with.
 """
 
 
-def _parser() -> Arguments:
-    parser = Arguments(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="uddm convert",
         description=DESCRIPTION,
         allow_abbrev=False,
@@ -71,9 +71,13 @@ def convert(arguments: list[str]) -> int:
         raise InputError(f"`{path}`: there is no such file. Give the path of a checkpoint.")
     overrides = [word for file in given.config for word in ("-c", file)]
     check_configs(overrides)
-    for key, value in (("model.backbone_name", given.name), ("data.size", given.size), ("seed_everything", given.seed)):
+    for key, value in (
+        ("model.backbone_name", given.name),
+        ("data.train_size", given.size),
+        ("seed_everything", given.seed),
+    ):
         overrides += [f"--{key}", value] if value is not None else []
-    with DuoCheckpoint(path) as foreign, run_folder.taken(folder):
+    with DuoCheckpoint(path) as foreign, run_folder.lock_run(folder):
         run_folder.check_unused(folder, "")
         tokenizer = _write_tokenizer(foreign, folder)
         made = recipe(foreign, _data_of(given.config), tokenizer)
@@ -101,7 +105,7 @@ def _data_of(files: list[str]) -> dict[str, Any]:
     return found
 
 
-def _resolve(made: Recipe, overrides: list[str]) -> Resolved:
+def _resolve(made: DuoConfig, overrides: list[str]) -> Resolved:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "converted.yaml"
         write_text(path, to_yaml(made.config))
@@ -116,7 +120,7 @@ def _task(foreign: DuoCheckpoint, resolved: Resolved) -> DiffusionTask:
             f"`data.packing.length` is {length}, and `{foreign.path}` was trained on rows of {longest}; give at most "
             "that."
         )
-    task = load_task(resolved.values, foreign.vocab_size)
+    task = build_task(resolved.values, foreign.vocab_size)
     shapes = {name: tuple(parameter.shape) for name, parameter in task.backbone.named_parameters()}
     if shapes != {name: stored.shape for name, stored in foreign.raw.items()}:
         raise InputError(f"`--config` describes another network in `model.backbone` than `{foreign.path}` holds.")
@@ -143,7 +147,7 @@ def _write_tokenizer(foreign: DuoCheckpoint, folder: Path) -> Path | None:
     return path
 
 
-def _manifest(foreign: DuoCheckpoint, made: Recipe) -> dict[str, Any]:
+def _manifest(foreign: DuoCheckpoint, made: DuoConfig) -> dict[str, Any]:
     """Where the run comes from. Of the text it was trained on, only the name is known."""
     names = ("data.train", "data.subset", "data.tokenizer_name_or_path", "algo.name")
     converted = {
@@ -184,7 +188,7 @@ def _write_checkpoint(foreign: DuoCheckpoint, resolved: Resolved, task: Diffusio
     checkpoints.AtomicCheckpointIO().save_checkpoint(checkpoint, path)
 
 
-def _tell(foreign: DuoCheckpoint, made: Recipe, task: DiffusionTask, folder: Path) -> None:
+def _tell(foreign: DuoCheckpoint, made: DuoConfig, task: DiffusionTask, folder: Path) -> None:
     lines = [
         f"{foreign.path.name}: {task.parameter_count:,} parameters, {foreign.vocab_size:,} ids, step {foreign.step:,}, "
         + (f"averaged weights with decay {foreign.ema_decay:g}" if foreign.ema_decay else "NO averaged weights")

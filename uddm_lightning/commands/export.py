@@ -10,16 +10,16 @@ from torch import Tensor
 
 from uddm_lightning import __version__
 from uddm_lightning.backbones import DiT
-from uddm_lightning.config.parser import Arguments
+from uddm_lightning.config.parser import CommandParser
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.interop.exported import CARD, CONFIG, FORMAT, TOKENIZER, WEIGHTS, safetensors
 from uddm_lightning.interop.model_card import card
-from uddm_lightning.runs.load import Trained, load
+from uddm_lightning.runs.load import LoadedModel, load
 
 
-def _parser() -> Arguments:
-    parser = Arguments(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="uddm export",
         description="Writes the weights of a checkpoint as safetensors, with a JSON config, the tokenizer where it is "
         "at hand without asking anybody, and a model card that says what was measured of it. "
@@ -57,7 +57,7 @@ def export(arguments: list[str]) -> int:
     return 0
 
 
-def _tokenizer(trained: Trained) -> str | None:
+def _tokenizer(trained: LoadedModel) -> str | None:
     """The run's tokenizer, as a tokenizer.json; None where it would have to be downloaded or learned first."""
     if (corpus := trained.corpus()) is not None:
         return corpus.tokenizer.to_json()
@@ -65,19 +65,19 @@ def _tokenizer(trained: Trained) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def _config(trained: Trained, backbone: DiT, weights: str, tokenizer: bool) -> dict[str, Any]:
+def _config(trained: LoadedModel, backbone: DiT, weights: str, tokenizer: bool) -> dict[str, Any]:
     task, schedule = trained.task, trained.task.process.schedule
     network = {
-        "hidden": backbone.vocab_embed.embedding.shape[1],
-        "blocks": len(backbone.blocks),
-        "heads": backbone.blocks[0].heads,
-        "conditioning": backbone.output_layer.adaLN_modulation.in_features,
+        "hidden_size": backbone.vocab_embed.embedding.shape[1],
+        "n_blocks": len(backbone.blocks),
+        "n_heads": backbone.blocks[0].n_heads,
+        "cond_dim": backbone.output_layer.adaLN_modulation.in_features,
     }
     return {
         "format": FORMAT,
         "name": task.backbone_name,
         "vocab_size": task.process.vocab_size,
-        "states": task.process.states,  # ids in noisy text: one more where there is a mask
+        "states": task.process.num_states,  # ids in noisy text: one more where there is a mask
         "length": trained.length,
         "architecture": {"class": DiT.__name__, **network},
         "parameters": task.parameter_count,

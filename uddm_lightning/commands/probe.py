@@ -14,31 +14,31 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from uddm_lightning.config.parser import Arguments
+from uddm_lightning.config.parser import CommandParser
 from uddm_lightning.config.ranges import LARGEST
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
 from uddm_lightning.data.eval_dataset import RowReader, draw_keys
 from uddm_lightning.data.module import SAMPLES, TEXT
-from uddm_lightning.data.noise_rows import PureNoise
+from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.probes import EntropyProbe
 from uddm_lightning.probes.base import MeasuredBatch
 from uddm_lightning.probes.entropy import ILL_CONDITIONED
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.results.tables import Record
-from uddm_lightning.runs.load import Trained, draw, load
+from uddm_lightning.runs.load import LoadedModel, draw, load
 from uddm_lightning.samplers.denoiser import Denoiser
 
 BATCH = 64  # rows that are measured at a time
 COLUMNS = (
-    *("split", "weights", "t", "chain", "n_rows", "entropy", "entropy_low", "entropy_high"),
-    *("entropy_corrupted", "entropy_clean", "entropy_leave_one_out", "own_token_leak"),
+    *("split", "weights", "t", "sampler", "n_rows", "entropy", "entropy_low", "entropy_high"),
+    *("entropy_corrupted", "entropy_clean", "entropy_leave_one_out", "self_token_influence"),
 )
 
 
-class Asked(NamedTuple):
+class ProbedRows(NamedTuple):
     """Rows to measure on.
 
     Attributes:
@@ -52,8 +52,8 @@ class Asked(NamedTuple):
     reader: RowReader | None
 
 
-def _parser() -> Arguments:
-    parser = Arguments(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="uddm probe",
         description="Conditional entropy against t, in nats per token, on rows that the model draws itself or on the "
         "lines of a text. No training data is needed. Entropy near 0 has two causes: memorized rows, and text that is "
@@ -93,10 +93,10 @@ def probe(arguments: list[str]) -> int:
     denoiser = trained.task.denoiser(given.weights)
     for batch in _batches(trained, denoiser, asked, seed):
         sampler = trained.task.sampler
-        board = {"chain": sampler.chain, "steps": sampler.steps} if asked.split == "samples" else {}
-        at = MeasuredBatch(trained.task, denoiser, batch, entropy.counted(batch), asked.split, given.weights, board)
+        board = {"sampler": sampler.name, "sampler_steps": sampler.steps} if asked.split == "samples" else {}
+        at = MeasuredBatch(trained.task, denoiser, batch, entropy.count_mask(batch), asked.split, given.weights, board)
         entropy.measure(at)
-    records = list(entropy.conclude(trained.task))
+    records = list(entropy.compute_records(trained.task))
     sys.stdout.write("\n".join(_table(records, trained, asked)) + "\n")
     if given.out:
         text = io.StringIO(newline="")
@@ -107,20 +107,20 @@ def probe(arguments: list[str]) -> int:
     return 0
 
 
-def _asked(trained: Trained, text: Path | None, number: int | None) -> Asked:
+def _asked(trained: LoadedModel, text: Path | None, number: int | None) -> ProbedRows:
     tokenizer = trained.tokenizer(fetch=text is not None)
     if text is None:
-        return Asked("samples", number or 256, PureNoise(trained.packing, tokenizer, 0) if tokenizer else None)
+        return ProbedRows("samples", number or 256, NoiseRows(trained.packing, tokenizer, 0) if tokenizer else None)
     if tokenizer is None:
         raise InputError(
             f"`--text {text}`: the model's vocabulary was learned from its text, which does not lie prepared in the "
             "cache, so nobody knows what its ids mean. Leave `--text` out to measure on the model's own samples."
         )
     rows = TextRows(str(text), tokenizer, trained.packing)
-    return Asked("text", min(number or len(rows), len(rows)), rows)
+    return ProbedRows("text", min(number or len(rows), len(rows)), rows)
 
 
-def _batches(trained: Trained, denoiser: Denoiser, asked: Asked, seed: int) -> Iterator[TokenBatch]:
+def _batches(trained: LoadedModel, denoiser: Denoiser, asked: ProbedRows, seed: int) -> Iterator[TokenBatch]:
     device = trained.task.device
 
     def there(mask_BL: Tensor | None) -> Tensor | None:
@@ -145,7 +145,7 @@ def _batches(trained: Trained, denoiser: Denoiser, asked: Asked, seed: int) -> I
         )
 
 
-def _table(records: Sequence[Record], trained: Trained, asked: Asked) -> list[str]:
+def _table(records: Sequence[Record], trained: LoadedModel, asked: ProbedRows) -> list[str]:
     rows = f"{asked.number} own samples" if asked.split == "samples" else f"{asked.number} rows of text"
     whole = "" if asked.reader else ", begin and end of a row among them"
     t_min = trained.task.objective.t_min
@@ -156,13 +156,13 @@ def _table(records: Sequence[Record], trained: Trained, asked: Asked) -> list[st
     for record in records:
         interval = f"{_cell(record['entropy_low'])} to {_cell(record['entropy_high'])}"
         cells = f"{_cell(record['entropy_corrupted']):>9} {_cell(record['entropy_clean']):>7}"
-        unsure = trained.task.predicts is Prediction.POSTERIOR and record["t"] < ILL_CONDITIONED
+        unsure = trained.task.predicts is Parameterization.POSTERIOR and record["t"] < ILL_CONDITIONED
         note = "  extrapolated" if record["t"] < t_min else "  ill-conditioned" if unsure else ""
         lines.append(f"{record['t']:>8g}  {_cell(record['entropy']):>8}  {interval:<17} {cells}{note}")
     clean = records[0]
     lines.append(
         f"of uncorrupted rows at t = {t_min:g}: {_cell(clean['entropy_leave_one_out'])}; own-token leak "
-        f"{_cell(clean['own_token_leak'])} (0 for exact leave-one-out); uniform: "
+        f"{_cell(clean['self_token_influence'])} (0 for exact leave-one-out); uniform: "
         f"{math.log(trained.task.process.vocab_size):.3f} (ln V)"
     )
     lines.append("the regime is not judged here: that needs recovery of train and test rows (`uddm validate`)")

@@ -10,17 +10,17 @@ import torch
 from tqdm import tqdm
 
 from uddm_lightning import __version__
-from uddm_lightning.config.parser import Arguments
+from uddm_lightning.config.parser import CommandParser
 from uddm_lightning.config.ranges import LARGEST
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.critics import NgramCritic
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.metrics.neighbours import NEAR, NGRAM
-from uddm_lightning.probes.train_comparison import Against
+from uddm_lightning.probes.train_comparison import TrainComparison
 from uddm_lightning.runs import folder as run_folder
-from uddm_lightning.runs.load import Trained
-from uddm_lightning.sampling.drawing import Order, together, work
+from uddm_lightning.runs.load import LoadedModel
+from uddm_lightning.sampling.drawing import SamplingJob, together, work
 from uddm_lightning.sampling.shards import ROWS, about, batches
 
 EPILOG = """\
@@ -30,8 +30,8 @@ needed; where the run's prepared text lies in the cache, samples are written as 
 """
 
 
-def _parser() -> Arguments:
-    parser = Arguments(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="uddm sample", description="Draws rows from a trained model into a parquet file.", epilog=EPILOG
     )
     parser.add_argument("-c", "--config", required=True, type=Path, metavar="CONFIG", help="the run's config.yaml")
@@ -68,7 +68,7 @@ def sample(arguments: list[str]) -> int:
     ):
         if value is not None and not smallest <= value <= LARGEST:
             raise InputError(f"`{name}` must be from {smallest} to {LARGEST}, got {value}.")
-    order = Order(
+    order = SamplingJob(
         given.config, given.ckpt_path, given.steps, given.device, given.weights, 0, given.batch_size, given.out, given.n
     )
     trained = order.load()
@@ -81,7 +81,7 @@ def sample(arguments: list[str]) -> int:
     return 0
 
 
-def _drawn(order: Order, trained: Trained, processes: int) -> bool:
+def _drawn(order: SamplingJob, trained: LoadedModel, processes: int) -> bool:
     """Fills the file; returns whether it is there."""
     shards, corpus = order.shards(trained), trained.corpus()
     while not shards.complete():
@@ -102,7 +102,7 @@ def _drawn(order: Order, trained: Trained, processes: int) -> bool:
     return True
 
 
-def _against(trained: Trained) -> Against:
+def _against(trained: LoadedModel) -> TrainComparison:
     """The text of the run.
 
     Raises:
@@ -114,11 +114,11 @@ def _against(trained: Trained) -> Against:
             f"`--against`: the text of `{trained.run}` does not lie prepared in the cache. Any measuring of the run "
             "prepares it, as `uddm validate -c CONFIG --ckpt_path last` does; or leave `--against` out."
         )
-    subset = Subset(len(corpus.train), int(manifest["size"]), int(manifest["seed"]), corpus.hash)
-    return Against(corpus, subset, trained.packing, NgramCritic(), NGRAM)
+    subset = Subset(len(corpus.train), int(manifest["train_size"]), int(manifest["seed"]), corpus.hash)
+    return TrainComparison(corpus, subset, trained.packing, NgramCritic(), NGRAM)
 
 
-def _summary(order: Order, against: Against | None) -> list[str]:
+def _summary(order: SamplingJob, against: TrainComparison | None) -> list[str]:
     """What there is to say of the first samples of the file, as many as were asked for."""
     said = about(order.file)
     tokens, doubt, spread = 0, 0.0, 0.0
@@ -131,7 +131,7 @@ def _summary(order: Order, against: Against | None) -> list[str]:
             tokens_BL = torch.tensor(table["tokens"].to_pylist())
             counted_BL = against.kept_L.expand(len(tokens_BL), -1)
             against.update(metric, tokens_BL, counted_BL, torch.tensor(table["sample"].to_pylist()))
-    chain = f"{said['chain']} chain on {said['steps']} steps"
+    chain = f"{said['sampler']} chain on {said['sampler_steps']} steps"
     means = f"{doubt / tokens:.3f} nats per token; unigram entropy: {spread / order.total:.3f} nats"
     lines = [
         f"{order.total} samples in {order.file}: {chain}, {said['weights']} weights of step {said['step']}, "
@@ -141,7 +141,7 @@ def _summary(order: Order, against: Against | None) -> list[str]:
     return [*lines, *_told(metric.compute()._asdict(), against)] if against and metric else lines
 
 
-def _first(order: Order) -> list[pa.Table]:
+def _first(order: SamplingJob) -> list[pa.Table]:
     tables, left = [], order.total
     for table in tqdm(batches(order.file), desc="reading", delay=2.0, leave=False, dynamic_ncols=True):
         tables.append(table.slice(0, left))
@@ -149,7 +149,7 @@ def _first(order: Order) -> list[pa.Table]:
     return [table for table in tables if len(table)]
 
 
-def _told(found: dict[str, Any], against: Against) -> list[str]:
+def _told(found: dict[str, Any], against: TrainComparison) -> list[str]:
     labels = ", ".join(f"{found[f'n_{label}']} {label}" for label in ("memorized", "spurious", "novel"))
     rows, n = len(against.subset), against.ngram
     inside = f"{found['nearest_overlap']:.3f} of {n}-grams are in it, {found['train_overlap']:.3f} in any training row"

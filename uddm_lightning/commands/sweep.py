@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from uddm_lightning.backbones import MarkovBackbone
-from uddm_lightning.config.parser import Arguments, UddmParser, plain
+from uddm_lightning.config.parser import CommandParser, UddmParser, sanitize_message
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
 from uddm_lightning.data.subset import rows_of
 from uddm_lightning.report import write_report
 from uddm_lightning.results.tables import read_table
-from uddm_lightning.runs.instantiate import check_critic, load_data
+from uddm_lightning.runs.instantiate import build_data, check_critic
 from uddm_lightning.sweeps import sizes
 from uddm_lightning.sweeps.collect import about, basins_of, collect, draws_of, run_folders, sequences_of
 from uddm_lightning.sweeps.launchers import Launcher
 from uddm_lightning.sweeps.options import with_files
 from uddm_lightning.sweeps.run_all import Sweep
-from uddm_lightning.sweeps.sweep_run import Cell
-from uddm_lightning.sweeps.variant import Setting
+from uddm_lightning.sweeps.sweep_run import SweepRun
+from uddm_lightning.sweeps.variant import Variant
 from uddm_lightning.training.trainer_access import check_precision
 from uddm_lightning.transition import estimate, next_sizes
 
 SHORT = {"local": "LocalLauncher", "slurm": "SlurmLauncher"}
 OWN = ("--seed_everything", "--ckpt_path", "--trainer.default_root_dir")  # the sweep fills these in
-SIZE = "--data.size"  # where sizes end that `--sizes` does not name
+SIZE = "--data.train_size"  # where sizes end that `--sizes` does not name
 PLATEAU = 8  # rows; fewer say little about other subsets of that size
 NAMES = {"n_mem": "N_mem", "n_gen": "N_gen", "n_half": "N_half"}  # keys of transition.json in the terminal
 REFERENCE = 0.1  # the t at which a line in the terminal speaks of a run
@@ -41,8 +41,8 @@ The same command goes on where it was stopped. Finished runs are never repeated.
 """
 
 
-def _sweep_parser() -> Arguments:
-    parser = Arguments(
+def _sweep_parser() -> CommandParser:
+    parser = CommandParser(
         prog="uddm sweep",
         description="Trains and measures every backbone at every size with every seed, and writes the report.",
         epilog=EPILOG,
@@ -62,7 +62,7 @@ def _sweep_parser() -> Arguments:
         "--sizes",
         metavar="SIZES",
         help="training rows: a list (8,64,512), a range (2:8192:x4), fractions of the pool (0.001,0.01,1.0) or auto; "
-        "default: from 2 to data.size (in a config: or to the pool, if that is less), each four times the one before",
+        "default: from 2 to data.train_size (at most the pool), each 4 times the one before",
     )
     parser.add_argument(
         "--budget", type=int, metavar="R", help="with --sizes auto: how many sizes to train, where the transition is"
@@ -96,7 +96,7 @@ def sweep(arguments: list[str]) -> int:
             raise InputError(f"`{word}` is for the sweep to fill in: use `--sizes`, `--seeds` and `--out`.")
     launcher = _launcher(given.launcher, given.jobs, for_launcher)
     configs = [word for path in given.config for word in ("-c", path)]
-    settings = [Setting.of([*configs, *overrides], fragment) for fragment in given.backbone or [None]]
+    settings = [Variant.of([*configs, *overrides], fragment) for fragment in given.backbone or [None]]
     names = [setting.name for setting in settings]
     if len(set(names)) < len(names):
         raise InputError(f"`--backbone`: results are told apart by the stems of the files, and these are {names}.")
@@ -108,16 +108,18 @@ def sweep(arguments: list[str]) -> int:
         check_critic(setting.config, fetch=True)
         trainer = setting.config["trainer"]
         check_precision(trainer["precision"], launcher.on_cpu(trainer["accelerator"]))
-    data = load_data(config)
+    data = build_data(config)
     pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
     known = data.chain is not None and MarkovBackbone.__name__ not in names
-    best = Setting.best([*configs, *overrides]) if known else None
-    end = config["data"]["size"]
+    best = Variant.best([*configs, *overrides]) if known else None
+    end = config["data"]["train_size"]
     if largest is None and isinstance(end, int) and end > pool:
         if not named:
-            sys.stderr.write(f"uddm: sizes end at {pool}, the training rows of the text, not at `data.size` = {end}.\n")
+            sys.stderr.write(
+                f"uddm: sizes end at {pool}, the training rows of the text, not at `data.train_size` = {end}.\n"
+            )
         end = pool
-    key = "--sizes" if named else "data.size"
+    key = "--sizes" if named else "data.train_size"
     plan = _plan(given.sizes, given.budget, end, lambda size: rows_of(size, pool, key))
 
     folder = Path(given.out).absolute()
@@ -143,7 +145,7 @@ def report(arguments: list[str]) -> int:
     Raises:
         InputError: the folder holds no measurements, or a table is damaged.
     """
-    parser = Arguments(
+    parser = CommandParser(
         prog="uddm report",
         description="Reads the tables of a sweep, or of any folder of runs, and writes transition.json, figures and "
         "report.html there. No checkpoint is needed.",
@@ -184,7 +186,7 @@ def _launcher(name: str, jobs: int | None, words: list[str]) -> Launcher:
         config = parser.parse_args(["--launcher", SHORT.get(name, name), *at_a_time, *words])
         launcher = parser.instantiate(config).launcher
     except ValueError as error:
-        raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
+        raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
     assert isinstance(launcher, Launcher)
     return launcher
 
@@ -245,14 +247,14 @@ def _train_where_it_turns(work: Sweep, low: int, high: int, budget: int) -> None
     work.train(work.best_cells(high), _line)
 
 
-def _table(cell: Cell) -> list[dict[str, str]]:
+def _table(cell: SweepRun) -> list[dict[str, str]]:
     path = cell.run / "measurements.csv"  # which is missing where every probe is switched off
     return read_table(path) if path.exists() else []
 
 
-def _line(cell: Cell, seconds: float) -> str:
+def _line(cell: SweepRun, seconds: float) -> str:
     """What came out of a run: its recovery at the t nearest 0.1."""
-    rows = [row for row in _table(cell) if row["kind"] == "recovery" and row["recovery"]]
+    rows = [row for row in _table(cell) if row["metric"] == "recovery" and row["recovery"]]
     if not rows:
         return f"{seconds:.0f} s"
     last = max(int(row["step"]) for row in rows)

@@ -74,7 +74,7 @@ class UddmParser(LightningArgumentParser):
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise InputError(plain(message))
+        raise InputError(sanitize_message(message))
 
     @override
     def validate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> None:
@@ -82,7 +82,7 @@ class UddmParser(LightningArgumentParser):
         super().validate(namespace, *args, **{**kwargs, "skip_unset": False})
 
 
-class Arguments(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """For commands with options of their own; complains in one message, too."""
 
     @override
@@ -90,7 +90,7 @@ class Arguments(argparse.ArgumentParser):
         raise InputError(f"{self.prog}: {message}")
 
 
-def plain(message: str) -> str:
+def sanitize_message(message: str) -> str:
     """Cuts a parser's report down to what the user can act on."""
     lines = [line.strip() for line in str(message).splitlines() if line.strip()]
     text = " ".join(dict.fromkeys(lines))
@@ -113,4 +113,4 @@ def check_configs(arguments: list[str]) -> None:
         try:
             yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"`{option} {path}` is not valid YAML: {plain(str(error))}") from error
+            raise InputError(f"`{option} {path}` is not valid YAML: {sanitize_message(str(error))}") from error

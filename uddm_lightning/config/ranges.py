@@ -22,7 +22,7 @@ RANGES = {
 }
 
 NO_EPOCHS = "the stream of training rows has no epochs; set `trainer.max_steps` and `trainer.val_check_interval`"
-FEWER_ROWS = "measure fewer rows with `data.train_draws`, `data.test_draws` or a probe's `draws`"
+FEWER_ROWS = "measure fewer rows with `data.num_train_rows`, `data.num_test_rows` or a probe's `num_rows`"
 
 # Options of Lightning's trainer with the values that they may have. Another one would restart or regroup the stream of
 # training rows, in which the batch of a step is a function of the step, or leave a run without measurements or
@@ -35,9 +35,9 @@ ONLY: dict[str, tuple[tuple[Any, ...], str]] = {
     "trainer.limit_train_batches": (
         (None, 1.0),
         "the stream would begin again after so many batches; train fewer steps with `trainer.max_steps`, on fewer rows "
-        "with `data.size`",
+        "with `data.train_size`",
     ),
-    "trainer.overfit_batches": ((0, 0.0), "train on fewer rows with `data.size`"),
+    "trainer.overfit_batches": ((0, 0.0), "train on fewer rows with `data.train_size`"),
     "trainer.limit_val_batches": ((None, 1.0), FEWER_ROWS),
     "trainer.limit_test_batches": ((None, 1.0), FEWER_ROWS),
     "trainer.limit_predict_batches": ((None, 1.0), "leave the lines out of the file"),

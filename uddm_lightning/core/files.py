@@ -22,7 +22,7 @@ def is_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
-def refused(what: str, error: OSError, way_out: str) -> InputError | DiskFullError:
+def filesystem_error(what: str, error: OSError, way_out: str) -> InputError | DiskFullError:
     """What to raise for an error of the file system.
 
     Args:
@@ -51,7 +51,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
     except OSError as error:
-        raise refused(f"Cannot write `{path}`", error, ANOTHER) from error
+        raise filesystem_error(f"Cannot write `{path}`", error, ANOTHER) from error
     temporary = Path(name)
     try:
         write(temporary)
@@ -60,7 +60,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise refused(f"Cannot write `{path}`", error, "What was there before is untouched.") from error
+        raise filesystem_error(f"Cannot write `{path}`", error, "What was there before is untouched.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -101,7 +101,7 @@ def held(path: Path, refusal: str, patience: float = PATIENCE) -> Iterator[None]
     except filelock.Timeout as error:
         raise InputError(refusal) from error
     except OSError as error:
-        raise refused(f"Cannot write to `{path.parent}`", error, ANOTHER) from error
+        raise filesystem_error(f"Cannot write to `{path.parent}`", error, ANOTHER) from error
     try:
         yield
     finally:

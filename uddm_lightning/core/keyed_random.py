@@ -125,7 +125,7 @@ def permutation(indices: Tensor, size: int, *parts: int | Tensor) -> Tensor:
     return value
 
 
-def distinct(count: int, size: int, keys: Tensor) -> Tensor:
+def sample_without_replacement(count: int, size: int, keys: Tensor) -> Tensor:
     """Draws different integers of [0, size), one after another, evenly from those that are left.
 
     The work grows with the square of `count`, and not with `size`.

@@ -1,7 +1,7 @@
 """Language models that judge text which another model wrote."""
 
-from uddm_lightning.critics.base import Critic, Judged, Reading
+from uddm_lightning.critics.base import Critic, CriticScores, CriticText
 from uddm_lightning.critics.hub import HubCritic
 from uddm_lightning.critics.ngram import NgramCritic
 
-__all__ = ["Critic", "HubCritic", "Judged", "NgramCritic", "Reading"]
+__all__ = ["Critic", "CriticScores", "CriticText", "HubCritic", "NgramCritic"]

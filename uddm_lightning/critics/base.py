@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Reading(NamedTuple):
+class CriticText(NamedTuple):
     """The text that a critic may know.
 
     Attributes:
@@ -26,7 +26,7 @@ class Reading(NamedTuple):
     decode: Callable[[Sequence[int]], str]
 
 
-class Judged(NamedTuple):
+class CriticScores(NamedTuple):
     """What a critic says of rows.
 
     Attributes:
@@ -66,7 +66,7 @@ class Critic(ABC):
         self.check()
 
     @abstractmethod
-    def fit(self, reading: Reading) -> None:
+    def fit(self, reading: CriticText) -> None:
         """Gets ready to judge; a model that needs no text learns nothing from it.
 
         Raises:
@@ -74,7 +74,7 @@ class Critic(ABC):
         """
 
     @abstractmethod
-    def judge(self, tokens_BL: Tensor, counted_BL: Tensor) -> Judged:
+    def judge(self, tokens_BL: Tensor, counted_BL: Tensor) -> CriticScores:
         """Likelihood of rows, from left to right.
 
         Args:

@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.core.errors import InputError, require
-from uddm_lightning.critics.base import Critic, Judged, Reading
+from uddm_lightning.critics.base import Critic, CriticScores, CriticText
 
 
 class HubCritic(Critic):
@@ -62,13 +62,13 @@ class HubCritic(Critic):
             ) from error
 
     @override
-    def fit(self, reading: Reading) -> None:
+    def fit(self, reading: CriticText) -> None:
         self._decode = reading.decode
         self.load()
 
     @override
     @torch.no_grad()
-    def judge(self, tokens_BL: Tensor, counted_BL: Tensor) -> Judged:
+    def judge(self, tokens_BL: Tensor, counted_BL: Tensor) -> CriticScores:
         if self._decode is None or self._network is None:
             raise RuntimeError("The critic has read nothing yet: call `fit` first.")
         rows = zip(tokens_BL.cpu(), counted_BL.cpu(), strict=True)
@@ -91,7 +91,7 @@ class HubCritic(Critic):
                 logits_RMV.float().transpose(1, 2), ids_RM[:, 1:], reduction="none"
             )
             nll_BM[rows_R, : longest - 1] = nll_RM.double()
-        return Judged(nll_BM, read_BM[:, 1:])
+        return CriticScores(nll_BM, read_BM[:, 1:])
 
     @property
     def _longest(self) -> int | None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.critics.base import Critic, Judged, Reading
+from uddm_lightning.critics.base import Critic, CriticScores, CriticText
 from uddm_lightning.stats.ngrams import Ngrams
 
 
@@ -24,16 +24,16 @@ class NgramCritic(Critic):
 
     Args:
         order: ids of an n-gram, at least 1: the past that counts is one shorter.
-        rows: of the training pool to learn from, evenly spread over it, at most.
+        num_rows: of the training pool to learn from, evenly spread over it, at most.
     """
 
-    def __init__(self, order: int = 5, rows: int = 16384) -> None:
+    def __init__(self, order: int = 5, num_rows: int = 16384) -> None:
         if order < 1:
             raise ValueError(f"`order` must be at least 1, got {order}.")
-        if rows < 1:
-            raise ValueError(f"`rows` must be at least 1, got {rows}.")
+        if num_rows < 1:
+            raise ValueError(f"`num_rows` must be at least 1, got {num_rows}.")
         self.order = order
-        self.rows = rows
+        self.num_rows = num_rows
         self._ngrams: Ngrams | None = None
         self._sums: list[Tensor] = []  # c(h) for each n and each number of a history
         self._kinds: list[Tensor] = []  # T(h)
@@ -44,8 +44,8 @@ class NgramCritic(Critic):
         return f"{self.order}-gram"
 
     @override
-    def fit(self, reading: Reading) -> None:
-        used = min(self.rows, reading.pool)
+    def fit(self, reading: CriticText) -> None:
+        used = min(self.num_rows, reading.pool)
         ngrams = Ngrams(reading.rows(torch.arange(used) * reading.pool // used), self.order, reading.vocab_size)
         self._sums, self._kinds = [], []
         for place, (keys, counts) in enumerate(zip(ngrams.keys, ngrams.counts, strict=True)):
@@ -67,8 +67,8 @@ class NgramCritic(Critic):
         return -p_BL.log()
 
     @override
-    def judge(self, tokens_BL: Tensor, counted_BL: Tensor) -> Judged:
-        return Judged(self.nll(tokens_BL).to(counted_BL.device), counted_BL)
+    def judge(self, tokens_BL: Tensor, counted_BL: Tensor) -> CriticScores:
+        return CriticScores(self.nll(tokens_BL).to(counted_BL.device), counted_BL)
 
 
 def _at(table: Tensor, numbers_BL: Tensor) -> Tensor:

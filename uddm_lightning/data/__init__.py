@@ -2,7 +2,7 @@
 
 from uddm_lightning.data.corpus import Corpus, prepare
 from uddm_lightning.data.detokenizers import Detokenizer, LM1BDetokenizer, WikiTextDetokenizer
-from uddm_lightning.data.eval_dataset import MeasureSet
+from uddm_lightning.data.eval_dataset import EvalDataset
 from uddm_lightning.data.module import TextDataModule, check_divides
 from uddm_lightning.data.packing import Block, DocumentPacking, Packing, WrappedPacking
 from uddm_lightning.data.rows import Rows
@@ -10,10 +10,10 @@ from uddm_lightning.data.sources import (
     Detokenized,
     Document,
     HubDataset,
-    Law,
     MarkovSource,
     SotuSpeeches,
     Source,
+    SourceDistribution,
     TextFiles,
 )
 from uddm_lightning.data.subset import Subset
@@ -24,7 +24,7 @@ from uddm_lightning.data.tokenizers import (
     Tokenizer,
     WordPieceTokenizer,
 )
-from uddm_lightning.data.train_dataset import TrainStream
+from uddm_lightning.data.train_dataset import TrainDataset
 
 __all__ = [
     "BPETokenizer",
@@ -35,21 +35,21 @@ __all__ = [
     "Detokenizer",
     "Document",
     "DocumentPacking",
+    "EvalDataset",
     "HubDataset",
     "LM1BDetokenizer",
-    "Law",
     "MarkovSource",
-    "MeasureSet",
     "Packing",
     "PretrainedTokenizer",
     "Rows",
     "SotuSpeeches",
     "Source",
+    "SourceDistribution",
     "Subset",
     "TextDataModule",
     "TextFiles",
     "Tokenizer",
-    "TrainStream",
+    "TrainDataset",
     "WikiTextDetokenizer",
     "WordPieceTokenizer",
     "WrappedPacking",

@@ -26,7 +26,7 @@ CHARACTERS = 2**20  # that are tokenized together
 
 
 def build(
-    folder: Path, source: Source, tokenizer: Tokenizer, packing: Packing, held_out: float, about: dict[str, Any]
+    folder: Path, source: Source, tokenizer: Tokenizer, packing: Packing, test_fraction: float, about: dict[str, Any]
 ) -> None:
     """Writes all files of a corpus into an empty folder.
 
@@ -35,13 +35,13 @@ def build(
         source: the text.
         tokenizer: is fitted on the training documents.
         packing: lays documents into rows.
-        held_out: share of documents to hold out.
+        test_fraction: share of documents to hold out.
         about: what the files are made from; goes into `meta.json` beside the counts.
 
     Raises:
         InputError: the text gives no row on one of the two sides, or has another number of documents at each reading.
     """
-    sides = assign(source, held_out)
+    sides = assign(source, test_fraction)
     tokenizer.fit(_TrainingSentences(source, sides, packing))
     vocab_size = tokenizer.vocab_size
 

@@ -67,7 +67,7 @@ class Corpus:
 
 
 def prepare(
-    source: Source, tokenizer: Tokenizer, packing: Packing, held_out: float, cache_dir: str | None = None
+    source: Source, tokenizer: Tokenizer, packing: Packing, test_fraction: float, cache_dir: str | None = None
 ) -> Corpus:
     """Opens the corpus in the cache, and builds it first if it is not there or damaged.
 
@@ -79,21 +79,21 @@ def prepare(
         source: the text.
         tokenizer: fitted on the training documents, or given the vocabulary in the cache.
         packing: lays documents into rows.
-        held_out: share of documents to hold out where the source has no official split.
+        test_fraction: share of documents to hold out where the source has no official split.
         cache_dir: the cache; None is `$UDDM_CACHE`, or `~/.cache/uddm_lightning`.
 
     Raises:
         InputError: the text cannot be read, is too short or changed while it was read, or the cache cannot be written.
         DiskFullError: the cache has no space left.
     """
-    corpus = _prepared(source, tokenizer, packing, held_out, cache_folder(cache_dir))
+    corpus = _prepared(source, tokenizer, packing, test_fraction, cache_folder(cache_dir))
     if lost := sentence(corpus.meta["lost"], tokenizer.blamed, "the text"):
         notice(f"{lost}.")
     return corpus
 
 
-def _prepared(source: Source, tokenizer: Tokenizer, packing: Packing, held_out: float, cache: Path) -> Corpus:
-    about = _about(source.fingerprint(), tokenizer.spec(), packing.spec(), held_out)
+def _prepared(source: Source, tokenizer: Tokenizer, packing: Packing, test_fraction: float, cache: Path) -> Corpus:
+    about = _about(source.fingerprint(), tokenizer.spec(), packing.spec(), test_fraction)
     folder = _folder(cache, about)
     if (corpus := _opened(folder, tokenizer)) is not None:
         return corpus
@@ -108,7 +108,7 @@ def _prepared(source: Source, tokenizer: Tokenizer, packing: Packing, held_out: 
                     shutil.rmtree(stale)
             unfinished.mkdir()
             try:
-                _build(unfinished, source, tokenizer, packing, held_out, about)
+                _build(unfinished, source, tokenizer, packing, test_fraction, about)
                 unfinished.replace(folder)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
@@ -122,11 +122,11 @@ def _prepared(source: Source, tokenizer: Tokenizer, packing: Packing, held_out: 
 
 
 def _build(
-    folder: Path, source: Source, tokenizer: Tokenizer, packing: Packing, held_out: float, about: dict[str, Any]
+    folder: Path, source: Source, tokenizer: Tokenizer, packing: Packing, test_fraction: float, about: dict[str, Any]
 ) -> None:
     """Builds the files from the very text that `about` names."""
     try:
-        build(folder, source, tokenizer, packing, held_out, about)
+        build(folder, source, tokenizer, packing, test_fraction, about)
     except InputError as error:  # text that somebody is writing may look like anything
         if source.fingerprint() != about["fingerprint"]:
             raise changed("The text of `data.source`") from error
@@ -142,7 +142,7 @@ def cached(manifest: dict[str, Any], cache_dir: str | None = None) -> Corpus | N
     Nothing is built, downloaded or written, and neither the text itself nor its source need be at hand.
     """
     try:
-        told = (manifest[name] for name in ("fingerprint", "tokenizer_spec", "packing", "held_out"))
+        told = (manifest[name] for name in ("fingerprint", "tokenizer_spec", "packing", "test_fraction"))
         folder = _folder(cache_folder(cache_dir), _about(*told))
         corpus = Corpus(folder, Tokenizer.kept(manifest["tokenizer_spec"], folder / "tokenizer.json"))
         return corpus if corpus.hash == manifest["corpus"] else None
@@ -150,9 +150,9 @@ def cached(manifest: dict[str, Any], cache_dir: str | None = None) -> Corpus | N
         return None
 
 
-def _about(fingerprint: Any, tokenizer: Any, packing: Any, held_out: Any) -> dict[str, Any]:
+def _about(fingerprint: Any, tokenizer: Any, packing: Any, test_fraction: Any) -> dict[str, Any]:
     """What determines the files of a corpus."""
-    parts = {"fingerprint": fingerprint, "tokenizer": tokenizer, "packing": packing, "held_out": held_out}
+    parts = {"fingerprint": fingerprint, "tokenizer": tokenizer, "packing": packing, "test_fraction": test_fraction}
     return {"format": FORMAT, **parts}
 
 

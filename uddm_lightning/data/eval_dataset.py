@@ -36,7 +36,7 @@ def draw_keys(seed: int, code: int, rows_B: Tensor, turns_B: Tensor) -> Tensor:
     return keyed_random.key(seed, Stream.MEASURING, code, rows_B, turns_B)
 
 
-class MeasureSet(Dataset[TokenBatch]):
+class EvalDataset(Dataset[TokenBatch]):
     """Whole batches of draws; draw j is row `row_ids[j % n]` with noise of its own number j // n.
 
     Every rank gets the same number of batches of the same shape; what is missing at the end is filled with rows that

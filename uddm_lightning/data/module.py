@@ -23,14 +23,14 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.keyed_random import Stream
 from uddm_lightning.data.component_spec import describe
 from uddm_lightning.data.corpus import Corpus, prepare
-from uddm_lightning.data.eval_dataset import MeasureSet, RowReader
-from uddm_lightning.data.noise_rows import PureNoise
+from uddm_lightning.data.eval_dataset import EvalDataset, RowReader
+from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.sources.base import Source
 from uddm_lightning.data.subset import Subset, check_size, hash_key
 from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers.base import Tokenizer
-from uddm_lightning.data.train_dataset import TrainStream
+from uddm_lightning.data.train_dataset import TrainDataset
 from uddm_lightning.stats.markov_chain import MarkovChain
 
 TRAIN, TEST, TEXT, SAMPLES, RANDOM = 0, 1, 2, 3, 4  # numbers of the splits in noise keys
@@ -43,14 +43,14 @@ class TextDataModule(LightningDataModule):
         source: where the text comes from.
         tokenizer: what an id stands for.
         packing: how text is laid into rows.
-        size: training rows: an integer counts them, a float in (0, 1] is a fraction of the pool.
+        train_size: training rows: an integer counts them, a float in (0, 1] is a fraction of the pool.
         batch_size: rows of an optimizer step, of all ranks and accumulated micro-batches together.
-        measure_batch_size: rows that one rank measures at a time.
-        train_draws: draws of training rows to measure on.
-        test_draws: draws of held-out rows to measure on; `test` takes every held-out row once instead.
-        sample_draws: rows that the model itself is to draw and be measured on, of its own making; 0 is none.
-        random_draws: rows of uniform random tokens to measure on, which are no text at all; 0 is none.
-        held_out: share of documents that are held out, where the source has no official split.
+        eval_batch_size: rows that one rank measures at a time.
+        num_train_rows: draws of training rows to measure on.
+        num_test_rows: draws of held-out rows to measure on; `test` takes every held-out row once instead.
+        num_sample_rows: rows that the model itself is to draw and be measured on, of its own making; 0 is none.
+        num_random_rows: rows of uniform random tokens to measure on, which are no text at all; 0 is none.
+        test_fraction: share of documents that are held out, where the source has no official split.
         seed: of subset, order and noise.
         num_workers: processes that read rows; 0 reads in the training process, which costs little.
         cache_dir: where prepared corpora are kept; default `$UDDM_CACHE`, or `~/.cache/uddm_lightning`.
@@ -66,47 +66,47 @@ class TextDataModule(LightningDataModule):
         source: Source,
         tokenizer: Tokenizer,
         packing: Packing,
-        size: int | float = 1.0,
+        train_size: int | float = 1.0,
         batch_size: int = 64,
-        measure_batch_size: int = 256,
-        train_draws: int = 1024,
-        test_draws: int = 1024,
-        sample_draws: int = 256,
-        random_draws: int = 128,
-        held_out: float = 0.1,
+        eval_batch_size: int = 256,
+        num_train_rows: int = 1024,
+        num_test_rows: int = 1024,
+        num_sample_rows: int = 256,
+        num_random_rows: int = 128,
+        test_fraction: float = 0.1,
         seed: int = 0,
         num_workers: int = 0,
         cache_dir: str | None = None,
         text: str | None = None,
     ) -> None:
         super().__init__()
-        check_size(size)
+        check_size(train_size)
         for name, value, smallest in (
             ("batch_size", batch_size, 1),
-            ("measure_batch_size", measure_batch_size, 1),
-            ("train_draws", train_draws, 1),
-            ("test_draws", test_draws, 1),
-            ("sample_draws", sample_draws, 0),
-            ("random_draws", random_draws, 0),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("num_train_rows", num_train_rows, 1),
+            ("num_test_rows", num_test_rows, 1),
+            ("num_sample_rows", num_sample_rows, 0),
+            ("num_random_rows", num_random_rows, 0),
             ("seed", seed, 0),
             ("num_workers", num_workers, 0),
         ):
             if value < smallest:
                 raise InputError(f"`data.{name}` must be at least {smallest}, got {value}.")
-        if not 0.0 < held_out < 1.0:
-            raise InputError(f"`data.held_out` must lie strictly between 0 and 1, got {held_out}.")
+        if not 0.0 < test_fraction < 1.0:
+            raise InputError(f"`data.test_fraction` must lie strictly between 0 and 1, got {test_fraction}.")
         self.source = source
         self.packing = packing
-        self.size = size
+        self.train_size = train_size
         self.batch_size = batch_size
-        self.measure_batch_size = measure_batch_size
-        self.train_draws = train_draws
-        self.test_draws = test_draws
-        self.sample_draws = sample_draws
-        self.random_draws = random_draws
-        without_text = (("samples", sample_draws), ("random", random_draws))
+        self.eval_batch_size = eval_batch_size
+        self.num_train_rows = num_train_rows
+        self.num_test_rows = num_test_rows
+        self.num_sample_rows = num_sample_rows
+        self.num_random_rows = num_random_rows
+        without_text = (("samples", num_sample_rows), ("random", num_random_rows))
         self.splits = ("train", "test", *(split for split, draws in without_text if draws))
-        self.held_out = held_out
+        self.test_fraction = test_fraction
         self.seed = seed
         self.num_workers = num_workers
         self.cache_dir = cache_dir
@@ -116,12 +116,12 @@ class TextDataModule(LightningDataModule):
     @cached_property
     def corpus(self) -> Corpus:
         """The prepared corpus; built when it is first asked for."""
-        return prepare(self.source, self._tokenizer, self.packing, self.held_out, self.cache_dir)
+        return prepare(self.source, self._tokenizer, self.packing, self.test_fraction, self.cache_dir)
 
     @cached_property
     def subset(self) -> Subset:
         """The rows to train on."""
-        return Subset(len(self.corpus.train), self.size, self.seed, self.corpus.hash)
+        return Subset(len(self.corpus.train), self.train_size, self.seed, self.corpus.hash)
 
     @property
     def subset_size(self) -> int:
@@ -146,7 +146,7 @@ class TextDataModule(LightningDataModule):
     @property
     def chain(self) -> MarkovChain | None:
         """The law of a row in terms of ids, where the source knows it and tokenizer and packing keep it."""
-        law = self.source.law
+        law = self.source.distribution
         if law is None or law.length % self.length:
             return None
         ids = self.tokenizer.encode(list(law.letters))
@@ -184,7 +184,7 @@ class TextDataModule(LightningDataModule):
             if isinstance(interval, int) and not isinstance(interval, bool):
                 check_interval(interval, accumulation)
         check_divides(self.batch_size, world_size, accumulation)
-        stream = TrainStream(
+        stream = TrainDataset(
             self.corpus.train, self.subset, self.batch_size, self.seed, start, accumulation, rank, world_size
         )
         return self._loader(stream)
@@ -192,12 +192,12 @@ class TextDataModule(LightningDataModule):
     @override
     def val_dataloader(self) -> list[DataLoader[TokenBatch]]:
         """Draws of the first rows of the subset; of held-out rows, the same for every size and seed; and of no text."""
-        train = self.subset.rows(torch.arange(min(len(self.subset), self.train_draws)))
+        train = self.subset.rows(torch.arange(min(len(self.subset), self.num_train_rows)))
         pool, text = len(self.corpus.test), hash_key(self.corpus.hash)
-        test = keyed_random.permutation(torch.arange(min(pool, self.test_draws)), pool, Stream.MEASURING, text)
+        test = keyed_random.permutation(torch.arange(min(pool, self.num_test_rows)), pool, Stream.MEASURING, text)
         return [
-            self._measured(self.corpus.train, train, self.train_draws, TRAIN),
-            self._measured(self.corpus.test, test, self.test_draws, TEST),
+            self._measured(self.corpus.train, train, self.num_train_rows, TRAIN),
+            self._measured(self.corpus.test, test, self.num_test_rows, TEST),
             *self._without_text(),
         ]
 
@@ -236,11 +236,11 @@ class TextDataModule(LightningDataModule):
             "corpus": self.corpus.hash,
             "tokenizer": meta["tokenizer_hash"],
             "subset": self.subset.hash(),
-            "size": len(self.subset),
+            "train_size": len(self.subset),
             "seed": self.seed,
             "rule": "first `size` places of the keyed permutation of the pool (seed, corpus)",
             "fingerprint": meta["fingerprint"],
-            "held_out": meta["held_out"],
+            "test_fraction": meta["test_fraction"],
             "vocab_size": meta["vocab_size"],
             "lost": meta["lost"],
             "splits": {split: meta[split] for split in ("train", "test")},
@@ -258,23 +258,21 @@ class TextDataModule(LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _without_text(self) -> list[DataLoader[TokenBatch]]:
-        kinds = ((self.sample_draws, Stream.SAMPLES, SAMPLES), (self.random_draws, Stream.RANDOM, RANDOM))
+        kinds = ((self.num_sample_rows, Stream.SAMPLES, SAMPLES), (self.num_random_rows, Stream.RANDOM, RANDOM))
         return [
-            self._measured(PureNoise(self.packing, self.tokenizer, self.seed, stream), torch.arange(draws), draws, code)
+            self._measured(NoiseRows(self.packing, self.tokenizer, self.seed, stream), torch.arange(draws), draws, code)
             for draws, stream, code in kinds
             if draws
         ]
 
     def _measured(self, rows: RowReader, row_ids: Tensor, draws: int, code: int) -> DataLoader[TokenBatch]:
         rank, world_size = self._place()
-        return self._loader(
-            MeasureSet(rows, row_ids, draws, self.measure_batch_size, self.seed, code, rank, world_size)
-        )
+        return self._loader(EvalDataset(rows, row_ids, draws, self.eval_batch_size, self.seed, code, rank, world_size))
 
     def _loader(self, dataset: Dataset[TokenBatch]) -> DataLoader[TokenBatch]:
         # A measuring set holds the batches of this rank only. Lightning leaves a sampler alone that is distributed
         # already, so that no setting of the trainer can share them out once more.
-        own = isinstance(dataset, MeasureSet)
+        own = isinstance(dataset, EvalDataset)
         if self.num_workers > 0:
             # Workers never tokenize; unless told so, the library warns in each of them when it is forked.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -18,7 +18,7 @@ def uniform_rows(vocab_size: int, length: int, seed: int, ids_B: Tensor, stream:
     return keyed_random.integers(vocab_size, seed, stream, ids_B[:, None], torch.arange(length))
 
 
-class PureNoise:
+class NoiseRows:
     """An endless list of rows of uniform random tokens, each a function of the seed and its number.
 
     Args:

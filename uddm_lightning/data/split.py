@@ -23,7 +23,7 @@ _CODES = {"train": TRAIN, "test": TEST, None: -1}
 T = TypeVar("T")
 
 
-def assign(source: Source, held_out: float) -> NDArray[np.int8]:
+def assign(source: Source, test_fraction: float) -> NDArray[np.int8]:
     """Decides for each document of the source on which side it is: an official split, or a hash of its text.
 
     The hash makes the decision independent of seeds, order and other documents, and puts copies on one side. If it
@@ -31,7 +31,7 @@ def assign(source: Source, held_out: float) -> NDArray[np.int8]:
 
     Args:
         source: the documents.
-        held_out: share of documents to hold out.
+        test_fraction: share of documents to hold out.
 
     Returns:
         `TRAIN` or `TEST` for each document, in order.
@@ -39,7 +39,7 @@ def assign(source: Source, held_out: float) -> NDArray[np.int8]:
     Raises:
         InputError: there are too few documents to have both sides.
     """
-    side, lowest, highest = _cut(source, held_out)
+    side, lowest, highest = _cut(source, test_fraction)
     if lowest <= highest:  # some documents have no official side
         if not (side == TEST).any():
             side, _, _ = _cut(source, float(np.nextafter(lowest, 1.0)))

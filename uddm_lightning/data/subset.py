@@ -45,7 +45,7 @@ class Subset:
         return digest.hexdigest()
 
 
-def check_size(size: int | float, key: str = "data.size") -> None:
+def check_size(size: int | float, key: str = "data.train_size") -> None:
     """Refuses what is neither a number of rows nor a fraction.
 
     Args:
@@ -69,7 +69,7 @@ def hash_key(text: str) -> int:
     return int.from_bytes(bytes.fromhex(text)[:8], "little", signed=True)
 
 
-def rows_of(size: int | float, pool: int, key: str = "data.size") -> int:
+def rows_of(size: int | float, pool: int, key: str = "data.train_size") -> int:
     """Number of rows that a size stands for.
 
     Args:

@@ -21,7 +21,7 @@ from uddm_lightning.data.subset import Subset
 PLANNED = 2**14
 
 
-class TrainStream(IterableDataset[TokenBatch]):
+class TrainDataset(IterableDataset[TokenBatch]):
     """Micro-batches whose contents are a function of seed, step and position in the global batch.
 
     Position i of step k reads element k B + i of an endless sequence that goes through the subset again and again, each

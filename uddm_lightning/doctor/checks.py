@@ -21,7 +21,7 @@ from uddm_lightning.core.files import write_atomically
 from uddm_lightning.doctor import toy_worlds as tiny
 from uddm_lightning.doctor.toy_worlds import ROWS_XL, UNIGRAM_V, L, V, X
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.processes import Prediction, UniformProcess
+from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser
@@ -150,7 +150,7 @@ class Checks:
         return Check("entropies of a network, against the CPU [nats]", float(gap.abs().max()), 1e-9)
 
     def _denoiser(self, world: tiny.World) -> Denoiser:
-        return Denoiser(self.process, world.oracle.to(self.device), Prediction.LEAVE_ONE_OUT)
+        return Denoiser(self.process, world.oracle.to(self.device), Parameterization.LEAVE_ONE_OUT)
 
     def _answer(self, world: tiny.World, t: float) -> Tensor:
         """Log-probabilities by the oracle, [x_t text, l, v]."""
@@ -175,8 +175,8 @@ class Checks:
         """Entropies of a random network in float64, and what it restores in batches of 64, 7 and 1 rows."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = DiT(V, hidden=32, blocks=2, heads=4, conditioning=16, gate=1.0).double().eval()
-        denoiser = Denoiser(self.process, network.to(self.device), Prediction.LEAVE_ONE_OUT)
+            network = DiT(V, hidden_size=32, n_blocks=2, n_heads=4, cond_dim=16, gate_init=1.0).double().eval()
+        denoiser = Denoiser(self.process, network.to(self.device), Parameterization.LEAVE_ONE_OUT)
         keys_B = keyed_random.key(3, torch.arange(64, device=self.device))
         xt_BL = keyed_random.integers(V, keys_B[:, None], torch.arange(16, device=self.device))
         t_B = torch.full((64,), 0.5, dtype=torch.float64, device=self.device)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from uddm_lightning.backbones import EmpiricalBayesBackbone, Known, MarkovBackbone, Oracle, UnigramBackbone
+from uddm_lightning.backbones import EmpiricalBayesBackbone, MarkovBackbone, Oracle, TextStatistics, UnigramBackbone
 from uddm_lightning.stats.markov_chain import MarkovChain
 
 V, L = 3, 3
@@ -66,5 +66,5 @@ def unigram() -> World:
 
 
 def _ready(oracle: Oracle, rows: Tensor = ROWS_XL, chain: MarkovChain | None = None) -> Oracle:
-    oracle.prepare(Known(lambda: rows, UNIGRAM_V, chain))
+    oracle.prepare(TextStatistics(lambda: rows, UNIGRAM_V, chain))
     return oracle

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from uddm_lightning.backbones import DiT
 from uddm_lightning.backbones.dit import RotaryEmbedding
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.interop.safe_pickle import DamagedError, Inert, Scalar
+from uddm_lightning.interop.safe_pickle import DamagedError, OpaqueObject, Scalar
 from uddm_lightning.interop.torch_zip import StoredTensor, TorchFile
 
 BACKBONE = "backbone."
@@ -53,9 +53,9 @@ class Settings:
         """
         node = self.root
         for name in key.split("."):
-            node = node.attributes().get("_content") if isinstance(node, Inert) else node
+            node = node.attributes().get("_content") if isinstance(node, OpaqueObject) else node
             node = node.get(name) if isinstance(node, dict) else None
-        value = node.attributes().get("_val") if isinstance(node, Inert) else node
+        value = node.attributes().get("_val") if isinstance(node, OpaqueObject) else node
         match value:
             case str():
                 return value if value.isprintable() and not value.startswith(("${", "???")) else None
@@ -180,7 +180,7 @@ class DuoCheckpoint:
         if heads is None:
             raise self._refusal("its settings do not say `model.n_heads`, which its weights do not show")
         dropout = self.settings.number("model.dropout")
-        names = {"hidden": table[1], "blocks": len(blocks), "heads": heads, "conditioning": conditioning}
+        names = {"hidden_size": table[1], "n_blocks": len(blocks), "n_heads": heads, "cond_dim": conditioning}
         return table[0], {**names, "dropout": 0.0 if dropout is None else dropout}
 
     def _check_network(self) -> None:
@@ -199,11 +199,11 @@ class DuoCheckpoint:
         if list(wanted) != list(self.raw):
             raise self._refusal("its weights stand in another order than Duo's, so which average is whose is not known")
         if frequencies is not None:
-            features = self.architecture["hidden"] // self.architecture["heads"]
+            features = self.architecture["hidden_size"] // self.architecture["n_heads"]
             told, known = self._tensor(frequencies).double(), RotaryEmbedding(features).inv_freq.double()
             if told.shape != known.shape or not torch.allclose(told, known, rtol=1e-2):  # half precision will do
                 raise self._refusal(
-                    f"its `{FREQUENCIES}` does not belong to `model.n_heads` = {self.architecture['heads']}"
+                    f"its `{FREQUENCIES}` does not belong to `model.n_heads` = {self.architecture['n_heads']}"
                 )
 
     def _average(self, ema: Any) -> tuple[dict[str, StoredTensor], float]:
@@ -234,7 +234,7 @@ class DuoCheckpoint:
 
     def _entry(self, content: dict[Any, Any], name: str) -> Any:
         entry = content.get(name)
-        if isinstance(entry, dict) or (isinstance(entry, Inert) and name == "config"):
+        if isinstance(entry, dict) or (isinstance(entry, OpaqueObject) and name == "config"):
             return entry
         raise self._refusal(f"it holds no `{name}`, so it is not in the layout of s-sahoo/duo")
 
@@ -260,8 +260,8 @@ class DuoCheckpoint:
 
 def _tokenizer(placeholder: Any) -> str | None:
     """The `tokenizer.json` of a tokenizer that was saved along: the fast ones of transformers keep it as bytes."""
-    inner = placeholder.attributes().get("_tokenizer") if isinstance(placeholder, Inert) else None
-    if isinstance(inner, Inert) and inner.is_a("tokenizers", "Tokenizer") and isinstance(inner.state, bytes):
+    inner = placeholder.attributes().get("_tokenizer") if isinstance(placeholder, OpaqueObject) else None
+    if isinstance(inner, OpaqueObject) and inner.is_a("tokenizers", "Tokenizer") and isinstance(inner.state, bytes):
         return inner.state.decode("utf-8", "replace")
     return None
 

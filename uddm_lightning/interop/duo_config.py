@@ -59,7 +59,7 @@ USUAL = {
 }
 
 
-class Recipe(NamedTuple):
+class DuoConfig(NamedTuple):
     """A configuration, and what of it is only supposed.
 
     Attributes:
@@ -71,7 +71,7 @@ class Recipe(NamedTuple):
     supposed: list[str]
 
 
-def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None) -> Recipe:
+def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None) -> DuoConfig:
     """The configuration of a foreign model.
 
     Args:
@@ -115,8 +115,8 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
         packing = "DocumentPacking" if wrapped is False else "WrappedPacking"
         data["packing"] = {"class_path": packing, "init_args": {"length": length}}
     share = settings.number("data.subset")
-    if share is not None and 0.0 < share <= 1.0 and "size" not in given:
-        data["size"] = float(share)
+    if share is not None and 0.0 < share <= 1.0 and "train_size" not in given:
+        data["train_size"] = float(share)
 
     optimizer = {
         "lr": number("optim.lr"),
@@ -133,7 +133,7 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
         "objective": {"class_path": "NELBO", "init_args": {"t_min": t_min}},
         "sampler": {"class_path": "AncestralSampler"},
         "optimizer": {"class_path": "torch.optim.AdamW", "init_args": optimizer},
-        "learning_rate": {"class_path": "WarmupConstant", "init_args": {"warmup": warmup}},
+        "lr_schedule": {"class_path": "WarmupConstant", "init_args": {"warmup_steps": warmup}},
         "ema_decay": foreign.ema_decay,
         "backbone_name": settings.text("model.name"),
     }
@@ -152,7 +152,7 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
         "nelbo": {"t_min": t_min},
         "trainer": trainer,
     }
-    return Recipe(config, supposed)
+    return DuoConfig(config, supposed)
 
 
 def _silent(foreign: DuoCheckpoint, key: str, ours: str) -> InputError:

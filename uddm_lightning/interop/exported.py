@@ -15,7 +15,7 @@ from uddm_lightning.core.errors import InputError
 
 FORMAT = 1  # of config.json; another number means another meaning
 WEIGHTS, CONFIG, TOKENIZER, CARD = "model.safetensors", "config.json", "tokenizer.json", "README.md"
-ARCHITECTURE = ("hidden", "blocks", "heads", "conditioning")
+ARCHITECTURE = ("hidden_size", "n_blocks", "n_heads", "cond_dim")
 
 
 def load_exported(folder: str | Path) -> Backbone:

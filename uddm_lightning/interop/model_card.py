@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.interop.exported import CONFIG, WEIGHTS
-from uddm_lightning.report.estimates import Verdict
+from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.figures.errors import errors_sentences
 from uddm_lightning.report.formatting import count, percent, with_interval
 from uddm_lightning.report.regimes import NOT_AT_END, sentence
@@ -45,7 +45,7 @@ def _head(config: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "| | |"
     yield "|---|---|"
-    shape = f"{network['hidden']} wide, {network['blocks']} block(s), {network['heads']} head(s)"
+    shape = f"{network['hidden_size']} wide, {network['n_blocks']} block(s), {network['n_heads']} head(s)"
     yield f"| network | {network['class']}, {shape}, {config['parameters']:,} parameters |"
     yield f"| text | rows of {config['length']} tokens, {config['vocab_size']:,} ids |"
     yield f"| process | {process['class']}, {process['schedule']['class']}, eps = {process['schedule']['eps']:g} |"
@@ -66,23 +66,24 @@ def _regime(config: Mapping[str, Any], run: Path) -> Iterator[str]:
         return
     study = Study(rows)
     size, backbone, t = study.sizes[-1], study.backbones[0], study.reference
-    rows = [row for row in rows if row["size"] == str(size)]
-    first = next((row for row in rows if row["kind"] == "recovery"), rows[0])
-    if first["chain"]:
+    rows = [row for row in rows if row["train_size"] == str(size)]
+    first = next((row for row in rows if row["metric"] == "recovery"), rows[0])
+    if first["sampler"]:
         yield (
-            f"By {first['weights']} weights at step {int(first['step']):,}, {first['chain']} chain on a grid of "
-            f"{first['steps']} steps; {count(size)} training rows, seed {first['seed']}; 95 % intervals in brackets."
+            f"By {first['weights']} weights at step {int(first['step']):,}, {first['sampler']} chain on a grid of "
+            f"{first['sampler_steps']} steps; {count(size)} training rows, seed {first['seed']}; "
+            "95 % intervals in brackets."
         )
         yield ""
     yield f"| {' | '.join(_HEAD)} |"
     yield f"|{'---|' * len(_HEAD)}"
     yield from _lines(rows)
     for row in rows:
-        if row["kind"] in ("nelbo", "nelbo_extrapolated"):
+        if row["metric"] in ("nelbo", "nelbo_extrapolated"):
             span = f"[{number(row['t_min']):g}, {number(row['t_max']):g}]"
-            wide = " (extrapolated: trained on a part of it)" if row["kind"] == "nelbo_extrapolated" else ""
+            wide = " (extrapolated: trained on a part of it)" if row["metric"] == "nelbo_extrapolated" else ""
             yield f"\nNELBO on t in {span}{wide}, {row['split']} rows: {_value(row, 'nelbo')} nats per token."
-    leaks = {row["split"]: leak for row in rows if (leak := number(row.get("own_token_leak"))) is not None}
+    leaks = {row["split"]: leak for row in rows if (leak := number(row.get("self_token_influence"))) is not None}
     if leaks:
         told = ", ".join(f"{_SPLITS.get(split, split)} {leak:.3f}" for split, leak in leaks.items())
         yield f"\nOwn-token leak, 0 for an exact leave-one-out prediction: {told}."
@@ -96,7 +97,7 @@ def _regime(config: Mapping[str, Any], run: Path) -> Iterator[str]:
         )
         return
     earlier = [row for row in table if int(row["step"]) <= int(config["step"])]
-    for found in Verdict(estimate(earlier, _draws(run, first))).regimes(backbone):
+    for found in Estimates(estimate(earlier, _draws(run, first))).regimes(backbone):
         yield f"At t = {t:g}, judged by this one run: **{found.regime.name}**. {sentence(found.regime)}"
         if NOT_AT_ITS_END in found.regime.qualifiers:
             yield f"\n{NOT_AT_END}"
@@ -112,7 +113,12 @@ def _draws(run: Path, row: Mapping[str, str]) -> pa.Table | None:
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"`{path}` cannot be read ({error}). Move it away; the card does without it.") from error
     for place, (name, value) in enumerate(
-        {"run": row["run"], "backbone": row["backbone"], "size": int(row["size"]), "seed": int(row["seed"])}.items()
+        {
+            "run": row["run"],
+            "backbone": row["backbone"],
+            "train_size": int(row["train_size"]),
+            "seed": int(row["seed"]),
+        }.items()
     ):
         table = table.add_column(place, name, pa.array([value] * len(table)))
     return table
@@ -122,13 +128,15 @@ def _lines(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """A line for each t and split."""
     found: dict[tuple[float, str], dict[str, Mapping[str, str]]] = {}
     for row in rows:
-        if row["kind"] in ("recovery", "entropy") and row["t"]:
-            found.setdefault((float(row["t"]), row["split"]), {}).setdefault(row["kind"], row)
+        if row["metric"] in ("recovery", "entropy") and row["t"]:
+            found.setdefault((float(row["t"]), row["split"]), {}).setdefault(row["metric"], row)
     for (t, split), kinds in sorted(found.items()):
         recovery, entropy = kinds.get("recovery", {}), kinds.get("entropy", {})
         any_row = recovery or entropy
         levels = [_value(recovery, name) for name in ("recovery", "chance", "coincidence")]
-        before, after, changed = (number(recovery.get(n)) for n in ("errors_before", "errors_after", "unstable_rate"))
+        before, after, changed = (
+            number(recovery.get(n)) for n in ("errors_before", "errors_after", "clean_change_rate")
+        )
         cells = [
             f"{t:g}",
             split,
@@ -160,7 +168,7 @@ def _origin(run: Path) -> Iterator[str]:
         yield "* which rows: not known"
     elif manifest:
         pool = manifest["splits"]["train"]["rows"]
-        yield f"{manifest['size']:,} rows of a pool of {pool:,}, seed {manifest['seed']}."
+        yield f"{manifest['train_size']:,} rows of a pool of {pool:,}, seed {manifest['seed']}."
         yield ""
         yield f"* source: `{manifest['source']['class_path']}`, corpus `{manifest['corpus']}`"
         yield f"* subset `{manifest['subset']}`, rule: {manifest['rule']}"

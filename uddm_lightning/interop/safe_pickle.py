@@ -29,7 +29,7 @@ class Name:
 
 
 @dataclass(eq=False)
-class Inert:
+class OpaqueObject:
     """An object that was not made.
 
     Attributes:
@@ -88,7 +88,7 @@ PLAIN: dict[Name, Builder] = {
 
 
 def read(data: bytes, builders: dict[Name, Builder] | None = None) -> Any:
-    """What the pickle describes, in plain containers, `Name`, `Inert` and `Reference`.
+    """What the pickle describes, in plain containers, `Name`, `OpaqueObject` and `Reference`.
 
     Args:
         data: the pickle, of any protocol.
@@ -166,7 +166,7 @@ class _Machine:
         if not isinstance(arguments, tuple):
             raise DamagedError("its pickle calls something with arguments that are no tuple")
         builder = self.builders.get(called) if isinstance(called, Name) else None
-        self.push(builder(*arguments) if builder else Inert(called, arguments))
+        self.push(builder(*arguments) if builder else OpaqueObject(called, arguments))
 
     def name(self, argument: Any) -> None:
         module, name = argument.split(" ", 1)
@@ -196,12 +196,12 @@ class _Machine:
 
     def build(self, _: Any) -> None:
         (state,) = self.take(1)
-        if isinstance(self.stack[-1], Inert):  # a plain container keeps its contents only
+        if isinstance(self.stack[-1], OpaqueObject):  # a plain container keeps its contents only
             self.stack[-1].state = state
 
     def extend(self, items: list[Any]) -> None:
         target = self.stack[-1]
-        if isinstance(target, Inert):
+        if isinstance(target, OpaqueObject):
             target.items.extend(items)
         elif isinstance(target, list):
             target.extend(items)
@@ -225,7 +225,7 @@ class _Machine:
 def _key(key: Any) -> Any:
     """A key as it is, unless it is of a kind of which no harmless file has any: those may be deep without end."""
     parts = key if isinstance(key, tuple) else (key,)
-    if not all(isinstance(part, Scalar | Name | Inert) for part in parts):
+    if not all(isinstance(part, Scalar | Name | OpaqueObject) for part in parts):
         raise DamagedError("its pickle has a dictionary whose keys are neither text nor numbers")
     return key
 

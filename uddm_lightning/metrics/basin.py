@@ -58,12 +58,12 @@ class BasinResult(NamedTuple):
         critical_t: mean critical corruption, in [0, 1], of the draws that have one.
         critical_t_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
         critical_t_high: upper end.
-        critical_t_nothing: mean level of a chain that does nothing (see `CriticalTime.update`).
-        n_never: draws to which fewer than half of the chains returned from the smallest time on.
-        n_always: draws to which half of the chains or more returned from t = 1.
+        critical_t_identity: mean level of a chain that does nothing (see `CriticalTime.update`).
+        n_never_returned: draws to which fewer than half of the chains returned from the smallest time on.
+        n_always_returned: draws to which half of the chains or more returned from t = 1.
         rows: for each draw, by its place, its `row_id`, `place`, `critical_t` (None where no chain was led away from
-            the row), `critical_t_nothing`, `margin`, the margins of its counted tokens, and by time `times`, `led`, the
-            chains whose noise had led away from the row, and `returned`, those of them that came back.
+            the row), `critical_t_identity`, `margin`, the margins of its counted tokens, and by time `times`, `led`,
+            the chains whose noise had led away from the row, and `returned`, those of them that came back.
     """
 
     n_rows: int
@@ -71,9 +71,9 @@ class BasinResult(NamedTuple):
     critical_t: float
     critical_t_low: float
     critical_t_high: float
-    critical_t_nothing: float
-    n_never: int
-    n_always: int
+    critical_t_identity: float
+    n_never_returned: int
+    n_always_returned: int
     rows: list[dict[str, Any]]
 
 
@@ -144,7 +144,7 @@ class CriticalTime(RowwiseMetric):
                 "row_id": int(rows[entry]),
                 "place": int(entries[entry, -1]),
                 "critical_t": float(critical[entry]) if known[entry] else None,
-                "critical_t_nothing": float(rest[entry, 0]),
+                "critical_t_identity": float(rest[entry, 0]),
                 "margin": margins[entry][counts[entry] > 0].tolist(),
                 "times": list(self.times),
                 "led": led[entry].astype(np.int64).tolist(),

@@ -29,9 +29,9 @@ class EntropyResult(NamedTuple):
         entropy_recovered: mean over corrupted tokens that the chain restored.
         entropy_unrecovered: mean over corrupted tokens that it did not.
         entropy_leave_one_out: mean over tokens of uncorrupted text.
-        own_token_leak: mean total variation, in [0, 1], of a prediction when only its own token is redrawn.
-        own_token_leak_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
-        own_token_leak_high: upper end.
+        self_token_influence: mean total variation, in [0, 1], of a prediction when only its own token is redrawn.
+        self_token_influence_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
+        self_token_influence_high: upper end.
         edges: float64 (bins + 1,) edges of the histograms, from 0 to ln V.
         histogram: int64 (bins,), all counted tokens.
         histogram_recovered: int64 (bins,), corrupted tokens that the chain restored.
@@ -49,9 +49,9 @@ class EntropyResult(NamedTuple):
     entropy_recovered: float
     entropy_unrecovered: float
     entropy_leave_one_out: float
-    own_token_leak: float
-    own_token_leak_low: float
-    own_token_leak_high: float
+    self_token_influence: float
+    self_token_influence_low: float
+    self_token_influence_high: float
     edges: Tensor
     histogram: Tensor
     histogram_recovered: Tensor
@@ -176,9 +176,9 @@ class ConditionalEntropy(RowwiseMetric):
             entropy_recovered=average("recovered"),
             entropy_unrecovered=average("unrecovered"),
             entropy_leave_one_out=ratio(float(clean["sum"].sum()), float(clean["count"].sum())),
-            own_token_leak=leak.value,
-            own_token_leak_low=leak.low,
-            own_token_leak_high=leak.high,
+            self_token_influence=leak.value,
+            self_token_influence_low=leak.low,
+            self_token_influence_high=leak.high,
             edges=torch.linspace(0.0, self.largest, self.bins + 1, dtype=torch.float64),
             histogram=self.histogram,
             histogram_recovered=self.histogram_recovered,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class Spread(NamedTuple):
+class PredictionSpread(NamedTuple):
     """How widely each token's prediction p spreads, five numbers (N,).
 
     Attributes:
@@ -17,18 +17,18 @@ class Spread(NamedTuple):
         variance: sum_v p_v (1 - p_v), the summed variances of the indicators [x_0 = v], in [0, 1 - 1 / V].
         variance_norm: sqrt(sum_v (p_v (1 - p_v))^2), the Euclidean norm of the same V variances, in [0, 1 / 2]: of
             the diagonal of the covariance matrix, not of the matrix.
-        top_gap: largest minus second largest probability, in [0, 1].
+        top2_gap: largest minus second largest probability, in [0, 1].
         top_probability: the largest probability, in [1 / V, 1].
     """
 
     entropy: Tensor
     variance: Tensor
     variance_norm: Tensor
-    top_gap: Tensor
+    top2_gap: Tensor
     top_probability: Tensor
 
 
-def spread(logits_NV: Tensor) -> Spread:
+def spread(logits_NV: Tensor) -> PredictionSpread:
     """Five measures of each token's doubt, of predictions p = softmax(logits).
 
     Args:
@@ -43,7 +43,7 @@ def spread(logits_NV: Tensor) -> Spread:
     top_N, second_N = p_NV.topk(2, dim=1).values.unbind(1)
     variance_NV = p_NV * (1.0 - p_NV)
     norm_N = variance_NV.square().sum(1).sqrt()
-    return Spread(entropy(logits_NV), variance_NV.sum(1), norm_N, top_N - second_N, top_N)
+    return PredictionSpread(entropy(logits_NV), variance_NV.sum(1), norm_N, top_N - second_N, top_N)
 
 
 def entropy(logits_NV: Tensor) -> Tensor:

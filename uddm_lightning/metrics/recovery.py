@@ -27,12 +27,12 @@ class RecoveryResult(NamedTuple):
         recovery_high: upper end.
         chance: mean over corrupted tokens of the probability that the unigram model restores them.
         n_clean: counted tokens that the noise had left alone.
-        n_unstable: those among them that the chain rewrote.
-        unstable_rate: n_unstable / n_clean.
+        n_clean_changed: those among them that the chain rewrote.
+        clean_change_rate: n_clean_changed / n_clean.
         errors_before: share of counted tokens that were wrong when the chain began.
         errors_after: share of counted tokens that were wrong when it had ended.
         n_exact: draws in which noise had changed counted tokens, and every counted token ended right.
-        exact_rate: share of these among the draws in which noise had changed counted tokens.
+        exact_match_rate: share of these among the draws in which noise had changed counted tokens.
         bayes_argmax: mean over corrupted tokens of the largest probability that anybody could give to an id, where the
             law of the text is known (see `bayes_argmax`); NaN where it is not.
         draws: of each draw its `row_id`, `document` (-1 where it is not known), `draw` and integer counts `corrupted`,
@@ -48,12 +48,12 @@ class RecoveryResult(NamedTuple):
     recovery_high: float
     chance: float
     n_clean: int
-    n_unstable: int
-    unstable_rate: float
+    n_clean_changed: int
+    clean_change_rate: float
     errors_before: float
     errors_after: float
     n_exact: int
-    exact_rate: float
+    exact_match_rate: float
     bayes_argmax: float
     draws: Draws
 
@@ -135,14 +135,14 @@ class TokenRecovery(RowwiseMetric):
             recovery_high=recovery.high,
             chance=ratio(total["chance"], total["corrupted"]),
             n_clean=int(total["clean"]),
-            n_unstable=int(total["unstable"]),
-            unstable_rate=ratio(total["unstable"], total["clean"]),
+            n_clean_changed=int(total["unstable"]),
+            clean_change_rate=ratio(total["unstable"], total["clean"]),
             errors_before=ratio(total["corrupted"], total["corrupted"] + total["clean"]),
             errors_after=ratio(
                 total["corrupted"] - total["recovered"] + total["unstable"], total["corrupted"] + total["clean"]
             ),
             n_exact=int(total["exact"]),
-            exact_rate=ratio(total["exact"], total["touched"]),
+            exact_match_rate=ratio(total["exact"], total["touched"]),
             bayes_argmax=ratio(total["bayes_argmax"], total["corrupted"]),
             draws=origin(each) | {name: each[column].astype(np.int64) for name, column in counts.items()},
         )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.metrics.functional import Spread
+from uddm_lightning.metrics.functional import PredictionSpread
 from uddm_lightning.metrics.rowwise import RowwiseMetric, check, masked_sum, ratio
 from uddm_lightning.stats.intervals import mean_interval
 
@@ -25,7 +25,7 @@ class TrajectoryResult(NamedTuple):
         entropy_high: upper end.
         variance: mean of sum_v p_v (1 - p_v).
         variance_norm: mean of sqrt(sum_v (p_v (1 - p_v))^2): the norm is taken for each token, then averaged.
-        top_gap: mean of the largest minus the second largest probability.
+        top2_gap: mean of the largest minus the second largest probability.
         top_probability: mean of the largest probability.
     """
 
@@ -36,12 +36,12 @@ class TrajectoryResult(NamedTuple):
     entropy_high: float
     variance: float
     variance_norm: float
-    top_gap: float
+    top2_gap: float
     top_probability: float
 
 
 class TrajectoryPoint(RowwiseMetric):
-    """Averages the five measures of a `Spread` over tokens: a row weighs as many as it has counted tokens.
+    """Averages the five measures of a `PredictionSpread` over tokens: a row weighs as many as it has counted tokens.
 
     Args:
         vocab_size: V, number of ids; at least 2.
@@ -52,10 +52,10 @@ class TrajectoryPoint(RowwiseMetric):
             raise ValueError(f"`vocab_size` must be at least 2, got {vocab_size}.")
         super().__init__()
         self.largest = math.log(vocab_size)
-        self.declare("draws", "count", *Spread._fields)
+        self.declare("draws", "count", *PredictionSpread._fields)
 
     @override
-    def update(self, spread_BL: Spread, counted_BL: Tensor, rows_B: Tensor) -> None:
+    def update(self, spread_BL: PredictionSpread, counted_BL: Tensor, rows_B: Tensor) -> None:
         """Adds a batch.
 
         Args:
@@ -72,5 +72,5 @@ class TrajectoryPoint(RowwiseMetric):
         rows, draws, sums = self.per_row("draws")
         count = sums["count"]
         entropy = mean_interval(sums["entropy"], count, low=0.0, high=self.largest)
-        others = {name: ratio(float(sums[name].sum()), float(count.sum())) for name in Spread._fields[1:]}
+        others = {name: ratio(float(sums[name].sum()), float(count.sum())) for name in PredictionSpread._fields[1:]}
         return TrajectoryResult(len(rows), int(draws.sum()), *entropy, **others)

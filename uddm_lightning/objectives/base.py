@@ -13,7 +13,7 @@ from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.backbones.chunked_head import Loss, head_loss
 from uddm_lightning.core.batch import Noised, TokenBatch
 from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 
 
 class Objective(ABC):
@@ -24,7 +24,7 @@ class Objective(ABC):
         t_max: largest time, in (t_min, 1].
     """
 
-    predicts: ClassVar[Prediction]
+    predicts: ClassVar[Parameterization]
 
     def __init__(self, t_min: float = 1e-3, t_max: float = 1.0) -> None:
         if not 0.0 < t_min < t_max <= 1.0:

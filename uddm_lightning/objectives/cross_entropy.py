@@ -6,7 +6,7 @@ from typing_extensions import override
 
 from uddm_lightning.objectives.base import Objective
 from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 
 
 class DenoisingCrossEntropy(Objective):
@@ -16,7 +16,7 @@ class DenoisingCrossEntropy(Objective):
     is ill-conditioned where t is small (below about 0.1): nearly all evidence is then the token itself.
     """
 
-    predicts = Prediction.POSTERIOR
+    predicts = Parameterization.POSTERIOR
 
     @override
     def token_loss(

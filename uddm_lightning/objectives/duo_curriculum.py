@@ -1,6 +1,6 @@
 """Duo's curriculum: the NELBO of discrete noise, read through the Gaussian noise behind it.
 
-Shapes: B rows, L positions, V ids, K of them kept.
+Shapes: B rows, L positions, V ids, K of them top_k.
 """
 
 from functools import cache
@@ -39,11 +39,11 @@ class DuoCurriculum(NELBO):
         t_min: smallest time of the plain NELBO, in (0, t_max).
         t_max: largest time of the plain NELBO, in (t_min, 1].
         tau: temperature of the softmax, above 0.
-        gamma_min: lower end of the range, where there is least noise; None for the level of -3.5 at 30,522 ids, 0.942.
+        gamma_min: lower end of the range, where noise is least; None for the level of -3.5 at 30,522 ids, 0.942.
         gamma_max: upper end; None for the level of -1.75 at 30,522 ids, 0.049.
-        start: first optimizer step of the curriculum.
-        end: first optimizer step behind it, from which on the plain NELBO is trained; it may never be reached.
-        kept: K, ids at a position that the network reads, at least 2: x_0 and its largest rivals. All V, if not less.
+        start_step: first optimizer step of the curriculum.
+        end_step: first optimizer step behind it, from which on the plain NELBO is trained; it may never be reached.
+        top_k: K, ids at a position that the network reads, at least 2: x_0 and its largest rivals. All V, if not less.
     """
 
     def __init__(
@@ -53,23 +53,25 @@ class DuoCurriculum(NELBO):
         tau: float = 1e-3,
         gamma_min: float | None = None,
         gamma_max: float | None = None,
-        start: int = 0,
-        end: int = 500_000,
-        kept: int = 8,
+        start_step: int = 0,
+        end_step: int = 500_000,
+        top_k: int = 8,
     ) -> None:
         super().__init__(t_min, t_max)
         if not tau > 0.0:
             raise ValueError(f"`tau` must be above 0, got {tau}.")
-        if not 0 <= start < end:
-            raise ValueError(f"`start` and `end` must satisfy 0 <= start < end, got {start} and {end}.")
-        if kept < 2:
-            raise ValueError(f"`kept` must be at least 2, got {kept}.")
+        if not 0 <= start_step < end_step:
+            raise ValueError(
+                f"`start_step` and `end_step` must satisfy 0 <= start_step < end_step, got {start_step} and {end_step}."
+            )
+        if top_k < 2:
+            raise ValueError(f"`top_k` must be at least 2, got {top_k}.")
         self.tau = tau
         self.gamma_min = gamma_min
         self.gamma_max = gamma_max
-        self.start = start
-        self.end = end
-        self.kept = kept
+        self.start_step = start_step
+        self.end_step = end_step
+        self.top_k = top_k
 
     def gammas(self, vocab_size: int) -> tuple[float, float]:
         """Ends of the range of gamma for V ids."""
@@ -100,15 +102,16 @@ class DuoCurriculum(NELBO):
                 f"`gamma_min` = {low} and `gamma_max` = {high} mean levels {most:.6g} and {least:.6g} for {V} ids, and "
                 f"must keep {SMALLEST_LEVEL:g} away from 1 and 0; leave both out for 0.942 and 0.049."
             )
-        if (share := gaussian_duality.neglected(low, self.tau, V, self.kept)) > LARGEST_NEGLECTED:
+        if (share := gaussian_duality.neglected(low, self.tau, V, self.top_k)) > LARGEST_NEGLECTED:
             raise InputError(
-                f"`tau` = {self.tau} spreads the weights over more ids than `kept` = {self.kept}: up to {share:.1e} of "
-                f"them would be lost in the mean, and at most {LARGEST_NEGLECTED:g} may. Raise `kept` or lower `tau`."
+                f"`tau` = {self.tau} spreads the weights over more ids than `top_k` = {self.top_k}: up to "
+                f"{share:.1e} of them would be lost in the mean, and at most {LARGEST_NEGLECTED:g} may. Raise "
+                "`top_k` or lower `tau`."
             )
 
     @override
     def corrupt(self, process: Process, batch: TokenBatch) -> Noised:
-        if not self.start <= batch.step < self.end:
+        if not self.start_step <= batch.step < self.end_step:
             return super().corrupt(process, batch)
         low, high = self.gammas(process.vocab_size)
         t_B = batch.quantiles_B.double()
@@ -116,7 +119,7 @@ class DuoCurriculum(NELBO):
         level = gaussian_duality.level(gamma_B, process.vocab_size)
         x0_BL, valid_BL = batch.tokens_BL, batch.valid_BL
         keys_BL = gaussian_duality.token_keys(batch.keys_B, x0_BL.shape[1])
-        found = gaussian_duality.leaders(x0_BL, gamma_B[:, None], keys_BL, process.vocab_size, self.kept)
+        found = gaussian_duality.leaders(x0_BL, gamma_B[:, None], keys_BL, process.vocab_size, self.top_k)
         if valid_BL is not None:
             found.values[..., 1:].masked_fill_(~valid_BL[..., None], float("-inf"))  # nothing rivals padding
         soft = SoftTokens(found.ids, torch.softmax(found.values / self.tau, -1))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from uddm_lightning.core.keyed_random import Stream, distinct, key, uniform
+from uddm_lightning.core.keyed_random import Stream, key, sample_without_replacement, uniform
 from uddm_lightning.processes.schedules import Level
 
 # The integrand is analytic in a strip of half-width pi / 2 / sqrt(2 ln V) about the real line, 0.35 for 30,522 ids, and
@@ -25,7 +25,7 @@ GAMMA_REACH = 60.0  # beyond, no vocabulary has a level that differs from 0 or f
 SMALLEST_UNIFORM = 2.0**-54  # in the place of 0, whose normal quantile is infinite
 
 
-class Leaders(NamedTuple):
+class TopValues(NamedTuple):
     """The largest coordinates of w_t, as far as they are kept.
 
     Attributes:
@@ -79,7 +79,7 @@ def gamma_at(alpha: float, vocab_size: int) -> float:
     return middle
 
 
-def leaders(x0: Tensor, gamma: Tensor, keys: Tensor, vocab_size: int, kept: int) -> Leaders:
+def leaders(x0: Tensor, gamma: Tensor, keys: Tensor, vocab_size: int, kept: int) -> TopValues:
     """Draws w_t, of which only x_0 and the largest of its rivals are ever made.
 
     The V - 1 rivals are normal and independent, so their largest can be drawn one after another, each as the quantile
@@ -101,8 +101,8 @@ def leaders(x0: Tensor, gamma: Tensor, keys: Tensor, vocab_size: int, kept: int)
     rivals_R = -torch.special.ndtri(-torch.expm1(log_R))
     values_K = torch.cat([torch.special.ndtri(uniform_K[..., :1]), rivals_R], -1) * s[..., None]
     values_K[..., 0] += a
-    others_R = distinct(K - 1, vocab_size - 1, key(keys, K))
-    return Leaders(torch.cat([x0[..., None], others_R + (others_R >= x0[..., None])], -1), values_K)
+    others_R = sample_without_replacement(K - 1, vocab_size - 1, key(keys, K))
+    return TopValues(torch.cat([x0[..., None], others_R + (others_R >= x0[..., None])], -1), values_K)
 
 
 def token_keys(keys_B: Tensor, length: int) -> Tensor:

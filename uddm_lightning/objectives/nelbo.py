@@ -5,13 +5,13 @@ from typing_extensions import override
 
 from uddm_lightning.objectives.base import Objective
 from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 
 
 class NELBO(Objective):
     """Exact continuous-time NELBO; it is minimal at the leave-one-out prediction."""
 
-    predicts = Prediction.LEAVE_ONE_OUT
+    predicts = Parameterization.LEAVE_ONE_OUT
 
     @override
     def token_loss(

@@ -11,7 +11,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
 from uddm_lightning.backbones.base import Backbone
-from uddm_lightning.config.parser import UddmParser, plain
+from uddm_lightning.config.parser import UddmParser, sanitize_message
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import CharacterTokenizer, Tokenizer
 from uddm_lightning.data.tokenizers.learned import LearnedTokenizer
@@ -106,7 +106,7 @@ def _made(kind: Any, config: dict[str, Any]) -> Any:
     try:
         return parser.instantiate(parser.parse_object({"it": config})).it
     except (ValueError, TypeError) as error:
-        raise error if isinstance(error, InputError) else InputError(plain(str(error))) from error
+        raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
 
 
 def disks(needs: Iterable[tuple[Path, int]]) -> list[tuple[Path, int, int]]:

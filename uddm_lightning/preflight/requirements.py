@@ -14,7 +14,7 @@ from uddm_lightning.data import check_divides
 from uddm_lightning.data.corpus import cache_folder
 from uddm_lightning.preflight import needs
 from uddm_lightning.preflight.hub import Found, Hub, downloads_of, survey
-from uddm_lightning.runs.instantiate import check_critic, load_data
+from uddm_lightning.runs.instantiate import build_data, check_critic
 from uddm_lightning.training.trainer_access import check_precision
 
 CHECKPOINTS = 2  # that a run keeps: the last one, and the one before it
@@ -83,7 +83,7 @@ class Requirements:
                 (Path(HF_HUB_CACHE), text if any(one.left for one in self.found) else 0),
                 (cache_folder(self.config["data"]["cache_dir"]), rows * needs.row_bytes(self.length, self.vocab or 0)),
             ]
-        size = self.config["data"]["size"]
+        size = self.config["data"]["train_size"]
         if rows and isinstance(size, float):
             self.add("subset", f"about {_count(max(1, math.floor(size * rows)))} rows ({size:g} of the pool)")
         else:
@@ -144,7 +144,7 @@ class Requirements:
                 )
 
     def _read_a_document(self) -> None:
-        self._refused(lambda: next(load_data(self.config).source.documents(), None))
+        self._refused(lambda: next(build_data(self.config).source.documents(), None))
 
     def _refused(self, check: Callable[..., object], *arguments: object) -> None:
         """Takes down what speaks against the run, by one of the checks that it makes at its start."""

@@ -68,32 +68,35 @@ class Probe(Callback):
 
     Args:
         weights: which weights to measure: the moving average ("ema"), the trained weights themselves ("raw"), or both.
-        draws: rows to draw from each split; None takes all that the data module offers. Unless the probe says
+        num_rows: rows to draw from each split; None takes all that the data module offers. Unless the probe says
             otherwise, `uddm test` takes every held-out row all the same.
-        draws_on_the_way: the same for validations before the last training step, which only show the trend; 0 leaves
-            them out.
+        num_rows_during_training: the same for validations before the last training step, which only show the trend; 0
+            leaves them out.
         enabled: false switches the probe off.
     """
 
     kind: ClassVar[str]  # in the table, and the name of its options
     splits: ClassVar[tuple[str, ...]] = ("train", "test")  # that it measures
-    every_test_row: ClassVar[bool] = True  # in `uddm test`, whatever `draws` says
+    every_test_row: ClassVar[bool] = True  # in `uddm test`, whatever `num_rows` says
 
     def __init__(
         self,
         weights: Sequence[Weights] = ("ema",),
-        draws: int | None = None,
-        draws_on_the_way: int | None = None,
+        num_rows: int | None = None,
+        num_rows_during_training: int | None = None,
         enabled: bool = True,
     ) -> None:
         if not weights:
             raise ValueError(f"`{self.kind}.weights` must name ema, raw or both, got {list(weights)}.")
-        for name, value, smallest in (("draws", draws, 1), ("draws_on_the_way", draws_on_the_way, 0)):
+        for name, value, smallest in (
+            ("num_rows", num_rows, 1),
+            ("num_rows_during_training", num_rows_during_training, 0),
+        ):
             if value is not None and value < smallest:
                 raise ValueError(f"`{self.kind}.{name}` must be at least {smallest}, got {value}.")
         self.weights = tuple(dict.fromkeys(weights))
-        self.draws = draws
-        self.draws_on_the_way = draws_on_the_way
+        self.num_rows = num_rows
+        self.num_rows_during_training = num_rows_during_training
         self.enabled = enabled
         self.records: list[Record] = []
         self.seconds = 0.0
@@ -115,7 +118,7 @@ class Probe(Callback):
         """Runs the network on one batch and updates the metrics."""
 
     @abstractmethod
-    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+    def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         """Records of one validation: fields of the table, and behind an underscore what only figures need."""
 
     def takes_all(self, split: str) -> bool:
@@ -135,7 +138,7 @@ class Probe(Callback):
         """What looks on while the model draws the samples of a batch; None where only the samples matter."""
         return None
 
-    def counted(self, batch: TokenBatch) -> Tensor:
+    def count_mask(self, batch: TokenBatch) -> Tensor:
         """Positions that count, bool (B, L)."""
         counted_BL = torch.ones_like(batch.tokens_BL, dtype=torch.bool)
         if batch.valid_BL is not None:
@@ -154,8 +157,8 @@ class Probe(Callback):
         self._testing = trainer.state.fn == TrainerFn.TESTING
         on_the_way = not self._testing and not task.at_its_end
         on_the_way &= task.parameter_count > 0  # what nobody trains is as good as it will be
-        self._fewer = on_the_way and self.draws_on_the_way is not None
-        self._limit = self.draws_on_the_way if self._fewer else self.draws
+        self._fewer = on_the_way and self.num_rows_during_training is not None
+        self._limit = self.num_rows_during_training if self._fewer else self.num_rows
         if self._limit == 0:
             return
         self._denoisers = {weights: task.denoiser(weights) for weights in self.weights}
@@ -190,7 +193,7 @@ class Probe(Callback):
         if len(batch.rows_B):
             for weights, denoiser in self._denoisers.items():
                 board = boards.setdefault(weights, {})
-                at = MeasuredBatch(task, denoiser, batch, self.counted(batch), split, weights, board, population)
+                at = MeasuredBatch(task, denoiser, batch, self.count_mask(batch), split, weights, board, population)
                 self.measure(at._replace(batch=drawn(at, self.observer(at))) if split == "samples" else at)
         self.seconds += time.monotonic() - started
 
@@ -199,7 +202,7 @@ class Probe(Callback):
         if not self._denoisers:
             return
         started = time.monotonic()
-        self.records = list(self.conclude(_task(pl_module)))
+        self.records = list(self.compute_records(_task(pl_module)))
         self._metrics, self._denoisers = {}, {}
         self.seconds += time.monotonic() - started
 
@@ -224,7 +227,7 @@ def drawn(at: MeasuredBatch, observe: Observer | None = None) -> TokenBatch:
     batch = at.batch
     if observe is not None or len(at.board.get("samples", ())) < len(batch.tokens_BL):
         at.board["samples"] = at.task.sampler.draw(at.denoiser, batch.tokens_BL, batch.keys_B, observe)
-        at.board.update(chain=at.task.sampler.chain, steps=at.task.sampler.steps)
+        at.board.update(sampler=at.task.sampler.name, sampler_steps=at.task.sampler.steps)
     # a probe with a limit takes the first draws of a batch
     return batch._replace(tokens_BL=at.board["samples"][: len(batch.tokens_BL)])
 
@@ -246,9 +249,9 @@ def margins(at: MeasuredBatch) -> Margins:
     """Margins of the rows themselves, at the end of training's range of t, where nothing is extrapolated."""
     x0_BL, process = at.batch.tokens_BL, at.task.process
     t_B = torch.full((len(x0_BL),), at.task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
-    shown_BL = process.hide(x0_BL, one_position(at.batch, at.counted_BL))
+    shown_BL = process.mask_position(x0_BL, one_position(at.batch, at.counted_BL))
     margin_BL = at.denoiser(_margin, shown_BL, t_B, at.batch.valid_BL, x0_BL)[0]
-    return Margins(margin_BL, at.counted_BL & process.predicted(shown_BL))
+    return Margins(margin_BL, at.counted_BL & process.prediction_mask(shown_BL))
 
 
 def _margin(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor) -> tuple[Tensor]:

@@ -33,7 +33,7 @@ class BasinProbe(Probe):
     another is lost from; in its probability it is taken to be. Times are asked from the smallest on; where the last
     12 chains of a row have not returned, it is not asked about larger ones.
 
-    Beside t_c stands `critical_t_nothing`, the time at which noise leads away from a row with probability 1/2: a chain
+    Beside t_c stands `critical_t_identity`, the time at which noise leads away from a row with probability 1/2: a chain
     that does nothing would stand at the row more often than not from all times below it.
 
     Args:
@@ -43,8 +43,8 @@ class BasinProbe(Probe):
         tolerance: share of a row's counted tokens that may differ where it is said to have returned, in [0, 1).
         include_special: count begin, end and separator positions too, as the paper does.
         weights: see `Probe`.
-        draws: see `Probe`.
-        draws_on_the_way: see `Probe`.
+        num_rows: see `Probe`.
+        num_rows_during_training: see `Probe`.
         enabled: see `Probe`.
     """
 
@@ -60,11 +60,11 @@ class BasinProbe(Probe):
         tolerance: float = 0.0,
         include_special: bool = False,
         weights: Sequence[Literal["ema", "raw"]] = ("ema",),
-        draws: int | None = 64,
-        draws_on_the_way: int | None = 0,
+        num_rows: int | None = 64,
+        num_rows_during_training: int | None = 0,
         enabled: bool = True,
     ) -> None:
-        super().__init__(weights, draws, draws_on_the_way, enabled)
+        super().__init__(weights, num_rows, num_rows_during_training, enabled)
         if not 0.0 <= tolerance < 1.0:
             raise ValueError(f"`basin.tolerance` must be in [0, 1), got {tolerance}.")
         if repeats < 1:
@@ -117,15 +117,15 @@ class BasinProbe(Probe):
         return math.floor(self.tolerance * counted + 1e-9)  # 0.29 * 100 is not 29
 
     @override
-    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+    def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         sampler = self.sampler or task.sampler
         for (split, weights), metric in self._metrics.items():
             result = metric.compute()._asdict()
             yield {
                 "split": split,
                 "weights": weights,
-                "chain": sampler.chain,
-                "steps": sampler.steps,
+                "sampler": sampler.name,
+                "sampler_steps": sampler.steps,
                 "_rows": result.pop("rows"),
                 **result,
             }
@@ -135,7 +135,7 @@ def _nothing(process: Process, counted: int, allowed: int) -> float:
     """Time at which noise changes more than `allowed` of so many tokens with probability 1/2; 1 where it never does."""
 
     def stays(t: float) -> bool:
-        changed = float(process.changed(process.level(torch.tensor(t, dtype=torch.float64)).alpha))
+        changed = float(process.change_probability(process.level(torch.tensor(t, dtype=torch.float64)).alpha))
         wrong = torch.arange(min(allowed, counted) + 1, dtype=torch.float64)
         law: Any = torch.distributions.Binomial(counted, torch.tensor(changed, dtype=torch.float64))
         return float(law.log_prob(wrong).exp().sum()) > 0.5

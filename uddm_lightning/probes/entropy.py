@@ -13,13 +13,13 @@ from uddm_lightning.core.keyed_random import Stream, integers
 from uddm_lightning.metrics import ConditionalEntropy
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.probes.base import MeasuredBatch, Probe, check_times, one_position, progress
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
 
 ILL_CONDITIONED = 0.1  # below this t a posterior says little beyond the token it saw
 
-LEAK = ("own_token_leak", "own_token_leak_low", "own_token_leak_high")
+LEAK = ("self_token_influence", "self_token_influence_low", "self_token_influence_high")
 
 
 class EntropyProbe(Probe):
@@ -37,8 +37,8 @@ class EntropyProbe(Probe):
         times: times t in (0, 1] at which rows are corrupted. Below the objective's t_min the network extrapolates.
         include_special: count begin, end and separator positions too, as the paper does.
         weights: see `Probe`.
-        draws: see `Probe`.
-        draws_on_the_way: see `Probe`.
+        num_rows: see `Probe`.
+        num_rows_during_training: see `Probe`.
         enabled: see `Probe`.
     """
 
@@ -50,11 +50,11 @@ class EntropyProbe(Probe):
         times: Sequence[float] = (1e-5, 0.05, 0.1, 0.25, 0.5, 1.0),
         include_special: bool = False,
         weights: Sequence[Literal["ema", "raw"]] = ("ema",),
-        draws: int | None = None,
-        draws_on_the_way: int | None = None,
+        num_rows: int | None = None,
+        num_rows_during_training: int | None = None,
         enabled: bool = True,
     ) -> None:
-        super().__init__(weights, draws, draws_on_the_way, enabled)
+        super().__init__(weights, num_rows, num_rows_during_training, enabled)
         self.times = check_times(times, "entropy.times")
         self.include_special = include_special
         # chain and number of steps that gave what the rows of a split are split by, or are
@@ -70,7 +70,7 @@ class EntropyProbe(Probe):
             rank_zero_info(
                 f"Entropy at t = {outside} is extrapolation: the network is trained on t >= {objective.t_min} only."
             )
-        if pl_module.predicts is Prediction.POSTERIOR and self.times[0] < ILL_CONDITIONED:
+        if pl_module.predicts is Parameterization.POSTERIOR and self.times[0] < ILL_CONDITIONED:
             rank_zero_info(
                 f"{type(objective).__name__} learns the posterior; its conversion to leave-one-out predictions is "
                 f"ill-conditioned below t = {ILL_CONDITIONED}, so read entropies there with care."
@@ -85,7 +85,7 @@ class EntropyProbe(Probe):
             t_B = torch.full((len(x0_BL),), t, dtype=torch.float64, device=x0_BL.device)
             xt_BL = task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL).xt_BL
             entropy_BL = at.denoiser(_entropy, xt_BL, t_B, batch.valid_BL)[0]
-            predicted_BL = task.process.predicted(xt_BL)
+            predicted_BL = task.process.prediction_mask(xt_BL)
             board["entropy", t] = entropy_BL.where(predicted_BL, torch.nan)
             # a recovery probe may have taken fewer draws of this batch than this one: always the first of them
             restored_BL = board.get(("restored", t), x0_BL[:0])[: len(x0_BL)]
@@ -101,7 +101,7 @@ class EntropyProbe(Probe):
                     update(entropy_BL[part], corrupted_BL, asked_BL, rows_B, recovered_BL, *origin_B)
         # a recovery probe with fewer draws leaves no chain on the later batches
         none = self._chains.get(at.split, ("", None))
-        self._chains[at.split] = (board["chain"], board.get("steps")) if "chain" in board else none
+        self._chains[at.split] = (board["sampler"], board.get("sampler_steps")) if "sampler" in board else none
         self._measure_clean(at, metric_of[self.times[0]])
 
     def _measure_clean(self, at: MeasuredBatch, metric: ConditionalEntropy) -> None:
@@ -118,16 +118,16 @@ class EntropyProbe(Probe):
         own_B1 = x0_BL.gather(1, chosen_B[:, None])
         changed_BL = x0_BL.scatter(1, chosen_B[:, None], other_B1 + (other_B1 >= own_B1))
 
-        shown_BL = process.hide(x0_BL, chosen_B)
+        shown_BL = process.mask_position(x0_BL, chosen_B)
         entropy_BL = at.denoiser(_entropy, shown_BL, t_B, batch.valid_BL)[0]
         before_BV = at.denoiser.at(shown_BL, chosen_B, t_B, batch.valid_BL)
-        after_BV = at.denoiser.at(process.hide(changed_BL, chosen_B), chosen_B, t_B, batch.valid_BL)
+        after_BV = at.denoiser.at(process.mask_position(changed_BL, chosen_B), chosen_B, t_B, batch.valid_BL)
         leak_B = F.total_variation(before_BV, after_BV)
-        asked_BL = counted_BL & process.predicted(shown_BL)
+        asked_BL = counted_BL & process.prediction_mask(shown_BL)
         metric.update_clean(entropy_BL, leak_B, asked_BL, counted_BL.any(1), *at.draws)
 
     @override
-    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+    def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         for split, weights in dict.fromkeys(key[:2] for key in self._metrics):
             clean = self._metrics[split, weights, self.times[0]].compute()
             for t in self.times:
@@ -139,8 +139,8 @@ class EntropyProbe(Probe):
                     "split": split,
                     "weights": weights,
                     "t": t,
-                    "chain": self._chains[split][0],
-                    "steps": self._chains[split][1],
+                    "sampler": self._chains[split][0],
+                    "sampler_steps": self._chains[split][1],
                     **fields,
                     "entropy_leave_one_out": clean.entropy_leave_one_out,
                     **{name: getattr(clean, name) for name in LEAK},

@@ -30,10 +30,10 @@ class NelboProbe(Probe):
     Args:
         t_min: smallest time, in (0, t_max); None is that of training.
         t_max: largest time, in (t_min, 1]; None is that of training.
-        times_per_draw: times at which each drawn row is evaluated.
+        times_per_row: times at which each drawn row is evaluated.
         weights: see `Probe`.
-        draws: see `Probe`.
-        draws_on_the_way: see `Probe`.
+        num_rows: see `Probe`.
+        num_rows_during_training: see `Probe`.
         enabled: see `Probe`.
     """
 
@@ -43,21 +43,21 @@ class NelboProbe(Probe):
         self,
         t_min: float | None = None,
         t_max: float | None = None,
-        times_per_draw: int = 4,
+        times_per_row: int = 4,
         weights: Sequence[Literal["ema", "raw"]] = ("ema",),
-        draws: int | None = None,
-        draws_on_the_way: int | None = None,
+        num_rows: int | None = None,
+        num_rows_during_training: int | None = None,
         enabled: bool = True,
     ) -> None:
-        super().__init__(weights, draws, draws_on_the_way, enabled)
+        super().__init__(weights, num_rows, num_rows_during_training, enabled)
         for name, value in (("t_min", t_min), ("t_max", t_max)):
             if value is not None and not 0.0 < value <= 1.0:
                 raise ValueError(f"`nelbo.{name}` must be in (0, 1], got {value}.")
-        if times_per_draw < 1:
-            raise ValueError(f"`nelbo.times_per_draw` must be at least 1, got {times_per_draw}.")
+        if times_per_row < 1:
+            raise ValueError(f"`nelbo.times_per_row` must be at least 1, got {times_per_row}.")
         self.t_min = t_min
         self.t_max = t_max
-        self.times_per_draw = times_per_draw
+        self.times_per_row = times_per_row
 
     def ranges(self, task: DiffusionTask) -> dict[str, tuple[float, float]]:
         """The ranges of t to measure on, by kind.
@@ -94,8 +94,8 @@ class NelboProbe(Probe):
 
         for kind, (low, high) in self.ranges(at.task).items():
             metric = self.metric(at, Nelbo, kind)
-            for index in progress(range(self.times_per_draw), f"NELBO, {at.split}"):
-                number_B = batch.places_B * self.times_per_draw + index
+            for index in progress(range(self.times_per_row), f"NELBO, {at.split}"):
+                number_B = batch.places_B * self.times_per_row + index
                 t_B = low + (high - low) * ((0.5 + GOLDEN_RATIO * number_B.double()) % 1.0)
                 noised = process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL)
                 alpha_BL = noised.alpha_B[:, None].expand_as(x0_BL)
@@ -104,11 +104,11 @@ class NelboProbe(Probe):
                 metric.update(loss_BL, valid_BL, *at.draws)
 
     @override
-    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+    def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         ranges, level = self.ranges(task), data_of(task.trainer).unigram_entropy
         for (split, weights, kind), metric in self._metrics.items():
             result = metric.compute()._asdict()
             draws = result.pop("draws")
             low, high = ranges[kind]
-            about = {"kind": kind, "split": split, "weights": weights, "t_min": low, "t_max": high}
+            about = {"metric": kind, "split": split, "weights": weights, "t_min": low, "t_max": high}
             yield {**about, **result, "pool_unigram_entropy": level, "_draws": draws}

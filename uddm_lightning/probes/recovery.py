@@ -42,10 +42,10 @@ class RecoveryProbe(Probe):
         sampler: the chain; None takes the task's.
         include_special: count begin, end and separator positions too, as the paper does.
         weights: see `Probe`.
-        draws: see `Probe`.
-        draws_on_the_way: see `Probe`.
-        reference_draws: rows to draw from each split at the time nearest 0.1, at which verdicts are reached; None takes
-            `draws`. Validations on the way with draws of their own leave it out.
+        num_rows: see `Probe`.
+        num_rows_during_training: see `Probe`.
+        num_reference_rows: rows to draw from each split at the time nearest 0.1, at which verdicts are reached; None
+            takes `num_rows`. Validations on the way with draws of their own leave it out.
         enabled: see `Probe`.
     """
 
@@ -58,26 +58,26 @@ class RecoveryProbe(Probe):
         sampler: Sampler | None = None,
         include_special: bool = False,
         weights: Sequence[Literal["ema", "raw"]] = ("ema",),
-        draws: int | None = None,
-        draws_on_the_way: int | None = None,
-        reference_draws: int | None = None,
+        num_rows: int | None = None,
+        num_rows_during_training: int | None = None,
+        num_reference_rows: int | None = None,
         enabled: bool = True,
     ) -> None:
-        super().__init__(weights, draws, draws_on_the_way, enabled)
-        if reference_draws is not None and reference_draws < 1:
-            raise ValueError(f"`recovery.reference_draws` must be at least 1, got {reference_draws}.")
+        super().__init__(weights, num_rows, num_rows_during_training, enabled)
+        if num_reference_rows is not None and num_reference_rows < 1:
+            raise ValueError(f"`recovery.num_reference_rows` must be at least 1, got {num_reference_rows}.")
         self.times = check_times(times, "recovery.times")
         self.sampler = sampler
         self.include_special = include_special
-        self.reference_draws = reference_draws
+        self.num_reference_rows = num_reference_rows
         self._usual: int | None = None  # draws of this validation at all times but the reference
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_start(trainer, pl_module)
         self._usual = self._limit
-        if not self._fewer and self.reference_draws is not None and self._usual is not None:
-            self._limit = max(self._usual, self.reference_draws)
+        if not self._fewer and self.num_reference_rows is not None and self._usual is not None:
+            self._limit = max(self._usual, self.num_reference_rows)
 
     on_test_start = on_validation_start
 
@@ -85,8 +85,8 @@ class RecoveryProbe(Probe):
         """Draws of this validation at a time; None is all."""
         if self.takes_all(split):
             return None
-        more = not self._fewer and self.reference_draws is not None
-        return self.reference_draws if more and t == min(self.times, key=_from_reference) else self._usual
+        more = not self._fewer and self.num_reference_rows is not None
+        return self.num_reference_rows if more and t == min(self.times, key=_from_reference) else self._usual
 
     @override
     def measure(self, at: MeasuredBatch) -> None:
@@ -118,7 +118,7 @@ class RecoveryProbe(Probe):
             metric.update(x0_BL, one.xt_BL, xhat_BL, part.counted_BL, rows_B, chance_BL, *origin_B, bayes_BL)
             board["corrupted", t] = one.xt_BL
             board["restored", t] = xhat_BL
-        board.update(chain=sampler.chain, steps=sampler.steps)
+        board.update(sampler=sampler.name, sampler_steps=sampler.steps)
         board.update(x0=batch.tokens_BL, rows=batch.rows_B, places=batch.places_B)
 
         margin, usual = (
@@ -139,7 +139,7 @@ class RecoveryProbe(Probe):
         return at.denoiser(largest, noised.xt_BL, noised.t_B, at.batch.valid_BL)[0]
 
     @override
-    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+    def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         sampler = self.sampler or task.sampler
         unigram_V = data_of(task.trainer).unigram
         for split, weights in dict.fromkeys(key[:2] for key in self._metrics):
@@ -153,10 +153,10 @@ class RecoveryProbe(Probe):
                     "split": split,
                     "weights": weights,
                     "t": t,
-                    "chain": sampler.chain,
-                    "steps": sampler.steps,
+                    "sampler": sampler.name,
+                    "sampler_steps": sampler.steps,
                     **fields,
-                    "coincidence": task.process.coincidence(unigram_V, text_V, sampler.likeliest),
+                    "coincidence": task.process.coincidence(unigram_V, text_V, sampler.is_argmax),
                     "margin": margin.margin,
                     "fixed_tokens": margin.fixed_tokens,
                     "fixed_rows": margin.fixed_rows,

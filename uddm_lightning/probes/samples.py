@@ -10,7 +10,7 @@ from uddm_lightning.critics import Critic
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.metrics.neighbours import NEAR, NGRAM
 from uddm_lightning.probes.base import MeasuredBatch, Probe, select
-from uddm_lightning.probes.train_comparison import Against
+from uddm_lightning.probes.train_comparison import TrainComparison
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of
@@ -33,8 +33,8 @@ class SampleProbe(Probe):
         ngram: ids of the n-grams whose overlap with the training rows is measured, at least 1.
         critic: language model for the generative perplexity; null leaves it out.
         weights: see `Probe`.
-        draws: see `Probe`.
-        draws_on_the_way: see `Probe`; by default this is measured at the end only.
+        num_rows: see `Probe`.
+        num_rows_during_training: see `Probe`; by default this is measured at the end only.
         enabled: see `Probe`.
     """
 
@@ -49,11 +49,11 @@ class SampleProbe(Probe):
         ngram: int = NGRAM,
         critic: Critic | None = None,
         weights: Sequence[Literal["ema", "raw"]] = ("ema",),
-        draws: int | None = None,
-        draws_on_the_way: int | None = 0,
+        num_rows: int | None = None,
+        num_rows_during_training: int | None = 0,
         enabled: bool = True,
     ) -> None:
-        super().__init__(weights, draws, draws_on_the_way, enabled)
+        super().__init__(weights, num_rows, num_rows_during_training, enabled)
         for name, value in (("memorized_within", memorized_within), ("spurious_within", spurious_within)):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"`samples.{name}` must be in [0, 1), got {value}.")
@@ -63,7 +63,7 @@ class SampleProbe(Probe):
         self.spurious_within = spurious_within
         self.ngram = ngram
         self.critic = critic
-        self._against: Against | None = None
+        self._against: TrainComparison | None = None
         self._most = 0
 
     @override
@@ -77,11 +77,11 @@ class SampleProbe(Probe):
         if not self._denoisers:
             return
         data = data_of(trainer)
-        self._most = data.sample_draws if self._limit is None else min(self._limit, data.sample_draws)
+        self._most = data.num_sample_rows if self._limit is None else min(self._limit, data.num_sample_rows)
         if not self._most:
             self._denoisers = {}  # without samples there is nothing to compare test rows with
         elif self._against is None:
-            self._against = Against(data.corpus, data.subset, data.packing, self.critic, self.ngram)
+            self._against = TrainComparison(data.corpus, data.subset, data.packing, self.critic, self.ngram)
 
     @override
     def measure(self, at: MeasuredBatch) -> None:
@@ -101,9 +101,9 @@ class SampleProbe(Probe):
             self._against.update(metric, batch.tokens_BL, counted_BL, batch.rows_B)
 
     @override
-    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+    def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         for (split, weights), metric in self._metrics.items():
-            drawn = {"chain": task.sampler.chain, "steps": task.sampler.steps} if split == "samples" else {}
+            drawn = {"sampler": task.sampler.name, "sampler_steps": task.sampler.steps} if split == "samples" else {}
             judged = {"critic": self.critic.name} if self.critic else {}
             yield {"split": split, "weights": weights, **drawn, **judged, **metric.compute()._asdict()}
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from uddm_lightning.critics import Critic, Judged, Reading
+from uddm_lightning.critics import Critic, CriticScores, CriticText
 from uddm_lightning.data.corpus import Corpus
-from uddm_lightning.data.noise_rows import PureNoise
+from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.data.packing import Packing
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.metrics import SampleNeighbours
@@ -21,7 +21,7 @@ from uddm_lightning.stats.ngrams import ABSENT
 BLOCK = 2**14  # training rows that are read at a time
 
 
-class Against:
+class TrainComparison:
     """Finds the nearest training row of samples, and what a critic thinks of them.
 
     Begin and end of a row are where they are in every row, and are left out of all comparisons. Padding counts as the
@@ -41,7 +41,7 @@ class Against:
         self.subset = subset
         self.critic = critic
         self.vocab_size = corpus.tokenizer.vocab_size
-        special_1L = PureNoise(packing, corpus.tokenizer, 0).special(torch.zeros(1, dtype=torch.int64))
+        special_1L = NoiseRows(packing, corpus.tokenizer, 0).special(torch.zeros(1, dtype=torch.int64))
         self.kept_L = torch.ones(packing.length, dtype=torch.bool) if special_1L is None else ~special_1L[0]
         self.ngram = min(ngram, self.length)
         self._fitted = False
@@ -89,11 +89,11 @@ class Against:
             places_C = torch.arange(start, min(start + BLOCK, len(self.subset)))
             yield self.corpus.train.tokens(self.subset.rows(places_C))[:, self.kept_L].to(device)
 
-    def _judged(self, tokens_BL: Tensor, counted_BL: Tensor) -> Judged:
+    def _judged(self, tokens_BL: Tensor, counted_BL: Tensor) -> CriticScores:
         if self.critic is None:
-            return Judged(torch.zeros_like(tokens_BL, dtype=torch.float64), torch.zeros_like(counted_BL))
+            return CriticScores(torch.zeros_like(tokens_BL, dtype=torch.float64), torch.zeros_like(counted_BL))
         if not self._fitted:
-            self.critic.fit(Reading(len(self.corpus.train), self._rows_of_the_pool, self.vocab_size, self._decoded))
+            self.critic.fit(CriticText(len(self.corpus.train), self._rows_of_the_pool, self.vocab_size, self._decoded))
             self._fitted = True
         return self.critic.judge(tokens_BL, counted_BL)
 

@@ -26,12 +26,12 @@ class TrajectoryProbe(Probe):
     in the table beside them, are extrapolation.
 
     Args:
-        points: number of recorded times, evenly over the sampler's grid and both its ends among them; a grid that has
+        num_points: number of recorded times, evenly over the sampler's grid with both its ends; a grid that has
             fewer is recorded whole.
         include_special: count begin, end and separator positions too, as the paper does.
         weights: see `Probe`.
-        draws: see `Probe`.
-        draws_on_the_way: see `Probe`.
+        num_rows: see `Probe`.
+        num_rows_during_training: see `Probe`.
         enabled: see `Probe`.
     """
 
@@ -40,23 +40,23 @@ class TrajectoryProbe(Probe):
 
     def __init__(
         self,
-        points: int = 21,
+        num_points: int = 21,
         include_special: bool = False,
         weights: Sequence[Literal["ema", "raw"]] = ("ema",),
-        draws: int | None = None,
-        draws_on_the_way: int | None = 0,
+        num_rows: int | None = None,
+        num_rows_during_training: int | None = 0,
         enabled: bool = True,
     ) -> None:
-        super().__init__(weights, draws, draws_on_the_way, enabled)
-        if points < 2:
-            raise ValueError(f"`trajectory.points` must be at least 2, got {points}.")
-        self.points = points
+        super().__init__(weights, num_rows, num_rows_during_training, enabled)
+        if num_points < 2:
+            raise ValueError(f"`trajectory.num_points` must be at least 2, got {num_points}.")
+        self.num_points = num_points
         self.include_special = include_special
 
     def times(self, sampler: Sampler) -> list[float]:
         """The recorded times, from 1 down."""
         grid = sampler.grid(1.0)[:-1]
-        count = min(self.points, len(grid))
+        count = min(self.num_points, len(grid))
         return [grid[round(number * (len(grid) - 1) / max(1, count - 1))] for number in range(count)]
 
     @override
@@ -67,9 +67,9 @@ class TrajectoryProbe(Probe):
             if t in recorded:
                 t_B = torch.full((len(x_BL),), t, dtype=torch.float64, device=x_BL.device)
                 valid_BL = None if at.batch.valid_BL is None else at.batch.valid_BL[numbers_B]
-                spread = F.Spread(*at.denoiser(_spread, x_BL, t_B, valid_BL))
+                spread = F.PredictionSpread(*at.denoiser(_spread, x_BL, t_B, valid_BL))
                 metric = self.metric(at, TrajectoryPoint, t, vocab_size=at.task.process.vocab_size)
-                counted_BL = at.counted_BL[numbers_B] & at.task.process.predicted(x_BL)
+                counted_BL = at.counted_BL[numbers_B] & at.task.process.prediction_mask(x_BL)
                 metric.update(spread, counted_BL, at.batch.rows_B[numbers_B])
 
         return observe
@@ -79,14 +79,14 @@ class TrajectoryProbe(Probe):
         """Nothing is left to do: the observer has seen the samples being drawn."""
 
     @override
-    def conclude(self, task: DiffusionTask) -> Iterable[Record]:
+    def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         for (split, weights, t), metric in self._metrics.items():
             yield {
                 "split": split,
                 "weights": weights,
                 "t": round(t, 12),  # the grid is made by additions
-                "chain": task.sampler.chain,
-                "steps": task.sampler.steps,
+                "sampler": task.sampler.name,
+                "sampler_steps": task.sampler.steps,
                 "t_min": task.objective.t_min,
                 **metric.compute()._asdict(),
             }

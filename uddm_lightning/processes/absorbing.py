@@ -8,7 +8,7 @@ from uddm_lightning.core.batch import Noised
 from uddm_lightning.core.keyed_random import Stream, key, uniform
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import draw
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 
 
 class AbsorbingProcess(Process):
@@ -22,20 +22,20 @@ class AbsorbingProcess(Process):
 
     @property
     @override
-    def mask(self) -> int:
+    def mask_id(self) -> int:
         return self.vocab_size
 
     @override
-    def predicted(self, xt: Tensor) -> Tensor:
-        return xt == self.mask
+    def prediction_mask(self, xt: Tensor) -> Tensor:
+        return xt == self.mask_id
 
     @override
     def prior(self, tokens_BL: Tensor) -> Tensor:
-        return torch.full_like(tokens_BL, self.mask)
+        return torch.full_like(tokens_BL, self.mask_id)
 
     @override
-    def hide(self, x0_BL: Tensor, position_B: Tensor) -> Tensor:
-        return x0_BL.scatter(1, position_B[:, None], self.mask)
+    def mask_position(self, x0_BL: Tensor, position_B: Tensor) -> Tensor:
+        return x0_BL.scatter(1, position_B[:, None], self.mask_id)
 
     @override
     def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:
@@ -45,10 +45,12 @@ class AbsorbingProcess(Process):
         touched_BL = uniform(keys_BL, 0) >= level.alpha[:, None]
         if valid_BL is not None:
             touched_BL &= valid_BL
-        return Noised(x0_BL, x0_BL.masked_fill(touched_BL, self.mask), t_B, level.alpha, level.slope, valid_BL)
+        return Noised(x0_BL, x0_BL.masked_fill(touched_BL, self.mask_id), t_B, level.alpha, level.slope, valid_BL)
 
     @override
-    def leave_one_out_logits(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
+    def leave_one_out_logits(
+        self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Parameterization
+    ) -> Tensor:
         # a mask is never the answer: its logit is left out (MDLM's "zero masking probabilities")
         return logits_NV[:, : self.vocab_size]
 
@@ -57,35 +59,35 @@ class AbsorbingProcess(Process):
         # slope / (1 - alpha) ln p[x_0] where x_t is the mask, 0 elsewhere (MDLM, eq. 10); slope and ln p are negative
         logp_0_N = logp_NV.gather(1, x0_N[:, None])[:, 0]
         rate_N = (slope_N / (1.0 - alpha_N)).to(logp_NV.dtype)
-        return torch.where(self.predicted(xt_N), rate_N * logp_0_N, 0.0)
+        return torch.where(self.prediction_mask(xt_N), rate_N * logp_0_N, 0.0)
 
     @override
     def posterior(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
         # of V + 1 states; from the mask: share p of the ids, 1 - share of the mask
         share_N = _share(alpha_s_N, alpha_t_N).to(logp_NV.dtype)
         from_mask_NS = torch.cat([share_N[:, None] * logp_NV.exp(), 1.0 - share_N[:, None]], 1)
-        stays_NS = torch.nn.functional.one_hot(xt_N, self.states).to(logp_NV.dtype)
-        return torch.where(self.predicted(xt_N)[:, None], from_mask_NS, stays_NS)
+        stays_NS = torch.nn.functional.one_hot(xt_N, self.num_states).to(logp_NV.dtype)
+        return torch.where(self.prediction_mask(xt_N)[:, None], from_mask_NS, stays_NS)
 
     @override
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
-        moved_N = torch.nonzero(self.may_move(xt_N, alpha_s_N, alpha_t_N, keys_N))[:, 0]
+        moved_N = torch.nonzero(self.may_change_mask(xt_N, alpha_s_N, alpha_t_N, keys_N))[:, 0]
         return xt_N.index_copy(0, moved_N, draw(logp_NV[moved_N], uniform(keys_N[moved_N], 1)))
 
     @override
-    def may_move(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
-        return self.predicted(xt_N) & (uniform(keys_N, 0) < _share(alpha_s_N, alpha_t_N))
+    def may_change_mask(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
+        return self.prediction_mask(xt_N) & (uniform(keys_N, 0) < _share(alpha_s_N, alpha_t_N))
 
     @override
-    def likeliest(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
+    def argmax_step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
         best_N, id_N = logp_NV.max(1)
         share_N = _share(alpha_s_N, alpha_t_N)
-        moves_N = self.predicted(xt_N) & (share_N * best_N.double().exp() >= 1.0 - share_N)
+        moves_N = self.prediction_mask(xt_N) & (share_N * best_N.double().exp() >= 1.0 - share_N)
         return torch.where(moves_N, id_N, xt_N)
 
     @override
     def chance(self, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, unigram_V: Tensor) -> Tensor:
-        return torch.where(self.predicted(xt_N), unigram_V[x0_N], (xt_N == x0_N).to(unigram_V.dtype))
+        return torch.where(self.prediction_mask(xt_N), unigram_V[x0_N], (xt_N == x0_N).to(unigram_V.dtype))
 
 
 def _share(alpha_s: Tensor, alpha_t: Tensor) -> Tensor:

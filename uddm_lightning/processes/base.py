@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.core.batch import Noised
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import Level, Schedule
 
 
@@ -28,16 +28,16 @@ class Process(ABC):
         self.schedule = schedule
 
     @property
-    def mask(self) -> int | None:
+    def mask_id(self) -> int | None:
         """The id that noise writes in place of a token, V; None where noise writes ids of the vocabulary."""
         return None
 
     @property
-    def states(self) -> int:
+    def num_states(self) -> int:
         """Number of ids that a network must be able to read: V, and the mask where there is one."""
-        return self.vocab_size + (self.mask is not None)
+        return self.vocab_size + (self.mask_id is not None)
 
-    def predicted(self, xt: Tensor) -> Tensor:
+    def prediction_mask(self, xt: Tensor) -> Tensor:
         """True, bool of any shape, where a prediction means something: noise may have been here.
 
         Elsewhere the loss trains nothing, so that nothing there may be measured, and the chain moves nothing.
@@ -48,16 +48,16 @@ class Process(ABC):
         """Rows of uniform random tokens as they are at t = 1, where the chains of samples begin, int64 (B, L)."""
         return tokens_BL
 
-    def hide(self, x0_BL: Tensor, position_B: Tensor) -> Tensor:
+    def mask_position(self, x0_BL: Tensor, position_B: Tensor) -> Tensor:
         """Clean rows as the network must see them to be asked what stands at one position of each, int64 (B, L).
 
         A leave-one-out prediction that reads its own token without heeding it can be asked for everywhere at once.
         """
         return x0_BL
 
-    def changed(self, alpha: Tensor) -> Tensor:
+    def change_probability(self, alpha: Tensor) -> Tensor:
         """Probability that noise has changed a token, of the shape of `alpha`; one may be redrawn as itself."""
-        return (1.0 - alpha) * (1.0 if self.mask is not None else 1.0 - 1.0 / self.vocab_size)
+        return (1.0 - alpha) * (1.0 if self.mask_id is not None else 1.0 - 1.0 / self.vocab_size)
 
     def compile(self) -> None:
         """Has `torch.compile` fuse the passes over the vocabulary in the loss, where a process knows how."""
@@ -72,14 +72,16 @@ class Process(ABC):
         """Draws x_t ~ q(x_t | x_0); padding is left as it is. The draw is a function of (key, t, position) alone."""
 
     @abstractmethod
-    def leave_one_out_logits(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
+    def leave_one_out_logits(
+        self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Parameterization
+    ) -> Tensor:
         """Leave-one-out log-probabilities (N, V), up to a constant of each token, from raw logits of any meaning.
 
         The network has a logit for every state that it reads; what comes back is about the V ids of text alone. The
         dtype of `logits_NV` is kept, and its values are, too.
         """
 
-    def leave_one_out(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
+    def leave_one_out(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Parameterization) -> Tensor:
         """The same normalised."""
         return torch.log_softmax(self.leave_one_out_logits(logits_NV, xt_N, alpha_N, prediction), dim=1)
 
@@ -88,7 +90,13 @@ class Process(ABC):
         """Continuous-time negative evidence lower bound per token and unit of time (N,), in nats."""
 
     def nelbo_of_logits(
-        self, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor, prediction: Prediction
+        self,
+        logits_NV: Tensor,
+        x0_N: Tensor,
+        xt_N: Tensor,
+        alpha_N: Tensor,
+        slope_N: Tensor,
+        prediction: Parameterization,
     ) -> Tensor:
         """The same from raw logits that mean `prediction`; a process may know its gradient in closed form."""
         logp_NV = self.leave_one_out(logits_NV, xt_N, alpha_N, prediction)
@@ -102,7 +110,7 @@ class Process(ABC):
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
         """Draws x_s ~ q(x_s | x_t, p), int64 (N,), without building the dense posterior; keyed by `keys_N`."""
 
-    def may_move(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
+    def may_change_mask(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
         """False, bool (N,), where `step` with these keys stays at x_t whatever the predictions are.
 
         A chain asks the network about the other tokens only.
@@ -110,14 +118,14 @@ class Process(ABC):
         return torch.ones_like(keys_N, dtype=torch.bool)
 
     @abstractmethod
-    def likeliest(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
+    def argmax_step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
         """The id of largest reverse probability q(x_s | x_t, p), int64 (N,)."""
 
     @abstractmethod
     def chance(self, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, unigram_V: Tensor) -> Tensor:
         """Probability with which the exact unigram model restores each token (N,), float64."""
 
-    def coincidence(self, unigram_V: Tensor, text_V: Tensor, likeliest: bool) -> float:
+    def coincidence(self, unigram_V: Tensor, text_V: Tensor, argmax: bool) -> float:
         """Probability with which a chain that overwrites a row with unrelated text restores a corrupted token.
 
         The text has the frequencies f of `unigram_V`. A chain that samples writes id v with probability f_v, whatever
@@ -132,9 +140,9 @@ class Process(ABC):
         Args:
             unigram_V: float64, what the chain writes.
             text_V: float64, frequencies of the tokens that were corrupted.
-            likeliest: whether the chain takes likeliest ids instead of drawing them.
+            argmax: whether the chain takes likeliest ids instead of drawing them.
         """
-        return float(text_V[unigram_V.argmax()] if likeliest else (text_V * unigram_V).sum())
+        return float(text_V[unigram_V.argmax()] if argmax else (text_V * unigram_V).sum())
 
     def bayes_argmax(self, logits_NV: Tensor, xt_N: Tensor) -> Tensor:
         """Largest probability that a corrupted token had any one id, given the noisy row, float64 (N,).
@@ -149,6 +157,6 @@ class Process(ABC):
             logits_NV: leave-one-out log-probabilities of the law of the text, up to a constant of each token.
             xt_N: int64 noisy ids, each of which is wrong.
         """
-        if self.mask is None:
+        if self.mask_id is None:
             logits_NV = logits_NV.scatter(1, xt_N[:, None], -torch.inf)
         return logits_NV.double().log_softmax(1).amax(1).exp()

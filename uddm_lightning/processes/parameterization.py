@@ -3,7 +3,7 @@
 from enum import Enum
 
 
-class Prediction(Enum):
+class Parameterization(Enum):
     """What a network's output at position l says about x_0 there.
 
     LEAVE_ONE_OUT: p(x_0^l | x_t without position l), the prediction for which the reverse posterior is exact and the

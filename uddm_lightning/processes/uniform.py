@@ -10,7 +10,7 @@ from uddm_lightning.core.batch import Noised
 from uddm_lightning.core.keyed_random import Stream, integers, key, uniform
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import draw
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import Schedule
 from uddm_lightning.processes.uniform_nelbo import LossAndGradient, UniformNelbo, closed_term, loss_and_gradient
 
@@ -47,10 +47,12 @@ class UniformProcess(Process):
         return Noised(x0_BL, xt_BL, t_B, level.alpha, level.slope, valid_BL)
 
     @override
-    def leave_one_out_logits(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Prediction) -> Tensor:
+    def leave_one_out_logits(
+        self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Parameterization
+    ) -> Tensor:
         # p(x_0 | x_t) is proportional to p_l * q(x_t | x_0): divide out what the token at l itself says,
         # a factor (V alpha + 1 - alpha) / (1 - alpha) in favour of x_0 = x_t.
-        if prediction is Prediction.POSTERIOR:
+        if prediction is Parameterization.POSTERIOR:
             evidence_N = torch.log((self.vocab_size * alpha_N + 1.0 - alpha_N) / (1.0 - alpha_N))
             logits_NV = logits_NV.scatter_add(1, xt_N[:, None], -evidence_N.to(logits_NV.dtype)[:, None])
         return logits_NV
@@ -79,9 +81,15 @@ class UniformProcess(Process):
 
     @override
     def nelbo_of_logits(
-        self, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor, prediction: Prediction
+        self,
+        logits_NV: Tensor,
+        x0_N: Tensor,
+        xt_N: Tensor,
+        alpha_N: Tensor,
+        slope_N: Tensor,
+        prediction: Parameterization,
     ) -> Tensor:
-        if prediction is not Prediction.LEAVE_ONE_OUT:
+        if prediction is not Parameterization.LEAVE_ONE_OUT:
             return super().nelbo_of_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, prediction)
         loss_N: Tensor = UniformNelbo.apply(self._both, logits_NV, x0_N, xt_N, alpha_N, slope_N)  # type: ignore[no-untyped-call]  # as torch has it
         return loss_N
@@ -122,14 +130,14 @@ class UniformProcess(Process):
         return xs_N
 
     @override
-    def may_move(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
+    def may_change_mask(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
         # `step` with p[x_t] = 0, where staying weighs least; the same operations, so that rounding cannot part the two
         alpha_ts_N = alpha_t_N / alpha_s_N
         moves_N = alpha_s_N - alpha_t_N + (1.0 - alpha_ts_N) * (1.0 - alpha_s_N)
         return uniform(keys_N, 0) * (moves_N + (alpha_ts_N - alpha_t_N)) < moves_N
 
     @override
-    def likeliest(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
+    def argmax_step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
         alpha_ts_N = alpha_t_N / alpha_s_N
         p_i_N = logp_NV.gather(1, xt_N[:, None])[:, 0].double().exp()
         stay_N = alpha_t_N * self.vocab_size * p_i_N + alpha_ts_N - alpha_t_N

@@ -130,7 +130,7 @@ class Headline:
     qualifier: str
 
 
-class Verdict:
+class Estimates:
     """The estimates and regimes of all backbones.
 
     Args:
@@ -184,7 +184,7 @@ class Verdict:
         return self.backbones.get(backbone) or {}
 
 
-def three_sizes(study: Study, verdict: Verdict, backbone: str, sizes: list[int]) -> list[int]:
+def three_sizes(study: Study, verdict: Estimates, backbone: str, sizes: list[int]) -> list[int]:
     """A small size, the one nearest to the transition (else the middle of the logarithmic axis), and a large size."""
     if len(sizes) <= 2:
         return sizes
@@ -199,7 +199,9 @@ def _estimate(entry: Mapping[str, Any]) -> Estimate:
     reasons = {str(name): str(reason) for name, reason in (entry.get("reasons") or {}).items() if reason}
     sizes = [one for one in entry.get("sizes") or () if number(one.get("value")) is not None]
     means = sorted(map(_mean, sizes), key=lambda mean: mean.size)
-    plateau, floor = (number(entry.get(name)) if "n_half" in crossings else None for name in ("plateau", "floor"))
+    plateau, floor = (
+        number(entry.get(name)) if "n_half" in crossings else None for name in ("plateau", "min_lr_ratio")
+    )
     return Estimate(
         method=str(entry.get("method", "?")),
         t=number(entry.get("t")),
@@ -209,15 +211,15 @@ def _estimate(entry: Mapping[str, Any]) -> Estimate:
         plateau=plateau,
         floor=floor,
         means=tuple(means),
-        equivalent={int(one["size"]): one.get("equivalent") for one in sizes},
-        draws_needed={int(one["size"]): int(one["draws_needed"]) for one in sizes if one.get("draws_needed")},
+        equivalent={int(one["train_size"]): one.get("equivalent") for one in sizes},
+        draws_needed={int(one["train_size"]): int(one["draws_needed"]) for one in sizes if one.get("draws_needed")},
     )
 
 
 def _mean(one: Mapping[str, Any]) -> Mean:
     value, low, high = (number(one.get(name)) for name in ("value", "low", "high"))
     assert value is not None
-    return Mean(int(one["size"]), value, low, high, ())
+    return Mean(int(one["train_size"]), value, low, high, ())
 
 
 def _crossing(entry: Mapping[str, Any] | None) -> Crossing | None:
@@ -240,7 +242,7 @@ def _size_regime(entry: Mapping[str, Any]) -> SizeRegime:
     )
     train, test, gap = (_interval(entry.get(name)) for name in ("train", "test", "gap"))
     by_seed = {int(one["seed"]): str(one.get("regime")) for one in entry.get("by_seed") or ()}
-    return SizeRegime(int(entry["size"]), regime, train, test, gap, by_seed)
+    return SizeRegime(int(entry["train_size"]), regime, train, test, gap, by_seed)
 
 
 def _interval(entry: Mapping[str, Any] | None) -> Interval | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from uddm_lightning.report import formatting as words
 from uddm_lightning.report import regimes
 from uddm_lightning.report.assets import SCRIPT, style_sheet
-from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Verdict
+from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimates
 from uddm_lightning.report.figures import errors
 from uddm_lightning.report.figures.chains import chains_table
 from uddm_lightning.report.figures.drawing import Drawing, Table, spelled
@@ -47,7 +47,7 @@ _READING = (
 
 def page(
     study: Study,
-    verdict: Verdict,
+    verdict: Estimates,
     drawings: Sequence[Drawing],
     sentences: Sequence[Sentence],
     missing: Sequence[str],
@@ -90,7 +90,7 @@ def page(
     )
 
 
-def _trend(study: Study, verdict: Verdict) -> str:
+def _trend(study: Study, verdict: Estimates) -> str:
     """The slope of test recovery against log2 N, and where it is highest, a sentence for each backbone."""
     found = []
     for backbone in study.backbones:
@@ -135,7 +135,7 @@ def _paragraph(sentences: Sequence[str]) -> str:
     return f"<p>{escaped(' '.join(sentences))}</p>" if sentences else ""
 
 
-def _regimes(study: Study, verdict: Verdict, backbone: str) -> str:
+def _regimes(study: Study, verdict: Estimates, backbone: str) -> str:
     found = verdict.regimes(backbone)
     whose = f"<h3>{escaped(backbone)}</h3>" if len(study.backbones) > 1 else ""
     if not found:
@@ -167,8 +167,8 @@ def _leak(study: Study) -> str:
     splits, times = ("train", "test", "samples"), study.times("entropy")
     rows = []
     for backbone in [*study.backbones, *study.oracles]:
-        t = next((t for t in times if study.column("own_token_leak", "entropy", backbone, "train", t)), None)
-        columns = [{m.size: m for m in study.column("own_token_leak", "entropy", backbone, s, t)} for s in splits]
+        t = next((t for t in times if study.column("self_token_influence", "entropy", backbone, "train", t)), None)
+        columns = [{m.size: m for m in study.column("self_token_influence", "entropy", backbone, s, t)} for s in splits]
         sizes = sorted(set().union(*columns))
         rows += [[backbone, count(size), *(spelled(column.get(size)) for column in columns)] for size in sizes]
     if not rows:
@@ -234,7 +234,7 @@ def _sentences(drawing: Drawing, sentences: Sequence[Sentence]) -> str:
     )
 
 
-def _agreement(study: Study, verdict: Verdict) -> str:
+def _agreement(study: Study, verdict: Estimates) -> str:
     """How far N_half by recovery and by entropy are apart, by t."""
     rows = []
     for backbone in study.backbones:
@@ -259,7 +259,7 @@ def _chains(study: Study) -> str:
     return f"<h3>Recovery by other chains</h3>{_table(table)}" if table else ""
 
 
-def _notes(verdict: Verdict, study: Study, missing: Sequence[str]) -> str:
+def _notes(verdict: Estimates, study: Study, missing: Sequence[str]) -> str:
     """Notes of transition.json, without those that stand under the transition sizes, and what is missing."""
     estimates = (one for name in study.backbones for one in verdict.estimates(name))
     told = tuple(f"{reason.rstrip('.')}." for one in estimates for reason in one.reasons.values())
@@ -268,7 +268,7 @@ def _notes(verdict: Verdict, study: Study, missing: Sequence[str]) -> str:
 
 
 def _measured(study: Study, about: Mapping[str, str]) -> str:
-    recovery = [row for row in study.rows if row["kind"] == "recovery"]
+    recovery = [row for row in study.rows if row["metric"] == "recovery"]
     rows = sorted({int(row["n_rows"]) for row in recovery if row.get("n_rows")})
     draws = sorted({int(row["n_draws"]) for row in recovery if row.get("n_draws")})
     entries = {
@@ -277,7 +277,7 @@ def _measured(study: Study, about: Mapping[str, str]) -> str:
         "seeds": ", ".join(map(str, study.seeds)),
         "weights": ", ".join(study.values("weights")),
         "training step": ", ".join(f"{int(step):,}" for step in study.values("step")),
-        "chain": f"{_all(study, 'chain', 'recovery')} on {_all(study, 'steps', 'recovery')} steps",
+        "sampler": f"{_all(study, 'sampler', 'recovery')} on {_all(study, 'sampler_steps', 'recovery')} steps",
         "rows": f"{_span(rows)} distinct rows and {_span(draws)} draws for each number",
         "recovery at": ", ".join(f"t = {t:g}" for t in study.times("recovery")),
         "entropy at": ", ".join(f"t = {t:g}" for t in study.times("entropy")),
@@ -286,7 +286,7 @@ def _measured(study: Study, about: Mapping[str, str]) -> str:
     if wide := study.ranges("nelbo_extrapolated"):
         entries["NELBO, extrapolated"] = f"on t in {listed(wide)}, of which the network was trained on a part only"
     if not recovery:
-        for name in ("chain", "rows", "recovery at"):
+        for name in ("sampler", "rows", "recovery at"):
             entries[name] = "recovery was not measured"
     lines = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(text)}</dd>" for name, text in {**entries, **about}.items())
     return f"<h2>What was measured</h2><dl>{lines}</dl>"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from uddm_lightning.report.estimates import MEANINGS, METHODS, NUMBERS, Headline, SizeRegime, Verdict
+from uddm_lightning.report.estimates import MEANINGS, METHODS, NUMBERS, Estimates, Headline, SizeRegime
 from uddm_lightning.report.formatting import count, listed
 from uddm_lightning.results.study import Study
 from uddm_lightning.transition.regimes import CANNOT_BE_TOLD, NOT_AT_ITS_END, NOT_LEARNED, Regime
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     more: str
 
 
-def headline(study: Study, verdict: Verdict, backbone: str) -> Answer:
+def headline(study: Study, verdict: Estimates, backbone: str) -> Answer:
     """Returns the one transition size that stands first, with what limits it, or why there is none."""
     whose = "" if len(study.backbones) == 1 else f"{backbone} ({study.parameters[backbone]:,} parameters): "
     found, regimes = verdict.headline(backbone), verdict.regimes(backbone)
@@ -64,7 +64,7 @@ def _trained(study: Study, backbone: str) -> str:
     return f"Measured after {listed([f'{step:,}' for step in steps])} training steps."
 
 
-def _because(study: Study, verdict: Verdict, backbone: str, regimes: Sequence[SizeRegime]) -> str:
+def _because(study: Study, verdict: Estimates, backbone: str, regimes: Sequence[SizeRegime]) -> str:
     """Why there is no headline."""
     if regimes and all(found.regime.name == NOT_LEARNED for found in regimes):
         return "no size has learned yet"

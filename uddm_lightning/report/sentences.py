@@ -65,9 +65,11 @@ def final_sequences(study: Study, sequences: pa.Table | None, backbone: str) -> 
     if sequences is None or not sequences.num_rows:
         return []
     keep = {(row["run"], int(row["step"]), row["weights"]) for row in study.rows if row["backbone"] == backbone}
-    names = ("run", "step", "weights", "chain", "seed")
+    names = ("run", "step", "weights", "sampler", "seed")
     columns = [sequences[name].to_pylist() for name in names]
-    chains = {row["chain"] for row in study.rows if row["backbone"] == backbone and row["kind"] == "recovery"} - {""}
+    chains = {row["sampler"] for row in study.rows if row["backbone"] == backbone and row["metric"] == "recovery"} - {
+        ""
+    }
     places = [
         (seed, place)
         for place, (run, step, weights, chain, seed) in enumerate(zip(*columns, strict=True))
@@ -88,7 +90,7 @@ def noise_level(sequences: Sequence[Restored]) -> float | None:
 
 def sizes_of(sequences: Sequence[Restored]) -> list[int]:
     """The sizes that have sequences."""
-    return sorted({sequence["size"] for sequence in sequences})
+    return sorted({sequence["train_size"] for sequence in sequences})
 
 
 def choose(sequences: Sequence[Restored], sizes: Sequence[int], split: str, t: float) -> Sentence | None:
@@ -101,7 +103,7 @@ def choose(sequences: Sequence[Restored], sizes: Sequence[int], split: str, t: f
         t: corruption time.
     """
     mine = [s for s in sequences if s["split"] == split and s["t"] == t]
-    kept = {size: [s for s in mine if s["size"] == size] for size in sizes}
+    kept = {size: [s for s in mine if s["train_size"] == size] for size in sizes}
     rows = set.intersection(*({s["row_id"] for s in kept[size]} for size in sizes)) if sizes else set()
     best: tuple[tuple[bool, int, int], list[Restored]] | None = None
     for row_id in sorted(rows):
@@ -123,14 +125,14 @@ def _sentence(picked: list[Restored], split: str, t: float, same: bool) -> Sente
     summary = []
     for index, sequence in enumerate(picked):
         if index == 0 or not same:
-            label = "corrupted" if same else f"corrupted, N = {sequence['size']:,}"
+            label = "corrupted" if same else f"corrupted, N = {sequence['train_size']:,}"
             lines.append(Line(label, _pieces(sequence, "xt")))
-        line = Line(f"N = {sequence['size']:,}", _pieces(sequence, "xhat"))
+        line = Line(f"N = {sequence['train_size']:,}", _pieces(sequence, "xhat"))
         lines.append(line)
         states = [piece.state for piece in line.pieces]
         right, wrong, broken = (states.count(state) for state in (RECOVERED, LOST, BROKEN))
         summary.append(
-            f"Trained on {sequence['size']:,} rows: {right} of {right + wrong} corrupted tokens came back, "
+            f"Trained on {sequence['train_size']:,} rows: {right} of {right + wrong} corrupted tokens came back, "
             f"{broken} clean {'token' if broken == 1 else 'tokens'} broken."
         )
     return Sentence(split, picked[0]["row_id"], t, tuple(lines), tuple(summary))

@@ -11,13 +11,13 @@ from matplotlib.image import imread
 from torch.utils.tensorboard import SummaryWriter
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.report.estimates import Verdict
+from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.results.study import Study
 
 Scalar = tuple[str, int, float]  # tag, size, value
 
 
-def write_summary(folder: Path, study: Study, verdict: Verdict, backbone: str, pictures: Mapping[str, Path]) -> None:
+def write_summary(folder: Path, study: Study, verdict: Estimates, backbone: str, pictures: Mapping[str, Path]) -> None:
     """Writes the run of one backbone under a temporary name and puts it in the place of the old one.
 
     Args:
@@ -57,7 +57,7 @@ def axis(sizes: Sequence[int]) -> tuple[str, dict[int, int]]:
     return words, {n: round(100 * math.log2(n)) for n in sizes}
 
 
-def scalars(study: Study, verdict: Verdict, backbone: str) -> list[Scalar]:
+def scalars(study: Study, verdict: Estimates, backbone: str) -> list[Scalar]:
     """Every curve of a backbone, averaged over seeds."""
     found: list[Scalar] = []
     for kind in ("recovery", "entropy"):
@@ -84,7 +84,7 @@ def scalars(study: Study, verdict: Verdict, backbone: str) -> list[Scalar]:
     return found
 
 
-def _write(folder: Path, study: Study, verdict: Verdict, backbone: str, pictures: Mapping[str, Path]) -> None:
+def _write(folder: Path, study: Study, verdict: Estimates, backbone: str, pictures: Mapping[str, Path]) -> None:
     words, steps = axis(study.sizes)
     writer = SummaryWriter(str(folder))
     try:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_atomically
 from uddm_lightning.report import sentences as text
-from uddm_lightning.report.estimates import Verdict, three_sizes
+from uddm_lightning.report.estimates import Estimates, three_sizes
 from uddm_lightning.report.figures.basins import basins_drawing, final_basins, margins_drawing
 from uddm_lightning.report.figures.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
@@ -52,7 +52,7 @@ def write_report(
     Raises:
         InputError: there is no measurement, or a file cannot be written.
     """
-    study, verdict = Study(rows), Verdict(transition)
+    study, verdict = Study(rows), Estimates(transition)
     if not study.rows:
         raise InputError(f"`{folder}` holds no measurements to report on. Train something there first.")
     with style():
@@ -70,7 +70,7 @@ def write_report(
 
 
 def _drawings(
-    study: Study, verdict: Verdict, sequences: pa.Table | None, basins: pa.Table | None
+    study: Study, verdict: Estimates, sequences: pa.Table | None, basins: pa.Table | None
 ) -> tuple[list[Drawing], list[text.Sentence], list[str]]:
     """All figures that the data allow, the sentences to set as text, and why the others are missing."""
     found: dict[str, Drawing | None] = {}
@@ -105,7 +105,7 @@ def _drawings(
 
 def _from_sequences(
     study: Study,
-    verdict: Verdict,
+    verdict: Estimates,
     sequences: pa.Table | None,
     found: dict[str, Drawing | None],
     missing: list[str],
@@ -142,7 +142,7 @@ def _from_sequences(
 
 def _from_basins(
     study: Study,
-    verdict: Verdict,
+    verdict: Estimates,
     basins: pa.Table | None,
     found: dict[str, Drawing | None],
     missing: list[str],
@@ -153,7 +153,7 @@ def _from_basins(
     if backbone is None:
         missing.append("Critical corruption was not measured, so there are no figures of basins and margins.")
         return
-    sizes = three_sizes(study, verdict, backbone, sorted({row["size"] for row in kept[backbone]}))
+    sizes = three_sizes(study, verdict, backbone, sorted({row["train_size"] for row in kept[backbone]}))
     found["basins"] = basins_drawing(study, kept[backbone], sizes, backbone)
     found["margins"] = margins_drawing(study, kept[backbone], sizes, backbone)
 

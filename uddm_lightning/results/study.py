@@ -88,8 +88,8 @@ _NUMBERS = (
 )
 _OF_SAMPLES = (*LABELS, *_NUMBERS)
 _LIMITS = {  # what an interval over seeds must not leave
-    **dict.fromkeys(("recovery", "basin", "unstable_rate", "errors_before", "errors_after", *LABELS), (0.0, 1.0)),
-    **dict.fromkeys(("entropy", "own_token_leak", *_NUMBERS), (0.0, math.inf)),
+    **dict.fromkeys(("recovery", "basin", "clean_change_rate", "errors_before", "errors_after", *LABELS), (0.0, 1.0)),
+    **dict.fromkeys(("entropy", "self_token_influence", *_NUMBERS), (0.0, math.inf)),
 }
 
 
@@ -112,25 +112,25 @@ class Study:
     """
 
     def __init__(self, rows: Iterable[Mapping[str, str]]) -> None:
-        rows = [row for row in rows if row.get("size") and row.get("run")]
+        rows = [row for row in rows if row.get("train_size") and row.get("run")]
         names = sorted({row["backbone"] for row in rows})
         final = [_final([row for row in rows if row["backbone"] == name]) for name in names]
         rows = [row for mine in final for row in of_main_chain(mine)]
-        self.by_chain = [row for mine in final for row in mine if row["kind"] == "recovery"]
+        self.by_chain = [row for mine in final for row in mine if row["metric"] == "recovery"]
         self._points = _points(rows)
         self.rows = [row for row in rows if row.get("parameters") != "0"] or rows
         self.oracles = sorted(set(names) - {row["backbone"] for row in self.rows})
         parameters = {row["backbone"]: int(number(row.get("parameters")) or 0) for row in self.rows}
         self.parameters = dict(sorted(parameters.items(), key=lambda item: (item[1], item[0])))
         self.backbones = list(self.parameters)
-        self.sizes = sorted({int(row["size"]) for row in self.rows})
+        self.sizes = sorted({int(row["train_size"]) for row in self.rows})
         self.seeds = sorted({int(row["seed"]) for row in self.rows})
         times = self.times("recovery") or self.times("entropy")
         self.reference = min(times, key=lambda t: (abs(math.log(max(t, 1e-9) / REFERENCE)), t)) if times else None
 
     def times(self, kind: str) -> list[float]:
         """Every t at which `kind` was measured, ascending."""
-        return sorted({float(row["t"]) for row in self.rows if row["kind"] == kind and row["t"]})
+        return sorted({float(row["t"]) for row in self.rows if row["metric"] == kind and row["t"]})
 
     def points(self, kind: str, backbone: str, split: str, t: float | None = None) -> list[Point]:
         """Measurements of a kind, by size and seed.
@@ -183,12 +183,12 @@ class Study:
 
     def ranges(self, kind: str = "nelbo") -> list[str]:
         """The ranges of t over which the NELBO was measured, or the `nelbo_extrapolated`."""
-        rows = [row for row in self.rows if row["kind"] == kind and row.get("t_min") and row.get("t_max")]
+        rows = [row for row in self.rows if row["metric"] == kind and row.get("t_min") and row.get("t_max")]
         return sorted({f"[{float(row['t_min']):g}, {float(row['t_max']):g}]" for row in rows})
 
     def values(self, column: str, kind: str | None = None) -> list[str]:
         """The distinct entries of a column, numbers in their order."""
-        found = {row.get(column) or "" for row in self.rows if kind is None or row["kind"] == kind} - {""}
+        found = {row.get(column) or "" for row in self.rows if kind is None or row["metric"] == kind} - {""}
         return sorted(found, key=lambda text: (number(text) is None, number(text) or 0.0, text))
 
 
@@ -201,9 +201,9 @@ def _points(rows: list[Mapping[str, str]]) -> dict[tuple[str, str, str, float | 
     """The measurements by kind, backbone, split and t, each list by size and seed; of repeated runs the first."""
     found: dict[tuple[str, str, str, float | None], dict[tuple[int, int], Point]] = defaultdict(dict)
     for row in sorted(rows, key=lambda row: row["run"]):
-        size, seed = int(row["size"]), int(row["seed"])
-        row = {**row, **_shares(row)} if row["kind"] == "samples" else row
-        for kind in _OF_SAMPLES if row["kind"] == "samples" else (row["kind"],):
+        size, seed = int(row["train_size"]), int(row["seed"])
+        row = {**row, **_shares(row)} if row["metric"] == "samples" else row
+        for kind in _OF_SAMPLES if row["metric"] == "samples" else (row["metric"],):
             name = VALUES.get(kind, kind)
             value, low, high = (number(row.get(column)) for column in (name, f"{name}_low", f"{name}_high"))
             if value is not None:

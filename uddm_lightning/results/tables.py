@@ -20,9 +20,22 @@ Record = dict[str, Any]  # one row before it is written, by column
 Row = Mapping[str, str]  # one row of measurements.csv, all fields as text
 
 LOCK = "tables.lock"  # in the folder of the tables; held while one of them is read, changed and written
-KEY = ("run", "kind", "step", "weights", "split", "t", "chain", "steps")
+KEY = ("run", "metric", "step", "weights", "split", "t", "sampler", "sampler_steps")
 COLUMNS = (
-    *("run", "backbone", "parameters", "size", "seed", "kind", "step", "weights", "split", "t", "chain", "steps"),
+    *(
+        "run",
+        "backbone",
+        "parameters",
+        "train_size",
+        "seed",
+        "metric",
+        "step",
+        "weights",
+        "split",
+        "t",
+        "sampler",
+        "sampler_steps",
+    ),
     *(
         "n_rows",
         "n_draws",
@@ -35,14 +48,30 @@ COLUMNS = (
         "coincidence",
     ),
     "bayes_argmax",
-    *("n_clean", "n_unstable", "unstable_rate", "errors_before", "errors_after", "n_exact", "exact_rate", "margin"),
+    *(
+        "n_clean",
+        "n_clean_changed",
+        "clean_change_rate",
+        "errors_before",
+        "errors_after",
+        "n_exact",
+        "exact_match_rate",
+        "margin",
+    ),
     *("entropy", "entropy_low", "entropy_high", "entropy_corrupted", "entropy_clean"),
     *("entropy_recovered", "entropy_unrecovered", "entropy_leave_one_out"),
-    *("own_token_leak", "own_token_leak_low", "own_token_leak_high"),
+    *("self_token_influence", "self_token_influence_low", "self_token_influence_high"),
     *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max", "pool_unigram_entropy", "nelbo_falling"),
     *("fixed_tokens", "fixed_rows"),
-    *("variance", "variance_norm", "top_gap", "top_probability"),
-    *("critical_t", "critical_t_low", "critical_t_high", "critical_t_nothing", "n_never", "n_always"),
+    *("variance", "variance_norm", "top2_gap", "top_probability"),
+    *(
+        "critical_t",
+        "critical_t_low",
+        "critical_t_high",
+        "critical_t_identity",
+        "n_never_returned",
+        "n_always_returned",
+    ),
     *("critic", "generative_perplexity", "generative_perplexity_low", "generative_perplexity_high", "unigram_entropy"),
     *(
         "n_memorized",
@@ -62,8 +91,8 @@ SEQUENCES = pa.schema(
         ("step", pa.int64()),
         ("weights", pa.string()),
         ("t", pa.float64()),
-        ("chain", pa.string()),
-        ("steps", pa.int64()),
+        ("sampler", pa.string()),
+        ("sampler_steps", pa.int64()),
         ("x0", pa.list_(pa.int32())),
         ("xt", pa.list_(pa.int32())),
         ("xhat", pa.list_(pa.int32())),
@@ -81,10 +110,13 @@ BASINS = pa.schema(
         ("split", pa.string()),
         ("step", pa.int64()),
         ("weights", pa.string()),
-        ("chain", pa.string()),
-        ("steps", pa.int64()),
+        ("sampler", pa.string()),
+        ("sampler_steps", pa.int64()),
         ("critical_t", pa.float64()),  # null where no chain was led away from the row
-        ("critical_t_nothing", pa.float64()),  # below it, a chain that does nothing ends at the row more often than not
+        (
+            "critical_t_identity",
+            pa.float64(),
+        ),  # below it, a chain that does nothing ends at the row more often than not
         ("margin", pa.list_(pa.float32())),  # of the counted tokens of the clean row, in nats
         ("times", pa.list_(pa.float64())),
         ("led", pa.list_(pa.int64())),  # chains from each time whose noise had led away from the row, 0 where none ran
@@ -95,13 +127,13 @@ BASINS = pa.schema(
 
 ROWS = pa.schema(
     [
-        ("kind", pa.string()),  # recovery, entropy or nelbo
+        ("metric", pa.string()),  # recovery, entropy or nelbo
         ("split", pa.string()),
         ("step", pa.int64()),
         ("weights", pa.string()),
         ("t", pa.float64()),  # null for the NELBO, which has a range
-        ("chain", pa.string()),  # "" where none was run
-        ("steps", pa.int64()),
+        ("sampler", pa.string()),  # "" where none was run
+        ("sampler_steps", pa.int64()),
         ("row_id", pa.int64()),
         ("document", pa.int64()),  # null where no document gives several rows
         ("draw", pa.int64()),  # its place among the draws of the split
@@ -123,11 +155,17 @@ def of_main_chain(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     The chain is the first by name, which is "ancestral" where it was run; of several numbers of steps it is the one
     with most rows, and of those the largest.
     """
-    counts = Counter((row["kind"], row["split"], row["chain"], row["steps"]) for row in rows if row["chain"])
+    counts = Counter(
+        (row["metric"], row["split"], row["sampler"], row["sampler_steps"]) for row in rows if row["sampler"]
+    )
     main: dict[tuple[str, str], tuple[str, str]] = {}
     for kind, split, chain, steps in sorted(counts, key=lambda one: (one[2], -counts[one], -int(one[3] or 0))):
         main.setdefault((kind, split), (chain, steps))
-    return [row for row in rows if not row["chain"] or main[row["kind"], row["split"]] == (row["chain"], row["steps"])]
+    return [
+        row
+        for row in rows
+        if not row["sampler"] or main[row["metric"], row["split"]] == (row["sampler"], row["sampler_steps"])
+    ]
 
 
 def update_rows(
@@ -206,7 +244,7 @@ def _renamed(rows: Iterable[dict[str, str]], records: Iterable[Record]) -> Itera
 
     The table of a run holds that run alone: what has its network, size and seed is the same.
     """
-    about = ("backbone", "size", "seed")
+    about = ("backbone", "train_size", "seed")
     names = {tuple(_text(record.get(name)) for name in about): str(record["run"]) for record in records}
     for row in rows:
         yield {**row, "run": names.get(tuple(row[name] for name in about), row["run"])}
@@ -239,7 +277,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def _key(row: dict[str, str]) -> tuple[Any, ...]:
-    numbers = {name: float(row[name]) if row[name] else -1.0 for name in ("step", "t", "steps")}
+    numbers = {name: float(row[name]) if row[name] else -1.0 for name in ("step", "t", "sampler_steps")}
     return tuple(numbers.get(column, row[column]) for column in KEY)
 
 

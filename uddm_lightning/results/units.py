@@ -25,7 +25,7 @@ FLOAT = NDArray[np.float64]
 INT = NDArray[np.int64]
 
 SUMS = {"recovery": ("recovered", "corrupted"), "entropy": ("entropy", "count"), "nelbo": ("loss", "count")}
-_CELL = ("run", "kind", "split", "weights", "chain", "steps", "t")  # what one measurement is told apart by
+_CELL = ("run", "metric", "split", "weights", "sampler", "sampler_steps", "t")  # what one measurement is told apart by
 Place = tuple[str, str, float | None, int, int]  # kind, split, t, size, seed
 _MANY = 1 << 31  # more than there are draws
 
@@ -79,7 +79,7 @@ def read_units(draws: pa.Table, rows: Iterable[Row]) -> dict[Place, Units]:
     Returns:
         The units by kind, split, t, size and seed; measurements without rows are missing.
     """
-    wanted = {_cell(row): (int(row["size"]), int(row["seed"])) for row in rows if row["kind"] in SUMS}
+    wanted = {_cell(row): (int(row["train_size"]), int(row["seed"])) for row in rows if row["metric"] in SUMS}
     runs = pa.array(list({cell[0] for cell in wanted}), pa.string())
     draws = draws.filter(pc.is_in(draws["run"], value_set=runs))
     code_R = np.zeros(len(draws), np.int64)
@@ -111,9 +111,9 @@ def read_units(draws: pa.Table, rows: Iterable[Row]) -> dict[Place, Units]:
 
 def _cell(row: Row) -> tuple[Any, ...]:
     """What a row of the table is told apart by, as rows.parquet has it."""
-    steps = number(row.get("steps"))
-    text = (row["run"], row["kind"], row["split"], row["weights"], row["chain"] if row["kind"] != "nelbo" else "")
-    return (*text, None if steps is None or row["kind"] == "nelbo" else int(steps), number(row["t"]))
+    steps = number(row.get("sampler_steps"))
+    text = (row["run"], row["metric"], row["split"], row["weights"], row["sampler"] if row["metric"] != "nelbo" else "")
+    return (*text, None if steps is None or row["metric"] == "nelbo" else int(steps), number(row["t"]))
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[list[Any], INT]:

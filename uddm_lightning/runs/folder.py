@@ -13,7 +13,7 @@ from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Change, Kind
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import held, write_text
-from uddm_lightning.config.parser import from_yaml, plain
+from uddm_lightning.config.parser import from_yaml, sanitize_message
 
 HEADER = "# lightning.pytorch=="  # with which every resolved configuration begins
 CHECKPOINTS = ("last", "previous")  # newest first
@@ -21,7 +21,7 @@ CONVERTED = "converted"  # under this the manifest says from which file the run 
 STOPPED = "stopped_early"  # under this the manifest says why a run ended before its last step
 SAME = ("corpus", "tokenizer", "subset")  # what the manifest says of these holds for the whole run
 ASSUMED = (
-    "data.size",
+    "data.train_size",
     "seed_everything",
 )  # keys that say nothing of how a run was trained, if it was trained elsewhere
 NAME, HISTORY = "run", "history"  # what results call the run; what has been asked for with other values since
@@ -29,7 +29,7 @@ SHOWN = 6  # differing keys that a message names
 ABOVE = 4  # folders above a checkpoint in which its run is looked for
 
 
-def taken(folder: Path) -> AbstractContextManager[None]:
+def lock_run(folder: Path) -> AbstractContextManager[None]:
     """Keeps every other program that trains out of a run's folder.
 
     Raises:
@@ -69,7 +69,7 @@ def newest_checkpoint(folder: Path) -> str | None:
     return next((name for name in CHECKPOINTS if checkpoint(folder, name).exists()), None)
 
 
-def way_on(folder: Path) -> str:
+def resume_hint(folder: Path) -> str:
     """How to go on with the run once what has stopped it is out of the way."""
     newest = newest_checkpoint(folder)
     return f"go on: `uddm fit -c {folder / 'config.yaml'} --ckpt_path {newest}`." if newest else "start again."
@@ -128,7 +128,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = from_yaml(path.read_text(encoding="utf-8")) if path.exists() else None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"`{path}` cannot be read: {plain(str(error))}") from error
+        raise InputError(f"`{path}` cannot be read: {sanitize_message(str(error))}") from error
     return config if isinstance(config, dict) else {}
 
 
@@ -228,7 +228,7 @@ def check_same_data(folder: Path, new: dict[str, Any], found: Sequence[Change] =
         if old.get(name) != new.get(name):
             text = [str(change) for change in found if config_keys.kind_of(change.key) is Kind.TEXT]
             if name == "subset":
-                rows = [f"{one.get('size')} rows of seed {one.get('seed')}" for one in (old, new)]
+                rows = [f"{one.get('train_size')} rows of seed {one.get('seed')}" for one in (old, new)]
                 text = [f"{rows[0]} there and {rows[1]} now"]
             why = f" ({', '.join(text[:SHOWN])})" if text else ""
             way_out = "convert it once more into another folder" if CONVERTED in old else "start a new run"

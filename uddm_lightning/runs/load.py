@@ -19,14 +19,14 @@ from uddm_lightning.data.component_spec import class_of
 from uddm_lightning.data.tokenizers import Tokenizer
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.config.parser import from_yaml, plain
-from uddm_lightning.runs.instantiate import load_plugin, load_task
+from uddm_lightning.config.parser import from_yaml, sanitize_message
+from uddm_lightning.runs.instantiate import build_plugin, build_task
 from uddm_lightning.training.task import DiffusionTask
 
-DECISIVE = ("process", "backbone", "objective", "sampler", "measure_dtype")  # parts of a model that decide a sample
+DECISIVE = ("process", "backbone", "objective", "sampler", "eval_dtype")  # parts of a model that decide a sample
 
 
-class Trained(NamedTuple):
+class LoadedModel(NamedTuple):
     """A model with its weights.
 
     Attributes:
@@ -70,7 +70,7 @@ class Trained(NamedTuple):
             kind, arguments = class_of(self.tokenizer_spec), self.tokenizer_spec.get("init_args") or {}
             if not fetch and kind.downloads(**arguments):
                 return None
-            tokenizer = load_plugin(Tokenizer, self.tokenizer_spec)
+            tokenizer = build_plugin(Tokenizer, self.tokenizer_spec)
             assert isinstance(tokenizer, Tokenizer)
             tokenizer.fit([])  # an alphabet or a vocabulary that is given does not change by it
             return tokenizer if tokenizer.vocab_size == self.task.process.vocab_size else None
@@ -82,7 +82,7 @@ class Trained(NamedTuple):
         return cached(manifest, self.cache_dir) if manifest else None
 
 
-def load(config: Path, given: str, steps: int | None = None, device: str | None = None) -> Trained:
+def load(config: Path, given: str, steps: int | None = None, device: str | None = None) -> LoadedModel:
     """Makes the model that a config describes and gives it the weights of a checkpoint.
 
     Args:
@@ -104,13 +104,13 @@ def load(config: Path, given: str, steps: int | None = None, device: str | None 
     for missing, section in (("model", model), ("data.packing", data.get("packing"))):
         if not section:
             raise InputError(f"`{config}` says nothing of `{missing}`. Use the `config.yaml` beside the checkpoint.")
-    packing = load_plugin(Packing, data["packing"])
+    packing = build_plugin(Packing, data["packing"])
     if steps is not None:
         model["sampler"] = {**model["sampler"], "init_args": {**model["sampler"].get("init_args", {}), "steps": steps}}
     vocab_size = checkpoint["hyper_parameters"].get("vocab_size")
     if type(vocab_size) is not int:
         raise InputError(f"`--ckpt_path {path}` does not say how many ids its vocabulary has.")
-    task = load_task({"model": {**model, "compile": False}}, vocab_size)
+    task = build_task({"model": {**model, "compile": False}}, vocab_size)
     if not task.parameter_count:
         raise InputError(
             f"`model.backbone` is {task.backbone_name}, which has no weights to load: what it knows is the text. "
@@ -121,7 +121,7 @@ def load(config: Path, given: str, steps: int | None = None, device: str | None 
     task.load_state_dict(checkpoint["state_dict"])
     with path.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
-    return Trained(
+    return LoadedModel(
         task.to(_device(device)).eval(),
         packing,
         data.get("tokenizer") or {},
@@ -135,7 +135,7 @@ def load(config: Path, given: str, steps: int | None = None, device: str | None 
     )
 
 
-def draw(trained: Trained, denoiser: Denoiser, seed: int, ids_B: Tensor) -> Tensor:
+def draw(trained: LoadedModel, denoiser: Denoiser, seed: int, ids_B: Tensor) -> Tensor:
     """Rows (B, L) that the model writes from pure noise at t = 1; each is a function of weights, seed and its number.
 
     With the seed of the run these are the rows that its probes measure.
@@ -150,7 +150,7 @@ def _read(config: Path) -> dict[str, Any]:
     try:
         content = from_yaml(config.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"`{config}` cannot be read as a config: {plain(str(error))}") from error
+        raise InputError(f"`{config}` cannot be read as a config: {sanitize_message(str(error))}") from error
     return content if isinstance(content, dict) else {}
 
 
@@ -159,5 +159,5 @@ def _device(given: str | None) -> torch.device:
         device = torch.device(given or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
-        raise InputError(f"`--device {given}` cannot be used: {plain(str(error))[:200]}") from error
+        raise InputError(f"`--device {given}` cannot be used: {sanitize_message(str(error))[:200]}") from error
     return device

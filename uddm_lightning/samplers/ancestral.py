@@ -51,13 +51,13 @@ class AncestralSampler(Sampler):
 
     @property
     @override
-    def chain(self) -> str:
+    def name(self) -> str:
         name = "ancestral" if self.choose == "draw" else "argmax-posterior"
         return name + ("-clamped" if self.clamp else "") + ("-argmax" if self.final == "argmax" else "")
 
     @property
     @override
-    def likeliest(self) -> bool:
+    def is_argmax(self) -> bool:
         return "argmax" in (self.choose, self.final)
 
     @override
@@ -133,10 +133,10 @@ class AncestralSampler(Sampler):
         def reduce(logits_CV: Tensor, x_C: Tensor, keys_C: Tensor) -> tuple[Tensor, ...]:
             if argmax:
                 return (logits_CV.argmax(1),)
-            follow = partial(process.step, keys_N=keys_C) if draws else process.likeliest
+            follow = partial(process.step, keys_N=keys_C) if draws else process.argmax_step
             return (follow(logits_CV.log_softmax(1), x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C)),)
 
-        asked_BL = process.may_move(x_BL, alpha_s, alpha_t, keys_BL) if draws else process.predicted(x_BL)
+        asked_BL = process.may_change_mask(x_BL, alpha_s, alpha_t, keys_BL) if draws else process.prediction_mask(x_BL)
         if frozen_BL is not None:
             asked_BL &= ~frozen_BL
         if bool(asked_BL.any()):

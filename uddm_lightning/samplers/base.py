@@ -30,11 +30,11 @@ class Sampler(ABC):
 
     @property
     @abstractmethod
-    def chain(self) -> str:
+    def name(self) -> str:
         """Name of the chain in every result."""
 
     @property
-    def likeliest(self) -> bool:
+    def is_argmax(self) -> bool:
         """Whether the chain writes likeliest ids; else it draws them."""
         return False
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.backbones.chunked_head import chunks
 from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 
 # Tokens that go through the network at a time where there is no accelerator: few enough for a cache to hold their
 # features, and for the allocator to hand the same pages out again.
@@ -27,7 +27,7 @@ class Denoiser:
         prediction: what the backbone's output means.
     """
 
-    def __init__(self, process: Process, backbone: Backbone, prediction: Prediction) -> None:
+    def __init__(self, process: Process, backbone: Backbone, prediction: Parameterization) -> None:
         self.process = process
         self.backbone = backbone
         self.prediction = prediction
@@ -74,7 +74,7 @@ class Denoiser:
             values = (hidden_TLD, xt_BL[tiled], alpha_TL, *(values_BL[tiled] for values_BL in tokenwise_BL))
             asked_N = slice(None) if asked_BL is None else asked_BL[tiled].flatten()
             hidden_ND, xt_N, alpha_N, *tokenwise_N = (some.flatten(0, 1)[asked_N] for some in values)
-            for chunk in chunks(len(xt_N), self.process.states):
+            for chunk in chunks(len(xt_N), self.process.num_states):
                 logits_CV = self.backbone.head(hidden_ND[chunk])
                 logits_CV = self.process.leave_one_out_logits(logits_CV, xt_N[chunk], alpha_N[chunk], self.prediction)
                 pieces.append(reduce(logits_CV, xt_N[chunk], *(values[chunk] for values in tokenwise_N)))

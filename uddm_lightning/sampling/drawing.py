@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.metrics.neighbours import unigram_entropy
-from uddm_lightning.runs.load import Trained, draw, load
+from uddm_lightning.runs.load import LoadedModel, draw, load
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.sampling.shards import ROWS, SHARD, Shards
 from uddm_lightning.training.task import Weights
@@ -24,7 +24,7 @@ from uddm_lightning.training.task import Weights
 PAUSE = 0.3  # seconds between two looks at what others do
 
 
-class Order(NamedTuple):
+class SamplingJob(NamedTuple):
     """What to draw; plain values, so that another process can be told.
 
     Attributes:
@@ -49,16 +49,16 @@ class Order(NamedTuple):
     file: Path
     total: int
 
-    def load(self) -> Trained:
+    def load(self) -> LoadedModel:
         """The model."""
         return load(self.config, self.checkpoint, self.steps, self.device)
 
-    def shards(self, trained: Trained) -> Shards:
+    def shards(self, trained: LoadedModel) -> Shards:
         """The place of the samples."""
         return Shards(self.file, setting(trained, self.weights, self.seed), self.total)
 
 
-def setting(trained: Trained, weights: Weights, seed: int) -> dict[str, Any]:
+def setting(trained: LoadedModel, weights: Weights, seed: int) -> dict[str, Any]:
     """What decides the samples."""
     task = trained.task
     return {
@@ -66,8 +66,8 @@ def setting(trained: Trained, weights: Weights, seed: int) -> dict[str, Any]:
         "step": trained.step,
         "weights": weights,
         "seed": seed,
-        "chain": task.sampler.chain,
-        "steps": task.sampler.steps,
+        "sampler": task.sampler.name,
+        "sampler_steps": task.sampler.steps,
         "vocab_size": task.process.vocab_size,
         "length": trained.length,
         "entropy_t": task.objective.t_min,
@@ -84,7 +84,7 @@ def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def work(order: Order, trained: Trained, drawn: Callable[[int], object]) -> None:
+def work(order: SamplingJob, trained: LoadedModel, drawn: Callable[[int], object]) -> None:
     """Draws shards until all are there; those that another process is at are waited for.
 
     Args:
@@ -112,7 +112,12 @@ def work(order: Order, trained: Trained, drawn: Callable[[int], object]) -> None
 
 
 def _fill(
-    order: Order, trained: Trained, denoiser: Denoiser, shards: Shards, number: int, drawn: Callable[[int], object]
+    order: SamplingJob,
+    trained: LoadedModel,
+    denoiser: Denoiser,
+    shards: Shards,
+    number: int,
+    drawn: Callable[[int], object],
 ) -> None:
     """Draws what a shard lacks. Entropies are those of the whole shard at once, whatever the size of a batch."""
     task, wanted = trained.task, shards.range(number)
@@ -135,12 +140,12 @@ def _fill(
 def _entropies(denoiser: Denoiser, tokens_BL: Tensor, t: float) -> Tensor:
     """Entropy of each token of clean rows at time t, in nats, (B, L)."""
     t_B = torch.full((len(tokens_BL),), t, dtype=torch.float64, device=tokens_BL.device)
-    if bool(denoiser.process.predicted(tokens_BL).all()):
+    if bool(denoiser.process.prediction_mask(tokens_BL).all()):
         return denoiser(_entropy, tokens_BL, t_B, None)[0]
     columns = []  # a token must be hidden to be asked about: one position after the other
     for position in range(tokens_BL.shape[1]):
         position_B = torch.full_like(tokens_BL[:, 0], position)
-        hidden_BL = denoiser.process.hide(tokens_BL, position_B)
+        hidden_BL = denoiser.process.mask_position(tokens_BL, position_B)
         columns.append(F.entropy(denoiser.at(hidden_BL, position_B, t_B, None)))
     return torch.stack(columns, 1)
 
@@ -149,7 +154,7 @@ def _entropy(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
     return (F.entropy(logits_CV),)
 
 
-def together(order: Order, processes: int, shards: Shards) -> bool:
+def together(order: SamplingJob, processes: int, shards: Shards) -> bool:
     """Has several processes of this machine draw; returns whether all of them ended well."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # imported once for all of them
@@ -168,7 +173,7 @@ def together(order: Order, processes: int, shards: Shards) -> bool:
     return all(worker.exitcode == 0 for worker in workers)
 
 
-def _work(order: Order) -> None:
+def _work(order: SamplingJob) -> None:
     """In a process of its own, which ends with the one that started it."""
     threading.Thread(target=_watch, daemon=True).start()
     work(order, order.load(), lambda count: None)

@@ -12,7 +12,7 @@ from uddm_lightning.core.files import write_atomically
 from uddm_lightning.results.tables import BASINS, ROWS, SEQUENCES, read_table, write_table
 from uddm_lightning.runs.folder import read_manifest
 
-ABOUT = ("run", "backbone", "size", "seed")  # columns of measurements that sequences of many runs need, too
+ABOUT = ("run", "backbone", "train_size", "seed")  # columns of measurements that sequences of many runs need, too
 PARQUET = {"sequences.parquet": SEQUENCES, "basins.parquet": BASINS, "rows.parquet": ROWS}
 Row = dict[str, str]
 
@@ -118,7 +118,7 @@ def _last(path: Path, schema: pa.Schema, measured: list[Row]) -> pa.Table:
     table = table.select(schema.names).cast(schema).filter(pc.field("step") == last)
     for place, name in enumerate(ABOUT):
         value = measured[0][name]
-        number = name in ("size", "seed")
+        number = name in ("train_size", "seed")
         column = pa.array([int(value) if number else value] * len(table), pa.int64() if number else pa.string())
         table = table.add_column(place, name, column)
     return table

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import held
 from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
-from uddm_lightning.sweeps.sweep_run import Cell
-from uddm_lightning.sweeps.variant import Setting
+from uddm_lightning.sweeps.sweep_run import SweepRun
+from uddm_lightning.sweeps.variant import Variant
 
 LOOK = 0.2  # seconds between two looks at what is running
 LOG_SECONDS = 30.0  # between two bars where they end up in a file
@@ -38,10 +38,10 @@ class Sweep:
     def __init__(
         self,
         folder: Path,
-        settings: Sequence[Setting],
+        settings: Sequence[Variant],
         seeds: Sequence[int],
         launcher: Launcher,
-        best: Setting | None = None,
+        best: Variant | None = None,
     ) -> None:
         self.folder = folder
         self.settings = settings
@@ -50,11 +50,11 @@ class Sweep:
         self.launcher = launcher
         self.failed: list[Outcome] = []
 
-    def cells(self, setting: Setting, sizes: Sequence[int]) -> list[Cell]:
+    def cells(self, setting: Variant, sizes: Sequence[int]) -> list[SweepRun]:
         """The cells of one backbone."""
         return [setting.cell(self.folder, size, seed) for size in sizes for seed in self.seeds]
 
-    def best_cells(self, size: int) -> list[Cell]:
+    def best_cells(self, size: int) -> list[SweepRun]:
         """The cell that measures the best possible model on the rows of a size; none where nobody knows it.
 
         Raises:
@@ -83,7 +83,7 @@ class Sweep:
             finally:
                 signal.signal(signal.SIGTERM, before)
 
-    def check(self, setting: Setting, sizes: Sequence[int]) -> None:
+    def check(self, setting: Variant, sizes: Sequence[int]) -> None:
         """Refuses to mix runs of different configurations.
 
         Raises:
@@ -98,7 +98,7 @@ class Sweep:
                     "values, or choose another folder with `--out`."
                 )
 
-    def train(self, cells: Sequence[Cell], ended: Callable[[Cell, float], str]) -> None:
+    def train(self, cells: Sequence[SweepRun], ended: Callable[[SweepRun, float], str]) -> None:
         """Trains what is not finished yet; returns when every cell has ended, well or not.
 
         Args:
@@ -149,7 +149,7 @@ class Sweep:
             text = f"{len(took)} runs took {seconds:.0f} s in all, {steps / seconds:.0%} of it for optimizer steps"
             tqdm.write(text, file=sys.stderr)
 
-    def _report(self, outcome: Outcome, ended: Callable[[Cell, float], str], seconds: float) -> None:
+    def _report(self, outcome: Outcome, ended: Callable[[SweepRun, float], str], seconds: float) -> None:
         cell = outcome.cell
         if outcome.status == 0 and cell.finished():
             tqdm.write(f"{cell.name}: {ended(cell, seconds)}", file=sys.stderr)
@@ -176,7 +176,7 @@ def _left(took: Sequence[float], running: Sequence[float], todo: int) -> str:
     return f"about {max(1, math.ceil(work / len(running) / 60))} min left, "
 
 
-def _steps(cells: Iterable[Cell]) -> int:
+def _steps(cells: Iterable[SweepRun]) -> int:
     return sum(cell.done() for cell in cells)
 
 

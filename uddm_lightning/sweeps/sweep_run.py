@@ -12,7 +12,7 @@ from uddm_lightning.runs import folder as run_folder
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepRun:
     """What to train, where, and with how much of the machine.
 
     Attributes:

@@ -13,12 +13,12 @@ from uddm_lightning.cli.resolve import resolve
 from uddm_lightning.config.keys import Kind, flat, kind_of
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.runs.folder import read_config
-from uddm_lightning.sweeps.sweep_run import Cell
+from uddm_lightning.sweeps.sweep_run import SweepRun
 from uddm_lightning.training.trainer_access import device_count
 
 
 @dataclass(frozen=True)
-class Setting:
+class Variant:
     """One backbone of a sweep.
 
     Attributes:
@@ -32,7 +32,7 @@ class Setting:
     config: dict[str, Any]
 
     @classmethod
-    def of(cls, arguments: list[str], fragment: str | None) -> "Setting":
+    def of(cls, arguments: list[str], fragment: str | None) -> "Variant":
         """Resolves the arguments of `uddm fit`, with the file `fragment` laid over its configuration.
 
         Raises:
@@ -51,13 +51,13 @@ class Setting:
             )
         return cls(name, tuple(arguments), config)
 
-    def cell(self, folder: Path, size: int, seed: int) -> Cell:
+    def cell(self, folder: Path, size: int, seed: int) -> SweepRun:
         """The cell of a size and a seed in a sweep's folder."""
         trainer = self.config["trainer"]
         processes = device_count(trainer["devices"])
         accelerator = trainer["accelerator"]
         on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
-        cell = Cell(
+        cell = SweepRun(
             backbone=self.name,
             size=size,
             seed=seed,
@@ -68,17 +68,17 @@ class Setting:
             processes=processes,
             gpus=processes if on_gpu else 0,
         )
-        filled = ("--data.size", str(size), "--seed_everything", str(seed), "--out", str(cell.run))
+        filled = ("--data.train_size", str(size), "--seed_everything", str(seed), "--out", str(cell.run))
         command = "validate" if _is_oracle(self.config["model"]["backbone"]["class_path"]) else "fit"
-        return Cell(**{**vars(cell), "start": (command, *self.arguments, *filled)})
+        return SweepRun(**{**vars(cell), "start": (command, *self.arguments, *filled)})
 
     @classmethod
-    def best(cls, arguments: list[str]) -> "Setting":
+    def best(cls, arguments: list[str]) -> "Variant":
         """The same with the best possible model of text that is drawn from a known chain, to compare with."""
         name = MarkovBackbone.__name__
         return cls.of([*arguments, "--model.backbone", name, "--model.backbone_name", name], None)
 
-    def differences(self, cell: Cell) -> dict[str, tuple[Any, Any]]:
+    def differences(self, cell: SweepRun) -> dict[str, tuple[Any, Any]]:
         """Keys in which the cell's run differs from this setting, with the value there and here; none where it is new.
 
         Raises:
@@ -89,7 +89,7 @@ class Setting:
         if not path.exists() or not any((cell.run / name).exists() for name in results):
             return {}
         here = copy.deepcopy(self.config)
-        here["data"]["size"], here["seed_everything"] = cell.size, cell.seed
+        here["data"]["train_size"], here["seed_everything"] = cell.size, cell.seed
         found = _differences(read_config(cell.run), here)
         # a version of this package that knows more options may read the old file as the same
         return found and _differences(resolve(["-c", str(path)]).values, here)

@@ -12,7 +12,7 @@ from uddm_lightning.backbones.base import Backbone
 HALF = (torch.bfloat16, torch.float16)  # a change of 1e-4 of a weight is lost in their rounding
 
 
-class MovingAverage(nn.Module):
+class ExponentialMovingAverage(nn.Module):
     """Exponential moving average of a backbone's weights, with warm-up, in float32 at least.
 
     Args:
@@ -30,7 +30,7 @@ class MovingAverage(nn.Module):
         self._apply(lambda value: value.float() if value.dtype in HALF else value)
 
     @override
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MovingAverage":
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ExponentialMovingAverage":
         """Moves the average between devices, as for every module; a half precision leaves it in float32.
 
         Whatever changes the type of a module, `to`, `half` or a precision of the trainer, does it through this method.
@@ -46,7 +46,7 @@ class MovingAverage(nn.Module):
         return self
 
     @override
-    def train(self, mode: bool = True) -> "MovingAverage":
+    def train(self, mode: bool = True) -> "ExponentialMovingAverage":
         return super().train(False)  # the average never trains: its dropout stays off
 
     @torch.no_grad()

@@ -5,21 +5,21 @@ from abc import ABC, abstractmethod
 from typing_extensions import override
 
 
-class LearningRate(ABC):
+class LRSchedule(ABC):
     """Factor on the optimizer's learning rate, per optimizer step.
 
     Args:
-        warmup: steps over which the factor rises linearly from 0 to 1.
+        warmup_steps: steps over which the factor rises linearly from 0 to 1.
     """
 
-    def __init__(self, warmup: int = 0) -> None:
-        if warmup < 0:
-            raise ValueError(f"`warmup` must be at least 0 steps, got {warmup}.")
-        self.warmup = warmup
+    def __init__(self, warmup_steps: int = 0) -> None:
+        if warmup_steps < 0:
+            raise ValueError(f"`warmup_steps` must be at least 0 steps, got {warmup_steps}.")
+        self.warmup_steps = warmup_steps
 
     def __call__(self, finished: int, total: int) -> float:
         """Factor for the step that follows `finished` optimizer steps out of `total` (-1: no end is set)."""
-        warm = min(1.0, finished / self.warmup) if self.warmup else 1.0
+        warm = min(1.0, finished / self.warmup_steps) if self.warmup_steps else 1.0
         return warm * self.decay(finished, total)
 
     @abstractmethod
@@ -27,7 +27,7 @@ class LearningRate(ABC):
         """Factor apart from the warm-up."""
 
 
-class WarmupConstant(LearningRate):
+class WarmupConstant(LRSchedule):
     """Rises over the warm-up, then stays: the schedule of the paper."""
 
     @override
@@ -35,23 +35,23 @@ class WarmupConstant(LearningRate):
         return 1.0
 
 
-class WarmupLinear(LearningRate):
-    """Rises over the warm-up and falls linearly to a floor at the last step.
+class WarmupLinear(LRSchedule):
+    """Rises over the warm-up and falls linearly to a min_lr_ratio at the last step.
 
     Args:
-        warmup: steps of warm-up.
-        floor: factor at the end, in [0, 1].
+        warmup_steps: steps of warm-up.
+        min_lr_ratio: factor at the end, in [0, 1].
     """
 
-    def __init__(self, warmup: int = 0, floor: float = 0.0) -> None:
-        super().__init__(warmup)
-        if not 0.0 <= floor <= 1.0:
-            raise ValueError(f"`floor` must be in [0, 1], got {floor}.")
-        self.floor = floor
+    def __init__(self, warmup_steps: int = 0, min_lr_ratio: float = 0.0) -> None:
+        super().__init__(warmup_steps)
+        if not 0.0 <= min_lr_ratio <= 1.0:
+            raise ValueError(f"`min_lr_ratio` must be in [0, 1], got {min_lr_ratio}.")
+        self.min_lr_ratio = min_lr_ratio
 
     @override
     def decay(self, finished: int, total: int) -> float:
-        if total <= self.warmup:
+        if total <= self.warmup_steps:
             return 1.0
-        progress = min(1.0, max(0.0, (finished - self.warmup) / (total - self.warmup)))
-        return 1.0 - (1.0 - self.floor) * progress
+        progress = min(1.0, max(0.0, (finished - self.warmup_steps) / (total - self.warmup_steps)))
+        return 1.0 - (1.0 - self.min_lr_ratio) * progress

@@ -18,17 +18,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from uddm_lightning.backbones.base import Backbone, Known
+from uddm_lightning.backbones.base import Backbone, TextStatistics
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.objectives.base import Objective
 from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.parameterization import Prediction
+from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.samplers.base import Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
-from uddm_lightning.training.ema import MovingAverage
+from uddm_lightning.training.ema import ExponentialMovingAverage
 from uddm_lightning.training.loss_guard import LossGuard
-from uddm_lightning.training.lr_schedules import LearningRate
+from uddm_lightning.training.lr_schedules import LRSchedule
 from uddm_lightning.training.trainer_access import data_of, is_dry_run
 
 Weights = Literal["ema", "raw"]
@@ -46,11 +46,11 @@ class DiffusionTask(LightningModule):
         objective: the loss, and the meaning of the network's output.
         sampler: the reverse chain that restores text.
         optimizer: makes the optimizer, given the parameters.
-        learning_rate: factor on the optimizer's rate, per optimizer step.
+        lr_schedule: factor on the optimizer's rate, per optimizer step.
         ema_decay: limit of the decay of the weights' moving average, in [0, 1).
-        measure_dtype: precision in which weights are measured. In float64 a result does not depend on the batch size:
+        eval_dtype: precision in which weights are measured. In float64 a result does not depend on the batch size:
             float32 rounds differently in another batch, and among millions of draws one or two then fall otherwise.
-        restore_t: time that `predict` assumes of the texts it restores, in (0, 1].
+        predict_t: time that `predict` assumes of the texts it restores, in (0, 1].
         compile: compile the network and the loss with `torch.compile` for training.
         seed: keys the initial weights.
         backbone_name: what results call the network; None is the name of its class.
@@ -64,31 +64,31 @@ class DiffusionTask(LightningModule):
         objective: Objective,
         sampler: Sampler,
         optimizer: OptimizerCallable,
-        learning_rate: LearningRate,
+        lr_schedule: LRSchedule,
         ema_decay: float = 0.9999,
-        measure_dtype: Literal["float64", "float32"] = "float64",
-        restore_t: float = 0.1,
+        eval_dtype: Literal["float64", "float32"] = "float64",
+        predict_t: float = 0.1,
         compile: bool = False,
         seed: int = 0,
         backbone_name: str | None = None,
     ) -> None:
         super().__init__()
-        if not 0.0 < restore_t <= 1.0:
-            raise ValueError(f"`restore_t` must be in (0, 1], got {restore_t}.")
+        if not 0.0 < predict_t <= 1.0:
+            raise ValueError(f"`predict_t` must be in (0, 1], got {predict_t}.")
         self.save_hyperparameters(logger=False)
         self.process = process(vocab_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.backbone = backbone(self.process.states)
+            self.backbone = backbone(self.process.num_states)
         self.backbone_name = backbone_name or type(self.backbone).__name__
-        self.ema = MovingAverage(self.backbone, ema_decay)
+        self.ema = ExponentialMovingAverage(self.backbone, ema_decay)
         objective.check(self.process, self.backbone)
         self.objective = objective
         self.sampler = sampler
         self.make_optimizer = _without_parser(optimizer)
-        self.learning_rate = learning_rate
-        self.measure_dtype: torch.dtype = getattr(torch, measure_dtype)
-        self.restore_t = restore_t
+        self.lr_schedule = lr_schedule
+        self.eval_dtype: torch.dtype = getattr(torch, eval_dtype)
+        self.predict_t = predict_t
         self.run_name: str | None = None  # what results call the run; None is the name in its folder's manifest
         self.guard = LossGuard()
         self._loaded_step = 0
@@ -106,7 +106,7 @@ class DiffusionTask(LightningModule):
         return sum(parameter.numel() for parameter in self.backbone.parameters() if parameter.requires_grad)
 
     @property
-    def predicts(self) -> Prediction:
+    def predicts(self) -> Parameterization:
         """What the logits of the backbone mean."""
         return self.backbone.predicts or self.objective.predicts
 
@@ -126,8 +126,8 @@ class DiffusionTask(LightningModule):
         Weights in another precision are copied, so measuring cannot change them.
         """
         backbone = self.ema.backbone if weights == "ema" else self.backbone
-        if backbone.training or any(parameter.dtype != self.measure_dtype for parameter in backbone.parameters()):
-            backbone = copy.deepcopy(backbone).to(self.measure_dtype).eval()
+        if backbone.training or any(parameter.dtype != self.eval_dtype for parameter in backbone.parameters()):
+            backbone = copy.deepcopy(backbone).to(self.eval_dtype).eval()
         return Denoiser(self.process, backbone, self.predicts)
 
     @override
@@ -135,7 +135,7 @@ class DiffusionTask(LightningModule):
         if type(self.backbone).prepare is not Backbone.prepare:  # others need not read the text
             data = data_of(self.trainer)
             for backbone in (self.backbone, self.ema.backbone):
-                backbone.prepare(Known(data.training_rows, data.unigram, data.chain, self.process.mask))
+                backbone.prepare(TextStatistics(data.training_rows, data.unigram, data.chain, self.process.mask_id))
 
     def check_optimizer(self, precision: object = None) -> None:
         """Makes an optimizer and throws it away.
@@ -163,7 +163,7 @@ class DiffusionTask(LightningModule):
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.backbone.parameters())
         total = self.trainer.max_steps
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda finished: self.learning_rate(finished, total))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda finished: self.lr_schedule(finished, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @override
@@ -263,17 +263,17 @@ class DiffusionTask(LightningModule):
 
     @override
     def predict_step(self, batch: TokenBatch, batch_idx: int = 0) -> Tensor:
-        """Restored ids (B, L) of rows that are taken as text at time `restore_t`.
+        """Restored ids (B, L) of rows that are taken as text at time `predict_t`.
 
         Raises:
             InputError: by the process, every token of a text is clean.
         """
-        if not bool(self.process.predicted(batch.tokens_BL).any()):
+        if not bool(self.process.prediction_mask(batch.tokens_BL).any()):
             raise InputError(
                 f"`model.process` is {type(self.process).__name__}, which changes masked tokens alone, and a text has "
                 "none: there is nothing that `uddm predict` could restore. Use a model of the `UniformProcess`."
             )
-        return self.sampler(self.denoiser("ema"), batch.tokens_BL, self.restore_t, batch.keys_B, batch.valid_BL)
+        return self.sampler(self.denoiser("ema"), batch.tokens_BL, self.predict_t, batch.keys_B, batch.valid_BL)
 
     @override
     def on_validation_start(self) -> None:
@@ -308,7 +308,7 @@ class DiffusionTask(LightningModule):
                 raise InputError(
                     "`model.optimizer` is another one than that of the checkpoint. Use the run's, or start a new run."
                 )
-            factor = self.learning_rate(schedule["last_epoch"], total)
+            factor = self.lr_schedule(schedule["last_epoch"], total)
             for group, old in zip(groups, saved, strict=True):
                 new = {name: value for name, value in group.items() if name != "params"}
                 old.update(new, initial_lr=group["lr"], lr=group["lr"] * factor)

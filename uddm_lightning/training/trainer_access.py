@@ -11,7 +11,7 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import TextDataModule
 
 
-class Unprofiled(PassThroughProfiler):
+class NullProfiler(PassThroughProfiler):
     """Times nothing, as Lightning's own does, without a generator for each of the 170 actions of a step."""
 
     @override

@@ -49,7 +49,7 @@ def next_sizes(
         raise ValueError(f"`low` and `high` must satisfy 1 <= low < high, got {low} and {high}.")
     if budget < 1 or count < 1:
         raise ValueError(f"`budget` and `count` must be at least 1, got {budget} and {count}.")
-    used = {*taken, *(int(row["size"]) for row in rows)}
+    used = {*taken, *(int(row["train_size"]) for row in rows)}
     left = budget - len(used)
     first = _spread(low, high, min(FIRST, budget))
     open_ = [size for size in first if size not in used]

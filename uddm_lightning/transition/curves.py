@@ -56,7 +56,7 @@ class Curve(NamedTuple):
     points: tuple[Point, ...]
 
 
-class Reading(NamedTuple):
+class ParsedTable(NamedTuple):
     """What a table says of one backbone.
 
     Attributes:
@@ -121,7 +121,7 @@ def reference(levels: Iterable[float]) -> float:
     return min(levels, key=lambda t: (abs(math.log(max(t, 1e-9) / REFERENCE_T)), t))
 
 
-def read(rows: Iterable[Row]) -> list[Reading]:
+def read(rows: Iterable[Row]) -> list[ParsedTable]:
     """The measurements of each backbone, and what was left out.
 
     Args:
@@ -149,32 +149,32 @@ def _final(backbone: str, rows: list[Row], notes: list[str]) -> list[Row]:
     )
     rows = [row for row in rows if row["run"] in late and int(row["step"]) == final]
     weights = "ema" if any(row["weights"] == "ema" for row in rows) else "raw"
-    every = {row["kind"] for row in rows}
+    every = {row["metric"] for row in rows}
     rows = [row for row in rows if row["weights"] == weights]
     notes.extend(
         f"{backbone}: {kind} was measured of the raw weights only, other kinds of the averaged ones; it is left out."
-        for kind in sorted(every - {row["kind"] for row in rows})
+        for kind in sorted(every - {row["metric"] for row in rows})
     )
     main = of_main_chain(rows)
-    chains, used = ({row["chain"] for row in some if row["kind"] == "recovery"} for some in (rows, main))
+    chains, used = ({row["sampler"] for row in some if row["metric"] == "recovery"} for some in (rows, main))
     if len(chains) > 1:
         notes.append(f"{backbone}: of the chains {', '.join(sorted(chains))} only {min(used)} is used.")
     return main
 
 
-def _read_backbone(backbone: str, rows: list[Row]) -> Reading:
+def _read_backbone(backbone: str, rows: list[Row]) -> ParsedTable:
     notes: list[str] = []
     rows = _final(backbone, rows, notes)
     cells: dict[tuple[str, str, float | None], dict[tuple[int, int], Point]] = defaultdict(dict)
     twice, kept = set(), []
     for row in sorted(rows, key=lambda row: row["run"]):
-        key = (row["kind"], row["split"], number(row["t"]))
-        cell = (int(row["size"]), int(row["seed"]))
+        key = (row["metric"], row["split"], number(row["t"]))
+        cell = (int(row["train_size"]), int(row["seed"]))
         point = _point(row, *cell)
         if point is None:
-            if number(row.get(row["kind"], "")) is not None:
+            if number(row.get(row["metric"], "")) is not None:
                 notes.append(
-                    f"{backbone}: {row['kind']} on {row['split']} of {cell[0]} rows has no interval and is left out."
+                    f"{backbone}: {row['metric']} on {row['split']} of {cell[0]} rows has no interval and is left out."
                 )
             kept.append(row)
         elif cell in cells[key]:
@@ -187,10 +187,10 @@ def _read_backbone(backbone: str, rows: list[Row]) -> Reading:
         for size, seed in sorted(twice)
     )
     parameters = sorted({int(row["parameters"]) for row in rows if row["parameters"]})
-    return Reading(backbone, parameters[0] if parameters else None, kept, dict(cells), notes)
+    return ParsedTable(backbone, parameters[0] if parameters else None, kept, dict(cells), notes)
 
 
-def _curve(reading: Reading, method: str, t: float | None, *sides: tuple[str, str]) -> Curve:
+def _curve(reading: ParsedTable, method: str, t: float | None, *sides: tuple[str, str]) -> Curve:
     """The first side, or the first minus the second at every cell that has both."""
     first, *second = (reading.points.get((*side, t), {}) for side in sides)
     points = list(first.values())
@@ -204,7 +204,7 @@ def _curve(reading: Reading, method: str, t: float | None, *sides: tuple[str, st
 
 def _point(row: Row, size: int, seed: int) -> Point | None:
     """The row's measurement; a rate without an interval may be anything in [0, 1], a mean without one says nothing."""
-    kind = row["kind"]
+    kind = row["metric"]
     value, low, high = (number(row.get(name, "")) for name in (kind, f"{kind}_low", f"{kind}_high"))
     if value is None:
         return None

@@ -12,7 +12,7 @@ from uddm_lightning.results.panel import Cell, Panel
 from uddm_lightning.results.tables import Row, number
 from uddm_lightning.results.units import Units, read_units
 from uddm_lightning.stats.intervals import NORMAL, Interval
-from uddm_lightning.transition.curves import METHODS, Reading, read, reference
+from uddm_lightning.transition.curves import METHODS, ParsedTable, read, reference
 from uddm_lightning.transition.equivalence import equivalence
 from uddm_lightning.transition.methods import (
     DIFFER,
@@ -67,7 +67,7 @@ def estimate(rows: Iterable[Row], draws: pa.Table | None = None) -> dict[str, An
 
 
 def _backbone(
-    reading: Reading, draws: pa.Table | None, notes: list[str]
+    reading: ParsedTable, draws: pa.Table | None, notes: list[str]
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The entry of a backbone and its headline."""
     name = reading.backbone
@@ -128,7 +128,7 @@ def _once(whose: str, said: list[tuple[float | None, str]]) -> list[str]:
     return [whose + (f" at t = {', '.join(times)}" if times else "") + f", {text}" for text, times in found.items()]
 
 
-def _lacks(reading: Reading, units: dict[Any, Units], kind: str, split: str, t: float | None) -> bool:
+def _lacks(reading: ParsedTable, units: dict[Any, Units], kind: str, split: str, t: float | None) -> bool:
     wanted = kind in ("recovery", "entropy", "nelbo") and split != "random"
     return wanted and any((kind, split, t, *cell) not in units for cell in reading.points[kind, split, t])
 
@@ -138,7 +138,9 @@ def _place(kind: str, t: float | None, cell: Cell) -> tuple[str, str, float | No
     return kind, split, t, size, seed
 
 
-def _estimates(method: str, reading: Reading, panel: PanelOf, regimes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _estimates(
+    method: str, reading: ParsedTable, panel: PanelOf, regimes: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """The entries of one method, by t."""
     quantity = QUANTITIES[method]
     kind = method.partition("_")[0]
@@ -158,7 +160,7 @@ def _estimates(method: str, reading: Reading, panel: PanelOf, regimes: list[dict
 
 
 def _estimate(
-    method: str, t: float | None, mine: Panel, reading: Reading, panel: PanelOf, regimes: list[dict[str, Any]]
+    method: str, t: float | None, mine: Panel, reading: ParsedTable, panel: PanelOf, regimes: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The entry of one curve."""
     quantity = QUANTITIES[method]
@@ -179,7 +181,7 @@ def _estimate(
     else:
         learned = _learned(sizes, t, reading, panel)
         found["n_gen"] = generalizes_from(sizes, curve, learned, quantity.tolerance)
-    last = regimes[-1] if regimes and regimes[-1]["size"] >= sizes[-1] else None
+    last = regimes[-1] if regimes and regimes[-1]["train_size"] >= sizes[-1] else None
     if last and last["regime"] == NOT_LEARNED:
         step = max(int(row["step"]) for row in reading.rows)
         reason = f"the largest size, {sizes[-1]}, is not learned yet after {step} steps: {last['reason'].rstrip('.')}"
@@ -195,7 +197,7 @@ def _estimate(
         )
         entry["sizes"].append(
             {
-                "size": size,
+                "train_size": size,
                 **_numbers(interval),
                 "sigma": (interval.high - interval.low) / (2 * NORMAL),
                 "equivalent": told.equivalent if quantity.tolerance else None,
@@ -206,7 +208,7 @@ def _estimate(
 
 
 def _entry(method: str, t: float | None, reasons: dict[str, str]) -> dict[str, Any]:
-    numbers = dict.fromkeys((*SIZES, "deviance_per_df", "plateau", "floor"))
+    numbers = dict.fromkeys((*SIZES, "deviance_per_df", "plateau", "min_lr_ratio"))
     return {"method": method, "t": t, **numbers, "reasons": reasons, "sizes": []}
 
 
@@ -215,7 +217,7 @@ def _fit(half: Half) -> dict[str, Any]:
     return {
         "deviance_per_df": half.deviance_per_df,
         "plateau": half.plateau if known else None,
-        "floor": half.floor if known else None,
+        "min_lr_ratio": half.floor if known else None,
     }
 
 
@@ -228,7 +230,7 @@ def _spelled(interval: Interval | None) -> dict[str, float | None] | None:
 
 
 def _draws(
-    mine: Panel, quantity: Quantity, size: int, interval: Interval, reading: Reading, t: float | None, method: str
+    mine: Panel, quantity: Quantity, size: int, interval: Interval, reading: ParsedTable, t: float | None, method: str
 ) -> int:
     """Draws for each split behind an interval; 0 where seeds make it wide, so that more draws would not help."""
     own = mine.sum(mine.weights(quantity.signs, size).mean(0))
@@ -237,17 +239,17 @@ def _draws(
     return _measured(reading, method.partition("_")[0], quantity.signs, t, size)
 
 
-def _measured(reading: Reading, kind: str, splits: Iterable[str], t: float | None, size: int) -> int:
+def _measured(reading: ParsedTable, kind: str, splits: Iterable[str], t: float | None, size: int) -> int:
     """Draws for each split, the fewest."""
     counts = [
         number(row.get("n_draws"))
         for row in reading.rows
-        if (row["kind"], number(row["t"]), int(row["size"])) == (kind, t, size) and row["split"] in splits
+        if (row["metric"], number(row["t"]), int(row["train_size"])) == (kind, t, size) and row["split"] in splits
     ]
     return min((int(count) for count in counts if count is not None), default=0)
 
 
-def _learned(sizes: list[int], t: float | None, reading: Reading, panel: PanelOf) -> list[bool | None]:
+def _learned(sizes: list[int], t: float | None, reading: ParsedTable, panel: PanelOf) -> list[bool | None]:
     """Whether the interval of test recovery is above coincidence at each size, at this t or the one nearest 0.1."""
     levels = sorted({t for kind, split, t in reading.points if (kind, split) == ("recovery", "test") and t is not None})
     if not levels:
@@ -264,20 +266,26 @@ def _learned(sizes: list[int], t: float | None, reading: Reading, panel: PanelOf
 
 
 def _mean_of(
-    reading: Reading, column: str, kind: str, t: float | None, size: int, seed: int | None = None, split: str = "test"
+    reading: ParsedTable,
+    column: str,
+    kind: str,
+    t: float | None,
+    size: int,
+    seed: int | None = None,
+    split: str = "test",
 ) -> float | None:
     """Mean of a column of measurements.csv over the seeds of a size."""
     values = [
         value
         for row in reading.rows
-        if (row["kind"], row["split"], number(row["t"]), int(row["size"])) == (kind, split, t, size)
+        if (row["metric"], row["split"], number(row["t"]), int(row["train_size"])) == (kind, split, t, size)
         and seed in (None, int(row["seed"]))
         and (value := number(row.get(column))) is not None
     ]
     return fmean(values) if values else None
 
 
-def _regimes(reading: Reading, panel: PanelOf, t: float) -> list[dict[str, Any]]:
+def _regimes(reading: ParsedTable, panel: PanelOf, t: float) -> list[dict[str, Any]]:
     """The regime of each size, pooled over seeds, and of each run."""
     mine = panel("recovery", t, "train", "test")
     result = []
@@ -288,7 +296,7 @@ def _regimes(reading: Reading, panel: PanelOf, t: float) -> list[dict[str, Any]]
         each = [{"seed": seed, "regime": judge(_evidence(reading, mine, t, size, seed)).name} for seed in seeds]
         result.append(
             {
-                "size": size,
+                "train_size": size,
                 "regime": regime.name,
                 "qualifiers": list(regime.qualifiers),
                 "reason": regime.reason,
@@ -304,7 +312,7 @@ def _regimes(reading: Reading, panel: PanelOf, t: float) -> list[dict[str, Any]]
     return result
 
 
-def _evidence(reading: Reading, mine: Panel, t: float, size: int, seed: int | None) -> Evidence:
+def _evidence(reading: ParsedTable, mine: Panel, t: float, size: int, seed: int | None) -> Evidence:
     """What is known of a size, or of one run of it."""
 
     def side(**signs: float) -> Interval | None:
@@ -324,7 +332,7 @@ def _evidence(reading: Reading, mine: Panel, t: float, size: int, seed: int | No
     )
 
 
-def _still_falling(reading: Reading, size: int, seed: int | None) -> bool | None:
+def _still_falling(reading: ParsedTable, size: int, seed: int | None) -> bool | None:
     """Whether the column `nelbo_falling` says so of some run; None where it says nothing of one and no of the others.
 
     It is the paired test of `falling`, made by the run itself: tables hold no noise that validations share.
@@ -332,7 +340,8 @@ def _still_falling(reading: Reading, size: int, seed: int | None) -> bool | None
     told = [
         row.get("nelbo_falling")
         for row in reading.rows
-        if (row["kind"], row["split"], int(row["size"])) == ("nelbo", "test", size) and seed in (None, int(row["seed"]))
+        if (row["metric"], row["split"], int(row["train_size"])) == ("nelbo", "test", size)
+        and seed in (None, int(row["seed"]))
     ]
     if "True" in told:
         return True
@@ -418,9 +427,9 @@ def _headline(
         return None
     qualifiers = []
     if regimes and regimes[-1]["regime"] == NOT_LEARNED:
-        qualifiers.append(f"size {regimes[-1]['size']} is not learned yet")
+        qualifiers.append(f"size {regimes[-1]['train_size']} is not learned yet")
     if any(regime["qualifiers"] for regime in regimes):
-        unfinished = [str(regime["size"]) for regime in regimes if regime["qualifiers"]]
+        unfinished = [str(regime["train_size"]) for regime in regimes if regime["qualifiers"]]
         qualifiers.append(f"training was not at its end at size {', '.join(unfinished)}")
     if len(seeds) == 1:
         qualifiers.append("one seed: the interval covers the sampling of sequences only")

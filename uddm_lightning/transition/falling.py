@@ -34,7 +34,7 @@ def falling(draws: pa.Table, split: str = "test", tolerance: float = TOLERANCE) 
         None where that cannot be told: fewer than three validations, fewer than 8 units, or an interval that holds
         -`tolerance`.
     """
-    table = draws.filter((pc.field("kind") == "nelbo") & (pc.field("split") == split))
+    table = draws.filter((pc.field("metric") == "nelbo") & (pc.field("split") == split))
     steps = sorted(set(table["step"].to_pylist()))[-VALIDATIONS:]
     if len(steps) < VALIDATIONS:
         return None

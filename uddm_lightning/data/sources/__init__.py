@@ -1,10 +1,19 @@
 """Where text comes from."""
 
-from uddm_lightning.data.sources.base import Document, Law, Source
+from uddm_lightning.data.sources.base import Document, Source, SourceDistribution
 from uddm_lightning.data.sources.detokenized import Detokenized
 from uddm_lightning.data.sources.files import TextFiles
 from uddm_lightning.data.sources.hub import HubDataset
 from uddm_lightning.data.sources.markov import MarkovSource
 from uddm_lightning.data.sources.sotu import SotuSpeeches
 
-__all__ = ["Detokenized", "Document", "HubDataset", "Law", "MarkovSource", "SotuSpeeches", "Source", "TextFiles"]
+__all__ = [
+    "Detokenized",
+    "Document",
+    "HubDataset",
+    "MarkovSource",
+    "SotuSpeeches",
+    "Source",
+    "SourceDistribution",
+    "TextFiles",
+]

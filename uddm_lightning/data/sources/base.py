@@ -22,7 +22,7 @@ class Document(NamedTuple):
     split: str | None = None
 
 
-class Law(NamedTuple):
+class SourceDistribution(NamedTuple):
     """Where documents come from, if that is known.
 
     Attributes:
@@ -40,7 +40,7 @@ class Source(ABC):
     """Gives documents one after the other, so that a corpus may be larger than the memory."""
 
     @property
-    def law(self) -> Law | None:
+    def distribution(self) -> SourceDistribution | None:
         """The law of the text, where the source draws it from one; None for text of the world."""
         return None
 

@@ -52,10 +52,11 @@ def final_basins(study: Study, basins: pa.Table | None, backbone: str) -> list[R
     """The rows of a backbone's lowest seed that belong to the measurements of the report."""
     if basins is None or not basins.num_rows:
         return []
-    names = ("run", "step", "weights", "split", "chain", "steps")
-    mine = [row for row in study.rows if row["backbone"] == backbone and row["kind"] == "basin"]
+    names = ("run", "step", "weights", "split", "sampler", "sampler_steps")
+    mine = [row for row in study.rows if row["backbone"] == backbone and row["metric"] == "basin"]
     keep = {
-        (row["run"], int(row["step"]), row["weights"], row["split"], row["chain"], int(row["steps"])) for row in mine
+        (row["run"], int(row["step"]), row["weights"], row["split"], row["sampler"], int(row["sampler_steps"]))
+        for row in mine
     }
     found: list[Row] = [row for row in basins.to_pylist() if tuple(row[name] for name in names) in keep]
     first = min((row["seed"] for row in found), default=0)
@@ -70,7 +71,7 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
     for (split, size), axes in zip(product(splits, sizes), panels, strict=True):
         mine = _of(rows, split, size)
         found = [row["critical_t"] for row in mine if row["critical_t"] is not None]
-        nothing = _mean([row["critical_t_nothing"] for row in mine if row["critical_t_nothing"] is not None])
+        nothing = _mean([row["critical_t_identity"] for row in mine if row["critical_t_identity"] is not None])
         _probabilities(axes, mine, split, nothing)
         _title(axes, split, size, f"t_c {decimal(_mean(found))}, {len(found)} rows")
         never, always = found.count(0.0), found.count(1.0)
@@ -102,7 +103,7 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
     )
     _against_size(drawing, study, below, curves, "mean t_c")
     level = next(
-        (found for split in SPLITS if (found := study.column("critical_t_nothing", "basin", backbone, split))), []
+        (found for split in SPLITS if (found := study.column("critical_t_identity", "basin", backbone, split))), []
     )
     below.plot([mean.size for mean in level], [mean.value for mean in level], "-", color=FAINT[0], linewidth=1.0)
     below.set_yscale("symlog", linthresh=0.01)
@@ -139,7 +140,7 @@ def _beyond_nothing(study: Study) -> Iterator[str]:
     """How t_c at the largest size compares with the level of a chain that does nothing."""
     for backbone, split in product(study.backbones, SPLITS[:2]):
         mean = next(reversed(study.means("basin", backbone, split)), None)
-        nothing = mean.number("critical_t_nothing") if mean else None
+        nothing = mean.number("critical_t_identity") if mean else None
         if mean is None or nothing is None or mean.low is None or mean.high is None:
             continue
         where = "lies above" if mean.low > nothing else "lies below" if mean.high < nothing else "includes"
@@ -249,7 +250,7 @@ def _means_rows(study: Study, kind: str, column: str, width: int) -> list[list[s
 
 
 def _of(rows: list[Row], split: str, size: int) -> list[Row]:
-    return [row for row in rows if row["split"] == split and row["size"] == size]
+    return [row for row in rows if row["split"] == split and row["train_size"] == size]
 
 
 def _margins(rows: list[Row]) -> list[float]:

@@ -7,9 +7,9 @@ from uddm_lightning.report.formatting import count, decimal, percent, visible, w
 from uddm_lightning.results.study import Study
 from uddm_lightning.results.tables import number
 
-_COSTS = ("coincidence", "errors_before", "errors_after", "unstable_rate")  # of test rows
+_COSTS = ("coincidence", "errors_before", "errors_after", "clean_change_rate")  # of test rows
 _HEAD = (
-    *("model", "t", "N", "seed", "chain", "train", "test", "random tokens"),
+    *("model", "t", "N", "seed", "sampler", "train", "test", "random tokens"),
     *("coincidence", "wrong before, test", "wrong after, test", "clean tokens changed, test"),
 )
 
@@ -17,11 +17,18 @@ _HEAD = (
 def chains_table(study: Study) -> Table | None:
     """Returns what each chain restored, run by run; None where all runs have one chain only."""
     rows = [row for row in study.by_chain if row["backbone"] in study.backbones]
-    if len({(row["chain"], row["steps"]) for row in rows}) < 2:
+    if len({(row["sampler"], row["sampler_steps"]) for row in rows}) < 2:
         return None
     runs: dict[tuple[str, float, int, int, str, str], dict[str, Mapping[str, str]]] = {}
     for row in rows:
-        place = (row["backbone"], float(row["t"]), int(row["size"]), int(row["seed"]), row["chain"], row["steps"])
+        place = (
+            row["backbone"],
+            float(row["t"]),
+            int(row["train_size"]),
+            int(row["seed"]),
+            row["sampler"],
+            row["sampler_steps"],
+        )
         runs.setdefault(place, {})[row["split"]] = row
     lines = []
     for place in sorted(runs):

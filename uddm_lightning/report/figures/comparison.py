@@ -5,7 +5,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from uddm_lightning.report.estimates import MEANINGS, METHODS, NUMBERS, Crossing, Estimate, Verdict
+from uddm_lightning.report.estimates import MEANINGS, METHODS, NUMBERS, Crossing, Estimate, Estimates
 from uddm_lightning.report.figures.curves import colour_of
 from uddm_lightning.report.figures.drawing import (
     FAINT,
@@ -25,7 +25,7 @@ from uddm_lightning.results.study import Mean, Study
 from uddm_lightning.transition.methods import DIFFER
 
 
-def models_drawing(study: Study, verdict: Verdict) -> Drawing:
+def models_drawing(study: Study, verdict: Estimates) -> Drawing:
     """Recovery of all backbones at the reference t, their N_half with intervals above, their entropy gaps below."""
     t = study.reference
     entropy_times = study.times("entropy")
@@ -83,7 +83,7 @@ def models_drawing(study: Study, verdict: Verdict) -> Drawing:
     return drawing
 
 
-def agreement_drawing(study: Study, verdict: Verdict) -> Drawing | None:
+def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     """Returns N_mem, N_half and N_gen by every method and t with intervals; what is null is listed with its reason."""
     lines = [(backbone, estimate) for backbone in study.backbones for estimate in verdict.estimates(backbone)]
     if not lines:

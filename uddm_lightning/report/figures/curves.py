@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from uddm_lightning.report import formatting as words
-from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Verdict
+from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimates
 from uddm_lightning.report.figures.drawing import (
     FAINT,
     ORACLE_STYLES,
@@ -34,7 +34,7 @@ from uddm_lightning.results.study import Mean, Study
 _ACROSS = 5  # entries of a legend side by side; oracles have longer names
 
 
-def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
+def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
     """Recovery against N, one colour for each t, with the NELBO above on the same axis and the headline marked."""
     times, ranges = study.times("recovery"), study.ranges()
     figure, panels = panels_of(study, (1.0, 2.5) if ranges else (1.0,), 2.0 if ranges else 0.0)
@@ -84,7 +84,7 @@ def recovery_drawing(study: Study, verdict: Verdict) -> Drawing:
     return drawing
 
 
-def entropy_drawing(study: Study, verdict: Verdict) -> Drawing:
+def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
     """Entropy against N on train rows, test rows and own samples, with the N_half of train rows."""
     times = study.times("entropy")
     splits = [s for s in SPLIT_NAMES if any(study.points("entropy", b, s, t) for b in study.backbones for t in times)]
@@ -140,7 +140,7 @@ def bands(study: Study) -> str:
 def levels(study: Study) -> str:
     """What the two levels of recovery mean that need no knowledge of the row."""
     told = "Dotted: chance, what the exact unigram posterior restores from the noisy token alone. "
-    chains = study.values("chain", "recovery") if study.values("coincidence", "recovery") else []
+    chains = study.values("sampler", "recovery") if study.values("coincidence", "recovery") else []
     for chain_ in chains:
         told += f"Grey: coincidence, what the {visible(chain_)} chain restores when it overwrites a row with unrelated "
         told += "text: "
@@ -154,7 +154,7 @@ def _best(study: Study, times: list[float]) -> str:
     return told if any(_argmax(study, oracle, t) for oracle in study.oracles for t in times) else ""
 
 
-def _marked(study: Study, verdict: Verdict) -> str:
+def _marked(study: Study, verdict: Estimates) -> str:
     """What the green line is."""
     found = {one.estimate for name in study.backbones if (one := verdict.headline(name))}
     named = listed([f"{NUMBERS[name]}, {MEANINGS[name]}" for name in NUMBERS if name in found])
@@ -234,7 +234,7 @@ def _cut(handles: list[Line2D], across: int) -> list[list[Line2D]]:
     return [handles[start : start + across] for start in range(0, len(handles), across)]
 
 
-def _recovery_table(study: Study, verdict: Verdict, times: list[float]) -> Table:
+def _recovery_table(study: Study, verdict: Estimates, times: list[float]) -> Table:
     rows, splits = [], ("train", "test", "random")
     kinds = [(kind, None) for kind in ("nelbo", "nelbo_extrapolated") if study.ranges(kind)]
     for backbone in [*study.backbones, *study.oracles]:

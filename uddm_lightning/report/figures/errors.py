@@ -48,10 +48,10 @@ def errors_drawing(study: Study) -> Drawing | None:
         before = _of(study, "errors_before", backbone, "test") or _of(study, "errors_before", backbone, "train")
         curve(drawing, above, before, "before the chain", FAINT[0], ":", markersize=2.5)
         for index, split in enumerate(SPLITS):
-            after, changed = (_of(study, name, backbone, split) for name in ("errors_after", "unstable_rate"))
+            after, changed = (_of(study, name, backbone, split) for name in ("errors_after", "clean_change_rate"))
             curve(drawing, above, after, f"{split}, after the chain", category(index), SPLIT_STYLES[split])
             curve(drawing, below, changed, f"{split}, clean tokens changed", category(index), SPLIT_STYLES[split])
-        for axes, column in ((above, "errors_after"), (below, "unstable_rate")):
+        for axes, column in ((above, "errors_after"), (below, "clean_change_rate")):
             level(axes, study.sizes, _of(study, column, EXACT, "test"), 0, TEXT[0])
             size_axis(axes, study.sizes, room=300 if len(study.backbones) == 1 else 220)
             axes.set_ylim(0.0, 1.1 * axes.dataLim.y1 or None)
@@ -73,7 +73,7 @@ def errors_sentences(study: Study) -> list[str]:
     for backbone in study.backbones:
         before, after, changed = (
             next(reversed(_of(study, name, backbone, "test")), None)
-            for name in ("errors_before", "errors_after", "unstable_rate")
+            for name in ("errors_before", "errors_after", "clean_change_rate")
         )
         if before is None or after is None or t is None:
             continue
@@ -85,7 +85,7 @@ def errors_sentences(study: Study) -> list[str]:
     if not found:
         return []
     exact = [next(reversed(_of(study, name, EXACT, "test")), None) for name in ("errors_before", "errors_after")]
-    if costs and all(map(draws, study.values("chain", "recovery"))):
+    if costs and all(map(draws, study.values("sampler", "recovery"))):
         found.append(
             "Sampling costs that: a chain that draws its tokens is wrong more often than the likeliest tokens would "
             "be, even with the exact posterior."
@@ -107,7 +107,7 @@ def cells(study: Study, backbone: str, split: str, size: int, t: float | None) -
     """Returns two cells of a table: wrong tokens before and after the chain, and the share of changed clean tokens."""
     before, after, changed = (
         next((mean for mean in _of(study, name, backbone, split, t) if mean.size == size), None)
-        for name in ("errors_before", "errors_after", "unstable_rate")
+        for name in ("errors_before", "errors_after", "clean_change_rate")
     )
     both = f"{percent(before.value)} → {percent(after.value)}" if before and after else decimal(None)
     return [both, percent(changed.value) if changed else decimal(None)]
@@ -124,7 +124,7 @@ def _table(study: Study) -> Table:
             for split in SPLITS:
                 columns = [
                     {mean.size: mean for mean in _of(study, name, backbone, split, t)}
-                    for name in ("errors_before", "errors_after", "unstable_rate")
+                    for name in ("errors_before", "errors_after", "clean_change_rate")
                 ]
                 for size in sorted(columns[1]):
                     shares = [spelled(column.get(size)) for column in columns]

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimate, Verdict
+from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimate, Estimates
 from uddm_lightning.report.figures.curves import colour_of, panels_of
 from uddm_lightning.report.figures.drawing import (
     FAINT,
@@ -25,7 +25,7 @@ from uddm_lightning.transition.equivalence import TOLERANCE
 _ROOM = 220
 
 
-def gaps_drawing(study: Study, verdict: Verdict) -> Drawing | None:
+def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     """Returns the gap of recovery against N for each t, with the tolerance and the transition sizes at the reference t.
 
     None where transition.json holds no gaps.

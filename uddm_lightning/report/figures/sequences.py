@@ -30,7 +30,7 @@ _PAGES = 3  # the picture shows so many lines of a long sentence, the page shows
 def densities_drawing(sequences: list[Restored], sizes: list[int], t: float, backbone: str) -> Drawing | None:
     """Densities of token entropy for recovered and unrecovered corrupted tokens, train and test, at three sizes."""
     groups = {
-        (split, size): _entropies([s for s in sequences if (s["split"], s["size"], s["t"]) == (split, size, t)])
+        (split, size): _entropies([s for s in sequences if (s["split"], s["train_size"], s["t"]) == (split, size, t)])
         for split in ("train", "test")
         for size in sizes
     }

@@ -13,7 +13,7 @@ STATISTICS = {
     "entropy": "entropy [nats]",
     "variance": "variance",
     "variance_norm": "norm of the variance",
-    "top_gap": "first \N{MINUS SIGN} second probability",
+    "top2_gap": "first \N{MINUS SIGN} second probability",
     "top_probability": "largest probability",
 }
 _ACROSS = 5  # entries of the legend side by side

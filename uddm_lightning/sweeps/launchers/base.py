@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.sweeps.sweep_run import Cell
+from uddm_lightning.sweeps.sweep_run import SweepRun
 
 
 class Outcome(NamedTuple):
@@ -17,7 +17,7 @@ class Outcome(NamedTuple):
         reason: in words, where the status does not tell; else empty.
     """
 
-    cell: Cell
+    cell: SweepRun
     status: int
     reason: str = ""
 
@@ -25,8 +25,8 @@ class Outcome(NamedTuple):
 class Launcher(ABC):
     """Trains cells. What a cell computes never depends on the launcher, only when and where it does.
 
-    A launcher lets `Cell.arguments` decide between starting and going on when the run really begins, does not start a
-    cell that is finished, and waits while another process is training in its folder (`Cell.busy`).
+    A launcher lets `SweepRun.arguments` decide between starting and going on when the run really begins, does not
+    start a cell that is finished, and waits while another process is training in its folder (`SweepRun.busy`).
 
     Args:
         jobs: cells that are trained at a time, at most; None leaves it to the launcher.
@@ -49,7 +49,7 @@ class Launcher(ABC):
         return accelerator == "cpu"
 
     @abstractmethod
-    def submit(self, cells: Sequence[Cell]) -> None:
+    def submit(self, cells: Sequence[SweepRun]) -> None:
         """Takes cells to train; returns at once. May be called again while others are running.
 
         Raises:
@@ -61,7 +61,7 @@ class Launcher(ABC):
         """The cells that ended since the last call, each of them once; returns soon, and keeps the others going."""
 
     @abstractmethod
-    def running(self) -> list[Cell]:
+    def running(self) -> list[SweepRun]:
         """The cells that are being trained at this moment."""
 
     @abstractmethod

@@ -14,7 +14,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from uddm_lightning.sweeps.sweep_run import Cell
+from uddm_lightning.sweeps.sweep_run import SweepRun
 
 PRELOADED = ["uddm_lightning.cli", "uddm_lightning.cli.lightning"]
 
@@ -23,15 +23,15 @@ PRELOADED = ["uddm_lightning.cli", "uddm_lightning.cli.lightning"]
 IMPORTED_UNDER = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 
 
-class WarmRun:
+class ForkedRun:
     """A run as a process of its own, in a session of its own, that ends with this one; it prints to the cell's log.
 
     Args:
         cell: what to train.
-        environment: variables to set in it, beside those of `Cell.environment`.
+        environment: variables to set in it, beside those of `SweepRun.environment`.
     """
 
-    def __init__(self, cell: Cell, environment: Mapping[str, str]) -> None:
+    def __init__(self, cell: SweepRun, environment: Mapping[str, str]) -> None:
         serve()
         cell.log.parent.mkdir(parents=True, exist_ok=True)
         # ranks of a run start as the command does, each with its own interpreter

@@ -10,15 +10,15 @@ from typing_extensions import override
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
-from uddm_lightning.sweeps.launchers.forked_run import WarmRun, serve
-from uddm_lightning.sweeps.sweep_run import Cell
+from uddm_lightning.sweeps.launchers.forked_run import ForkedRun, serve
+from uddm_lightning.sweeps.sweep_run import SweepRun
 
 GRACE = 10.0  # seconds that a run has to end by itself when it is stopped
 
 
 class _Running(NamedTuple):
-    cell: Cell
-    run: WarmRun
+    cell: SweepRun
+    run: ForkedRun
     gpus: list[int]
 
 
@@ -36,7 +36,7 @@ class LocalLauncher(Launcher):
         super().__init__(jobs)
         serve()  # it imports while the sweep gets ready
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._waiting: list[Cell] = []
+        self._waiting: list[SweepRun] = []
         self._running: list[_Running] = []
         self._gpus = gpus()
         self._all_gpus = len(self._gpus)
@@ -48,7 +48,7 @@ class LocalLauncher(Launcher):
         return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
 
     @override
-    def submit(self, cells: Sequence[Cell]) -> None:
+    def submit(self, cells: Sequence[SweepRun]) -> None:
         for cell in cells:
             if cell.gpus > self._all_gpus:
                 raise InputError(
@@ -73,7 +73,7 @@ class LocalLauncher(Launcher):
         return outcomes
 
     @override
-    def running(self) -> list[Cell]:
+    def running(self) -> list[SweepRun]:
         return [one.cell for one in self._running]
 
     @override
@@ -88,7 +88,7 @@ class LocalLauncher(Launcher):
                 time.sleep(0.05)
         self._running = []
 
-    def _fits(self, cell: Cell) -> bool:
+    def _fits(self, cell: SweepRun) -> bool:
         if not self._running:
             return True
         if self.jobs is not None and len(self._running) >= self.jobs:
@@ -105,7 +105,7 @@ class LocalLauncher(Launcher):
             self._waiting.remove(cell)
             gpus, self._gpus = self._gpus[: cell.gpus], self._gpus[cell.gpus :]
             environment = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))} if gpus else {}
-            self._running.append(_Running(cell, WarmRun(cell, environment), gpus))
+            self._running.append(_Running(cell, ForkedRun(cell, environment), gpus))
 
 
 def gpus() -> list[int]:

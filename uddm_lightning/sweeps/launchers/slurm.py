@@ -16,7 +16,7 @@ from typing_extensions import override
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
 from uddm_lightning.sweeps.launchers.slurm_job import Training, outside_slurm
-from uddm_lightning.sweeps.sweep_run import Cell
+from uddm_lightning.sweeps.sweep_run import SweepRun
 
 if TYPE_CHECKING:
     import submitit
@@ -46,7 +46,7 @@ class _Submission:
         ended: when the job was first seen to have ended, by the monotonic clock; None while it may go on.
     """
 
-    cell: Cell
+    cell: SweepRun
     job: "submitit.Job[int]"
     state: str = "PENDING"
     reason: str = ""
@@ -114,7 +114,7 @@ class SlurmLauncher(Launcher):
         _check_programs()
 
     @override
-    def submit(self, cells: Sequence[Cell]) -> None:
+    def submit(self, cells: Sequence[SweepRun]) -> None:
         self.check()
         slurm_executor = _submitit().SlurmExecutor
         order = sorted(cells, key=_needs)  # stable: within an array, cells keep the order in which they were given
@@ -169,7 +169,7 @@ class SlurmLauncher(Launcher):
         return outcomes
 
     @override
-    def running(self) -> list[Cell]:
+    def running(self) -> list[SweepRun]:
         return [submission.cell for submission in self._submissions if submission.state in RUNNING]
 
     @override
@@ -203,7 +203,7 @@ class SlurmLauncher(Launcher):
                 submission.ended = time.monotonic()
 
 
-def _needs(cell: Cell) -> tuple[Path, int, int]:
+def _needs(cell: SweepRun) -> tuple[Path, int, int]:
     """What cells of one array have in common."""
     return cell.folder, cell.cores, cell.gpus
 

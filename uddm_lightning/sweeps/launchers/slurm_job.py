@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from uddm_lightning.sweeps.sweep_run import Cell
+from uddm_lightning.sweeps.sweep_run import SweepRun
 
 if TYPE_CHECKING:
     import submitit
@@ -26,7 +26,7 @@ class Training:
         cell: the cell.
     """
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: SweepRun) -> None:
         self.cell = cell
 
     def __call__(self) -> int:
