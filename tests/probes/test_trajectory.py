@@ -142,5 +142,5 @@ def test_a_grid_with_fewer_points_is_recorded_whole() -> None:
     probe = TrajectoryProbe(num_points=50)
     assert probe.times(AncestralSampler(steps=7)) == AncestralSampler(steps=7).grid(1.0)[:-1]
     assert len(TrajectoryProbe().times(AncestralSampler())) == 21
-    with pytest.raises(ValueError, match=r"^`trajectory\.points` must be at least 2, got 1\.$"):
+    with pytest.raises(ValueError, match=r"^`trajectory\.num_points` must be at least 2, got 1\.$"):
         TrajectoryProbe(num_points=1)
