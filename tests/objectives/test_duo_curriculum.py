@@ -287,8 +287,14 @@ def test_variance_of_the_gradient_against_the_plain_nelbo() -> None:
     [
         ({"tau": 0.0}, r"`tau` must be above 0, got 0\.0\."),
         ({"tau": float("nan")}, r"`tau` must be above 0, got nan\."),
-        ({"start_step": -1}, r"`start_step` and `end_step` must satisfy 0 <= start_step < end_step, got -1 and 500000\."),
-        ({"start_step": 5, "end_step": 5}, r"`start_step` and `end_step` must satisfy 0 <= start_step < end_step, got 5 and 5\."),
+        (
+            {"start_step": -1},
+            r"`start_step` and `end_step` must satisfy 0 <= start_step < end_step, got -1 and 500000\.",
+        ),
+        (
+            {"start_step": 5, "end_step": 5},
+            r"`start_step` and `end_step` must satisfy 0 <= start_step < end_step, got 5 and 5\.",
+        ),
         ({"top_k": 1}, r"`top_k` must be at least 2, got 1\."),
         ({"t_min": 2.0}, r"`t_min` and `t_max` must satisfy 0 < t_min < t_max <= 1, got 2\.0 and 1\.0\."),
     ],

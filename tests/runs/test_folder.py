@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from uddm_lightning.core import files
-from uddm_lightning.runs.folder import read_manifest, trained_steps
-
+from tests.cli.test_errors import check
+from tests.config.test_keys import OFF, content
 from tests.support.command_line import tiny_config
 from tests.support.ranks import Job
 from tests.support.ranks import run as run_jobs
-from tests.cli.test_errors import check
-from tests.config.test_keys import OFF, content
+from uddm_lightning.core import files
+from uddm_lightning.runs.folder import read_manifest, trained_steps
 
 
 class Killed(BaseException):

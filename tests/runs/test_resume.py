@@ -18,14 +18,13 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.cli.test_processes import table
+from tests.support.command_line import tiny_config
+from tests.support.ranks import ACTS, Job, run
 from uddm_lightning.callbacks.figures import pixels, recovery_figure, write_picture
 from uddm_lightning.core.errors import DiskFullError
 from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.runs import checkpoints
-
-from tests.support.command_line import tiny_config
-from tests.support.ranks import ACTS, Job, run
-from tests.cli.test_processes import table
 
 STEPS = 24
 PERIOD = 6  # steps from one validation to the next

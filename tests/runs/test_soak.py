@@ -21,11 +21,11 @@ import pytest
 import torch
 import yaml
 
+from tests.cli.test_processes import table
+from tests.configs.test_quickstart import write_results
+from tests.runs.test_resume import parts
 from tests.support.command_line import tiny_config, write_corpus
 from tests.support.ranks import CORES, Job, Parent
-from tests.configs.test_quickstart import write_results
-from tests.cli.test_processes import table
-from tests.runs.test_resume import parts
 
 CYCLES = int(os.environ.get("UDDM_SOAK_CYCLES", "100"))
 SEED = int(os.environ.get("UDDM_SOAK_SEED", "0"))

@@ -14,10 +14,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.config import keys as config_keys
-from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.config.keys import Change
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_atomically
+from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask
 
 TO_MEASURE = {"state_dict": dict, "hyper_parameters": dict, "global_step": int, "pytorch-lightning_version": str}

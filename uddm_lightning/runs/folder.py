@@ -11,9 +11,9 @@ import yaml
 
 from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Change, Kind
+from uddm_lightning.config.parser import from_yaml, sanitize_message
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import held, write_text
-from uddm_lightning.config.parser import from_yaml, sanitize_message
 
 HEADER = "# lightning.pytorch=="  # with which every resolved configuration begins
 CHECKPOINTS = ("last", "previous")  # newest first

@@ -9,18 +9,19 @@ import torch
 import yaml
 from torch import Tensor
 
-from uddm_lightning.runs import checkpoints, folder as run_folder
+from uddm_lightning.config.parser import from_yaml, sanitize_message
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.data.component_spec import class_of
 from uddm_lightning.data.corpus import Corpus, cached
 from uddm_lightning.data.eval_dataset import draw_keys
 from uddm_lightning.data.module import SAMPLES
-from uddm_lightning.data.packing import Packing
 from uddm_lightning.data.noise_rows import uniform_rows
-from uddm_lightning.data.component_spec import class_of
+from uddm_lightning.data.packing import Packing
 from uddm_lightning.data.tokenizers import Tokenizer
-from uddm_lightning.samplers.denoiser import Denoiser
-from uddm_lightning.core.errors import InputError
-from uddm_lightning.config.parser import from_yaml, sanitize_message
+from uddm_lightning.runs import checkpoints
+from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs.instantiate import build_plugin, build_task
+from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.training.task import DiffusionTask
 
 DECISIVE = ("process", "backbone", "objective", "sampler", "eval_dtype")  # parts of a model that decide a sample

@@ -1,0 +1,71 @@
+"""Make the objects that a resolved configuration names: data, model and plugins."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from uddm_lightning.config.parser import UddmParser, sanitize_message
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.critics import Critic
+from uddm_lightning.data import TextDataModule
+from uddm_lightning.training.task import DiffusionTask
+
+
+def build_data(config: dict[str, Any]) -> TextDataModule:
+    """The data module of a resolved configuration.
+
+    Raises:
+        InputError: its arguments are wrong.
+    """
+    data = _made(UddmParser.add_class_arguments, TextDataModule, config["data"])
+    assert isinstance(data, TextDataModule)
+    return data
+
+
+def build_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
+    """The model of a resolved configuration, with new weights.
+
+    Raises:
+        InputError: its arguments are wrong.
+    """
+    given = {**config["model"], "vocab_size": vocab_size}
+    task = _made(UddmParser.add_class_arguments, DiffusionTask, given)
+    assert isinstance(task, DiffusionTask)
+    return task
+
+
+def build_plugin(kind: type, given: Any) -> Any:
+    """An object of a subclass of `kind`, from its class path and arguments.
+
+    Raises:
+        InputError: the class or its arguments are wrong.
+    """
+    return _made(UddmParser.add_subclass_arguments, kind, given)
+
+
+def _made(add: Callable[..., Any], kind: type, given: Any) -> Any:
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # plugins lie where one works, as for training
+    parser = UddmParser()
+    add(parser, kind, "it")
+    try:
+        return parser.instantiate(parser.parse_object({"it": given})).it
+    except (ValueError, TypeError) as error:
+        raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
+
+
+def check_critic(config: dict[str, Any], fetch: bool) -> None:
+    """Refuses a critic that the runs of a resolved configuration could not have.
+
+    Args:
+        config: the configuration.
+        fetch: load what the hub has, too, instead of only looking for the packages.
+
+    Raises:
+        InputError: with the way out.
+    """
+    samples = config["samples"]
+    if samples["critic"] and samples["enabled"]:
+        critic = build_plugin(Critic, samples["critic"])
+        critic.load() if fetch else critic.check()
