@@ -70,7 +70,7 @@ def test_a_wrong_step_is_noticed(monkeypatch):
 
 
 def test_noise_of_another_kind_is_noticed(monkeypatch):
-    monkeypatch.setattr("uddm_lightning.core.keyed_random._FIRST", 3)
+    monkeypatch.setattr("uddm_lightning.core.keyed_random._MULTIPLIER_1", 3)
     assert not passes("keyed_noise")
 
 

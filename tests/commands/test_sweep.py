@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uddm_lightning.core.files import held
+from uddm_lightning.core.files import hold_lock
 
 FAKE = ("--launcher", "tests.support.fake_launcher.FakeLauncher")
 
@@ -232,14 +232,14 @@ def test_a_folder_without_measurements_is_named(uddm, tmp_path):
 @pytest.mark.slow
 def test_a_second_sweep_is_kept_out_of_a_folder(uddm, config, tmp_path):
     out = tmp_path / "sweep"
-    with held(out / "sweep.lock", "mine"):
+    with hold_lock(out / "sweep.lock", "mine"):
         refused(uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2,4"), str(out), "Another sweep")
     assert uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2,4").status == 0
 
 
 def test_a_second_fit_is_kept_out_of_a_run(uddm, config, tmp_path):
     run = tmp_path / "run"
-    with held(run / "run.lock", "mine"):
+    with hold_lock(run / "run.lock", "mine"):
         refused(uddm("fit", "-c", config, "--out", run), str(run), "Another process is training")
 
 

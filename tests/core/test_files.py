@@ -9,7 +9,7 @@ from uddm_lightning.core.errors import DiskFullError, InputError
 from uddm_lightning.core.files import write_atomically
 
 
-def fail(error: BaseException, path: Path) -> None:
+def write_half_and_fail(error: BaseException, path: Path) -> None:
     path.write_text("half of")
     raise error
 
@@ -23,7 +23,7 @@ def test_writes_and_replaces(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_the_file_in_place_is_whole_while_the_next_is_written(tmp_path: Path) -> None:
+def test_previous_file_is_complete_during_a_write(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("old")
 
@@ -38,32 +38,36 @@ def test_the_file_in_place_is_whole_while_the_next_is_written(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), KeyboardInterrupt(), ValueError("no")])
-def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
+def test_failed_write_keeps_the_previous_file_and_leaves_no_temporary_file(
+    tmp_path: Path, error: BaseException
+) -> None:
     path = tmp_path / "table.csv"
     path.write_text("old")
     with pytest.raises(type(error)):
-        write_atomically(path, lambda place: fail(error, place))
+        write_atomically(path, lambda place: write_half_and_fail(error, place))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failing_first_write_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_first_write_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="boom"):
-        write_atomically(tmp_path / "table.csv", lambda place: fail(RuntimeError("boom"), place))
+        write_atomically(tmp_path / "table.csv", lambda place: write_half_and_fail(RuntimeError("boom"), place))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_explained(tmp_path: Path) -> None:
+def test_full_disk_error(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("old")
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with pytest.raises(DiskFullError, match=r"table\.csv`: No space left on device\. What was there before is unt"):
-        write_atomically(path, lambda place: fail(full, place))
+    with pytest.raises(
+        DiskFullError, match=r"table\.csv`: No space left on device\. The previous content is unchanged"
+    ):
+        write_atomically(path, lambda place: write_half_and_fail(full, place))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_in_the_way_is_explained(tmp_path: Path) -> None:
+def test_path_is_a_folder_error(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.mkdir()
     with pytest.raises(InputError, match=r"^Cannot write `.*table\.csv`: Is a directory"):
@@ -71,14 +75,14 @@ def test_a_folder_in_the_way_is_explained(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_where_a_folder_should_be_is_explained(tmp_path: Path) -> None:
+def test_parent_is_a_file_error(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(InputError, match=r"^Cannot write `.*runs/table\.csv`: (File exists|Not a directory)\. Choose"):
         write_atomically(tmp_path / "runs" / "table.csv", lambda place: place.write_text("new"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_explained(tmp_path: Path) -> None:
+def test_read_only_folder_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     try:
         with pytest.raises(
@@ -89,8 +93,8 @@ def test_a_read_only_folder_is_explained(tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
 
 
-def test_a_folder_without_permission_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for root, who is never refused."""
+def test_permission_error_of_mkstemp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulate the refusal, because root may write everywhere."""
 
     def refuse(**_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

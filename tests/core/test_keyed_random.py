@@ -35,13 +35,13 @@ def unsigned(bits: torch.Tensor) -> int:
     ],
 )
 def test_mixing_is_splitmix64(state: int, published: int) -> None:
-    """Published first outputs of SplitMix64 for given seeds."""
+    """Compare with published first outputs of SplitMix64."""
     bits = (state + 0x9E3779B97F4A7C15) % 2**64
     assert unsigned(keyed_random._mix(torch.tensor(bits - 2**64 if bits >= 2**63 else bits))) == published
 
 
 def test_numbers_never_change() -> None:
-    """Results on record depend on these numbers; a change of them needs a new major version."""
+    """Stored results depend on these numbers; changing them requires a new major version."""
     assert int(key(0)) == FROZEN["key(0)"]
     assert int(key(3, Stream.CHAIN, 17, 5)) == FROZEN["key(3, CHAIN, 17, 5)"]
     assert float(uniform(1, 2, 3)) == FROZEN["uniform(1, 2, 3)"]
@@ -66,14 +66,14 @@ def test_same_parts_give_the_same_number(parts: list[int]) -> None:
 
 @QUIET
 @given(st.lists(INT64, min_size=1, max_size=5), st.data())
-def test_every_part_matters(parts: list[int], data: st.DataObject) -> None:
+def test_every_part_changes_the_key(parts: list[int], data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(parts) - 1))
     other = list(parts)
     other[place] = data.draw(INT64.filter(lambda value: value != parts[place]))
     assert int(key(*parts)) != int(key(*other))
 
 
-def test_order_and_number_of_parts_matter() -> None:
+def test_order_and_number_of_parts_change_the_key() -> None:
     assert len({int(key(*parts)) for parts in permutations((1, 2, 3))}) == 6
     assert len({int(key(*[0] * count)) for count in range(8)}) == 8
     assert int(key(1, 0)) != int(key(1))
@@ -97,7 +97,7 @@ def test_a_million_keys_do_not_collide() -> None:
     assert len(keys.unique()) == 1_000_000
 
 
-def test_broadcasting_gives_the_number_of_the_single_call() -> None:
+def test_broadcasting_equals_single_calls() -> None:
     rows, places = torch.arange(100, 107), torch.arange(11)
     whole = key(3, rows[:, None], Stream.CHAIN, places)
     assert whole.shape == (7, 11)
@@ -110,7 +110,7 @@ def test_broadcasting_gives_the_number_of_the_single_call() -> None:
     assert torch.equal(torch.cat([integers(9, whole[:2], 1), integers(9, whole[2:], 1)]), integers(9, whole, 1))
 
 
-def test_global_generator_is_neither_read_nor_moved() -> None:
+def test_global_generator_is_neither_used_nor_advanced() -> None:
     torch.manual_seed(0)
     before, state = uniform(1, torch.arange(5)), torch.get_rng_state()
     torch.manual_seed(1)
@@ -135,7 +135,7 @@ def test_uniform_is_uniform(stream: Stream) -> None:
 
 
 @pytest.mark.parametrize("neighbour", ["position", "step", "row", "stream", "seed", "use"])
-def test_neighbours_are_independent(neighbour: str) -> None:
+def test_neighbouring_keys_are_independent(neighbour: str) -> None:
     rows, places = torch.arange(250)[:, None], torch.arange(400)
     steps = {name: int(name == neighbour) for name in ("position", "step", "row", "stream", "seed", "use")}
 
@@ -152,7 +152,7 @@ def test_neighbours_are_independent(neighbour: str) -> None:
 
 
 @pytest.mark.parametrize("high", [1, 2, 3, 7, 27, 1000])
-def test_integers_cover_their_range_evenly(high: int) -> None:
+def test_integers_are_uniform(high: int) -> None:
     drawn = integers(high, 11, torch.arange(100 * max(high, 100)))
     assert drawn.dtype == torch.int64
     assert drawn.min() == 0
@@ -184,7 +184,7 @@ def test_permutation_error(size: int) -> None:
 def test_permutation_is_a_bijection(size: int) -> None:
     places = torch.arange(size)
     values = permutation(places, size, 8, size)
-    assert torch.equal(places, torch.arange(size)), "the argument was written to"
+    assert torch.equal(places, torch.arange(size)), "the argument was modified"
     assert values.dtype == torch.int64
     assert torch.equal(values.sort().values, places)
     if size > 20:
@@ -200,7 +200,7 @@ def test_permutation_is_a_bijection_for_any_size_and_key(size: int, parts: list[
 
 @QUIET
 @given(st.integers(1, 2**55), st.integers(0, 2**32))
-def test_permutation_of_a_huge_range_is_evaluated_place_by_place(size: int, seed: int) -> None:
+def test_permutation_of_a_huge_range_is_evaluated_at_single_indices(size: int, seed: int) -> None:
     places = torch.tensor(sorted({0, size // 3, size // 2, size - 1}))
     values = permutation(places, size, seed)
     assert len(values.unique()) == len(places)
@@ -216,7 +216,7 @@ def test_permutation_does_not_depend_on_the_batch() -> None:
     assert not torch.equal(permutation(torch.arange(1000), 1000, 4), whole)
 
 
-def test_permutation_with_a_key_for_each_place() -> None:
+def test_permutation_with_one_key_per_index() -> None:
     keys = torch.arange(50)
     places = torch.arange(13).expand(50, 13)
     values = permutation(places, 13, 2, keys[:, None])
@@ -226,19 +226,19 @@ def test_permutation_with_a_key_for_each_place() -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_all_permutations_appear_about_evenly(size: int) -> None:
+def test_all_permutations_are_about_equally_likely(size: int) -> None:
     draws = 1000 * math.factorial(size)
     values = permutation(torch.arange(size).expand(draws, size), size, 1, torch.arange(draws)[:, None])
     codes = (values * size ** torch.arange(size)).sum(1)
     _, counts = codes.unique(return_counts=True)
     assert len(counts) == math.factorial(size)
-    # 32 is the standard deviation; a network of six rounds on so few bits may itself be uneven by a few percent
+    # the standard deviation is 32; six rounds on so few bits may themselves deviate by a few percent
     assert (counts - 1000).abs().max() < 200
 
 
 @pytest.mark.parametrize("size", [6, 27, 100])
-def test_a_subset_prefers_no_row(size: int) -> None:
-    """The first element, and any pair of places, must be even over seeds: it is what a subset of size n consists of."""
+def test_rows_of_a_subset_are_uniform(size: int) -> None:
+    """A subset of size n is the first n elements: they must be uniform over seeds, and so must every pair of them."""
     draws = 200 * size
     first = permutation(torch.zeros(draws, dtype=torch.int64), size, 0, torch.arange(draws))
     assert_frequencies(torch.bincount(first, minlength=size), torch.full((size,), 1 / size))
@@ -250,7 +250,7 @@ def test_a_subset_prefers_no_row(size: int) -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (2, 2), (4, 4), (3, 5), (2, 7)])
-def test_distinct_integers_come_in_every_order_about_evenly(count: int, size: int) -> None:
+def test_sample_without_replacement_is_uniform_over_ordered_samples(count: int, size: int) -> None:
     orders = list(permutations(range(size), count))
     found = sample_without_replacement(count, size, key(torch.arange(1000 * len(orders)), 5))
     place = {order: number for number, order in enumerate(orders)}
@@ -258,7 +258,7 @@ def test_distinct_integers_come_in_every_order_about_evenly(count: int, size: in
     assert_frequencies(counts, torch.ones(len(orders)))
 
 
-def test_distinct_integers_of_a_large_range() -> None:
+def test_sample_without_replacement_from_a_large_range() -> None:
     keys = key(torch.arange(6000)).view(20, 300)
     found = sample_without_replacement(12, 30_000, keys)
     assert found.shape == (20, 300, 12)
@@ -271,6 +271,6 @@ def test_distinct_integers_of_a_large_range() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 6])
-def test_distinct_error(count: int) -> None:
+def test_sample_without_replacement_error(count: int) -> None:
     with pytest.raises(ValueError, match=rf"^`count` must be from 1 to `size` = 5, got {count}\.$"):
         sample_without_replacement(count, 5, torch.tensor(1))

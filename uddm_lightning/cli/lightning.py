@@ -43,7 +43,7 @@ from uddm_lightning.config.keys import Change
 from uddm_lightning.config.parser import UddmParser, sanitize_message
 from uddm_lightning.config.ranges import LARGEST, check_end, check_numbers, fill_interval
 from uddm_lightning.core.errors import DiskFullError, InputError
-from uddm_lightning.core.files import filesystem_error, is_full
+from uddm_lightning.core.files import filesystem_error, is_disk_full
 from uddm_lightning.data import TextDataModule, check_divides
 from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe, TrajectoryProbe
 from uddm_lightning.runs import checkpoints
@@ -336,7 +336,7 @@ class UddmCLI(LightningCLI):
         except ImportError as error:  # of a package that some callback of Lightning asks for when it is set up
             raise InputError(sanitize_message(str(error))) from error
         except (DiskFullError, OSError) as error:
-            if isinstance(error, OSError) and not is_full(error):
+            if isinstance(error, OSError) and not is_disk_full(error):
                 raise
             # TensorBoard's writer names no file
             what = (
@@ -406,7 +406,7 @@ class UddmCLI(LightningCLI):
 def _quiet_writers() -> Iterator[None]:
     """TensorBoard writes in a thread, and hands a full disk's error to this one: it need not be reported twice."""
     report = threading.excepthook
-    threading.excepthook = lambda hook: None if is_full(hook.exc_value) else report(hook)
+    threading.excepthook = lambda hook: None if is_disk_full(hook.exc_value) else report(hook)
     try:
         yield
     finally:

@@ -1,1 +1,1 @@
-"""Types and tools that every other package uses: batches, errors, files and keyed random numbers."""
+"""Batch types, errors, file writing and keyed random numbers, used by every other package."""

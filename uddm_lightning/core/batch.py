@@ -1,6 +1,6 @@
-"""What flows between the rooms: rows of tokens, and rows of tokens with noise.
+"""Batch types shared by all modules.
 
-Shapes: B rows, L positions, N = B * L tokens, V ids in the vocabulary, K of them at a position, D features.
+Shapes: B rows, L positions, N = B * L tokens, V ids in the vocabulary, K ids per position, D features.
 """
 
 from typing import NamedTuple
@@ -9,20 +9,20 @@ from torch import Tensor
 
 
 class TokenBatch(NamedTuple):
-    """Rows of tokens and where they come from.
+    """A batch of token rows with their origin and their noise keys.
 
     Attributes:
         tokens_BL: int64 ids.
-        rows_B: int64 row numbers in the pool of their split; -1 marks a filler row that must not be counted.
-        places_B: int64 position in the global batch, or number of the draw in a measurement.
-        keys_B: int64 noise keys; all randomness spent on a row is derived from its key.
+        rows_B: int64 row numbers in the pool of the split; -1 marks a filler row, which is not counted.
+        places_B: int64 positions in the global batch, or draw numbers in a measurement.
+        keys_B: int64 noise keys; all randomness of a row is derived from its key.
         quantiles_B: float64 in [0, 1), stratified over the global batch; an objective maps them to times.
-        valid_BL: bool, False at padding; None where every position is valid.
-        special_BL: bool, True where the packing put a begin, end or separator; None where it put none.
-        seed: noise key of this micro-batch as a plain integer (it seeds dropout).
-        step: optimizer step that uses the batch; 0 while measuring.
-        documents_B: int64 numbers of the documents that rows are from, -1 where a row is all that its document gives;
-            None where that is so everywhere, or nobody knows.
+        valid_BL: bool, False at padding; None if every position is valid.
+        special_BL: bool, True at begin, end and separator tokens of the packing; None if there are none.
+        seed: noise key of this micro-batch as a Python integer; it seeds dropout.
+        step: optimizer step that uses the batch; 0 in a measurement.
+        documents_B: int64 document numbers of the rows; -1 for a row that is the only one of its document; None if
+            every row is, or if the documents are unknown.
     """
 
     tokens_BL: Tensor
@@ -38,11 +38,11 @@ class TokenBatch(NamedTuple):
 
 
 class SoftTokens(NamedTuple):
-    """Mixtures of ids in the place of ids: a network reads them as the mixture of its embeddings.
+    """Convex combinations of ids. A network embeds each as the weighted mean of the embeddings of its ids.
 
     Attributes:
-        ids_BLK: int64 ids, different from each other at a position.
-        weights_BLK: float, at least 0, of sum 1 at a position.
+        ids_BLK: int64 ids, distinct at each position.
+        weights_BLK: float weights, non-negative, with sum 1 at each position.
     """
 
     ids_BLK: Tensor
@@ -50,16 +50,16 @@ class SoftTokens(NamedTuple):
 
 
 class Noised(NamedTuple):
-    """Rows after the forward process.
+    """Output of the forward process: clean rows, noisy rows and their noise levels.
 
     Attributes:
         x0_BL: int64 clean ids.
         xt_BL: int64 ids at time t.
-        t_B: float64 times in [0, 1], on the clock by which the objective draws them.
-        alpha_B: float64 signal levels at t.
-        slope_B: float64 derivatives of alpha on that clock at t.
+        t_B: float64 times in [0, 1], on the clock of the objective that draws them.
+        alpha_B: float64 signal levels alpha_t.
+        slope_B: float64 derivatives d alpha_t / d t on the same clock.
         valid_BL: bool or None, as in `TokenBatch`.
-        soft: what the network reads in the place of `xt_BL`; None where it reads that.
+        soft: network input that replaces `xt_BL`; None if the network reads `xt_BL`.
     """
 
     x0_BL: Tensor

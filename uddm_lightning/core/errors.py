@@ -1,37 +1,37 @@
-"""Errors that people can mend, each one message without a traceback."""
+"""Errors that the user can fix. The command line prints each as one message, without a traceback."""
 
 import sys
 from importlib.util import find_spec
 
 
 class InputError(ValueError):
-    """A config, file or command line is wrong; the message names the key or file, the value and the way out.
+    """Error for an invalid config, file or command line.
 
-    The command line prints the message without a traceback and exits with status 2.
+    The message names the key or file, the value and the way out. The command line exits with status 2.
     """
 
 
 class DiskFullError(RuntimeError):
-    """There is no space left where something is written; the message names the file and the way out.
+    """Error for a write that failed because no disk space is left.
 
-    The command line prints the message without a traceback and exits with status 1: nothing is wrong with the input.
+    The message names the file and the way out. The command line exits with status 1, because the input is valid.
     """
 
 
-def require(package: str, extra: str, who: str) -> None:
-    """Looks for a package of an optional extra, without importing it.
+def require_package(package: str, extra: str, reason: str) -> None:
+    """Raise an error if a package of an optional extra is not installed. The package is not imported.
 
     Args:
-        package: its name for `import`.
-        extra: of this program that installs it.
-        who: what needs it, in the user's words.
+        package: import name of the package.
+        extra: name of the extra of `uddm-lightning` that installs it.
+        reason: beginning of the message: the setting that needs the package.
 
     Raises:
-        InputError: it is not installed.
+        InputError: the package is not installed.
     """
     try:
-        there = find_spec(package) is not None
-    except ValueError:  # of a module without a specification
-        there = package in sys.modules
-    if not there:
-        raise InputError(f"{who}, which needs `{package}`: pip install 'uddm-lightning[{extra}]'.")
+        installed = find_spec(package) is not None
+    except ValueError:  # raised for an imported module without a specification
+        installed = package in sys.modules
+    if not installed:
+        raise InputError(f"{reason}, which needs `{package}`: pip install 'uddm-lightning[{extra}]'.")

@@ -1,4 +1,4 @@
-"""Writing files so that a killed program never leaves half of one, and one program at a time."""
+"""Atomic file writes and lock files."""
 
 import errno
 import os
@@ -11,97 +11,100 @@ import filelock
 
 from uddm_lightning.core.errors import DiskFullError, InputError
 
-ANOTHER = "Choose another folder with `--out`, or make this one writable."
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the size that a file may have
-LONG = 120.0  # seconds to wait for a lock that nobody holds for longer than it takes to write a table
-PATIENCE = 2.0  # seconds to wait for a lock: who only looks whether it is held holds it for an instant, too
+CHOOSE_FOLDER = "Choose another folder with `--out`, or make this one writable."
+UNCHANGED = "The previous content is unchanged."
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # full disk, exceeded quota, largest file size
+UPDATE_TIMEOUT = 120.0  # seconds; an update of a table holds its lock for a few seconds at most
+LOCK_TIMEOUT = 2.0  # seconds; a process that only tests a lock holds it for an instant
 
 
-def is_full(error: BaseException | None) -> bool:
-    """Whether an error says that there is no space left."""
-    return isinstance(error, OSError) and error.errno in FULL
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether an error means that no disk space is left."""
+    return isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS
 
 
-def filesystem_error(what: str, error: OSError, way_out: str) -> InputError | DiskFullError:
-    """What to raise for an error of the file system.
+def filesystem_error(failure: str, error: OSError, way_out: str) -> InputError | DiskFullError:
+    """Return the error to raise for an error of the file system.
 
     Args:
-        what: could not be done.
-        error: why not.
-        way_out: for those who can still write somewhere else; a full disk has its own.
+        failure: beginning of the message: the operation that failed.
+        error: the original error.
+        way_out: end of the message unless the disk is full.
     """
-    full = is_full(error)
-    message = f"{what}: {error.strerror or error}. {'What was there before is untouched.' if full else way_out}"
-    return DiskFullError(message) if full else InputError(message)
+    disk_full = is_disk_full(error)
+    message = f"{failure}: {error.strerror or error}. {UNCHANGED if disk_full else way_out}"
+    return DiskFullError(message) if disk_full else InputError(message)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file under a temporary name beside its place, then renames it: an old file stays until the new one is.
+    """Write a file under a temporary name in the same folder, then rename it.
+
+    Readers see either the previous file or the complete new one, even if the program is killed.
 
     Args:
-        path: the file to write; its folder is made if need be.
-        write: receives the temporary path and writes it.
+        path: file to write; missing parent folders are created.
+        write: function that writes the file at the path it receives.
 
     Raises:
-        InputError: the folder cannot be written to.
-        DiskFullError: there is no space left.
+        InputError: the folder is not writable.
+        DiskFullError: no disk space is left.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
     except OSError as error:
-        raise filesystem_error(f"Cannot write `{path}`", error, ANOTHER) from error
+        raise filesystem_error(f"Cannot write `{path}`", error, CHOOSE_FOLDER) from error
     temporary = Path(name)
     try:
         write(temporary)
         with temporary.open("rb") as file:
-            os.fsync(file.fileno())  # a disk may say only now that it is full; and a power cut must not empty the file
+            os.fsync(file.fileno())  # reports a full disk now, and keeps the content after a power failure
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise filesystem_error(f"Cannot write `{path}`", error, "What was there before is untouched.") from error
+        raise filesystem_error(f"Cannot write `{path}`", error, UNCHANGED) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """As `write_atomically`, for a text in UTF-8."""
+    """Write a text file in UTF-8 with `write_atomically`."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def locked(path: Path) -> AbstractContextManager[None]:
-    """Holds a lock file during a short operation, and waits for other processes that do the same.
+def lock_for_update(path: Path) -> AbstractContextManager[None]:
+    """Hold a lock file during a short update, after waiting for other processes that update.
 
     Raises:
-        InputError: another process has held it for `LONG` seconds; or the folder cannot be written to.
-        DiskFullError: there is no space left.
+        InputError: another process has held the lock for `UPDATE_TIMEOUT` seconds, or the folder is not writable.
+        DiskFullError: no disk space is left.
     """
-    refusal = f"Another process has held `{path}` for {LONG:g} seconds. Stop it, or wait for it, and try again."
-    return held(path, refusal, LONG)
+    refusal = f"Another process has held `{path}` for {UPDATE_TIMEOUT:g} seconds. Stop it, or wait for it, and retry."
+    return hold_lock(path, refusal, UPDATE_TIMEOUT)
 
 
 @contextmanager
-def held(path: Path, refusal: str, patience: float = PATIENCE) -> Iterator[None]:
-    """Holds a lock file, for as long as this process lives at the most; its folder is made if need be.
+def hold_lock(path: Path, refusal: str, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+    """Hold a lock file inside the context. The operating system releases it if the process ends.
 
     Args:
-        path: the lock file.
-        refusal: message of the error when another program holds the lock.
-        patience: seconds to wait for the lock.
+        path: lock file; missing parent folders are created.
+        refusal: error message if another process holds the lock.
+        timeout: seconds to wait for the lock.
 
     Raises:
-        InputError: another program holds it, with the words of `refusal`; or the folder cannot be written to.
-        DiskFullError: there is no space left.
+        InputError: another process holds the lock (with the message `refusal`), or the folder is not writable.
+        DiskFullError: no disk space is left.
     """
     lock = filelock.FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=patience)
+        lock.acquire(timeout=timeout)
     except filelock.Timeout as error:
         raise InputError(refusal) from error
     except OSError as error:
-        raise filesystem_error(f"Cannot write to `{path.parent}`", error, ANOTHER) from error
+        raise filesystem_error(f"Cannot write to `{path.parent}`", error, CHOOSE_FOLDER) from error
     try:
         yield
     finally:

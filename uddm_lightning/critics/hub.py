@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.core.errors import InputError, require
+from uddm_lightning.core.errors import InputError, require_package
 from uddm_lightning.critics.base import Critic, CriticScores, CriticText
 
 
@@ -43,7 +43,7 @@ class HubCritic(Critic):
 
     @override
     def check(self) -> None:
-        require("transformers", "critic", "`samples.critic` is HubCritic")
+        require_package("transformers", "critic", "`samples.critic` is HubCritic")
 
     @override
     def load(self) -> None:

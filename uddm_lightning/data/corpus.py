@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from uddm_lightning.core.errors import DiskFullError, InputError
-from uddm_lightning.core.files import FULL
+from uddm_lightning.core.files import DISK_FULL_ERRNOS
 from uddm_lightning.data import checksums as seal
 from uddm_lightning.data.building import build
 from uddm_lightning.data.component_spec import digest
@@ -114,7 +114,7 @@ def _prepared(source: Source, tokenizer: Tokenizer, packing: Packing, test_fract
                 shutil.rmtree(unfinished, ignore_errors=True)
             return Corpus(folder, tokenizer)
     except OSError as error:
-        kind = DiskFullError if error.errno in FULL else InputError
+        kind = DiskFullError if error.errno in DISK_FULL_ERRNOS else InputError
         raise kind(
             f"The cache folder `{cache}` cannot be used ({error}); set `data.cache_dir` or $UDDM_CACHE to a folder "
             "that can be written and has space."

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.core.files import locked, write_atomically, write_text
+from uddm_lightning.core.files import lock_for_update, write_atomically, write_text
 
 Record = dict[str, Any]  # one row before it is written, by column
 Row = Mapping[str, str]  # one row of measurements.csv, all fields as text
@@ -196,7 +196,7 @@ def update_parquet(path: Path, new: pa.Table, key: Sequence[str], overwrite: boo
     def chosen(table: pa.Table, those: set[tuple[Any, ...]]) -> pa.Table:
         return table.filter(pa.array([one in those for one in keys(table)], pa.bool_()))
 
-    with locked(path.parent / LOCK):
+    with lock_for_update(path.parent / LOCK):
         if path.exists():
             old = pq.read_table(path, schema=new.schema)
             had, has = Counter(keys(old)), Counter(keys(new))
@@ -223,7 +223,7 @@ def update_table(path: Path, records: Iterable[Record], overwrite: bool = False)
         InputError: the file there is not a table of measurements, or another process does not let go of it.
     """
     left, records = [], list(records)
-    with locked(path.parent / LOCK):
+    with lock_for_update(path.parent / LOCK):
         rows = {_key(row): row for row in _renamed(read_table(path), records)} if path.exists() else {}
         for record in records:
             row = {column: _text(record.get(column)) for column in COLUMNS}

@@ -13,7 +13,7 @@ from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Change, Kind
 from uddm_lightning.config.parser import from_yaml, sanitize_message
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.core.files import held, write_text
+from uddm_lightning.core.files import hold_lock, write_text
 
 HEADER = "# lightning.pytorch=="  # with which every resolved configuration begins
 CHECKPOINTS = ("last", "previous")  # newest first
@@ -36,7 +36,7 @@ def lock_run(folder: Path) -> AbstractContextManager[None]:
         InputError: another process is training there, or the folder cannot be written to.
     """
     refusal = f"Another process is training in `{folder}` at this moment. Wait for it, or choose another `--out`."
-    return held(folder / "run.lock", refusal)
+    return hold_lock(folder / "run.lock", refusal)
 
 
 def busy(folder: Path) -> bool:
@@ -257,7 +257,7 @@ def settle(folder: Path, data: dict[str, Any], name: str | None = None) -> None:
 
 def _manifest_lock(folder: Path) -> AbstractContextManager[None]:
     """Held while the manifest is read, changed and written: a run may be measured while it trains."""
-    return held(folder / "manifest.lock", f"Another process is writing `{folder / 'manifest.json'}`. Try again.")
+    return hold_lock(folder / "manifest.lock", f"Another process is writing `{folder / 'manifest.json'}`. Try again.")
 
 
 def origin(folder: Path) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.core.files import held
+from uddm_lightning.core.files import hold_lock
 from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
 from uddm_lightning.sweeps.sweep_run import SweepRun
 from uddm_lightning.sweeps.variant import Variant
@@ -76,7 +76,7 @@ class Sweep:
             f"Another sweep is at work in `{self.folder}`. Wait for it (`uddm report {self.folder}` shows what is "
             "there), or choose another folder with `--out`."
         )
-        with held(self.folder / "sweep.lock", refusal):
+        with hold_lock(self.folder / "sweep.lock", refusal):
             before = signal.signal(signal.SIGTERM, _interrupt)
             try:
                 yield
