@@ -1,4 +1,4 @@
-"""Language models that judge text which another model wrote."""
+"""Critics: language models that compute the generative perplexity of samples."""
 
 from uddm_lightning.critics.base import Critic, CriticScores, CriticText
 from uddm_lightning.critics.hub import HubCritic

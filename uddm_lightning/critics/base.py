@@ -1,6 +1,6 @@
-"""The contract of a critic.
+"""Base class of critics.
 
-Shapes: B rows, L positions, R rows to learn from, M tokens of the critic.
+Shapes: B rows, L positions, R training rows, M tokens of the critic.
 """
 
 from abc import ABC, abstractmethod
@@ -11,73 +11,92 @@ from torch import Tensor
 
 
 class CriticText(NamedTuple):
-    """The text that a critic may know.
+    """Training text that a critic may learn from.
 
     Attributes:
-        pool: number of rows in the whole training pool; every subset of it has the same critic.
-        rows: ids (R, L), int64, of rows of the pool by their numbers (R,); `ngrams.ABSENT` at padding.
+        pool_size: number of rows in the whole training pool. Every subset of the pool shares one critic.
+        rows: callable that maps row numbers (R,) to int64 ids (R, L), with `ngrams.ABSENT` at padding.
         vocab_size: V.
-        decode: text of ids, begin, end and separators left out.
+        decode: callable that maps ids to text; it omits begin, end, separator and padding tokens.
     """
 
-    pool: int
+    pool_size: int
     rows: Callable[[Tensor], Tensor]
     vocab_size: int
     decode: Callable[[Sequence[int]], str]
 
 
 class CriticScores(NamedTuple):
-    """What a critic says of rows.
+    """Negative log-likelihoods of the critic's tokens.
 
     Attributes:
-        nll_BM: float64, -ln p(token | what stands before it) of the critic's own tokens, in nats.
-        judged_BM: bool, which of them count.
+        nll_BM: float64, -ln p(token | preceding tokens) of the critic's own tokens, in nats.
+        counted_BM: bool, True at the tokens that enter the perplexity.
     """
 
     nll_BM: Tensor
-    judged_BM: Tensor
+    counted_BM: Tensor
 
 
 class Critic(ABC):
-    """An autoregressive language model whose perplexity on samples is their generative perplexity.
+    """Autoregressive language model that computes generative perplexity.
 
-    That is exp(mean nll of all tokens that count), and no bound on the likelihood of the model that wrote them: a model
-    that repeats a few good rows does well by it.
+    The generative perplexity of samples is exp(mean NLL of the counted tokens). It does not bound the likelihood of the
+    model that wrote the samples: a model that repeats a few likely rows has a low generative perplexity.
+
+    Example:
+        >>> import torch
+        >>> class UniformCritic(Critic):
+        ...     name = "uniform"
+        ...
+        ...     def fit(self, text):
+        ...         self.nll = torch.tensor(text.vocab_size, dtype=torch.float64).log()
+        ...
+        ...     def score(self, tokens_BL, counted_BL):
+        ...         return CriticScores(self.nll.expand(tokens_BL.shape), counted_BL)
+        >>> critic = UniformCritic()
+        >>> critic.fit(CriticText(pool_size=1, rows=lambda ids: ids[:, None], vocab_size=8, decode=str))
+        >>> scores = critic.score(torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.bool))
+        >>> round(float(scores.nll_BM[scores.counted_BM].mean().exp()), 6)
+        8.0
     """
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What tables call it."""
+        """Name of the critic in tables."""
 
-    def check(self) -> None:  # noqa: B027 most critics need nothing
-        """Looks whether what the critic needs is installed; fetches nothing.
+    def check_requirements(self) -> None:  # noqa: B027 most critics need no optional package
+        """Check that the packages that the critic needs are installed. Nothing is downloaded.
 
         Raises:
-            InputError: it is not.
+            InputError: a package is missing.
         """
 
     def load(self) -> None:
-        """Fetches and loads what the critic needs, before a run begins that will ask it.
+        """Download and load the model. A run calls this before training.
 
         Raises:
-            InputError: it cannot be had.
+            InputError: a package is missing, or the model cannot be loaded.
         """
-        self.check()
+        self.check_requirements()
 
     @abstractmethod
-    def fit(self, reading: CriticText) -> None:
-        """Gets ready to judge; a model that needs no text learns nothing from it.
+    def fit(self, text: CriticText) -> None:
+        """Fit the critic on the training text. A pretrained model only keeps `text.decode`.
 
         Raises:
-            InputError: the critic cannot be had.
+            InputError: the model cannot be loaded.
         """
 
     @abstractmethod
-    def judge(self, tokens_BL: Tensor, counted_BL: Tensor) -> CriticScores:
-        """Likelihood of rows, from left to right.
+    def score(self, tokens_BL: Tensor, counted_BL: Tensor) -> CriticScores:
+        """Return the negative log-likelihood of rows, from left to right.
 
         Args:
             tokens_BL: int64 ids.
-            counted_BL: bool, positions whose tokens are judged.
+            counted_BL: bool, True at the positions that enter the perplexity.
+
+        Raises:
+            RuntimeError: `fit` was not called.
         """

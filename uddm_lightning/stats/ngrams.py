@@ -1,30 +1,40 @@
-"""Numbers for the n-grams of some rows, so that n-grams are looked up and compared exactly.
+"""Index of the n-grams of rows: every distinct n-gram has an id, so that n-grams are found and compared exactly.
 
 Shapes: N rows, L positions.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-ABSENT = -1  # no id, as at padding, and the number of an n-gram that is unknown, or reaches beyond its row
+ABSENT = -1  # token: padding; n-gram id: the n-gram is not in the index or reaches beyond its row
 
 
 class Ngrams:
-    """The distinct n-grams of rows for every n up to an order; those of one n are numbered from 0.
+    """Distinct n-grams of rows for n = 1, ..., `order`; the n-grams of one length n have the ids 0, 1, 2, ...
 
-    An n-gram is known by the number of its first n - 1 ids and by its last id, so that no number ever grows beyond
-    (number of n-grams) * V, whatever the order.
+    The key of an n-gram is (id of its first n - 1 tokens) * V + (its last token). Keys therefore stay below
+    (number of n-grams) * V for every n.
 
     Args:
-        rows_NL: int64 ids in [0, V); `ABSENT` where there is none.
+        rows_NL: int64 token ids in [0, V); `ABSENT` at padding.
         order: largest n, at least 1.
         vocab_size: V.
 
     Attributes:
-        keys: for each n, ascending: number of the n-gram's beginning times V plus its last id.
-        counts: for each n, how often each of them occurs.
+        keys: keys of the n-grams of each length, ascending; the position of a key is the id of its n-gram.
+        counts: number of occurrences of each n-gram of each length.
+
+    Raises:
+        ValueError: `order` is below 1.
+
+    Example:
+        >>> ngrams = Ngrams(torch.tensor([[0, 1, 0, 1]]), order=2, vocab_size=2)
+        >>> [counts.tolist() for counts in ngrams.counts]
+        [[2, 2], [2, 1]]
+        >>> ngrams.lookup_longest(torch.tensor([[0, 1, 1]])).tolist()
+        [[-1, 0, -1]]
     """
 
     def __init__(self, rows_NL: Tensor, order: int, vocab_size: int) -> None:
@@ -34,40 +44,41 @@ class Ngrams:
         self.vocab_size = vocab_size
         self.keys: list[Tensor] = []
         self.counts: list[Tensor] = []
-        begun_NL = torch.zeros_like(rows_NL)
+        prefix_ids_NL = torch.zeros_like(rows_NL)
         for _ in range(order):
-            keys_NL = self._keys(begun_NL, rows_NL)
+            keys_NL = self._keys(prefix_ids_NL, rows_NL)
             keys, counts = torch.unique(keys_NL[keys_NL >= 0], return_counts=True)
             self.keys.append(keys)
             self.counts.append(counts)
-            begun_NL = _next(self._look_up(len(self.keys) - 1, keys_NL))
+            prefix_ids_NL = _shift_right(self._find(len(self.keys) - 1, keys_NL))
 
-    def numbers(self, rows_NL: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
-        """For n = 1, 2, ...: of the n-gram that ends at each position, the number of its beginning and its own.
+    def lookup(self, rows_NL: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield for n = 1, 2, ... two ids of the n-gram that ends at each position.
 
-        Both are int64 (N, L), and `ABSENT` where there is no such n-gram.
+        The first is the id of its prefix of length n - 1, the second is its own id. Both are int64 (N, L), and
+        `ABSENT` where the index has no such n-gram.
         """
-        begun_NL = torch.zeros_like(rows_NL)
-        for place in range(self.order):
-            ended_NL = self._look_up(place, self._keys(begun_NL, rows_NL))
-            yield begun_NL, ended_NL
-            begun_NL = _next(ended_NL)
+        prefix_ids_NL = torch.zeros_like(rows_NL)
+        for index in range(self.order):
+            ngram_ids_NL = self._find(index, self._keys(prefix_ids_NL, rows_NL))
+            yield prefix_ids_NL, ngram_ids_NL
+            prefix_ids_NL = _shift_right(ngram_ids_NL)
 
-    def longest(self, rows_NL: Tensor) -> Tensor:
-        """Numbers (N, L) of the n-grams of the largest n alone."""
-        return list(self.numbers(rows_NL))[-1][1]
+    def lookup_longest(self, rows_NL: Tensor) -> Tensor:
+        """Return the ids (N, L) of the n-grams with n = `order` that end at each position."""
+        return list(self.lookup(rows_NL))[-1][1]
 
-    def _keys(self, begun_NL: Tensor, rows_NL: Tensor) -> Tensor:
-        return torch.where((begun_NL >= 0) & (rows_NL >= 0), begun_NL * self.vocab_size + rows_NL, ABSENT)
+    def _keys(self, prefix_ids_NL: Tensor, rows_NL: Tensor) -> Tensor:
+        return torch.where((prefix_ids_NL >= 0) & (rows_NL >= 0), prefix_ids_NL * self.vocab_size + rows_NL, ABSENT)
 
-    def _look_up(self, place: int, keys_NL: Tensor) -> Tensor:
-        known = self.keys[place]
+    def _find(self, index: int, keys_NL: Tensor) -> Tensor:
+        known = self.keys[index]
         if not len(known):
             return torch.full_like(keys_NL, ABSENT)
-        found_NL = torch.searchsorted(known, keys_NL).clamp_(max=len(known) - 1)
-        return found_NL.where(known[found_NL] == keys_NL, ABSENT)
+        ids_NL = torch.searchsorted(known, keys_NL).clamp_(max=len(known) - 1)
+        return ids_NL.where(known[ids_NL] == keys_NL, ABSENT)
 
 
-def _next(ended_NL: Tensor) -> Tensor:
-    """What ends at a position is what the next one begins with."""
-    return torch.nn.functional.pad(ended_NL[:, :-1], (1, 0), value=ABSENT)
+def _shift_right(ids_NL: Tensor) -> Tensor:
+    """Return ids by the position after the one at which their n-gram ends: the prefix of the next n-gram."""
+    return torch.nn.functional.pad(ids_NL[:, :-1], (1, 0), value=ABSENT)
