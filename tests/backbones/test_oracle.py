@@ -458,7 +458,7 @@ def test_a_chain_is_stationary_and_its_rows_are_drawn_from_it() -> None:
     torch.testing.assert_close(chain.transition_VV.sum(1), torch.ones(3, dtype=torch.float64))
     torch.testing.assert_close(chain.initial_V @ chain.transition_VV, chain.initial_V)
     joint = Joint(3, 4, seed=0)
-    rows = chain.draw(torch.arange(20_000), 4)
+    rows = chain.sample(torch.arange(20_000), 4)
     p_X = chain.initial_V[joint.rows_XL[:, 0]] * chain.transition_VV[joint.rows_XL[:, :-1], joint.rows_XL[:, 1:]].prod(
         1
     )
@@ -467,12 +467,12 @@ def test_a_chain_is_stationary_and_its_rows_are_drawn_from_it() -> None:
     assert_frequencies(
         torch.cat([counts[likely], counts[~likely].sum()[None]]), torch.cat([p_X[likely], p_X[~likely].sum()[None]])
     )
-    assert torch.equal(chain.draw(torch.tensor([17, 3]), 4), rows[[17, 3]]), "a row is a function of its key"
+    assert torch.equal(chain.sample(torch.tensor([17, 3]), 4), rows[[17, 3]]), "a row is a function of its key"
 
 
 def test_renumbering_keeps_the_law() -> None:
     chain = MarkovChain.random(3, sharpness=1.5, seed=4)
-    other = chain.renumbered([2, 0, 3], vocab_size=4)
+    other = chain.relabel([2, 0, 3], vocab_size=4)
     assert float(other.initial_V[1]) == 0.0
     torch.testing.assert_close(other.transition_VV[2, 3], chain.transition_VV[0, 2])
     torch.testing.assert_close(other.initial_V @ other.transition_VV, other.initial_V)

@@ -67,13 +67,13 @@ def test_overlaps_are_shares_of_n_grams(n):
 def test_an_n_gram_has_one_number_and_nothing_reaches_over_padding():
     text = torch.tensor([[0, 1, 2, 0], [1, 2, ABSENT, ABSENT]])
     ngrams = Ngrams(text, 2, V)
-    begun, ended = list(ngrams.numbers(text))[1]
+    begun, ended = list(ngrams.lookup(text))[1]
     assert (ended[:, 0] == ABSENT).all()  # no past
     assert ended[0, 2] == ended[1, 1] != ABSENT  # "1 2" twice
     assert (ended[1, 2:] == ABSENT).all()
     assert begun[1, 1] == begun[0, 2]
     assert ngrams.counts[1].sum() == 4
-    assert ngrams.longest(torch.tensor([[2, 2]])).tolist() == [[ABSENT, ABSENT]]
+    assert ngrams.lookup_longest(torch.tensor([[2, 2]])).tolist() == [[ABSENT, ABSENT]]
     with pytest.raises(ValueError, match="`order` must be at least 1, got 0"):
         Ngrams(text, 0, V)
     with pytest.raises(ValueError, match="`n` must be from 1 to the length of a row, 4, got 5"):
@@ -83,7 +83,7 @@ def test_an_n_gram_has_one_number_and_nothing_reaches_over_padding():
 def test_numbers_of_long_n_grams_of_large_vocabularies_do_not_overflow():
     large = 50_000
     text = torch.randint(large, (30, 40), generator=torch.Generator().manual_seed(0))
-    longest = Ngrams(text, 12, large).longest(text)[:, 11:].flatten()
+    longest = Ngrams(text, 12, large).lookup_longest(text)[:, 11:].flatten()
     assert len(longest.unique()) == 30 * 29
 
 

@@ -151,7 +151,7 @@ class TextDataModule(LightningDataModule):
             return None
         ids = self.tokenizer.encode(list(law.letters))
         told_apart = {tuple(one) for one in ids if len(one) == 1}
-        return law.chain.renumbered([one[0] for one in ids], self.vocab_size) if len(told_apart) == len(ids) else None
+        return law.chain.relabel([one[0] for one in ids], self.vocab_size) if len(told_apart) == len(ids) else None
 
     def training_rows(self) -> Tensor:
         """Ids (N, L), int64, of all N rows to train on."""

@@ -85,12 +85,12 @@ class Overlap:
         if not 1 <= n <= rows_BL.shape[1]:
             raise ValueError(f"`n` must be from 1 to the length of a row, {rows_BL.shape[1]}, got {n}.")
         self._ngrams = Ngrams(rows_BL, n, vocab_size)
-        self._mine_BW = self._ngrams.longest(rows_BL)[:, n - 1 :]
+        self._mine_BW = self._ngrams.lookup_longest(rows_BL)[:, n - 1 :]
         self._seen = torch.zeros(len(self._ngrams.keys[-1]), dtype=torch.bool, device=rows_BL.device)
 
     def see(self, rows_CL: Tensor) -> None:
         """Takes note of all n-grams of some rows."""
-        found_CL = self._ngrams.longest(rows_CL)
+        found_CL = self._ngrams.lookup_longest(rows_CL)
         self._seen[found_CL[found_CL != ABSENT]] = True
 
     def anywhere(self) -> Tensor:
@@ -99,7 +99,7 @@ class Overlap:
 
     def within(self, rows_BL: Tensor) -> Tensor:
         """Share of each sample's n-grams that one row, its own among `rows_BL`, holds anywhere, float64 (B,)."""
-        theirs_BW = self._ngrams.longest(rows_BL)
+        theirs_BW = self._ngrams.lookup_longest(rows_BL)
         shares_B = torch.zeros(len(rows_BL), dtype=torch.float64, device=rows_BL.device)
         for sample, (mine_W, theirs_W) in enumerate(zip(self._mine_BW, theirs_BW, strict=True)):
             shares_B[sample] = torch.isin(mine_W, theirs_W).double().mean()

@@ -80,7 +80,7 @@ class TrainComparison:
             overlap.anywhere(),
             unigram_entropy(tokens_BL, counted_BL),
             judged.nll_BM,
-            judged.judged_BM,
+            judged.counted_BM,
         )
 
     def _training_rows(self, device: torch.device) -> Iterator[Tensor]:
@@ -95,7 +95,7 @@ class TrainComparison:
         if not self._fitted:
             self.critic.fit(CriticText(len(self.corpus.train), self._rows_of_the_pool, self.vocab_size, self._decoded))
             self._fitted = True
-        return self.critic.judge(tokens_BL, counted_BL)
+        return self.critic.score(tokens_BL, counted_BL)
 
     def _rows_of_the_pool(self, ids: Tensor) -> Tensor:
         tokens_RL, valid_RL = self.corpus.train.tokens(ids), self.corpus.train.valid(ids)

@@ -68,4 +68,4 @@ def check_critic(config: dict[str, Any], fetch: bool) -> None:
     samples = config["samples"]
     if samples["critic"] and samples["enabled"]:
         critic = build_plugin(Critic, samples["critic"])
-        critic.load() if fetch else critic.check()
+        critic.load() if fetch else critic.check_requirements()

@@ -68,5 +68,5 @@ class MarkovSource(Source):
         letters_V = np.array(list(self.alphabet))
         for start in progress(range(0, self.num_documents, BLOCK), "Drawing text", " blocks"):
             numbers_B = torch.arange(start, min(start + BLOCK, self.num_documents))
-            for row in letters_V[self._chain.draw(keyed_random.key(self.seed, numbers_B), self.length).numpy()]:
+            for row in letters_V[self._chain.sample(keyed_random.key(self.seed, numbers_B), self.length).numpy()]:
                 yield Document("".join(row))
