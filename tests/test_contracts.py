@@ -123,7 +123,7 @@ class TestSchedule:
 
     @pytest.mark.parametrize("eps", [0.0, 1.0, -0.1, 1.5, float("nan")])
     def test_eps_errors(self, cls: type, options: dict[str, Any], eps: float) -> None:
-        with pytest.raises(ValueError, match=rf"^`eps` must lie strictly between 0 and 1, got {eps}\.$"):
+        with pytest.raises(ValueError, match=rf"^`eps` must be in \(0, 1\), got {eps}\.$"):
             cls(eps=eps, **options)
 
 
@@ -241,7 +241,7 @@ class TestProcess:
     def test_chains_from_pure_noise_end_in_text(self, cls: type, options: dict[str, Any], sampler: type) -> None:
         process = make(cls, V, LogLinearSchedule(), **options)
         tokens = torch.arange(8 * L).view(8, L) % V
-        start = process.prior(tokens)
+        start = process.sample_prior(tokens)
         assert start.shape == tokens.shape
         assert start.dtype == torch.int64
         assert process.prediction_mask(start).all()

@@ -109,7 +109,7 @@ def test_the_closed_gradient_is_that_of_autograd(t, dtype, tolerance):
     exact = process.nelbo(torch.log_softmax(plain, 1), x0, xt, level.alpha, level.slope)
     (gradient,) = torch.autograd.grad((exact * weight).sum(), plain)
     ours = logits.to(dtype).requires_grad_()
-    loss = process.nelbo_of_logits(ours, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
+    loss = process.nelbo_from_logits(ours, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
     (closed,) = torch.autograd.grad((loss * weight.to(dtype)).sum(), ours)
     assert loss.dtype == closed.dtype == dtype
     # terms of the size of slope / alpha cancel in the loss, with closed gradients and without them
@@ -125,7 +125,7 @@ def test_the_closed_gradient_passes_gradcheck(t):
     x0, xt = (torch.randint(5, (6,), generator=generator) for _ in range(2))
     level = process.level(torch.full((6,), t, dtype=torch.float64))
     assert torch.autograd.gradcheck(
-        lambda z: process.nelbo_of_logits(z, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT), logits
+        lambda z: process.nelbo_from_logits(z, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT), logits
     )
 
 
@@ -136,7 +136,7 @@ def test_a_posterior_is_converted_first():
     level = process.level(torch.full((6,), 0.4, dtype=torch.float64))
     logp = process.leave_one_out(logits, xt, level.alpha, Parameterization.POSTERIOR)
     torch.testing.assert_close(
-        process.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.POSTERIOR),
+        process.nelbo_from_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.POSTERIOR),
         process.nelbo(logp, x0, xt, level.alpha, level.slope),
     )
 
@@ -154,7 +154,7 @@ def test_compiled_it_is_the_same():
     found = []
     for one in (process, compiled):
         logits = values.clone().requires_grad_()
-        loss = one.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
+        loss = one.nelbo_from_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
         (gradient,) = torch.autograd.grad(loss.sum(), logits)
         found.append((loss.detach(), gradient))
     for plain, other in zip(*found, strict=True):

@@ -430,10 +430,10 @@ def judge_samples(world: World) -> None:
     """The chain from pure noise ends at rows that are distributed as the text is, but for its steps' finite size."""
     rows, joint, sampler = 6000, world.joint, AncestralSampler(steps=150)
     kernel_YX = chain_kernel(world.process, joint, lambda alpha: joint.leave_one_out(alpha).log(), sampler.grid(1.0))
-    ends_X = kernel_YX[joint.code(world.process.prior(joint.rows_XL), noisy=True)].mean(0)
+    ends_X = kernel_YX[joint.code(world.process.sample_prior(joint.rows_XL), noisy=True)].mean(0)
     assert 0.5 * (ends_X - joint.p_X).abs().sum() < 0.02
     start = torch.randint(joint.V, (rows, joint.L), generator=torch.Generator().manual_seed(5))
-    start = world.process.prior(start)
+    start = world.process.sample_prior(start)
     ends = sampler(world.denoiser, start, 1.0, key(9, torch.arange(rows)))
     assert_drawn_from(torch.bincount(joint.code(ends), minlength=len(joint.p_X)), ends_X)
 

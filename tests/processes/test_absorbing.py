@@ -1,4 +1,4 @@
-"""Masked diffusion against matrix exponentials, Bayes by enumeration and the discrete-time bound."""
+"""Absorbing process, compared with matrix exponentials, Bayes by enumeration and the discrete-time bound."""
 
 import math
 from itertools import pairwise
@@ -29,12 +29,12 @@ from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser
 
 
-def process_of(V: int, schedule: Schedule | None = None) -> AbsorbingProcess:
+def make_process(V: int, schedule: Schedule | None = None) -> AbsorbingProcess:
     return AbsorbingProcess(V, schedule or LogLinearSchedule())
 
 
 def bayes(p_V: Tensor, xt: int, alpha_s: float, alpha_t: float) -> Tensor:
-    """p(x_s | x_t) of V + 1 states when x_0 ~ p given that it can have become x_t, summed along x_0 -> x_s -> x_t."""
+    """Return p(x_s | x_t) of V + 1 states for x_0 ~ p, summed over the forward chain x_0 -> x_s -> x_t."""
     V = len(p_V)
     first = absorbing_kernel(-math.log(alpha_s), V)[:V]
     second = absorbing_kernel(math.log(alpha_s) - math.log(alpha_t), V)
@@ -51,11 +51,11 @@ def bayes(p_V: Tensor, xt: int, alpha_s: float, alpha_t: float) -> Tensor:
 def test_corrupt_draws_the_matrix_exponential_of_the_generator(schedule: Schedule, t: float) -> None:
     V, rows, L = 5, 4000, 20
     x0 = torch.arange(V).repeat(rows * L // V).view(rows, L)
-    noised = process_of(V, schedule).corrupt(x0, full(t, rows), torch.arange(rows))
+    noised = make_process(V, schedule).corrupt(x0, full(t, rows), torch.arange(rows))
     kernel = absorbing_kernel(float(schedule(torch.tensor(t, dtype=torch.float64)).sigma), V)
     for start in range(V):
         counts = torch.bincount(noised.xt_BL[x0 == start], minlength=V + 1)
-        if 1 - float(kernel[start, V]) < 0.01:  # rare, but not absent
+        if 1 - float(kernel[start, V]) < 0.01:  # rare: too few for a chi-square
             assert abs(int(counts[start]) - 16_000 * float(kernel[start, start])) < 20
             assert int(counts.sum() - counts[start] - counts[V]) == 0
         else:
@@ -65,7 +65,7 @@ def test_corrupt_draws_the_matrix_exponential_of_the_generator(schedule: Schedul
 def test_positions_and_rows_are_masked_independently() -> None:
     rows = 20_000
     x0 = torch.zeros(rows, 3, dtype=torch.int64)
-    masked = (process_of(3).corrupt(x0, full(0.6, rows), torch.arange(rows)).xt_BL == 3).long()
+    masked = (make_process(3).corrupt(x0, full(0.6, rows), torch.arange(rows)).xt_BL == 3).long()
     one = torch.tensor([1 - 0.999 * 0.6, 0.999 * 0.6], dtype=torch.float64)
     joint = (one[:, None, None] * one[:, None] * one).flatten()
     assert_frequencies(torch.bincount((masked * torch.tensor([4, 2, 1])).sum(1), minlength=8), joint)
@@ -74,10 +74,10 @@ def test_positions_and_rows_are_masked_independently() -> None:
     )
 
 
-def test_noise_is_nested_in_time_and_touches_what_uniform_noise_touches() -> None:
+def test_masks_are_nested_in_time_and_cover_the_tokens_that_uniform_noise_changes() -> None:
     V, keys = 9, torch.arange(100)
     x0 = torch.arange(6400).view(100, 64) % V
-    ours, theirs = process_of(V), UniformProcess(V, LogLinearSchedule())
+    ours, theirs = make_process(V), UniformProcess(V, LogLinearSchedule())
     before = torch.zeros_like(x0, dtype=torch.bool)
     for t in (0.0, 0.01, 0.1, 0.3, 0.8, 1.0):
         xt = ours.corrupt(x0, full(t, 100), keys).xt_BL
@@ -95,7 +95,7 @@ def test_noise_is_nested_in_time_and_touches_what_uniform_noise_touches() -> Non
 @pytest.mark.parametrize(("alpha_s", "alpha_t"), PAIRS)
 @pytest.mark.parametrize("V", SIZES)
 def test_posterior_and_its_argmax_are_bayes(V: int, alpha_s: float, alpha_t: float, rng: torch.Generator) -> None:
-    logp, process = random_logp(rng, 40, V, scale=4.0), process_of(V)
+    logp, process = random_logp(rng, 40, V, scale=4.0), make_process(V)
     for xt in (V, 0, V - 1):
         arguments = (logp, full(xt, 40).long(), full(alpha_s, 40), full(alpha_t, 40))
         exact = torch.stack([bayes(p, xt, alpha_s, alpha_t) for p in logp.exp()])
@@ -103,12 +103,12 @@ def test_posterior_and_its_argmax_are_bayes(V: int, alpha_s: float, alpha_t: flo
         assert process.argmax_step(*arguments).tolist() == exact.argmax(1).tolist()
 
 
-def test_posterior_chains_like_the_forward_process() -> None:
-    """Averaged over x_t ~ q(. | x_0), the posterior at the true x_0 is the marginal at s."""
+def test_posterior_averaged_over_xt_is_the_marginal_at_s() -> None:
+    """E over x_t ~ q(x_t | x_0) of q(x_s | x_t, x_0) is q(x_s | x_0)."""
     V, alpha_s, alpha_t = 5, 0.7, 0.2
     for x0 in range(V):
         logp = torch.eye(V, dtype=torch.float64)[x0].log().expand(V + 1, V)
-        q = process_of(V).posterior(logp, torch.arange(V + 1), full(alpha_s, V + 1), full(alpha_t, V + 1))
+        q = make_process(V).posterior(logp, torch.arange(V + 1), full(alpha_s, V + 1), full(alpha_t, V + 1))
         at_s = absorbing_kernel(-math.log(alpha_t), V)[x0] @ q
         torch.testing.assert_close(at_s, absorbing_kernel(-math.log(alpha_s), V)[x0])
 
@@ -119,44 +119,44 @@ def test_step_draws_the_posterior(alpha_s: float, alpha_t: float, dtype: torch.d
     V, n = 5, 60_000
     logp = random_logp(rng, 1, V, scale=1.0)
     for xt in (V, 1):
-        drawn = process_of(V).step(
+        drawn = make_process(V).step(
             logp.to(dtype).expand(n, V), full(xt, n).long(), full(alpha_s, n), full(alpha_t, n), torch.arange(n)
         )
         assert drawn.dtype == torch.int64
         assert_frequencies(torch.bincount(drawn, minlength=V + 1), bayes(logp.exp()[0], xt, alpha_s, alpha_t))
 
 
-def test_the_last_step_reveals_everything_and_nothing_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even for the one number in 2^53 that is nearest to 1, and at the edge of an empty interval."""
+def test_last_step_unmasks_every_token_with_possible_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test the largest uniform number below 1, and the boundaries of intervals of probability 0."""
     p = torch.tensor([[0.0, 0.0, 0.5, 0.5, 0.0]], dtype=torch.float64)
     for alpha_t in (0.001, 0.3, 1 - 1e-5, 1 - 1e-12):
         for number, expected in ((0.0, 2), (0.5, 3), (1 - 2**-53, 3)):
             numbers = {0: full(1 - 2**-53, 1), 1: full(number, 1)}
             monkeypatch.setattr(module, "uniform", lambda _, use, numbers=numbers: numbers[use])
-            drawn = process_of(5).step(
+            drawn = make_process(5).step(
                 p.log(), torch.tensor([5]), full(1.0, 1), full(alpha_t, 1), torch.zeros(1).long()
             )
             assert drawn.item() == expected
 
 
-def test_step_takes_each_row_by_its_own_numbers(rng: torch.Generator) -> None:
+def test_step_of_a_row_does_not_depend_on_its_batch(rng: torch.Generator) -> None:
     V, n = 7, 300
     logp, xt = random_logp(rng, n, V), torch.randint(V + 1, (n,), generator=rng)
     alpha_s = torch.rand(n, generator=rng, dtype=torch.float64) * 0.5 + 0.5
     alpha_t = alpha_s * torch.rand(n, generator=rng, dtype=torch.float64)
-    keys, process, before = torch.arange(n), process_of(V), xt.clone()
+    keys, process, before = torch.arange(n), make_process(V), xt.clone()
     whole = process.step(logp, xt, alpha_s, alpha_t, keys)
-    assert torch.equal(xt, before), "the argument was written to"
+    assert torch.equal(xt, before), "the argument was modified"
     assert (whole != xt).any()
     for row in range(n):
         one = slice(row, row + 1)
         assert process.step(logp[one], xt[one], alpha_s[one], alpha_t[one], keys[one]) == whole[one]
     may = process.may_change_mask(xt, alpha_s, alpha_t, keys)
-    assert torch.equal(may, whole != xt), "a token is asked about when it is revealed, and only then"
+    assert torch.equal(may, whole != xt), "may_change_mask marks exactly the tokens that the step unmasks"
 
 
-class Asked(TableBackbone):
-    """Counts the tokens whose logits are wanted."""
+class CountingBackbone(TableBackbone):
+    """A backbone that counts the tokens whose logits are computed."""
 
     tokens = 0
 
@@ -166,16 +166,16 @@ class Asked(TableBackbone):
         return super().head(hidden_ND)
 
 
-def test_a_chain_asks_once_about_every_masked_token() -> None:
+def test_chain_evaluates_every_masked_token_once() -> None:
     V, rows, L, t = 6, 50, 9, 0.7
-    process, backbone = process_of(V), Asked(V + 1, L, scale=2.0)
+    process, backbone = make_process(V), CountingBackbone(V + 1, L, scale=2.0)
     x0, keys = torch.arange(rows * L).view(rows, L) % V, key(1, torch.arange(rows))
     xt = process.corrupt(x0, full(t, rows), keys).xt_BL
     masked = xt == V
     for sampler in (AncestralSampler(steps=20), AncestralSampler(steps=20, final="argmax")):
         backbone.tokens = 0
         end = sampler(Denoiser(process, backbone, Parameterization.LEAVE_ONE_OUT), xt, t, keys)
-        assert torch.equal(end[~masked], x0[~masked]), "a clean token was rewritten"
+        assert torch.equal(end[~masked], x0[~masked]), "a clean token was changed"
         assert end.max() < V
         assert backbone.tokens == int(masked.sum())
     end = AncestralSampler(steps=20, choose="argmax")(
@@ -185,12 +185,12 @@ def test_a_chain_asks_once_about_every_masked_token() -> None:
     assert end.max() < V
 
 
-# ------------------------------------------------------------------------------------------------- prediction's meaning
+# ------------------------------------------------------------------------------------------------- parameterization
 
 
-def test_what_the_network_says_of_the_mask_does_not_matter(rng: torch.Generator) -> None:
+def test_logit_of_the_mask_has_no_effect(rng: torch.Generator) -> None:
     V, n = 5, 30
-    process, level = process_of(V), LogLinearSchedule()(full(0.4, n))
+    process, level = make_process(V), LogLinearSchedule()(full(0.4, n))
     logits = torch.randn(n, V + 1, generator=rng, dtype=torch.float64)
     other = logits.clone()
     other[:, V] += 7.0
@@ -199,15 +199,15 @@ def test_what_the_network_says_of_the_mask_does_not_matter(rng: torch.Generator)
         one, two = (process.leave_one_out(values, xt, level.alpha, meaning) for values in (logits, other))
         assert torch.equal(one, two)
         torch.testing.assert_close(one, torch.log_softmax(logits[:, :V], 1))
-        losses = [process.nelbo_of_logits(v, x0, xt, level.alpha, level.slope, meaning) for v in (logits, other)]
+        losses = [process.nelbo_from_logits(v, x0, xt, level.alpha, level.slope, meaning) for v in (logits, other)]
         assert torch.equal(*losses)
     assert F.entropy(process.leave_one_out_logits(logits, xt, level.alpha, meaning)).max() <= math.log(V)
 
 
 @pytest.mark.parametrize("t", [0.2, 0.7])
-def test_both_objectives_learn_what_is_there_at_masked_positions(t: float) -> None:
-    """Over all rows by enumeration: posterior and leave-one-out are one, and both losses are least there."""
-    joint, process = Joint(3, 3, seed=6, mask=True), process_of(3)
+def test_both_objectives_are_minimal_at_the_exact_prediction_of_masked_positions(t: float) -> None:
+    """At masked positions posterior and leave-one-out are equal, and both losses have their minimum there."""
+    joint, process = Joint(3, 3, seed=6, mask=True), make_process(3)
     level = process.level(torch.tensor(t, dtype=torch.float64))
     masked = joint.noisy_YL == 3
     exact = joint.leave_one_out(float(level.alpha))
@@ -246,14 +246,14 @@ def test_nelbo_is_the_limit_of_discrete_time(schedule: Schedule, t: float, rng: 
             return float(torch.special.xlogy(q, q / guess.where(q > 0, 1.0)).sum()) / width
 
         level = schedule(torch.tensor([t], dtype=torch.float64))
-        exact = process_of(V, schedule).nelbo(p.log()[None], torch.tensor([x0]), torch.tensor([xt]), *level)
+        exact = make_process(V, schedule).nelbo(p.log()[None], torch.tensor([x0]), torch.tensor([xt]), *level)
         assert 2 * rate(1e-4) - rate(2e-4) == pytest.approx(float(exact), rel=1e-4)
 
 
-def test_the_sum_over_many_small_steps_is_the_integral() -> None:
-    """The discrete-time bound of a text, step by step from the dense posterior, falls towards the continuous one."""
-    joint, process = Joint(3, 2, seed=3, mask=True), process_of(3)
-    predict = lambda alpha: joint.leave_one_out(alpha).log()  # noqa: E731 an argument of the judge, used twice
+def test_discrete_time_bound_converges_to_the_continuous_one() -> None:
+    """The discrete-time bound, summed over steps, decreases towards the continuous-time bound."""
+    joint, process = Joint(3, 2, seed=3, mask=True), make_process(3)
+    predict = lambda alpha: joint.leave_one_out(alpha).log()  # noqa: E731 an argument that is used twice
     whole = integrated_nelbo(process, joint, predict)
     sums = []
     for steps in (8, 32, 128):
@@ -261,7 +261,9 @@ def test_the_sum_over_many_small_steps_is_the_integral() -> None:
         total = 0.0
         for alpha_t, alpha_s in pairwise(process.level(times).alpha):
             p_YLV, weight_XY = predict(float(alpha_t)).exp(), joint.noisy(float(alpha_t))
-            share = float((alpha_s - alpha_t) / (1 - alpha_t))  # of the masked tokens: the rest of the KL is 0
+            share = float(
+                (alpha_s - alpha_t) / (1 - alpha_t)
+            )  # probability of unmasking; the other terms of the KL are 0
             for place in range(joint.L):
                 right_XY = p_YLV[:, place, joint.rows_XL[:, place]].T
                 hidden_Y = joint.noisy_YL[:, place] == 3
@@ -273,24 +275,24 @@ def test_the_sum_over_many_small_steps_is_the_integral() -> None:
 
 
 @pytest.mark.parametrize("schedule", [LogLinearSchedule(1e-9), CosineSchedule(1e-9)])
-def test_without_anything_left_at_the_end_the_bound_is_the_likelihood(schedule: Schedule) -> None:
-    """And the same for every schedule, up to what the quadrature leaves of a sharp end."""
+def test_bound_is_the_likelihood_if_alpha_1_is_zero(schedule: Schedule) -> None:
+    """It is the same for every schedule, up to the error of the quadrature near t = 1."""
     joint = Joint(3, 3, seed=5, mask=True)
-    bound = integrated_nelbo(process_of(3, schedule), joint, lambda alpha: joint.leave_one_out(alpha).log())
+    bound = integrated_nelbo(make_process(3, schedule), joint, lambda alpha: joint.leave_one_out(alpha).log())
     assert bound == pytest.approx(joint.entropy, abs=1e-6)
 
 
-def test_nelbo_counts_masked_tokens_only_and_is_least_at_the_truth(rng: torch.Generator) -> None:
+def test_nelbo_is_zero_at_clean_tokens_and_at_the_true_prediction(rng: torch.Generator) -> None:
     V, n = 5, 500
     x0 = torch.randint(V, (n,), generator=rng)
     xt = torch.where(torch.rand(n, generator=rng) < 0.5, V, x0)
     alpha = torch.rand(n, generator=rng, dtype=torch.float64) * 0.998 + 0.001
-    process = process_of(V)
+    process = make_process(V)
     truth = torch.eye(V, dtype=torch.float64)[x0].log()
     assert (process.nelbo(truth, x0, xt, alpha, full(-1, n)) == 0).all()
     wrong = process.nelbo(random_logp(rng, n, V), x0, xt, alpha, full(-1, n))
     assert torch.equal(wrong > 0, xt == V)
-    # what the network says of clean tokens may be anything
+    # the prediction at clean tokens has no effect
     nothing = full(-torch.inf, n * V).view(n, V)
     assert (process.nelbo(nothing, x0, x0, full(1.0, n), full(-1, n)) == 0).all()
 
@@ -303,8 +305,8 @@ def test_loss_and_gradient_are_finite_at_both_ends_in_either_precision(dtype: to
     logits.requires_grad_()
     x0 = torch.arange(n) % V
     xt = torch.where(torch.arange(n) < V, x0, V)
-    process, level = process_of(V), LogLinearSchedule()(full(t, n))
-    loss = process.nelbo_of_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
+    process, level = make_process(V), LogLinearSchedule()(full(t, n))
+    loss = process.nelbo_from_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
     exact = -torch.log_softmax(logits.double()[:, :V], 1)[range(n), x0]
     torch.testing.assert_close(t * loss.double()[V:], exact[V:], rtol=1e-6, atol=3e-6)  # -slope / (1 - alpha) = 1 / t
     loss.sum().backward()
@@ -321,6 +323,6 @@ def test_chance_is_bayes_under_the_unigram_model(alpha: float) -> None:
     joint = f[:, None] * absorbing_kernel(-math.log(alpha), V)[:V]
     expected = joint / joint.sum(0)
     x0, xt = torch.arange(V).repeat_interleave(V + 1), torch.arange(V + 1).repeat(V)
-    ours = process_of(V).chance(x0, xt, full(alpha, len(x0)), f)
+    ours = make_process(V).chance(x0, xt, full(alpha, len(x0)), f)
     assert ours.dtype == torch.float64
     torch.testing.assert_close(ours, expected.flatten(), rtol=1e-12, atol=1e-14)

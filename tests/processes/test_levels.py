@@ -1,6 +1,6 @@
-"""What stands beside recovery: the levels of chains that know nothing or everything, and the errors before and after.
+"""Reference levels of recovery (Bayes argmax, coincidence) and error rates before and after the chain.
 
-All of it is judged by enumeration of every text, every noisy text and every end of the chain.
+The expected values come from enumeration of every text, every noisy text and every final state of the chain.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from uddm_lightning.samplers import AncestralSampler
 STEPS = 12
 
 
-class Fate(NamedTuple):
-    """What becomes of tokens under a chain: shares of those that noise changed, left alone, and of all."""
+class Outcome(NamedTuple):
+    """Share of corrupted tokens recovered, share of clean tokens changed, and error rates before and after a chain."""
 
     recovered: float
     changed: float
@@ -30,8 +30,8 @@ def alpha_at(world: World, t: float) -> float:
     return float(world.process.level(torch.tensor(t, dtype=torch.float64)).alpha)
 
 
-def fate(world: World, t: float, kernel_YX: Tensor) -> Fate:
-    """Counts everything that may happen, where a noisy row Y ends at the row X with the probability in the kernel."""
+def chain_outcome(world: World, t: float, kernel_YX: Tensor) -> Outcome:
+    """Return the expected outcome of a chain that maps noisy row Y to row X with probability `kernel_YX`."""
     joint = world.joint
     weight_XY = joint.noisy(alpha_at(world, t))
     corrupted = recovered = clean = changed = 0.0
@@ -44,20 +44,22 @@ def fate(world: World, t: float, kernel_YX: Tensor) -> Fate:
         clean += float((weight_XY - wrong_XY).sum())
         changed += float(((weight_XY - wrong_XY) * (1 - right_XY)).sum())
     before, after = corrupted / (corrupted + clean), (corrupted - recovered + changed) / (corrupted + clean)
-    return Fate(recovered / corrupted, changed / clean, before, after)
+    return Outcome(recovered / corrupted, changed / clean, before, after)
 
 
-def chain(world: World, t: float, power: float = 1.0) -> Fate:
-    """The reverse chain along exact predictions, raised to a power."""
+def chain(world: World, t: float, power: float = 1.0) -> Outcome:
+    """Return the outcome of the reverse chain with exact predictions raised to a power."""
 
     def predict(alpha: float) -> Tensor:
         return (power * world.joint.leave_one_out(alpha).log()).log_softmax(-1)
 
-    return fate(world, t, chain_kernel(world.process, world.joint, predict, AncestralSampler(steps=STEPS).grid(t)))
+    return chain_outcome(
+        world, t, chain_kernel(world.process, world.joint, predict, AncestralSampler(steps=STEPS).grid(t))
+    )
 
 
 def best_recovery(world: World, t: float) -> float:
-    """Of all estimates from the noisy row, whatever they do to clean tokens, what the best restores."""
+    """Return the largest recovery of any estimate from the noisy row."""
     joint = world.joint
     weight_XY = joint.noisy(alpha_at(world, t))
     best = corrupted = 0.0
@@ -73,7 +75,7 @@ def best_recovery(world: World, t: float) -> float:
 @every_noise
 @pytest.mark.parametrize("make", [markov, memory], ids=["markov", "empirical Bayes"])
 @pytest.mark.parametrize("t", [0.1, 0.5])
-def test_the_bayes_level_is_that_of_the_best_estimate(make: Callable[..., World], t: float, mask: bool) -> None:
+def test_bayes_argmax_is_the_recovery_of_the_best_estimate(make: Callable[..., World], t: float, mask: bool) -> None:
     world = make(3, 3, mask=mask)
     joint, process = world.joint, world.process
     logp_NV = world.predict(alpha_at(world, t)).flatten(0, 1)
@@ -84,12 +86,12 @@ def test_the_bayes_level_is_that_of_the_best_estimate(make: Callable[..., World]
 
 
 @pytest.mark.parametrize("t", [0.1, 0.5])
-def test_predictions_raised_to_a_power_restore_more_than_exact_ones_and_change_more(t: float) -> None:
-    """Recovery is no proper score: no limit is what the chain of exact predictions reaches."""
+def test_sharpened_predictions_recover_more_and_change_more_clean_tokens(t: float) -> None:
+    """Recovery is not a proper score: the chain of exact predictions is not an upper bound."""
     world = markov(4, 4)
     exact, squared = chain(world, t), chain(world, t, power=2.0)
     assert squared.recovered > exact.recovered + 0.02
-    assert squared.recovered < best_recovery(world, t), "a limit is the best estimate"
+    assert squared.recovered < best_recovery(world, t), "the best estimate is an upper bound"
     if t < 0.5:
         assert squared.changed > exact.changed
     assert exact.errors_before == squared.errors_before
@@ -97,18 +99,18 @@ def test_predictions_raised_to_a_power_restore_more_than_exact_ones_and_change_m
 
 @every_noise
 @pytest.mark.parametrize("t", [0.1, 0.5])
-def test_coincidence_is_what_unrelated_text_restores(t: float, mask: bool) -> None:
+def test_coincidence_is_the_recovery_of_unrelated_text(t: float, mask: bool) -> None:
     world = unigram(3, 3, mask=mask)
     joint = world.joint
     f_V = torch.softmax(torch.arange(3, dtype=torch.float64), 0)
     unrelated_YX = joint.p_X.expand(len(joint.noisy_YL), -1)
     level = world.process.coincidence(f_V, f_V, argmax=False)
     assert level == pytest.approx(float((f_V**2).sum()))
-    assert level == pytest.approx(fate(world, t, unrelated_YX).recovered, abs=1e-9)
+    assert level == pytest.approx(chain_outcome(world, t, unrelated_YX).recovered, abs=1e-9)
     likeliest_YX = (joint.rows_XL == f_V.argmax()).all(1).double().expand(len(joint.noisy_YL), -1)
     level = world.process.coincidence(f_V, f_V, argmax=True)
     assert level == pytest.approx(float(f_V.max()))
-    assert level == pytest.approx(fate(world, t, likeliest_YX).recovered, abs=1e-9)
+    assert level == pytest.approx(chain_outcome(world, t, likeliest_YX).recovered, abs=1e-9)
     # rows of uniform random tokens
     flat_V = torch.full((3,), 1 / 3, dtype=torch.float64)
     assert world.process.coincidence(f_V, flat_V, argmax=False) == pytest.approx(1 / 3)
@@ -117,7 +119,7 @@ def test_coincidence_is_what_unrelated_text_restores(t: float, mask: bool) -> No
 
 @every_noise
 @pytest.mark.parametrize("t", [0.25])
-def test_the_probe_measures_these_levels(t: float, mask: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_measures_the_enumerated_levels(t: float, mask: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     world, rows = markov(3, 4, mask=mask), 4000
     found = measured(world, rows, t, STEPS, monkeypatch).recovery
     exact = chain(world, t)
@@ -130,13 +132,13 @@ def test_the_probe_measures_these_levels(t: float, mask: bool, monkeypatch: pyte
     assert found["coincidence"] == pytest.approx(float((marginals**2).sum()))
 
 
-def test_who_does_not_know_the_law_has_no_bayes_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The perfect memorizer knows the law of its own rows alone, a network none."""
+def test_bayes_argmax_is_nan_without_the_exact_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The empirical Bayes backbone is exact on train rows only."""
     found = measured(memory(3, 4), 50, 0.5, STEPS, monkeypatch).recovery
     assert found["bayes_argmax"] != found["bayes_argmax"], "measured on test rows"
 
 
-def test_a_chain_of_likeliest_ids_says_so() -> None:
+def test_is_argmax() -> None:
     assert not AncestralSampler().is_argmax
     assert AncestralSampler(choose="argmax").is_argmax
     assert AncestralSampler(final="argmax").is_argmax

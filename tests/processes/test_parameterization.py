@@ -1,4 +1,4 @@
-"""What a prediction means, by enumeration of all rows of a random joint distribution at V = 3, L = 3."""
+"""Parameterizations, compared with enumeration of all rows of a random joint distribution at V = 3, L = 3."""
 
 import numpy as np
 import pytest
@@ -35,8 +35,8 @@ def process() -> UniformProcess:
     return UniformProcess(V, LogLinearSchedule())
 
 
-def test_the_toy_itself(joint: Joint) -> None:
-    """Its factors are the exponential of the generator, and it is far from a product of its positions."""
+def test_toy_distribution(joint: Joint) -> None:
+    """Its factors are matrix exponentials, and its positions are far from independent."""
     factors = joint.factors(0.3)
     kernel = uniform_kernel(float(-np.log(0.3)), V)
     torch.testing.assert_close(factors[5, 7], kernel[joint.rows_XL[5], joint.rows_XL[7]])
@@ -60,7 +60,7 @@ def test_conversion_of_the_enumerated_posterior_is_the_enumerated_leave_one_out(
 
 
 @pytest.mark.parametrize("t", TIMES)
-def test_leave_one_out_does_not_look_at_its_own_token(joint: Joint, t: float) -> None:
+def test_leave_one_out_does_not_depend_on_its_own_token(joint: Joint, t: float) -> None:
     table = joint.leave_one_out(1 - 0.999 * t).view(V, V, V, L, V)
     for place in range(L):
         own = table[:, :, :, place].movedim(place, 0)
@@ -97,8 +97,8 @@ def test_nelbo_is_minimal_at_the_leave_one_out_prediction(
 
 
 def integrated(process: UniformProcess, joint: Joint, posterior: bool) -> float:
-    ask = joint.posterior if posterior else joint.leave_one_out
-    return integrated_nelbo(process, joint, lambda alpha: ask(alpha).log())
+    predict = joint.posterior if posterior else joint.leave_one_out
+    return integrated_nelbo(process, joint, lambda alpha: predict(alpha).log())
 
 
 def test_integrated_nelbo_is_the_exact_nll_for_leave_one_out_only(joint: Joint, process: UniformProcess) -> None:
@@ -110,25 +110,25 @@ def test_integrated_nelbo_is_the_exact_nll_for_leave_one_out_only(joint: Joint, 
 
 @pytest.mark.slow
 def test_chain_with_the_exact_oracle_samples_the_data(process: UniformProcess) -> None:
-    rows, joint = 8000, Joint(V, L, seed=4, sharpness=0.8)  # flatter, so that every row is seen often enough
+    rows, joint = 8000, Joint(V, L, seed=4, sharpness=0.8)  # less sharp, so that every row occurs often enough
     sampler = AncestralSampler(steps=250)
     keys = key(1, torch.arange(rows))
     start = integers(V, key(keys[:, None], Stream.CORRUPTION, torch.arange(L)), 1)
     denoiser = Denoiser(process, JointOracle(joint), Parameterization.LEAVE_ONE_OUT)
     samples = sampler(denoiser, start, 1.0, keys)
     assert_frequencies(torch.bincount(joint.code(samples), minlength=V**L), joint.p_X)
-    # the same weights of meaning POSTERIOR are converted on the way: the same draws but for rounding
+    # the Denoiser converts POSTERIOR predictions: the same draws up to rounding
     converted = Denoiser(process, JointOracle(joint, posterior=True), Parameterization.POSTERIOR)
     agree = (sampler(converted, start[:1000], 1.0, keys[:1000]) == samples[:1000]).all(1)
     assert agree.double().mean() > 0.999
-    # and taken raw they do not sample the data
+    # without the conversion the chain does not sample the data
     raw = Denoiser(process, JointOracle(joint, posterior=True), Parameterization.LEAVE_ONE_OUT)
     with pytest.raises(AssertionError, match="chi-square"):
         assert_frequencies(torch.bincount(joint.code(sampler(raw, start, 1.0, keys)), minlength=V**L), joint.p_X)
 
 
 def test_chain_converges_to_the_data_as_steps_grow(joint: Joint, process: UniformProcess) -> None:
-    """The exact distribution of the chain by its 27 x 27 transition matrices, from the dense posterior."""
+    """Compute the exact distribution of the chain from its 27 x 27 transition matrices."""
 
     def distance(steps: int) -> float:
         times = AncestralSampler(steps=steps).grid(1.0)
@@ -144,7 +144,7 @@ def test_chain_converges_to_the_data_as_steps_grow(joint: Joint, process: Unifor
 
 @pytest.mark.parametrize("start", [0.25, 0.5, 1.0])
 def test_recovery_of_the_unigram_model_is_the_chance_level(start: float) -> None:
-    """A chain of independent tokens is exact at any number of steps, so few suffice."""
+    """For independent tokens the chain is exact at any number of steps, so 4 steps suffice."""
     vocab, rows, length = 6, 2000, 20
     unigram = torch.softmax(torch.arange(vocab, dtype=torch.float64) / 2, 0)
     process = UniformProcess(vocab, LogLinearSchedule())

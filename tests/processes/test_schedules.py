@@ -7,18 +7,18 @@ import torch
 from scipy import integrate
 
 from uddm_lightning.processes import Parameterization, UniformProcess
-from uddm_lightning.processes.schedules import CosineSchedule, Level, LogLinearSchedule, Schedule
+from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, NoiseLevel, Schedule
 
-OUTSIDE = '''
+THIRD_PARTY_MODULE = '''
 import torch
-from uddm_lightning.processes.schedules import Level, Schedule
+from uddm_lightning.processes.schedules import NoiseLevel, Schedule
 
 class QuadraticSchedule(Schedule):
-    """Quick at first."""
+    """A schedule that changes fastest at t = 0."""
 
     def __call__(self, t):
         t = t.double()
-        return Level(1.0 - (1.0 - self.eps) * (2.0 * t - t * t), -(1.0 - self.eps) * (2.0 - 2.0 * t))
+        return NoiseLevel(1.0 - (1.0 - self.eps) * (2.0 * t - t * t), -(1.0 - self.eps) * (2.0 - 2.0 * t))
 '''
 
 
@@ -45,7 +45,7 @@ def test_default_eps() -> None:
 
 @pytest.mark.parametrize("schedule", [LogLinearSchedule(), CosineSchedule()])
 def test_sigma_is_the_integrated_rate(schedule: Schedule) -> None:
-    """A token is touched at rate -alpha' / alpha; the integral of it is what the network is told."""
+    """sigma is the integral of the corruption rate -alpha' / alpha."""
 
     def rate(t: float) -> float:
         level = schedule(torch.tensor(t))
@@ -56,15 +56,15 @@ def test_sigma_is_the_integrated_rate(schedule: Schedule) -> None:
         assert float(sigma) == pytest.approx(integrate.quad(rate, 0.0, t)[0], abs=1e-6)
 
 
-def test_half_precision_times_are_not_rounded_further() -> None:
+def test_single_precision_times_are_converted_to_double() -> None:
     t = torch.tensor([0.1], dtype=torch.float32)
     assert LogLinearSchedule()(t).alpha.item() == 1.0 - 0.999 * t.double().item()
 
 
-def test_outside_schedule_drives_the_uniform_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("someones_schedules")
-    exec(OUTSIDE, module.__dict__)  # noqa: S102 - stands for a file of another package
-    monkeypatch.setitem(sys.modules, "someones_schedules", module)
+def test_third_party_schedule_in_the_uniform_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("third_party_schedules")
+    exec(THIRD_PARTY_MODULE, module.__dict__)  # noqa: S102 - simulates a module of another package
+    monkeypatch.setitem(sys.modules, "third_party_schedules", module)
     process = UniformProcess(5, module.QuadraticSchedule(eps=0.01))
     keys = torch.arange(4000)
     x0 = torch.zeros(4000, 10, dtype=torch.int64)
@@ -73,6 +73,6 @@ def test_outside_schedule_drives_the_uniform_process(monkeypatch: pytest.MonkeyP
     torch.testing.assert_close(noised.alpha_B, torch.full((4000,), alpha, dtype=torch.float64))
     changed = (noised.xt_BL != x0).double().mean()
     assert changed.item() == pytest.approx((1 - alpha) * 0.8, abs=0.01)
-    level: Level = process.level(torch.tensor([0.3], dtype=torch.float64))
+    level: NoiseLevel = process.level(torch.tensor([0.3], dtype=torch.float64))
     logp = process.leave_one_out(torch.zeros(1, 5), torch.tensor([1]), level.alpha, Parameterization.LEAVE_ONE_OUT)
     assert process.nelbo(logp, torch.tensor([0]), torch.tensor([1]), level.alpha, level.slope).isfinite().all()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.core.keyed_random import Stream, key, sample_without_replacement, uniform
-from uddm_lightning.processes.schedules import Level
+from uddm_lightning.processes.schedules import NoiseLevel
 
 # The integrand is analytic in a strip of half-width pi / 2 / sqrt(2 ln V) about the real line, 0.35 for 30,522 ids, and
 # falls off like a normal density: the error of the trapezoidal rule is of order exp(-2 pi 0.35 / STEP) = 1e-10.
@@ -48,7 +48,7 @@ def amplitudes(gamma: Tensor) -> tuple[Tensor, Tensor]:
     return torch.sigmoid(-gamma).sqrt(), torch.sigmoid(gamma).sqrt()
 
 
-def level(gamma: Tensor, vocab_size: int) -> Level:
+def level(gamma: Tensor, vocab_size: int) -> NoiseLevel:
     """Level alpha of the uniform process at `gamma`, any shape, with its slope d alpha / d gamma.
 
     With mu = a / s and all coordinates divided by s, x_0 at mu + y beats its V - 1 rivals with probability
@@ -60,7 +60,7 @@ def level(gamma: Tensor, vocab_size: int) -> Level:
     y_Q = _nodes(mu.device)
     wins_Q = STEP * _normal(y_Q) * torch.exp((V - 1) * torch.special.log_ndtr(mu[..., None] + y_Q))
     alpha = (V * wins_Q.sum(-1) - 1.0) / (V - 1)
-    return Level(alpha=alpha, slope=(wins_Q * y_Q).sum(-1) * (-0.5 * V / (V - 1)) * mu)
+    return NoiseLevel(alpha=alpha, slope=(wins_Q * y_Q).sum(-1) * (-0.5 * V / (V - 1)) * mu)
 
 
 def gamma_at(alpha: float, vocab_size: int) -> float:

@@ -17,4 +17,4 @@ class NELBO(Objective):
     def token_loss(
         self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
     ) -> Tensor:
-        return process.nelbo_of_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, self.predicts)
+        return process.nelbo_from_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, self.predicts)

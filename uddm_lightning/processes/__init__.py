@@ -1,4 +1,4 @@
-"""How noise enters a text."""
+"""Forward processes: noise on tokens, their reverse steps and likelihood bounds."""
 
 from uddm_lightning.processes.absorbing import AbsorbingProcess
 from uddm_lightning.processes.base import Process

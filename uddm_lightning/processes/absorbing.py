@@ -1,4 +1,4 @@
-"""The absorbing process: a token that noise touches is masked, and says nothing more."""
+"""The absorbing process: noise replaces tokens by a mask token."""
 
 import torch
 from torch import Tensor
@@ -7,17 +7,36 @@ from typing_extensions import override
 from uddm_lightning.core.batch import Noised
 from uddm_lightning.core.keyed_random import Stream, key, uniform
 from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.categorical import draw
+from uddm_lightning.processes.categorical import sample_categorical
 from uddm_lightning.processes.parameterization import Parameterization
 
 
 class AbsorbingProcess(Process):
-    """q(x_t | x_0) = alpha_t onehot(x_0) + (1 - alpha_t) onehot(mask), token by token; the mask is id V.
+    """Absorbing-state process: q(x_t | x_0) = Cat(alpha_t onehot(x_0) + (1 - alpha_t) onehot(mask)), per token.
 
-    Predictions exist at masked positions alone. There nothing of the token is left to be seen, so that the posterior
-    p(x_0 | x_t) and the leave-one-out prediction are one; a token that is not masked is clean, and stays.
+    The mask token is id V. Predictions are defined at masked positions, where the posterior p(x_0 | x_t) equals the
+    leave-one-out prediction. The other tokens are clean, and the reverse chain keeps them.
 
-    Source: Austin et al. 2021 (D3PM); Sahoo et al. 2024, arXiv 2406.07524 (MDLM); Shi et al. 2024, arXiv 2406.04329.
+    Source: Austin et al. 2021, arXiv 2107.03006 (D3PM); Sahoo et al. 2024, arXiv 2406.07524 (MDLM); Shi et al. 2024,
+    arXiv 2406.04329 (MD4).
+
+    Args:
+        vocab_size: V, number of ids without the mask token, at least 2.
+        schedule: noise schedule.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.processes import AbsorbingProcess
+        >>> from uddm_lightning.processes.schedules import LogLinearSchedule
+        >>> process = AbsorbingProcess(27, LogLinearSchedule())
+        >>> process.mask_id, process.num_states
+        (27, 28)
+        >>> x0_BL, keys_B = torch.arange(10)[None], torch.tensor([0])
+        >>> noised = process.corrupt(x0_BL, torch.tensor([0.5]), keys_B)
+        >>> noised.xt_BL
+        tensor([[27, 27,  2,  3, 27,  5, 27, 27,  8, 27]])
+        >>> process.prediction_mask(noised.xt_BL).sum()
+        tensor(6)
     """
 
     @property
@@ -30,8 +49,8 @@ class AbsorbingProcess(Process):
         return xt == self.mask_id
 
     @override
-    def prior(self, tokens_BL: Tensor) -> Tensor:
-        return torch.full_like(tokens_BL, self.mask_id)
+    def sample_prior(self, uniform_BL: Tensor) -> Tensor:
+        return torch.full_like(uniform_BL, self.mask_id)
 
     @override
     def mask_position(self, x0_BL: Tensor, position_B: Tensor) -> Tensor:
@@ -39,7 +58,7 @@ class AbsorbingProcess(Process):
 
     @override
     def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:
-        # the same numbers as in the uniform process: both touch the same tokens
+        # the same random numbers as in the uniform process, so that both touch the same tokens
         level = self.level(t_B)
         keys_BL = key(keys_B[:, None], Stream.CORRUPTION, torch.arange(x0_BL.shape[1], device=x0_BL.device))
         touched_BL = uniform(keys_BL, 0) >= level.alpha[:, None]
@@ -49,40 +68,40 @@ class AbsorbingProcess(Process):
 
     @override
     def leave_one_out_logits(
-        self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Parameterization
+        self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, parameterization: Parameterization
     ) -> Tensor:
-        # a mask is never the answer: its logit is left out (MDLM's "zero masking probabilities")
+        # x_0 is never the mask: drop its logit ("zero masking probabilities", Sahoo et al. 2024)
         return logits_NV[:, : self.vocab_size]
 
     @override
     def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
-        # slope / (1 - alpha) ln p[x_0] where x_t is the mask, 0 elsewhere (MDLM, eq. 10); slope and ln p are negative
+        # slope / (1 - alpha) ln p[x_0] where x_t is the mask, 0 elsewhere (Sahoo et al. 2024, eq. 10)
         logp_0_N = logp_NV.gather(1, x0_N[:, None])[:, 0]
         rate_N = (slope_N / (1.0 - alpha_N)).to(logp_NV.dtype)
         return torch.where(self.prediction_mask(xt_N), rate_N * logp_0_N, 0.0)
 
     @override
     def posterior(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
-        # of V + 1 states; from the mask: share p of the ids, 1 - share of the mask
-        share_N = _share(alpha_s_N, alpha_t_N).to(logp_NV.dtype)
-        from_mask_NS = torch.cat([share_N[:, None] * logp_NV.exp(), 1.0 - share_N[:, None]], 1)
+        # q(x_s | mask, p) = u p + (1 - u) onehot(mask), where u is the unmask probability; other tokens stay
+        unmask_N = _unmask_probability(alpha_s_N, alpha_t_N).to(logp_NV.dtype)
+        from_mask_NS = torch.cat([unmask_N[:, None] * logp_NV.exp(), 1.0 - unmask_N[:, None]], 1)
         stays_NS = torch.nn.functional.one_hot(xt_N, self.num_states).to(logp_NV.dtype)
         return torch.where(self.prediction_mask(xt_N)[:, None], from_mask_NS, stays_NS)
 
     @override
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
-        moved_N = torch.nonzero(self.may_change_mask(xt_N, alpha_s_N, alpha_t_N, keys_N))[:, 0]
-        return xt_N.index_copy(0, moved_N, draw(logp_NV[moved_N], uniform(keys_N[moved_N], 1)))
+        unmasked_N = torch.nonzero(self.may_change_mask(xt_N, alpha_s_N, alpha_t_N, keys_N))[:, 0]
+        return xt_N.index_copy(0, unmasked_N, sample_categorical(logp_NV[unmasked_N], uniform(keys_N[unmasked_N], 1)))
 
     @override
     def may_change_mask(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
-        return self.prediction_mask(xt_N) & (uniform(keys_N, 0) < _share(alpha_s_N, alpha_t_N))
+        return self.prediction_mask(xt_N) & (uniform(keys_N, 0) < _unmask_probability(alpha_s_N, alpha_t_N))
 
     @override
     def argmax_step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
         best_N, id_N = logp_NV.max(1)
-        share_N = _share(alpha_s_N, alpha_t_N)
-        moves_N = self.prediction_mask(xt_N) & (share_N * best_N.double().exp() >= 1.0 - share_N)
+        unmask_N = _unmask_probability(alpha_s_N, alpha_t_N)
+        moves_N = self.prediction_mask(xt_N) & (unmask_N * best_N.double().exp() >= 1.0 - unmask_N)
         return torch.where(moves_N, id_N, xt_N)
 
     @override
@@ -90,6 +109,6 @@ class AbsorbingProcess(Process):
         return torch.where(self.prediction_mask(xt_N), unigram_V[x0_N], (xt_N == x0_N).to(unigram_V.dtype))
 
 
-def _share(alpha_s: Tensor, alpha_t: Tensor) -> Tensor:
-    """Share of the masked tokens that a step from t to s reveals; exactly 1 at s = 0."""
+def _unmask_probability(alpha_s: Tensor, alpha_t: Tensor) -> Tensor:
+    """Return the probability (alpha_s - alpha_t) / (1 - alpha_t) that a step t -> s unmasks a token; 1 at s = 0."""
     return (alpha_s - alpha_t) / (1.0 - alpha_t)

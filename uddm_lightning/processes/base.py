@@ -1,6 +1,6 @@
-"""The contract of a forward process: how noise enters a text, and how one step of it is undone.
+"""Base class of forward processes.
 
-Shapes: B rows, L positions, N tokens (any subset of the B * L), V ids in the vocabulary.
+Shapes: B rows, L positions, N tokens (any subset of the B * L), V ids in the vocabulary, S states (V, and the mask).
 """
 
 from abc import ABC, abstractmethod
@@ -10,152 +10,224 @@ from torch import Tensor
 
 from uddm_lightning.core.batch import Noised
 from uddm_lightning.processes.parameterization import Parameterization
-from uddm_lightning.processes.schedules import Level, Schedule
+from uddm_lightning.processes.schedules import NoiseLevel, Schedule
 
 
 class Process(ABC):
-    """A noise process on token ids with its exact reverse step and its likelihood bound.
+    """Base class of noise processes on token ids, with their exact reverse step and likelihood bound.
+
+    Times satisfy s < t, so that alpha_s > alpha_t.
 
     Args:
-        vocab_size: V, number of ids; at least 2.
-        schedule: signal level as a function of time.
+        vocab_size: V, number of ids, at least 2.
+        schedule: noise schedule.
+
+    Raises:
+        ValueError: `vocab_size` is below 2.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.processes import UniformProcess
+        >>> from uddm_lightning.processes.schedules import LogLinearSchedule
+        >>> process = UniformProcess(27, LogLinearSchedule())
+        >>> process.num_states
+        27
+        >>> process.level(torch.tensor(0.5)).alpha
+        tensor(0.5005, dtype=torch.float64)
     """
 
     def __init__(self, vocab_size: int, schedule: Schedule) -> None:
         if vocab_size < 2:
-            raise ValueError(f"`vocab_size` must be at least 2, got {vocab_size}: a vocabulary of one has no noise.")
+            raise ValueError(f"`vocab_size` must be at least 2, got {vocab_size}.")
         self.vocab_size = vocab_size
         self.schedule = schedule
 
     @property
     def mask_id(self) -> int | None:
-        """The id that noise writes in place of a token, V; None where noise writes ids of the vocabulary."""
+        """Id of the mask token, V; None for a process that replaces tokens by ids of the vocabulary."""
         return None
 
     @property
     def num_states(self) -> int:
-        """Number of ids that a network must be able to read: V, and the mask where there is one."""
+        """Number of ids in noisy text, S: V, plus 1 if there is a mask token."""
         return self.vocab_size + (self.mask_id is not None)
 
     def prediction_mask(self, xt: Tensor) -> Tensor:
-        """True, bool of any shape, where a prediction means something: noise may have been here.
+        """Return a bool mask of the tokens that noise may have changed, with the shape of `xt`.
 
-        Elsewhere the loss trains nothing, so that nothing there may be measured, and the chain moves nothing.
+        Predictions at the other tokens are not trained, are not measured, and do not change the reverse chain.
         """
         return torch.ones_like(xt, dtype=torch.bool)
 
-    def prior(self, tokens_BL: Tensor) -> Tensor:
-        """Rows of uniform random tokens as they are at t = 1, where the chains of samples begin, int64 (B, L)."""
-        return tokens_BL
+    def sample_prior(self, uniform_BL: Tensor) -> Tensor:
+        """Return rows x_1 at t = 1, int64 (B, L), from rows of uniform random ids."""
+        return uniform_BL
 
     def mask_position(self, x0_BL: Tensor, position_B: Tensor) -> Tensor:
-        """Clean rows as the network must see them to be asked what stands at one position of each, int64 (B, L).
+        """Return network inputs, int64 (B, L), for the leave-one-out prediction at one position of each clean row.
 
-        A leave-one-out prediction that reads its own token without heeding it can be asked for everywhere at once.
+        A process without a mask token returns the clean rows, because its leave-one-out prediction does not depend on
+        the token at that position.
         """
         return x0_BL
 
     def change_probability(self, alpha: Tensor) -> Tensor:
-        """Probability that noise has changed a token, of the shape of `alpha`; one may be redrawn as itself."""
+        """Return the probability that x_t differs from x_0 at a token, with the shape of `alpha`."""
         return (1.0 - alpha) * (1.0 if self.mask_id is not None else 1.0 - 1.0 / self.vocab_size)
 
     def compile(self) -> None:
-        """Has `torch.compile` fuse the passes over the vocabulary in the loss, where a process knows how."""
+        """Compile the loss with `torch.compile`, if the process supports it."""
         return
 
-    def level(self, t: Tensor) -> Level:
-        """Signal level at times `t`, any shape."""
+    def level(self, t: Tensor) -> NoiseLevel:
+        """Return the noise level at times `t` of any shape."""
         return self.schedule(t)
 
     @abstractmethod
     def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:
-        """Draws x_t ~ q(x_t | x_0); padding is left as it is. The draw is a function of (key, t, position) alone."""
+        """Draw x_t ~ q(x_t | x_0). Each draw is a function of its key, time and position.
+
+        Args:
+            x0_BL: int64 clean ids.
+            t_B: times in [0, 1].
+            keys_B: int64 noise keys.
+            valid_BL: False at padding, which stays unchanged; None if every position is valid.
+        """
 
     @abstractmethod
     def leave_one_out_logits(
-        self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Parameterization
+        self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, parameterization: Parameterization
     ) -> Tensor:
-        """Leave-one-out log-probabilities (N, V), up to a constant of each token, from raw logits of any meaning.
+        """Convert network outputs to leave-one-out log-probabilities (N, V), up to a constant per token.
 
-        The network has a logit for every state that it reads; what comes back is about the V ids of text alone. The
-        dtype of `logits_NV` is kept, and its values are, too.
+        Args:
+            logits_NV: network outputs for all S states; they are not modified.
+            xt_N: int64 noisy ids.
+            alpha_N: float64 signal levels.
+            parameterization: distribution that `logits_NV` parameterizes.
+
+        Returns:
+            Logits of the V ids of the vocabulary, in the dtype of `logits_NV`.
         """
 
-    def leave_one_out(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, prediction: Parameterization) -> Tensor:
-        """The same normalised."""
-        return torch.log_softmax(self.leave_one_out_logits(logits_NV, xt_N, alpha_N, prediction), dim=1)
+    def leave_one_out(
+        self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, parameterization: Parameterization
+    ) -> Tensor:
+        """Return normalised leave-one-out log-probabilities (N, V); see `leave_one_out_logits`."""
+        return torch.log_softmax(self.leave_one_out_logits(logits_NV, xt_N, alpha_N, parameterization), dim=1)
 
     @abstractmethod
     def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
-        """Continuous-time negative evidence lower bound per token and unit of time (N,), in nats."""
+        """Return the integrand of the continuous-time NELBO, in nats per token and unit of time (N,).
 
-    def nelbo_of_logits(
+        Args:
+            logp_NV: leave-one-out log-probabilities p.
+            x0_N: int64 clean ids.
+            xt_N: int64 noisy ids.
+            alpha_N: float64 signal levels alpha_t.
+            slope_N: float64 derivatives d alpha_t / d t.
+        """
+
+    def nelbo_from_logits(
         self,
         logits_NV: Tensor,
         x0_N: Tensor,
         xt_N: Tensor,
         alpha_N: Tensor,
         slope_N: Tensor,
-        prediction: Parameterization,
+        parameterization: Parameterization,
     ) -> Tensor:
-        """The same from raw logits that mean `prediction`; a process may know its gradient in closed form."""
-        logp_NV = self.leave_one_out(logits_NV, xt_N, alpha_N, prediction)
+        """Return `nelbo` from network outputs. A subclass may override it with a gradient in closed form."""
+        logp_NV = self.leave_one_out(logits_NV, xt_N, alpha_N, parameterization)
         return self.nelbo(logp_NV, x0_N, xt_N, alpha_N, slope_N)
 
     @abstractmethod
     def posterior(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
-        """Reverse probabilities q(x_s | x_t, p) of all states, dense: for inspection and tests, not for sampling."""
+        """Return the dense reverse probabilities q(x_s | x_t, p), float (N, S). The sampler does not need them."""
 
     @abstractmethod
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
-        """Draws x_s ~ q(x_s | x_t, p), int64 (N,), without building the dense posterior; keyed by `keys_N`."""
+        """Draw x_s ~ q(x_s | x_t, p), int64 (N,), without the dense posterior.
+
+        Args:
+            logp_NV: leave-one-out log-probabilities p.
+            xt_N: int64 ids at time t.
+            alpha_s_N: float64 signal levels at time s < t.
+            alpha_t_N: float64 signal levels at time t.
+            keys_N: int64 noise keys.
+        """
 
     def may_change_mask(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
-        """False, bool (N,), where `step` with these keys stays at x_t whatever the predictions are.
+        """Return a bool mask (N,), False where `step` with the same keys returns x_t for every prediction p.
 
-        A chain asks the network about the other tokens only.
+        The sampler evaluates the network for the other tokens only.
         """
         return torch.ones_like(keys_N, dtype=torch.bool)
 
     @abstractmethod
     def argmax_step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
-        """The id of largest reverse probability q(x_s | x_t, p), int64 (N,)."""
+        """Return the most probable x_s under q(x_s | x_t, p), int64 (N,)."""
 
     @abstractmethod
     def chance(self, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, unigram_V: Tensor) -> Tensor:
-        """Probability with which the exact unigram model restores each token (N,), float64."""
-
-    def coincidence(self, unigram_V: Tensor, text_V: Tensor, argmax: bool) -> float:
-        """Probability with which a chain that overwrites a row with unrelated text restores a corrupted token.
-
-        The text has the frequencies f of `unigram_V`. A chain that samples writes id v with probability f_v, whatever
-        was there, and hits a token of frequency g_v with probability sum_v g_v f_v: for text of the same kind, sum f^2.
-        A chain that takes the likeliest ids writes argmax f everywhere, and hits with probability g at that id: for
-        text of the same kind, max f.
-
-        Under the uniform process noise changes every token with the same probability, so that corrupted tokens have
-        the frequencies of the text. Under the absorbing process they have, too: corrupted are the masked tokens, a
-        chain writes nothing else, and this level is the expectation of `chance`.
+        """Return the probability that the exact unigram model restores each token, float64 (N,).
 
         Args:
-            unigram_V: float64, what the chain writes.
-            text_V: float64, frequencies of the tokens that were corrupted.
-            argmax: whether the chain takes likeliest ids instead of drawing them.
+            x0_N: int64 clean ids.
+            xt_N: int64 noisy ids.
+            alpha_N: float64 signal levels.
+            unigram_V: float64 frequencies of the ids.
+        """
+
+    def coincidence(self, unigram_V: Tensor, text_V: Tensor, argmax: bool) -> float:
+        """Return the recovery of a chain that ignores its input and writes unrelated text.
+
+        Let f be the frequencies `unigram_V` and g the frequencies `text_V`. A chain that samples writes id v with
+        probability f_v and restores a token with probability sum_v g_v f_v. A chain that takes the most probable ids
+        writes argmax f everywhere and restores a token with probability g_(argmax f).
+
+        Both processes corrupt every token with the same probability, so corrupted tokens have the frequencies of the
+        text. Under the absorbing process this level is the expectation of `chance`.
+
+        Args:
+            unigram_V: float64 frequencies of the ids that the chain writes.
+            text_V: float64 frequencies of the ids in the corrupted text.
+            argmax: whether the chain takes the most probable ids instead of sampling.
+
+        Returns:
+            Probability in [0, 1].
+
+        Example:
+            >>> import torch
+            >>> from uddm_lightning.processes import UniformProcess
+            >>> from uddm_lightning.processes.schedules import LogLinearSchedule
+            >>> process, unigram_V = UniformProcess(2, LogLinearSchedule()), torch.tensor([0.75, 0.25])
+            >>> process.coincidence(unigram_V, unigram_V, argmax=False)
+            0.625
+            >>> process.coincidence(unigram_V, unigram_V, argmax=True)
+            0.75
         """
         return float(text_V[unigram_V.argmax()] if argmax else (text_V * unigram_V).sum())
 
     def bayes_argmax(self, logits_NV: Tensor, xt_N: Tensor) -> Tensor:
-        """Largest probability that a corrupted token had any one id, given the noisy row, float64 (N,).
+        """Return the probability of the most probable clean id of each corrupted token, float64 (N,).
 
-        The probability of x_0 given the noisy row and that noise has changed this token is the leave-one-out prediction
-        p without the token itself: p_v / (1 - p[x_t]) for v != x_t, and p_v for a masked token. Whoever writes the
-        likeliest of these ids everywhere restores a share E[max] of the corrupted tokens; no estimate from x_t can
-        restore more in the mean, whatever it does to clean tokens. The chain of the exact law draws from the law
-        instead of taking the likeliest id, and restores fewer.
+        Given the noisy row and that noise has changed the token, x_0 = v has probability p_v / (1 - p[x_t]) for
+        v != x_t, and p_v for a masked token, where p is the leave-one-out prediction. The mean over corrupted tokens is
+        the largest expected recovery of any estimate from x_t, whatever it does to clean tokens. The chain of the exact
+        distribution samples instead of taking the most probable id, and recovers fewer tokens.
 
         Args:
-            logits_NV: leave-one-out log-probabilities of the law of the text, up to a constant of each token.
-            xt_N: int64 noisy ids, each of which is wrong.
+            logits_NV: exact leave-one-out log-probabilities, up to a constant per token.
+            xt_N: int64 noisy ids, all different from the clean ones.
+
+        Example:
+            >>> import torch
+            >>> from uddm_lightning.processes import UniformProcess
+            >>> from uddm_lightning.processes.schedules import LogLinearSchedule
+            >>> process = UniformProcess(3, LogLinearSchedule())
+            >>> process.bayes_argmax(torch.tensor([[0.5, 0.3, 0.2]]).log(), torch.tensor([0]))
+            tensor([0.6000], dtype=torch.float64)
         """
         if self.mask_id is None:
             logits_NV = logits_NV.scatter(1, xt_N[:, None], -torch.inf)

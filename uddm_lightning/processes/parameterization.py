@@ -1,14 +1,18 @@
-"""What a network's output means, which decides every number computed from it."""
+"""Parameterizations of a network's output."""
 
 from enum import Enum
 
 
 class Parameterization(Enum):
-    """What a network's output at position l says about x_0 there.
+    """Distribution of x_0^l that a network's output at position l parameterizes.
 
-    LEAVE_ONE_OUT: p(x_0^l | x_t without position l), the prediction for which the reverse posterior is exact and the
-        NELBO minimal.
-    POSTERIOR: p(x_0^l | x_t), which looks at the token at l too; what plain cross-entropy learns.
+    LEAVE_ONE_OUT: p(x_0^l | x_t without position l). With it the reverse posterior is exact and the NELBO minimal.
+    POSTERIOR: p(x_0^l | x_t), which also conditions on x_t^l. Cross-entropy learns this one.
+
+    Example:
+        >>> from uddm_lightning.processes import Parameterization
+        >>> Parameterization("leave-one-out")
+        <Parameterization.LEAVE_ONE_OUT: 'leave-one-out'>
     """
 
     LEAVE_ONE_OUT = "leave-one-out"

@@ -1,4 +1,4 @@
-"""The NELBO of the uniform process from logits, with its gradient in closed form.
+"""NELBO of the uniform process from logits, with its gradient in closed form.
 
 Shapes: N tokens, V ids.
 """
@@ -14,30 +14,39 @@ from typing_extensions import override
 LossAndGradient = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]
 
 
-def closed_term(V: int, a_N: Tensor, b_N: Tensor, xbar_i_N: Tensor) -> Tensor:
-    """sum_j xbar_j / xbar_i ln(xbar_j / xbar_i), float64 (N,), which no network enters: xbar takes two values only."""
+def constant_term(V: int, a_N: Tensor, b_N: Tensor, xbar_i_N: Tensor) -> Tensor:
+    """Return the term of the NELBO that does not depend on the network, float64 (N,).
+
+    It is sum_j xbar_j / xbar_i ln(xbar_j / xbar_i), in the notation of `UniformProcess.nelbo`.
+
+    Args:
+        V: number of ids.
+        a_N: V alpha.
+        b_N: 1 - alpha.
+        xbar_i_N: xbar at i = x_t.
+    """
     clean_N = a_N + b_N
     return ((V - 1) * b_N * torch.log(b_N / xbar_i_N) + clean_N * torch.log(clean_N / xbar_i_N)) / xbar_i_N
 
 
 class UniformNelbo(torch.autograd.Function):
-    """Loss per token (N,), in the dtype of the logits, its gradient taken along; see `loss_and_gradient`.
+    """Autograd function of the NELBO per token (N,), in the dtype of the logits.
 
-    The first argument is that function, or a compiled one.
+    The first argument is `loss_and_gradient` or its compiled version. The forward pass also computes the gradient.
     """
 
     @staticmethod
     @override
     def forward(
         ctx: Any,
-        both: LossAndGradient,
+        loss_and_gradient: LossAndGradient,
         logits_NV: Tensor,
         x0_N: Tensor,
         xt_N: Tensor,
         alpha_N: Tensor,
         slope_N: Tensor,
     ) -> Tensor:
-        loss_N, gradient_NV = both(logits_NV, x0_N, xt_N, alpha_N, slope_N, ctx.needs_input_grad[1])
+        loss_N, gradient_NV = loss_and_gradient(logits_NV, x0_N, xt_N, alpha_N, slope_N, ctx.needs_input_grad[1])
         if gradient_NV is not None:
             ctx.save_for_backward(gradient_NV)
         return loss_N
@@ -51,27 +60,35 @@ class UniformNelbo(torch.autograd.Function):
 
 
 def loss_and_gradient(
-    logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor, wants_gradient: bool
+    logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor, needs_gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Loss per token (N,) and its gradient for the logits (N, V), where wanted; see `UniformProcess.nelbo`.
+    """Return the NELBO per token (N,) and its gradient with respect to the logits (N, V); see `UniformProcess.nelbo`.
 
-    With a = V alpha, b = 1 - alpha, p = softmax(logits), x = a p + b, c = slope / a and i = x_t, the gradient for
-    logit j is p_j (g_j - sum_k p_k g_k) with
+    With a = V alpha, b = 1 - alpha, p = softmax(logits), x = a p + b, c = slope / a and i = x_t, the derivative with
+    respect to logit j is p_j (g_j - sum_k p_k g_k) with
       g_j = c a b / (xbar_i x_j) + [j = i] c a V / x_i (1 / x_i - 1 / xbar_i) + [j = x_0] c a^2 / (xbar_i x_0).
+
+    Args:
+        logits_NV: leave-one-out logits.
+        x0_N: int64 clean ids.
+        xt_N: int64 noisy ids.
+        alpha_N: float64 signal levels.
+        slope_N: float64 derivatives d alpha_t / d t.
+        needs_gradient: whether to compute the gradient; otherwise it is None.
     """
     V, dtype = logits_NV.shape[1], logits_NV.dtype
     a_N, b_N = V * alpha_N, 1.0 - alpha_N
     xbar_N = torch.where(xt_N == x0_N, a_N + b_N, b_N)
-    closed_N = closed_term(V, a_N, b_N, xbar_N)
-    a, b, xbar, c, closed = (value.to(dtype) for value in (a_N, b_N, xbar_N, slope_N / a_N, closed_N))
+    constant_N = constant_term(V, a_N, b_N, xbar_N)
+    a, b, xbar, c, constant = (value.to(dtype) for value in (a_N, b_N, xbar_N, slope_N / a_N, constant_N))
 
     p_NV = torch.softmax(logits_NV, 1)
     x_NV = torch.addcmul(b[:, None], p_NV, a[:, None])
     at_N2 = torch.stack([xt_N, x0_N], 1)
     x_i, x_0 = x_NV.gather(1, at_N2).unbind(1)
     logs_N = x_NV.log().sum(1)
-    loss_N = c * (V / xbar - V / x_i - (V * x_i.log() - b * logs_N - a * x_0.log()) / xbar - closed)
-    if not wants_gradient:
+    loss_N = c * (V / xbar - V / x_i - (V * x_i.log() - b * logs_N - a * x_0.log()) / xbar - constant)
+    if not needs_gradient:
         return loss_N, None
 
     p_N2 = p_NV.gather(1, at_N2)

@@ -85,6 +85,6 @@ class Sampler(ABC):
         Returns:
             int64 ids (B, L) at time 0.
         """
-        start_BL = denoiser.process.prior(noise_BL)
+        start_BL = denoiser.process.sample_prior(noise_BL)
         nothing_BL = torch.zeros_like(noise_BL, dtype=torch.bool)
         return self(denoiser, start_BL, 1.0, keys_B, None, nothing_BL, observe)
