@@ -121,7 +121,7 @@ def test_a_failed_run_is_shown_and_does_not_stop_the_others(uddm, config, tmp_pa
     assert outcome.status == 1
     assert "DiT-n8-s0 FAILED: ended by signal SIGKILL" in outcome.err
     assert "    no memory left" in outcome.err
-    assert "1 run(s) failed: DiT-n8-s0. The same command tries them again." in outcome.err
+    assert "1 run(s) failed: DiT-n8-s0. The same command trains them again." in outcome.err
     assert {row["train_size"] for row in table(out)} == {"2", "32"}
     assert uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2:32:x4").status == 0
     assert {row["train_size"] for row in table(out)} == {"2", "8", "32"}

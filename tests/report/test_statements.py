@@ -23,7 +23,6 @@ from tests.support import made_sweeps as sweeps
 from uddm_lightning.callbacks.measurements import summary
 from uddm_lightning.commands.doctor import table as doctor_table
 from uddm_lightning.commands.sample import _told
-from uddm_lightning.commands.sweep import _summary
 from uddm_lightning.doctor.checks import Check
 from uddm_lightning.probes import EntropyProbe
 from uddm_lightning.processes.parameterization import Parameterization
@@ -40,6 +39,7 @@ from uddm_lightning.report.summary_run import axis
 from uddm_lightning.report.writing import _drawings
 from uddm_lightning.results.study import Study
 from uddm_lightning.stats.intervals import Interval
+from uddm_lightning.sweeps.results import summary as sweep_summary
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.transition import estimate
 from uddm_lightning.transition.methods import DIFFER
@@ -223,7 +223,7 @@ def swept(null: bool = False, **change) -> str:
         name: change[name] for name in ("low", "high") if name in change
     }
     entry["t"] = change.get("t", entry["t"])
-    return _summary(transition)
+    return sweep_summary(transition)
 
 
 def judged(**change) -> str:
@@ -1061,18 +1061,18 @@ DEFINITIONS = (
     ),
     *("measure on its lines", "rows; default:", "such as cpu", "write the table as"),
     *(
-        "Every other option is handed",
-        "Trains and measures every",
+        "Every other option is passed",
+        "Train and measure every",
         "as for `uddm fit`",
         "folder of ",
         "training rows: a list",
     ),
     *("with --sizes auto", "comma-separated; default", "YAML laid over", "runs at a time", "local (default)"),
-    *("Reads the tables of a sweep", "Sample i is a function", "   (memorized: at most", "Draws rows from a trained"),
+    *("Read the tables of a sweep", "Sample i is a function", "   (memorized: at most", "Draws rows from a trained"),
     *("parquet file to write", "of the samples; default", "steps of the chain; default", "drawn together, which"),
     *("that draw on this machine", "compare the samples with"),
     # of the sweep's own work
-    *("{} runs took {} s", "`{}` is {} there", "waiting for a place"),
+    *("{} runs took {} s", "`{}` is {} there", "waiting for a place", "uddm: {}. The same command"),
     # what a method measures, and which sizes it has
     *("recovery on train and test", "entropy on train rows", "entropy on the model's", "NELBO on train and test"),
     *("N_mem is defined for", "N_gen is defined for", "below or above any"),
@@ -1083,8 +1083,9 @@ DEFINITIONS = (
 
 WRITERS = (
     *("report", "callbacks", "doctor", "transition"),
-    *("commands/doctor.py", "commands/probe.py", "commands/sample.py", "commands/sweep.py"),
+    *("commands/doctor.py", "commands/probe.py", "commands/sample.py", "commands/sweep.py", "commands/report.py"),
     *("interop/model_card.py", "results/panel.py", "results/study.py", "results/units.py", "sweeps/run_all.py"),
+    *("sweeps/plan.py", "sweeps/results.py"),
 )
 SOURCES = Path(uddm_lightning.__file__).parent
 

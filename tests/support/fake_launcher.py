@@ -24,12 +24,12 @@ class FakeLauncher(Launcher):
         self.fails = fails
         self.waiting: list[SweepRun] = []
 
-    def submit(self, cells: Sequence[SweepRun]) -> None:
-        self.waiting += cells
+    def submit(self, runs: Sequence[SweepRun]) -> None:
+        self.waiting += runs
 
     def poll(self) -> list[Outcome]:
-        cells, self.waiting = self.waiting, []
-        return [self.train(cell) for cell in cells]
+        runs, self.waiting = self.waiting, []
+        return [self.train(run) for run in runs]
 
     def running(self) -> list[SweepRun]:
         return []
@@ -37,20 +37,20 @@ class FakeLauncher(Launcher):
     def stop(self) -> None:
         self.waiting = []
 
-    def train(self, cell: SweepRun) -> Outcome:
-        cell.log.parent.mkdir(parents=True, exist_ok=True)
-        if cell.size == self.fails:
-            cell.log.write_text("one\nno memory left\n", encoding="utf-8")
-            return Outcome(cell, -9, "ended by signal SIGKILL")
-        held = 1.0 / (1.0 + math.exp(1.7 * (math.log(cell.size) - math.log(self.turn))))
+    def train(self, run: SweepRun) -> Outcome:
+        run.log.parent.mkdir(parents=True, exist_ok=True)
+        if run.size == self.fails:
+            run.log.write_text("one\nno memory left\n", encoding="utf-8")
+            return Outcome(run, -9, "ended by signal SIGKILL")
+        held = 1.0 / (1.0 + math.exp(1.7 * (math.log(run.size) - math.log(self.turn))))
         common = {
-            "run": cell.name,
-            "backbone": cell.backbone,
+            "run": run.name,
+            "backbone": run.backbone,
             "parameters": 1000,
-            "train_size": cell.size,
-            "seed": cell.seed,
+            "train_size": run.size,
+            "seed": run.seed,
         }
-        common |= {"step": cell.steps, "weights": "ema", "sampler": "ancestral"}
+        common |= {"step": run.steps, "weights": "ema", "sampler": "ancestral"}
         rows = []
         for split, recovery in (("train", 0.25 + 0.74 * held), ("test", 0.25 - 0.15 * held)):
             interval = {"recovery_low": recovery - 0.02, "recovery_high": recovery + 0.02}
@@ -60,7 +60,7 @@ class FakeLauncher(Launcher):
             entropy = 1.7 * (1.0 - held) if split == "train" else 1.7
             interval = {"entropy_low": max(0.0, entropy - 0.03), "entropy_high": entropy + 0.03}
             rows.append({"metric": "entropy", "split": split, "t": 0.1, "entropy": entropy, **interval})
-        update_table(cell.run / "measurements.csv", [{**common, "n_rows": 64, "n_draws": 64, **row} for row in rows])
-        manifest = {"train_size": cell.size, "trained_steps": cell.steps}
-        (cell.run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        return Outcome(cell, 0)
+        update_table(run.folder / "measurements.csv", [{**common, "n_rows": 64, "n_draws": 64, **row} for row in rows])
+        manifest = {"train_size": run.size, "trained_steps": run.steps}
+        (run.folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        return Outcome(run, 0)

@@ -131,7 +131,7 @@ def test_a_request_to_stop_ends_every_run(place, name):
     wait_for(lambda: runs.exists() and any(busy(run) for run in runs.iterdir()))
     process.send_signal(name)
     text = finish(process, 1)
-    assert "uddm: stopped. The same command goes on from here." in text
+    assert "uddm: stopped. The same command continues the sweep." in text
     assert "Traceback" not in text
     assert not any(busy(run) for run in runs.iterdir())
     finish(place.sweep(out, "--jobs", 2))
@@ -176,7 +176,7 @@ def test_cores_and_gpus_are_never_promised_twice(tmp_path, monkeypatch):
     environments = []
 
     class Sleeping:
-        def __init__(self, cell, environment):
+        def __init__(self, run, environment):
             environments.append(environment)
             self.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.4)"])
             self.status = self.process.poll
@@ -185,10 +185,10 @@ def test_cores_and_gpus_are_never_promised_twice(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "gpus", lambda: [0, 1, 2])
 
     def most(launcher, threads, gpus, jobs=5):
-        cells = [SweepRun("DiT", size, 0, tmp_path, (), 1, threads, max(1, gpus), gpus) for size in range(1, jobs + 1)]
-        launcher.submit(cells)
+        runs = [SweepRun("DiT", size, 0, tmp_path, (), 1, threads, max(1, gpus), gpus) for size in range(1, jobs + 1)]
+        launcher.submit(runs)
         seen, ended = 0, []
-        while len(ended) < len(cells):
+        while len(ended) < len(runs):
             seen = max(seen, len(launcher.running()))
             ended += launcher.poll()
             time.sleep(0.01)

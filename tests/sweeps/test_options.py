@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.sweeps.options import with_files
+from uddm_lightning.sweeps.options import expand_files
 
 
 def written(path: Path, text: str) -> str:
@@ -15,14 +15,14 @@ def test_a_file_gives_options(tmp_path: Path) -> None:
     text = "sweep:\n  sizes: [0.1, 8, 1.0]\n  seeds: [0, 1]\n  jobs: 2\n  backbone: [a.yaml, b.yaml]\n"
     study, model = written(tmp_path / "study.yaml", text), written(tmp_path / "model.yaml", "data: {}\n")
     given = ["--sizes", "0.1,8,1.0", "--seeds", "0,1", "--jobs", "2", "--backbone", "a.yaml", "--backbone", "b.yaml"]
-    assert with_files(["-c", model, "-c", study, "--out", "x"]) == [*given, "-c", model, "--out", "x"]
-    assert with_files([f"--config={study}", "-c", model, "--sizes", "4"]) == [*given, "-c", model, "--sizes", "4"]
+    assert expand_files(["-c", model, "-c", study, "--out", "x"]) == [*given, "-c", model, "--out", "x"]
+    assert expand_files([f"--config={study}", "-c", model, "--sizes", "4"]) == [*given, "-c", model, "--sizes", "4"]
 
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     model, empty = written(tmp_path / "model.yaml", "data: {}\n"), written(tmp_path / "empty.yaml", "")
     for words in (["-c", model], ["-c", empty], ["-c", "no.yaml"], ["-c"], ["--sizes", "4"], []):
-        assert with_files(words) == words
+        assert expand_files(words) == words
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        with_files(["-c", written(tmp_path / "study.yaml", text)])
+        expand_files(["-c", written(tmp_path / "study.yaml", text)])

@@ -1,4 +1,4 @@
-"""Cells as jobs: what is asked of SLURM, what its answers come to, and three cells on a real one-node cluster."""
+"""Runs as jobs: what is asked of SLURM, what its answers come to, and three runs on a real one-node cluster."""
 
 import os
 import pickle
@@ -24,7 +24,7 @@ from uddm_lightning.sweeps.sweep_run import SweepRun
 WORDS = ("the", "of", "and", "to", "we", "our", "people", "congress", "war", "peace", "law", "year")
 
 
-def plain_cell(folder: Path, size: int = 2, **fields: object) -> SweepRun:
+def plain_run(folder: Path, size: int = 2, **fields: object) -> SweepRun:
     return replace(SweepRun("DiT", size, 0, folder, ("fit",), 6), **fields)
 
 
@@ -75,13 +75,13 @@ def write_result(folder: Path, job: str, *result: object) -> None:
 def test_submitit_is_asked_for_where_it_is_missing(tmp_path, programs, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(InputError, match=r"pip install 'uddm-lightning\[slurm\]'"):
-        SlurmLauncher().submit([plain_cell(tmp_path)])
+        SlurmLauncher().submit([plain_run(tmp_path)])
 
 
 def test_a_login_node_is_asked_for_where_there_is_no_slurm(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="`sbatch`, `srun`, `squeue`, `scancel` cannot be found"):
-        SlurmLauncher().submit([plain_cell(tmp_path)])
+        SlurmLauncher().submit([plain_run(tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -94,15 +94,15 @@ def test_arguments_are_checked(argument, value):
 
 
 def test_cells_with_equal_needs_form_one_array(tmp_path, programs):
-    cells = [
-        plain_cell(tmp_path, 2),
-        plain_cell(tmp_path, 4, threads=2),
-        plain_cell(tmp_path, 8),
-        plain_cell(tmp_path, 16, processes=2, gpus=2),
-        plain_cell(tmp_path, 32),
+    runs = [
+        plain_run(tmp_path, 2),
+        plain_run(tmp_path, 4, threads=2),
+        plain_run(tmp_path, 8),
+        plain_run(tmp_path, 16, processes=2, gpus=2),
+        plain_run(tmp_path, 32),
     ]
     launcher = SlurmLauncher()
-    launcher.submit(cells)
+    launcher.submit(runs)
     small, large, gpus = (programs.script(number) for number in (1, 2, 3))
     assert "#SBATCH --array=0-2%3" in small
     assert "#SBATCH --cpus-per-task=1" in small
@@ -116,7 +116,7 @@ def test_cells_with_equal_needs_form_one_array(tmp_path, programs):
     )
     assert launcher.running() == []
     assert launcher.poll() == []
-    assert launcher.running() == [cells[0], cells[4], cells[1]]
+    assert launcher.running() == [runs[0], runs[4], runs[1]]
     assert programs.calls("squeue")[-1].endswith("--jobs=1,2,3")
 
 
@@ -132,7 +132,7 @@ def test_arguments_reach_the_script(tmp_path, programs):
         setup=["module load python"],
         additional={"mail-type": "FAIL"},
     )
-    launcher.submit([plain_cell(tmp_path, 2), plain_cell(tmp_path, 4)])
+    launcher.submit([plain_run(tmp_path, 2), plain_run(tmp_path, 4)])
     script = programs.script(1)
     for line in (
         "#SBATCH --partition=long",
@@ -154,7 +154,7 @@ def test_a_sweep_inside_a_job_does_not_hand_on_its_resources(tmp_path, programs,
     monkeypatch.setenv("SLURM_NTASKS", "8")
     monkeypatch.setenv("SLURM_CONF", "/etc/here.conf")
     programs.say("sbatch", 'echo "Submitted batch job 1"; env > seen')
-    SlurmLauncher().submit([plain_cell(tmp_path)])
+    SlurmLauncher().submit([plain_run(tmp_path)])
     seen = (programs.folder / "seen").read_text()
     assert "SLURM_NTASKS" not in seen
     assert "SLURM_CONF=/etc/here.conf" in seen
@@ -164,27 +164,27 @@ def test_a_sweep_inside_a_job_does_not_hand_on_its_resources(tmp_path, programs,
 def test_what_sbatch_refuses_is_handed_on(tmp_path, programs):
     programs.say("sbatch", "echo 'invalid partition specified: lnog' >&2", status=1)
     with pytest.raises(InputError, match=r"`sbatch` did not take the jobs: .*invalid partition specified: lnog"):
-        SlurmLauncher(partition="lnog").submit([plain_cell(tmp_path)])
+        SlurmLauncher(partition="lnog").submit([plain_run(tmp_path)])
 
 
 def test_results_become_outcomes_once(tmp_path, programs):
-    cells = [plain_cell(tmp_path, size) for size in (2, 4, 8, 16)]
+    runs = [plain_run(tmp_path, size) for size in (2, 4, 8, 16)]
     launcher = SlurmLauncher()
-    launcher.submit(cells)
+    launcher.submit(runs)
     programs.states(*(f"1_{index}|RUNNING|None" for index in range(4)))
     assert launcher.poll() == []
     write_result(tmp_path, "1_0", "success", 0)
     write_result(tmp_path, "1_1", "success", 2)
     write_result(tmp_path, "1_2", "success", -9)
     assert launcher.poll() == [
-        Outcome(cells[0], 0),
-        Outcome(cells[1], 2),
-        Outcome(cells[2], -9, "ended by signal SIGKILL"),
+        Outcome(runs[0], 0),
+        Outcome(runs[1], 2),
+        Outcome(runs[2], -9, "ended by signal SIGKILL"),
     ]
-    assert launcher.running() == [cells[3]]
+    assert launcher.running() == [runs[3]]
     write_result(tmp_path, "1_3", "error", "Traceback:\n  File\nUncompletedJobError: timed-out too many times\n")
     (outcome,) = launcher.poll()
-    assert (outcome.cell, outcome.status) == (cells[3], 1)
+    assert (outcome.run, outcome.status) == (runs[3], 1)
     assert "SLURM job 1_3: UncompletedJobError: timed-out too many times, see " in outcome.reason
     assert launcher.poll() == []
     assert launcher.running() == []
@@ -199,9 +199,9 @@ def test_results_become_outcomes_once(tmp_path, programs):
     ],
 )
 def test_a_job_that_left_no_result_is_reported_after_a_while(tmp_path, programs, monkeypatch, line, reason):
-    cell = plain_cell(tmp_path)
+    run = plain_run(tmp_path)
     launcher = SlurmLauncher()
-    launcher.submit([cell])
+    launcher.submit([run])
     programs.states(line)
     monkeypatch.setattr(slurm, "RESULT_SECONDS", 60.0)
     assert launcher.poll() == []
@@ -212,20 +212,20 @@ def test_a_job_that_left_no_result_is_reported_after_a_while(tmp_path, programs,
 
 
 def test_a_cell_that_is_finished_has_not_failed_however_its_job_ended(tmp_path, programs):
-    cells = [plain_cell(tmp_path, size) for size in (2, 4)]
+    runs = [plain_run(tmp_path, size) for size in (2, 4)]
     launcher = SlurmLauncher()
-    launcher.submit(cells)
-    for cell in cells:
-        cell.run.mkdir(parents=True)
-        (cell.run / "manifest.json").write_text('{"trained_steps": 6}', encoding="utf-8")
+    launcher.submit(runs)
+    for run in runs:
+        run.folder.mkdir(parents=True)
+        (run.folder / "manifest.json").write_text('{"trained_steps": 6}', encoding="utf-8")
     programs.states("1_0|FAILED|NonZeroExitCode", "1_1|RUNNING|None")
     write_result(tmp_path, "1_1", "error", "UncompletedJobError: timed-out too many times")
-    assert launcher.poll() == [Outcome(cell, 0) for cell in cells]
+    assert launcher.poll() == [Outcome(run, 0) for run in runs]
 
 
 def test_a_job_of_which_the_controller_remembers_nothing_is_reported(tmp_path, programs):
     launcher = SlurmLauncher()
-    launcher.submit([plain_cell(tmp_path)])
+    launcher.submit([plain_run(tmp_path)])
     programs.say("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2", status=1)
     (outcome,) = launcher.poll()
     assert "not known to SLURM" in outcome.reason
@@ -233,7 +233,7 @@ def test_a_job_of_which_the_controller_remembers_nothing_is_reported(tmp_path, p
 
 def test_no_job_is_given_up_while_the_controller_is_silent_or_requeues_it(tmp_path, programs, monkeypatch):
     launcher = SlurmLauncher()
-    launcher.submit([plain_cell(tmp_path)])
+    launcher.submit([plain_run(tmp_path)])
     programs.say("squeue", "echo 'Unable to contact slurm controller' >&2", status=1)
     assert launcher.poll() == []
     monkeypatch.setattr(slurm, "ANSWER_SECONDS", 0.2)
@@ -253,7 +253,7 @@ def test_the_controller_is_not_asked_at_every_look(tmp_path, programs, monkeypat
     launcher = SlurmLauncher()
     assert launcher.poll() == []
     assert programs.calls("squeue") == []
-    launcher.submit([plain_cell(tmp_path)])
+    launcher.submit([plain_run(tmp_path)])
     programs.states("1|RUNNING|None")
     for _ in range(3):
         assert launcher.poll() == []
@@ -265,7 +265,7 @@ def test_stop_cancels_what_has_not_ended(tmp_path, programs):
     launcher = SlurmLauncher()
     launcher.stop()
     assert programs.calls("scancel") == []
-    launcher.submit([plain_cell(tmp_path, size) for size in (2, 4, 8)])
+    launcher.submit([plain_run(tmp_path, size) for size in (2, 4, 8)])
     programs.states("1_0|RUNNING|None", "1_1|RUNNING|None", "1_2|PENDING|Resources")
     write_result(tmp_path, "1_1", "success", 0)
     assert len(launcher.poll()) == 1
@@ -276,7 +276,7 @@ def test_stop_cancels_what_has_not_ended(tmp_path, programs):
 
 def test_a_cancelling_that_fails_says_how_to_do_it_by_hand(tmp_path, programs):
     launcher = SlurmLauncher()
-    launcher.submit([plain_cell(tmp_path)])
+    launcher.submit([plain_run(tmp_path)])
     programs.say("scancel", "echo 'no controller' >&2", status=1)
     with pytest.raises(InputError, match=r"could not be cancelled: no controller\. .*`scancel 1`"):
         launcher.stop()
@@ -285,8 +285,8 @@ def test_a_cancelling_that_fails_says_how_to_do_it_by_hand(tmp_path, programs):
 # What a job does, without SLURM
 
 
-class ScriptedCell:
-    """A cell whose run is a line of Python, and whose state is a list of answers."""
+class ScriptedRun:
+    """A run whose process is a line of Python, and whose state is a list of answers."""
 
     def __init__(self, script: str = "", finished: tuple[bool, ...] = (), busy: tuple[bool, ...] = ()) -> None:
         self.script = script
@@ -321,24 +321,24 @@ in_a_job = pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:De
 @in_a_job
 class TestTraining:
     def test_a_finished_cell_is_not_started(self):
-        cell = ScriptedCell(finished=(True,))
-        assert Training(cell)() == 0
-        assert cell.launched == []
+        run = ScriptedRun(finished=(True,))
+        assert Training(run)() == 0
+        assert run.launched == []
 
     def test_a_cell_that_another_one_trains_is_waited_for(self):
-        cell = ScriptedCell(finished=(False, False, True), busy=(True, True))
-        assert Training(cell)() == 0
-        assert cell.launched == []
+        run = ScriptedRun(finished=(False, False, True), busy=(True, True))
+        assert Training(run)() == 0
+        assert run.launched == []
 
     def test_a_run_that_came_second_waits_for_the_first(self):
-        cell = ScriptedCell("sys.exit(2)", finished=(False, False, True), busy=(False, True, True))
-        assert Training(cell)() == 0
-        assert len(cell.launched) == 1
+        run = ScriptedRun("sys.exit(2)", finished=(False, False, True), busy=(False, True, True))
+        assert Training(run)() == 0
+        assert len(run.launched) == 1
 
     def test_the_status_of_the_run_is_the_result(self):
-        assert Training(ScriptedCell("sys.exit(3)"))() == 3
-        assert Training(ScriptedCell("os.kill(os.getpid(), signal.SIGKILL)"))() == -signal.SIGKILL
-        assert Training(ScriptedCell("", finished=(False, True)))() == 0
+        assert Training(ScriptedRun("sys.exit(3)"))() == 3
+        assert Training(ScriptedRun("os.kill(os.getpid(), signal.SIGKILL)"))() == -signal.SIGKILL
+        assert Training(ScriptedRun("", finished=(False, True)))() == 0
 
     def test_the_run_sees_neither_slurm_nor_its_signals(self, monkeypatch):
         monkeypatch.setenv("SLURM_JOB_ID", "1")
@@ -348,13 +348,13 @@ os.kill(os.getpid(), signal.SIGUSR2)
 os.kill(os.getpid(), signal.SIGTERM)
 sys.exit(5 if [name for name in os.environ if name.startswith("SLURM")] == ["SLURM_CONF"] else 6)
 """
-        assert Training(ScriptedCell(script))() == 5
+        assert Training(ScriptedRun(script))() == 5
         assert os.environ["SLURM_JOB_ID"] == "1"
 
     def test_a_run_that_obeyed_sigterm_has_not_succeeded(self):
-        assert Training(ScriptedCell("sys.exit(0)"))() == -signal.SIGTERM
+        assert Training(ScriptedRun("sys.exit(0)"))() == -signal.SIGTERM
         obedient = "signal.signal(signal.SIGTERM, signal.SIG_DFL)\nos.kill(os.getpid(), signal.SIGTERM)"
-        assert Training(ScriptedCell(obedient))() == -signal.SIGTERM
+        assert Training(ScriptedRun(obedient))() == -signal.SIGTERM
 
     def test_a_job_that_goes_back_into_the_queue_leaves_no_process_behind(self, tmp_path):
         script = f"""
@@ -363,14 +363,14 @@ open({str(tmp_path / "other")!r}, "w").write(str(other.pid))
 os.kill(os.getppid(), signal.SIGUSR2)
 time.sleep(60)
 """
-        cell = ScriptedCell(script)
+        run = ScriptedRun(script)
         before = signal.signal(signal.SIGUSR2, lambda number, frame: sys.exit("requeued"))
         try:
             with pytest.raises(SystemExit, match="requeued"):
-                Training(cell)()
+                Training(run)()
         finally:
             signal.signal(signal.SIGUSR2, before)
-        assert cell.launched[0].returncode == -signal.SIGKILL
+        assert run.launched[0].returncode == -signal.SIGKILL
         other = Path(f"/proc/{(tmp_path / 'other').read_text()}/status")
         wait_until(lambda: not other.exists() or "State:\tZ" in other.read_text(), 10)
 
@@ -386,10 +386,10 @@ time.sleep(60)
             signal.signal(signal.SIGUSR2, before)
 
     def test_a_requeued_job_does_the_same_once_more(self, tmp_path):
-        training = Training(plain_cell(tmp_path))
+        training = Training(plain_run(tmp_path))
         again = pickle.loads(pickle.dumps(training.checkpoint()))  # noqa: S301 of its own making
         assert type(again.function) is Training
-        assert again.function.cell == training.cell
+        assert again.function.run == training.run
 
 
 # A real cluster of one node
@@ -403,16 +403,16 @@ def wait_until(condition: Callable[[], object], seconds: float = 240.0) -> None:
 
 
 def collect(launcher: SlurmLauncher, number: int, first: Sequence[Outcome] = ()) -> dict[int, Outcome]:
-    """Outcomes by the size of their cells, once there are so many."""
+    """Outcomes by the size of their runs, once there are so many."""
     outcomes = [*first]
     wait_until(lambda: outcomes.extend(launcher.poll()) or len(outcomes) >= number)
-    return {outcome.cell.size: outcome for outcome in outcomes}
+    return {outcome.run.size: outcome for outcome in outcomes}
 
 
 def show(outcomes: dict[int, Outcome]) -> str:
     """What there is to say where something went wrong."""
-    cells = [outcome.cell for outcome in outcomes.values()]
-    paths = [path for cell in cells for path in (cell.log, *sorted((cell.folder / "logs" / "slurm").glob("*_log.*")))]
+    runs = [outcome.run for outcome in outcomes.values()]
+    paths = [path for run in runs for path in (run.log, *sorted((run.sweep_folder / "logs" / "slurm").glob("*_log.*")))]
     logs = [f"--- {path}\n{path.read_text()[-3000:]}" for path in dict.fromkeys(paths) if path.exists()]
     return "\n".join([*map(str, outcomes.values()), *logs])
 
@@ -431,8 +431,8 @@ def _cluster() -> Iterator[None]:
 
 
 @pytest.fixture
-def make_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], SweepRun]:
-    """Cells of a tiny network on a tiny text, by size and steps; every third step is measured and saved."""
+def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], SweepRun]:
+    """Runs of a tiny network on a tiny text, by size and steps; every third step is measured and saved."""
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(slurm, "QUERY_SECONDS", 0.5)
     monkeypatch.setattr(slurm, "RESULT_SECONDS", 2.0)
@@ -475,9 +475,9 @@ def make_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int,
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
 
     def make(size: int, steps: int) -> SweepRun:
-        cell = SweepRun("DiT", size, 0, tmp_path / "sweep", (), steps)
+        run = SweepRun("DiT", size, 0, tmp_path / "sweep", (), steps)
         sizes = ("--data.train_size", str(size), "--trainer.max_steps", str(steps))
-        return replace(cell, start=("fit", "-c", str(path), *sizes, "--out", str(cell.run)))
+        return replace(run, start=("fit", "-c", str(path), *sizes, "--out", str(run.folder)))
 
     return make
 
@@ -485,10 +485,10 @@ def make_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int,
 @pytest.mark.slow
 @pytest.mark.usefixtures("_cluster")
 class TestCluster:
-    def test_three_cells_form_an_array_and_a_killed_one_can_be_repeated(self, make_cell):
-        killed, *others = cells = [make_cell(2, 30), make_cell(4, 3), make_cell(8, 3)]
+    def test_three_cells_form_an_array_and_a_killed_one_can_be_repeated(self, make_run):
+        killed, *others = runs = [make_run(2, 30), make_run(4, 3), make_run(8, 3)]
         launcher = SlurmLauncher(timeout_min=20)
-        launcher.submit(cells)
+        launcher.submit(runs)
         (array,) = {line.partition("_")[0] for line in queue()}
         assert len(queue()) == 3
         wait_until((killed.run / "checkpoints" / "last.ckpt").exists)
@@ -496,11 +496,11 @@ class TestCluster:
         assert killed in launcher.running()
         subprocess.run(["scancel", "--signal=KILL", f"{array}_0"], check=True)
         outcomes = collect(launcher, 3, first)
-        assert all(outcomes[cell.size] == Outcome(cell, 0) for cell in others), show(outcomes)
+        assert all(outcomes[run.size] == Outcome(run, 0) for run in others), show(outcomes)
         assert outcomes[killed.size].status != 0
         assert f"SLURM job {array}_0 left no result: CANCELLED" in outcomes[killed.size].reason
         assert launcher.running() == []
-        assert [cell.finished() for cell in cells] == [False, True, True]
+        assert [run.finished() for run in runs] == [False, True, True]
         launcher.submit([killed])
         outcomes = collect(launcher, 1)
         assert outcomes == {killed.size: Outcome(killed, 0)}, show(outcomes)
@@ -508,8 +508,8 @@ class TestCluster:
         assert "Restored all states" in killed.log.read_text(), show(outcomes)
 
     @pytest.mark.timeout(900)
-    def test_a_sweep_through_the_queue_gives_the_numbers_of_a_local_one(self, make_cell, tmp_path):
-        killed = make_cell(2, 30)  # its folder is the one that the sweep uses
+    def test_a_sweep_through_the_queue_gives_the_numbers_of_a_local_one(self, make_run, tmp_path):
+        killed = make_run(2, 30)  # its folder is the one that the sweep uses
 
         def sweep(out: Path, *options: str, status: int = 0) -> str:
             command = [sys.executable, "-m", "uddm_lightning", "sweep", "-c", str(tmp_path / "tiny.yaml")]
@@ -531,31 +531,31 @@ class TestCluster:
         tables = [(folder / "measurements.csv").read_bytes() for folder in (killed.folder, tmp_path / "local")]
         assert tables[0] == tables[1]
 
-    def test_a_job_at_its_time_limit_is_requeued_and_goes_on(self, make_cell):
-        cell = make_cell(2, 30)
+    def test_a_job_at_its_time_limit_is_requeued_and_goes_on(self, make_run):
+        run = make_run(2, 30)
         launcher = SlurmLauncher(timeout_min=5)
-        launcher.submit([cell])
-        wait_until((cell.run / "checkpoints" / "last.ckpt").exists)
+        launcher.submit([run])
+        wait_until((run.folder / "checkpoints" / "last.ckpt").exists)
         (job,) = (line.partition(" ")[0] for line in queue())
         subprocess.run(["scancel", "--signal=USR2", job], check=True)
         outcomes = collect(launcher, 1)
-        assert outcomes == {cell.size: Outcome(cell, 0)}, show(outcomes)
-        assert cell.finished()
+        assert outcomes == {run.size: Outcome(run, 0)}, show(outcomes)
+        assert run.finished()
         assert f"Requeued job {job} (9 remaining timeouts)" in show(outcomes)
-        assert "Restored all states" in cell.log.read_text(), show(outcomes)
+        assert "Restored all states" in run.log.read_text(), show(outcomes)
 
-    def test_stop_takes_running_and_waiting_jobs_out_of_the_queue(self, make_cell):
-        cells = [make_cell(size, 30) for size in (2, 4, 8)]
+    def test_stop_takes_running_and_waiting_jobs_out_of_the_queue(self, make_run):
+        runs = [make_run(size, 30) for size in (2, 4, 8)]
         launcher = SlurmLauncher(timeout_min=5)
-        launcher.submit(cells)
-        wait_until(lambda: all(cell.busy() for cell in cells[:2]))
+        launcher.submit(runs)
+        wait_until(lambda: all(run.busy() for run in runs[:2]))
         assert launcher.poll() == []
-        assert launcher.running() == cells[:2]
+        assert launcher.running() == runs[:2]
         launcher.stop()
         assert launcher.poll() == []
         wait_until(lambda: queue() == [], 30)
-        assert not any(cell.busy() for cell in cells)
+        assert not any(run.busy() for run in runs)
 
-    def test_an_unknown_partition_is_the_users_to_mend(self, make_cell):
+    def test_an_unknown_partition_is_the_users_to_mend(self, make_run):
         with pytest.raises(InputError, match=r"did not take the jobs: .*[Ii]nvalid partition"):
-            SlurmLauncher(partition="nowhere").submit([make_cell(2, 3)])
+            SlurmLauncher(partition="nowhere").submit([make_run(2, 3)])

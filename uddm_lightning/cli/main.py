@@ -49,7 +49,7 @@ Any value of a config can be set on the command line: --model.backbone.init_args
 # Commands apart from Lightning's, imported when asked for: what draws figures has no part in starting a run.
 COMMANDS = {
     "sweep": ("sweep", "sweep"),
-    "report": ("sweep", "report"),
+    "report": ("report", "report"),
     "sample": ("sample", "sample"),
     "probe": ("probe", "probe"),
     "convert": ("convert", "convert"),

@@ -27,7 +27,7 @@ from uddm_lightning.data.eval_dataset import EvalDataset, RowReader
 from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.sources.base import Source
-from uddm_lightning.data.subset import Subset, check_size, hash_key
+from uddm_lightning.data.subset import Subset, check_size, hash_key, rows_of
 from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.train_dataset import TrainDataset
@@ -127,6 +127,18 @@ class TextDataModule(LightningDataModule):
     def subset_size(self) -> int:
         """Number of rows to train on."""
         return len(self.subset)
+
+    def rows_of(self, size: int | float, key: str = "data.train_size") -> int:
+        """Return the number of rows of a size, which counts rows (int) or is a fraction of the pool (float).
+
+        Args:
+            size: the size.
+            key: where it was given, for the error message.
+
+        Raises:
+            InputError: the pool does not hold it.
+        """
+        return rows_of(size, len(self.corpus.train), key)
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -12,7 +12,7 @@ from uddm_lightning.core.files import write_atomically
 from uddm_lightning.results.tables import BASINS, ROWS, SEQUENCES, read_table, write_table
 from uddm_lightning.runs.folder import read_manifest
 
-ABOUT = ("run", "backbone", "train_size", "seed")  # columns of measurements that sequences of many runs need, too
+RUN_COLUMNS = ("run", "backbone", "train_size", "seed")  # columns of measurements that sequences of many runs need, too
 PARQUET = {"sequences.parquet": SEQUENCES, "basins.parquet": BASINS, "rows.parquet": ROWS}
 Row = dict[str, str]
 
@@ -82,8 +82,8 @@ def draws_of(folder: Path) -> pa.Table | None:
     return _read(path) if path.exists() else None
 
 
-def about(folder: Path) -> dict[str, str]:
-    """What the runs of a folder were trained on, in a few words, by topic."""
+def training_facts(folder: Path) -> dict[str, str]:
+    """Return a short description of text, tokenizer, packing, corpus and versions of the runs in a folder."""
     manifests = [manifest for run in run_folders(folder) if (manifest := read_manifest(run))]
     if not manifests:
         return {}
@@ -116,7 +116,7 @@ def _last(path: Path, schema: pa.Schema, measured: list[Row]) -> pa.Table:
             table = table.append_column(field, pa.nulls(len(table), field.type))
     last = max(int(row["step"]) for row in measured)
     table = table.select(schema.names).cast(schema).filter(pc.field("step") == last)
-    for place, name in enumerate(ABOUT):
+    for place, name in enumerate(RUN_COLUMNS):
         value = measured[0][name]
         number = name in ("train_size", "seed")
         column = pa.array([int(value) if number else value] * len(table), pa.int64() if number else pa.string())

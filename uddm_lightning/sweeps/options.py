@@ -1,5 +1,6 @@
 """Options of a sweep that a file holds, such as the sizes of a published study."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ SECTION = "sweep"
 KEYS = ("sizes", "seeds", "budget", "jobs", "backbone", "launcher")
 
 
-def with_files(arguments: list[str]) -> list[str]:
+def expand_files(arguments: list[str]) -> list[str]:
     """Puts what files with the section `sweep` hold in the place of these files.
 
     Args:
@@ -63,3 +64,25 @@ def _options(path: Path) -> list[str] | None:
         for one in value if key == "backbone" and isinstance(value, list) else [value]:
             words += [f"--{key}", ",".join(map(str, one)) if isinstance(one, list) else str(one)]
     return words
+
+
+def split_launcher_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the options of the launcher with their values, and the other words."""
+    ours: list[str] = []
+    others: list[str] = []
+    target = others
+    for word in words:
+        if word.startswith("-"):
+            target = ours if word.startswith("--launcher.") else others
+        target.append(word)
+    return ours, others
+
+
+def value_of(words: Sequence[str], option: str) -> str | None:
+    """Return the last value of an option; None where it is not given."""
+    value = None
+    for word, following in pairwise([*words, ""]):
+        name, _, inline = word.partition("=")
+        if name == option:
+            value = inline or following
+    return value

@@ -1,4 +1,4 @@
-"""A sweep: every cell trained once, whatever happens on the way, with one bar for all of them."""
+"""A sweep: every run trained once, whatever happens on the way, with one bar for all of them."""
 
 import math
 import signal
@@ -25,11 +25,11 @@ KEYS = 8  # differing keys that are named
 
 
 class Sweep:
-    """Trains cells through a launcher and says how far it is.
+    """Trains runs through a launcher and says how far it is.
 
     Args:
         folder: of the sweep; runs go to `runs/`, what they print to `logs/`.
-        settings: one for each backbone.
+        variants: one for each backbone.
         seeds: every size is trained with each of them.
         launcher: where.
         best: the best possible model, to be measured once beside the others; None where nobody knows it.
@@ -38,32 +38,32 @@ class Sweep:
     def __init__(
         self,
         folder: Path,
-        settings: Sequence[Variant],
+        variants: Sequence[Variant],
         seeds: Sequence[int],
         launcher: Launcher,
         best: Variant | None = None,
     ) -> None:
         self.folder = folder
-        self.settings = settings
+        self.variants = variants
         self.best = best
         self.seeds = seeds
         self.launcher = launcher
         self.failed: list[Outcome] = []
 
-    def cells(self, setting: Variant, sizes: Sequence[int]) -> list[SweepRun]:
-        """The cells of one backbone."""
-        return [setting.cell(self.folder, size, seed) for size in sizes for seed in self.seeds]
+    def runs(self, variant: Variant, sizes: Sequence[int]) -> list[SweepRun]:
+        """The runs of one backbone."""
+        return [variant.run(self.folder, size, seed) for size in sizes for seed in self.seeds]
 
-    def best_cells(self, size: int) -> list[SweepRun]:
-        """The cell that measures the best possible model on the rows of a size; none where nobody knows it.
+    def best_runs(self, size: int) -> list[SweepRun]:
+        """The run that measures the best possible model on the rows of a size; none where nobody knows it.
 
         Raises:
             InputError: it was measured there with another configuration.
         """
         if self.best is None:
             return []
-        self.check(self.best, [size])
-        return [self.best.cell(self.folder, size, self.seeds[0])]
+        self.check_same_config(self.best, [size])
+        return [self.best.run(self.folder, size, self.seeds[0])]
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -83,38 +83,38 @@ class Sweep:
             finally:
                 signal.signal(signal.SIGTERM, before)
 
-    def check(self, setting: Variant, sizes: Sequence[int]) -> None:
+    def check_same_config(self, variant: Variant, sizes: Sequence[int]) -> None:
         """Refuses to mix runs of different configurations.
 
         Raises:
             InputError: a run that is there was made from another configuration; the message names the keys.
         """
-        for cell in self.cells(setting, sizes):
-            if found := setting.differences(cell):
+        for run in self.runs(variant, sizes):
+            if found := variant.differences(run):
                 named = [f"`{key}` is {there!r} there and {here!r} now" for key, (there, here) in found.items()]
                 more = f" and {len(named) - KEYS} more" if len(named) > KEYS else ""
                 raise InputError(
-                    f"`{cell.run}` was made from another configuration: {', '.join(named[:KEYS])}{more}. Use the old "
+                    f"`{run.folder}` was made from another configuration: {', '.join(named[:KEYS])}{more}. Use the old "
                     "values, or choose another folder with `--out`."
                 )
 
-    def train(self, cells: Sequence[SweepRun], ended: Callable[[SweepRun, float], str]) -> None:
-        """Trains what is not finished yet; returns when every cell has ended, well or not.
+    def train(self, runs: Sequence[SweepRun], ended: Callable[[SweepRun, float], str]) -> None:
+        """Trains what is not finished yet; returns when every run has ended, well or not.
 
         Args:
-            cells: what to train.
-            ended: says what came out of a cell, given the seconds it took.
+            runs: what to train.
+            ended: says what came out of a run, given the seconds it took.
         """
-        waiting = {cell.name: cell for cell in cells if not cell.finished()}
-        if len(waiting) < len(cells):
-            tqdm.write(f"{len(cells) - len(waiting)} of {len(cells)} runs are finished already", file=sys.stderr)
+        waiting = {run.name: run for run in runs if not run.finished()}
+        if len(waiting) < len(runs):
+            tqdm.write(f"{len(runs) - len(waiting)} of {len(runs)} runs are finished already", file=sys.stderr)
         if not waiting:
             return
         started: dict[str, float] = {}
         took: list[float] = []
         steps = 0.0
         bar: tqdm[Any] = tqdm(
-            total=sum(cell.steps for cell in waiting.values()),
+            total=sum(run.steps for run in waiting.values()),
             initial=_steps(waiting.values()),
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
             dynamic_ncols=True,
@@ -126,17 +126,17 @@ class Sweep:
             todo = dict(waiting)
             while todo:
                 for outcome in self.launcher.poll():
-                    todo.pop(outcome.cell.name)
-                    seconds = time.monotonic() - started.get(outcome.cell.name, time.monotonic())
+                    todo.pop(outcome.run.name)
+                    seconds = time.monotonic() - started.get(outcome.run.name, time.monotonic())
                     self._report(outcome, ended, seconds)
                     took += [seconds] if outcome.status == 0 else []
-                    steps += outcome.cell.step_seconds() if outcome.status == 0 else 0.0
+                    steps += outcome.run.step_seconds() if outcome.status == 0 else 0.0
                 running = self.launcher.running()
-                for cell in running:
-                    started.setdefault(cell.name, time.monotonic())
+                for run in running:
+                    started.setdefault(run.name, time.monotonic())
                 bar.set_description(f"{len(waiting) - len(todo)} of {len(waiting)} runs", refresh=False)
-                left = _left(took, [time.monotonic() - started[cell.name] for cell in running], len(todo))
-                names = ", ".join(cell.name for cell in running[:4]) or "waiting for a place to run"
+                left = _left(took, [time.monotonic() - started[run.name] for run in running], len(todo))
+                names = ", ".join(run.name for run in running[:4]) or "waiting for a place to run"
                 bar.set_postfix_str(left + names, refresh=False)
                 bar.update(_steps(waiting.values()) - bar.n)
                 time.sleep(LOOK)
@@ -150,14 +150,14 @@ class Sweep:
             tqdm.write(text, file=sys.stderr)
 
     def _report(self, outcome: Outcome, ended: Callable[[SweepRun, float], str], seconds: float) -> None:
-        cell = outcome.cell
-        if outcome.status == 0 and cell.finished():
-            tqdm.write(f"{cell.name}: {ended(cell, seconds)}", file=sys.stderr)
+        run = outcome.run
+        if outcome.status == 0 and run.finished():
+            tqdm.write(f"{run.name}: {ended(run, seconds)}", file=sys.stderr)
             return
         self.failed.append(outcome)
         reason = outcome.reason or f"ended with status {outcome.status}"
-        tqdm.write(f"{cell.name} FAILED: {reason}; the end of {cell.log}:", file=sys.stderr)
-        for line in _tail(cell.log):
+        tqdm.write(f"{run.name} FAILED: {reason}; the end of {run.log}:", file=sys.stderr)
+        for line in _tail(run.log):
             tqdm.write(f"    {line}", file=sys.stderr)
 
 
@@ -176,8 +176,8 @@ def _left(took: Sequence[float], running: Sequence[float], todo: int) -> str:
     return f"about {max(1, math.ceil(work / len(running) / 60))} min left, "
 
 
-def _steps(cells: Iterable[SweepRun]) -> int:
-    return sum(cell.done() for cell in cells)
+def _steps(runs: Iterable[SweepRun]) -> int:
+    return sum(run.done() for run in runs)
 
 
 def _tail(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""One cell of a sweep: a backbone, a size and a seed, trained and measured by `uddm fit` in a folder of its own."""
+"""One run of a sweep: a backbone, a size and a seed, trained and measured by `uddm fit` in a folder of its own."""
 
 import os
 import subprocess
@@ -19,8 +19,8 @@ class SweepRun:
         backbone: what results call the network.
         size: training rows.
         seed: of everything random.
-        folder: of the sweep.
-        start: arguments of `uddm` that train the cell from its beginning.
+        sweep_folder: folder of the sweep.
+        start: arguments of `uddm` that train the run from its beginning.
         steps: optimizer steps of a finished run.
         threads: CPU threads of each process.
         processes: processes of a run, one for each device.
@@ -30,7 +30,7 @@ class SweepRun:
     backbone: str
     size: int
     seed: int
-    folder: Path
+    sweep_folder: Path
     start: tuple[str, ...]
     steps: int
     threads: int = 1
@@ -43,19 +43,19 @@ class SweepRun:
         return f"{self.backbone}-n{self.size}-s{self.seed}"
 
     @property
-    def run(self) -> Path:
+    def folder(self) -> Path:
         """Folder of the run."""
-        return self.folder / "runs" / self.name
+        return self.sweep_folder / "runs" / self.name
 
     @property
     def log(self) -> Path:
         """File with everything that the run has printed."""
-        return self.folder / "logs" / f"{self.name}.log"
+        return self.sweep_folder / "logs" / f"{self.name}.log"
 
     @property
     def heartbeat(self) -> Path:
         """File in which the run says how many steps are done, and the seconds that it spent on them."""
-        return self.folder / "logs" / f"{self.name}.step"
+        return self.sweep_folder / "logs" / f"{self.name}.step"
 
     @property
     def cores(self) -> int:
@@ -81,15 +81,15 @@ class SweepRun:
 
     def finished(self) -> bool:
         """Whether the run has trained all its steps, or was stopped early by its config, and the last is saved."""
-        return run_folder.trained_steps(self.run) >= self.steps or bool(run_folder.stopped_early(self.run))
+        return run_folder.trained_steps(self.folder) >= self.steps or bool(run_folder.stopped_early(self.folder))
 
     def busy(self) -> bool:
         """Whether another process is training in the folder of the run at this moment."""
-        return run_folder.busy(self.run)
+        return run_folder.busy(self.folder)
 
     def arguments(self) -> list[str]:
         """Arguments of `uddm` that go on from the last checkpoint, or start where there is none."""
-        config, last = self.run / "config.yaml", self.run / "checkpoints" / "last.ckpt"
+        config, last = self.folder / "config.yaml", self.folder / "checkpoints" / "last.ckpt"
         if config.exists() and last.exists():
             return ["fit", "-c", str(config), "--ckpt_path", "last"]
         return list(self.start)

@@ -51,26 +51,26 @@ class Variant:
             )
         return cls(name, tuple(arguments), config)
 
-    def cell(self, folder: Path, size: int, seed: int) -> SweepRun:
-        """The cell of a size and a seed in a sweep's folder."""
+    def run(self, folder: Path, size: int, seed: int) -> SweepRun:
+        """The run of a size and a seed in a sweep's folder."""
         trainer = self.config["trainer"]
         processes = device_count(trainer["devices"])
         accelerator = trainer["accelerator"]
         on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
-        cell = SweepRun(
+        run = SweepRun(
             backbone=self.name,
             size=size,
             seed=seed,
-            folder=folder,
+            sweep_folder=folder,
             start=(),
             steps=trainer["max_steps"],
             threads=self.config["threads"],
             processes=processes,
             gpus=processes if on_gpu else 0,
         )
-        filled = ("--data.train_size", str(size), "--seed_everything", str(seed), "--out", str(cell.run))
+        filled = ("--data.train_size", str(size), "--seed_everything", str(seed), "--out", str(run.folder))
         command = "validate" if _is_oracle(self.config["model"]["backbone"]["class_path"]) else "fit"
-        return SweepRun(**{**vars(cell), "start": (command, *self.arguments, *filled)})
+        return SweepRun(**{**vars(run), "start": (command, *self.arguments, *filled)})
 
     @classmethod
     def best(cls, arguments: list[str]) -> "Variant":
@@ -78,19 +78,19 @@ class Variant:
         name = MarkovBackbone.__name__
         return cls.of([*arguments, "--model.backbone", name, "--model.backbone_name", name], None)
 
-    def differences(self, cell: SweepRun) -> dict[str, tuple[Any, Any]]:
-        """Keys in which the cell's run differs from this setting, with the value there and here; none where it is new.
+    def differences(self, run: SweepRun) -> dict[str, tuple[Any, Any]]:
+        """Return the keys in which a run that exists differs from this variant, with both values; empty for a new run.
 
         Raises:
             InputError: the run's config.yaml cannot be read.
         """
-        path = cell.run / "config.yaml"
+        path = run.folder / "config.yaml"
         results = ("measurements.csv", "checkpoints/last.ckpt")
-        if not path.exists() or not any((cell.run / name).exists() for name in results):
+        if not path.exists() or not any((run.folder / name).exists() for name in results):
             return {}
         here = copy.deepcopy(self.config)
-        here["data"]["train_size"], here["seed_everything"] = cell.size, cell.seed
-        found = _differences(read_config(cell.run), here)
+        here["data"]["train_size"], here["seed_everything"] = run.size, run.seed
+        found = _differences(read_config(run.folder), here)
         # a version of this package that knows more options may read the old file as the same
         return found and _differences(resolve(["-c", str(path)]).values, here)
 

@@ -1,4 +1,4 @@
-"""Where the cells of a sweep are trained."""
+"""Where the runs of a sweep are trained."""
 
 from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
 from uddm_lightning.sweeps.launchers.local import LocalLauncher

@@ -1,4 +1,4 @@
-"""The contract of a launcher: where and how many at a time the cells of a sweep are trained."""
+"""The contract of a launcher: where and how many at a time the runs of a sweep are trained."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,27 +9,27 @@ from uddm_lightning.sweeps.sweep_run import SweepRun
 
 
 class Outcome(NamedTuple):
-    """How a cell ended.
+    """How a run ended.
 
     Attributes:
-        cell: which one.
+        run: which one.
         status: exit status of its run; 0 is success.
         reason: in words, where the status does not tell; else empty.
     """
 
-    cell: SweepRun
+    run: SweepRun
     status: int
     reason: str = ""
 
 
 class Launcher(ABC):
-    """Trains cells. What a cell computes never depends on the launcher, only when and where it does.
+    """Trains runs. What a run computes never depends on the launcher, only when and where it does.
 
     A launcher lets `SweepRun.arguments` decide between starting and going on when the run really begins, does not
-    start a cell that is finished, and waits while another process is training in its folder (`SweepRun.busy`).
+    start a run that is finished, and waits while another process is training in its folder (`SweepRun.busy`).
 
     Args:
-        jobs: cells that are trained at a time, at most; None leaves it to the launcher.
+        jobs: runs that are trained at a time, at most; None leaves it to the launcher.
     """
 
     def __init__(self, jobs: int | None = None) -> None:
@@ -37,20 +37,20 @@ class Launcher(ABC):
             raise InputError(f"`--jobs` must be at least 1, got {jobs}.")
         self.jobs = jobs
 
-    def check(self) -> None:  # noqa: B027 most launchers need nothing
-        """Looks, before anything else is prepared, whether cells can be submitted from here.
+    def check_available(self) -> None:  # noqa: B027 most launchers need nothing
+        """Looks, before anything else is prepared, whether runs can be submitted from here.
 
         Raises:
             InputError: a program or a package is missing.
         """
 
     def on_cpu(self, accelerator: str) -> bool:
-        """Whether a cell that asks for this kind of device is surely trained without an accelerator."""
+        """Whether a run that asks for this kind of device is surely trained without an accelerator."""
         return accelerator == "cpu"
 
     @abstractmethod
-    def submit(self, cells: Sequence[SweepRun]) -> None:
-        """Takes cells to train; returns at once. May be called again while others are running.
+    def submit(self, runs: Sequence[SweepRun]) -> None:
+        """Takes runs to train; returns at once. May be called again while others are running.
 
         Raises:
             InputError: this machine cannot train them.
@@ -58,11 +58,11 @@ class Launcher(ABC):
 
     @abstractmethod
     def poll(self) -> list[Outcome]:
-        """The cells that ended since the last call, each of them once; returns soon, and keeps the others going."""
+        """The runs that ended since the last call, each of them once; returns soon, and keeps the others going."""
 
     @abstractmethod
     def running(self) -> list[SweepRun]:
-        """The cells that are being trained at this moment."""
+        """The runs that are being trained at this moment."""
 
     @abstractmethod
     def stop(self) -> None:

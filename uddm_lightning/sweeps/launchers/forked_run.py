@@ -24,19 +24,19 @@ IMPORTED_UNDER = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 
 
 class ForkedRun:
-    """A run as a process of its own, in a session of its own, that ends with this one; it prints to the cell's log.
+    """A run as a process of its own, in a session of its own, that ends with this one; it prints to the run's log.
 
     Args:
-        cell: what to train.
+        run: what to train.
         environment: variables to set in it, beside those of `SweepRun.environment`.
     """
 
-    def __init__(self, cell: SweepRun, environment: Mapping[str, str]) -> None:
+    def __init__(self, run: SweepRun, environment: Mapping[str, str]) -> None:
         serve()
-        cell.log.parent.mkdir(parents=True, exist_ok=True)
+        run.log.parent.mkdir(parents=True, exist_ok=True)
         # ranks of a run start as the command does, each with its own interpreter
-        alone = cell.processes == 1
-        arguments = (cell.arguments(), {**cell.environment(), **environment}, cell.log, alone)
+        alone = run.processes == 1
+        arguments = (run.arguments(), {**run.environment(), **environment}, run.log, alone)
         self._process = ForkServerProcess(target=_run, args=arguments)
         self._process.start()
 

@@ -1,4 +1,4 @@
-"""Cells on this machine: as many at a time as its cores, or its GPUs, can take."""
+"""Runs on this machine: as many at a time as its cores, or its GPUs, can take."""
 
 import os
 import signal
@@ -17,19 +17,19 @@ GRACE = 10.0  # seconds that a run has to end by itself when it is stopped
 
 
 class _Running(NamedTuple):
-    cell: SweepRun
-    run: ForkedRun
+    run: SweepRun
+    process: ForkedRun
     gpus: list[int]
 
 
 class LocalLauncher(Launcher):
-    """One process for each cell, which never together ask for more cores or GPUs than there are.
+    """One process for each run, which never together ask for more cores or GPUs than there are.
 
-    The threads of a cell come from its config, since they are part of what makes a run repeat itself; how many cells
-    run at a time follows from them. A cell on GPUs has these for itself.
+    The threads of a run come from its config, since they are part of what makes a run repeat itself; how many runs
+    run at a time follows from them. A run on GPUs has these for itself.
 
     Args:
-        jobs: cells at a time, at most; None is as many as fit.
+        jobs: runs at a time, at most; None is as many as fit.
     """
 
     def __init__(self, jobs: int | None = None) -> None:
@@ -48,25 +48,25 @@ class LocalLauncher(Launcher):
         return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
 
     @override
-    def submit(self, cells: Sequence[SweepRun]) -> None:
-        for cell in cells:
-            if cell.gpus > self._all_gpus:
+    def submit(self, runs: Sequence[SweepRun]) -> None:
+        for run in runs:
+            if run.gpus > self._all_gpus:
                 raise InputError(
-                    f"`trainer.devices` asks for {cell.gpus} GPU(s) for a run, and this machine has {self._all_gpus}. "
+                    f"`trainer.devices` asks for {run.gpus} GPU(s) for a run, and this machine has {self._all_gpus}. "
                     "Choose `--trainer.accelerator cpu`, fewer devices, or `--launcher slurm`."
                 )
-        self._waiting += cells
+        self._waiting += runs
         self._start()
 
     @override
     def poll(self) -> list[Outcome]:
         outcomes, running = [], []
         for one in self._running:
-            status = one.run.status()
+            status = one.process.status()
             if status is None:
                 running.append(one)
             else:
-                outcomes.append(Outcome(one.cell, status, _in_words(status)))
+                outcomes.append(Outcome(one.run, status, _in_words(status)))
                 self._gpus += one.gpus
         self._running = running
         self._start()
@@ -74,43 +74,43 @@ class LocalLauncher(Launcher):
 
     @override
     def running(self) -> list[SweepRun]:
-        return [one.cell for one in self._running]
+        return [one.run for one in self._running]
 
     @override
     def stop(self) -> None:
         self._waiting = []
         for name in (signal.SIGTERM, signal.SIGKILL):
             for one in self._running:
-                one.run.signal(name)
+                one.process.signal(name)
             deadline = time.monotonic() + GRACE
             while self._running and time.monotonic() < deadline:
-                self._running = [one for one in self._running if one.run.status() is None]
+                self._running = [one for one in self._running if one.process.status() is None]
                 time.sleep(0.05)
         self._running = []
 
-    def _fits(self, cell: SweepRun) -> bool:
+    def _fits(self, run: SweepRun) -> bool:
         if not self._running:
             return True
         if self.jobs is not None and len(self._running) >= self.jobs:
             return False
-        used = sum(one.cell.cores for one in self._running)
-        return len(self._gpus) >= cell.gpus if cell.gpus else used + cell.cores <= self.cores
+        used = sum(one.run.cores for one in self._running)
+        return len(self._gpus) >= run.gpus if run.gpus else used + run.cores <= self.cores
 
     def _start(self) -> None:
-        for cell in list(self._waiting):
-            if not self._fits(cell):
+        for run in list(self._waiting):
+            if not self._fits(run):
                 return
-            if cell.busy():  # its turn comes when whoever trains there has ended
+            if run.busy():  # its turn comes when whoever trains there has ended
                 continue
-            self._waiting.remove(cell)
-            gpus, self._gpus = self._gpus[: cell.gpus], self._gpus[cell.gpus :]
+            self._waiting.remove(run)
+            gpus, self._gpus = self._gpus[: run.gpus], self._gpus[run.gpus :]
             environment = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))} if gpus else {}
-            self._running.append(_Running(cell, ForkedRun(cell, environment), gpus))
+            self._running.append(_Running(run, ForkedRun(run, environment), gpus))
 
 
 def gpus() -> list[int]:
     """Numbers of the GPUs of this machine."""
-    import torch  # heavy, and where cells run on other machines nobody asks
+    import torch  # heavy, and where runs run on other machines nobody asks
 
     return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
 

@@ -1,4 +1,4 @@
-"""Cells as jobs of a SLURM cluster, submitted as job arrays through `submitit`."""
+"""Runs as jobs of a SLURM cluster, submitted as job arrays through `submitit`."""
 
 import shutil
 import signal
@@ -36,17 +36,17 @@ UNKNOWN = "not known to SLURM"
 
 @dataclass
 class _Submission:
-    """A cell, its job, and what is known about it.
+    """A run, its job, and what is known about it.
 
     Attributes:
-        cell: the cell.
+        run: the run.
         job: its job.
         state: as `squeue` calls it.
         reason: why the job is in that state.
         ended: when the job was first seen to have ended, by the monotonic clock; None while it may go on.
     """
 
-    cell: SweepRun
+    run: SweepRun
     job: "submitit.Job[int]"
     state: str = "PENDING"
     reason: str = ""
@@ -54,22 +54,22 @@ class _Submission:
 
 
 class SlurmLauncher(Launcher):
-    """Trains each cell as a job of a SLURM cluster; cells that need the same resources form one job array.
+    """Trains each run as a job of a SLURM cluster; runs that need the same resources form one job array.
 
-    A cell becomes one task on one node with the cores and GPUs that the cell says. A job that reaches its time limit or
+    A run becomes one task on one node with the cores and GPUs that the run says. A job that reaches its time limit or
     is preempted goes back into the queue and on from the last checkpoint. Jobs stay in the queue when the program that
     submitted them is killed; the next one finds what they have trained. Needs `submitit` and a folder that all nodes
     share.
 
     Args:
-        jobs: how many cells of one array run at a time; as many as the cluster admits if None.
+        jobs: how many runs of one array run at a time; as many as the cluster admits if None.
         partition: where jobs run; the cluster's default if None.
         account: who is charged; the cluster's default if None.
         qos: quality of service; the cluster's default if None.
         constraint: features that a node must have, as `sbatch --constraint` takes them.
         timeout_min: time limit of a job in minutes.
         mem_gb: memory of a job in gigabytes; the cluster's default if None.
-        max_timeouts: how often a cell goes on after its time limit.
+        max_timeouts: how often a run goes on after its time limit.
         setup: lines of shell that run in a job before the training.
         additional: other options of `sbatch` by their long names, such as `{"mail-type": "FAIL"}`.
 
@@ -109,15 +109,15 @@ class SlurmLauncher(Launcher):
         self._looked = float("-inf")  # when `poll` last looked, by the monotonic clock
 
     @override
-    def check(self) -> None:
+    def check_available(self) -> None:
         _submitit()
         _check_programs()
 
     @override
-    def submit(self, cells: Sequence[SweepRun]) -> None:
-        self.check()
+    def submit(self, runs: Sequence[SweepRun]) -> None:
+        self.check_available()
         slurm_executor = _submitit().SlurmExecutor
-        order = sorted(cells, key=_needs)  # stable: within an array, cells keep the order in which they were given
+        order = sorted(runs, key=_needs)  # stable: within an array, runs keep the order in which they were given
         for needs, group in groupby(order, key=_needs):
             array = list(group)
             folder, cores, gpus = needs
@@ -125,13 +125,13 @@ class SlurmLauncher(Launcher):
             executor.update_parameters(**self._parameters(len(array), cores, gpus))
             try:
                 with outside_slurm():
-                    jobs = executor.submit_array([Training(cell) for cell in array])
+                    jobs = executor.submit_array([Training(run) for run in array])
             except (RuntimeError, OSError) as error:  # how submitit hands on what sbatch said
                 raise InputError(f"`sbatch` did not take the jobs: {error}") from error
-            self._submissions += [_Submission(cell, job) for cell, job in zip(array, jobs, strict=True)]
+            self._submissions += [_Submission(run, job) for run, job in zip(array, jobs, strict=True)]
 
     def _parameters(self, number: int, cores: int, gpus: int) -> dict[str, Any]:
-        """What submitit writes into the script of an array of this many cells."""
+        """What submitit writes into the script of an array of this many runs."""
         wanted = {
             "job_name": "uddm",
             "nodes": 1,
@@ -165,12 +165,12 @@ class SlurmLauncher(Launcher):
             if outcome is not None:
                 self._submissions.remove(submission)
                 # a job may be killed, or reach its last time limit, while its finished run is on the way out
-                outcomes.append(Outcome(outcome.cell, 0) if outcome.status and outcome.cell.finished() else outcome)
+                outcomes.append(Outcome(outcome.run, 0) if outcome.status and outcome.run.finished() else outcome)
         return outcomes
 
     @override
     def running(self) -> list[SweepRun]:
-        return [submission.cell for submission in self._submissions if submission.state in RUNNING]
+        return [submission.run for submission in self._submissions if submission.state in RUNNING]
 
     @override
     def stop(self) -> None:
@@ -203,9 +203,9 @@ class SlurmLauncher(Launcher):
                 submission.ended = time.monotonic()
 
 
-def _needs(cell: SweepRun) -> tuple[Path, int, int]:
-    """What cells of one array have in common."""
-    return cell.folder, cell.cores, cell.gpus
+def _needs(run: SweepRun) -> tuple[Path, int, int]:
+    """What runs of one array have in common."""
+    return run.sweep_folder, run.cores, run.gpus
 
 
 def _submitit() -> Any:
@@ -266,17 +266,17 @@ def _states(arrays: Sequence[str]) -> dict[str, tuple[str, str]] | None:
 
 def _outcome(submission: _Submission) -> Outcome | None:
     """How a job ended; None while it has not, or while its result may still appear."""
-    cell, job = submission.cell, submission.job
+    run, job = submission.run, submission.job
     if submission.ended is not None:
         with suppress(OSError):  # makes a network file system look again
             job.paths.folder.chmod(job.paths.folder.stat().st_mode)
     if job.paths.result_pickle.exists():
         error = job.exception()
         if error is not None:
-            return Outcome(cell, 1, f"SLURM job {job.job_id}: {_cause(error)}, see {job.paths.stderr}")
+            return Outcome(run, 1, f"SLURM job {job.job_id}: {_cause(error)}, see {job.paths.stderr}")
         status = job.result()
-        return Outcome(cell, status, f"ended by signal {signal.Signals(-status).name}" if status < 0 else "")
+        return Outcome(run, status, f"ended by signal {signal.Signals(-status).name}" if status < 0 else "")
     if submission.ended is None or time.monotonic() - submission.ended < RESULT_SECONDS:
         return None
     state = submission.state + (f" ({submission.reason})" if submission.reason not in ("", "None") else "")
-    return Outcome(cell, 1, f"SLURM job {job.job_id} left no result: {state}, see {job.paths.stderr}")
+    return Outcome(run, 1, f"SLURM job {job.job_id} left no result: {state}, see {job.paths.stderr}")

@@ -1,4 +1,4 @@
-"""What a SLURM job of a sweep does: it trains one cell, and comes back to it after its time limit."""
+"""What a SLURM job of a sweep does: it trains one run, and comes back to it after its time limit."""
 
 import os
 import signal
@@ -20,25 +20,25 @@ VERDICT_SECONDS = 120.0  # that SLURM gets to say what a SIGTERM meant
 
 
 class Training:
-    """What a job does: it trains one cell, and goes on with it when SLURM has requeued the job.
+    """What a job does: it trains one run, and goes on with it when SLURM has requeued the job.
 
     Args:
-        cell: the cell.
+        run: the run.
     """
 
-    def __init__(self, cell: SweepRun) -> None:
-        self.cell = cell
+    def __init__(self, run: SweepRun) -> None:
+        self.run = run
 
     def __call__(self) -> int:
-        """Returns the exit status of the run, negative where a signal ended it, once nobody is training the cell."""
-        while not self.cell.finished():
-            if self.cell.busy():  # by another sweep, or by what is left of this job before it was requeued
+        """Returns the exit status of the run, negative where a signal ended it, once nobody is training the run."""
+        while not self.run.finished():
+            if self.run.busy():  # by another sweep, or by what is left of this job before it was requeued
                 time.sleep(BUSY_SECONDS)
                 continue
             status = self._train()
-            if status and self.cell.busy():
+            if status and self.run.busy():
                 continue  # another process was quicker
-            if status in (0, -signal.SIGTERM, 128 + signal.SIGTERM) and not self.cell.finished():
+            if status in (0, -signal.SIGTERM, 128 + signal.SIGTERM) and not self.run.finished():
                 # The run was asked to end, and obeyed. So was this process: SLURM does that before it preempts or
                 # cancels a job, and kills this process or sends the signal to requeue within its grace time.
                 time.sleep(VERDICT_SECONDS)
@@ -62,14 +62,14 @@ class Training:
             signal.signal(requeue, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
-        run = None
+        process = None
         try:
             with deferred(requeue), outside_slurm():
-                run = self.cell.launch(before=ignore)
-            return run.wait()
+                process = self.run.launch(before=ignore)
+            return process.wait()
         finally:
-            if run is not None:
-                _end(run)
+            if process is not None:
+                _end(process)
 
 
 @contextmanager
@@ -95,10 +95,10 @@ def outside_slurm() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def _end(run: "subprocess.Popen[bytes]") -> None:
+def _end(process: "subprocess.Popen[bytes]") -> None:
     """Ends what is left of the processes of a run, which form a group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(run.pid, number)
+            os.killpg(process.pid, number)
             with suppress(subprocess.TimeoutExpired):
-                run.wait(GRACE_SECONDS)
+                process.wait(GRACE_SECONDS)

@@ -1,0 +1,56 @@
+"""Write what follows from the tables of a sweep: transition.json, figures and report.html."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from uddm_lightning.core.files import write_text
+from uddm_lightning.report import write_report
+from uddm_lightning.sweeps.collect import basins_of, collect, draws_of, sequences_of, training_facts
+from uddm_lightning.transition import estimate
+
+NAMES = {"n_mem": "N_mem", "n_gen": "N_gen", "n_half": "N_half"}  # keys of transition.json, as the terminal shows them
+REFERENCE = 0.1  # the t at which the terminal quotes recovery and transition sizes
+
+
+def write_results(folder: Path) -> dict[str, Any]:
+    """Collect the tables of all runs, estimate the transition, and write transition.json, figures and report.html.
+
+    Args:
+        folder: of a sweep, or of runs. No checkpoint is read.
+
+    Returns:
+        The content of transition.json.
+
+    Raises:
+        InputError: the folder holds no measurements, or a table is damaged.
+    """
+    rows = collect(folder)
+    transition: dict[str, Any] = estimate(rows, draws_of(folder))
+    write_text(folder / "transition.json", json.dumps(transition, indent=2, ensure_ascii=False) + "\n")
+    write_report(folder, rows, transition, sequences_of(folder), training_facts(folder), basins_of(folder))
+    return transition
+
+
+def summary(transition: dict[str, Any]) -> str:
+    """Return the headline of each backbone, then one line for each method and size at the t nearest 0.1."""
+    lines = []
+    for name, found in transition["backbones"].items():
+        if headline := transition["headline"][name]:
+            qualifier = f"; {headline['qualifier']}" if headline["qualifier"] else ""
+            lines.append(f"{name}: {NAMES[headline['estimate']]} = {_with_interval(headline)} by recovery{qualifier}")
+        estimates = found["estimates"]
+        nearest = min((abs(one["t"] - REFERENCE) for one in estimates if one["t"] is not None), default=0.0)
+        for one in estimates:
+            if one["t"] is not None and abs(one["t"] - REFERENCE) > nearest:
+                continue
+            at = "" if one["t"] is None else f" at t = {one['t']:g}"
+            for key, label in NAMES.items():
+                size = _with_interval(one[key]) if one[key] else f"null ({one['reasons'].get(key, 'see the notes')})"
+                lines.append(f"{name}, {one['method']}{at}: {label} = {size}")
+    return "\n".join(lines)
+
+
+def _with_interval(size: dict[str, float | None]) -> str:
+    low, high = ("unknown" if size[end] is None else f"{size[end]:.3g}" for end in ("low", "high"))
+    return f"{size['value']:.3g} rows (95 % interval {low} to {high})"

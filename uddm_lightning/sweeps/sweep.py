@@ -1,0 +1,222 @@
+"""Run a whole sweep: from options to trained runs, tables, the transition and the report."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from pyarrow import csv
+
+from uddm_lightning.backbones import MarkovBackbone
+from uddm_lightning.config.keys import flat
+from uddm_lightning.config.parser import UddmParser, sanitize_message, to_yaml
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.files import write_text
+from uddm_lightning.runs.instantiate import build_data, check_critic
+from uddm_lightning.sweeps import sizes
+from uddm_lightning.sweeps.collect import run_folders
+from uddm_lightning.sweeps.launchers import Launcher
+from uddm_lightning.sweeps.options import split_launcher_options, value_of
+from uddm_lightning.sweeps.plan import plan
+from uddm_lightning.sweeps.results import write_results
+from uddm_lightning.sweeps.run_all import Sweep
+from uddm_lightning.sweeps.variant import Variant
+from uddm_lightning.training.trainer_access import check_precision
+
+LAUNCHERS = {"local": "LocalLauncher", "slurm": "SlurmLauncher"}
+FILLED_IN = ("--seed_everything", "--ckpt_path", "--trainer.default_root_dir")  # the sweep fills these in
+SIZE = "--data.train_size"  # where sizes end that `--sizes` does not name
+
+Config = str | Path | Mapping[str, Any]
+
+
+class SweepOptions(NamedTuple):
+    """Options of a sweep, as the command line gives them.
+
+    Attributes:
+        out: folder of the sweep.
+        configs: files, or names of shipped configs.
+        overrides: other arguments of `uddm fit`, and options of the launcher.
+        sizes: `--sizes`; None is 2 to `data.train_size`, each four times the one before.
+        budget: number of sizes that `auto` trains.
+        seeds: comma-separated; None is the config's `seed_everything`.
+        backbones: files that are laid over the config, one for each model.
+        jobs: most runs at a time.
+        launcher: local, slurm or a class path.
+    """
+
+    out: Path
+    configs: Sequence[str]
+    overrides: Sequence[str] = ()
+    sizes: str | None = None
+    budget: int | None = None
+    seeds: str | None = None
+    backbones: Sequence[str] = ()
+    jobs: int | None = None
+    launcher: str = "local"
+
+
+class SweepResult(NamedTuple):
+    """Results of a sweep.
+
+    Attributes:
+        folder: of the sweep; it holds the tables, figures and `report.html`.
+        transition: content of transition.json; empty where no run has measured.
+        failed: names of the runs that failed. The same sweep, started again, trains them again.
+    """
+
+    folder: Path
+    transition: dict[str, Any]
+    failed: tuple[str, ...]
+
+    @property
+    def report(self) -> Path:
+        """Path of the HTML report."""
+        return self.folder / "report.html"
+
+    @property
+    def runs(self) -> list[Path]:
+        """Folders of the runs that have measured."""
+        return run_folders(self.folder)
+
+    def measurements(self) -> pa.Table:
+        """Return measurements.csv of all runs with typed columns."""
+        return csv.read_csv(self.folder / "measurements.csv")
+
+
+def sweep(
+    config: Config | Sequence[Config],
+    out: str | Path,
+    sizes: str | Sequence[int | float] | None = None,
+    seeds: Sequence[int] | None = None,
+    backbones: Sequence[str | Path] = (),
+    jobs: int | None = None,
+    launcher: str = "local",
+    budget: int | None = None,
+    **overrides: Any,
+) -> SweepResult:
+    """Train and measure every backbone at every size with every seed, and write the report, as `uddm sweep` does.
+
+    Finished runs are never repeated: call it again to go on with a sweep that was stopped.
+
+    Args:
+        config: path of a config, name of a shipped one such as "quickstart", a nested mapping, or several of these,
+            where later ones override earlier ones.
+        out: folder of the sweep.
+        sizes: training rows (int), fractions of the pool (float), or a string as `--sizes` takes it.
+        seeds: of subsets, weights and noise; None takes the config's `seed_everything`.
+        backbones: config files with other backbones, named by their stems in results.
+        jobs: most runs at a time; None runs as many as fit.
+        launcher: "local", "slurm" or a class path.
+        budget: number of sizes to train with `sizes="auto"`.
+        overrides: values of the config by section, such as `trainer={"max_steps": 500}`.
+
+    Raises:
+        InputError: an argument or a config is wrong; the message names it.
+    """
+    out = Path(out).absolute()
+    configs = [config] if isinstance(config, str | Path | Mapping) else list(config)
+    options = SweepOptions(
+        out=out,
+        configs=[_config_file(one, out / f"config-{number}.yaml") for number, one in enumerate(configs)],
+        overrides=[word for key, value in flat(overrides) for word in (f"--{key}", _word(value))],
+        sizes=sizes if isinstance(sizes, str) or sizes is None else ",".join(map(str, sizes)),
+        budget=budget,
+        seeds=None if seeds is None else ",".join(map(str, seeds)),
+        backbones=[str(path) for path in backbones],
+        jobs=jobs,
+        launcher=launcher,
+    )
+    return run_sweep(options)
+
+
+def _config_file(config: Config, path: Path) -> str:
+    """Return the path or name of a config; write one that is given as a mapping to `path`."""
+    if not isinstance(config, Mapping):
+        return str(config)
+    write_text(path, to_yaml(dict(config)))
+    return str(path)
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def run_sweep(options: SweepOptions) -> SweepResult:
+    """Train what is not finished, then write tables, transition.json and the report.
+
+    Raises:
+        InputError: an option, a config or a folder is wrong.
+        KeyboardInterrupt: the sweep was stopped; the same options go on with it.
+    """
+    for_launcher, overrides = split_launcher_options(options.overrides)
+    largest = value_of(overrides, SIZE)
+    named = options.sizes not in (None, sizes.AUTO)
+    if largest is not None and named:
+        raise InputError(f"`{SIZE} {largest}` says where sizes end that `--sizes` does not name; give one of the two.")
+    for word in overrides:
+        if word.partition("=")[0] in FILLED_IN:
+            raise InputError(f"`{word}` is for the sweep to fill in: use `--sizes`, `--seeds` and `--out`.")
+    launcher = _launcher(options.launcher, options.jobs, for_launcher)
+    arguments = [*(word for path in options.configs for word in ("-c", path)), *overrides]
+    fragments: Sequence[str | None] = options.backbones or [None]
+    variants = [Variant.of(arguments, fragment) for fragment in fragments]
+    names = [variant.name for variant in variants]
+    if len(set(names)) < len(names):
+        raise InputError(f"`--backbone`: results are told apart by the stems of the files, and these are {names}.")
+    config = variants[0].config
+    seeds = _seeds(options.seeds, config["seed_everything"])
+
+    launcher.check_available()
+    for variant in variants:
+        check_critic(variant.config, fetch=True)
+        trainer = variant.config["trainer"]
+        check_precision(trainer["precision"], launcher.on_cpu(trainer["accelerator"]))
+    data = build_data(config)
+    pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
+    known = data.chain is not None and MarkovBackbone.__name__ not in names
+    best = Variant.best(arguments) if known else None
+    end = config["data"]["train_size"]
+    if largest is None and isinstance(end, int) and end > pool:
+        if not named:
+            sys.stderr.write(
+                f"uddm: sizes end at {pool}, the training rows of the text, not at `data.train_size` = {end}.\n"
+            )
+        end = pool
+    rows_of: Callable[[int | float], int] = partial(data.rows_of, key="--sizes" if named else "data.train_size")
+    train = plan(options.sizes, options.budget, end, rows_of)
+
+    folder = options.out.absolute()
+    work = Sweep(folder, variants, seeds, launcher, best)
+    with work.alone():
+        train(work)
+        transition = write_results(folder) if run_folders(folder) else {}
+    return SweepResult(folder, transition, tuple(outcome.run.name for outcome in work.failed))
+
+
+def _launcher(name: str, jobs: int | None, words: Sequence[str]) -> Launcher:
+    parser = UddmParser()
+    parser.add_subclass_arguments(Launcher, "launcher", required=True)
+    at_a_time = [] if jobs is None else ["--launcher.jobs", str(jobs)]
+    try:
+        config = parser.parse_args(["--launcher", LAUNCHERS.get(name, name), *at_a_time, *words])
+        launcher = parser.instantiate(config).launcher
+    except ValueError as error:
+        raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
+    assert isinstance(launcher, Launcher)
+    return launcher
+
+
+def _seeds(text: str | None, default: int) -> list[int]:
+    if text is None:
+        return [default]
+    try:
+        seeds = [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"`--seeds {text}` is no comma-separated list of integers such as 0,1,2.") from error
+    if min(seeds) < 0:
+        raise InputError(f"`--seeds {text}`: a seed is at least 0.")
+    return sorted(set(seeds))
