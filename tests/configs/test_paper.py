@@ -23,7 +23,7 @@ from uddm_lightning.preflight.needs import parameters
 from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
 from uddm_lightning.runs.instantiate import build_data
 from uddm_lightning.sweeps import sizes
-from uddm_lightning.sweeps.options import with_files
+from uddm_lightning.sweeps.options import expand_files
 from uddm_lightning.training.ema import ExponentialMovingAverage
 from uddm_lightning.training.task import DiffusionTask
 
@@ -218,7 +218,7 @@ def test_data(name: str) -> None:
 
 def test_the_54_fractions() -> None:
     tiny, study = str(PAPER / "lm1b_tiny.yaml"), str(PAPER / "sweep.yaml")
-    words = with_files(["-c", tiny, "-c", study, "--out", "x"])
+    words = expand_files(["-c", tiny, "-c", study, "--out", "x"])
     assert words == ["--sizes", words[1], "-c", tiny, "--out", "x"]
     given = [float(word) for word in words[1].split(",")]
     assert given == FRACTIONS
