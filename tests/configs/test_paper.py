@@ -19,7 +19,7 @@ from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.data import LM1BDetokenizer
 from uddm_lightning.data.subset import rows_of
 from uddm_lightning.objectives import DuoCurriculum
-from uddm_lightning.preflight.needs import parameters
+from uddm_lightning.preflight.needs import num_parameters
 from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
 from uddm_lightning.runs.instantiate import build_data
 from uddm_lightning.sweeps import sizes
@@ -75,7 +75,7 @@ def test_network(name: str) -> None:
     assert backbone["class_path"] == "uddm_lightning.backbones.DiT"
     wanted = {"hidden_size": hidden, "n_blocks": blocks, "n_heads": heads, "cond_dim": 128, "dropout": 0.1}
     assert {key: backbone["init_args"][key] for key in wanted} == wanted
-    assert round(parameters(backbone, V) / 1e6, 1) == millions
+    assert round(num_parameters(backbone, V) / 1e6, 1) == millions
     with torch.device("meta"):
         network = backbones.DiT(V, **backbone["init_args"])
     assert network.vocab_embed.embedding.shape == (V, hidden)

@@ -1,4 +1,4 @@
-"""uddm preflight, with a hub that answers what it is told to, or does not answer."""
+"""uddm preflight, with a fake hub that has given files or does not answer."""
 
 import sys
 from collections import namedtuple
@@ -26,7 +26,7 @@ Usage = namedtuple("Usage", "total used free")
 
 
 class FakeHub:
-    """Knows some repositories, and writes down what it was asked."""
+    """Hub with the given repositories; it records the requests."""
 
     def __init__(self, **files: dict[str, int]) -> None:
         self.files = {name.replace("__", "/").replace("_", "-"): sizes for name, sizes in files.items()}
@@ -42,17 +42,17 @@ class FakeHub:
 
 
 @pytest.fixture(autouse=True)
-def room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], None]:
-    """Nothing in any cache; the disk has as much room as it is given."""
+def set_free_space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], None]:
+    """Use empty caches and no GPU; return a function that sets the free bytes of the disk."""
 
-    def give(free: int) -> None:
+    def set_free(free: int) -> None:
         monkeypatch.setattr("uddm_lightning.preflight.needs.shutil.disk_usage", lambda _: Usage(0, 0, free))
 
-    give(10**12)
+    set_free(10**12)
     monkeypatch.setattr(hub, "scan_cache_dir", lambda: SimpleNamespace(repos=[]))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.chdir(tmp_path)
-    return give
+    return set_free
 
 
 LM1B = FakeHub(
@@ -85,37 +85,35 @@ def test_the_table_of_the_paper_s_tiny_model(capsys: pytest.CaptureFixture[str])
     ]
     assert found["vocabulary"] == ["30,522 ids"]
     assert found["parameters"] == ["23,664,442"]
-    assert found["memory"][0].startswith("473 MB a process")  # 5 numbers of 4 bytes a parameter
-    assert "2 number(s) a parameter of the optimizer" in found["memory"][0]
+    assert found["memory"][0].startswith("473 MB per process")  # 5 values of 4 bytes per parameter
+    assert "2 optimizer value(s) per parameter" in found["memory"][0]
     assert found["step"] == ["512 rows of 128, 65,536 tokens; 1 process(es) x 1 micro-batch(es) of 512"]
     assert found["training"] == ["1,000,000 steps, 65.5 x 10^9 tokens"]
     assert found["pool"] == ["about 7.15 x 10^6 rows"]
     assert found["precision"] == ["bf16-mixed, slow on a CPU"]
-    # Parquet, the copy that can be read at random, rows of 128 x 2 + 16 bytes, two checkpoints of 16 bytes a parameter
+    # Parquet files, the copy for random access, rows of 128 x 2 + 16 bytes, two checkpoints of 16 bytes per parameter
     assert found["disk"][0].startswith("10.1 GB needed, 1e+03 GB free")
 
 
-def test_without_a_hub_the_stated_sizes_stand_in(capsys: pytest.CaptureFixture[str]) -> None:
+def test_known_sizes_are_used_when_the_hub_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert preflight(TINY, FakeHub()) == 0
     found = table(capsys.readouterr().out)
-    assert "about 3.09 GB, as stated here (the hub was not reached: ConnectionError: no route" in found["download"][0]
-    assert "about 466 kB, as stated here" in found["download"][1]
+    assert "about 3.09 GB (the hub did not answer: ConnectionError: no route" in found["download"][0]
+    assert "about 466 kB (the hub did not answer" in found["download"][1]
     assert found["parameters"] == ["23,664,442"]
 
 
-def test_of_an_unknown_repository_nothing_is_made_up(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_size_of_an_unknown_repository_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     path = ("--data.source.init_args.source.init_args.path", "some/text")
     assert preflight([*TINY, *path, "--data.tokenizer.init_args.path", "some/words"], FakeHub()) == 0
     found = table(capsys.readouterr().out)
     assert "some/text at 8d52bfd3cc2819fc1166dbb8144c328e2690de3e: size unknown" in found["download"][0]
-    assert found["pool"] == ["known when the text has been read"]
-    assert "known when the text has been read" in found["vocabulary"][0]
+    assert found["pool"] == ["known after the text is read"]
+    assert "known after the text is read" in found["vocabulary"][0]
     assert "parameters" not in found
 
 
-def test_what_is_in_the_cache_is_not_counted_again(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cached_files_need_no_disk_space(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = Path("/cache/snapshots/1")
     files = [
         SimpleNamespace(
@@ -143,17 +141,19 @@ def refused(arguments: list[str], answers: FakeHub, message: str) -> None:
         preflight(arguments, answers)
 
 
-def test_what_cannot_start_is_refused_after_the_table(
-    capsys: pytest.CaptureFixture[str], room: Callable[[int], None]
+def test_a_run_that_cannot_start_is_refused_after_the_table(
+    capsys: pytest.CaptureFixture[str], set_free_space: Callable[[int], None]
 ) -> None:
     refused([*TINY, "--trainer.devices", "3"], LM1B, r"`data\.batch_size` is 512, .* divide among 3 process")
     refused(
-        [*TINY, "--trainer.accelerator", "gpu", "--trainer.devices", "8"], LM1B, r"8 device\(s\), and there are 0 GPU"
+        [*TINY, "--trainer.accelerator", "gpu", "--trainer.devices", "8"],
+        LM1B,
+        r"8 device\(s\), but this machine has 0 GPU",
     )
-    refused(TINY, FakeHub(billion_word_benchmark__lm1b={"lm1b.py": 3}), "has no file that fits plain_text/train/")
+    refused(TINY, FakeHub(billion_word_benchmark__lm1b={"lm1b.py": 3}), "has no file that matches plain_text/train/")
     assert "parameters" in capsys.readouterr().out
-    room(10**9)
-    refused(TINY, LM1B, r"has 1 GB free, and about 10\.1 GB will be written; .* \$HF_HOME and \$UDDM_CACHE")
+    set_free_space(10**9)
+    refused(TINY, LM1B, r"has 1 GB free, but the run writes about 10\.1 GB; .* \$HF_HOME and \$UDDM_CACHE")
     missing = ["-c", str(ROOT / "configs" / "markov.yaml"), "--data.source", "TextFiles"]
     refused([*missing, "--data.source.init_args.paths", "no.txt"], FakeHub(), r"no file matches `no\.txt`")
     with pytest.raises(InputError, match="hiden"):
@@ -186,31 +186,31 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_processes() -> None:
-    def shared(**settings: Any) -> tuple[int, int, bool]:
+    def processes(**settings: Any) -> tuple[int, int, bool]:
         return tuple(needs.processes({"accelerator": "cpu", "devices": 1, "num_nodes": 1, **settings}))
 
-    assert shared() == (1, 1, False)
-    assert shared(devices="auto") == (1, 1, False)
-    assert shared(devices=2, num_nodes=3) == (6, 2, False)
-    assert shared(accelerator="gpu", devices=[0, 1]) == (2, 2, True)
-    assert shared(accelerator="gpu", devices=-1) == (1, 1, True)
+    assert processes() == (1, 1, False)
+    assert processes(devices="auto") == (1, 1, False)
+    assert processes(devices=2, num_nodes=3) == (6, 2, False)
+    assert processes(accelerator="gpu", devices=[0, 1]) == (2, 2, True)
+    assert processes(accelerator="gpu", devices=-1) == (1, 1, True)
 
 
 @pytest.mark.parametrize(
     ("class_path", "states"), [("torch.optim.AdamW", 2), ("torch.optim.SGD", 0), ("torch.optim.Adagrad", 1)]
 )
-def test_what_an_optimizer_keeps(class_path: str, states: int) -> None:
-    assert needs.optimizer_states({"class_path": class_path, "init_args": {"lr": 0.1}}) == states
+def test_states_per_parameter_of_an_optimizer(class_path: str, states: int) -> None:
+    assert needs.states_per_parameter({"class_path": class_path, "init_args": {"lr": 0.1}}) == states
 
 
-def test_parameters_are_counted_without_making_them() -> None:
+def test_parameters_are_counted_without_memory_for_weights() -> None:
     backbone = {
         "class_path": "uddm_lightning.backbones.DiT",
         "init_args": {"hidden_size": 8192, "n_blocks": 48, "n_heads": 64},
     }
-    assert needs.parameters(backbone, 30_522) > 30e9
+    assert needs.num_parameters(backbone, 30_522) > 30e9
     with pytest.raises(InputError, match="hiden"):
-        needs.parameters({"class_path": "uddm_lightning.backbones.DiT", "init_args": {"hiden": 3}}, 27)
+        needs.num_parameters({"class_path": "uddm_lightning.backbones.DiT", "init_args": {"hiden": 3}}, 27)
 
 
 def test_vocabularies(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
         assert _precision("bf16-mixed", True) == words
 
 
-def test_what_would_be_fetched(tmp_path: Path) -> None:
+def test_downloads_of_components(tmp_path: Path) -> None:
     def files(**arguments: Any) -> list[Download]:
         return HubDataset.downloads(**arguments)
 
@@ -255,14 +255,14 @@ def test_the_cache_of_the_hub_may_be_missing(monkeypatch: pytest.MonkeyPatch) ->
     assert hub.cached_files(Download("model", "a/b", "main", ("*",))) == {}
 
 
-def test_the_configs_are_those_that_sizes_are_stated_for() -> None:
+def test_every_corpus_config_has_a_known_size() -> None:
     for path in (ROOT / "configs" / "corpora").glob("*.yaml"):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
         source = content["source"]["init_args"]
-        assert source.get("source", {"init_args": source})["init_args"]["path"] in hub.STATED
+        assert source.get("source", {"init_args": source})["init_args"]["path"] in hub.KNOWN_REPOS
 
 
-def test_the_command_line_knows_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_runs_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("uddm_lightning.preflight.requirements.HfApi", FakeHub)
     monkeypatch.setattr("sys.argv", ["uddm", "preflight", *TINY])
     assert main() == 0
@@ -272,7 +272,7 @@ def test_the_command_line_knows_it(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert capsys.readouterr().err.startswith("uddm: error: This run could not start here. `data.batch_size` is 512")
 
 
-def test_what_a_run_would_refuse_at_its_start_is_said_before_it(capsys, monkeypatch) -> None:
+def test_problems_of_the_start_of_a_run_are_reported(capsys, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     critic = ["--samples.critic", "HubCritic", "--samples.critic.init_args.model", "gpt2"]
     with pytest.raises(InputError) as refused:

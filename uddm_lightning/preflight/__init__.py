@@ -1,1 +1,1 @@
-"""What a run needs, before it begins: downloads, memory, disk and devices."""
+"""Requirements of a run: downloads, memory, disk space and devices."""

@@ -1,4 +1,4 @@
-"""What a run needs: ids, parameters, memory, disk, processes."""
+"""Estimates for a run: ids, parameters, memory, disk space and processes."""
 
 import math
 import shutil
@@ -15,92 +15,92 @@ from uddm_lightning.config.parser import UddmParser, sanitize_message
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import CharacterTokenizer, Tokenizer
 from uddm_lightning.data.tokenizers.learned import LearnedTokenizer
-from uddm_lightning.preflight.hub import Found
+from uddm_lightning.preflight.hub import DownloadSize
 from uddm_lightning.training.trainer_access import device_count
 
-BYTES_A_TOKEN = 4.75  # of text, in English word pieces and byte pairs; 4.4 to 5 in the corpora of `configs/`
-FLOAT = 4  # bytes
+BYTES_PER_TOKEN = 4.75  # of English text in WordPiece or BPE tokens; 4.4 to 5 in the corpora of `configs/`
+FLOAT_BYTES = 4
 
 
 class Processes(NamedTuple):
-    """How a run is shared out.
+    """Processes of a run.
 
     Attributes:
-        world: processes in all.
-        here: of these, on one node.
-        on_gpu: whether each of them asks for a GPU.
+        world_size: number of processes.
+        per_node: number of processes on each node.
+        on_gpu: whether each process uses a GPU.
     """
 
-    world: int
-    here: int
+    world_size: int
+    per_node: int
     on_gpu: bool
 
 
 def processes(trainer: dict[str, Any]) -> Processes:
-    """The processes that the settings of a trainer amount to on this machine."""
+    """Return the processes that the settings of a trainer start on this machine."""
     accelerator, gpus = trainer["accelerator"], torch.cuda.device_count()
     on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and gpus > 0)
-    every = str(trainer["devices"]) in ("auto", "-1")
-    here = max(1, gpus if on_gpu else 1) if every else device_count(trainer["devices"])
-    return Processes(here * int(trainer["num_nodes"]), here, on_gpu)
+    all_devices = str(trainer["devices"]) in ("auto", "-1")
+    per_node = max(1, gpus if on_gpu else 1) if all_devices else device_count(trainer["devices"])
+    return Processes(per_node * int(trainer["num_nodes"]), per_node, on_gpu)
 
 
-def vocab_size(tokenizer: dict[str, Any], found: Iterable[Found]) -> int | None:
-    """V; of a tokenizer that is still to be learned the most that it may be; None where nobody knows.
+def vocab_size(tokenizer: dict[str, Any], downloads: Iterable[DownloadSize]) -> int | None:
+    """Return V, an upper bound for a learned tokenizer, or None if V is unknown before the text is read.
 
     Args:
-        tokenizer: its configuration. It is made if nothing has to be fetched for it.
-        found: what has to be fetched.
+        tokenizer: configuration of the tokenizer. The tokenizer is created unless it needs a download.
+        downloads: downloads of the run.
 
     Raises:
-        InputError: its arguments are wrong.
+        InputError: an argument of the tokenizer is wrong.
     """
-    fetched = [one for one in found if one.download.kind == "model"]
-    if any(one.cached == 0 for one in fetched):
-        return next((one.stated.vocab_size for one in fetched if one.stated), None)
-    made: Tokenizer = _made(Tokenizer, tokenizer)
-    if isinstance(made, LearnedTokenizer):
+    models = [download for download in downloads if download.download.kind == "model"]
+    if any(model.cached == 0 for model in models):
+        return next((model.known.vocab_size for model in models if model.known), None)
+    instance: Tokenizer = _instantiate(Tokenizer, tokenizer)
+    if isinstance(instance, LearnedTokenizer):
         return int(tokenizer["init_args"]["vocab_size"])
     try:
-        return made.vocab_size
-    except RuntimeError:  # all characters of a text that was not read yet
+        return instance.vocab_size
+    except RuntimeError:  # the vocabulary is fitted on the text
         return None
 
 
-def pool_rows(config: dict[str, Any], text: int) -> int:
-    """About how many rows a text of so many bytes gives."""
+def estimate_pool_rows(config: dict[str, Any], text_bytes: int) -> int:
+    """Return an estimate of the number of rows of a text."""
     packing, tokenizer = config["data"]["packing"]["init_args"], config["data"]["tokenizer"]["class_path"]
     characters = tokenizer.rpartition(".")[2] == CharacterTokenizer.__name__
-    room = packing["length"] if characters else max(1, packing["length"] - 2)
-    return int(text / (1.0 if characters else BYTES_A_TOKEN) / room)
+    text_length = packing["length"] if characters else max(1, packing["length"] - 2)
+    return int(text_bytes / (1.0 if characters else BYTES_PER_TOKEN) / text_length)
 
 
-def parameters(backbone: dict[str, Any], vocab: int) -> int:
-    """Trainable parameters of a backbone that is not made.
+def num_parameters(backbone: dict[str, Any], vocab_size: int) -> int:
+    """Return the number of trainable parameters of a backbone, without memory for its weights.
 
     Raises:
-        InputError: its arguments are wrong.
+        InputError: an argument of the backbone is wrong.
     """
     with torch.device("meta"):
-        made = _made(Callable[[int], Backbone], backbone)(vocab)
-    return sum(one.numel() for one in made.parameters() if one.requires_grad)
+        instance = _instantiate(Callable[[int], Backbone], backbone)(vocab_size)
+    return sum(parameter.numel() for parameter in instance.parameters() if parameter.requires_grad)
 
 
-def optimizer_states(optimizer: dict[str, Any]) -> int:
-    """Numbers that an optimizer keeps for each parameter, found by one step on a small matrix.
+def states_per_parameter(optimizer: dict[str, Any]) -> int:
+    """Return the number of values that an optimizer stores per parameter, from one step on a small matrix.
 
     Raises:
-        InputError: its arguments are wrong.
+        InputError: an argument of the optimizer is wrong.
     """
     weight = nn.Parameter(torch.zeros(8, 8))
-    made = _made(OptimizerCallable, optimizer)([weight])
+    instance = _instantiate(OptimizerCallable, optimizer)([weight])
     weight.grad = torch.ones_like(weight)
-    made.step()
-    states = sum(one.numel() for one in made.state[weight].values() if isinstance(one, torch.Tensor))
-    return round(states / weight.numel())
+    instance.step()
+    states = [state for state in instance.state[weight].values() if isinstance(state, torch.Tensor)]
+    return round(sum(state.numel() for state in states) / weight.numel())
 
 
-def _made(kind: Any, config: dict[str, Any]) -> Any:
+def _instantiate(kind: Any, config: dict[str, Any]) -> Any:
     parser = UddmParser()
     parser.add_argument("--it", type=kind)
     try:
@@ -109,24 +109,20 @@ def _made(kind: Any, config: dict[str, Any]) -> Any:
         raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
 
 
-def disks(needs: Iterable[tuple[Path, int]]) -> list[tuple[Path, int, int]]:
-    """Needed and free bytes of every file system, by the first folder on it.
+def disk_usage(writes: Iterable[tuple[Path, int]]) -> list[tuple[Path, int, int]]:
+    """Return the first folder, the needed bytes and the free bytes of each file system.
 
     Args:
-        needs: folders, which need not exist, and bytes that will be written there.
+        writes: folders, which need not exist, and the bytes that the run writes there.
     """
-    together: dict[int, tuple[Path, int]] = {}
-    for folder, size in needs:
-        there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-        first, so_far = together.get(there.stat().st_dev, (folder, 0))
-        together[there.stat().st_dev] = first, so_far + size
-    found = []
-    for folder, size in together.values():
-        there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-        found.append((folder, size, shutil.disk_usage(there).free))
-    return found
+    devices: dict[int, tuple[Path, Path, int]] = {}
+    for folder, size in writes:
+        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        first, first_existing, total = devices.get(existing.stat().st_dev, (folder, existing, 0))
+        devices[existing.stat().st_dev] = first, first_existing, total + size
+    return [(folder, size, shutil.disk_usage(existing).free) for folder, existing, size in devices.values()]
 
 
-def row_bytes(length: int, vocab: int) -> int:
-    """Bytes of a prepared row: ids of 2 or 4 bytes, and a bit for each special position."""
-    return length * (2 if vocab <= 2**16 else 4) + math.ceil(length / 8)
+def bytes_per_row(length: int, vocab_size: int) -> int:
+    """Return the bytes of a row on disk: ids of 2 or 4 bytes, and one bit per position for special tokens."""
+    return length * (2 if vocab_size <= 2**16 else 4) + math.ceil(length / 8)

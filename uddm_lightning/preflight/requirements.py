@@ -1,4 +1,4 @@
-"""What a run would download and need, and what speaks against starting it on this machine."""
+"""Requirements of a run, and the problems that keep it from starting on this machine."""
 
 import math
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import check_divides
 from uddm_lightning.data.corpus import cache_folder
 from uddm_lightning.preflight import needs
-from uddm_lightning.preflight.hub import Found, Hub, downloads_of, survey
+from uddm_lightning.preflight.hub import DownloadSize, Hub, downloads_of, measure_download
 from uddm_lightning.runs.instantiate import build_data, check_critic
 from uddm_lightning.training.trainer_access import check_precision
 
-CHECKPOINTS = 2  # that a run keeps: the last one, and the one before it
+CHECKPOINTS = 2  # a run keeps the last checkpoint and the one before it
 
 
 def requirements(config: dict[str, Any], hub: Hub | None = None) -> "Requirements":
@@ -25,10 +25,10 @@ def requirements(config: dict[str, Any], hub: Hub | None = None) -> "Requirement
 
     Args:
         config: the resolved configuration.
-        hub: whom to ask for files; None is the Hugging Face hub.
+        hub: interface to the hub; None uses the Hugging Face hub.
     """
-    found = [survey(one, hub or HfApi()) for one in dict.fromkeys(downloads_of(config["data"]))]
-    report = Requirements(config, found)
+    declared = dict.fromkeys(downloads_of(config["data"]))
+    report = Requirements(config, [measure_download(download, hub or HfApi()) for download in declared])
     report.download()
     report.data()
     report.network()
@@ -38,116 +38,127 @@ def requirements(config: dict[str, Any], hub: Hub | None = None) -> "Requirement
 
 
 class Requirements:
-    """The lines of the table, and what speaks against the run."""
+    """Table of the requirements of a run, and its problems.
 
-    def __init__(self, config: dict[str, Any], found: list[Found]) -> None:
+    Args:
+        config: the resolved configuration.
+        downloads: downloads of the run.
+
+    Attributes:
+        lines: names and values of the table.
+        problems: one message for each reason why the run cannot start here.
+    """
+
+    def __init__(self, config: dict[str, Any], downloads: list[DownloadSize]) -> None:
         self.config = config
-        self.found = found
+        self.downloads = downloads
         self.lines: list[tuple[str, str]] = []
         self.problems: list[str] = []
-        self.vocab = needs.vocab_size(config["data"]["tokenizer"], found)
+        self.vocab_size = needs.vocab_size(config["data"]["tokenizer"], downloads)
         self.length = int(config["data"]["packing"]["init_args"]["length"])
-        self.writes: list[tuple[Path, int]] = [(Path(HF_HUB_CACHE), sum(one.left for one in found))]
+        self.writes: list[tuple[Path, int]] = [(Path(HF_HUB_CACHE), sum(one.remaining for one in downloads))]
 
     def add(self, name: str, value: str) -> None:
         """Add a line to the table."""
         self.lines.append((name, value))
 
     def download(self) -> None:
-        """Add the files that would be downloaded."""
-        for one in self.found:
-            what = f"{one.download.repo} at {one.download.revision}: "
-            if one.files is None:
-                size = "size unknown" if one.size is None else f"about {_bytes(one.size)}, as stated here"
-                what += f"{size} (the hub was not reached: {one.unreached})"
-            elif one.files:
-                what += f"{one.files} file(s), {_bytes(one.size or 0)}"
+        """Add the files that the run downloads. Read the first document if there are none."""
+        for download in self.downloads:
+            repo, revision, patterns = download.download.repo, download.download.revision, download.download.patterns
+            if download.num_files is None:
+                size = "size unknown" if download.size is None else f"about {_format_bytes(download.size)}"
+                files = f"{size} (the hub did not answer: {download.error})"
+            elif download.num_files:
+                files = f"{download.num_files} file(s), {_format_bytes(download.size or 0)}"
             else:
-                wanted = ", ".join(one.download.patterns)
-                what += "no such files"
-                self.problems.append(f"`{one.download.repo}` on the hub has no file that fits {wanted}.")
-            here = f"{_bytes(one.cached)} in the cache" if one.cached else "nothing in the cache"
-            self.add("download", f"{what}; {here}")
-        if not self.found:
+                files = "no matching files"
+                self.problems.append(f"`{repo}` on the hub has no file that matches {', '.join(patterns)}.")
+            cached = f"{_format_bytes(download.cached)} in the cache" if download.cached else "nothing in the cache"
+            self.add("download", f"{repo} at {revision}: {files}; {cached}")
+        if not self.downloads:
             self.add("download", "nothing")
-            self._read_a_document()
+            self._require(lambda: next(build_data(self.config).source.documents(), None))
 
     def data(self) -> None:
         """Add the rows of the pool and of the subset."""
-        text = sum(one.stated.text for one in self.found if one.stated)
-        rows = needs.pool_rows(self.config, text)
-        self.add("pool", f"about {_count(rows)} rows" if rows else "known when the text has been read")
+        text_bytes = sum(download.known.text_bytes for download in self.downloads if download.known)
+        rows = needs.estimate_pool_rows(self.config, text_bytes)
+        self.add("pool", f"about {_format_count(rows)} rows" if rows else "known after the text is read")
         if rows:
-            # `datasets` keeps a copy of the text that can be read at random
+            # `datasets` writes a copy of the text for random access
             self.writes += [
-                (Path(HF_HUB_CACHE), text if any(one.left for one in self.found) else 0),
-                (cache_folder(self.config["data"]["cache_dir"]), rows * needs.row_bytes(self.length, self.vocab or 0)),
+                (Path(HF_HUB_CACHE), text_bytes if any(download.remaining for download in self.downloads) else 0),
+                (
+                    cache_folder(self.config["data"]["cache_dir"]),
+                    rows * needs.bytes_per_row(self.length, self.vocab_size or 0),
+                ),
             ]
         size = self.config["data"]["train_size"]
         if rows and isinstance(size, float):
-            self.add("subset", f"about {_count(max(1, math.floor(size * rows)))} rows ({size:g} of the pool)")
+            self.add("subset", f"about {_format_count(max(1, math.floor(size * rows)))} rows ({size:g} of the pool)")
         else:
             self.add("subset", f"{size} rows" if isinstance(size, int) else f"{size:g} of the pool")
 
     def network(self) -> None:
         """Add the vocabulary, the parameters and the memory."""
-        if self.vocab is None:
-            self.add("vocabulary", "known when the text has been read, and with it the number of parameters")
+        if self.vocab_size is None:
+            self.add("vocabulary", "known after the text is read, as is the number of parameters")
             return
-        self.add("vocabulary", f"{self.vocab:,} ids")
-        parameters = needs.parameters(self.config["model"]["backbone"], self.vocab)
-        states = needs.optimizer_states(self.config["model"]["optimizer"])
+        self.add("vocabulary", f"{self.vocab_size:,} ids")
+        parameters = needs.num_parameters(self.config["model"]["backbone"], self.vocab_size)
+        states = needs.states_per_parameter(self.config["model"]["optimizer"])
         copies = 3 + states  # weights, gradient, moving average
         self.add("parameters", f"{parameters:,}")
         self.add(
             "memory",
-            f"{_bytes(copies * needs.FLOAT * parameters)} a process for weights, gradients, moving average and "
-            f"{states} number(s) a parameter of the optimizer; activations come on top",
+            f"{_format_bytes(copies * needs.FLOAT_BYTES * parameters)} per process for weights, gradients, moving "
+            f"average and {states} optimizer value(s) per parameter; activations are not included",
         )
-        checkpoint = (2 + states) * needs.FLOAT * parameters
+        checkpoint = (2 + states) * needs.FLOAT_BYTES * parameters
         self.writes.append((Path(self.config["out"] or "runs"), CHECKPOINTS * checkpoint))
 
     def machine(self) -> None:
         """Add batches, steps, devices and the precision."""
         trainer, batch = self.config["trainer"], self.config["data"]["batch_size"]
-        shared, steps = needs.processes(trainer), trainer["max_steps"]
+        processes, steps = needs.processes(trainer), trainer["max_steps"]
         accumulation = trainer["accumulate_grad_batches"]
         try:
-            check_divides(batch, shared.world, accumulation)
-            rows = batch // (shared.world * accumulation)
-            share = f"{shared.world} process(es) x {accumulation} micro-batch(es) of {rows}"
+            check_divides(batch, processes.world_size, accumulation)
+            rows = batch // (processes.world_size * accumulation)
+            split = f"{processes.world_size} process(es) x {accumulation} micro-batch(es) of {rows}"
         except InputError as error:
-            share = f"does NOT divide among {shared.world} process(es) x {accumulation} micro-batch(es)"
+            split = f"NOT divisible by {processes.world_size} process(es) x {accumulation} micro-batch(es)"
             self.problems.append(str(error))
-        self.add("step", f"{batch} rows of {self.length}, {batch * self.length:,} tokens; {share}")
+        self.add("step", f"{batch} rows of {self.length}, {batch * self.length:,} tokens; {split}")
         if steps > 0:
-            self.add("training", f"{steps:,} steps, {_count(steps * batch * self.length)} tokens")
+            self.add("training", f"{steps:,} steps, {_format_count(steps * batch * self.length)} tokens")
         gpus = torch.cuda.device_count()
-        self.add("devices", f"{shared.here} {'GPU' if shared.on_gpu else 'CPU'} process(es) a node; {gpus} GPU(s) here")
-        if shared.on_gpu and gpus < shared.here:
+        kind = "GPU" if processes.on_gpu else "CPU"
+        self.add("devices", f"{processes.per_node} {kind} process(es) per node; this machine has {gpus} GPU(s)")
+        if processes.on_gpu and gpus < processes.per_node:
             self.problems.append(
-                f"`trainer.accelerator: {trainer['accelerator']}` with {shared.here} device(s), and there are {gpus} "
-                "GPU(s) here; start it where they are, or set `trainer.devices`."
+                f"`trainer.accelerator: {trainer['accelerator']}` asks for {processes.per_node} device(s), but this "
+                f"machine has {gpus} GPU(s); use a machine with enough GPUs, or set `trainer.devices`."
             )
-        self.add("precision", _precision(str(trainer["precision"] or "32-true"), shared.on_gpu and gpus > 0))
-        self._refused(check_precision, trainer["precision"], not shared.on_gpu and not torch.accelerator.is_available())
-        self._refused(check_critic, self.config, False)
+        self.add("precision", _precision(str(trainer["precision"] or "32-true"), processes.on_gpu and gpus > 0))
+        self._require(
+            check_precision, trainer["precision"], not processes.on_gpu and not torch.accelerator.is_available()
+        )
+        self._require(check_critic, self.config, False)
 
     def disk(self) -> None:
-        """Add the free and the needed bytes of each disk."""
-        for folder, needed, free in needs.disks(self.writes):
-            self.add("disk", f"{_bytes(needed)} needed, {_bytes(free)} free at {folder}")
+        """Add the needed and the free bytes of each file system."""
+        for folder, needed, free in needs.disk_usage(self.writes):
+            self.add("disk", f"{_format_bytes(needed)} needed, {_format_bytes(free)} free at {folder}")
             if needed > free:
                 self.problems.append(
-                    f"The disk of `{folder}` has {_bytes(free)} free, and about {_bytes(needed)} will be written; free "
-                    "some space, or set $HF_HOME and $UDDM_CACHE to a larger disk."
+                    f"The disk of `{folder}` has {_format_bytes(free)} free, but the run writes about "
+                    f"{_format_bytes(needed)}; free some space, or set $HF_HOME and $UDDM_CACHE to a larger disk."
                 )
 
-    def _read_a_document(self) -> None:
-        self._refused(lambda: next(build_data(self.config).source.documents(), None))
-
-    def _refused(self, check: Callable[..., object], *arguments: object) -> None:
-        """Takes down what speaks against the run, by one of the checks that it makes at its start."""
+    def _require(self, check: Callable[..., object], *arguments: object) -> None:
+        """Add the error of a check, if any, to the problems."""
         try:
             check(*arguments)
         except InputError as error:
@@ -166,7 +177,7 @@ def _precision(name: str, on_gpu: bool) -> str:
     return f"{name}, available"
 
 
-def _bytes(number: int) -> str:
+def _format_bytes(number: int) -> str:
     value = float(number)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000 or unit == "GB":
@@ -175,7 +186,7 @@ def _bytes(number: int) -> str:
     return f"{value:.3g} {unit}"
 
 
-def _count(number: int) -> str:
+def _format_count(number: int) -> str:
     for unit, size in (("10^9", 1e9), ("10^6", 1e6)):
         if number >= size:
             return f"{number / size:.3g} x {unit}"
