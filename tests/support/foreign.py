@@ -132,6 +132,7 @@ def zipped(path: Path, data: bytes, records: dict[str, bytes], compression: int 
     """A file as `torch.save` writes it, around any pickle."""
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/version", "3\n")
         archive.writestr("archive/byteorder", sys.byteorder)
         for name, content in records.items():
             archive.writestr(f"archive/data/{name}", content)

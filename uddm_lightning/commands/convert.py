@@ -77,7 +77,8 @@ def convert(arguments: list[str]) -> int:
         ("seed_everything", given.seed),
     ):
         overrides += [f"--{key}", value] if value is not None else []
-    with DuoCheckpoint(path) as foreign, run_folder.lock_run(folder):
+    foreign = DuoCheckpoint(path)
+    with run_folder.lock_run(folder):
         run_folder.check_unused(folder, "")
         tokenizer = _write_tokenizer(foreign, folder)
         made = recipe(foreign, _data_of(given.config), tokenizer)

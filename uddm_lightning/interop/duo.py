@@ -1,12 +1,11 @@
-"""The layout of checkpoints of s-sahoo/duo, which others build on, too: what stands where in them.
+"""Read checkpoints in the layout of s-sahoo/duo.
 
-`state_dict` holds the trained weights by name, `ema.shadow_params` the averaged ones in the order of the model's
-parameters, and `hyper_parameters.config` the settings as a tree of OmegaConf nodes. Parameter names of our DiT are
-those of Duo's.
+`state_dict` holds the trained weights by name. `ema.shadow_params` holds the averaged weights in the order of the
+model's parameters. `hyper_parameters.config` holds the settings as a tree of OmegaConf nodes. Our DiT uses the
+parameter names of Duo's.
 """
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -16,15 +15,16 @@ from tqdm import tqdm
 from uddm_lightning.backbones import DiT
 from uddm_lightning.backbones.dit import RotaryEmbedding
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.interop.safe_pickle import DamagedError, OpaqueObject, Scalar
-from uddm_lightning.interop.torch_zip import StoredTensor, TorchFile
+from uddm_lightning.interop.safe_load import DamagedError, OpaqueObject, safe_load
+
+Scalar = str | bytes | int | float | bool | None
 
 BACKBONE = "backbone."
 FREQUENCIES = "rotary_emb.inv_freq"  # a buffer, which our network computes
-WRAPPERS = ("_orig_mod", "module")  # parts of names that `torch.compile` and data parallelism put in
+WRAPPERS = ("_orig_mod", "module")  # parts of names that `torch.compile` and data parallelism add
 
-# What must hold for our process, network and loss to be those of the file. A network of `algo.parameterization: mean`
-# that was trained by the likelihood bound predicts every token from the others (leave-one-out).
+# Settings with which our process, network and loss are those of the file. A network with `algo.parameterization: mean`
+# that was trained on the likelihood bound predicts every token from the others (leave-one-out).
 MUST_BE: dict[str, tuple[Scalar, ...]] = {
     "algo.name": ("duo", "duo_base"),
     "algo.backbone": ("dit",),
@@ -37,20 +37,17 @@ MUST_BE: dict[str, tuple[Scalar, ...]] = {
 
 
 class Settings:
-    """The tree of settings; its nodes are placeholders.
+    """The settings of a checkpoint, by dotted keys.
 
     Args:
-        root: of the tree.
+        root: root of the tree of OmegaConf nodes, as placeholders.
     """
 
     def __init__(self, root: Any) -> None:
         self.root = root
 
     def __getitem__(self, key: str) -> Scalar:
-        """The value under a dotted key; None where there is none that a setting can have.
-
-        Nor is there one where it points elsewhere (`${...}`).
-        """
+        """Return the value of a dotted key; None without a plain value, as for a reference `${...}`."""
         node = self.root
         for name in key.split("."):
             node = node.attributes().get("_content") if isinstance(node, OpaqueObject) else node
@@ -62,87 +59,76 @@ class Settings:
             case bool():
                 return value
             case int() | float():
-                return value if abs(value) < 2**63 else None  # which NaN is not, either
+                return value if abs(value) < 2**63 else None  # NaN compares as False
         return None
 
     def number(self, key: str) -> float | None:
-        """The same where it is a number."""
+        """Return the value if it is a number."""
         value = self[key]
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def whole(self, key: str) -> int | None:
-        """The same where it is a whole number."""
+        """Return the value if it is an integer."""
         value = self[key]
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     def text(self, key: str) -> str | None:
-        """The same where it is text, other than nothing."""
+        """Return the value if it is text that is not empty."""
         value = self[key]
         return value if isinstance(value, str) and value else None
 
 
 class DuoCheckpoint:
-    """A checkpoint in Duo's layout, open for reading; a context manager.
+    """A checkpoint in Duo's layout.
 
     Args:
         path: the file.
 
     Attributes:
-        settings: with which the model was trained.
-        step: finished optimizer steps.
+        settings: the settings that the model was trained with.
+        step: number of finished optimizer steps.
         vocab_size: V.
         architecture: arguments of `DiT`.
-        raw: the trained weights, by the names of `DiT`.
-        averaged: their moving average; the trained weights themselves where the file holds none.
-        ema_decay: limit of the average's decay; 0 where the file holds none, so that the average is no other.
-        left_out: entries of the `state_dict` that are no part of the network.
+        raw: the trained weights, by the parameter names of `DiT`; they are read from the file on use.
+        averaged: their moving average; the trained weights themselves if the file holds no average.
+        ema_decay: final decay of the average; 0 if the file holds none.
+        left_out: entries of `state_dict` that do not belong to the network.
+        tokenizer: content of the `tokenizer.json` that was saved with the model, or None.
 
     Raises:
-        InputError: the file is damaged, of another layout, or of a model that this package does not have.
+        InputError: the file is damaged, has another layout, or holds a model that this package does not have.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.file = TorchFile(path)
+            loaded = safe_load(path)
         except DamagedError as error:
             raise self._refusal(str(error)) from error
-        try:
-            content = self.file.content if isinstance(self.file.content, dict) else {}
-            self.settings = Settings(self._entry(self._entry(content, "hyper_parameters"), "config"))
-            self.step = content.get("global_step")
-            if type(self.step) is not int or not 0 <= self.step < 2**32:
-                raise self._refusal("its `global_step` is no number of steps")
-            self._check_model()
-            self.raw, self.left_out = self._network(self._entry(content, "state_dict"))
-            self.vocab_size, self.architecture = self._architecture()
-            self._check_network()
-            self.averaged, self.ema_decay = self._average(content.get("ema"))
-            self.tokenizer = _tokenizer(content["hyper_parameters"].get("tokenizer"))
-        except BaseException:
-            self.file.__exit__(None, None, None)
-            raise
-
-    def __enter__(self) -> "DuoCheckpoint":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.file.__exit__(kind, error, trace)
+        content = loaded if isinstance(loaded, dict) else {}
+        hyper_parameters = self._entry(content, "hyper_parameters")
+        self.settings = Settings(self._entry(hyper_parameters, "config"))
+        self.step = content.get("global_step")
+        if type(self.step) is not int or not 0 <= self.step < 2**32:
+            raise self._refusal("its `global_step` is no number of steps")
+        self._check_model()
+        self.raw, self.left_out = self._network(self._entry(content, "state_dict"))
+        self.vocab_size, self.architecture = self._architecture()
+        self._check_network()
+        self.averaged, self.ema_decay = self._average(content.get("ema"))
+        self.tokenizer = _tokenizer(hyper_parameters.get("tokenizer"))
 
     @torch.no_grad()
-    def copy(self, weights: dict[str, StoredTensor], backbone: torch.nn.Module) -> None:
-        """Reads weights into a network, one after the other.
+    def copy(self, weights: dict[str, Tensor], backbone: torch.nn.Module) -> None:
+        """Copy weights into a network.
 
         Raises:
-            InputError: they are damaged, or no finite numbers.
+            InputError: a weight is NaN or infinite.
         """
         for name, parameter in tqdm(list(backbone.named_parameters()), desc="Weights", delay=2, leave=False):
-            value = self._tensor(weights[name])
-            if not value.isfinite().all():
-                raise self._refusal(f"`{name}` in it holds NaN or infinity, of which nothing can be measured")
-            parameter.copy_(value)
+            if not weights[name].isfinite().all():
+                raise self._refusal(f"`{name}` in it holds NaN or infinity")
+            parameter.copy_(weights[name])
 
     def _check_model(self) -> None:
         for key, values in MUST_BE.items():
@@ -151,8 +137,8 @@ class DuoCheckpoint:
             if (value is not None or needed) and not any(value == v and type(value) is type(v) for v in values):
                 raise self._refusal(f"its `{key}` is {_shown(value)}, and only {_shown(*values)} is known here")
 
-    def _network(self, state: dict[Any, Any]) -> tuple[dict[str, StoredTensor], list[str]]:
-        network: dict[str, StoredTensor] = {}
+    def _network(self, state: dict[Any, Any]) -> tuple[dict[str, Tensor], list[str]]:
+        network: dict[str, Tensor] = {}
         left_out = []
         for name, value in state.items():
             if not (isinstance(name, str) and name.isprintable()):
@@ -180,11 +166,10 @@ class DuoCheckpoint:
         if heads is None:
             raise self._refusal("its settings do not say `model.n_heads`, which its weights do not show")
         dropout = self.settings.number("model.dropout")
-        names = {"hidden_size": table[1], "n_blocks": len(blocks), "n_heads": heads, "cond_dim": conditioning}
-        return table[0], {**names, "dropout": 0.0 if dropout is None else dropout}
+        return table[0], {**found, "n_heads": heads, "dropout": dropout or 0.0}
 
     def _check_network(self) -> None:
-        """Compares names, order and shapes of the weights, and the positions' frequencies, with those of our DiT."""
+        """Compare names, order and shapes of the weights, and the rotary frequencies, with those of our DiT."""
         try:
             with torch.device("meta"):
                 ours = DiT(self.vocab_size, **self.architecture)
@@ -200,13 +185,13 @@ class DuoCheckpoint:
             raise self._refusal("its weights stand in another order than Duo's, so which average is whose is not known")
         if frequencies is not None:
             features = self.architecture["hidden_size"] // self.architecture["n_heads"]
-            told, known = self._tensor(frequencies).double(), RotaryEmbedding(features).inv_freq.double()
-            if told.shape != known.shape or not torch.allclose(told, known, rtol=1e-2):  # half precision will do
+            told, known = frequencies.double(), RotaryEmbedding(features).inv_freq.double()
+            if told.shape != known.shape or not torch.allclose(told, known, rtol=1e-2):  # they may be in half precision
                 raise self._refusal(
                     f"its `{FREQUENCIES}` does not belong to `model.n_heads` = {self.architecture['n_heads']}"
                 )
 
-    def _average(self, ema: Any) -> tuple[dict[str, StoredTensor], float]:
+    def _average(self, ema: Any) -> tuple[dict[str, Tensor], float]:
         if ema is None:
             return self.raw, 0.0
         shadows = self._entry({"ema": ema}, "ema").get("shadow_params")
@@ -218,14 +203,15 @@ class DuoCheckpoint:
             raise self._refusal(f"`ema.decay` in it is {_shown(decay)}, its settings say {_shown(told)}")
         if len(shadows) != len(self.raw):
             raise self._refusal(f"`ema.shadow_params` in it holds {len(shadows)} tensors for {len(self.raw)} weights")
+        averaged = {}
         for number, (name, shadow) in enumerate(zip(self.raw, shadows, strict=True)):
-            self._checked(shadow, f"`ema.shadow_params[{number}]` in it")
-            if shadow.shape != self.raw[name].shape:
+            averaged[name] = self._checked(shadow, f"`ema.shadow_params[{number}]` in it")
+            if averaged[name].shape != self.raw[name].shape:
                 raise self._refusal(
-                    f"`ema.shadow_params[{number}]` in it is {_of(shadow.shape)}, but the weight in its place, "
+                    f"`ema.shadow_params[{number}]` in it is {_of(averaged[name].shape)}, but the weight in its place, "
                     f"`{BACKBONE}{name}`, {_of(self.raw[name].shape)}"
                 )
-        return dict(zip(self.raw, shadows, strict=True)), decay
+        return averaged, decay
 
     def _shape(self, name: str, dimensions: int) -> tuple[int, ...]:
         if name not in self.raw or len(self.raw[name].shape) != dimensions:
@@ -238,36 +224,31 @@ class DuoCheckpoint:
             return entry
         raise self._refusal(f"it holds no `{name}`, so it is not in the layout of s-sahoo/duo")
 
-    def _checked(self, value: Any, what: str) -> StoredTensor:
-        if not isinstance(value, StoredTensor):
+    def _checked(self, value: Any, what: str) -> Tensor:
+        """Return a tensor without the attributes that a file may have set on it."""
+        if type(value) not in (Tensor, torch.nn.Parameter) or value.layout != torch.strided or value.is_nested:
             raise self._refusal(f"{what} is no tensor")
-        try:
-            if self.file.check(value).is_floating_point:
-                return value
-        except DamagedError as error:
-            raise self._refusal(f"{what} cannot be read: {error}") from error
-        raise self._refusal(f"{what} holds no real numbers")
-
-    def _tensor(self, stored: StoredTensor) -> Tensor:
-        try:
-            return self.file.tensor(stored)
-        except DamagedError as error:
-            raise self._refusal(str(error)) from error
+        tensor = Tensor.detach(value)
+        if tensor.is_meta or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise self._refusal(f"{what} is larger than its data in the file")
+        if not tensor.is_floating_point():
+            raise self._refusal(f"{what} holds no real numbers")
+        return tensor
 
     def _refusal(self, why: str) -> InputError:
         return InputError(f"`{self.path}` cannot be converted: {why}.")
 
 
 def _tokenizer(placeholder: Any) -> str | None:
-    """The `tokenizer.json` of a tokenizer that was saved along: the fast ones of transformers keep it as bytes."""
+    """Return the `tokenizer.json` of a saved fast tokenizer of transformers, which keeps it as bytes."""
     inner = placeholder.attributes().get("_tokenizer") if isinstance(placeholder, OpaqueObject) else None
-    if isinstance(inner, OpaqueObject) and inner.is_a("tokenizers", "Tokenizer") and isinstance(inner.state, bytes):
+    if isinstance(inner, OpaqueObject) and inner.path == "tokenizers.Tokenizer" and isinstance(inner.state, bytes):
         return inner.state.decode("utf-8", "replace")
     return None
 
 
 def _shown(*values: Any) -> str:
-    """Values of a file as a message may show them."""
+    """Return values of the file as text for a message."""
     words = ["not there" if v is None else _one(v) for v in values]
     return " or ".join(words)
 
@@ -279,4 +260,4 @@ def _one(value: Any) -> str:
 
 
 def _of(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else f"of shape {shape}"
+    return "missing" if shape is None else f"of shape {tuple(shape)}"
