@@ -208,8 +208,8 @@ watched = ("import", "pickle.find_class", "os.system", "os.exec", "os.posix_spaw
 seen = []
 sys.addaudithook(lambda event, about: seen.append((event, str(about[0]))) if event in watched else None)
 sys.argv = ["uddm", "convert", sys.argv[1], "--out", "alone"]
-from uddm_lightning.cli import main
-from uddm_lightning.interop import command
+from uddm_lightning.cli.main import main
+from uddm_lightning.commands import convert
 seen.clear()
 status = main()
 named = [name for event, name in seen if event != "import" or name.split(".")[0] in ("omegaconf", "transformers")]

@@ -65,7 +65,7 @@ def safe_load(path: Path) -> Any:
     """
     try:
         _check_archive(path)
-        placeholders = [
+        placeholders: list[Any] = [
             (_PLAIN.get(name) or type("OpaqueObject", (OpaqueObject,), {"path": name}), name)
             for name in get_unsafe_globals_in_checkpoint(path)
         ]
