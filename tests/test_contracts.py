@@ -443,7 +443,7 @@ class TestObjective:
             return (joint.noisy(float(level.alpha))[..., None] * loss.view(X, X, 3)).sum()
 
         ask = {Parameterization.LEAVE_ONE_OUT: joint.leave_one_out, Parameterization.POSTERIOR: joint.posterior}
-        best = ask.pop(objective.predicts)(float(level.alpha)).log().requires_grad_()
+        best = ask.pop(objective.parameterization)(float(level.alpha)).log().requires_grad_()
         (gradient,) = torch.autograd.grad(mean(best), best)
         assert gradient.abs().max() < 1e-10
         with torch.no_grad():

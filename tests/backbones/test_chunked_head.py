@@ -1,4 +1,4 @@
-"""Loss and gradients chunk by chunk are those of the whole cube, and the closed gradient is that of autograd."""
+"""Chunked loss and gradients equal unchunked ones, and the gradient in closed form equals autograd."""
 
 import shutil
 
@@ -13,7 +13,7 @@ from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, Objective
 from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 
-V, L = 31, 7  # 31 is a prime: no chunk divides anything
+V, L = 31, 7  # 31 is prime, so chunks do not divide the batch evenly
 TIMES = (1e-5, 1e-3, 0.3, 1.0)
 
 
@@ -24,8 +24,10 @@ def network(dtype: torch.dtype) -> DiT:
     return net
 
 
-def outcome(objective: Objective, dtype: torch.dtype, rows: int, padded: bool = False) -> tuple[Tensor, list[Tensor]]:
-    """Losses of the tokens, and three times the gradients of their mean."""
+def loss_and_gradients(
+    objective: Objective, dtype: torch.dtype, rows: int, padded: bool = False
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the losses of the tokens and the gradients of 3 times their mean."""
     process, net = UniformProcess(V, LogLinearSchedule()), network(dtype)
     text = torch.randint(V, (rows, L), generator=torch.Generator().manual_seed(1))
     valid = torch.arange(L) < (torch.arange(rows) % (L + 1))[:, None] if padded else None
@@ -40,28 +42,28 @@ def outcome(objective: Objective, dtype: torch.dtype, rows: int, padded: bool = 
 @pytest.mark.parametrize("objective", [NELBO(), DenoisingCrossEntropy()], ids=["nelbo", "cross-entropy"])
 @pytest.mark.parametrize("rows", [1, 9])
 @pytest.mark.parametrize("padded", [False, True])
-def test_chunks_change_nothing(monkeypatch, objective, dtype, tolerance, rows, padded):
-    whole, gradients = outcome(objective, dtype, rows, padded)
+def test_chunks_do_not_change_loss_or_gradients(monkeypatch, objective, dtype, tolerance, rows, padded):
+    whole, gradients = loss_and_gradients(objective, dtype, rows, padded)
     assert len(gradients) == len(list(network(dtype).parameters()))
     for size in (1, 2, 5):
         monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", size * V + 3)
-        parts, others = outcome(objective, dtype, rows, padded)
+        parts, others = loss_and_gradients(objective, dtype, rows, padded)
         torch.testing.assert_close(parts, whole, rtol=tolerance, atol=tolerance)
         for one, other in zip(gradients, others, strict=True):
             assert (one - other).abs().max() <= tolerance * one.abs().max().clamp(min=1e-3)
 
 
-def test_no_more_than_a_chunk_of_logits_exists(monkeypatch):
+def test_at_most_one_chunk_of_logits_is_computed_at_a_time(monkeypatch):
     monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 5 * V)
     seen = []
-    right = DiT.head
-    monkeypatch.setattr(DiT, "head", lambda self, hidden: (seen.append(len(hidden)), right(self, hidden))[1])
-    outcome(NELBO(), torch.float64, rows=9)
+    original = DiT.head
+    monkeypatch.setattr(DiT, "head", lambda self, hidden: (seen.append(len(hidden)), original(self, hidden))[1])
+    loss_and_gradients(NELBO(), torch.float64, rows=9)
     assert max(seen) == 5
-    assert sum(seen) == 9 * L + 1, "one token tells which parameters belong to the head"
+    assert sum(seen) == 9 * L + 1, "one token is used to find the parameters of the head"
 
 
-def test_the_parameters_of_the_head_are_found() -> None:
+def test_head_parameters() -> None:
     net = network(torch.float32)
     found = head_parameters(net, torch.zeros(3, 16))
     assert {id(parameter) for parameter in found} == {
@@ -71,8 +73,8 @@ def test_the_parameters_of_the_head_are_found() -> None:
     assert head_parameters(net, torch.zeros(3, 16)) == []
 
 
-def test_a_head_without_parameters_has_a_loss_too(monkeypatch) -> None:
-    """An oracle's features are its logits."""
+def test_loss_of_a_head_without_parameters(monkeypatch) -> None:
+    """The head of an oracle is the identity."""
     monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 6)
     hidden = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     weight = torch.arange(5, dtype=torch.float64)
@@ -83,8 +85,8 @@ def test_a_head_without_parameters_has_a_loss_too(monkeypatch) -> None:
     torch.testing.assert_close(hidden.grad, 2 * weight[:, None] * hidden.detach())
 
 
-def test_without_gradients_there_is_only_the_loss(monkeypatch) -> None:
-    whole, _ = outcome(NELBO(), torch.float64, rows=3)
+def test_loss_without_gradients(monkeypatch) -> None:
+    whole, _ = loss_and_gradients(NELBO(), torch.float64, rows=3)
     monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 2 * V)
     with torch.no_grad():
         process = UniformProcess(V, LogLinearSchedule())
@@ -97,7 +99,7 @@ def test_without_gradients_there_is_only_the_loss(monkeypatch) -> None:
 
 @pytest.mark.parametrize("t", TIMES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-def test_the_closed_gradient_is_that_of_autograd(t, dtype, tolerance):
+def test_closed_form_gradient_equals_autograd(t, dtype, tolerance):
     process, generator = UniformProcess(V, LogLinearSchedule()), torch.Generator().manual_seed(2)
     logits = 3 * torch.randn(40, V, generator=generator, dtype=torch.float64)
     x0 = torch.randint(V, (40,), generator=generator)
@@ -112,14 +114,14 @@ def test_the_closed_gradient_is_that_of_autograd(t, dtype, tolerance):
     loss = process.nelbo_from_logits(ours, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
     (closed,) = torch.autograd.grad((loss * weight.to(dtype)).sum(), ours)
     assert loss.dtype == closed.dtype == dtype
-    # terms of the size of slope / alpha cancel in the loss, with closed gradients and without them
+    # terms of size slope / alpha cancel in the loss
     terms = (level.slope / level.alpha).abs().max() if t == 1.0 else exact.abs().max()
     assert (loss - exact).abs().max() <= tolerance * terms
     assert (closed - gradient).abs().max() <= tolerance * gradient.abs().max()
 
 
 @pytest.mark.parametrize("t", [0.1, 1.0])
-def test_the_closed_gradient_passes_gradcheck(t):
+def test_closed_form_gradient_passes_gradcheck(t):
     process, generator = UniformProcess(5, LogLinearSchedule()), torch.Generator().manual_seed(3)
     logits = torch.randn(6, 5, generator=generator, dtype=torch.float64).requires_grad_()
     x0, xt = (torch.randint(5, (6,), generator=generator) for _ in range(2))
@@ -129,7 +131,7 @@ def test_the_closed_gradient_passes_gradcheck(t):
     )
 
 
-def test_a_posterior_is_converted_first():
+def test_posterior_logits_are_converted_first():
     process, generator = UniformProcess(5, LogLinearSchedule()), torch.Generator().manual_seed(3)
     logits = torch.randn(6, 5, generator=generator, dtype=torch.float64)
     x0, xt = (torch.randint(5, (6,), generator=generator) for _ in range(2))
@@ -143,8 +145,8 @@ def test_a_posterior_is_converted_first():
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on the CPU")
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # by torch's own compiler
-def test_compiled_it_is_the_same():
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # raised by the compiler of torch
+def test_compiled_loss_is_equal():
     process, compiled = (UniformProcess(V, LogLinearSchedule()) for _ in range(2))
     compiled.compile()
     generator = torch.Generator().manual_seed(2)

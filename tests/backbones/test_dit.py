@@ -14,8 +14,8 @@ from uddm_lightning.backbones.dit import RotaryEmbedding, _rotate
 V, L = 13, 10
 
 
-def trained(dtype: torch.dtype = torch.float64, seed: int = 0, **options: Any) -> DiT:
-    """A small network whose every parameter is away from its start."""
+def make_model(dtype: torch.dtype = torch.float64, seed: int = 0, **options: Any) -> DiT:
+    """Return a small network with all parameters moved away from their initial values."""
     options = {"hidden_size": 32, "n_blocks": 2, "n_heads": 4, "cond_dim": 16} | options
     torch.manual_seed(seed)
     model = DiT(V, **options).to(dtype).eval()
@@ -58,7 +58,7 @@ def test_defaults_are_the_tiny_size() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_shapes_and_dtypes(dtype: torch.dtype, tokens: Tensor, sigma: Tensor) -> None:
-    model = trained(dtype)
+    model = make_model(dtype)
     hidden = model(tokens, sigma)
     assert hidden.shape == (5, L, 32)
     assert hidden.dtype == dtype
@@ -68,9 +68,9 @@ def test_shapes_and_dtypes(dtype: torch.dtype, tokens: Tensor, sigma: Tensor) ->
 
 
 def test_float64_is_float64_throughout(tokens: Tensor, sigma: Tensor) -> None:
-    """Against the same weights in float32: near, but a hidden float32 step would make them equal to 1e-7 everywhere."""
-    double = trained()
-    single = trained(torch.float32)
+    """A change of 1e-11 in sigma changes the logits, so no step is computed in float32."""
+    double = make_model()
+    single = make_model(torch.float32)
     single.load_state_dict(double.state_dict())
     torch.testing.assert_close(logits(single, tokens, sigma).double(), logits(double, tokens, sigma), rtol=0, atol=1e-3)
     nudged = logits(double, tokens, sigma + 1e-11) - logits(double, tokens, sigma)
@@ -79,26 +79,26 @@ def test_float64_is_float64_throughout(tokens: Tensor, sigma: Tensor) -> None:
 
 
 def test_a_row_does_not_depend_on_its_batch(tokens: Tensor, sigma: Tensor) -> None:
-    model = trained()
+    model = make_model()
     whole = logits(model, tokens, sigma)
     for row in range(5):
         alone = logits(model, tokens[row : row + 1], sigma[row : row + 1])
         torch.testing.assert_close(alone[0], whole[row], rtol=0, atol=1e-12)
 
 
-def test_every_token_and_the_noise_level_matter_everywhere(tokens: Tensor, sigma: Tensor) -> None:
-    model = trained()
+def test_every_position_depends_on_every_token_and_on_sigma(tokens: Tensor, sigma: Tensor) -> None:
+    model = make_model()
     base = logits(model, tokens, sigma)
     for place in range(L):
         changed = tokens.clone()
         changed[:, place] = (changed[:, place] + 1) % V
         moved = (logits(model, changed, sigma) - base).abs().amax(-1)
-        assert (moved > 1e-8).all(), "attention goes both ways, so every position sees every token"
+        assert (moved > 1e-8).all(), "attention is bidirectional, so every position depends on every token"
     assert ((logits(model, tokens, sigma + 0.1) - base).abs().amax(-1) > 1e-8).all()
 
 
 def test_padding_is_never_attended_to(tokens: Tensor, sigma: Tensor, rng: torch.Generator) -> None:
-    model = trained()
+    model = make_model()
     valid = torch.arange(L) < torch.tensor([10, 7, 3, 1, 5])[:, None]
     base = logits(model, tokens, sigma, valid)
     other = tokens.where(valid, torch.randint(V, tokens.shape, generator=rng))
@@ -109,14 +109,14 @@ def test_padding_is_never_attended_to(tokens: Tensor, sigma: Tensor, rng: torch.
         torch.testing.assert_close(short[0], base[row, :length], rtol=0, atol=1e-12)
 
 
-def test_a_full_mask_changes_nothing(tokens: Tensor, sigma: Tensor) -> None:
-    model = trained()
+def test_mask_of_valid_positions_only_has_no_effect(tokens: Tensor, sigma: Tensor) -> None:
+    model = make_model()
     full = torch.ones_like(tokens, dtype=torch.bool)
     torch.testing.assert_close(logits(model, tokens, sigma, full), logits(model, tokens, sigma), rtol=0, atol=1e-12)
 
 
-def test_a_filler_row_has_no_nan_and_harms_nobody(tokens: Tensor, sigma: Tensor) -> None:
-    model = trained().requires_grad_(True)
+def test_filler_row_is_finite_and_does_not_affect_other_rows(tokens: Tensor, sigma: Tensor) -> None:
+    model = make_model().requires_grad_(True)
     valid = torch.ones_like(tokens, dtype=torch.bool)
     valid[2] = False
     out = logits(model, tokens, sigma, valid)
@@ -126,7 +126,7 @@ def test_a_filler_row_has_no_nan_and_harms_nobody(tokens: Tensor, sigma: Tensor)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_rotary_products_depend_on_the_distance_alone() -> None:
+def test_rotary_products_depend_on_the_distance_only() -> None:
     cos, sin = RotaryEmbedding(8).double()(20)
     q, k = torch.randn(2, 1, 1, 1, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     product = _rotate(q.expand(1, 1, 20, 8), cos, sin) @ _rotate(k.expand(1, 1, 20, 8), cos, sin).mT
@@ -137,9 +137,9 @@ def test_rotary_products_depend_on_the_distance_alone() -> None:
     torch.testing.assert_close(product[0, 0, 3, 3], (q * k).sum(), rtol=0, atol=1e-12)
 
 
-def test_a_row_pushed_to_the_right_by_padding_reads_the_same(tokens: Tensor, sigma: Tensor) -> None:
-    """What rotary positions mean for the whole network: distances count, places do not."""
-    model = trained()
+def test_left_padding_has_no_effect(tokens: Tensor, sigma: Tensor) -> None:
+    """The network depends on distances and not on absolute positions."""
+    model = make_model()
     pushed = torch.cat([torch.zeros(5, 4, dtype=torch.int64), tokens], dim=1)
     valid = (torch.arange(L + 4) >= 4).expand(5, -1)
     torch.testing.assert_close(
@@ -147,21 +147,21 @@ def test_a_row_pushed_to_the_right_by_padding_reads_the_same(tokens: Tensor, sig
     )
 
 
-def test_order_matters(sigma: Tensor) -> None:
-    model, row = trained(), torch.arange(L)[None]
+def test_output_depends_on_the_order_of_tokens(sigma: Tensor) -> None:
+    model, row = make_model(), torch.arange(L)[None]
     there, back = logits(model, row, sigma[:1]), logits(model, row.flip(1), sigma[:1])
     assert (there - back.flip(1)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("gate", [0.0, 1.0])
-def test_it_starts_by_saying_nothing(gate: float, tokens: Tensor, sigma: Tensor) -> None:
+def test_initial_logits_are_zero(gate: float, tokens: Tensor, sigma: Tensor) -> None:
     model = DiT(V, 32, 2, 4, 16, gate_init=gate).eval()
     assert torch.equal(logits(model, tokens, sigma), torch.zeros(5, L, V))
 
 
 def test_blocks_start_as_the_identity(tokens: Tensor, sigma: Tensor) -> None:
-    """adaLN-zero: each feature is a function of its own token alone; an opened gate lets the others in."""
-    closed, opened = (DiT(V, 32, 2, 4, 16, gate_init=gate).double().eval() for gate in (0.0, 1.0))
+    """With closed gates each feature depends on its own token only; with open gates it depends on all tokens."""
+    closed, open_ = (DiT(V, 32, 2, 4, 16, gate_init=gate).double().eval() for gate in (0.0, 1.0))
     order = torch.randperm(L, generator=torch.Generator().manual_seed(2))
     features = closed(tokens, sigma)
     assert torch.equal(closed(tokens[:, order], sigma), features[:, order])
@@ -169,7 +169,7 @@ def test_blocks_start_as_the_identity(tokens: Tensor, sigma: Tensor) -> None:
     torch.testing.assert_close(
         features, torch.nn.functional.layer_norm(closed.vocab_embed.embedding[tokens], (32,)), rtol=0, atol=1e-12
     )
-    assert (opened(tokens[:, order], sigma) - opened(tokens, sigma)[:, order]).abs().max() > 1e-3
+    assert (open_(tokens[:, order], sigma) - open_(tokens, sigma)[:, order]).abs().max() > 1e-3
 
 
 def test_embedding_std_sets_the_scale() -> None:
@@ -181,8 +181,8 @@ def test_embedding_std_sets_the_scale() -> None:
     assert float(bounded.std()) == pytest.approx((64 * 3) ** -0.5, rel=0.02)
 
 
-def test_dropout_acts_in_training_only(tokens: Tensor, sigma: Tensor) -> None:
-    model = trained(dropout=0.5)
+def test_dropout_is_active_in_training_mode_only(tokens: Tensor, sigma: Tensor) -> None:
+    model = make_model(dropout=0.5)
     assert torch.equal(logits(model, tokens, sigma), logits(model, tokens, sigma))
     model.train()
     torch.manual_seed(0)
@@ -190,7 +190,9 @@ def test_dropout_acts_in_training_only(tokens: Tensor, sigma: Tensor) -> None:
     assert not torch.equal(one, other)
     torch.manual_seed(0)
     assert torch.equal(logits(model, tokens, sigma), one)
-    assert torch.equal(logits(trained(dropout=0.0).train(), tokens, sigma), logits(trained(dropout=0.0), tokens, sigma))
+    assert torch.equal(
+        logits(make_model(dropout=0.0).train(), tokens, sigma), logits(make_model(dropout=0.0), tokens, sigma)
+    )
 
 
 def test_gradients_reach_every_parameter_after_a_few_steps(tokens: Tensor) -> None:
@@ -205,14 +207,14 @@ def test_gradients_reach_every_parameter_after_a_few_steps(tokens: Tensor) -> No
         optimizer.step()
         first = first if first is not None else loss.item()
     assert loss.item() < first
-    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert silent == []
+    without_gradient = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without_gradient == []
     for block in model.blocks:  # shift, scale and gate, of attention and of the MLP
         assert (block.adaLN_modulation.bias.grad.view(6, -1).abs().sum(1) > 0).all()
 
 
 def test_derivative_with_respect_to_parameters_is_exact(tokens: Tensor, sigma: Tensor) -> None:
-    model = trained(n_blocks=1)
+    model = make_model(n_blocks=1)
     direction = {n: torch.randn_like(p) for n, p in model.named_parameters()}
 
     def along(step: float) -> Tensor:
@@ -244,8 +246,8 @@ def test_constructor_errors(options: dict[str, Any], message: str) -> None:
         DiT(V, **options)
 
 
-class Inert(dict):
-    """Stands for a class of a foreign checkpoint; does nothing, whatever it is given."""
+class OpaqueObject(dict):
+    """Replacement for a class of a foreign checkpoint, without behaviour."""
 
     def __init__(self, *_: object, **__: object) -> None:
         super().__init__()
@@ -258,16 +260,16 @@ class Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module.startswith("torch") or module == "collections":
             return super().find_class(module, name)
-        return Inert
+        return OpaqueObject
 
 
-def test_a_checkpoint_in_the_layout_of_duo_gives_its_logits() -> None:
-    inert = types.SimpleNamespace(Unpickler=Unpickler, load=pickle.load, __name__="inert")
+def test_logits_of_a_checkpoint_in_the_layout_of_duo() -> None:
+    pickle_module = types.SimpleNamespace(Unpickler=Unpickler, load=pickle.load, __name__="opaque_pickle")
     checkpoint = torch.load(
         reference("duo_layout.ckpt"),
         map_location="cpu",
         weights_only=False,
-        pickle_module=inert,
+        pickle_module=pickle_module,
     )
     weights = {
         name.removeprefix("backbone."): value

@@ -42,8 +42,8 @@ def noised(process: UniformProcess, rng: torch.Generator) -> Noised:
 
 
 def test_meanings() -> None:
-    assert NELBO.predicts is Parameterization.LEAVE_ONE_OUT
-    assert DenoisingCrossEntropy.predicts is Parameterization.POSTERIOR
+    assert NELBO.parameterization is Parameterization.LEAVE_ONE_OUT
+    assert DenoisingCrossEntropy.parameterization is Parameterization.POSTERIOR
 
 
 @pytest.mark.parametrize("cls", OBJECTIVES)

@@ -195,9 +195,11 @@ def terminal(without: str = "", **change) -> str:
     return summary([{name: value for name, value in mine.items() if name != without}])
 
 
-def warned(t: float, predicts: Parameterization = Parameterization.LEAVE_ONE_OUT, parameters: int = 1) -> str:
+def warned(t: float, parameterization: Parameterization = Parameterization.LEAVE_ONE_OUT, parameters: int = 1) -> str:
     """What the entropy probe says of a time when a run begins, trained on t from 0.05 on."""
-    task = Mock(DiffusionTask, objective=Mock(t_min=0.05), predicts=predicts, parameter_count=parameters)
+    task = Mock(
+        DiffusionTask, objective=Mock(t_min=0.05), parameterization=parameterization, parameter_count=parameters
+    )
     with patch("uddm_lightning.probes.entropy.rank_zero_info") as told_:
         EntropyProbe(times=[t]).setup(Mock(), task, "fit")
     return " ".join(call.args[0] for call in told_.call_args_list)

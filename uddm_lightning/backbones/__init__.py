@@ -1,4 +1,4 @@
-"""What was here? The networks, and oracles in their place."""
+"""Backbones: networks that predict clean tokens, and oracles with exact predictions."""
 
 from uddm_lightning.backbones.base import Backbone, SoftBackbone, TextStatistics
 from uddm_lightning.backbones.dit import DiT

@@ -1,6 +1,6 @@
-"""The contract of a backbone: the network, or an oracle in its place.
+"""Base classes of backbones: networks, and oracles that replace them.
 
-Shapes: B rows, L positions, N tokens, V ids in the vocabulary, D features.
+Shapes: B rows, L positions, N tokens, V ids in the vocabulary, D features, K ids per position.
 """
 
 from abc import ABC, abstractmethod
@@ -16,36 +16,36 @@ from uddm_lightning.stats.markov_chain import MarkovChain
 
 
 class TextStatistics(NamedTuple):
-    """What is known of the text, for backbones that compute their answer from it.
+    """Training rows and statistics of the text, for backbones that compute predictions from them.
 
     Attributes:
-        rows: gives the training rows, int64 (N, L).
-        unigram_V: float64, frequencies of ids in the whole training pool, add-one smoothed.
-        chain: the law of the text in terms of ids, where it was drawn from a Markov chain.
-        mask: the id that noise writes in place of a token; None where noise redraws tokens uniformly.
+        rows: function that returns the training rows, int64 (N, L).
+        unigram_V: float64 frequencies of the ids in the whole training pool, with add-one smoothing.
+        chain: Markov chain over ids that generated the text; None for other text.
+        mask_id: id of the mask token; None for a process without one.
     """
 
     rows: Callable[[], Tensor]
     unigram_V: Tensor
     chain: MarkovChain | None = None
-    mask: int | None = None
+    mask_id: int | None = None
 
 
 class Backbone(nn.Module, ABC):
-    """Reads noisy tokens and says, at every position, what was there.
+    """Base class of models that predict the clean token at every position of a noisy row.
 
-    The projection to the vocabulary is apart, so that callers ask for logits only where, and in such chunks as, they
-    need them.
+    `forward` returns features and `head` maps features to logits, so that callers compute logits only where they need
+    them, and in chunks.
 
     Args:
-        vocab_size: V, number of ids that may stand in noisy text, a mask included.
+        vocab_size: V, number of ids in noisy text, including the mask token.
 
     Attributes:
-        predicts: what the logits mean; None where the objective that trains the network decides.
-        exact_splits: splits whose text has exactly the law by which the backbone predicts.
+        parameterization: distribution that the logits parameterize; None if the training objective decides.
+        exact_splits: splits whose text has exactly the distribution that the backbone assumes.
     """
 
-    predicts: ClassVar[Parameterization | None] = None
+    parameterization: ClassVar[Parameterization | None] = None
     exact_splits: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, vocab_size: int) -> None:
@@ -55,36 +55,36 @@ class Backbone(nn.Module, ABC):
     @override
     @abstractmethod
     def forward(self, tokens_BL: Tensor, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:
-        """Features (B, L, D) of noisy ids.
+        """Return features (B, L, D) of noisy ids.
 
         Args:
             tokens_BL: int64 ids.
-            sigma_B: noise levels -ln alpha_t, float.
-            valid_BL: False at padding, which no position may attend to; None where every position is valid.
+            sigma_B: float noise levels -ln alpha_t.
+            valid_BL: False at padding, which no position attends to; None if every position is valid.
         """
 
     @abstractmethod
     def head(self, hidden_ND: Tensor) -> Tensor:
-        """Logits (N, V) of features."""
+        """Return logits (N, V) of features (N, D)."""
 
-    def prepare(self, known: TextStatistics) -> None:
-        """Shows the text to backbones that need it (oracles), before they are first asked; a network ignores it.
+    def prepare(self, statistics: TextStatistics) -> None:
+        """Store statistics of the text. Called once before the first prediction; networks ignore it.
 
         Raises:
-            InputError: the text is not what the backbone can work with.
+            InputError: the backbone does not support this text.
         """
 
 
 class SoftBackbone(Backbone):
-    """A backbone that reads mixtures of ids, too, because it reads ids through an embedding."""
+    """Base class of backbones that read ids through an embedding, and therefore also read `SoftTokens`."""
 
     @override
     @abstractmethod
     def forward(self, tokens: Tensor | SoftTokens, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:
-        """Features (B, L, D) of noisy ids (B, L) or of mixtures; a mixture of one id is read as that id.
+        """Return features (B, L, D) of noisy ids (B, L) or soft tokens.
 
         Args:
-            tokens: int64 ids, or ids with weights.
-            sigma_B: noise levels -ln alpha_t, float.
-            valid_BL: as in `Backbone`.
+            tokens: int64 ids, or soft tokens. A soft token with all weight on one id equals that id.
+            sigma_B: float noise levels -ln alpha_t.
+            valid_BL: as in `Backbone.forward`.
         """

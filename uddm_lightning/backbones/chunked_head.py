@@ -1,7 +1,7 @@
-"""Projection to the vocabulary, loss and gradient in one pass, a few tokens at a time.
+"""Chunked output head: logits, loss and gradient of a few tokens at a time.
 
-The logits of a batch are its largest tensor by far: for 30,522 ids, hundreds of times the features that they are made
-from. Here no more than a chunk of them ever exists: each chunk's gradient is taken as soon as its loss is known.
+The logits of a batch are its largest tensor: with 30,522 ids they are hundreds of times larger than the features. Here
+only one chunk of logits exists at a time, because its gradient is computed together with its loss.
 
 Shapes: N tokens, C tokens in a chunk, V ids, D features.
 """
@@ -16,18 +16,18 @@ from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone
 
-# Elements of a chunk of logits: few enough for a cache to hold, and enough to keep matrix products efficient.
+# Elements of a chunk of logits: few enough for the CPU cache, and enough for efficient matrix products.
 CHUNK_ELEMENTS = 2**22
 
-ChunkLoss = Callable[[Tensor, slice], Tensor]  # logits (C, V) and their place among the N tokens to losses (C,)
+ChunkLoss = Callable[[Tensor, slice], Tensor]  # maps logits (C, V) and their slice of the N tokens to losses (C,)
 
 
 class Loss(NamedTuple):
-    """A loss and what it consists of.
+    """Loss of a batch and of its tokens.
 
     Attributes:
-        total: the weighted sum, a scalar that can be differentiated.
-        tokens_N: the losses themselves, detached.
+        total: weighted sum, a differentiable scalar.
+        tokens_N: losses of the tokens, detached.
     """
 
     total: Tensor
@@ -35,33 +35,51 @@ class Loss(NamedTuple):
 
 
 def head_loss(backbone: Backbone, hidden_ND: Tensor, weight_N: Tensor, loss: ChunkLoss) -> Loss:
-    """Weighted sum of the losses of all tokens, with exact gradients for the features and for the head.
+    """Return the weighted sum of the losses of all tokens, with exact gradients of the features and the head.
 
     Args:
-        backbone: its head makes the logits.
+        backbone: backbone whose head computes the logits.
         hidden_ND: features.
         weight_N: weight of each token in the sum.
-        loss: losses (C,) of a chunk of logits; takes the chunk's place, too.
+        loss: function that maps logits (C, V) and their slice of the N tokens to losses (C,).
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.backbones import DiT
+        >>> from uddm_lightning.backbones.chunked_head import head_loss
+        >>> backbone = DiT(27, hidden_size=16, n_blocks=1, n_heads=2)
+        >>> hidden_ND, target_N = torch.ones(4, 16, requires_grad=True), torch.arange(4)
+        >>> loss = lambda logits_CV, chunk: torch.nn.functional.cross_entropy(
+        ...     logits_CV, target_N[chunk], reduction="none"
+        ... )
+        >>> head_loss(backbone, hidden_ND, torch.full((4,), 0.25), loss).tokens_N
+        tensor([3.2958, 3.2958, 3.2958, 3.2958])
     """
-    places = chunks(len(hidden_ND), backbone.vocab_size)
-    if len(places) == 1 or not torch.is_grad_enabled():
-        # a single chunk is not cut out: that would cost the gradient a copy
-        chunks_CD = [hidden_ND] if len(places) == 1 else [hidden_ND[place] for place in places]
-        losses = [loss(backbone.head(hidden_CD), place) for hidden_CD, place in zip(chunks_CD, places, strict=True)]
+    slices = chunk_slices(len(hidden_ND), backbone.vocab_size)
+    if len(slices) == 1 or not torch.is_grad_enabled():
+        # do not slice a single chunk: its gradient would be copied
+        chunks_CD = [hidden_ND] if len(slices) == 1 else [hidden_ND[chunk] for chunk in slices]
+        losses = [loss(backbone.head(hidden_CD), chunk) for hidden_CD, chunk in zip(chunks_CD, slices, strict=True)]
         tokens_N = losses[0] if len(losses) == 1 else torch.cat(losses)
         return Loss((tokens_N * weight_N).sum(), tokens_N.detach())
     parameters = head_parameters(backbone, hidden_ND)
-    return Loss(*_HeadLoss.apply(hidden_ND, weight_N, backbone, loss, *parameters))  # type: ignore[no-untyped-call]  # as torch has it
+    return Loss(*_HeadLoss.apply(hidden_ND, weight_N, backbone, loss, *parameters))  # type: ignore[no-untyped-call]  # untyped in torch
 
 
-def chunks(tokens: int, vocab_size: int) -> list[slice]:
-    """Where N tokens are cut, so that the logits of one piece after another are made."""
+def chunk_slices(tokens: int, vocab_size: int) -> list[slice]:
+    """Return the slices of N tokens whose logits have at most `CHUNK_ELEMENTS` elements each.
+
+    Example:
+        >>> from uddm_lightning.backbones.chunked_head import chunk_slices
+        >>> chunk_slices(5, vocab_size=2**21)
+        [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
     size = max(1, CHUNK_ELEMENTS // vocab_size)
     return [slice(start, min(start + size, tokens)) for start in range(0, tokens, size)]
 
 
 def head_parameters(backbone: Backbone, hidden_ND: Tensor) -> list[Tensor]:
-    """The parameters that the head depends on: those that one token's logits have a gradient for."""
+    """Return the parameters of the head: those with a gradient of the logits of one token."""
     parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
     with torch.enable_grad():
         logits_1V = backbone.head(hidden_ND[:1].detach())
@@ -72,7 +90,7 @@ def head_parameters(backbone: Backbone, hidden_ND: Tensor) -> list[Tensor]:
 
 
 class _HeadLoss(torch.autograd.Function):
-    """Takes all gradients in the forward pass, where the logits are at hand, and only scales them in the backward."""
+    """Autograd function that computes all gradients in the forward pass and scales them in the backward pass."""
 
     @staticmethod
     @override
@@ -82,15 +100,15 @@ class _HeadLoss(torch.autograd.Function):
         total, tokens = hidden_ND.new_zeros((), dtype=weight_N.dtype), []
         gradient_ND = torch.empty_like(hidden_ND)
         gradients = [torch.zeros_like(parameter) for parameter in parameters]
-        for place in chunks(len(hidden_ND), backbone.vocab_size):
+        for chunk in chunk_slices(len(hidden_ND), backbone.vocab_size):
             with torch.enable_grad():
-                hidden_CD = hidden_ND[place].detach().requires_grad_()
-                losses_C = loss(backbone.head(hidden_CD), place)
-                part = (losses_C * weight_N[place]).sum()
+                hidden_CD = hidden_ND[chunk].detach().requires_grad_()
+                losses_C = loss(backbone.head(hidden_CD), chunk)
+                part = (losses_C * weight_N[chunk]).sum()
                 found = torch.autograd.grad(part, [hidden_CD, *parameters])
-            gradient_ND[place] = found[0]
-            for gradient, part_of_it in zip(gradients, found[1:], strict=True):
-                gradient += part_of_it
+            gradient_ND[chunk] = found[0]
+            for gradient, chunk_gradient in zip(gradients, found[1:], strict=True):
+                gradient += chunk_gradient
             total += part.detach()
             tokens.append(losses_C.detach())
         ctx.save_for_backward(gradient_ND, *gradients)

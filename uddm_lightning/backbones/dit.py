@@ -1,9 +1,9 @@
-"""The diffusion transformer (DiT) of the paper.
+"""Diffusion transformer (DiT) for tokens.
 
-Peebles and Xie 2023, arXiv 2212.09748, on tokens as in Lou et al. 2024 (SEDD), Sahoo et al. 2024 (MDLM) and Duo.
-Parameter names follow Duo's released checkpoints.
+Source: Peebles and Xie 2023, arXiv 2212.09748; for tokens Lou et al. 2024 (SEDD), Sahoo et al. 2024 (MDLM) and Sahoo et
+al. 2025 (Duo). Parameter names are those of the released checkpoints of Duo.
 
-Shapes: B rows, L positions, N tokens, V ids, D hidden_size features, C cond_dim features, H heads, K features a head.
+Shapes: B rows, L positions, N tokens, V ids, D hidden_size features, C cond_dim features, H heads, K features per head.
 """
 
 import math
@@ -19,7 +19,7 @@ from uddm_lightning.core.batch import SoftTokens
 
 
 class TokenEmbedding(nn.Module):
-    """Looks ids up in a table that is not shared with the output layer."""
+    """Token embedding. Its table is not shared with the output layer."""
 
     def __init__(self, vocab_size: int, hidden_size: int, std: float | None) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ class TokenEmbedding(nn.Module):
             return F.embedding(tokens, self.embedding)
         ids_NK, weights_NK = (part.flatten(0, 1) for part in tokens)
         weights_NK = weights_NK.to(self.embedding.dtype)
-        # sums up without a tensor of K features for each token
+        # embedding_bag sums without a tensor of K embeddings per token
         mixed_ND = F.embedding_bag(ids_NK, self.embedding, mode="sum", per_sample_weights=weights_NK)
         return mixed_ND.view(*tokens.ids_BLK.shape[:2], -1)
 
 
 class NoiseEmbedding(nn.Module):
-    """Sinusoids of the noise level through a small MLP."""
+    """Embedding of the noise level: sinusoids followed by an MLP."""
 
     frequencies: Tensor
 
@@ -58,7 +58,7 @@ class NoiseEmbedding(nn.Module):
 
 
 class RotaryEmbedding(nn.Module):
-    """Rotations of query and key features by their position (Su et al. 2021, arXiv 2104.09864)."""
+    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864)."""
 
     inv_freq: Tensor
 
@@ -68,7 +68,7 @@ class RotaryEmbedding(nn.Module):
 
     @override
     def forward(self, length: int) -> tuple[Tensor, Tensor]:
-        """Cosines of both halves of the features, (L, K), and sines with the signs of a rotation, (L, K)."""
+        """Return the cosines (L, K) and the signed sines (L, K) that rotate query and key features."""
         angles = torch.arange(length, device=self.inv_freq.device, dtype=self.inv_freq.dtype)[:, None] * self.inv_freq
         cos, sin = angles.cos(), angles.sin()
         return torch.cat([cos, cos], dim=1), torch.cat([-sin, sin], dim=1)
@@ -80,7 +80,7 @@ def _rotate(features: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Attention and MLP, each shifted, scaled and gated by the noise level (adaLN-zero)."""
+    """Transformer block: attention and MLP, with shift, scale and gate from the noise level (adaLN-zero)."""
 
     def __init__(self, hidden_size: int, n_heads: int, cond_dim: int, dropout: float, gate_init: float) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Block(nn.Module):
 
 
 class OutputLayer(nn.Module):
-    """Last norm, shifted and scaled by the noise level, and the projection to the vocabulary."""
+    """Final layer norm, with shift and scale from the noise level, and projection to the vocabulary."""
 
     def __init__(self, vocab_size: int, hidden_size: int, cond_dim: int) -> None:
         super().__init__()
@@ -137,17 +137,31 @@ class OutputLayer(nn.Module):
 
 
 class DiT(SoftBackbone):
-    """Diffusion transformer with adaptive layer norm, rotary attention and untied embedding.
+    """Diffusion transformer with adaptive layer norm, rotary attention and untied embeddings.
 
     Args:
-        vocab_size: V, number of ids.
-        hidden_size: D, width; a multiple of 2 x `n_heads`, with an even number of features a head.
-        n_blocks: number of transformer blocks.
-        n_heads: attention heads.
-        cond_dim: width of the noise embedding.
-        dropout: probability in [0, 1) of dropping a feature of a residual branch.
-        embedding_init_std: standard deviation of the initial embedding; None for Duo's uniform initialisation.
-        gate_init: initial value of the residual gates; 0 is adaLN-zero, at which a block starts as the identity.
+        vocab_size: V, number of ids in noisy text, including the mask token.
+        hidden_size: D, number of features; a multiple of 2 x `n_heads`.
+        n_blocks: number of transformer blocks, at least 1.
+        n_heads: number of attention heads, at least 1.
+        cond_dim: number of features of the noise embedding, at least 1.
+        dropout: dropout probability of the residual branches, in [0, 1).
+        embedding_init_std: standard deviation of the initial embeddings, above 0; None for the uniform initialisation
+            of Duo.
+        gate_init: initial value of the residual gates. With 0 (adaLN-zero) every block starts as the identity.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.backbones import DiT
+        >>> backbone = DiT(27, hidden_size=32, n_blocks=2, n_heads=4, cond_dim=16)
+        >>> hidden_BLD = backbone(torch.zeros(2, 8, dtype=torch.int64), torch.tensor([0.1, 3.0]))
+        >>> hidden_BLD.shape
+        torch.Size([2, 8, 32])
+        >>> backbone.head(hidden_BLD[:, 0]).shape
+        torch.Size([2, 27])
     """
 
     def __init__(
@@ -187,7 +201,7 @@ class DiT(SoftBackbone):
         x_BLD = self.vocab_embed(tokens)
         noise_BC = self.sigma_map(sigma_B)
         cos_LK, sin_LK = self.rotary_emb(x_BLD.shape[1])
-        # a row without any valid position (a filler) may attend everywhere: a softmax over nothing would be NaN
+        # a filler row without valid positions attends everywhere, because a softmax over an empty set is NaN
         mask = None
         if valid_BL is not None:
             mask = (valid_BL | ~valid_BL.any(dim=1, keepdim=True))[:, None, None]

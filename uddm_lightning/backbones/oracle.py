@@ -1,6 +1,6 @@
-"""Oracles: backbones that are trained by nobody, because their answer is known exactly.
+"""Base class of oracles: backbones that compute exact predictions instead of learning them.
 
-Shapes: B rows, L positions, N tokens, V ids; W of them in the vocabulary, without a mask.
+Shapes: B rows, L positions, N tokens, V ids in noisy text, W ids in the vocabulary (without the mask token).
 """
 
 from abc import abstractmethod
@@ -14,45 +14,49 @@ from uddm_lightning.processes.parameterization import Parameterization
 
 
 class Oracle(Backbone):
-    """The exact leave-one-out prediction under the uniform or the absorbing process, for one idea of text.
+    """Base class of exact leave-one-out predictions under the uniform or the absorbing process.
 
-    It has no parameters. Its features are log-probabilities, of which its head makes nothing else.
+    An oracle has no parameters. Its features are log-probabilities, and its head is the identity. A subclass
+    implements `predict` for one distribution of the text.
+
+    Args:
+        vocab_size: V, number of ids in noisy text, including the mask token.
     """
 
-    predicts = Parameterization.LEAVE_ONE_OUT
+    parameterization = Parameterization.LEAVE_ONE_OUT
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__(vocab_size)
-        self.mask: int | None = None
+        self.mask_id: int | None = None
 
     @override
-    def prepare(self, known: TextStatistics) -> None:
-        self.mask = known.mask
+    def prepare(self, statistics: TextStatistics) -> None:
+        self.mask_id = statistics.mask_id
 
-    def telling(self, tokens_BL: Tensor, valid_BL: Tensor | None) -> Tensor:
-        """True, bool (B, L), where a noisy token says something: neither at padding nor at a mask."""
-        telling_BL = torch.ones_like(tokens_BL, dtype=torch.bool) if valid_BL is None else valid_BL
-        return telling_BL if self.mask is None else telling_BL & (tokens_BL != self.mask)
+    def informative_mask(self, tokens_BL: Tensor, valid_BL: Tensor | None) -> Tensor:
+        """Return a bool mask (B, L) of the noisy tokens that depend on x_0: neither padding nor mask tokens."""
+        informative_BL = torch.ones_like(tokens_BL, dtype=torch.bool) if valid_BL is None else valid_BL
+        return informative_BL if self.mask_id is None else informative_BL & (tokens_BL != self.mask_id)
 
     @override
     def forward(self, tokens_BL: Tensor, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:
-        """Log-probabilities (B, L, V), float64; those of one position are normalised up to a constant."""
+        """Return leave-one-out log-probabilities (B, L, V), float64, up to a constant per position."""
         alpha_B = torch.exp(-sigma_B.double())
-        changed_B = -torch.expm1(-sigma_B.double())  # 1 - alpha, exact where alpha is nearly 1
-        logp_BLW = self.predict(tokens_BL, alpha_B, changed_B, valid_BL)
+        noise_B = -torch.expm1(-sigma_B.double())  # 1 - alpha without cancellation where alpha is near 1
+        logp_BLW = self.predict(tokens_BL, alpha_B, noise_B, valid_BL)
         return torch.nn.functional.pad(logp_BLW, (0, self.vocab_size - logp_BLW.shape[2]), value=-torch.inf)
 
     @abstractmethod
-    def predict(self, tokens_BL: Tensor, alpha_B: Tensor, changed_B: Tensor, valid_BL: Tensor | None) -> Tensor:
-        """Log of p(x_0^l = v | x_t without position l), float64 (B, L, W), up to a constant for each position.
+    def predict(self, tokens_BL: Tensor, alpha_B: Tensor, noise_B: Tensor, valid_BL: Tensor | None) -> Tensor:
+        """Return ln p(x_0^l = v | x_t without position l), float64 (B, L, W), up to a constant per position.
 
-        With a mask, only what is said at masked positions matters.
+        Under the absorbing process only the values at mask tokens are used.
 
         Args:
             tokens_BL: int64 noisy ids.
-            alpha_B: float64, share of tokens that no noise has touched.
-            changed_B: float64, 1 - alpha.
-            valid_BL: False at padding, which says nothing; None where every position is valid.
+            alpha_B: float64 signal levels, the probability that noise has not touched a token.
+            noise_B: float64, 1 - alpha.
+            valid_BL: False at padding, which the prediction ignores; None if every position is valid.
         """
 
     @override

@@ -85,7 +85,7 @@ def _config(trained: LoadedModel, backbone: DiT, weights: str, tokenizer: bool) 
             "class": type(task.process).__name__,
             "schedule": {"class": type(schedule).__name__, "eps": schedule.eps},
         },
-        "prediction": task.predicts.value,
+        "prediction": task.parameterization.value,
         "weights": weights,
         "step": trained.step,
         "tokenizer": TOKENIZER if tokenizer else None,

@@ -156,7 +156,7 @@ def _table(records: Sequence[Record], trained: LoadedModel, asked: ProbedRows) -
     for record in records:
         interval = f"{_cell(record['entropy_low'])} to {_cell(record['entropy_high'])}"
         cells = f"{_cell(record['entropy_corrupted']):>9} {_cell(record['entropy_clean']):>7}"
-        unsure = trained.task.predicts is Parameterization.POSTERIOR and record["t"] < ILL_CONDITIONED
+        unsure = trained.task.parameterization is Parameterization.POSTERIOR and record["t"] < ILL_CONDITIONED
         note = "  extrapolated" if record["t"] < t_min else "  ill-conditioned" if unsure else ""
         lines.append(f"{record['t']:>8g}  {_cell(record['entropy']):>8}  {interval:<17} {cells}{note}")
     clean = records[0]

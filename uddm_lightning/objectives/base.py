@@ -24,7 +24,7 @@ class Objective(ABC):
         t_max: largest time, in (t_min, 1].
     """
 
-    predicts: ClassVar[Parameterization]
+    parameterization: ClassVar[Parameterization]
 
     def __init__(self, t_min: float = 1e-3, t_max: float = 1.0) -> None:
         if not 0.0 < t_min < t_max <= 1.0:

@@ -16,7 +16,7 @@ class DenoisingCrossEntropy(Objective):
     is ill-conditioned where t is small (below about 0.1): nearly all evidence is then the token itself.
     """
 
-    predicts = Parameterization.POSTERIOR
+    parameterization = Parameterization.POSTERIOR
 
     @override
     def token_loss(

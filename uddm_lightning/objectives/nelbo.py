@@ -11,10 +11,10 @@ from uddm_lightning.processes.parameterization import Parameterization
 class NELBO(Objective):
     """Exact continuous-time NELBO; it is minimal at the leave-one-out prediction."""
 
-    predicts = Parameterization.LEAVE_ONE_OUT
+    parameterization = Parameterization.LEAVE_ONE_OUT
 
     @override
     def token_loss(
         self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
     ) -> Tensor:
-        return process.nelbo_from_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, self.predicts)
+        return process.nelbo_from_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, self.parameterization)

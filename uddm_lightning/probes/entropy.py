@@ -70,7 +70,7 @@ class EntropyProbe(Probe):
             rank_zero_info(
                 f"Entropy at t = {outside} is extrapolation: the network is trained on t >= {objective.t_min} only."
             )
-        if pl_module.predicts is Parameterization.POSTERIOR and self.times[0] < ILL_CONDITIONED:
+        if pl_module.parameterization is Parameterization.POSTERIOR and self.times[0] < ILL_CONDITIONED:
             rank_zero_info(
                 f"{type(objective).__name__} learns the posterior; its conversion to leave-one-out predictions is "
                 f"ill-conditioned below t = {ILL_CONDITIONED}, so read entropies there with care."

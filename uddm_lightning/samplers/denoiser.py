@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones.base import Backbone
-from uddm_lightning.backbones.chunked_head import chunks
+from uddm_lightning.backbones.chunked_head import chunk_slices
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.parameterization import Parameterization
 
@@ -74,7 +74,7 @@ class Denoiser:
             values = (hidden_TLD, xt_BL[tiled], alpha_TL, *(values_BL[tiled] for values_BL in tokenwise_BL))
             asked_N = slice(None) if asked_BL is None else asked_BL[tiled].flatten()
             hidden_ND, xt_N, alpha_N, *tokenwise_N = (some.flatten(0, 1)[asked_N] for some in values)
-            for chunk in chunks(len(xt_N), self.process.num_states):
+            for chunk in chunk_slices(len(xt_N), self.process.num_states):
                 logits_CV = self.backbone.head(hidden_ND[chunk])
                 logits_CV = self.process.leave_one_out_logits(logits_CV, xt_N[chunk], alpha_N[chunk], self.prediction)
                 pieces.append(reduce(logits_CV, xt_N[chunk], *(values[chunk] for values in tokenwise_N)))

@@ -106,9 +106,9 @@ class DiffusionTask(LightningModule):
         return sum(parameter.numel() for parameter in self.backbone.parameters() if parameter.requires_grad)
 
     @property
-    def predicts(self) -> Parameterization:
+    def parameterization(self) -> Parameterization:
         """What the logits of the backbone mean."""
-        return self.backbone.predicts or self.objective.predicts
+        return self.backbone.parameterization or self.objective.parameterization
 
     @property
     def weights_step(self) -> int:
@@ -128,7 +128,7 @@ class DiffusionTask(LightningModule):
         backbone = self.ema.backbone if weights == "ema" else self.backbone
         if backbone.training or any(parameter.dtype != self.eval_dtype for parameter in backbone.parameters()):
             backbone = copy.deepcopy(backbone).to(self.eval_dtype).eval()
-        return Denoiser(self.process, backbone, self.predicts)
+        return Denoiser(self.process, backbone, self.parameterization)
 
     @override
     def setup(self, stage: str) -> None:
