@@ -27,7 +27,7 @@ V, B, L = 6, 8, 7
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "DiT": [{"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "cond_dim": 8, "gate_init": 1.0}],
-    "AncestralSampler": [{}, {"choose": "argmax"}, {"clamp": True}, {"final": "argmax"}],
+    "AncestralSampler": [{}, {"decoding": "argmax"}, {"clamp": True}, {"noise_removal": "argmax"}],
     "WarmupLinear": [{}, {"min_lr_ratio": 0.1}],
 }
 

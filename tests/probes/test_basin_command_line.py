@@ -48,7 +48,7 @@ def test_a_run_measures_them_at_its_end_and_a_second_chain_stands_beside_the_fir
     assert table(run) == rows, "measured again, the same"
     assert pq.read_table(run / "basins.parquet").equals(kept)
 
-    second = ("--recovery.sampler", "AncestralSampler", "--recovery.sampler.choose", "argmax")
+    second = ("--recovery.sampler", "AncestralSampler", "--recovery.sampler.decoding", "argmax")
     alone = (*second, "--recovery.sampler.steps", "10", "--entropy.enabled", "false", "--nelbo.enabled", "false")
     outcome = uddm(*measure, *alone, "--basin.enabled", "false", "--trajectory.enabled", "false")
     assert outcome.status == 0, outcome.err

@@ -172,13 +172,13 @@ def test_chain_evaluates_every_masked_token_once() -> None:
     x0, keys = torch.arange(rows * L).view(rows, L) % V, key(1, torch.arange(rows))
     xt = process.corrupt(x0, full(t, rows), keys).xt_BL
     masked = xt == V
-    for sampler in (AncestralSampler(steps=20), AncestralSampler(steps=20, final="argmax")):
+    for sampler in (AncestralSampler(steps=20), AncestralSampler(steps=20, noise_removal="argmax")):
         backbone.tokens = 0
         end = sampler(Denoiser(process, backbone, Parameterization.LEAVE_ONE_OUT), xt, t, keys)
         assert torch.equal(end[~masked], x0[~masked]), "a clean token was changed"
         assert end.max() < V
         assert backbone.tokens == int(masked.sum())
-    end = AncestralSampler(steps=20, choose="argmax")(
+    end = AncestralSampler(steps=20, decoding="argmax")(
         Denoiser(process, backbone, Parameterization.POSTERIOR), xt, t, keys
     )
     assert torch.equal(end[~masked], x0[~masked])

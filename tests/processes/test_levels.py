@@ -140,5 +140,5 @@ def test_bayes_argmax_is_nan_without_the_exact_distribution(monkeypatch: pytest.
 
 def test_is_argmax() -> None:
     assert not AncestralSampler().is_argmax
-    assert AncestralSampler(choose="argmax").is_argmax
-    assert AncestralSampler(final="argmax").is_argmax
+    assert AncestralSampler(decoding="argmax").is_argmax
+    assert AncestralSampler(noise_removal="argmax").is_argmax

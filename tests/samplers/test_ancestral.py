@@ -16,11 +16,11 @@ from uddm_lightning.samplers.denoiser import Denoiser
 V, B, L = 7, 64, 9
 
 
-def denoiser_of(backbone: Backbone) -> Denoiser:
+def make_denoiser(backbone: Backbone) -> Denoiser:
     return Denoiser(UniformProcess(backbone.vocab_size, LogLinearSchedule()), backbone, Parameterization.LEAVE_ONE_OUT)
 
 
-class Counting(TableBackbone):
+class RecordingBackbone(TableBackbone):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.sigmas: list[float] = []
@@ -33,7 +33,7 @@ class Counting(TableBackbone):
 
 @pytest.fixture(scope="module")
 def denoiser() -> Denoiser:
-    return denoiser_of(TableBackbone(V, L, scale=2.0))
+    return make_denoiser(TableBackbone(V, L, scale=2.0))
 
 
 @pytest.fixture
@@ -55,18 +55,18 @@ def test_grid(steps: int, t: float) -> None:
     assert all(late > early for late, early in pairwise(times))
     widths = [late - early for late, early in pairwise(times[:-1])]
     assert widths == pytest.approx([(1 - 1e-5) / steps] * len(widths))
-    assert times == whole[-len(times) :], "a chain enters the grid of all chains"
+    assert times == whole[-len(times) :], "all chains share one grid"
     assert abs(times[0] - t) <= min(abs(point - t) for point in whole[:-1]) + 1e-12
 
 
 @pytest.mark.parametrize(("t", "steps"), [(0.05, 51), (0.1, 101), (0.25, 251), (0.5, 501), (1.0, 1001)])
-def test_number_of_steps_of_the_paper(t: float, steps: int) -> None:
+def test_number_of_steps_in_the_paper(t: float, steps: int) -> None:
     assert len(AncestralSampler().grid(t)) - 1 == steps
 
 
-def test_the_network_is_asked_once_at_each_time_but_zero(xt: Tensor) -> None:
-    backbone = Counting(V, L)
-    sampler, denoiser = AncestralSampler(steps=20), denoiser_of(backbone)
+def test_network_is_evaluated_once_at_each_time_except_zero(xt: Tensor) -> None:
+    backbone = RecordingBackbone(V, L)
+    sampler, denoiser = AncestralSampler(steps=20), make_denoiser(backbone)
     sampler(denoiser, xt, 0.5, KEYS)
     expected = [float(denoiser.process.level(torch.tensor(t).double()).sigma) for t in sampler.grid(0.5)[:-1]]
     assert backbone.sigmas == pytest.approx(expected)
@@ -85,19 +85,21 @@ def test_steps_error(steps: int) -> None:
 
 
 def test_clamp_error(denoiser: Denoiser, xt: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"^`clamp: true` needs `clean_BL`: which tokens are known to be clean\.$"):
+    with pytest.raises(
+        ValueError, match=r"^`clamp: true` needs `clean_BL`, the mask of tokens that are known to be clean\.$"
+    ):
         AncestralSampler(clamp=True)(denoiser, xt, 0.5, KEYS)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"choose": "sample"}, r"^`choose` must be \"draw\" or \"argmax\", got 'sample'\.$"),
-        ({"final": "none"}, r"^`final` must be \"ancestral\" or \"argmax\", got 'none'\.$"),
+        ({"decoding": "greedy"}, r"^`decoding` must be \"sample\" or \"argmax\", got 'greedy'\.$"),
+        ({"noise_removal": "none"}, r"^`noise_removal` must be \"ancestral\" or \"argmax\", got 'none'\.$"),
     ],
 )
-def test_choice_errors(options: dict[str, Any], message: str) -> None:
-    """A misspelt choice would otherwise run one chain under the name of another."""
+def test_decoding_and_noise_removal_errors(options: dict[str, Any], message: str) -> None:
+    """A misspelt value would otherwise run one chain under the name of another."""
     with pytest.raises(ValueError, match=message):
         AncestralSampler(**options)
 
@@ -107,11 +109,11 @@ def test_choice_errors(options: dict[str, Any], message: str) -> None:
     [
         ({}, "ancestral"),
         ({"clamp": True}, "ancestral-clamped"),
-        ({"final": "argmax"}, "ancestral-argmax"),
-        ({"clamp": True, "final": "argmax"}, "ancestral-clamped-argmax"),
-        ({"choose": "argmax"}, "argmax-posterior"),
-        ({"choose": "argmax", "clamp": True}, "argmax-posterior-clamped"),
-        ({"choose": "argmax", "final": "argmax"}, "argmax-posterior-argmax"),
+        ({"noise_removal": "argmax"}, "ancestral-argmax"),
+        ({"clamp": True, "noise_removal": "argmax"}, "ancestral-clamped-argmax"),
+        ({"decoding": "argmax"}, "argmax-posterior"),
+        ({"decoding": "argmax", "clamp": True}, "argmax-posterior-clamped"),
+        ({"decoding": "argmax", "noise_removal": "argmax"}, "argmax-posterior-argmax"),
     ],
 )
 def test_chain_names(options: dict[str, Any], name: str) -> None:
@@ -129,10 +131,10 @@ def dit() -> Backbone:
     return model
 
 
-@pytest.mark.parametrize("choose", ["draw", "argmax"])
+@pytest.mark.parametrize("decoding", ["sample", "argmax"])
 @pytest.mark.parametrize("make", [table, dit])
-def test_batch_size_does_not_change_a_row(make: Any, choose: Any, xt: Tensor) -> None:
-    denoiser, sampler = denoiser_of(make()), AncestralSampler(steps=30, choose=choose)
+def test_batch_size_does_not_change_a_row(make: Any, decoding: Any, xt: Tensor) -> None:
+    denoiser, sampler = make_denoiser(make()), AncestralSampler(steps=30, decoding=decoding)
     valid = torch.arange(L) < (torch.arange(B) % (L + 1))[:, None]
     whole = sampler(denoiser, xt, 0.7, KEYS, valid)
     for size in (1, 7, 64):
@@ -145,12 +147,12 @@ def test_batch_size_does_not_change_a_row(make: Any, choose: Any, xt: Tensor) ->
         assert torch.equal(torch.cat(parts), whole)
 
 
-def test_a_chain_is_a_function_of_key_and_start(denoiser: Denoiser, xt: Tensor) -> None:
+def test_chain_is_a_function_of_key_and_start(denoiser: Denoiser, xt: Tensor) -> None:
     sampler, before, state = AncestralSampler(steps=30), xt.clone(), torch.get_rng_state()
     one = sampler(denoiser, xt, 1.0, KEYS)
     assert torch.equal(sampler(denoiser, xt, 1.0, KEYS), one)
-    assert torch.equal(xt, before), "the argument was written to"
-    assert torch.equal(torch.get_rng_state(), state), "measuring must not disturb training"
+    assert torch.equal(xt, before), "the argument was modified"
+    assert torch.equal(torch.get_rng_state(), state), "sampling must not use the global generator"
     assert (sampler(denoiser, xt, 1.0, KEYS + 1) != one).any(1).double().mean() > 0.9
     order = torch.randperm(B, generator=torch.Generator().manual_seed(0))
     assert torch.equal(sampler(denoiser, xt[order], 1.0, KEYS[order]), one[order])
@@ -158,29 +160,31 @@ def test_a_chain_is_a_function_of_key_and_start(denoiser: Denoiser, xt: Tensor) 
     assert 0 <= one.min() <= one.max() < V
 
 
-def test_rows_and_positions_of_equal_text_take_ways_of_their_own() -> None:
-    flat = denoiser_of(TableBackbone(V, L, scale=0.0))
+def test_rows_and_positions_have_independent_noise() -> None:
+    flat = make_denoiser(TableBackbone(V, L, scale=0.0))
     start = torch.zeros(B, L, dtype=torch.int64)
     end = AncestralSampler(steps=10)(flat, start, 1.0, KEYS)
     assert len({tuple(row) for row in end.tolist()}) == B
     assert len({tuple(column) for column in end.T.tolist()}) == L
 
 
-@pytest.mark.parametrize("options", [{}, {"final": "argmax"}, {"choose": "argmax", "final": "argmax"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"noise_removal": "argmax"}, {"decoding": "argmax", "noise_removal": "argmax"}]
+)
 def test_clamped_tokens_stay(options: dict[str, Any], denoiser: Denoiser, xt: Tensor, rng: torch.Generator) -> None:
     clean = torch.rand(B, L, generator=rng) < 0.5
     end = AncestralSampler(steps=20, clamp=True, **options)(denoiser, xt, 1.0, KEYS, None, clean)
     assert torch.equal(end[clean], xt[clean])
     assert (end[~clean] != xt[~clean]).double().mean() > 0.3
-    # an unclamped chain does not look at what it is told to be clean
+    # an unclamped chain ignores `clean_BL`
     free = AncestralSampler(steps=20, **options)
-    told, untold = (free(denoiser, xt, 1.0, KEYS, None, given) for given in (clean, None))
-    assert torch.equal(told, untold)
-    assert (told[clean] != xt[clean]).any()
+    with_mask, without_mask = (free(denoiser, xt, 1.0, KEYS, None, given) for given in (clean, None))
+    assert torch.equal(with_mask, without_mask)
+    assert (with_mask[clean] != xt[clean]).any()
 
 
-@pytest.mark.parametrize("options", [{}, {"clamp": True}, {"final": "argmax"}])
-def test_padding_stays_and_is_not_seen(
+@pytest.mark.parametrize("options", [{}, {"clamp": True}, {"noise_removal": "argmax"}])
+def test_padding_is_unchanged_and_ignored(
     options: dict[str, Any], denoiser: Denoiser, xt: Tensor, rng: torch.Generator
 ) -> None:
     valid = torch.arange(L) < (torch.arange(B) % (L + 1))[:, None]
@@ -195,32 +199,32 @@ def test_padding_stays_and_is_not_seen(
     assert torch.equal(sampler(denoiser, other, 1.0, KEYS, valid, clean)[valid], end[valid])
 
 
-def test_final_argmax_writes_the_likeliest_id_everywhere(xt: Tensor) -> None:
-    """Where the prediction does not depend on x_t, the end is known."""
+def test_argmax_noise_removal_writes_the_most_probable_id_everywhere(xt: Tensor) -> None:
+    """With a prediction that does not depend on x_t, the result is known."""
     backbone = TableBackbone(V, L, context=False)
     with torch.no_grad():
         backbone.table.copy_(backbone.table[:, :1].expand(L, V, V))
-    end = AncestralSampler(steps=5, final="argmax")(denoiser_of(backbone), xt, 1.0, KEYS)
+    end = AncestralSampler(steps=5, noise_removal="argmax")(make_denoiser(backbone), xt, 1.0, KEYS)
     assert torch.equal(end, backbone.table[:, 0].argmax(-1).expand(B, L))
 
 
-def test_argmax_chain_hardly_ever_moves_where_the_drawn_one_does(xt: Tensor) -> None:
-    """It moves a token only where the prediction all but excludes it, so the prediction here is a mild one."""
-    denoiser = denoiser_of(TableBackbone(V, L, scale=0.5))
-    still, drawn = (
-        AncestralSampler(steps=200, choose=choose)(denoiser, xt, 0.5, KEYS) for choose in ("argmax", "draw")
+def test_argmax_chain_rarely_changes_tokens(xt: Tensor) -> None:
+    """It changes a token only if the prediction almost excludes it, and the prediction here is not sharp."""
+    denoiser = make_denoiser(TableBackbone(V, L, scale=0.5))
+    argmax, sampled = (
+        AncestralSampler(steps=200, decoding=decoding)(denoiser, xt, 0.5, KEYS) for decoding in ("argmax", "sample")
     )
-    assert (still != xt).double().mean() < 0.02
-    assert (drawn != xt).double().mean() > 0.2
+    assert (argmax != xt).double().mean() < 0.02
+    assert (sampled != xt).double().mean() > 0.2
 
 
-def test_argmax_chain_needs_no_key(denoiser: Denoiser, xt: Tensor) -> None:
-    sampler = AncestralSampler(steps=3, choose="argmax")
+def test_argmax_chain_does_not_depend_on_the_key(denoiser: Denoiser, xt: Tensor) -> None:
+    sampler = AncestralSampler(steps=3, decoding="argmax")
     assert torch.equal(sampler(denoiser, xt, 1.0, KEYS), sampler(denoiser, xt, 1.0, KEYS + 1))
 
 
-def test_a_perfect_memory_is_restored() -> None:
-    """A prediction that knows the row at every position brings it back from pure noise, and leaves it alone."""
+def test_certain_prediction_is_restored() -> None:
+    """A prediction that is certain of one row restores it from pure noise, and keeps it."""
     row = torch.arange(L) % V
     backbone = TableBackbone(V, L, context=False)
     with torch.no_grad():
@@ -228,15 +232,15 @@ def test_a_perfect_memory_is_restored() -> None:
         backbone.table[torch.arange(L), :, row] = 60.0
         backbone.table.mul_(1e3)
     # the table's logits are multiplied by cos(sigma), which is negative for sigma > pi / 2: start below that
-    sampler, denoiser = AncestralSampler(steps=50), denoiser_of(backbone)
+    sampler, denoiser = AncestralSampler(steps=50), make_denoiser(backbone)
     noise = torch.randint(V, (B, L), generator=torch.Generator().manual_seed(9))
     assert torch.equal(sampler(denoiser, noise, 0.7, KEYS), row.expand(B, L))
     assert torch.equal(sampler(denoiser, row.expand(B, L), 0.7, KEYS), row.expand(B, L))
 
 
 def test_chains_from_different_times_share_their_noise() -> None:
-    """At the same number of steps left, a row draws the same numbers, whatever time it started from."""
-    flat = denoiser_of(TableBackbone(V, L, scale=0.0))
+    """At a grid point a row uses the same random numbers for every start time."""
+    flat = make_denoiser(TableBackbone(V, L, scale=0.0))
     sampler, start = AncestralSampler(steps=40), torch.zeros(B, L, dtype=torch.int64)
     early, late = sampler(flat, start, 1.0, KEYS), sampler(flat, start, 0.5, KEYS)
     apart = sampler(flat, start, 0.5, KEYS + 1)

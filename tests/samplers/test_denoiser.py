@@ -6,13 +6,13 @@ from tests.support.toy_worlds import TableBackbone
 from uddm_lightning.backbones import Backbone, DiT, chunked_head
 from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
-from uddm_lightning.samplers import denoiser
+from uddm_lightning.samplers import denoiser as module
 from uddm_lightning.samplers.denoiser import Denoiser
 
 V, B, L = 5, 7, 6
 
 
-def network(kind: str) -> Backbone:
+def make_backbone(kind: str) -> Backbone:
     if kind == "table":
         return TableBackbone(V, L)
     torch.manual_seed(0)
@@ -36,14 +36,14 @@ def valid() -> Tensor:
     return torch.arange(L) < torch.tensor([6, 5, 4, 3, 2, 1, 0])[:, None]
 
 
-def everything(logits_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor, ...]:
+def return_all(logits_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor, ...]:
     return (*logits_CV.unbind(1), x_C, extra_C)
 
 
 @pytest.mark.parametrize("meaning", list(Parameterization))
 @pytest.mark.parametrize("tile", [1, 2 * L + 1, 10**6])
 @pytest.mark.parametrize("elements", [1, V, 4 * V + 1, 10 * V, 10**6])
-def test_chunks_do_not_change_anything(
+def test_chunks_and_tiles_do_not_change_predictions(
     meaning: Parameterization,
     elements: int,
     tile: int,
@@ -53,18 +53,18 @@ def test_chunks_do_not_change_anything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     extra = torch.arange(B * L).view(B, L)
-    ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network("table"), meaning)
-    whole = ask(everything, xt, t, valid, extra)
+    denoise = Denoiser(UniformProcess(V, LogLinearSchedule()), make_backbone("table"), meaning)
+    whole = denoise(return_all, xt, t, valid, extra)
     monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", elements)
-    monkeypatch.setattr(denoiser, "TILE_TOKENS", tile)
+    monkeypatch.setattr(module, "TILE_TOKENS", tile)
     sizes: list[int] = []
 
-    def counted(logits_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor, ...]:
+    def count_and_return_all(logits_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor, ...]:
         sizes.append(len(x_C))
         assert logits_CV.shape == (len(x_C), V)
-        return everything(logits_CV, x_C, extra_C)
+        return return_all(logits_CV, x_C, extra_C)
 
-    pieces = ask(counted, xt, t, valid, extra)
+    pieces = denoise(count_and_return_all, xt, t, valid, extra)
     assert len(pieces) == V + 2
     assert all(torch.equal(a, b) for a, b in zip(whole, pieces, strict=True))
     assert torch.equal(pieces[-2], xt)
@@ -75,11 +75,11 @@ def test_chunks_do_not_change_anything(
 
 @pytest.mark.parametrize("meaning", list(Parameterization))
 @pytest.mark.parametrize("kind", ["table", "dit"])
-def test_it_is_the_network_converted_by_the_process(
+def test_predictions_equal_the_converted_network_output(
     kind: str, meaning: Parameterization, xt: Tensor, t: Tensor, valid: Tensor
 ) -> None:
-    process, backbone = UniformProcess(V, LogLinearSchedule()), network(kind)
-    *columns, _, _ = Denoiser(process, backbone, meaning)(everything, xt, t, valid, xt)
+    process, backbone = UniformProcess(V, LogLinearSchedule()), make_backbone(kind)
+    *columns, _, _ = Denoiser(process, backbone, meaning)(return_all, xt, t, valid, xt)
     logp = torch.stack(columns, dim=-1).log_softmax(-1)
     torch.testing.assert_close(logp.exp().sum(-1), torch.ones(B, L, dtype=torch.float64))
     for row in range(B):
@@ -93,37 +93,37 @@ def test_it_is_the_network_converted_by_the_process(
 
 @pytest.mark.parametrize("meaning", list(Parameterization))
 @pytest.mark.parametrize("kind", ["table", "dit"])
-def test_one_position_agrees_with_the_whole(
+def test_predict_at_equals_the_full_prediction(
     kind: str, meaning: Parameterization, xt: Tensor, t: Tensor, valid: Tensor
 ) -> None:
-    ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network(kind), meaning)
-    *columns, _, _ = ask(everything, xt, t, valid, xt)
+    denoise = Denoiser(UniformProcess(V, LogLinearSchedule()), make_backbone(kind), meaning)
+    *columns, _, _ = denoise(return_all, xt, t, valid, xt)
     places = torch.arange(B) % L
-    at = ask.at(xt, places, t, valid)
+    at = denoise.predict_at(xt, places, t, valid)
     assert at.shape == (B, V)
     logp = torch.stack(columns, dim=-1).log_softmax(-1)
     torch.testing.assert_close(at, logp[torch.arange(B), places], rtol=0, atol=1e-12)
 
 
 def test_no_gradient_is_recorded(xt: Tensor, t: Tensor) -> None:
-    ask = Denoiser(UniformProcess(V, LogLinearSchedule()), network("table"), Parameterization.LEAVE_ONE_OUT)
-    (best,) = ask(lambda logp, _: (logp.max(1).values,), xt, t, None)
+    denoise = Denoiser(UniformProcess(V, LogLinearSchedule()), make_backbone("table"), Parameterization.LEAVE_ONE_OUT)
+    (best,) = denoise(lambda logp, _: (logp.max(1).values,), xt, t, None)
     assert not best.requires_grad
-    assert not ask.at(xt, torch.zeros(B, dtype=torch.int64), t, None).requires_grad
+    assert not denoise.predict_at(xt, torch.zeros(B, dtype=torch.int64), t, None).requires_grad
 
 
 @pytest.mark.parametrize("meaning", list(Parameterization))
-def test_only_the_tokens_asked_for_are_answered(
+def test_only_selected_tokens_are_predicted(
     meaning: Parameterization, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(denoiser, "TILE_TOKENS", 2 * L)
-    backbone = network("table")
-    ask, extra = Denoiser(UniformProcess(V, LogLinearSchedule()), backbone, meaning), torch.arange(B * L).view(B, L)
-    whole = ask(everything, xt, t, valid, extra)
-    asked = (extra % 4 == 1) & (torch.arange(B) % 3 != 0)[:, None]
+    monkeypatch.setattr(module, "TILE_TOKENS", 2 * L)
+    backbone = make_backbone("table")
+    denoise, extra = Denoiser(UniformProcess(V, LogLinearSchedule()), backbone, meaning), torch.arange(B * L).view(B, L)
+    whole = denoise(return_all, xt, t, valid, extra)
+    selected = (extra % 4 == 1) & (torch.arange(B) % 3 != 0)[:, None]
     rows: list[int] = []
     forward = backbone.forward
     monkeypatch.setattr(backbone, "forward", lambda x, *more: rows.append(len(x)) or forward(x, *more))
-    some = ask(everything, xt, t, valid, extra, asked_BL=asked)
-    assert all(torch.equal(a[asked], b) for a, b in zip(whole, some, strict=True))
-    assert sum(rows) == int(asked.any(1).sum()) < B
+    some = denoise(return_all, xt, t, valid, extra, selected_BL=selected)
+    assert all(torch.equal(a[selected], b) for a, b in zip(whole, some, strict=True))
+    assert sum(rows) == int(selected.any(1).sum()) < B

@@ -226,7 +226,7 @@ def drawn(at: MeasuredBatch, observe: Observer | None = None) -> TokenBatch:
     """
     batch = at.batch
     if observe is not None or len(at.board.get("samples", ())) < len(batch.tokens_BL):
-        at.board["samples"] = at.task.sampler.draw(at.denoiser, batch.tokens_BL, batch.keys_B, observe)
+        at.board["samples"] = at.task.sampler.sample(at.denoiser, batch.tokens_BL, batch.keys_B, observe)
         at.board.update(sampler=at.task.sampler.name, sampler_steps=at.task.sampler.steps)
     # a probe with a limit takes the first draws of a batch
     return batch._replace(tokens_BL=at.board["samples"][: len(batch.tokens_BL)])

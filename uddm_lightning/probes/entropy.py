@@ -120,8 +120,8 @@ class EntropyProbe(Probe):
 
         shown_BL = process.mask_position(x0_BL, chosen_B)
         entropy_BL = at.denoiser(_entropy, shown_BL, t_B, batch.valid_BL)[0]
-        before_BV = at.denoiser.at(shown_BL, chosen_B, t_B, batch.valid_BL)
-        after_BV = at.denoiser.at(process.mask_position(changed_BL, chosen_B), chosen_B, t_B, batch.valid_BL)
+        before_BV = at.denoiser.predict_at(shown_BL, chosen_B, t_B, batch.valid_BL)
+        after_BV = at.denoiser.predict_at(process.mask_position(changed_BL, chosen_B), chosen_B, t_B, batch.valid_BL)
         leak_B = F.total_variation(before_BV, after_BV)
         asked_BL = counted_BL & process.prediction_mask(shown_BL)
         metric.update_clean(entropy_BL, leak_B, asked_BL, counted_BL.any(1), *at.draws)

@@ -144,7 +144,7 @@ def draw(trained: LoadedModel, denoiser: Denoiser, seed: int, ids_B: Tensor) -> 
     task, device = trained.task, trained.task.device
     noise_BL = uniform_rows(task.process.vocab_size, trained.length, seed, ids_B).to(device)
     keys_B = draw_keys(seed, SAMPLES, ids_B, torch.zeros_like(ids_B)).to(device)
-    return task.sampler.draw(denoiser, noise_BL, keys_B)
+    return task.sampler.sample(denoiser, noise_BL, keys_B)
 
 
 def _read(config: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The way back from noise to text."""
+"""Samplers: reverse chains from noise to text."""
 
 from uddm_lightning.samplers.ancestral import AncestralSampler
 from uddm_lightning.samplers.base import Observer, Sampler

@@ -1,4 +1,7 @@
-"""The reverse chain of the paper, drawn or followed along its likeliest path."""
+"""Ancestral sampler: the reverse chain of the paper, sampled or with the most probable step.
+
+Shapes: B rows, L positions, C tokens in a chunk, V ids.
+"""
 
 from functools import partial
 from typing import Literal
@@ -12,57 +15,76 @@ from uddm_lightning.core.keyed_random import Stream, key
 from uddm_lightning.samplers.base import Observer, Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
 
-LAST_TIME = 1e-5  # where the grid ends; one noise-free step follows
+LAST_TIME = 1e-5  # smallest time of the uniform grid; the noise-removal step from it to 0 follows
 
 
 class AncestralSampler(Sampler):
-    """Steps from t to s with q(x_s | x_t, p) on a uniform grid that ends at 1e-5, then removes the last noise.
+    """Ancestral sampler: steps x_s ~ q(x_s | x_t, p) on a uniform grid from t = 1 to 1e-5, and a noise-removal step.
 
-    The grid has `steps` steps from 1 to 1e-5; a chain enters it at the point nearest its t. The chain may rewrite
-    tokens that were never corrupted, unless it is clamped.
+    A chain starts at the grid point nearest its t. An unclamped chain may change clean tokens under the uniform
+    process. In a short step most tokens stay, and the random numbers decide which before the prediction is known, so
+    the network evaluates only rows in which a token may change (`Process.may_change_mask`).
 
-    In a short step nearly all tokens stay where they are, and the random numbers tell which before the network is
-    asked: it is shown only rows in which a token may move.
+    Source: Austin et al. 2021, arXiv 2107.03006; noise removal as in Sahoo et al. 2024, arXiv 2406.07524 (MDLM).
 
     Args:
-        steps: number of steps on the whole grid.
-        choose: "draw" samples each step (chain "ancestral"); "argmax" takes the likeliest id of each step (chain
-            "argmax-posterior"), which hardly ever moves a token.
-        clamp: hold the tokens that are known to be clean (chain name ends in "-clamped").
-        final: "ancestral" ends with one more step to time 0; "argmax" writes the likeliest id at every position (chain
-            name ends in "-argmax"), which also rewrites clean text where the process can.
+        steps: number of steps of the grid, at least 1; the noise-removal step is extra.
+        decoding: "sample" draws each step (chain name "ancestral"); "argmax" takes the most probable x_s of each step
+            (chain name "argmax-posterior"), which rarely changes a token.
+        clamp: keep the tokens that are known to be clean (suffix "-clamped" of the chain name).
+        noise_removal: "ancestral" takes one more step to t = 0; "argmax" writes the most probable clean id at every
+            position (suffix "-argmax"), which also changes clean tokens under the uniform process.
+
+    Raises:
+        ValueError: an argument is out of its range; or, when called, `t` is not in [0, 1], or `clamp` is true and
+            `clean_BL` is None.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.backbones import TextStatistics, UnigramBackbone
+        >>> from uddm_lightning.processes import Parameterization, UniformProcess
+        >>> from uddm_lightning.processes.schedules import LogLinearSchedule
+        >>> from uddm_lightning.samplers import AncestralSampler
+        >>> from uddm_lightning.samplers.denoiser import Denoiser
+        >>> backbone = UnigramBackbone(3)
+        >>> backbone.prepare(TextStatistics(lambda: torch.zeros(1, 6).long(), torch.tensor([0.8, 0.1, 0.1])))
+        >>> process = UniformProcess(3, LogLinearSchedule())
+        >>> denoiser = Denoiser(process, backbone, Parameterization.LEAVE_ONE_OUT)
+        >>> sampler = AncestralSampler(steps=10)
+        >>> sampler(denoiser, torch.tensor([[0, 1, 2, 0, 1, 2]]), 1.0, keys_B=torch.tensor([0]))
+        tensor([[0, 0, 0, 0, 1, 0]])
     """
 
     def __init__(
         self,
         steps: int = 1000,
-        choose: Literal["draw", "argmax"] = "draw",
+        decoding: Literal["sample", "argmax"] = "sample",
         clamp: bool = False,
-        final: Literal["ancestral", "argmax"] = "ancestral",
+        noise_removal: Literal["ancestral", "argmax"] = "ancestral",
     ) -> None:
         super().__init__(steps)
-        if choose not in ("draw", "argmax"):
-            raise ValueError(f'`choose` must be "draw" or "argmax", got {choose!r}.')
-        if final not in ("ancestral", "argmax"):
-            raise ValueError(f'`final` must be "ancestral" or "argmax", got {final!r}.')
-        self.choose = choose
+        if decoding not in ("sample", "argmax"):
+            raise ValueError(f'`decoding` must be "sample" or "argmax", got {decoding!r}.')
+        if noise_removal not in ("ancestral", "argmax"):
+            raise ValueError(f'`noise_removal` must be "ancestral" or "argmax", got {noise_removal!r}.')
+        self.decoding = decoding
         self.clamp = clamp
-        self.final = final
+        self.noise_removal = noise_removal
 
     @property
     @override
     def name(self) -> str:
-        name = "ancestral" if self.choose == "draw" else "argmax-posterior"
-        return name + ("-clamped" if self.clamp else "") + ("-argmax" if self.final == "argmax" else "")
+        name = "ancestral" if self.decoding == "sample" else "argmax-posterior"
+        return name + ("-clamped" if self.clamp else "") + ("-argmax" if self.noise_removal == "argmax" else "")
 
     @property
     @override
     def is_argmax(self) -> bool:
-        return "argmax" in (self.choose, self.final)
+        return "argmax" in (self.decoding, self.noise_removal)
 
     @override
     def grid(self, t: float) -> list[float]:
-        return [self._time(left) for left in range(int(self._entries(t, 1)), -2, -1)]
+        return [self._time(index) for index in range(int(self._start_indices(t, 1)), -2, -1)]
 
     @override
     @torch.no_grad()
@@ -77,27 +99,26 @@ class AncestralSampler(Sampler):
         observe: Observer | None = None,
     ) -> Tensor:
         if self.clamp and clean_BL is None:
-            raise ValueError("`clamp: true` needs `clean_BL`: which tokens are known to be clean.")
-        # the longest chains first: those that have begun are then always the first rows
-        entries_B, order_B = self._entries(t, len(xt_BL)).sort(descending=True, stable=True)
+            raise ValueError("`clamp: true` needs `clean_BL`, the mask of tokens that are known to be clean.")
+        # sort rows by decreasing start time, so that the started chains are always the first rows
+        start_B, order_B = self._start_indices(t, len(xt_BL)).sort(descending=True, stable=True)
         order_B = order_B.to(xt_BL.device)
         x_BL, keys_B = xt_BL[order_B], keys_B[order_B]
         valid_BL = None if valid_BL is None else valid_BL[order_B]
         frozen_BL = clean_BL[order_B] if self.clamp and clean_BL is not None else None
         if valid_BL is not None:
             frozen_BL = ~valid_BL if frozen_BL is None else frozen_BL | ~valid_BL
-        longest = int(entries_B[0]) if len(entries_B) else -1
-        steps = tqdm(range(longest, -1, -1), desc="reverse chain", delay=2.0, leave=False, dynamic_ncols=True)
-        for left in steps:
-            begun = slice(0, int((entries_B >= left).sum()))
+        first = int(start_B[0]) if len(start_B) else -1
+        for index in tqdm(range(first, -1, -1), desc="reverse chain", delay=2.0, leave=False, dynamic_ncols=True):
+            started = slice(0, int((start_B >= index).sum()))
             if observe is not None:
-                observe(self._time(left), x_BL[begun], order_B[begun])
-            valid, frozen = (None if mask is None else mask[begun] for mask in (valid_BL, frozen_BL))
-            self._step(denoiser, x_BL[begun], left, keys_B[begun], valid, frozen)
+                observe(self._time(index), x_BL[started], order_B[started])
+            valid, frozen = (None if mask is None else mask[started] for mask in (valid_BL, frozen_BL))
+            self._step(denoiser, x_BL[started], index, keys_B[started], valid, frozen)
         return torch.empty_like(x_BL).index_copy_(0, order_B, x_BL)
 
-    def _entries(self, t: float | Tensor, rows: int) -> Tensor:
-        """Number of the grid point nearest each row's t, int64 (B,), on the CPU."""
+    def _start_indices(self, t: float | Tensor, rows: int) -> Tensor:
+        """Return the index of the grid point nearest each start time, int64 (B,), on the CPU."""
         t_B = t.double().cpu() if isinstance(t, Tensor) else torch.full((rows,), t, dtype=torch.float64)
         if outside := t_B[~((t_B >= 0.0) & (t_B <= 1.0))].tolist():
             raise ValueError(f"`t` must be in [0, 1], got {outside[0]}.")
@@ -107,37 +128,40 @@ class AncestralSampler(Sampler):
     def _width(self) -> float:
         return (1.0 - LAST_TIME) / self.steps
 
-    def _time(self, left: int) -> float:
-        """Time of a grid point; the end of the last, noise-free step is number -1."""
-        return LAST_TIME + self._width * left if left >= 0 else 0.0
+    def _time(self, index: int) -> float:
+        """Return the time of a grid point. Index 0 is `LAST_TIME` and index -1 is time 0."""
+        return LAST_TIME + self._width * index if index >= 0 else 0.0
 
     def _step(
         self,
         denoiser: Denoiser,
         x_BL: Tensor,
-        left: int,
+        index: int,
         keys_B: Tensor,
         valid_BL: Tensor | None = None,
         frozen_BL: Tensor | None = None,
     ) -> None:
-        """Takes ids (B, L) one step further, in place, after which `left` more steps follow."""
+        """Replace ids (B, L) at grid point `index` by those at `index - 1`, in place."""
         process = denoiser.process
-        now_B = torch.full((len(x_BL),), self._time(left), dtype=torch.float64, device=x_BL.device)
-        then = torch.full_like(now_B[0], self._time(left - 1))
-        alpha_t, alpha_s = process.level(now_B[0]).alpha, process.level(then).alpha
-        # keyed by the steps that are left, so that chains from different t share their noise where they overlap
-        keys_BL = key(keys_B[:, None], Stream.CHAIN, left, torch.arange(x_BL.shape[1], device=x_BL.device))
-        argmax = left == 0 and self.final == "argmax"
-        draws = self.choose == "draw" and not argmax
+        t_B = torch.full((len(x_BL),), self._time(index), dtype=torch.float64, device=x_BL.device)
+        s = torch.full_like(t_B[0], self._time(index - 1))
+        alpha_t, alpha_s = process.level(t_B[0]).alpha, process.level(s).alpha
+        # keyed by the grid index, so that chains with different start times share their noise
+        keys_BL = key(keys_B[:, None], Stream.CHAIN, index, torch.arange(x_BL.shape[1], device=x_BL.device))
+        writes_argmax = index == 0 and self.noise_removal == "argmax"
+        samples = self.decoding == "sample" and not writes_argmax
 
         def reduce(logits_CV: Tensor, x_C: Tensor, keys_C: Tensor) -> tuple[Tensor, ...]:
-            if argmax:
+            if writes_argmax:
                 return (logits_CV.argmax(1),)
-            follow = partial(process.step, keys_N=keys_C) if draws else process.argmax_step
-            return (follow(logits_CV.log_softmax(1), x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C)),)
+            step = partial(process.step, keys_N=keys_C) if samples else process.argmax_step
+            return (step(logits_CV.log_softmax(1), x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C)),)
 
-        asked_BL = process.may_change_mask(x_BL, alpha_s, alpha_t, keys_BL) if draws else process.prediction_mask(x_BL)
+        if samples:
+            selected_BL = process.may_change_mask(x_BL, alpha_s, alpha_t, keys_BL)
+        else:
+            selected_BL = process.prediction_mask(x_BL)
         if frozen_BL is not None:
-            asked_BL &= ~frozen_BL
-        if bool(asked_BL.any()):
-            x_BL[asked_BL] = denoiser(reduce, x_BL, now_B, valid_BL, keys_BL, asked_BL=asked_BL)[0]
+            selected_BL &= ~frozen_BL
+        if bool(selected_BL.any()):
+            x_BL[selected_BL] = denoiser(reduce, x_BL, t_B, valid_BL, keys_BL, selected_BL=selected_BL)[0]

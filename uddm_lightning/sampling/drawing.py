@@ -146,7 +146,7 @@ def _entropies(denoiser: Denoiser, tokens_BL: Tensor, t: float) -> Tensor:
     for position in range(tokens_BL.shape[1]):
         position_B = torch.full_like(tokens_BL[:, 0], position)
         hidden_BL = denoiser.process.mask_position(tokens_BL, position_B)
-        columns.append(F.entropy(denoiser.at(hidden_BL, position_B, t_B, None)))
+        columns.append(F.entropy(denoiser.predict_at(hidden_BL, position_B, t_B, None)))
     return torch.stack(columns, 1)
 
 
