@@ -14,7 +14,8 @@ from uddm_lightning.report import write_report
 from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.results.panel import Panel
 from uddm_lightning.results.study import Study
-from uddm_lightning.stats.intervals import Interval, difference_interval, student_t
+from uddm_lightning.stats.intervals import Interval, difference_interval
+from uddm_lightning.stats.student_t import student_t
 from uddm_lightning.transition import estimate
 from uddm_lightning.transition.methods import UNDEFINED
 

@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from uddm_lightning.stats.intervals import _linear, _paired, _score
+from uddm_lightning.stats.intervals import _linear, _score
 
 FLOAT = NDArray[np.float64]
 RESULTS = Path(__file__).parent / "results" / "coverage.csv"
@@ -39,7 +39,7 @@ class Cell(NamedTuple):
         kind: `rate`, of which a tenth of the tokens are trials; else entropies of half of the tokens: `entropy` has
             broad tokens around 1.9 nats and the rest near zero, `extremes` 0 or ln V, `spread` Beta distributed ones
             with the variance of 1/5 of that; `unbounded` is `entropy` whose largest value is not known.
-        design: `single`, or the difference of two that are measured on rows `apart` or `paired` on the same rows.
+        design: `single`, or the difference of two that are measured on rows `apart`.
         rows: number of rows.
         tokens: tokens of a row.
         correlation: of the tokens of a row.
@@ -57,12 +57,12 @@ class Cell(NamedTuple):
 
     @property
     def least(self) -> float:
-        """The promised coverage: only rates allow for rows that are all or nothing, and not in pairs.
+        """The promised coverage: only rates allow for rows that are all or nothing.
 
         With as many tokens a row as repeated draws give, entropies of few rows are promised without correlation only.
         """
         strong = self.correlation > (0.0 if self.tokens == MANY and self.rows < 64 else 0.3)
-        if strong and (self.kind != "rate" or self.design == "paired"):
+        if strong and self.kind != "rate":
             return 0.0
         return 0.92 if self.kind == "unbounded" else 0.93
 
@@ -87,9 +87,8 @@ def cells() -> list[Cell]:
                 for correlation in (0.0, 0.1, 0.3, TOGETHER):
                     where = kind, rows, length, correlation
                     found += [_cell("single", where, rate) for rate in RATES if seen(*where, rate)]
-                    for design in ("apart", "paired"):
-                        if kind in ("rate", "entropy") and rows < 1024:
-                            found += [_cell(design, where, *pair) for pair in (*PAIRS, *RARE)]
+                    if kind in ("rate", "entropy") and rows < 1024:
+                        found += [_cell("apart", where, *pair) for pair in (*PAIRS, *RARE)]
     drawn = [(rows, correlation) for rows in ROWS[:3] for correlation in (0.0, 0.1, 0.3)]
     return found + [Cell("entropy", "single", r, MANY, c, rate) for r, c in drawn for rate in RATES]
 
@@ -147,13 +146,9 @@ def covered(cell: Cell, simulations: int) -> float:
             counts_MR = rng.binomial(cell.tokens, 0.1 if rate else 0.5, shape)
             sides.append((measured(rng, cell.kind, counts_MR, table[places_MR]), counts_MR.astype(float)))
             truth.append(expected(cell.kind, table.mean()))
-            places_MR = places_MR if cell.design == "paired" else rng.integers(4096, size=shape)
-    if cell.design == "paired":
-        bounds = _paired(*sides[0], *sides[1], high)
-    else:
-        bounds = [np.array(_score(*side, 0.0, high, trials=rate)) for side in sides]
-        bounds = bounds[0] if cell.design == "single" else _linear([1.0, -1.0], np.stack(bounds, -1))
-    _, low_M, high_M = bounds
+            places_MR = rng.integers(4096, size=shape)
+    bounds = [np.array(_score(*side, 0.0, high, trials=rate)) for side in sides]
+    _, low_M, high_M = bounds[0] if cell.design == "single" else _linear([1.0, -1.0], np.stack(bounds, -1))
     wanted = truth[0] - (truth[1] if len(truth) > 1 else 0.0)
     return float(((low_M <= wanted + 1e-12) & (wanted - 1e-12 <= high_M)).mean())
 

@@ -12,11 +12,9 @@ from uddm_lightning.stats.intervals import (
     difference_interval,
     linear_interval,
     mean_interval,
-    paired_interval,
     rate_interval,
     seeds_bounds,
     seeds_interval,
-    student_t,
 )
 
 
@@ -72,31 +70,6 @@ def test_intervals_of_few_seeds_cover(seeds: int, ratio: float, shared: float) -
     coverage = ((low <= 0) & (high >= 0)).mean()
     allowance = 3 * math.sqrt(0.98 * 0.02 / 20000)
     assert 0.93 <= coverage <= (0.98 + allowance if seeds > 2 else 1.0)
-
-
-def test_a_paired_difference_is_the_mean_of_the_rows_differences() -> None:
-    rng = np.random.default_rng(0)
-    y, z, m = rng.integers(0, 30, 20), rng.integers(0, 30, 20), np.full(20, 30)
-    found = paired_interval(y, m, z, m, span=None)
-    assert found == pytest.approx(mean_interval((y - z) / 30, np.ones(20), low=None))
-    empty = (np.append(side, 0) for side in (y, m, z, m))
-    assert paired_interval(*empty, span=None) == pytest.approx(found)
-
-
-def test_a_paired_difference_allows_for_what_was_not_seen() -> None:
-    same = np.array([3.0, 5.0, 4.0, 6.0, 2.0, 5.0, 7.0, 4.0])
-    share = 3 / np.sqrt(2 * np.full(8, 8)).sum()
-    assert paired_interval(same, [8] * 8, same, [8] * 8) == pytest.approx((0.0, -share, share))
-    assert paired_interval(same, [8] * 8, same, [8] * 8, span=5.0).high == pytest.approx(5 * share)
-    assert paired_interval(same, [8] * 8, same, [8] * 8, span=None) == (0.0, 0.0, 0.0)
-    assert all(map(math.isnan, paired_interval([1], [2], [1], [2])[1:]))
-    assert all(map(math.isnan, paired_interval([0], [0], [0], [0])))
-
-
-def test_student_quantile_agrees_with_scipy() -> None:
-    for df in [*range(1, 200), 1000, 10**4, 10**5]:
-        for level in (0.97, 0.975, 0.98):
-            assert student_t(df, level) == pytest.approx(stats.t.ppf(level, df), rel=1e-7)
 
 
 def test_rate_interval_solves_the_score_equation_of_independent_trials() -> None:
@@ -218,11 +191,3 @@ def test_wrong_arguments_are_named() -> None:
         mean_interval([1, 3], [2, -2])
     with pytest.raises(ValueError, match=r"`high` needs a `low` below it, got low = None and high = 1"):
         mean_interval([1], [2], None, 1.0)
-    with pytest.raises(ValueError, match=r"Paired measurements need the same rows, got 1 and 2"):
-        paired_interval([1], [1], [1, 1], [1, 1])
-    with pytest.raises(ValueError, match=r"`second_counts_R` must be at least 0, got -1"):
-        paired_interval([1], [1], [1], [-1])
-    with pytest.raises(ValueError, match=r"`df` must be at least 1, got 0"):
-        student_t(0)
-    with pytest.raises(ValueError, match=r"`level` must be in \(0.9, 0.99\), got 0.5"):
-        student_t(3, 0.5)

@@ -36,20 +36,19 @@ have happened.
 Shapes: R rows, S any leading dimensions; 2 stands for the lower and the upper bound.
 """
 
-import math
-from functools import cache
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from uddm_lightning.stats.student_t import student_t, student_t_array
+
 FLOAT = NDArray[np.float64]
 NORMAL = NormalDist().inv_cdf(0.975)  # half the width of a 95 % interval, in standard errors
 ROUNDING = 1e-9  # what is smaller is taken for 0, or the order in which rows are added would choose a quantile
 _EXPLAINED = 0.5  # share of the variance of sampling that is taken off the one between seeds
 _LONG, _SHORT = 0.98, 0.97  # levels towards the long and the short tail: 2 % and 3 % beyond the bounds
-_SERIES = 30  # degrees of freedom up to which the quantile is solved for; above it the expansion is exact to 1e-7
 
 
 class Interval(NamedTuple):
@@ -64,57 +63,6 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
-
-
-@cache
-def student_t(df: int, level: float = 0.975) -> float:
-    """A quantile of Student's t with `df` degrees of freedom.
-
-    Up to 30 degrees the quantile solves the closed form of the distribution function by Newton's method (Abramowitz
-    and Stegun, 26.7.3 and 26.7.4); above, the Cornish-Fisher expansion around the normal quantile (26.7.5) is used.
-
-    Args:
-        df: degrees of freedom, at least 1.
-        level: probability below the quantile, in (0.9, 0.99).
-
-    Returns:
-        The quantile, to a relative accuracy of 1e-7.
-
-    Raises:
-        ValueError: if `df` is below 1 or `level` outside its range.
-    """
-    if not 0.9 < level < 0.99:
-        raise ValueError(f"`level` must be in (0.9, 0.99), got {level}.")
-    if df < 1:
-        raise ValueError(f"`df` must be at least 1, got {df}.")
-    z = NormalDist().inv_cdf(level)
-    if df == 1:
-        return math.tan(math.pi * (level - 0.5))
-    t = (
-        z
-        + (z**3 + z) / (4 * df)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * df**3)
-        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * df**4)
-    )
-    if df > _SERIES:
-        return t
-    scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
-    for _ in range(8):
-        t -= (_two_sided(t, df) - (2 * level - 1)) / (2 * scale * (1 + t * t / df) ** (-(df + 1) / 2))
-    return t
-
-
-def _two_sided(t: float, df: int) -> float:
-    """P(|T| < t), a finite sum in powers of cos(theta) with tan(theta) = t / sqrt(df)."""
-    theta = math.atan(t / math.sqrt(df))
-    sine, cosine = math.sin(theta), math.cos(theta)
-    odd = df % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for power in range(2 + odd, df + 1, 2):
-        total += term
-        term *= cosine**2 * (power - 1) / power
-    return 2 / math.pi * (theta + sine * total) if odd else sine * total
 
 
 def rate_interval(successes_R: ArrayLike, trials_R: ArrayLike) -> Interval:
@@ -224,40 +172,6 @@ def seeds_interval(value_S: ArrayLike, half_S: ArrayLike, mean: Interval) -> Int
     return Interval(*map(float, seeds_bounds(np.asarray(value_S), np.asarray(half_S), np.array(mean, np.float64))))
 
 
-def paired_interval(
-    first_sums_R: ArrayLike,
-    first_counts_R: ArrayLike,
-    second_sums_R: ArrayLike,
-    second_counts_R: ArrayLike,
-    span: float | None = 1.0,
-) -> Interval:
-    """Interval for the first mean or rate minus the second, of the same rows measured twice.
-
-    The residuals of both, each over its own count, are subtracted row by row, and the interval is that of a mean of
-    such rows. As for a single mean it allows for a share w of values that were not seen, and which differ by `span`;
-    in simulations it covers 93.2 % or more with a correlation up to 0.3 within rows, and down to 49 % of rows that
-    are all or nothing.
-
-    Args:
-        first_sums_R: sums of the first measurement.
-        first_counts_R: counts of the first measurement.
-        second_sums_R: sums of the second measurement, rows in the same order.
-        second_counts_R: counts of the second measurement.
-        span: largest minus smallest possible value, 1 for rates; None if values have no limits.
-
-    Returns:
-        The difference and its bounds; NaN without values, NaN bounds with a single row.
-
-    Raises:
-        ValueError: if the shapes differ or a count is negative.
-    """
-    first_R = _columns("first_sums_R", first_sums_R, "first_counts_R", first_counts_R)
-    second_R = _columns("second_sums_R", second_sums_R, "second_counts_R", second_counts_R)
-    if first_R[0].shape != second_R[0].shape:
-        raise ValueError(f"Paired measurements need the same rows, got {len(first_R[0])} and {len(second_R[0])}.")
-    return Interval(*(float(bound) for bound in _paired(*first_R, *second_R, span)))
-
-
 def _linear(weights_N: ArrayLike, bounds_3SN: FLOAT, correlation_SNN: ArrayLike | None = None) -> FLOAT:
     """Weighted sums and bounds (3, S)."""
     weights_N = np.asarray(weights_N, np.float64)
@@ -293,23 +207,6 @@ def seeds_bounds(value_SM: FLOAT, half_SM: FLOAT, mean_3M: FLOAT) -> FLOAT:
     return result_3M
 
 
-def _paired(
-    first_SR: FLOAT, first_counts_SR: FLOAT, second_SR: FLOAT, second_counts_SR: FLOAT, span: float | None
-) -> tuple[FLOAT, FLOAT, FLOAT]:
-    """Difference and bounds (S,) of two measurements of the same rows."""
-    counts_SR = first_counts_SR + second_counts_SR
-    rows_SR = (counts_SR > 0).astype(np.float64)
-    with np.errstate(all="ignore"):  # what has no value becomes NaN
-        totals = [counts.sum(-1, keepdims=True) for counts in (first_counts_SR, second_counts_SR)]
-        means = [sums.sum(-1, keepdims=True) / total for sums, total in zip((first_SR, second_SR), totals, strict=True)]
-        residuals_SR = (first_SR - means[0] * first_counts_SR) / totals[0]
-        residuals_SR -= (second_SR - means[1] * second_counts_SR) / totals[1]
-        values_SR = rows_SR * (means[0] - means[1]) + rows_SR.sum(-1, keepdims=True) * residuals_SR
-    value_S, low_S, high_S = _score(values_SR, rows_SR, None, None, trials=False)
-    least_S = (span or 0.0) * _unseen(counts_SR)
-    return value_S, np.minimum(low_S, value_S - least_S), np.maximum(high_S, value_S + least_S)
-
-
 def _unseen(counts_SR: FLOAT) -> FLOAT:
     """Share of values that may lie at a limit though none was seen there."""
     share_S: FLOAT = 3 / np.maximum(np.sqrt(counts_SR).sum(-1), 3.0)
@@ -333,12 +230,6 @@ def _residuals(sums_SR: FLOAT, counts_SR: FLOAT) -> FLOAT:
     return residuals_SR
 
 
-def _quantiles(df_S: FLOAT, level: float) -> FLOAT:
-    """Student's t quantiles for fractional degrees of freedom, rounded down, but at least 1."""
-    distinct, places = np.unique(np.maximum(df_S, 1.0).astype(np.int64), return_inverse=True)
-    return np.array([student_t(int(df), level) for df in distinct], np.float64)[places].reshape(df_S.shape)
-
-
 def _score(
     sums_SR: FLOAT, counts_SR: FLOAT, low: float | None, high: float | None, *, trials: bool
 ) -> tuple[FLOAT, FLOAT, FLOAT]:
@@ -354,8 +245,8 @@ def _score(
 
         # as many equal rows would spread their squares alike
         carriers_S = np.nan_to_num(spread_S**2 / (squares_SR**2).sum(-1), nan=np.inf) - (not trials) + ROUNDING
-        long_S = _quantiles(np.minimum(carriers_S, np.maximum(rows_S - 1, 1.0)), _LONG)
-        short_S = _quantiles(rows_S - 1, _SHORT)
+        long_S = student_t_array(np.minimum(carriers_S, np.maximum(rows_S - 1, 1.0)), _LONG)
+        short_S = student_t_array(rows_S - 1, _SHORT)
         cubes_SR = residuals_SR * squares_SR
         skew_S = cubes_SR.sum(-1)
         skew_S = np.where(abs(skew_S) > ROUNDING * abs(cubes_SR).sum(-1), skew_S, 0.0)
@@ -371,7 +262,7 @@ def _score(
             unit_S = np.where(variance_S * shape_S > 0, variance_S / scale**2 / shape_S, 0.0 * variance_S)  # 1 / n
             c_S2 = q_S2**2 * unit_S[..., None]
             if high is not None:
-                worst_S1 = (_quantiles(rows_S - 1, 0.975) ** 2 * (counts_SR**2).sum(-1) / total_S**2)[..., None]
+                worst_S1 = (student_t_array(rows_S - 1, 0.975) ** 2 * (counts_SR**2).sum(-1) / total_S**2)[..., None]
                 if trials:
                     c_S2 = np.maximum(c_S2, q_S2**2 / (2 * total_S)[..., None])
                     c_S2 = np.where((variance_S > 0)[..., None], c_S2, worst_S1)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from uddm_lightning.stats.intervals import student_t
+from uddm_lightning.stats.student_t import student_t
 
 VALIDATIONS = 3
 TOLERANCE = 0.01  # nats per token
