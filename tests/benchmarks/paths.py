@@ -125,7 +125,7 @@ def reverse_step(setting: Setting) -> Sides:
             logits = network.head(network(noised.xt_BL, sigma_B).flatten(0, 1))
         return dense.reverse_step(logits.view(setting.B, setting.L, setting.V), noised.xt_BL, alpha_s, alpha_t)
 
-    return {"ours": ours, "dense": textbook, "min_lr_ratio": lambda: floor(setting, network, noised)}
+    return {"ours": ours, "dense": textbook, "floor": lambda: floor(setting, network, noised)}
 
 
 @torch.no_grad()
@@ -157,7 +157,7 @@ def entropy(setting: Setting) -> Sides:
         "ours": ours,
         "dense": lambda: textbook(torch.float32),
         "dense float64": lambda: textbook(torch.float64),
-        "min_lr_ratio": lambda: floor(setting, network, noised),
+        "floor": lambda: floor(setting, network, noised),
     }
 
 

@@ -69,7 +69,7 @@ def measure(setting: Setting, rounds: int) -> list[Row]:
                 at = at._replace(heads=value // 32)
             sides = {path: PATHS[path](at) for path in ("training step", "reverse step")}
         for path, both in sides.items():
-            both.pop("min_lr_ratio", None)
+            both.pop("floor", None)
             for side, timing in compare(both, rounds).items():
                 times = [f"{1e3 * seconds:.2f}" for seconds in timing[:3]]
                 memory = "" if timing.peak is None else f"{timing.peak / MIB:.0f}"

@@ -180,7 +180,7 @@ def transition(
                 "reasons": _reasons(method, null),
                 "deviance_per_df": None if null else 1.2,
                 "plateau": None if null else 0.89,
-                "min_lr_ratio": None if null else 0.0,
+                "floor": None if null else 0.0,
                 "shape": None if null else {"crossing": math.log(star), "width": 0.5, "kappa": 1.0, "tail": 0.0},
                 "sizes": [_size(size, t, method, star) for size in sizes],
             }

@@ -74,7 +74,7 @@ def test_a_sweep_becomes_the_content_of_transition_json(tmp_path: Path) -> None:
     assert 32 < found["n_half"]["low"] < found["n_half"]["value"] < found["n_half"]["high"] < 128
     assert found["reasons"] == {}
     assert found["plateau"] == pytest.approx(0.95)
-    assert found["min_lr_ratio"] == 0.0
+    assert found["floor"] == 0.0
     assert [point["equivalent"] for point in found["sizes"]] == [False] * 4 + [True] * 3
     assert entry(result, "entropy")["n_half"]["value"] == pytest.approx(50, rel=0.3)
     assert set(entry(result, "entropy")["reasons"]) == {"n_mem", "n_gen"}
@@ -296,9 +296,7 @@ def test_a_curve_that_rises_by_1_6_nats_is_not_flat() -> None:
     assert found["reasons"]["n_half"] == "not bracketed: from size 128 to size 512 the curve rises by 15% of its height"
     seen = entry(estimate(entropies([*values, 1.66], (*SIZES[:5], 2048))), "entropy")
     assert 20 < seen["n_half"]["low"] < seen["n_half"]["high"] <= 32
-    assert (seen["plateau"], seen["min_lr_ratio"]) == (0.0, pytest.approx(1.66)), (
-        "levels are measured, never extrapolated"
-    )
+    assert (seen["plateau"], seen["floor"]) == (0.0, pytest.approx(1.66)), "levels are measured, never extrapolated"
 
 
 def test_the_deviance_is_that_of_isotonic_regression() -> None:

@@ -199,9 +199,7 @@ def _estimate(entry: Mapping[str, Any]) -> Estimate:
     reasons = {str(name): str(reason) for name, reason in (entry.get("reasons") or {}).items() if reason}
     sizes = [one for one in entry.get("sizes") or () if number(one.get("value")) is not None]
     means = sorted(map(_mean, sizes), key=lambda mean: mean.size)
-    plateau, floor = (
-        number(entry.get(name)) if "n_half" in crossings else None for name in ("plateau", "min_lr_ratio")
-    )
+    plateau, floor = (number(entry.get(name)) if "n_half" in crossings else None for name in ("plateau", "floor"))
     return Estimate(
         method=str(entry.get("method", "?")),
         t=number(entry.get("t")),
