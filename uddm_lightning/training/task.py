@@ -5,7 +5,6 @@ Shapes: B rows, L positions.
 
 import copy
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -29,6 +28,7 @@ from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.training.ema import ExponentialMovingAverage
 from uddm_lightning.training.loss_guard import LossGuard
 from uddm_lightning.training.lr_schedules import LRSchedule
+from uddm_lightning.training.optimizers import apply_config, check_optimizer, strip_parser
 from uddm_lightning.training.trainer_access import data_of, is_dry_run
 
 Weights = Literal["ema", "raw"]
@@ -85,7 +85,7 @@ class DiffusionTask(LightningModule):
         objective.check(self.process, self.backbone)
         self.objective = objective
         self.sampler = sampler
-        self.make_optimizer = _without_parser(optimizer)
+        self.make_optimizer = strip_parser(optimizer)
         self.lr_schedule = lr_schedule
         self.eval_dtype: torch.dtype = getattr(torch, eval_dtype)
         self.predict_t = predict_t
@@ -138,26 +138,9 @@ class DiffusionTask(LightningModule):
                 backbone.prepare(TextStatistics(data.training_rows, data.unigram, data.chain, self.process.mask_id))
 
     def check_optimizer(self, precision: object = None) -> None:
-        """Makes an optimizer and throws it away.
-
-        Args:
-            precision: of the trainer.
-
-        Raises:
-            InputError: it refuses its arguments, or would divide by zero in this precision.
-        """
-        if not self.parameter_count:
-            return
-        try:
-            optimizer = self.make_optimizer(self.backbone.parameters())
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise InputError(f"`model.optimizer` cannot be made: {error}.") from error
-        eps = optimizer.defaults.get("eps")
-        if precision == "16-true" and isinstance(eps, float) and torch.tensor(eps, dtype=torch.float16) == 0.0:
-            raise InputError(
-                f"`trainer.precision` is 16-true, in which `eps` of `model.optimizer`, {eps:g}, is 0, and the first "
-                "step divides by it. Set `--model.optimizer.init_args.eps 1e-4`, or `--trainer.precision bf16-true`."
-            )
+        """Make an optimizer and discard it, so that wrong arguments are reported before training."""
+        if self.parameter_count:
+            check_optimizer(self.make_optimizer, self.backbone, precision)
 
     @override
     def configure_optimizers(self) -> Any:
@@ -291,42 +274,11 @@ class DiffusionTask(LightningModule):
         self._stopped_step = self._loaded_step if checkpoint.get(STOPPED) else None
         trainer: Any = self._trainer
         if trainer is not None and trainer.state.fn == TrainerFn.FITTING:
-            self._reconfigure(checkpoint)
-
-    def _reconfigure(self, checkpoint: Mapping[str, Any]) -> None:
-        """What the config says of optimizer and learning rate holds, and not what it said when a checkpoint was saved.
-
-        Raises:
-            InputError: the checkpoint is of another optimizer.
-        """
-        groups, total = self.make_optimizer(self.backbone.parameters()).param_groups, self.trainer.max_steps
-        for state, schedule in zip(checkpoint["optimizer_states"], checkpoint["lr_schedulers"], strict=True):
-            if "lr_lambdas" not in schedule:
-                continue  # a callback has put a schedule of its own in the place of this one
-            saved = state["param_groups"]
-            if [group.keys() | {"initial_lr"} for group in groups] != [group.keys() for group in saved]:
-                raise InputError(
-                    "`model.optimizer` is another one than that of the checkpoint. Use the run's, or start a new run."
-                )
-            factor = self.lr_schedule(schedule["last_epoch"], total)
-            for group, old in zip(groups, saved, strict=True):
-                new = {name: value for name, value in group.items() if name != "params"}
-                old.update(new, initial_lr=group["lr"], lr=group["lr"] * factor)
-            schedule["base_lrs"] = [group["initial_lr"] for group in saved]
-            schedule["_last_lr"] = [group["lr"] for group in saved]
+            groups = self.make_optimizer(self.backbone.parameters()).param_groups
+            apply_config(checkpoint, groups, self.lr_schedule, self.trainer.max_steps)
 
     @override
     def on_train_start(self) -> None:
         """Leaves a run where it stopped; to train it further, the callback that stopped it is left out."""
         if self._stopped_step == self.global_step and self.trainer.early_stopping_callbacks:
             self.trainer.should_stop = True
-
-
-def _without_parser(optimizer: OptimizerCallable) -> OptimizerCallable:
-    """The class and its arguments alone, where the command line's parser made the callable.
-
-    That one holds the parser, which can be neither copied nor pickled, and callbacks copy the whole module.
-    """
-    if isinstance(optimizer, partial) and optimizer.func.__module__.partition(".")[0] == "jsonargparse":
-        return partial(optimizer.args[-1], **optimizer.keywords)
-    return optimizer
