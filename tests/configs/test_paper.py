@@ -149,8 +149,8 @@ def test_curriculum(name: str) -> None:
     objective = task(name).objective
     assert type(objective) is DuoCurriculum
     assert (objective.tau, objective.start_step, objective.end_step) == (1e-3, 0, 500_000)
-    assert objective.gammas(V) == (-3.5, -1.75), "minus the log-SNR: less noise first"
-    for gamma, alpha in zip(objective.gammas(V), (0.942, 0.049), strict=True):
+    assert objective.gamma_range(V) == (-3.5, -1.75), "minus the log-SNR: less noise first"
+    for gamma, alpha in zip(objective.gamma_range(V), (0.942, 0.049), strict=True):
         # a clean one-hot coordinate a + s e_0 is the largest of V with probability alpha + (1 - alpha) / V
         a = 1 / math.sqrt(1 + math.exp(gamma))
         s = math.sqrt(1 - a * a)

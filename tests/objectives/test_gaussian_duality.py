@@ -1,4 +1,4 @@
-"""The Gaussian noise behind the uniform process, against numerical integration, closed forms and brute force."""
+"""Gaussian process whose argmax is the uniform process, compared with integration, closed forms and dense draws."""
 
 import math
 from itertools import permutations
@@ -13,97 +13,99 @@ from tests.support.toy_worlds import SMALLEST_P, assert_frequencies
 from uddm_lightning.objectives.gaussian_duality import (
     TopValues,
     amplitudes,
-    gamma_at,
-    leaders,
-    level,
-    neglected,
-    token_keys,
+    dropped_weight_bound,
+    gamma_from_alpha,
+    gaussian_keys,
+    noise_level,
+    sample_top_values,
 )
 
 GAMMAS = (-6.0, -3.5, -2.6, -1.75, 0.0, 2.0, 5.0)
 
 
-def at(*gammas: float) -> Tensor:
+def double(*gammas: float) -> Tensor:
     return torch.tensor(gammas, dtype=torch.float64)
 
 
 def integrated(gamma: float, V: int) -> float:
-    """alpha from the density of the largest rival, by adaptive quadrature: x_0 wins where it lies above that."""
+    """Return alpha from the density of the largest other coordinate, by adaptive quadrature."""
     mu = math.exp(-gamma / 2)
 
-    def won(z: float) -> float:
+    def integrand(z: float) -> float:
         largest = (V - 1) * math.exp((V - 2) * special.log_ndtr(z) - 0.5 * z * z) / math.sqrt(2 * math.pi)
         return float(largest * special.ndtr(mu - z))
 
     top = special.ndtri(0.5 ** (1 / (V - 1)))
-    won_in_all, _ = integrate.quad(won, -10, 12, points=[top - 0.3, top, top + 0.3], epsabs=1e-13, limit=400)
-    return (V * won_in_all - 1) / (V - 1)
+    probability, _ = integrate.quad(integrand, -10, 12, points=[top - 0.3, top, top + 0.3], epsabs=1e-13, limit=400)
+    return (V * probability - 1) / (V - 1)
 
 
 @pytest.mark.parametrize("V", [2, 3, 27, 4096, 30_522, 250_000])
-def test_the_map_is_that_of_adaptive_integration(V: int) -> None:
+def test_alpha_equals_adaptive_integration(V: int) -> None:
     expected = [integrated(gamma, V) for gamma in GAMMAS]
-    assert level(at(*GAMMAS), V).alpha.numpy() == pytest.approx(expected, abs=1e-9)
+    assert noise_level(double(*GAMMAS), V).alpha.numpy() == pytest.approx(expected, abs=1e-9)
 
 
-def test_two_ids_have_a_closed_form() -> None:
+def test_closed_form_for_two_ids() -> None:
     gamma = torch.linspace(-6, 8, 50, dtype=torch.float64)
     mu = torch.exp(-gamma / 2)
-    found = level(gamma, 2)
+    found = noise_level(gamma, 2)
     torch.testing.assert_close(found.alpha, torch.erf(mu / 2), rtol=0, atol=1e-13)
     exact = -0.5 * mu * torch.exp(-mu.square() / 4) / math.sqrt(math.pi)
     torch.testing.assert_close(found.slope, exact, rtol=0, atol=1e-13)
 
 
 def test_published_levels() -> None:
-    """Of the range [-3.5, -1.75], for the vocabulary of the paper and for letters."""
-    assert level(at(-3.5, -1.75), 30_522).alpha.tolist() == pytest.approx([0.942, 0.049], abs=5e-4)
-    assert level(at(-3.5, -1.75), 27).alpha.tolist() == pytest.approx([0.999, 0.634], abs=5e-4)
+    """Test the levels of gamma in [-3.5, -1.75] for the vocabulary of the paper and for characters."""
+    assert noise_level(double(-3.5, -1.75), 30_522).alpha.tolist() == pytest.approx([0.942, 0.049], abs=5e-4)
+    assert noise_level(double(-3.5, -1.75), 27).alpha.tolist() == pytest.approx([0.999, 0.634], abs=5e-4)
 
 
 @pytest.mark.parametrize("V", [3, 27, 30_522])
 def test_slope_is_the_derivative(V: int) -> None:
     gamma = torch.linspace(-5, 3, 41, dtype=torch.float64).requires_grad_()
-    found = level(gamma, V)
-    (exact,) = torch.autograd.grad(found.alpha.sum(), gamma)  # under the integral, without integration by parts
+    found = noise_level(gamma, V)
+    (exact,) = torch.autograd.grad(found.alpha.sum(), gamma)  # differentiates under the integral
     torch.testing.assert_close(found.slope, exact, rtol=0, atol=1e-9)
     with torch.no_grad():
-        near, far = ((level(gamma + h, V).alpha - level(gamma - h, V).alpha) / (2 * h) for h in (1e-3, 2e-3))
+        near, far = (
+            (noise_level(gamma + h, V).alpha - noise_level(gamma - h, V).alpha) / (2 * h) for h in (1e-3, 2e-3)
+        )
     torch.testing.assert_close(found.slope.detach(), (4 * near - far) / 3, rtol=0, atol=1e-9)
-    assert (found.slope < 0).all(), "more noise, less signal"
+    assert (found.slope < 0).all(), "alpha must decrease with gamma"
 
 
 @pytest.mark.parametrize("V", [2, 27, 30_522])
 @pytest.mark.parametrize("alpha", [1e-4, 0.049, 0.5, 0.942, 0.9999])
-def test_a_level_is_found_again(V: int, alpha: float) -> None:
-    assert float(level(at(gamma_at(alpha, V)), V).alpha) == pytest.approx(alpha, abs=1e-12)
+def test_gamma_from_alpha_inverts_noise_level(V: int, alpha: float) -> None:
+    assert float(noise_level(double(gamma_from_alpha(alpha, V)), V).alpha) == pytest.approx(alpha, abs=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, float("nan")])
-def test_level_error(alpha: float) -> None:
-    with pytest.raises(ValueError, match=rf"^`alpha` must lie strictly between 0 and 1, got {alpha}\.$"):
-        gamma_at(alpha, 27)
+def test_gamma_from_alpha_error(alpha: float) -> None:
+    with pytest.raises(ValueError, match=rf"^`alpha` must be in \(0, 1\), got {alpha}\.$"):
+        gamma_from_alpha(alpha, 27)
 
 
-def test_amplitudes_have_the_ratio_that_gamma_says() -> None:
-    a, s = amplitudes(at(*GAMMAS))
+def test_ratio_of_amplitudes() -> None:
+    a, s = amplitudes(double(*GAMMAS))
     torch.testing.assert_close(a.square() + s.square(), torch.ones_like(a))
-    torch.testing.assert_close(torch.log(s.square() / a.square()), at(*GAMMAS))
+    torch.testing.assert_close(torch.log(s.square() / a.square()), double(*GAMMAS))
 
 
-def dense(V: int, gamma: float, draws: int, seed: int = 0) -> Tensor:
-    """w_t of x_0 = 2 in all V coordinates, (draws, V), from ordinary random numbers."""
-    a, s = amplitudes(at(gamma))
+def draw_dense(V: int, gamma: float, draws: int, seed: int = 0) -> Tensor:
+    """Draw all V coordinates of w_t for x_0 = 2, (draws, V)."""
+    a, s = amplitudes(double(gamma))
     noise = torch.randn(draws, V, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return torch.nn.functional.one_hot(torch.tensor(2), V) * a + s * noise
 
 
-def drawn(V: int, gamma: float, draws: int, kept: int) -> TopValues:
-    keys = token_keys(torch.arange(draws), 1)[:, 0]
-    return leaders(torch.full((draws,), 2), at(gamma).expand(draws), keys, V, kept)
+def draw_top_values(V: int, gamma: float, draws: int, top_k: int) -> TopValues:
+    keys = gaussian_keys(torch.arange(draws), 1)[:, 0]
+    return sample_top_values(torch.full((draws,), 2), double(gamma).expand(draws), keys, V, top_k)
 
 
-def uniform_law(V: int, gamma: float) -> Tensor:
+def uniform_distribution(V: int, gamma: float) -> Tensor:
     alpha = integrated(gamma, V)
     law = torch.full((V,), (1 - alpha) / V, dtype=torch.float64)
     law[2] += alpha
@@ -111,27 +113,27 @@ def uniform_law(V: int, gamma: float) -> Tensor:
 
 
 @pytest.mark.parametrize("gamma", [-2.0, 0.5])
-def test_the_argmax_of_gaussian_noise_is_the_uniform_process(gamma: float) -> None:
-    counts = dense(6, gamma, 100_000).argmax(1).bincount(minlength=6)
-    assert_frequencies(counts, uniform_law(6, gamma))
+def test_argmax_of_gaussian_noise_follows_the_uniform_process(gamma: float) -> None:
+    counts = draw_dense(6, gamma, 100_000).argmax(1).bincount(minlength=6)
+    assert_frequencies(counts, uniform_distribution(6, gamma))
 
 
-@pytest.mark.parametrize("kept", [2, 3, 6, 9])
+@pytest.mark.parametrize("top_k", [2, 3, 6, 9])
 @pytest.mark.parametrize("gamma", [-2.0, 0.5])
-def test_the_largest_kept_id_is_a_draw_of_the_uniform_process(gamma: float, kept: int) -> None:
-    found = drawn(6, gamma, 100_000, kept)
-    assert found.ids.shape == found.values.shape == (100_000, min(kept, 6))
-    assert_frequencies(found.argmax.bincount(minlength=6), uniform_law(6, gamma))
+def test_argmax_of_top_values_follows_the_uniform_process(gamma: float, top_k: int) -> None:
+    found = draw_top_values(6, gamma, 100_000, top_k)
+    assert found.ids.shape == found.values.shape == (100_000, min(top_k, 6))
+    assert_frequencies(found.argmax.bincount(minlength=6), uniform_distribution(6, gamma))
 
 
 @pytest.mark.parametrize("V", [5, 300])
-def test_rivals_are_the_largest_of_all_numbers(V: int) -> None:
-    """Each one, and the gaps between them, against sorted ordinary random numbers."""
-    few, gamma, draws = 5, 1.0, 20_000
-    found = drawn(V, gamma, draws, few).values
-    w = dense(V, gamma, draws)
-    rivals = w[:, [v for v in range(V) if v != 2]].sort(1, descending=True).values[:, : few - 1]
-    expected = torch.cat([w[:, 2:3], rivals], 1)
+def test_top_values_are_order_statistics(V: int) -> None:
+    """Compare each value, the gaps and the sum with sorted dense draws."""
+    top_k, gamma, draws = 5, 1.0, 20_000
+    found = draw_top_values(V, gamma, draws, top_k).values
+    w = draw_dense(V, gamma, draws)
+    others = w[:, [v for v in range(V) if v != 2]].sort(1, descending=True).values[:, : top_k - 1]
+    expected = torch.cat([w[:, 2:3], others], 1)
     assert (found[:, 1:].diff(dim=1) < 0).all()
     for ours, theirs in (
         (found, expected),
@@ -143,8 +145,8 @@ def test_rivals_are_the_largest_of_all_numbers(V: int) -> None:
     assert abs(np.corrcoef(found[:, 0], found[:, 1])[0, 1]) < 4 / math.sqrt(draws)
 
 
-def test_rivals_belong_to_any_ids_in_any_order() -> None:
-    found = drawn(5, -1.0, 60_000, 4).ids
+def test_ids_of_top_values_are_uniform() -> None:
+    found = draw_top_values(5, -1.0, 60_000, 4).ids
     assert (found[:, 0] == 2).all()
     orders = list(permutations([0, 1, 3, 4], 3))
     code = (found[:, 1:] * torch.tensor([25, 5, 1])).sum(1)
@@ -153,36 +155,36 @@ def test_rivals_belong_to_any_ids_in_any_order() -> None:
     assert_frequencies(counts, torch.ones(len(orders)))
 
 
-def test_a_token_does_not_depend_on_its_batch() -> None:
+def test_token_does_not_depend_on_its_batch() -> None:
     x0, gamma = torch.arange(40).view(8, 5), torch.linspace(-3, 0, 8, dtype=torch.float64)[:, None]
-    keys = token_keys(torch.arange(8), 5)
-    whole = leaders(x0, gamma, keys, 1000, 6)
-    assert torch.equal(whole.ids.sort(-1).values.diff(dim=-1) > 0, torch.ones(8, 5, 5).bool()), "no id comes twice"
+    keys = gaussian_keys(torch.arange(8), 5)
+    whole = sample_top_values(x0, gamma, keys, 1000, 6)
+    assert torch.equal(whole.ids.sort(-1).values.diff(dim=-1) > 0, torch.ones(8, 5, 5).bool()), "ids must be distinct"
     for i in range(8):
-        part = leaders(x0[i : i + 1], gamma[i : i + 1], keys[i : i + 1], 1000, 6)
+        part = sample_top_values(x0[i : i + 1], gamma[i : i + 1], keys[i : i + 1], 1000, 6)
         assert torch.equal(part.ids[0], whole.ids[i])
         assert torch.equal(part.values[0], whole.values[i])
 
 
-@pytest.mark.parametrize(("V", "kept", "gamma", "tau"), [(200, 6, -2.8, 0.02), (60, 3, -1.0, 0.05), (60, 4, 0.0, 0.5)])
-def test_what_is_dropped_is_bounded(V: int, kept: int, gamma: float, tau: float) -> None:
-    """Against the softmax over everything; and it is no more than the sum that it bounds asks for."""
-    w = dense(V, gamma, 20_000)
-    rivals = w[:, [v for v in range(V) if v != 2]].sort(1, descending=True).values
-    share = torch.softmax(torch.cat([w[:, 2:3], rivals], 1) / tau, 1)[:, kept:].sum(1).mean()
-    among_rivals = torch.exp((rivals[:, kept - 1 :] - rivals[:, :1]) / tau).sum(1).mean()
-    bound = neglected(gamma, tau, V, kept)
-    assert float(share) < float(among_rivals) < bound < 10 * float(among_rivals)
-    assert neglected(gamma + 0.5, tau, V, kept) < bound
-    assert neglected(gamma, tau / 2, V, kept) < bound
-    assert neglected(gamma, tau, V, kept + 1) < bound
+@pytest.mark.parametrize(("V", "top_k", "gamma", "tau"), [(200, 6, -2.8, 0.02), (60, 3, -1.0, 0.05), (60, 4, 0.0, 0.5)])
+def test_dropped_weight_bound(V: int, top_k: int, gamma: float, tau: float) -> None:
+    """The bound is above the dropped softmax weight, and at most 10 times the sum that it bounds."""
+    w = draw_dense(V, gamma, 20_000)
+    others = w[:, [v for v in range(V) if v != 2]].sort(1, descending=True).values
+    share = torch.softmax(torch.cat([w[:, 2:3], others], 1) / tau, 1)[:, top_k:].sum(1).mean()
+    bounded_sum = torch.exp((others[:, top_k - 1 :] - others[:, :1]) / tau).sum(1).mean()
+    bound = dropped_weight_bound(gamma, tau, V, top_k)
+    assert float(share) < float(bounded_sum) < bound < 10 * float(bounded_sum)
+    assert dropped_weight_bound(gamma + 0.5, tau, V, top_k) < bound
+    assert dropped_weight_bound(gamma, tau / 2, V, top_k) < bound
+    assert dropped_weight_bound(gamma, tau, V, top_k + 1) < bound
 
 
-def test_nothing_is_dropped_where_everything_is_kept() -> None:
-    assert neglected(-3.0, 1e30, 8, 8) == 0.0
-    assert neglected(-3.0, 1e30, 8, 9) == 0.0
+def test_dropped_weight_is_zero_if_all_ids_are_kept() -> None:
+    assert dropped_weight_bound(-3.0, 1e30, 8, 8) == 0.0
+    assert dropped_weight_bound(-3.0, 1e30, 8, 9) == 0.0
 
 
 @pytest.mark.parametrize("V", [27, 4096, 30_522, 250_000])
-def test_eight_ids_are_enough_for_the_paper(V: int) -> None:
-    assert neglected(gamma_at(0.942, V), 1e-3, V, 8) < 1e-6
+def test_eight_ids_suffice_for_the_settings_of_the_paper(V: int) -> None:
+    assert dropped_weight_bound(gamma_from_alpha(0.942, V), 1e-3, V, 8) < 1e-6

@@ -14,8 +14,8 @@ V, B, L = 5, 6, 7
 OBJECTIVES = [NELBO, DenoisingCrossEntropy]
 
 
-class Rounded(Backbone):
-    """Logits as a network in mixed precision returns them."""
+class CastBackbone(Backbone):
+    """A backbone that casts features to a dtype, as in mixed precision."""
 
     def __init__(self, inner: Backbone, dtype: torch.dtype) -> None:
         super().__init__(inner.vocab_size)
@@ -41,13 +41,13 @@ def noised(process: UniformProcess, rng: torch.Generator) -> Noised:
     return process.corrupt(x0, torch.linspace(0.01, 1.0, B, dtype=torch.float64), torch.arange(B))
 
 
-def test_meanings() -> None:
+def test_parameterizations() -> None:
     assert NELBO.parameterization is Parameterization.LEAVE_ONE_OUT
     assert DenoisingCrossEntropy.parameterization is Parameterization.POSTERIOR
 
 
 @pytest.mark.parametrize("cls", OBJECTIVES)
-def test_times_are_the_range_stretched(cls: type[Objective]) -> None:
+def test_times_are_linear_in_the_quantiles(cls: type[Objective]) -> None:
     quantiles = torch.tensor([0.0, 0.25, 0.5, 1 - 2**-53], dtype=torch.float64)
     times = cls(t_min=0.02, t_max=0.82).times(quantiles)
     assert times.dtype == torch.float64
@@ -68,7 +68,7 @@ def test_range_errors(cls: type[Objective], t_min: float, t_max: float) -> None:
 
 
 @pytest.mark.parametrize("cls", OBJECTIVES)
-def test_padding_costs_nothing_and_teaches_nothing(
+def test_padding_has_no_loss_and_no_gradient(
     cls: type[Objective], process: UniformProcess, noised: Noised, rng: torch.Generator
 ) -> None:
     valid = torch.rand(B, L, generator=rng) < 0.7
@@ -89,7 +89,7 @@ def test_padding_costs_nothing_and_teaches_nothing(
     torch.testing.assert_close(of_masked, of_valid, rtol=0, atol=1e-12)
 
 
-def test_the_mask_reaches_the_network(process: UniformProcess, noised: Noised) -> None:
+def test_valid_mask_is_passed_to_the_backbone(process: UniformProcess, noised: Noised) -> None:
     valid = torch.arange(L).expand(B, L) < 4
     changed = noised._replace(xt_BL=noised.xt_BL.where(valid, (noised.xt_BL + 1) % V), valid_BL=valid)
     backbone = TableBackbone(V, L)
@@ -97,7 +97,7 @@ def test_the_mask_reaches_the_network(process: UniformProcess, noised: Noised) -
     assert torch.equal(one, other)
 
 
-def test_cross_entropy_is_minus_the_log_probability_of_the_text(process: UniformProcess, noised: Noised) -> None:
+def test_cross_entropy_is_the_negative_log_probability(process: UniformProcess, noised: Noised) -> None:
     backbone = TableBackbone(V, L)
     ours = DenoisingCrossEntropy()(process, backbone, noised).tokens_N.view(B, L)
     p = torch.softmax(backbone(noised.xt_BL, process.level(noised.t_B).sigma), -1)
@@ -107,7 +107,7 @@ def test_cross_entropy_is_minus_the_log_probability_of_the_text(process: Uniform
             torch.testing.assert_close(ours[row, place], expected)
 
 
-def test_nelbo_is_the_loss_of_the_process_token_by_token(process: UniformProcess, noised: Noised) -> None:
+def test_nelbo_is_the_loss_of_the_process_per_token(process: UniformProcess, noised: Noised) -> None:
     backbone = TableBackbone(V, L)
     ours = NELBO()(process, backbone, noised).tokens_N.view(B, L)
     logp = torch.log_softmax(backbone(noised.xt_BL, process.level(noised.t_B).sigma), -1)
@@ -126,14 +126,14 @@ def test_nelbo_is_the_loss_of_the_process_token_by_token(process: UniformProcess
 
 @pytest.mark.parametrize("cls", OBJECTIVES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_logits_are_raised_before_the_loss(
+def test_half_precision_logits_are_cast_to_float32(
     cls: type[Objective], dtype: torch.dtype, process: UniformProcess, noised: Noised
 ) -> None:
     backbone = TableBackbone(V, L)
-    half = Rounded(backbone, dtype)
+    half = CastBackbone(backbone, dtype)
     total, losses = cls()(process, half, noised)
     assert total.dtype == losses.dtype == torch.float32
-    assert torch.equal(losses, cls()(process, Rounded(half, torch.float32), noised).tokens_N)
+    assert torch.equal(losses, cls()(process, CastBackbone(half, torch.float32), noised).tokens_N)
 
 
 @pytest.mark.parametrize("cls", OBJECTIVES)
@@ -144,7 +144,7 @@ def test_float64_stays_float64(cls: type[Objective], process: UniformProcess, no
 
 @pytest.mark.parametrize("cls", OBJECTIVES)
 @pytest.mark.parametrize("alpha", [0.999, 0.5, 0.001])
-def test_gradient_is_that_of_finite_differences(cls: type[Objective], alpha: float, process: UniformProcess) -> None:
+def test_gradient_equals_finite_differences(cls: type[Objective], alpha: float, process: UniformProcess) -> None:
     x0, xt = torch.arange(4), torch.tensor([0, 2, 2, 1])
     logits = torch.randn(4, V, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()
     alphas, slopes = torch.full((4,), alpha, dtype=torch.float64), torch.full((4,), -1.0, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""How wrong a prediction is."""
+"""Training objectives."""
 
 from uddm_lightning.objectives.base import Objective
 from uddm_lightning.objectives.cross_entropy import DenoisingCrossEntropy

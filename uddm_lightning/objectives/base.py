@@ -1,6 +1,6 @@
-"""The contract of an objective: how wrong a prediction is, and what it means.
+"""Base class of training objectives.
 
-Shapes: B rows, L positions, N = B * L tokens, V ids.
+Shapes: B rows, L positions, N = B * L tokens, C tokens in a chunk, V ids.
 """
 
 from abc import ABC, abstractmethod
@@ -17,11 +17,34 @@ from uddm_lightning.processes.parameterization import Parameterization
 
 
 class Objective(ABC):
-    """A loss per token, the range of times it is taken on, and the meaning of what it trains.
+    """Base class of training objectives: a loss per token on a range of times.
+
+    A subclass implements `token_loss` and sets `parameterization`.
 
     Args:
-        t_min: smallest time, in (0, t_max). The gradient of the NELBO is heavy-tailed near 0.
+        t_min: smallest time, in (0, t_max). The gradient of the NELBO is heavy-tailed near t = 0.
         t_max: largest time, in (t_min, 1].
+
+    Attributes:
+        parameterization: distribution that the logits parameterize after training.
+
+    Raises:
+        ValueError: `t_min` or `t_max` is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.backbones import DiT
+        >>> from uddm_lightning.core.batch import TokenBatch
+        >>> from uddm_lightning.objectives import NELBO
+        >>> from uddm_lightning.processes import UniformProcess
+        >>> from uddm_lightning.processes.schedules import LogLinearSchedule
+        >>> process, backbone = UniformProcess(27, LogLinearSchedule()), DiT(27, hidden_size=32, n_blocks=1, n_heads=2)
+        >>> rows_B, quantiles_B = torch.arange(2), torch.tensor([0.25, 0.75])
+        >>> batch = TokenBatch(torch.zeros(2, 8).long(), rows_B, rows_B, rows_B, quantiles_B, None, None, 0, 0)
+        >>> objective = NELBO()
+        >>> loss = objective(process, backbone, objective.corrupt(process, batch))
+        >>> loss.total.shape, loss.tokens_N.shape
+        (torch.Size([]), torch.Size([16]))
     """
 
     parameterization: ClassVar[Parameterization]
@@ -33,23 +56,23 @@ class Objective(ABC):
         self.t_max = t_max
 
     def times(self, quantiles_B: Tensor) -> Tensor:
-        """Maps stratified uniforms in [0, 1) to the times of the rows, float64 (B,)."""
+        """Return the times of the rows, float64 (B,), from quantiles in [0, 1)."""
         return self.t_min + (self.t_max - self.t_min) * quantiles_B.double()
 
-    def check(self, process: Process, backbone: Backbone) -> None:
-        """Says whether the objective can train this network under this noise; most train any under any.
+    def check_compatible(self, process: Process, backbone: Backbone) -> None:
+        """Check that the objective supports the process and the backbone. Most objectives support all.
 
         Raises:
-            InputError: it cannot.
+            InputError: the objective does not support one of them.
         """
         return
 
     def corrupt(self, process: Process, batch: TokenBatch) -> Noised:
-        """The rows with the noise that they are trained on: a function of their keys and quantiles, and of the step."""
+        """Return the noisy rows of a training step, a function of their keys, their quantiles and the step."""
         return process.corrupt(batch.tokens_BL, self.times(batch.quantiles_B), batch.keys_B, batch.valid_BL)
 
     def __call__(self, process: Process, backbone: Backbone, noised: Noised) -> Loss:
-        """Mean loss over all positions, 0 at padding, and the losses that it is made of."""
+        """Return the mean loss over all N positions, with loss 0 at padding, and the losses of the tokens."""
         length = noised.x0_BL.shape[1]
         tokens = noised.xt_BL if noised.soft is None else noised.soft
         hidden_ND = backbone(tokens, -torch.log(noised.alpha_B), noised.valid_BL).flatten(0, 1)
@@ -57,11 +80,11 @@ class Objective(ABC):
         alpha_N, slope_N = (level_B.repeat_interleave(length) for level_B in (noised.alpha_B, noised.slope_B))
         valid_N = None if noised.valid_BL is None else noised.valid_BL.flatten()
 
-        def loss(logits_CV: Tensor, place: slice) -> Tensor:
-            # the loss is the place where half precision would lose the small probabilities it is about
+        def loss(logits_CV: Tensor, chunk: slice) -> Tensor:
+            # half precision cannot represent small probabilities
             logits_CV = logits_CV if logits_CV.itemsize >= 4 else logits_CV.float()
-            loss_C = self.token_loss(process, logits_CV, x0_N[place], xt_N[place], alpha_N[place], slope_N[place])
-            return loss_C if valid_N is None else loss_C.where(valid_N[place], 0.0)
+            loss_C = self.token_loss(process, logits_CV, x0_N[chunk], xt_N[chunk], alpha_N[chunk], slope_N[chunk])
+            return loss_C if valid_N is None else loss_C.where(valid_N[chunk], 0.0)
 
         weight_N = torch.full_like(alpha_N, 1 / len(x0_N), dtype=torch.promote_types(hidden_ND.dtype, torch.float32))
         return head_loss(backbone, hidden_ND, weight_N, loss)
@@ -70,4 +93,13 @@ class Objective(ABC):
     def token_loss(
         self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
     ) -> Tensor:
-        """Loss per token (N,), in nats, from raw logits (N, V)."""
+        """Return the loss per token (N,), in nats.
+
+        Args:
+            process: forward process.
+            logits_NV: network outputs.
+            x0_N: int64 clean ids.
+            xt_N: int64 noisy ids.
+            alpha_N: float64 signal levels alpha_t.
+            slope_N: float64 derivatives d alpha_t / d t.
+        """

@@ -10,10 +10,24 @@ from uddm_lightning.processes.parameterization import Parameterization
 
 
 class DenoisingCrossEntropy(Objective):
-    """-ln p(x_0 | x_t) at every position; it is minimal at the ordinary posterior, which sees the token at l too.
+    """Cross-entropy -ln p(x_0^l | x_t) at every position. It is minimal at the posterior, which conditions on x_t^l.
 
-    The process turns that into a leave-one-out prediction before it enters likelihood, chain or entropy. The conversion
-    is ill-conditioned where t is small (below about 0.1): nearly all evidence is then the token itself.
+    The process converts the posterior to a leave-one-out prediction for likelihood, sampling and entropy. The
+    conversion is ill-conditioned at small t (below about 0.1), because x_t^l then determines x_0^l almost surely.
+
+    Args:
+        t_min: smallest time, in (0, t_max).
+        t_max: largest time, in (t_min, 1].
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.objectives import DenoisingCrossEntropy
+        >>> from uddm_lightning.processes import UniformProcess
+        >>> from uddm_lightning.processes.schedules import LogLinearSchedule
+        >>> process, objective = UniformProcess(3, LogLinearSchedule()), DenoisingCrossEntropy()
+        >>> level, x0_N, xt_N = process.level(torch.tensor([0.5, 0.5])), torch.tensor([0, 1]), torch.tensor([0, 2])
+        >>> objective.token_loss(process, torch.zeros(2, 3), x0_N, xt_N, level.alpha, level.slope)
+        tensor([1.0986, 1.0986])
     """
 
     parameterization = Parameterization.POSTERIOR

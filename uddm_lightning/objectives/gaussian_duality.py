@@ -1,12 +1,12 @@
-"""The uniform process as the argmax of a Gaussian one, and the clock that the two share.
+"""Gaussian process whose argmax is the uniform process.
 
-Noise on one-hot vectors, w_t = a onehot(x_0) + s eps with a^2 + s^2 = 1 and eps normal in all V coordinates, has an
-argmax that is distributed as the uniform process is at some level alpha: x_0 is largest with some probability, and the
-other ids share the rest evenly (Sahoo et al. 2025, "The diffusion duality", arXiv 2506.10892).
+Gaussian noise on one-hot vectors, w_t = a onehot(x_0) + s eps with a^2 + s^2 = 1 and eps ~ N(0, I) in V dimensions, has
+an argmax with the distribution of the uniform process at some level alpha: x_0 is the argmax with some probability, and
+the other ids share the remaining probability equally (Sahoo et al. 2025, "The diffusion duality", arXiv 2506.10892).
 
-Time is told by gamma = ln(s^2 / a^2), minus the log of the signal-to-noise ratio, so alpha falls where gamma rises.
+The time variable is gamma = ln(s^2 / a^2), the negative log of the signal-to-noise ratio. alpha decreases with gamma.
 
-Shapes: any shape ..., V ids, K of them kept, R = K - 1 rivals of x_0, Q and G nodes of quadratures.
+Shapes: any shape ..., V ids, K ids that are kept, R = K - 1 of them other than x_0, Q and G quadrature nodes.
 """
 
 import math
@@ -19,18 +19,18 @@ from uddm_lightning.core.keyed_random import Stream, key, sample_without_replace
 from uddm_lightning.processes.schedules import NoiseLevel
 
 # The integrand is analytic in a strip of half-width pi / 2 / sqrt(2 ln V) about the real line, 0.35 for 30,522 ids, and
-# falls off like a normal density: the error of the trapezoidal rule is of order exp(-2 pi 0.35 / STEP) = 1e-10.
-REACH, STEP = 8.5, 0.1
-GAMMA_REACH = 60.0  # beyond, no vocabulary has a level that differs from 0 or from 1
-SMALLEST_UNIFORM = 2.0**-54  # in the place of 0, whose normal quantile is infinite
+# decays like a normal density: the error of the trapezoidal rule is of order exp(-2 pi 0.35 / STEP) = 1e-10.
+QUADRATURE_LIMIT, STEP = 8.5, 0.1
+GAMMA_LIMIT = 60.0  # beyond it alpha is 0 or 1 in float64 for every V
+MIN_UNIFORM = 2.0**-54  # replaces 0, whose normal quantile is infinite
 
 
 class TopValues(NamedTuple):
-    """The largest coordinates of w_t, as far as they are kept.
+    """Coordinates of w_t: that of x_0 and the largest others.
 
     Attributes:
-        ids: int64 (..., K), different from each other; x_0 first, then its rivals from the largest on.
-        values: float64 (..., K), their coordinates w.
+        ids: int64 (..., K), distinct; x_0 first, then other ids by decreasing coordinate.
+        values: float64 (..., K), their coordinates of w_t.
     """
 
     ids: Tensor
@@ -38,94 +38,124 @@ class TopValues(NamedTuple):
 
     @property
     def argmax(self) -> Tensor:
-        """z_t, int64 (...), a draw of the uniform process."""
+        """z_t = argmax w_t, int64 (...), a sample of the uniform process."""
         return self.ids.gather(-1, self.values.argmax(-1, keepdim=True))[..., 0]
 
 
 def amplitudes(gamma: Tensor) -> tuple[Tensor, Tensor]:
-    """Of signal and noise, a and s, at `gamma`; float64."""
+    """Return the amplitudes a of the signal and s of the noise at `gamma`, float64."""
     gamma = gamma.double()
     return torch.sigmoid(-gamma).sqrt(), torch.sigmoid(gamma).sqrt()
 
 
-def level(gamma: Tensor, vocab_size: int) -> NoiseLevel:
-    """Level alpha of the uniform process at `gamma`, any shape, with its slope d alpha / d gamma.
+def noise_level(gamma: Tensor, vocab_size: int) -> NoiseLevel:
+    """Return the level alpha of the uniform process at `gamma` of any shape, with its slope d alpha / d gamma.
 
-    With mu = a / s and all coordinates divided by s, x_0 at mu + y beats its V - 1 rivals with probability
+    Let mu = a / s. Divided by s, the coordinate of x_0 is mu + y, and it exceeds the V - 1 others with probability
       P(mu) = integral phi(y) Phi(mu + y)^(V - 1) dy,
       P'(mu) = integral y phi(y) Phi(mu + y)^(V - 1) dy (by parts),
-    and alpha = (V P - 1) / (V - 1), d mu / d gamma = -mu / 2. Absolute error about 1e-10.
+    and alpha = (V P - 1) / (V - 1), d mu / d gamma = -mu / 2. The absolute error is about 1e-10.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.objectives.gaussian_duality import noise_level
+        >>> noise_level(torch.tensor([-3.5, -1.75]), vocab_size=30522).alpha
+        tensor([0.9417, 0.0487], dtype=torch.float64)
     """
     V, mu = vocab_size, torch.exp(-0.5 * gamma.double())
     y_Q = _nodes(mu.device)
-    wins_Q = STEP * _normal(y_Q) * torch.exp((V - 1) * torch.special.log_ndtr(mu[..., None] + y_Q))
-    alpha = (V * wins_Q.sum(-1) - 1.0) / (V - 1)
-    return NoiseLevel(alpha=alpha, slope=(wins_Q * y_Q).sum(-1) * (-0.5 * V / (V - 1)) * mu)
+    argmax_Q = STEP * _normal(y_Q) * torch.exp((V - 1) * torch.special.log_ndtr(mu[..., None] + y_Q))
+    alpha = (V * argmax_Q.sum(-1) - 1.0) / (V - 1)
+    return NoiseLevel(alpha=alpha, slope=(argmax_Q * y_Q).sum(-1) * (-0.5 * V / (V - 1)) * mu)
 
 
-def gamma_at(alpha: float, vocab_size: int) -> float:
-    """The gamma at which the uniform process is at a level, by bisection.
+def gamma_from_alpha(alpha: float, vocab_size: int) -> float:
+    """Return the gamma with level `alpha`, the inverse of `noise_level`, by bisection.
 
     Args:
         alpha: level in (0, 1).
-        vocab_size: V.
+        vocab_size: V, number of ids.
+
+    Raises:
+        ValueError: `alpha` is not in (0, 1).
+
+    Example:
+        >>> from uddm_lightning.objectives.gaussian_duality import gamma_from_alpha
+        >>> round(gamma_from_alpha(0.942, vocab_size=30522), 2)
+        -3.5
     """
     if not 0.0 < alpha < 1.0:
-        raise ValueError(f"`alpha` must lie strictly between 0 and 1, got {alpha}.")
-    low, high = -GAMMA_REACH, GAMMA_REACH
+        raise ValueError(f"`alpha` must be in (0, 1), got {alpha}.")
+    low, high = -GAMMA_LIMIT, GAMMA_LIMIT
     while low < (middle := 0.5 * (low + high)) < high:
-        above = float(level(torch.tensor(middle, dtype=torch.float64), vocab_size).alpha) > alpha
+        above = float(noise_level(torch.tensor(middle, dtype=torch.float64), vocab_size).alpha) > alpha
         low, high = (middle, high) if above else (low, middle)
     return middle
 
 
-def leaders(x0: Tensor, gamma: Tensor, keys: Tensor, vocab_size: int, kept: int) -> TopValues:
-    """Draws w_t, of which only x_0 and the largest of its rivals are ever made.
+def sample_top_values(x0: Tensor, gamma: Tensor, keys: Tensor, vocab_size: int, top_k: int) -> TopValues:
+    """Draw the coordinate of x_0 in w_t and the K - 1 largest other coordinates, without drawing all V.
 
-    The V - 1 rivals are normal and independent, so their largest can be drawn one after another, each as the quantile
-    of a power of a uniform number, and handed to any ids. V random numbers a token would cost more than a network.
+    The other V - 1 coordinates are independent and normal. Their order statistics are drawn in decreasing order, each
+    as the normal quantile of a power of a uniform number, and assigned to random distinct ids. Drawing V numbers per
+    token would cost more than a network evaluation.
 
     Args:
-        x0: clean ids (...).
-        gamma: (...).
-        keys: noise keys (...), one for each token.
-        vocab_size: V.
-        kept: K >= 2; V or more keeps all, and the work grows with its square.
+        x0: int64 clean ids (...).
+        gamma: negative log signal-to-noise ratios (...).
+        keys: int64 noise keys (...), one per token.
+        vocab_size: V, number of ids.
+        top_k: K, at least 2. Values above V mean V. The cost grows with the square of K.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.objectives.gaussian_duality import gaussian_keys, sample_top_values
+        >>> x0_BL, keys_BL = torch.tensor([[3, 1, 4]]), gaussian_keys(torch.tensor([0]), length=3)
+        >>> top = sample_top_values(x0_BL, torch.full((1, 3), -2.0), keys_BL, vocab_size=27, top_k=4)
+        >>> top.ids.shape
+        torch.Size([1, 3, 4])
+        >>> top.argmax
+        tensor([[15,  1,  4]])
     """
-    K = min(kept, vocab_size)
+    K = min(top_k, vocab_size)
     a, s = amplitudes(gamma)
-    uniform_K = uniform(keys[..., None], torch.arange(K, device=x0.device)).clamp(min=SMALLEST_UNIFORM)
-    # the largest of m uniform numbers is a power 1 / m of one; what lies below it is m - 1 uniform numbers again
+    uniform_K = uniform(keys[..., None], torch.arange(K, device=x0.device)).clamp(min=MIN_UNIFORM)
+    # the largest of m uniform numbers is u^(1 / m) with uniform u; the others are m - 1 uniform numbers below it
     remaining_R = torch.arange(vocab_size - 1, vocab_size - K, -1, device=x0.device)
     log_R = (uniform_K[..., 1:].log() / remaining_R).cumsum(-1)
-    rivals_R = -torch.special.ndtri(-torch.expm1(log_R))
-    values_K = torch.cat([torch.special.ndtri(uniform_K[..., :1]), rivals_R], -1) * s[..., None]
+    largest_R = -torch.special.ndtri(-torch.expm1(log_R))
+    values_K = torch.cat([torch.special.ndtri(uniform_K[..., :1]), largest_R], -1) * s[..., None]
     values_K[..., 0] += a
     others_R = sample_without_replacement(K - 1, vocab_size - 1, key(keys, K))
     return TopValues(torch.cat([x0[..., None], others_R + (others_R >= x0[..., None])], -1), values_K)
 
 
-def token_keys(keys_B: Tensor, length: int) -> Tensor:
-    """Keys (B, L) of `leaders` for the tokens of rows."""
+def gaussian_keys(keys_B: Tensor, length: int) -> Tensor:
+    """Return the noise keys (B, L) of `sample_top_values` for rows with noise keys (B,)."""
     return key(keys_B[:, None], Stream.GAUSSIAN, torch.arange(length, device=keys_B.device))
 
 
-def neglected(gamma: float, tau: float, vocab_size: int, kept: int) -> float:
-    """Bounds the mean share of softmax(w / tau) over all V ids that falls on those which `leaders` drops.
+def dropped_weight_bound(gamma: float, tau: float, vocab_size: int, top_k: int) -> float:
+    """Return an upper bound of the mean weight in softmax(w / tau) of the ids that `sample_top_values` drops.
 
-    With k = s / tau, z_1 the largest of the M = V - 1 normal numbers of the rivals and z that of another, its weight is
-    at most exp(-k (z_1 - z)). It is dropped if at least n = K - 2 of the M - 2 others lie between the two, which has a
-    probability of at most (M - 2)^n share^n / n!, where share = 1 - Phi(z) / Phi(z_1). The bound is the sum over the
-    rivals, in the mean over z_1 and z. It falls with s, so it holds for all larger gamma, too.
+    Let k = s / tau, z_1 the largest of the M = V - 1 normal numbers of the ids other than x_0, and z one of the rest.
+    The weight of z is at most exp(-k (z_1 - z)). It is dropped if at least n = K - 2 of the other M - 2 lie between z
+    and z_1. The probability of that is at most (M - 2)^n share^n / n!, where share = 1 - Phi(z) / Phi(z_1). The bound
+    is the sum over the M - 1 ids of the mean over z_1 and z. It decreases with s, so it holds for all larger gamma.
 
     Args:
         gamma: smallest gamma.
         tau: temperature, above 0.
-        vocab_size: V.
-        kept: K >= 2.
+        vocab_size: V, number of ids.
+        top_k: K, at least 2.
+
+    Example:
+        >>> from uddm_lightning.objectives.gaussian_duality import dropped_weight_bound
+        >>> dropped_weight_bound(-3.5, tau=1e-3, vocab_size=30522, top_k=8) < 1e-6
+        True
     """
-    M, n = vocab_size - 1, kept - 2
-    if kept >= vocab_size:
+    M, n = vocab_size - 1, top_k - 2
+    if top_k >= vocab_size:
         return 0.0
     _, s = amplitudes(torch.tensor(gamma, dtype=torch.float64))
     top_Q1 = _nodes()[:, None]
@@ -141,8 +171,12 @@ def neglected(gamma: float, tau: float, vocab_size: int, kept: int) -> float:
 
 
 def _nodes(device: torch.device | None = None) -> Tensor:
-    return torch.linspace(-REACH, REACH, round(2 * REACH / STEP) + 1, dtype=torch.float64, device=device)
+    """Return the nodes (Q,) of the trapezoidal rule."""
+    return torch.linspace(
+        -QUADRATURE_LIMIT, QUADRATURE_LIMIT, round(2 * QUADRATURE_LIMIT / STEP) + 1, dtype=torch.float64, device=device
+    )
 
 
 def _normal(z: Tensor) -> Tensor:
+    """Return the standard normal density."""
     return torch.exp(-0.5 * z.square()) / math.sqrt(2.0 * math.pi)

@@ -1,4 +1,4 @@
-"""The negative evidence lower bound, the objective of the paper."""
+"""Negative evidence lower bound (NELBO), the objective of the paper."""
 
 from torch import Tensor
 from typing_extensions import override
@@ -9,7 +9,25 @@ from uddm_lightning.processes.parameterization import Parameterization
 
 
 class NELBO(Objective):
-    """Exact continuous-time NELBO; it is minimal at the leave-one-out prediction."""
+    """Continuous-time NELBO. It is minimal at the leave-one-out prediction.
+
+    Source: the loss of the process, for example Sahoo et al. 2025, arXiv 2506.10892 (uniform) and Sahoo et al. 2024,
+    arXiv 2406.07524 (absorbing).
+
+    Args:
+        t_min: smallest time, in (0, t_max).
+        t_max: largest time, in (t_min, 1].
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.objectives import NELBO
+        >>> from uddm_lightning.processes import UniformProcess
+        >>> from uddm_lightning.processes.schedules import LogLinearSchedule
+        >>> process, objective = UniformProcess(3, LogLinearSchedule()), NELBO()
+        >>> level, x0_N, xt_N = process.level(torch.tensor([0.5, 0.5])), torch.tensor([0, 1]), torch.tensor([0, 2])
+        >>> objective.token_loss(process, torch.zeros(2, 3), x0_N, xt_N, level.alpha, level.slope)
+        tensor([0.5375, 1.6989])
+    """
 
     parameterization = Parameterization.LEAVE_ONE_OUT
 

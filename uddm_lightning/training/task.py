@@ -82,7 +82,7 @@ class DiffusionTask(LightningModule):
             self.backbone = backbone(self.process.num_states)
         self.backbone_name = backbone_name or type(self.backbone).__name__
         self.ema = ExponentialMovingAverage(self.backbone, ema_decay)
-        objective.check(self.process, self.backbone)
+        objective.check_compatible(self.process, self.backbone)
         self.objective = objective
         self.sampler = sampler
         self.make_optimizer = strip_parser(optimizer)
