@@ -1,4 +1,4 @@
-"""uddm doctor: it passes where everything is right, and notices each thing that is not."""
+"""`uddm doctor`: the checks pass on correct code, and each check fails on the error that it covers."""
 
 import re
 
@@ -6,24 +6,23 @@ import torch
 
 from uddm_lightning.backbones import MarkovBackbone
 from uddm_lightning.commands.doctor import run
-from uddm_lightning.doctor import Check, Checks
-from uddm_lightning.doctor import toy_worlds as tiny
+from uddm_lightning.doctor import Check, Checks, toy_worlds
 from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.samplers import AncestralSampler
 
 LINES = {
-    "keyed noise": 0,
+    "keyed random numbers": 0,
     "predictions of the oracles": 1e-6,
-    "NELBO of a Markov text": 1e-4,
-    "NELBO of memorized rows": 1e-4,
-    "texts that the chain draws": 5,
+    "NELBO minus entropy of Markov text": 1e-4,
+    "NELBO minus entropy of memorized rows": 1e-4,
+    "frequencies of sampled texts": 5,
     "recovery of the unigram model": 4,
-    "tokens restored otherwise": 0,
-    "a checkpoint written and read": 0,
+    "tokens restored differently": 0,
+    "checkpoint saved and loaded": 0,
 }
 
 
-def test_a_sound_machine_passes_with_figures(uddm):
+def test_all_checks_pass(uddm):
     outcome = uddm("doctor")
     assert outcome.status == 0, outcome.out
     assert f"torch {torch.__version__}" in outcome.out
@@ -31,10 +30,10 @@ def test_a_sound_machine_passes_with_figures(uddm):
     assert "cache: " in outcome.out
     for name, limit in LINES.items():
         line = next(line for line in outcome.out.splitlines() if line.startswith(name))
-        *_, found, shown, verdict = line.split()
+        *_, error, tolerance, verdict = line.split()
         assert verdict == "pass"
-        assert 0 <= float(found) <= limit
-        assert float(shown) == limit
+        assert 0 <= float(error) <= limit
+        assert float(tolerance) == limit
     assert "all 8 checks passed in" in outcome.out
 
 
@@ -42,63 +41,63 @@ def passes(name: str, *arguments: object) -> bool:
     return getattr(Checks(torch.device("cpu")), name)(*arguments).passed
 
 
-def test_a_wrong_bound_is_noticed(monkeypatch):
-    assert passes("likelihood", "memorized rows", tiny.memory())
-    right = UniformProcess.nelbo
-    monkeypatch.setattr(UniformProcess, "nelbo", lambda self, *arguments: 1.001 * right(self, *arguments))
-    assert not passes("likelihood", "memorized rows", tiny.memory())
+def test_wrong_nelbo_fails(monkeypatch):
+    assert passes("likelihood", "memorized rows", toy_worlds.memory())
+    original = UniformProcess.nelbo
+    monkeypatch.setattr(UniformProcess, "nelbo", lambda self, *arguments: 1.001 * original(self, *arguments))
+    assert not passes("likelihood", "memorized rows", toy_worlds.memory())
 
 
-def test_a_confused_meaning_is_noticed(monkeypatch):
-    right = UniformProcess.leave_one_out_logits
+def test_wrong_parameterization_fails(monkeypatch):
+    original = UniformProcess.leave_one_out_logits
 
-    def confused(self, logits_NV, xt_N, alpha_N, prediction):
-        return right(self, logits_NV, xt_N, alpha_N, Parameterization.POSTERIOR)
+    def as_posterior(self, logits_NV, xt_N, alpha_N, prediction):
+        return original(self, logits_NV, xt_N, alpha_N, Parameterization.POSTERIOR)
 
-    monkeypatch.setattr(UniformProcess, "leave_one_out_logits", confused)
+    monkeypatch.setattr(UniformProcess, "leave_one_out_logits", as_posterior)
     assert not passes("recovery")
 
 
-def test_a_wrong_step_is_noticed(monkeypatch):
-    right = UniformProcess.step
+def test_wrong_reverse_step_fails(monkeypatch):
+    original = UniformProcess.step
 
-    def hasty(self, logp_NV, xt_N, alpha_s_N, alpha_t_N, keys_N):
-        return right(self, logp_NV, xt_N, alpha_s_N, 0.98 * alpha_t_N, keys_N)
+    def wrong_step(self, logp_NV, xt_N, alpha_s_N, alpha_t_N, keys_N):
+        return original(self, logp_NV, xt_N, alpha_s_N, 0.98 * alpha_t_N, keys_N)
 
-    monkeypatch.setattr(UniformProcess, "step", hasty)
+    monkeypatch.setattr(UniformProcess, "step", wrong_step)
     assert not passes("samples")
 
 
-def test_noise_of_another_kind_is_noticed(monkeypatch):
+def test_wrong_random_numbers_fail(monkeypatch):
     monkeypatch.setattr("uddm_lightning.core.keyed_random._MULTIPLIER_1", 3)
-    assert not passes("keyed_noise")
+    assert not passes("keyed_random_numbers")
 
 
-def test_numbers_that_depend_on_the_batch_are_noticed(monkeypatch):
-    right = AncestralSampler.__call__
+def test_batch_dependence_fails(monkeypatch):
+    original = AncestralSampler.__call__
 
-    def by_batch(self, denoiser, xt_BL, t, keys_B, *others):
-        return right(self, denoiser, xt_BL, t, keys_B + len(keys_B), *others)
+    def batch_dependent(self, denoiser, xt_BL, t, keys_B, *others):
+        return original(self, denoiser, xt_BL, t, keys_B + len(keys_B), *others)
 
-    monkeypatch.setattr(AncestralSampler, "__call__", by_batch)
+    monkeypatch.setattr(AncestralSampler, "__call__", batch_dependent)
     assert not passes("batches")
 
 
-def test_an_oracle_that_is_off_is_noticed(monkeypatch):
-    right = MarkovBackbone.predict
-    monkeypatch.setattr(MarkovBackbone, "predict", lambda self, *arguments: 1.00001 * right(self, *arguments))
+def test_wrong_oracle_fails(monkeypatch):
+    original = MarkovBackbone.predict
+    monkeypatch.setattr(MarkovBackbone, "predict", lambda self, *arguments: 1.00001 * original(self, *arguments))
     assert not passes("predictions")
 
 
-def test_a_failure_is_the_exit_status(uddm, monkeypatch):
-    monkeypatch.setattr("uddm_lightning.doctor.checks.NOISE", 1)
+def test_failed_check_gives_exit_status_1(uddm, monkeypatch):
+    monkeypatch.setattr("uddm_lightning.doctor.checks.KEY_SUM", 1)
     outcome = uddm("doctor")
     assert outcome.status == 1
-    assert re.search(r"keyed noise .* FAIL\n", outcome.out)
+    assert re.search(r"keyed random numbers.* FAIL\n", outcome.out)
     assert "1 of 8 checks FAILED" in outcome.out
 
 
-def test_a_check_that_cannot_run_has_failed():
+def test_check_that_raises_fails():
     def no_such_kernel() -> Check:
         raise RuntimeError("no kernel image is available\nfor this device")
 
@@ -107,8 +106,8 @@ def test_a_check_that_cannot_run_has_failed():
     assert not check.passed
 
 
-def test_the_known_sum_of_the_noise_is_that_of_its_definition():
-    """SplitMix64 in Python's integers."""
+def test_key_sum():
+    """Compute the sum with Python integers (SplitMix64)."""
     mask, golden = 2**64 - 1, 0x9E3779B97F4A7C15
 
     def mix(bits: int) -> int:
@@ -122,6 +121,6 @@ def test_the_known_sum_of_the_noise_is_that_of_its_definition():
         for part in (0, number, -1):
             folded = mix((mix((folded + golden) & mask) + part) & mask)
         total = (total + folded) & mask
-    from uddm_lightning.doctor.checks import NOISE
+    from uddm_lightning.doctor.checks import KEY_SUM
 
-    assert NOISE & mask == total
+    assert KEY_SUM & mask == total

@@ -66,8 +66,8 @@ def machine() -> list[str]:
 
 def table(found: list[tuple[torch.device, Check]]) -> list[str]:
     """The checks with their figures, a line for each."""
-    lines = [f"{'check':<58} {'device':<8} {'found':>9} {'limit':>9}"]
+    lines = [f"{'check':<58} {'device':<8} {'error':>9} {'tolerance':>9}"]
     for device, check in found:
         verdict = "pass" if check.passed else "FAIL"
-        lines.append(f"{check.name:<58} {device!s:<8} {check.found:>9.2g} {check.limit:>9.2g}  {verdict}")
+        lines.append(f"{check.name:<58} {device!s:<8} {check.error:>9.2g} {check.tolerance:>9.2g}  {verdict}")
     return lines

@@ -1,4 +1,4 @@
-"""Whether this machine counts right."""
+"""Self-checks of the numerical code on this machine."""
 
 from uddm_lightning.doctor.checks import Check, Checks
 
