@@ -133,7 +133,7 @@ def assert_exact_predictions(world: World, shown_YL: Tensor) -> None:
     for t in TIMES:
         alpha = float(world.process.level(torch.tensor(t, dtype=torch.float64)).alpha)
         factors = joint.factors(alpha, shown_YL)
-        answer = world.predict_rows(shown_YL, alpha).exp()
+        predicted_p = world.predict_rows(shown_YL, alpha).exp()
         for place in range(joint.L):
             others = [m for m in range(joint.L) if m != place]
             weight = joint.p_X[:, None] * factors[..., others].prod(-1)
@@ -141,7 +141,7 @@ def assert_exact_predictions(world: World, shown_YL: Tensor) -> None:
             total = by_id.sum(1, keepdim=True)
             predicted = world.process.prediction_mask(shown_YL[:, place]) & (total[:, 0] > 0)
             exact = (by_id / total)[predicted]
-            torch.testing.assert_close(answer[:, place][predicted], exact, rtol=0, atol=1e-6)
+            torch.testing.assert_close(predicted_p[:, place][predicted], exact, rtol=0, atol=1e-6)
             n_compared += len(exact)
     assert n_compared >= 5
 
@@ -167,9 +167,9 @@ def test_empirical_bayes_uses_the_nearest_rows_if_no_row_matches() -> None:
     oracle.prepare(
         TextStatistics(lambda: torch.tensor([[0, 1, 2], [0, 2, 1], [1, 1, 1]]), torch.ones(3) / 3, mask_id=3)
     )
-    answer = torch.softmax(oracle(torch.tensor([[3, 0, 1], [0, 0, 3]]), torch.ones(2).double()), -1)
-    torch.testing.assert_close(answer[0, 0], torch.tensor([0.5, 0.5, 0, 0]).double())
-    torch.testing.assert_close(answer[1, 2], torch.tensor([0, 0.5, 0.5, 0]).double())
+    predicted_p = torch.softmax(oracle(torch.tensor([[3, 0, 1], [0, 0, 3]]), torch.ones(2).double()), -1)
+    torch.testing.assert_close(predicted_p[0, 0], torch.tensor([0.5, 0.5, 0, 0]).double())
+    torch.testing.assert_close(predicted_p[1, 2], torch.tensor([0, 0.5, 0.5, 0]).double())
 
 
 @every_world
@@ -186,7 +186,7 @@ def test_padding_is_ignored(make: Callable[..., World]) -> None:
     joint, shown = world.joint, torch.tensor([[0, 1, 2, 2], [2, 2, 1, 0]])
     valid = torch.tensor([[True, True, False, False]] * 2)
     sigma = torch.full((2,), -math.log(alpha), dtype=torch.float64)
-    answer = torch.softmax(world.oracle(shown, sigma, valid), -1)
+    predicted_p = torch.softmax(world.oracle(shown, sigma, valid), -1)
     masked = make(3, 4, mask=True)
     beginning = torch.tensor([[3, 1, 3, 3]])
     padded, open_end = (
@@ -201,7 +201,7 @@ def test_padding_is_ignored(make: Callable[..., World]) -> None:
             factor = torch.where(joint.rows_XL[:, other] == shown[row, other], alpha + miss, miss)
             weight = joint.p_X * factor
             exact = torch.stack([weight[joint.rows_XL[:, place] == v].sum() for v in range(3)])
-            torch.testing.assert_close(answer[row, place], exact / exact.sum())
+            torch.testing.assert_close(predicted_p[row, place], exact / exact.sum())
 
 
 def test_duplicate_training_rows_count_twice() -> None:

@@ -195,13 +195,15 @@ def test_logit_of_the_mask_has_no_effect(rng: torch.Generator) -> None:
     other = logits.clone()
     other[:, V] += 7.0
     x0, xt = torch.arange(n) % V, full(V, n).long()
-    for meaning in Parameterization:
-        one, two = (process.leave_one_out(values, xt, level.alpha, meaning) for values in (logits, other))
+    for parameterization in Parameterization:
+        one, two = (process.leave_one_out(values, xt, level.alpha, parameterization) for values in (logits, other))
         assert torch.equal(one, two)
         torch.testing.assert_close(one, torch.log_softmax(logits[:, :V], 1))
-        losses = [process.nelbo_from_logits(v, x0, xt, level.alpha, level.slope, meaning) for v in (logits, other)]
+        losses = [
+            process.nelbo_from_logits(v, x0, xt, level.alpha, level.slope, parameterization) for v in (logits, other)
+        ]
         assert torch.equal(*losses)
-    assert F.entropy(process.leave_one_out_logits(logits, xt, level.alpha, meaning)).max() <= math.log(V)
+    assert F.entropy(process.leave_one_out_logits(logits, xt, level.alpha, parameterization)).max() <= math.log(V)
 
 
 @pytest.mark.parametrize("t", [0.2, 0.7])

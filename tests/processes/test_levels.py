@@ -107,10 +107,10 @@ def test_coincidence_is_the_recovery_of_unrelated_text(t: float, mask: bool) -> 
     level = world.process.coincidence(f_V, f_V, argmax=False)
     assert level == pytest.approx(float((f_V**2).sum()))
     assert level == pytest.approx(chain_outcome(world, t, unrelated_YX).recovered, abs=1e-9)
-    likeliest_YX = (joint.rows_XL == f_V.argmax()).all(1).double().expand(len(joint.noisy_YL), -1)
+    argmax_YX = (joint.rows_XL == f_V.argmax()).all(1).double().expand(len(joint.noisy_YL), -1)
     level = world.process.coincidence(f_V, f_V, argmax=True)
     assert level == pytest.approx(float(f_V.max()))
-    assert level == pytest.approx(chain_outcome(world, t, likeliest_YX).recovered, abs=1e-9)
+    assert level == pytest.approx(chain_outcome(world, t, argmax_YX).recovered, abs=1e-9)
     # rows of uniform random tokens
     flat_V = torch.full((3,), 1 / 3, dtype=torch.float64)
     assert world.process.coincidence(f_V, flat_V, argmax=False) == pytest.approx(1 / 3)

@@ -151,15 +151,17 @@ def test_posterior_logits_are_converted_to_leave_one_out(V: int, alpha: float, r
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("meaning", list(Parameterization))
-def test_leave_one_out_is_normalised_in_the_dtype_of_the_logits(dtype: torch.dtype, meaning: Parameterization) -> None:
+@pytest.mark.parametrize("parameterization", list(Parameterization))
+def test_leave_one_out_is_normalised_in_the_dtype_of_the_logits(
+    dtype: torch.dtype, parameterization: Parameterization
+) -> None:
     logits = 5 * torch.randn(30, 7, generator=torch.Generator().manual_seed(0), dtype=dtype)
     before = logits.clone()
-    logp = make_process(7).leave_one_out(logits, torch.arange(30) % 7, full(0.7, 30), meaning)
+    logp = make_process(7).leave_one_out(logits, torch.arange(30) % 7, full(0.7, 30), parameterization)
     assert logp.dtype == dtype
     assert torch.equal(logits, before), "the argument was modified"
     torch.testing.assert_close(logp.exp().sum(1), torch.ones(30, dtype=dtype))
-    if meaning is Parameterization.LEAVE_ONE_OUT:
+    if parameterization is Parameterization.LEAVE_ONE_OUT:
         torch.testing.assert_close(logp - logp[:, :1], logits - logits[:, :1])
 
 
@@ -367,16 +369,18 @@ def test_float32_keeps_the_loss(V: int, t: float, rng: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("meaning", list(Parameterization))
+@pytest.mark.parametrize("parameterization", list(Parameterization))
 @pytest.mark.parametrize("t", [1e-5, 1e-3, 1.0])
-def test_gradient_is_finite_at_both_ends(dtype: torch.dtype, meaning: Parameterization, t: float) -> None:
+def test_gradient_is_finite_at_both_ends(dtype: torch.dtype, parameterization: Parameterization, t: float) -> None:
     V, n = 11, 22
     logits = (10 * torch.randn(n, V, generator=torch.Generator().manual_seed(3), dtype=dtype)).requires_grad_()
     x0 = torch.arange(n) % V
     xt = torch.where(torch.arange(n) < V, x0, (x0 + 1) % V)
     process = make_process(V)
     level = process.level(full(t, n))
-    loss = process.nelbo(process.leave_one_out(logits, xt, level.alpha, meaning), x0, xt, level.alpha, level.slope)
+    loss = process.nelbo(
+        process.leave_one_out(logits, xt, level.alpha, parameterization), x0, xt, level.alpha, level.slope
+    )
     loss.sum().backward()
     assert loss.isfinite().all()
     assert logits.grad is not None

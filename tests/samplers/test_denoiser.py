@@ -40,11 +40,11 @@ def return_all(logits_CV: Tensor, x_C: Tensor, extra_C: Tensor) -> tuple[Tensor,
     return (*logits_CV.unbind(1), x_C, extra_C)
 
 
-@pytest.mark.parametrize("meaning", list(Parameterization))
+@pytest.mark.parametrize("parameterization", list(Parameterization))
 @pytest.mark.parametrize("tile", [1, 2 * L + 1, 10**6])
 @pytest.mark.parametrize("elements", [1, V, 4 * V + 1, 10 * V, 10**6])
 def test_chunks_and_tiles_do_not_change_predictions(
-    meaning: Parameterization,
+    parameterization: Parameterization,
     elements: int,
     tile: int,
     xt: Tensor,
@@ -53,7 +53,7 @@ def test_chunks_and_tiles_do_not_change_predictions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     extra = torch.arange(B * L).view(B, L)
-    denoise = Denoiser(UniformProcess(V, LogLinearSchedule()), make_backbone("table"), meaning)
+    denoise = Denoiser(UniformProcess(V, LogLinearSchedule()), make_backbone("table"), parameterization)
     whole = denoise(return_all, xt, t, valid, extra)
     monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", elements)
     monkeypatch.setattr(module, "TILE_TOKENS", tile)
@@ -73,13 +73,13 @@ def test_chunks_and_tiles_do_not_change_predictions(
     assert max(sizes) <= min(max(1, elements // V), max(tile, L))
 
 
-@pytest.mark.parametrize("meaning", list(Parameterization))
+@pytest.mark.parametrize("parameterization", list(Parameterization))
 @pytest.mark.parametrize("kind", ["table", "dit"])
 def test_predictions_equal_the_converted_network_output(
-    kind: str, meaning: Parameterization, xt: Tensor, t: Tensor, valid: Tensor
+    kind: str, parameterization: Parameterization, xt: Tensor, t: Tensor, valid: Tensor
 ) -> None:
     process, backbone = UniformProcess(V, LogLinearSchedule()), make_backbone(kind)
-    *columns, _, _ = Denoiser(process, backbone, meaning)(return_all, xt, t, valid, xt)
+    *columns, _, _ = Denoiser(process, backbone, parameterization)(return_all, xt, t, valid, xt)
     logp = torch.stack(columns, dim=-1).log_softmax(-1)
     torch.testing.assert_close(logp.exp().sum(-1), torch.ones(B, L, dtype=torch.float64))
     for row in range(B):
@@ -87,16 +87,16 @@ def test_predictions_equal_the_converted_network_output(
         with torch.no_grad():
             hidden = backbone(xt[one], process.level(t[one]).sigma, valid[one])[0]
             alpha = process.level(t[one]).alpha.expand(L)
-            alone = process.leave_one_out(backbone.head(hidden), xt[row], alpha, meaning)
+            alone = process.leave_one_out(backbone.head(hidden), xt[row], alpha, parameterization)
         torch.testing.assert_close(logp[row], alone, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("meaning", list(Parameterization))
+@pytest.mark.parametrize("parameterization", list(Parameterization))
 @pytest.mark.parametrize("kind", ["table", "dit"])
 def test_predict_at_equals_the_full_prediction(
-    kind: str, meaning: Parameterization, xt: Tensor, t: Tensor, valid: Tensor
+    kind: str, parameterization: Parameterization, xt: Tensor, t: Tensor, valid: Tensor
 ) -> None:
-    denoise = Denoiser(UniformProcess(V, LogLinearSchedule()), make_backbone(kind), meaning)
+    denoise = Denoiser(UniformProcess(V, LogLinearSchedule()), make_backbone(kind), parameterization)
     *columns, _, _ = denoise(return_all, xt, t, valid, xt)
     places = torch.arange(B) % L
     at = denoise.predict_at(xt, places, t, valid)
@@ -112,13 +112,16 @@ def test_no_gradient_is_recorded(xt: Tensor, t: Tensor) -> None:
     assert not denoise.predict_at(xt, torch.zeros(B, dtype=torch.int64), t, None).requires_grad
 
 
-@pytest.mark.parametrize("meaning", list(Parameterization))
+@pytest.mark.parametrize("parameterization", list(Parameterization))
 def test_only_selected_tokens_are_predicted(
-    meaning: Parameterization, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
+    parameterization: Parameterization, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TILE_TOKENS", 2 * L)
     backbone = make_backbone("table")
-    denoise, extra = Denoiser(UniformProcess(V, LogLinearSchedule()), backbone, meaning), torch.arange(B * L).view(B, L)
+    denoise, extra = (
+        Denoiser(UniformProcess(V, LogLinearSchedule()), backbone, parameterization),
+        torch.arange(B * L).view(B, L),
+    )
     whole = denoise(return_all, xt, t, valid, extra)
     selected = (extra % 4 == 1) & (torch.arange(B) % 3 != 0)[:, None]
     rows: list[int] = []

@@ -66,8 +66,8 @@ class Process(ABC):
     def mask_position(self, x0_BL: Tensor, position_B: Tensor) -> Tensor:
         """Return network inputs, int64 (B, L), for the leave-one-out prediction at one position of each clean row.
 
-        A process without a mask token returns the clean rows, because its leave-one-out prediction does not depend on
-        the token at that position.
+        The leave-one-out prediction ignores the token at its own position, so a process without a mask token returns
+        the clean rows.
         """
         return x0_BL
 
