@@ -157,7 +157,7 @@ def test_wrong_input_is_one_message(uddm: Run, run: Path, tmp_path: Path) -> Non
     out = ("--out", tmp_path / "out", "--ckpt_path")
     for arguments, message in (
         (("-c", tmp_path / "none.yaml", *out, "last"), "cannot be read as a config"),
-        (("-c", other, *out, run / "checkpoints" / "last.ckpt"), "says nothing of `model`"),
+        (("-c", other, *out, run / "checkpoints" / "last.ckpt"), "has no section `model`"),
         (("-c", run / "config.yaml", *out, "none.ckpt"), "there is no such file"),
         (("-c", run / "config.yaml", *out, other), "cannot be read as a checkpoint"),
         (("-c", run / "config.yaml", *out, "last", "--weights", "best"), "invalid choice: 'best'"),

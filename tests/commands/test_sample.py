@@ -29,10 +29,10 @@ from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs import load as loading
+from uddm_lightning.runs import sampling, shards
 from uddm_lightning.runs.instantiate import build_data
+from uddm_lightning.runs.sampling import SamplingJob
 from uddm_lightning.samplers.denoiser import Denoiser
-from uddm_lightning.sampling import drawing, shards
-from uddm_lightning.sampling.drawing import SamplingJob
 
 SMALL = 8  # rows of a shard, in this process
 
@@ -46,15 +46,15 @@ def loaded(*arguments):
 @pytest.fixture
 def run(textless, monkeypatch):
     monkeypatch.setenv("UDDM_CACHE", str(textless / "cache"))
-    monkeypatch.setattr(drawing, "load", loaded)
-    monkeypatch.setattr(drawing, "ROWS", SMALL)
+    monkeypatch.setattr(sampling, "load", loaded)
+    monkeypatch.setattr(sampling, "ROWS", SMALL)
     monkeypatch.setattr(shards, "ROWS", SMALL)
-    monkeypatch.setattr("uddm_lightning.commands.sample.ROWS", SMALL)
+    monkeypatch.setattr("uddm_lightning.runs.sample_summary.ROWS", SMALL)
     return textless / "run"
 
 
 def arguments(run, file, count, *more):
-    return ["sample", "-c", run / "config.yaml", "-n", count, "--out", file, *more]
+    return ["sample", run, "-n", count, "--out", file, *more]
 
 
 @pytest.fixture
@@ -123,13 +123,13 @@ def test_more_go_on_from_what_there_is_and_fewer_are_there_at_once(sampled, tmp_
     sampled(tmp_path / "whole.parquet", 21)
     sampled(tmp_path / "grown.parquet", 12)
     asked = []
-    real = loading.draw
+    real = loading.sample_rows
 
     def watched(trained, denoiser, seed, ids_B):
         asked.extend(ids_B.tolist())
         return real(trained, denoiser, seed, ids_B)
 
-    monkeypatch.setattr(drawing, "draw", watched)
+    monkeypatch.setattr(sampling, "sample_rows", watched)
     sampled(tmp_path / "grown.parquet", 21)
     assert asked == list(range(12, 21))
     assert (tmp_path / "grown.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
@@ -231,7 +231,7 @@ def test_a_checkpoint_and_a_config_are_enough(sampled, run, tmp_path, monkeypatc
     assert bare["text"].to_pylist() == [None] * 9
     assert there.drop_columns("text").equals(bare.drop_columns("text"))
     assert not (tmp_path / "empty").exists()
-    assert "does not lie prepared in the cache" in sampled(tmp_path / "without.parquet", 9, "--against", status=2)
+    assert "is not in the cache" in sampled(tmp_path / "without.parquet", 9, "--against", status=2)
 
 
 def test_samples_are_compared_with_the_training_rows(sampled, run, tmp_path):
@@ -286,8 +286,8 @@ def changed(run, tmp_path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda config: config.pop("model"), "says nothing of `model`"),
-        (lambda config: config["data"].pop("packing"), "says nothing of `data.packing`"),
+        (lambda config: config.pop("model"), "has no section `model`"),
+        (lambda config: config["data"].pop("packing"), "has no section `data.packing`"),
         (lambda config: config["model"].update(backbone={"class_path": "UnigramBackbone"}), "has no weights to load"),
         (lambda config: config["model"]["backbone"]["init_args"].update(hidden_size=32), "holds another network"),
         (lambda config: config["model"]["sampler"]["init_args"].update(steps=-1), "steps"),
@@ -309,11 +309,11 @@ def test_a_text_that_has_changed_is_not_the_run_s(run, tmp_path):
     copy = tmp_path / "copy"
     copy.mkdir()
     manifest = json.loads((run / "manifest.json").read_text())
-    assert model._replace(run=copy).corpus() is None
+    assert model._replace(folder=copy).corpus() is None
     (copy / "manifest.json").write_text(json.dumps({**manifest, "corpus": "0" * 32}), encoding="utf-8")
-    assert model._replace(run=copy).corpus() is None
+    assert model._replace(folder=copy).corpus() is None
     (copy / "manifest.json").write_text(json.dumps({**manifest, "tokenizer_spec": {"class_path": "no.where"}}))
-    assert model._replace(run=copy).corpus() is None
+    assert model._replace(folder=copy).corpus() is None
 
 
 def test_another_process_at_a_shard_is_waited_for(run, tmp_path, monkeypatch):
@@ -328,8 +328,8 @@ def test_another_process_at_a_shard_is_waited_for(run, tmp_path, monkeypatch):
         waits.append(seconds)
         held.release()
 
-    monkeypatch.setattr(drawing.time, "sleep", wait)
-    drawing.work(order, model, drawn.append)
+    monkeypatch.setattr(sampling.time, "sleep", wait)
+    sampling.fill_shards(order, model, drawn.append)
     assert sum(drawn) == 20
     assert len(waits) == 1
 
@@ -342,7 +342,7 @@ def test_where_a_token_must_be_hidden_to_be_asked_about_its_entropy_is_that_of_t
     torch.nn.init.normal_(next(p for name, p in network.named_parameters() if "head" in name or "output" in name))
     rows = torch.randint(V, (3, L))
     t_B = torch.tensor([0.1], dtype=torch.float64)
-    found = drawing._entropies(Denoiser(process, network, Parameterization.LEAVE_ONE_OUT), rows, 0.1)
+    found = sampling._entropies(Denoiser(process, network, Parameterization.LEAVE_ONE_OUT), rows, 0.1)
     for row, entropies in zip(rows, found, strict=True):
         for place in range(L):
             shown = row.clone()
@@ -448,6 +448,6 @@ def alive(pid):
 
 
 def test_a_worker_that_fails_is_reported(sampled, tmp_path, monkeypatch):
-    monkeypatch.setattr("uddm_lightning.commands.sample.together", lambda *_: False)
+    monkeypatch.setattr("uddm_lightning.runs.sampling.fill_in_processes", lambda *_: False)
     message = sampled(tmp_path / "s.parquet", 4, "--processes", 2, status=1)
-    assert "The same command goes on from here" in message
+    assert "The same command continues from here" in message

@@ -97,6 +97,23 @@ def check_interval(interval: int, accumulation: int) -> None:
         )
 
 
+def check_options(given: Mapping[str, Any], smallest: Mapping[str, int]) -> None:
+    """Refuse options of a command that are below their smallest value or larger than `LARGEST`.
+
+    Args:
+        given: values by name; None is not given.
+        smallest: smallest value by name.
+
+    Raises:
+        InputError: with option and value.
+    """
+    for name, least in smallest.items():
+        if (value := given[name]) is not None and not least <= value <= LARGEST:
+            raise InputError(
+                f"`{'-' if len(name) == 1 else '--'}{name}` must be from {least} to {LARGEST}, got {value}."
+            )
+
+
 def check_numbers(config: Mapping[str, Any]) -> None:
     """Refuses numbers that are none, too large for anything, or outside the range of their key.
 

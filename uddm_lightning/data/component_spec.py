@@ -1,6 +1,5 @@
 """What an injected object is, as plain data for cache keys and manifests."""
 
-import importlib
 from hashlib import blake2b
 from typing import Any
 
@@ -19,16 +18,6 @@ def describe(component: object) -> dict[str, Any]:
         if not name.startswith("_")
     }
     return {"class_path": f"{type(component).__module__}.{type(component).__qualname__}", "init_args": arguments}
-
-
-def class_of(spec: dict[str, Any]) -> Any:
-    """The class that `describe` named.
-
-    Raises:
-        ImportError, AttributeError: there is none of that name.
-    """
-    module, _, name = spec["class_path"].rpartition(".")
-    return getattr(importlib.import_module(module), name)
 
 
 def digest(data: bytes) -> str:

@@ -65,6 +65,11 @@ class Corpus:
         """Hex hash of all rows."""
         return digest(f"{self.train.hash}:{self.test.hash}".encode())
 
+    def unigram_frequencies(self) -> torch.Tensor:
+        """Return the frequencies (V,) of ids in the pool, add-one smoothed, float64."""
+        counts = self.unigram.double() + 1.0
+        return counts / counts.sum()
+
 
 def prepare(
     source: Source, tokenizer: Tokenizer, packing: Packing, test_fraction: float, cache_dir: str | None = None

@@ -172,8 +172,7 @@ class TextDataModule(LightningDataModule):
     @property
     def unigram(self) -> Tensor:
         """Frequencies (V,) of ids in the whole pool, add-one smoothed, float64."""
-        counts = self.corpus.unigram.double() + 1.0
-        return counts / counts.sum()
+        return self.corpus.unigram_frequencies()
 
     @property
     def unigram_entropy(self) -> float:

@@ -3,6 +3,7 @@
 Shapes: N rows, B of them asked for; L positions of a row, R of which text may take.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +38,25 @@ class TextRows:
     """
 
     def __init__(self, path: str, tokenizer: Tokenizer, packing: Packing) -> None:
-        room, content = packing.room(tokenizer), file_hash(Path(path))
-        numbered = [(number, line) for number, line in enumerate(read_lines(Path(path)), 1) if line.strip()]
+        content, lines = file_hash(Path(path)), list(read_lines(Path(path)))
         if file_hash(Path(path)) != content:
             raise changed(f"`{path}`")
+        self._encode(lines, tokenizer, packing, f"`{path}`")
+
+    @classmethod
+    def from_texts(cls, texts: Sequence[str], tokenizer: Tokenizer, packing: Packing) -> "TextRows":
+        """Return the rows of texts, as if each were a line of a file; `lines` then numbers the texts from 1."""
+        rows = cls.__new__(cls)
+        rows._encode(texts, tokenizer, packing, "`texts`")
+        return rows
+
+    def _encode(self, texts: Sequence[str], tokenizer: Tokenizer, packing: Packing, name: str) -> None:
+        room = packing.room(tokenizer)
+        numbered = [(number, line) for number, line in enumerate(texts, 1) if line.strip()]
         lines = [line for _, line in numbered]
         encoded, losses = tokenizer.encode(lines), Losses()
         tokenizer.count_lost(lines, encoded, losses)
-        lost = sentence(losses.meta(), tokenizer.blamed, f"`{path}`")
+        lost = sentence(losses.meta(), tokenizer.blamed, name)
         pieces: list[list[int]] = []
         self.lines: list[int] = []
         for (number, _), ids in zip(numbered, encoded, strict=True):
@@ -53,7 +65,7 @@ class TextRows:
                 self.lines.append(number)
         if not pieces:
             why = f" ({lost})" if lost else ""
-            raise InputError(f"`{path}` holds no text to restore{why}; write one passage per line.")
+            raise InputError(f"{name} holds no text to restore{why}; write one passage per line.")
         if lost:
             notice(f"{lost}.")
         pieces_NR = np.full((len(pieces), room), tokenizer.pad_id or 0, dtype=np.int64)

@@ -5,10 +5,10 @@ Loading needs torch, safetensors and this file's few imports, and neither a conf
 
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from uddm_lightning.backbones import Backbone, DiT
 from uddm_lightning.core.errors import InputError
@@ -28,18 +28,16 @@ def load_exported(folder: str | Path) -> Backbone:
         folder: the folder.
 
     Raises:
-        InputError: a file is missing, damaged or of a newer version, or `safetensors` is not installed.
+        InputError: a file is missing, damaged or of a newer version.
     """
     folder = Path(folder)
     config = read_config(folder)
     arguments = config["architecture"]
     try:
         backbone = DiT(config["states"], **{name: arguments[name] for name in ARCHITECTURE}, dropout=0.0)
-        weights = safetensors().load_file(str(folder / WEIGHTS))
+        weights = load_file(str(folder / WEIGHTS))
         backbone.load_state_dict(weights)
     except Exception as error:  # of a damaged file: errors of its reader, of torch, of missing entries
-        if isinstance(error, InputError):
-            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"`{folder}` holds no exported model that can be read: {reason[:200]}") from error
     kind: torch.dtype = next(iter(weights.values())).dtype
@@ -63,19 +61,3 @@ def read_config(folder: Path) -> dict[str, Any]:
     if missing or config["architecture"].get("class") != DiT.__name__:
         raise InputError(f"`{path}` describes no {DiT.__name__}, the only network that is exported.")
     return config
-
-
-def safetensors() -> ModuleType:
-    """The part of the package safetensors that works on tensors of torch.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        import safetensors.torch  # an extra: only exporting needs it
-    except ImportError as error:
-        raise InputError(
-            "Exported models are files of `safetensors`, which is not installed: `pip install 'uddm-lightning[export]'`"
-            " or `pip install safetensors`."
-        ) from error
-    return safetensors.torch

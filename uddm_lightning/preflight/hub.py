@@ -1,6 +1,5 @@
 """Sizes of the downloads of a run: from the Hugging Face hub, or from a table of known repositories when offline."""
 
-import importlib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from typing import Any, NamedTuple, Protocol
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from huggingface_hub import scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
+from uddm_lightning.core.class_path import import_class
 from uddm_lightning.data.downloads import Download
 
 HUB_TIMEOUT = 10.0  # seconds
@@ -80,8 +80,7 @@ def downloads_of(config: Any) -> Iterator[Download]:
     if not isinstance(config, dict):
         return
     if isinstance(path := config.get("class_path"), str):
-        module, _, name = path.rpartition(".")
-        downloads = getattr(getattr(importlib.import_module(module), name), "downloads", None)
+        downloads = getattr(import_class(path), "downloads", None)
         if downloads is not None:
             yield from downloads(**(config.get("init_args") or {}))
     for value in config.values():

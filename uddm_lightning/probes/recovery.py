@@ -70,11 +70,13 @@ class RecoveryProbe(Probe):
         self.sampler = sampler
         self.include_special = include_special
         self.num_reference_rows = num_reference_rows
+        self.unigram_V: Tensor | None = None  # frequencies of ids in the pool; chance levels are NaN without them
         self._usual: int | None = None  # draws of this validation at all times but the reference
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_start(trainer, pl_module)
+        self.unigram_V = data_of(trainer).unigram
         self._usual = self._limit
         if not self._fewer and self.num_reference_rows is not None and self._usual is not None:
             self._limit = max(self._usual, self.num_reference_rows)
@@ -92,7 +94,7 @@ class RecoveryProbe(Probe):
     def measure(self, at: MeasuredBatch) -> None:
         task, batch, board = at.task, at.batch, at.board
         sampler = self.sampler or task.sampler
-        unigram_V = data_of(task.trainer).unigram.to(task.device)
+        unigram_V = None if self.unigram_V is None else self.unigram_V.to(task.device)
         metrics = [self.metric(at, TokenRecovery, t) for t in self.times]  # also where a rank has no draw of a time
         parts = [_first(at, self.limit(at.split, t)) for t in self.times]
         t_P = [
@@ -112,7 +114,9 @@ class RecoveryProbe(Probe):
         for t, metric, part, one, xhat_BL in zip(self.times, metrics, parts, noised, ends, strict=True):
             x0_BL = one.x0_BL
             alpha_N = one.alpha_B.repeat_interleave(x0_BL.shape[1])
-            chance_N = task.process.chance(x0_BL.flatten(), one.xt_BL.flatten(), alpha_N, unigram_V)
+            chance_N = torch.full_like(alpha_N, torch.nan)
+            if unigram_V is not None:
+                chance_N = task.process.chance(x0_BL.flatten(), one.xt_BL.flatten(), alpha_N, unigram_V)
             rows_B, *origin_B = part.draws
             chance_BL, bayes_BL = chance_N.view_as(x0_BL), self._bayes(part, one)
             metric.update(x0_BL, one.xt_BL, xhat_BL, part.counted_BL, rows_B, chance_BL, *origin_B, bayes_BL)
@@ -141,9 +145,11 @@ class RecoveryProbe(Probe):
     @override
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         sampler = self.sampler or task.sampler
-        unigram_V = data_of(task.trainer).unigram
         for split, weights in dict.fromkeys(key[:2] for key in self._metrics):
-            text_V = torch.full_like(unigram_V, 1 / len(unigram_V)) if split == "random" else unigram_V
+            coincidence = math.nan
+            if (unigram_V := self.unigram_V) is not None:
+                text_V = torch.full_like(unigram_V, 1 / len(unigram_V)) if split == "random" else unigram_V
+                coincidence = task.process.coincidence(unigram_V, text_V, sampler.is_argmax)
             margin = self._metrics[split, weights].compute()
             for t in self.times:
                 fields = self._metrics[split, weights, t].compute()._asdict()
@@ -156,7 +162,7 @@ class RecoveryProbe(Probe):
                     "sampler": sampler.name,
                     "sampler_steps": sampler.steps,
                     **fields,
-                    "coincidence": task.process.coincidence(unigram_V, text_V, sampler.is_argmax),
+                    "coincidence": coincidence,
                     "margin": margin.margin,
                     "fixed_tokens": margin.fixed_tokens,
                     "fixed_rows": margin.fixed_rows,

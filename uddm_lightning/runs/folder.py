@@ -119,16 +119,25 @@ def name_of(folder: Path) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The run's config.yaml as plain values; empty where there is none.
+    """Return the content of the run's config.yaml; empty if there is none.
 
     Raises:
         InputError: it cannot be read.
     """
     path = folder / "config.yaml"
+    return read_config_file(path) if path.exists() else {}
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Return the content of a config file; empty if it is no mapping.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
-        config = from_yaml(path.read_text(encoding="utf-8")) if path.exists() else None
+        config = from_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"`{path}` cannot be read: {sanitize_message(str(error))}") from error
+        raise InputError(f"`{path}` cannot be read as a config: {sanitize_message(str(error))}") from error
     return config if isinstance(config, dict) else {}
 
 

@@ -1,7 +1,6 @@
 """What a sweep keeps the same: the resolved configuration of one backbone, before sizes and seeds are filled in."""
 
 import copy
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from uddm_lightning.backbones import MarkovBackbone, Oracle
 from uddm_lightning.cli.resolve import resolve
 from uddm_lightning.config.keys import Kind, flat, kind_of
+from uddm_lightning.core.class_path import import_class
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.runs.folder import read_config
 from uddm_lightning.sweeps.sweep_run import SweepRun
@@ -97,8 +97,7 @@ class Variant:
 
 def _is_oracle(class_path: str) -> bool:
     """Whether there is nothing to train in a backbone, only something to measure."""
-    module, _, name = class_path.rpartition(".")
-    kind = getattr(importlib.import_module(module), name)
+    kind = import_class(class_path)
     return isinstance(kind, type) and issubclass(kind, Oracle)
 
 

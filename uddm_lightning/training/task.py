@@ -246,17 +246,21 @@ class DiffusionTask(LightningModule):
 
     @override
     def predict_step(self, batch: TokenBatch, batch_idx: int = 0) -> Tensor:
-        """Restored ids (B, L) of rows that are taken as text at time `predict_t`.
+        """Return restored ids (B, L) of rows that are taken as corrupted at time `predict_t`; see `restore`."""
+        return self.restore(batch, self.predict_t, self.denoiser("ema"))
+
+    def restore(self, batch: TokenBatch, t: float, denoiser: Denoiser) -> Tensor:
+        """Return ids (B, L) that the reverse chain restores from rows that are taken as corrupted at time `t`.
 
         Raises:
-            InputError: by the process, every token of a text is clean.
+            InputError: the process changes masked tokens only, and a text has none.
         """
         if not bool(self.process.prediction_mask(batch.tokens_BL).any()):
             raise InputError(
                 f"`model.process` is {type(self.process).__name__}, which changes masked tokens alone, and a text has "
                 "none: there is nothing that `uddm predict` could restore. Use a model of the `UniformProcess`."
             )
-        return self.sampler(self.denoiser("ema"), batch.tokens_BL, self.predict_t, batch.keys_B, batch.valid_BL)
+        return self.sampler(denoiser, batch.tokens_BL, t, batch.keys_B, batch.valid_BL)
 
     @override
     def on_validation_start(self) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 import tokenizers
 
+from uddm_lightning.core.class_path import import_class
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.batching import batches
-from uddm_lightning.data.component_spec import class_of, describe
+from uddm_lightning.data.component_spec import describe
 from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.progress import notice
 from uddm_lightning.data.tokenizers.losses import Losses, counts
@@ -57,7 +58,7 @@ class Tokenizer(ABC):
     @classmethod
     def kept(cls, spec: dict[str, Any], file: Path) -> "Tokenizer":
         """An unfitted tokenizer from what `spec` gave, which needs no more than the `tokenizer.json` it was kept in."""
-        tokenizer = class_of(spec).from_spec(spec, file)
+        tokenizer = import_class(spec["class_path"]).from_spec(spec, file)
         assert isinstance(tokenizer, Tokenizer)
         return tokenizer
 

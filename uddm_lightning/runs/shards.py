@@ -50,7 +50,7 @@ class Shards:
         self.total = total
         self._sound: set[int] = set()
         begun = self.folder / "setting.json"
-        for path, theirs in ((file, about(file) if file.exists() else None), (begun, _read(begun))):
+        for path, theirs in ((file, read_settings(file) if file.exists() else None), (begun, _read_begun(begun))):
             self._check(path, theirs)
 
     def _check(self, path: Path, theirs: dict[str, Any] | None) -> None:
@@ -75,14 +75,14 @@ class Shards:
 
     def complete(self) -> bool:
         """Whether the file holds as many samples, or more."""
-        return self.file.exists() and int(about(self.file)["samples"]) >= self.total
+        return self.file.exists() and int(read_settings(self.file)["samples"]) >= self.total
 
     def rows(self, number: int) -> pa.Table:
         """What there is of a shard, from its beginning: in the folder, or in a file with fewer samples."""
         wanted = self.range(number)
         found = [self._shard(number)]
         if len(found[0]) < len(wanted) and self.file.exists():
-            held = int(about(self.file)["samples"])
+            held = int(read_settings(self.file)["samples"])
             if held > wanted.start:
                 group = pq.ParquetFile(self.file, page_checksum_verification=True).read_row_group(number)
                 found.append(group.select(SHARD.names).cast(SHARD))
@@ -149,11 +149,21 @@ class Shards:
         return table if sound else SHARD.empty_table()
 
 
-def about(file: Path) -> dict[str, Any]:
-    """What a file of samples says about itself.
+def check_name(file: Path) -> None:
+    """Refuse a file name that does not end in `.parquet`.
 
     Raises:
-        InputError: it is none.
+        InputError: with a name that is accepted.
+    """
+    if file.suffix != ".parquet":
+        raise InputError(f"`--out {file}`: samples are written to a parquet file, such as `{file.stem}.parquet`.")
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """Return the settings of the samples in a file, from its metadata.
+
+    Raises:
+        InputError: it is no file of samples, or damaged.
     """
     try:
         said = json.loads((pq.read_schema(file).metadata or {})[KEY])
@@ -181,7 +191,7 @@ def _table(path: Path) -> pa.Table:
         return SHARD.empty_table()
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read_begun(path: Path) -> dict[str, Any] | None:
     """What was begun; nothing, where that cannot be read: its shards are then looked at one by one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,111 @@
+"""Summarize a file of samples, and compare the samples with the training rows of their run."""
+
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import torch
+from tqdm import tqdm
+
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.critics import NgramCritic
+from uddm_lightning.data.subset import Subset
+from uddm_lightning.metrics import SampleNeighbours
+from uddm_lightning.metrics.neighbours import NEAR, NGRAM
+from uddm_lightning.probes.train_comparison import TrainComparison
+from uddm_lightning.runs import folder as run_folder
+from uddm_lightning.runs.load import LoadedModel
+from uddm_lightning.runs.sampling import SamplingJob
+from uddm_lightning.runs.shards import ROWS, batches, read_settings
+
+
+class SampleSummary(NamedTuple):
+    """Means over the first samples of a file.
+
+    Attributes:
+        settings: of the samples, see `sample_settings`.
+        entropy: in nats per token.
+        unigram_entropy: entropy of the frequencies of ids in a sample, in nats.
+        neighbours: numbers of memorized, spurious and novel samples, distances, overlaps and perplexities; None where
+            the samples were not compared.
+    """
+
+    settings: dict[str, Any]
+    entropy: float
+    unigram_entropy: float
+    neighbours: dict[str, Any] | None
+
+
+def train_comparison(model: LoadedModel) -> TrainComparison:
+    """Return the comparison with the training rows of a run.
+
+    Raises:
+        InputError: its prepared text is not in the cache.
+    """
+    corpus, manifest = model.corpus(), run_folder.read_manifest(model.folder)
+    if corpus is None:
+        raise InputError(
+            f"`--against`: the prepared text of `{model.folder}` is not in the cache. Prepare it with `uddm validate "
+            f"-c {model.folder / 'config.yaml'} --ckpt_path last`, or leave `--against` out."
+        )
+    subset = Subset(len(corpus.train), int(manifest["train_size"]), int(manifest["seed"]), corpus.hash)
+    return TrainComparison(corpus, subset, model.packing, NgramCritic(), NGRAM)
+
+
+def summarize(job: SamplingJob, against: TrainComparison | None) -> SampleSummary:
+    """Return the summary of the first samples of the file, as many as the job asks for.
+
+    Args:
+        job: names the file.
+        against: compare the samples with these training rows.
+    """
+    tokens, entropy, unigram = 0, 0.0, 0.0
+    metric = SampleNeighbours(against.length, NEAR, NEAR) if against else None
+    for table in _first_tables(job):
+        entropies = torch.tensor(table["entropy"].to_pylist(), dtype=torch.float64)
+        tokens, entropy = tokens + entropies.numel(), entropy + float(entropies.sum())
+        unigram += sum(table["unigram_entropy"].to_pylist())
+        if against and metric:
+            tokens_BL = torch.tensor(table["tokens"].to_pylist())
+            counted_BL = against.kept_L.expand(len(tokens_BL), -1)
+            against.update(metric, tokens_BL, counted_BL, torch.tensor(table["sample"].to_pylist()))
+    neighbours = metric.compute()._asdict() if metric else None
+    return SampleSummary(read_settings(job.file), entropy / tokens, unigram / job.total, neighbours)
+
+
+def summary_lines(job: SamplingJob, summary: SampleSummary, against: TrainComparison | None) -> list[str]:
+    """Return the lines that `uddm sample` prints."""
+    settings = summary.settings
+    chain = f"{settings['sampler']} chain on {settings['sampler_steps']} steps"
+    means = f"{summary.entropy:.3f} nats per token; unigram entropy: {summary.unigram_entropy:.3f} nats"
+    lines = [
+        f"{job.total} samples in {job.file}: {chain}, {settings['weights']} weights of step {settings['step']}, "
+        f"seed {settings['seed']}",
+        f"   entropy at t = {settings['entropy_t']:g}: {means}",
+    ]
+    return [*lines, *comparison_lines(summary.neighbours, against)] if against and summary.neighbours else lines
+
+
+def comparison_lines(found: dict[str, Any], against: TrainComparison) -> list[str]:
+    """Return the lines about a comparison with training rows."""
+    labels = ", ".join(f"{found[f'n_{label}']} {label}" for label in ("memorized", "spurious", "novel"))
+    rows, n = len(against.subset), against.ngram
+    inside = f"{found['nearest_overlap']:.3f} of {n}-grams are in it, {found['train_overlap']:.3f} in any training row"
+    value, low, high = (found[f"generative_perplexity{end}"] for end in ("", "_low", "_high"))
+    lines = [
+        f"   against {rows} training rows: {labels}",
+        f"   (memorized: at most {NEAR:.0%} of positions differ from a training row; spurious: from another sample; "
+        "novel: neither, of whatever quality)",
+        f"   nearest training row: {found['nearest_distance']:.3f} of positions differ, {inside}",
+    ]
+    if against.critic:
+        line = f"   generative perplexity under the {against.critic.name} critic: {value:.3f} ({low:.3f} to {high:.3f})"
+        lines.append(line + (f"; novel samples: {found['novel_perplexity']:.3f}" if found["n_novel"] else ""))
+    return lines
+
+
+def _first_tables(job: SamplingJob) -> list[pa.Table]:
+    tables, left = [], job.total
+    for table in tqdm(batches(job.file), desc="reading", delay=2.0, leave=False, dynamic_ncols=True):
+        tables.append(table.slice(0, left))
+        left -= min(left, ROWS)
+    return [table for table in tables if len(table)]
