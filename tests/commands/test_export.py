@@ -31,7 +31,7 @@ def run(uddm: Run, foreign: Path, text: Path, tmp_path: Path) -> Path:
 
 
 def export(uddm: Run, run: Path, folder: Path, *more: str) -> Outcome:
-    return uddm("export", "-c", run / "config.yaml", "--ckpt_path", "last", "--out", folder, *more)
+    return uddm("export", run, "--out", folder, *more)
 
 
 def test_the_logits_survive_from_file_to_run_to_file(
@@ -150,17 +150,17 @@ def test_wrong_input_is_one_message(uddm: Run, run: Path, tmp_path: Path) -> Non
     full = tmp_path / "full"
     full.mkdir()
     (full / "mine.txt").touch()
-    assert "nothing in it is overwritten" in export(uddm, run, full).err
+    assert "nothing is overwritten" in export(uddm, run, full).err
     assert list(full.iterdir()) == [full / "mine.txt"]
     other = tmp_path / "other.yaml"
     other.write_text("model: 3\n")
     out = ("--out", tmp_path / "out", "--ckpt_path")
     for arguments, message in (
-        (("-c", tmp_path / "none.yaml", *out, "last"), "cannot be read as a config"),
-        (("-c", other, *out, run / "checkpoints" / "last.ckpt"), "has no section `model`"),
-        (("-c", run / "config.yaml", *out, "none.ckpt"), "there is no such file"),
-        (("-c", run / "config.yaml", *out, other), "cannot be read as a checkpoint"),
-        (("-c", run / "config.yaml", *out, "last", "--weights", "best"), "invalid choice: 'best'"),
+        ((tmp_path / "none.yaml", *out, "last"), "cannot be read as a config"),
+        ((other, *out, run / "checkpoints" / "last.ckpt"), "has no section `model`"),
+        ((run, *out, "none.ckpt"), "there is no such file"),
+        ((run, *out, other), "cannot be read as a checkpoint"),
+        ((run, *out, "last", "--weights", "best"), "invalid choice: 'best'"),
     ):
         outcome = uddm("export", *arguments)
         assert outcome.status == 2
@@ -182,20 +182,52 @@ def test_other_networks_are_not_exported(uddm: Run, run: Path, tmp_path: Path, m
     class Other(DiT):
         pass
 
-    monkeypatch.setattr("uddm_lightning.commands.export.DiT", Other)
+    monkeypatch.setattr("uddm_lightning.interop.export.DiT", Other)
     outcome = export(uddm, run, tmp_path / "out")
     assert outcome.status == 2
     assert "`model.backbone` is DiT, and only Other is exported" in outcome.err
 
 
-def test_without_safetensors_the_way_out_is_named(
+class FakeHub:
+    """Keeps what is uploaded, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.repositories: dict[str, set[str]] = {}
+
+    def create_repo(self, repo_id: str, *, exist_ok: bool) -> None:
+        assert exist_ok
+        self.repositories[repo_id] = set()
+
+    def upload_folder(self, *, repo_id: str, folder_path: Path) -> None:
+        if self.error:
+            raise self.error
+        self.repositories[repo_id] = {path.name for path in folder_path.iterdir()}
+
+
+def test_push_uploads_the_folder(uddm: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = FakeHub()
+    monkeypatch.setattr("uddm_lightning.interop.export.HfApi", lambda: hub)
+    monkeypatch.setattr("uddm_lightning.interop.export.get_token", lambda: "token")
+    outcome = export(uddm, run, tmp_path / "out", "--push", "owner/name")
+    assert outcome.status == 0, outcome.err
+    assert "https://huggingface.co/owner/name" in outcome.out
+    assert hub.repositories == {"owner/name": {path.name for path in (tmp_path / "out").iterdir()}}
+    monkeypatch.setattr("uddm_lightning.interop.export.HfApi", lambda: FakeHub(OSError("no network\nat all")))
+    outcome = export(uddm, run, tmp_path / "again", "--push", "owner/name")
+    assert outcome.status == 2
+    assert f"the upload failed (no network). The files are in `{tmp_path / 'again'}`." in outcome.err
+
+
+def test_push_needs_a_token_and_a_repository(
     uddm: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "safetensors"]:
-        monkeypatch.setitem(sys.modules, name, None)
-    outcome = export(uddm, run, tmp_path / "out")
-    assert outcome.status == 2
-    assert "pip install 'uddm-lightning[export]'" in outcome.err
+    monkeypatch.setattr("uddm_lightning.interop.export.get_token", lambda: None)
+    for repository, message in (("name", "give a repository as OWNER/NAME"), ("owner/name", "`hf auth login`")):
+        outcome = export(uddm, run, tmp_path / "out", "--push", repository)
+        assert outcome.status == 2
+        assert message in outcome.err
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_damaged_export_is_refused(uddm: Run, run: Path, tmp_path: Path) -> None:

@@ -78,13 +78,23 @@ def test_the_hub_is_asked_for_a_tokenizer_only_where_there_is_a_text_to_read(run
     asked = []
     monkeypatch.setattr("uddm_lightning.data.tokenizers.pretrained._load", asked.append)
     kind = "uddm_lightning.data.tokenizers.pretrained.PretrainedTokenizer"
-    spec = {"class_path": kind, "init_args": {"path": "somebody/words"}}
     model = loading.load(run, "last")
+    model.config["data"]["tokenizer"] = {"class_path": kind, "init_args": {"path": "somebody/words"}}
     assert model.tokenizer(fetch=False) is None
     assert asked == []
     monkeypatch.setattr("uddm_lightning.data.tokenizers.pretrained._load", _no_network)
     assert model.tokenizer(fetch=True) is None
-    assert model._replace(tokenizer_spec={}).tokenizer(fetch=True) is None
+    model.config["data"]["tokenizer"] = None
+    assert model.tokenizer(fetch=True) is None
+
+
+def test_a_sweep_is_no_model_and_its_runs_are_named(uddm, run, tmp_path):
+    for size in (2, 8):
+        shutil.copytree(run, tmp_path / "sweep" / "runs" / f"DiT-n{size}-s0")
+    outcome = uddm("probe", tmp_path / "sweep")
+    assert outcome.status == 2
+    expected = f"`{tmp_path}/sweep` is a sweep. Give one of its runs in `{tmp_path}/sweep/runs`: DiT-n2-s0, DiT-n8-s0."
+    assert expected in outcome.err
 
 
 def _no_network(path):

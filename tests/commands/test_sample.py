@@ -265,7 +265,7 @@ def drawing_subset(corpus, manifest):
         ("--device", "nonsense", "`--device nonsense` cannot be used"),
         ("--ckpt_path", "nowhere.ckpt", "`--ckpt_path nowhere.ckpt`: there is no such file"),
         ("--weights", "both", "invalid choice: 'both'"),
-        ("-c", "nowhere.yaml", "`nowhere.yaml` cannot be read as a config"),
+        ("--out", "s.csv", "`--out s.csv`: samples are written to a parquet file, such as `s.parquet`."),
     ],
 )
 def test_arguments_are_checked_in_words(uddm, run, tmp_path, option, value, message):

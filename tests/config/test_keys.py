@@ -149,7 +149,8 @@ def test_a_config_that_was_edited_is_found_out_by_the_checkpoint(uddm, run, tmp_
     path.write_text(path.read_text(encoding="utf-8").replace("heads: 2", "heads: 4"), encoding="utf-8")
     before = content(run)
     words = {"validate": (), "sample": ("-n", 2, "--out", tmp_path / "x.parquet"), "export": ("--out", tmp_path / "x")}
-    outcome = uddm(command, "-c", path, "--ckpt_path", "last", *words[command])
+    given = ("-c", path) if command == "validate" else (path,)
+    outcome = uddm(command, *given, "--ckpt_path", "last", *words[command])
     check(outcome, "`model.backbone.init_args.n_heads` is 2 there and 4 now")
     assert content(run) == before
 

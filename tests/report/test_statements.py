@@ -22,7 +22,6 @@ import uddm_lightning
 from tests.support import made_sweeps as sweeps
 from uddm_lightning.callbacks.measurements import summary
 from uddm_lightning.commands.doctor import table as doctor_table
-from uddm_lightning.commands.sample import _told
 from uddm_lightning.doctor.checks import Check
 from uddm_lightning.probes import EntropyProbe
 from uddm_lightning.processes.parameterization import Parameterization
@@ -38,6 +37,7 @@ from uddm_lightning.report.regimes import headline, seeds
 from uddm_lightning.report.summary_run import axis
 from uddm_lightning.report.writing import _drawings
 from uddm_lightning.results.study import Study
+from uddm_lightning.runs.sample_summary import comparison_lines
 from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.sweeps.results import summary as sweep_summary
 from uddm_lightning.training.task import DiffusionTask
@@ -211,7 +211,7 @@ def sampled(n_novel: int, critic: bool) -> str:
     found |= dict.fromkeys(("nearest_overlap", "train_overlap", "generative_perplexity", "novel_perplexity"), 1.0)
     found |= {"generative_perplexity_low": 1.0, "generative_perplexity_high": 1.0}
     judge = SimpleNamespace(name="5-gram") if critic else None
-    return "\n".join(_told(found, SimpleNamespace(subset=range(8), ngram=6, critic=judge)))
+    return "\n".join(comparison_lines(found, SimpleNamespace(subset=range(8), ngram=6, critic=judge)))
 
 
 def swept(null: bool = False, **change) -> str:
@@ -1061,7 +1061,8 @@ DEFINITIONS = (
     # options
     *(
         "a run's folder, or",
-        "checkpoint; default",
+        "a file, last (default)",
+        "Measure conditional entropy",
         "of samples and noise",
         "steps of the chain that",
         "averaged (default)",
@@ -1075,9 +1076,9 @@ DEFINITIONS = (
         "training rows: a list",
     ),
     *("with --sizes auto", "comma-separated; default", "YAML laid over", "runs at a time", "local (default)"),
-    *("Read the tables of a sweep", "Sample i is a function", "   (memorized: at most", "Draws rows from a trained"),
+    *("Read the tables of a sweep", "Sample i is a function", "   (memorized: at most", "Draw rows from a trained"),
     *("parquet file to write", "of the samples; default", "steps of the chain; default", "drawn together, which"),
-    *("that draw on this machine", "compare the samples with"),
+    *("processes on this machine", "compare the samples with"),
     # of the sweep's own work
     *("{} runs took {} s", "`{}` is {} there", "waiting for a place", "uddm: {}. The same command"),
     # what a method measures, and which sizes it has
@@ -1090,7 +1091,14 @@ DEFINITIONS = (
 
 WRITERS = (
     *("report", "callbacks", "doctor", "transition"),
-    *("commands/doctor.py", "commands/probe.py", "commands/sample.py", "commands/sweep.py", "commands/report.py"),
+    *(
+        "commands/doctor.py",
+        "commands/probe.py",
+        "commands/sample.py",
+        "runs/sample_summary.py",
+        "commands/sweep.py",
+        "commands/report.py",
+    ),
     *("interop/model_card.py", "results/panel.py", "results/study.py", "results/units.py", "sweeps/run_all.py"),
     *("sweeps/plan.py", "sweeps/results.py"),
 )

@@ -1,6 +1,5 @@
 """A sign of life from a run that another program watches over."""
 
-import multiprocessing
 import os
 import threading
 import time
@@ -10,6 +9,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
+
+from uddm_lightning.core.parent_process import exit_with_parent, parent_check
 
 SECONDS = 0.5  # between two looks
 
@@ -36,22 +37,18 @@ class Heartbeat(Callback):
     @classmethod
     def from_environment(cls) -> "Heartbeat | None":
         """What $UDDM_HEARTBEAT asks for, in a process that $UDDM_PARENT or `multiprocessing` started; else None."""
-        path, parent = os.environ.get("UDDM_HEARTBEAT"), os.environ.get("UDDM_PARENT")
-        forked_by = multiprocessing.parent_process()
-        if path and forked_by:
-            return cls(Path(path), forked_by.is_alive)
-        return cls(Path(path), lambda: os.getppid() == int(parent)) if path and parent else None
+        path, is_watched = os.environ.get("UDDM_HEARTBEAT"), parent_check()
+        return cls(Path(path), is_watched) if path and is_watched else None
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.is_global_zero:
+            exit_with_parent(self.watched, SECONDS)
             threading.Thread(target=self._beat, args=(trainer,), daemon=True).start()
 
     def _beat(self, trainer: Trainer) -> None:
         written = -1
         while not self._over.wait(SECONDS):
-            if not self.watched():
-                os._exit(1)  # as if killed: files are written atomically, and the last checkpoint stands
             if trainer.global_step != written:
                 written = trainer.global_step
                 self._write(written)

@@ -27,11 +27,11 @@ HELP = f"""uddm {__version__}: trains uniform-state discrete diffusion language 
                                                          train every size, seed and backbone; find the transition
   uddm report DIR                                        its figures, page and transition.json, from the tables alone
 
-  uddm sample -c RUN/config.yaml --ckpt_path CKPT -n K --out FILE.parquet
+  uddm sample RUN [--ckpt_path CKPT] -n K --out FILE.parquet
                                                          draw rows from the model; goes on where it was stopped
   uddm probe MODEL [--ckpt_path CKPT] [--text FILE]      its doubt about its own samples or a text; no training data
   uddm convert FILE --out RUN                            make a run of a checkpoint of s-sahoo/duo, to be measured
-  uddm export -c RUN/config.yaml --ckpt_path CKPT --out FOLDER
+  uddm export RUN [--ckpt_path CKPT] --out FOLDER [--push OWNER/NAME]
                                                          weights as safetensors, with a model card
 
   uddm preflight -c CONFIG ...                           what `uddm fit` would download and need; fetches nothing

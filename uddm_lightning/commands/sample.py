@@ -27,9 +27,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged (default) or raw weights")
     parser.add_argument("--seed", type=int, help="of the samples; default: the run's, which its probes use")
     parser.add_argument("--steps", type=int, help="steps of the chain; default: the run's")
-    parser.add_argument(
-        "--batch_size", type=int, default=64, metavar="B", help="samples drawn together"
-    )
+    parser.add_argument("--batch_size", type=int, default=64, metavar="B", help="samples drawn together")
     parser.add_argument("--processes", type=int, default=1, metavar="P", help="processes on this machine")
     parser.add_argument("--device", help="such as cpu or cuda:1; default: a GPU where there is one")
     parser.add_argument(

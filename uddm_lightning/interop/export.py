@@ -86,7 +86,9 @@ def push(folder: Path, repository: str, hub: Hub | None = None) -> str:
         hub.upload_folder(repo_id=repository, folder_path=folder)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"`--push {repository}`: the upload failed ({reason}). The files are in `{folder}`.") from error
+        raise InputError(
+            f"`--push {repository}`: the upload failed ({reason}). The files are in `{folder}`."
+        ) from error
     return f"https://huggingface.co/{repository}"
 
 
@@ -100,8 +102,8 @@ def check_push(repository: str, hub: Hub | None = None) -> None:
         raise InputError(f"`--push {repository}`: give a repository as OWNER/NAME.")
     if hub is None and get_token() is None:
         raise InputError(
-            f"`--push {repository}`: this machine has no token of the Hugging Face hub. Log in with `hf auth login`, or "
-            "set $HF_TOKEN."
+            f"`--push {repository}`: this machine has no token of the Hugging Face hub. Log in with "
+            "`hf auth login`, or set $HF_TOKEN."
         )
 
 

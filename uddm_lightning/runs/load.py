@@ -160,9 +160,7 @@ def _config_path(path: Path) -> Path:
     if not (config := path / "config.yaml").exists() and (runs := sorted(path.glob("runs/*/config.yaml"))):
         names = ", ".join(one.parent.name for one in runs[:SHOWN_RUNS])
         more = f" and {len(runs) - SHOWN_RUNS} more" if len(runs) > SHOWN_RUNS else ""
-        raise InputError(
-            f"`{path}` is a sweep. Give one of its runs in `{path / 'runs'}`: {names}{more}."
-        )
+        raise InputError(f"`{path}` is a sweep. Give one of its runs in `{path / 'runs'}`: {names}{more}.")
     return config
 
 
