@@ -12,7 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.toy_worlds import Joint, JointOracle, TableBackbone, assert_frequencies, plugins
+from tests.support.toy_worlds import (
+    Joint,
+    JointOracle,
+    TableBackbone,
+    assert_frequencies,
+    plugins,
+    reverse_posterior,
+)
 from uddm_lightning.backbones import Backbone, DiT, SoftBackbone, TextStatistics
 from uddm_lightning.core.batch import SoftTokens, TokenBatch
 from uddm_lightning.objectives import Objective
@@ -186,7 +193,7 @@ class TestProcess:
         _, xt, logp = self.some(process)
         n = len(xt)
         alpha_s, alpha_t = process.level(full(s, n)).alpha, process.level(full(0.6, n)).alpha
-        q = process.posterior(logp, xt, alpha_s, alpha_t)
+        q = reverse_posterior(process, logp, xt, alpha_s, alpha_t)
         assert (q >= 0).all()
         torch.testing.assert_close(q.sum(1), torch.ones(n, dtype=torch.float64))
         assert torch.equal(process.argmax_step(logp, xt, alpha_s, alpha_t), q.argmax(1))

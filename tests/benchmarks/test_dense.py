@@ -10,6 +10,7 @@ import torch
 from tests.benchmarks import dense, scaling
 from tests.benchmarks.paths import Setting
 from tests.benchmarks.timing import Seconds, compare, flops_of
+from tests.support.toy_worlds import reverse_posterior
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
@@ -42,7 +43,8 @@ def test_the_textbook_agrees_with_the_package(case):
     )
     level = process.level(torch.tensor([0.3, 0.5], dtype=torch.float64)).alpha
     theirs = dense.posterior(logits, noised.xt_BL, level[0], level[1])
-    ours = process.posterior(logp, noised.xt_BL.flatten(), level[0].expand(B * L), level[1].expand(B * L))
+    levels = level[0].expand(B * L), level[1].expand(B * L)
+    ours = reverse_posterior(process, logp, noised.xt_BL.flatten(), *levels)
     torch.testing.assert_close(theirs.view(-1, V), ours)
     assert (((drawn := dense.reverse_step(logits, noised.xt_BL, level[0], level[1])) >= 0) & (drawn < V)).all()
 

@@ -214,13 +214,26 @@ def prior_gap(process: Process, joint: Joint) -> float:
     return float(torch.special.xlogy(noisy_XY, noisy_XY / apart_XY.where(noisy_XY > 0, 1.0)).sum())
 
 
+def reverse_posterior(process: Process, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
+    """Dense q(x_s | x_t, p) (N, S) by Bayes' rule: proportional to sum_{x_0} p[x_0] q(x_s | x_0) q(x_t | x_s)."""
+    mask, S = process.mask_id, process.num_states
+    noise_S = torch.full((S,), 1 / S, dtype=torch.float64) if mask is None else torch.eye(S, dtype=torch.float64)[mask]
+    ratio_N1 = (alpha_t_N / alpha_s_N)[:, None]
+    p_NS = torch.nn.functional.pad(logp_NV.double().exp(), (0, S - logp_NV.shape[1]))
+    at_s_NS = alpha_s_N[:, None] * p_NS + (1 - alpha_s_N[:, None]) * noise_S
+    onward_NS = ratio_N1 * torch.nn.functional.one_hot(xt_N, S) + (1 - ratio_N1) * noise_S[xt_N][:, None]
+    joint_NS = at_s_NS * onward_NS
+    return joint_NS / joint_NS.sum(1, keepdim=True)
+
+
 def chain_kernel(process: Process, joint: Joint, predict: Callable[[float], Tensor], times: list[float]) -> Tensor:
     """Where the chain ends, [row at the first time, row at time 0], from the dense reverse posterior of each step."""
     Y, L = len(joint.noisy_YL), joint.L
     kernel_YY = torch.eye(Y, dtype=torch.float64)
     alphas = process.level(torch.tensor(times, dtype=torch.float64)).alpha
     for alpha_t, alpha_s in pairwise(alphas):
-        q_YLS = process.posterior(
+        q_YLS = reverse_posterior(
+            process,
             predict(float(alpha_t)).reshape(-1, joint.V),
             joint.noisy_YL.flatten(),
             alpha_s.expand(Y * L),

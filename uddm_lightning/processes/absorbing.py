@@ -81,14 +81,6 @@ class AbsorbingProcess(Process):
         return torch.where(self.prediction_mask(xt_N), rate_N * logp_0_N, 0.0)
 
     @override
-    def posterior(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
-        # q(x_s | mask, p) = u p + (1 - u) onehot(mask), where u is the unmask probability; other tokens stay
-        unmask_N = _unmask_probability(alpha_s_N, alpha_t_N).to(logp_NV.dtype)
-        from_mask_NS = torch.cat([unmask_N[:, None] * logp_NV.exp(), 1.0 - unmask_N[:, None]], 1)
-        stays_NS = torch.nn.functional.one_hot(xt_N, self.num_states).to(logp_NV.dtype)
-        return torch.where(self.prediction_mask(xt_N)[:, None], from_mask_NS, stays_NS)
-
-    @override
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
         unmasked_N = torch.nonzero(self.may_change_mask(xt_N, alpha_s_N, alpha_t_N, keys_N))[:, 0]
         return xt_N.index_copy(0, unmasked_N, sample_categorical(logp_NV[unmasked_N], uniform(keys_N[unmasked_N], 1)))

@@ -142,12 +142,8 @@ class Process(ABC):
         return self.nelbo(logp_NV, x0_N, xt_N, alpha_N, slope_N)
 
     @abstractmethod
-    def posterior(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
-        """Return the dense reverse probabilities q(x_s | x_t, p), float (N, S). The sampler does not need them."""
-
-    @abstractmethod
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
-        """Draw x_s ~ q(x_s | x_t, p), int64 (N,), without the dense posterior.
+        """Draw x_s ~ q(x_s | x_t, p), int64 (N,), without the dense probabilities.
 
         Args:
             logp_NV: leave-one-out log-probabilities p.

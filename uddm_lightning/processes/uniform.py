@@ -116,22 +116,9 @@ class UniformProcess(Process):
         return loss_N
 
     @override
-    def posterior(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
-        # q(x_s | x_t, p) = [(alpha_t V p[x_t] + alpha_ts - alpha_t) onehot(x_t) + (alpha_s - alpha_t) p
-        #                    + (1 - alpha_ts) (1 - alpha_s) / V] / (alpha_t V p[x_t] + 1 - alpha_t)
-        # with alpha_ts = alpha_t / alpha_s (Schiff et al. 2024, arXiv 2412.10193)
-        alpha_ts_N = alpha_t_N / alpha_s_N
-        p_NV = logp_NV.exp()
-        p_i_N = p_NV.gather(1, xt_N[:, None])[:, 0]
-        stay_N = alpha_t_N * self.vocab_size * p_i_N + alpha_ts_N - alpha_t_N
-        weights_NV = (alpha_s_N - alpha_t_N)[:, None] * p_NV
-        weights_NV = weights_NV + ((1.0 - alpha_ts_N) * (1.0 - alpha_s_N) / self.vocab_size)[:, None]
-        weights_NV = weights_NV.scatter_add(1, xt_N[:, None], stay_N.to(weights_NV.dtype)[:, None])
-        return weights_NV / (alpha_t_N * self.vocab_size * p_i_N + 1.0 - alpha_t_N)[:, None]
-
-    @override
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
-        # `posterior` is a mixture of three distributions whose weights sum to its normaliser:
+        # q(x_s | x_t, p) is a mixture of three distributions, with weights up to a constant of each token and
+        # alpha_ts = alpha_t / alpha_s (Schiff et al. 2024, arXiv 2412.10193):
         #   onehot(x_t)   stay      alpha_t V p[x_t] + alpha_ts - alpha_t
         #   p             jump      alpha_s - alpha_t
         #   1 / V         scatter   (1 - alpha_ts) (1 - alpha_s)
