@@ -328,5 +328,6 @@ def test_the_wheel_holds_the_typed_package_and_nothing_else(tmp_path: Path) -> N
     assert "uddm = uddm_lightning.__main__:main" in entry_points
     packaged = {name for name in names if ".dist-info/" not in name}
     sources = {relative(path) for path in PYTHON_FILES if PACKAGE in path.parents}
-    assert packaged == sources | {"uddm_lightning/py.typed"}
+    assets = {f"uddm_lightning/report/assets/report.{kind}" for kind in ("css", "js")}
+    assert packaged == sources | assets | {"uddm_lightning/py.typed"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

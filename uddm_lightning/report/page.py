@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from uddm_lightning.report import formatting as words
 from uddm_lightning.report import regimes
-from uddm_lightning.report.assets import SCRIPT, style_sheet
+from uddm_lightning.report.assets import script, style_sheet
 from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimates
 from uddm_lightning.report.figures import errors
 from uddm_lightning.report.figures.chains import chains_table
@@ -86,7 +86,7 @@ def page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<title>{title}</title>\n<link rel="icon" href="data:,">\n<style>\n{style_sheet()}</style>\n</head>\n'
         f"<body>\n<main>\n<h1>{title}</h1>\n" + "\n".join(part for part in parts if part) + "\n</main>\n"
-        f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
+        f"<script>\n{script()}</script>\n</body>\n</html>\n"
     )
 
 
