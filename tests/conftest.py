@@ -20,7 +20,7 @@ import pytest
 import torch
 import yaml
 
-from tests.support.command_line import Outcome, tiny_config, write_corpus
+from tests.support.command_line import MARKOV, Outcome, tiny_config, write_corpus
 from uddm_lightning.cli.main import main
 
 torch.set_num_threads(1)
@@ -58,10 +58,19 @@ def corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def config(tmp_path: Path, corpus: Path) -> Path:
+def config(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny_config(corpus)), encoding="utf-8")
+    path.write_text(yaml.safe_dump(tiny_config(write_corpus(tmp_path / "corpus.txt"))), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def markov_config(config: Path) -> Path:
+    """The tiny config with text of a Markov chain, for which `MarkovBackbone` is exact."""
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    settings["data"] |= {**MARKOV, "num_train_rows": 128, "num_test_rows": 32, "train_size": 8}
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return config
 
 
 @pytest.fixture(scope="session")

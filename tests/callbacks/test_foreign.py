@@ -1,6 +1,5 @@
 """Every callback of Lightning's documentation works, or is refused by name before anything is trained."""
 
-import csv
 import inspect
 import os
 import sys
@@ -13,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, callbacks
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.support.command_line import Outcome
+from tests.support.command_line import Outcome, table
 from uddm_lightning.callbacks.tensorboard import names_of_scalars
 from uddm_lightning.runs.folder import stopped_early, trained_steps
 from uddm_lightning.sweeps.sweep_run import SweepRun
@@ -83,11 +82,6 @@ def check_stopped(reason: str) -> Callable[[Path, Outcome], None]:
 
 def check_bar(out: Path, outcome: Outcome) -> None:
     assert outcome.out.count("recovery: train") == 2
-
-
-def table(out: Path) -> list[dict[str, str]]:
-    with (out / "measurements.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 class Case(NamedTuple):

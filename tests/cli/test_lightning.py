@@ -1,6 +1,5 @@
 """fit, resume, validate, test and predict through the real command line."""
 
-import csv
 import json
 import shutil
 from itertools import product
@@ -12,12 +11,8 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.support.command_line import table
 from uddm_lightning.results.tables import COLUMNS
-
-
-def table(run: Path) -> list[dict[str, str]]:
-    with (run / "measurements.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture

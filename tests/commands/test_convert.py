@@ -12,34 +12,15 @@ import tokenizers
 import torch
 import yaml
 from tokenizers import models
-from torch import Tensor
 
 from tests.support.command_line import Outcome
-from tests.support.foreign import SETTINGS, merged, save_foreign
+from tests.support.foreign import SETTINGS, logits, merged, save_foreign, task_of
 from tests.support.toy_worlds import reference
-from uddm_lightning.backbones import Backbone, DiT
+from uddm_lightning.backbones import DiT
 from uddm_lightning.results.tables import read_table
-from uddm_lightning.runs import checkpoints
-from uddm_lightning.runs.instantiate import build_task
-from uddm_lightning.training.task import DiffusionTask
 
 Run = Callable[..., Outcome]
 UNKNOWN = "[UNK]"
-
-
-def task_of(run: Path) -> DiffusionTask:
-    """The model of a run, as `uddm validate` loads it."""
-    path = run / "checkpoints" / "last.ckpt"
-    found = checkpoints.load(path)
-    task = build_task(yaml.safe_load((run / "config.yaml").read_text()), found["hyper_parameters"]["vocab_size"])
-    checkpoints.check_fits(path, task)
-    task.load_state_dict(found["state_dict"])
-    return task.eval()
-
-
-@torch.no_grad()
-def logits(backbone: Backbone, tokens_BL: Tensor, sigma_B: Tensor) -> Tensor:
-    return backbone.head(backbone(tokens_BL, sigma_B))
 
 
 @pytest.mark.parametrize("weights", ["raw", "ema"])

@@ -1,6 +1,5 @@
 """`uddm sweep` and `uddm report` through the command line, over runs that a launcher makes up."""
 
-import csv
 import json
 import shutil
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.command_line import table
 from uddm_lightning.core.files import hold_lock
 
 FAKE = ("--launcher", "tests.support.fake_launcher.FakeLauncher")
@@ -17,11 +17,6 @@ FAKE = ("--launcher", "tests.support.fake_launcher.FakeLauncher")
 @pytest.fixture(autouse=True)
 def _plugins(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-
-
-def table(folder: Path) -> list[dict[str, str]]:
-    with (folder / "measurements.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def transition(folder: Path) -> dict:

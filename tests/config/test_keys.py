@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
-from tests.cli.test_errors import check
+from tests.support.command_line import OFF, check, content, saved
 from uddm_lightning.cli.resolve import resolve
 from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Kind
@@ -18,11 +17,6 @@ from uddm_lightning.runs.folder import name_of, read_manifest, trained_steps
 from uddm_lightning.training.task import DiffusionTask
 
 ROOT = Path(__file__).parents[2]
-OFF = tuple(
-    word
-    for kind in ("recovery", "entropy", "nelbo", "trajectory", "basin", "samples")
-    for word in (f"--{kind}.enabled", "false")
-)
 
 
 @pytest.fixture
@@ -37,14 +31,6 @@ def half(uddm, config, tmp_path) -> Path:
     out = tmp_path / "half"
     assert uddm("fit", "-c", config, "--out", out, "--trainer.max_steps", 3, *OFF).status == 0
     return out
-
-
-def content(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
-
-
-def saved(folder: Path) -> dict[str, Any]:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
 
 
 def said(folder: Path) -> dict[str, Any]:

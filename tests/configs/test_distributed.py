@@ -1,6 +1,5 @@
 """The fragments for many processes, with two on this machine: started by torchrun, and by srun of a one-node SLURM."""
 
-import csv
 import os
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.command_line import anonymous_table
 from tests.support.slurm_cluster import missing, slurm_cluster
 
 FRAGMENTS = Path(__file__).parents[2] / "configs" / "distributed"
@@ -29,14 +29,9 @@ def fit(config: Path, fragment: str, run: Path) -> list[object]:
     return ["-m", "uddm_lightning", "fit", "-c", config, "-c", FRAGMENTS / fragment, *HERE, "--out", run]
 
 
-def table(run: Path) -> list[dict[str, str]]:
-    with (run / "measurements.csv").open(encoding="utf-8", newline="") as file:
-        return [{**row, "run": ""} for row in csv.DictReader(file)]
-
-
 def counts(run: Path) -> list[list[str]]:
     columns = ("step", "split", "t", "n_rows", "n_draws", "n_corrupted", "n_clean")
-    return [[row[column] for column in columns] for row in table(run)]
+    return [[row[column] for column in columns] for row in anonymous_table(run)]
 
 
 def draws(run: Path) -> list[dict[str, object]]:
@@ -52,7 +47,7 @@ def test_torchrun_starts_two_processes_that_train_one_model(config: Path, tmp_pa
     finish([*alone, "--trainer.strategy", "auto"])
     assert counts(tmp_path / "two") == counts(tmp_path / "one")
     assert draws(tmp_path / "two") == draws(tmp_path / "one"), "of all ranks"
-    for row, other in zip(table(tmp_path / "two"), table(tmp_path / "one"), strict=True):
+    for row, other in zip(anonymous_table(tmp_path / "two"), anonymous_table(tmp_path / "one"), strict=True):
         if row["nelbo"]:
             assert float(row["nelbo"]) == pytest.approx(float(other["nelbo"]), rel=1e-4)
 
@@ -66,7 +61,7 @@ def test_srun_starts_two_tasks_that_train_one_model(
     with slurm_cluster():
         srun = ["srun", "--nodes", 1, "--ntasks-per-node", 2, "--time", 5, sys.executable]
         finish([*srun, *fit(config, "slurm.yaml", tmp_path / "two")])
-    rows = table(tmp_path / "two")
+    rows = anonymous_table(tmp_path / "two")
     assert {row["step"] for row in rows} == {"3", "6"}
     assert {row["n_draws"] for row in rows if row["metric"] == "recovery"} == {"16"}
     assert (tmp_path / "two" / "checkpoints" / "last.ckpt").exists()

@@ -9,8 +9,8 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 
-from tests.cli.test_plugins import CONFIGS, as_options, short, standin
 from tests.support import standins
+from tests.support.standins import CONFIGS, as_options, short, standin
 from uddm_lightning.cli.resolve import resolve
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import TextDataModule

@@ -5,7 +5,6 @@ import csv
 import json
 import math
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.results import write_results
 from uddm_lightning.backbones import DiT
 from uddm_lightning.core.keyed_random import integers, key
 from uddm_lightning.metrics import TokenRecovery
@@ -68,21 +68,6 @@ def _demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def swept(tmp_path_factory) -> Path:
     """Where the sweeps of these tests go; $UDDM_BAR_FOLDER keeps them, and what is there is not trained again."""
     return Path(os.environ.get("UDDM_BAR_FOLDER", tmp_path_factory.mktemp("bars"))) / "quickstart"
-
-
-def write_results(name: str, command: str, lines: list[dict[str, object]], *notes: str) -> None:
-    """Writes measured figures down with the command, the machine, the commit and what else is to be known."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / name).open("w", encoding="utf-8", newline="") as file:
-        file.write(f"# {command}, at commit {commit.stdout.strip()}\n")
-        file.write(f"# {platform.machine()}, {os.cpu_count()} CPU cores, torch {torch.__version__}\n")
-        file.writelines(f"# {note}\n" for note in notes)
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
 
 
 def estimates(folder: Path) -> list[dict[str, object]]:

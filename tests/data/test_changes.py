@@ -1,16 +1,13 @@
 """Text and vocabularies that change while they are read are refused, and nothing of them is kept."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 from typing_extensions import override
 
+from tests.support.files import write_texts
 from tests.support.texts import LETTERS, ListSource, sentences
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import (
@@ -32,24 +29,7 @@ from uddm_lightning.data import (
 from uddm_lightning.data import text_rows as lines_module
 from uddm_lightning.data.text_rows import TextRows
 
-
-@pytest.fixture(autouse=True)
-def own_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf")
-
-
-def write(path: Path, texts: list[str]) -> Path:
-    """The texts, as a file of the kind that its name says, of a time long ago."""
-    if path.suffix == ".parquet":
-        pyarrow.parquet.write_table(pyarrow.table({"text": texts}), path)
-    elif path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    elif path.suffix == ".csv":
-        path.write_text("text\n" + "".join(text + "\n" for text in texts), encoding="utf-8")
-    else:
-        path.write_text("\n".join(texts), encoding="utf-8")
-    os.utime(path, (1, 1))
-    return path
+pytestmark = pytest.mark.usefixtures("own_datasets")
 
 
 class Disturbed(Source):
@@ -105,13 +85,13 @@ def test_text_that_changes_while_it_is_prepared_is_refused(tmp_path: Path, kind:
     (tmp_path / "text").mkdir()
     name, make = SOURCES[kind]
     texts = sentences(40)
-    path = write(tmp_path / "text" / name, texts)
+    path = write_texts(tmp_path / "text" / name, texts)
     others = {
         "longer": [*texts, "more of it"],
         "other": [text.replace("a", "e") for text in texts],
         "shorter": texts[:9],
     }
-    source = Disturbed(make(str(path)), at, lambda: write(path, others[how]))
+    source = Disturbed(make(str(path)), at, lambda: write_texts(path, others[how]))
     with pytest.raises(InputError, match=r"changed while it was read; nothing was kept of it"):
         prepared(source, tmp_path / "cache")
     assert not kept(tmp_path / "cache")
@@ -125,9 +105,9 @@ def test_text_that_changes_while_it_is_prepared_is_refused(tmp_path: Path, kind:
 def test_a_file_that_is_removed_while_it_is_prepared_is_an_error(tmp_path: Path, kind: str, at: int) -> None:
     (tmp_path / "text").mkdir()
     name, make = SOURCES[kind]
-    path = write(tmp_path / "text" / name, sentences(40))
+    path = write_texts(tmp_path / "text" / name, sentences(40))
     if kind == "pattern":  # another one is left
-        write(tmp_path / "text" / "b.txt", sentences(30, seed=1))
+        write_texts(tmp_path / "text" / "b.txt", sentences(30, seed=1))
     with pytest.raises(InputError):
         prepared(Disturbed(make(str(path)), at, lambda: path.unlink(missing_ok=True)), tmp_path / "cache")
     assert not kept(tmp_path / "cache")
@@ -137,53 +117,16 @@ def test_a_file_that_is_removed_while_it_is_prepared_is_an_error(tmp_path: Path,
 def test_other_content_of_the_same_time_and_size_is_noticed(tmp_path: Path, kind: str) -> None:
     (tmp_path / "text").mkdir()
     name, make = SOURCES[kind]
-    path = write(tmp_path / "text" / name, ["one word", "two words"])
+    path = write_texts(tmp_path / "text" / name, ["one word", "two words"])
     source = make(str(path))
     before = source.fingerprint()
     assert [one.text for one in source.documents()] == ["one word", "two words"]
-    write(path, ["two word", "one words"])
+    write_texts(path, ["two word", "one words"])
     assert [one.text for one in source.documents()] == ["two word", "one words"]
     assert source.fingerprint() != before
-    write(path, ["one word", "two words"])
+    write_texts(path, ["one word", "two words"])
     os.utime(path)
     assert source.fingerprint() == before, "the content counts, not the time"
-
-
-def test_a_file_that_changes_while_datasets_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
-
-    path = write(tmp_path / "a.jsonl", ["one", "two"])
-    load = datasets.load_dataset
-
-    def disturbed(*arguments: Any, **options: Any) -> Any:
-        write(path, ["two", "one"])
-        return load(*arguments, **options)
-
-    monkeypatch.setattr("datasets.load_dataset", disturbed)
-    with pytest.raises(InputError, match="A file of dataset `json` changed while it was read"):
-        list(HubDataset("json", data_files=str(path)).documents())
-    monkeypatch.setattr("datasets.load_dataset", load)
-    for texts in (["one", "two"], ["two", "one"]):
-        write(path, texts)
-        assert [one.text for one in HubDataset("json", data_files=str(path)).documents()] == texts
-
-
-def test_half_a_cache_of_datasets_is_made_again(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jsonl", ["one", "two"])
-    source = HubDataset("json", data_files=str(path))
-    list(source.documents())
-    (whole,) = (tmp_path / "hf").glob("uddm_lightning/*/whole")
-    whole.unlink()
-    (whole.parent / "rubbish").touch()
-    assert [one.text for one in source.documents()] == ["one", "two"]
-    assert not (whole.parent / "rubbish").exists()
-
-
-def test_a_cache_of_datasets_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "hf").mkdir()
-    (tmp_path / "hf" / "uddm_lightning").touch()
-    with pytest.raises(InputError, match=r"cache folder `.*hf/uddm_lightning/.*cannot be used .*\$HF_HOME"):
-        list(HubDataset("json", data_files=str(write(tmp_path / "a.jsonl", ["one"]))).documents())
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -203,12 +146,12 @@ def test_a_tokenizer_file_that_changes(tmp_path: Path, gone: bool) -> None:
 
 
 def test_a_text_to_restore_that_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path / "given.txt", ["one", "two"])
+    path = write_texts(tmp_path / "given.txt", ["one", "two"])
     read = lines_module.read_lines
 
     def disturbed(given: Path) -> Iterator[str]:
         yield from read(given)
-        write(path, ["two", "one"])
+        write_texts(path, ["two", "one"])
 
     monkeypatch.setattr(lines_module, "read_lines", disturbed)
     with pytest.raises(InputError, match=r"given\.txt` changed while it was read"):
@@ -219,63 +162,10 @@ def test_a_text_to_restore_that_changes(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_link_to_nothing_is_not_passed_over(tmp_path: Path) -> None:
-    write(tmp_path / "a.txt", ["one"])
+    write_texts(tmp_path / "a.txt", ["one"])
     (tmp_path / "b.txt").symlink_to(tmp_path / "away.txt")
     with pytest.raises(InputError, match=r"`paths`: `.*b\.txt` is a link to nothing, or was removed this moment"):
         TextFiles(str(tmp_path / "*.txt")).fingerprint()
 
 
 # Splits that share records.
-
-TEN = [f"text {number}" for number in range(10)]
-
-
-@pytest.mark.parametrize(
-    ("split", "test_split"),
-    [
-        ("train[:80%]", "train[50%:]"),
-        ("train", "train[:10%]"),
-        ("train[:5]", "train[4:]"),
-        ("train[-3:]", "train[7:8]"),
-        ("train+test", "test"),
-        ("test+train[:50%]", "train[4:6]+test[:0]"),
-        ("train", "train[:100%]"),
-        ("all", "test"),
-    ],
-)
-def test_splits_that_share_records_are_refused(tmp_path: Path, split: str, test_split: str) -> None:
-    files = {name: str(write(tmp_path / f"{name}.jsonl", [name + text for text in TEN])) for name in ("train", "test")}
-    source = HubDataset("json", data_files=files, split=split, test_split=test_split)
-    with pytest.raises(
-        InputError, match=r"`split: .*` and `test_split: .*` share records \d to \d of `(train|test)`"
-    ) as e:
-        source.fingerprint()
-    assert split in str(e.value)
-    assert test_split in str(e.value)
-    with pytest.raises(InputError, match="share records"):
-        list(source.documents())
-
-
-@pytest.mark.parametrize(
-    ("split", "test_split"),
-    [
-        ("train[:80%]", "train[80%:]"),
-        ("train", "test"),
-        ("train[:3]+train[6:]", "train[3:6]"),
-        ("train[:5]", "test+train[7:]"),
-    ],
-)
-def test_splits_that_share_nothing(tmp_path: Path, split: str, test_split: str) -> None:
-    files = {name: str(write(tmp_path / f"{name}.jsonl", [name + text for text in TEN])) for name in ("train", "test")}
-    documents = list(HubDataset("json", data_files=files, split=split, test_split=test_split).documents())
-    sides = [{one.text for one in documents if one.split == name} for name in ("train", "test")]
-    assert all(sides)
-    assert not sides[0] & sides[1]
-
-
-def test_one_file_in_both_splits_is_refused(tmp_path: Path) -> None:
-    path = str(write(tmp_path / "a.jsonl", TEN))
-    with pytest.raises(
-        InputError, match=r"a\.jsonl` is in `split: train` and in `test_split: test`; held-out text must"
-    ):
-        list(HubDataset("json", data_files={"train": path, "test": path}, test_split="test").documents())

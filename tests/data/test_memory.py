@@ -8,12 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-
-from uddm_lightning.data import Rows, Subset
-from uddm_lightning.data import rows as rows_module
-from uddm_lightning.data.packing import Block
-from uddm_lightning.data.rows import write_rows
 
 ROWS = 10**7
 GIBIBYTE = 2**30
@@ -117,30 +111,3 @@ def test_a_run_does_not_come_to_hold_the_file_that_it_reads(tmp_path: Path) -> N
     found = told(READ, str(tmp_path), json.dumps(meta))["read"]
     assert found["value"] == 150_000
     assert found["peak"] < GIBIBYTE, found
-
-
-def test_rows_are_the_same_when_they_have_been_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = torch.randint(0, 100, (5000, 4), generator=torch.Generator().manual_seed(0))
-    block = Block(tokens.numpy(), (tokens > 50).numpy(), tokens[:, 0].numpy() % 5)
-    monkeypatch.setattr(rows_module, "RESIDENT", 1000)
-    rows = Rows(tmp_path, "train", write_rows(tmp_path, "train", [block], 4, 100).meta)
-    for _ in range(3):
-        ids = torch.randint(0, 5000, (700,))
-        special, valid = rows.special(ids), rows.valid(ids)
-        assert torch.equal(rows.tokens(ids), tokens[ids])
-        assert special is not None
-        assert torch.equal(special, tokens[ids] > 50)
-        assert valid is not None
-        assert torch.equal(valid.sum(1), (tokens[ids, 0] % 5).clamp(max=4))
-    whole = next(rows.blocks())
-    assert np.array_equal(whole.tokens_NL, tokens[:4096])
-
-
-def test_a_subset_takes_no_room_for_the_rows_that_it_leaves_out() -> None:
-    subset = Subset(10**15, 10**5, 0, "0" * 32)  # a shuffle would take eight petabytes
-    rows = subset.rows(torch.arange(len(subset)))
-    assert rows.unique().numel() == 10**5
-    assert 0 <= rows.min() < 10**12
-    assert 0.999 * 10**15 < rows.max() < 10**15
-    assert abs(rows.double().mean() / 10**15 - 0.5) < 0.005
-    assert subset.hash() == Subset(10**15, 1e-10, 0, "0" * 32).hash()

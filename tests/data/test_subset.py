@@ -64,3 +64,13 @@ def test_hash_is_of_the_rows_in_order() -> None:
 def test_sizes_that_are_none(size: int | float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Subset(812, size, 0, TEXT)
+
+
+def test_a_subset_takes_no_room_for_the_rows_that_it_leaves_out() -> None:
+    subset = Subset(10**15, 10**5, 0, "0" * 32)  # a shuffle would take eight petabytes
+    rows = subset.rows(torch.arange(len(subset)))
+    assert rows.unique().numel() == 10**5
+    assert 0 <= rows.min() < 10**12
+    assert 0.999 * 10**15 < rows.max() < 10**15
+    assert abs(rows.double().mean() / 10**15 - 0.5) < 0.005
+    assert subset.hash() == Subset(10**15, 1e-10, 0, "0" * 32).hash()

@@ -6,33 +6,25 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from torch import Tensor
 from typing_extensions import override
 
-from tests.backbones.test_oracle import World, every_world, markov, memory
+from tests.support.command_line import table
+from tests.support.oracle_worlds import World, batch_of, every_world, markov, memory, task_of
 from tests.support.toy_worlds import chain_kernel
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.keyed_random import Stream, key
 from uddm_lightning.metrics import critical_time
-from uddm_lightning.objectives import NELBO
 from uddm_lightning.probes import BasinProbe, Probe, RecoveryProbe
 from uddm_lightning.probes.base import MeasuredBatch, select
+from uddm_lightning.results.tables import BASINS
 from uddm_lightning.samplers import AncestralSampler, Sampler
 
 STEPS = 12
-
-
-def task_of(world: World, sampler: Sampler) -> Any:
-    return SimpleNamespace(
-        process=world.process, sampler=sampler, objective=NELBO(t_min=1e-3), device=torch.device("cpu"), trainer=None
-    )
-
-
-def batch_of(tokens_BL: Tensor) -> TokenBatch:
-    numbers = torch.arange(len(tokens_BL))
-    return TokenBatch(tokens_BL, numbers, numbers, key(7, numbers), numbers.double(), None, None, 0, 0)
 
 
 def records(
@@ -297,3 +289,57 @@ def test_recovery_of_random_rows_is_that_of_enumeration(
         right += float((changed_XX * ends_XX).sum())
     error = (found["recovery_high"] - found["recovery_low"]) / (2 * 1.96)
     assert abs(found["recovery"] - right / corrupted) <= 3 * error
+
+
+@pytest.mark.slow
+def test_a_run_measures_them_at_its_end_and_a_second_chain_stands_beside_the_first(uddm, config, tmp_path):
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    settings["data"]["num_random_rows"] = 8
+    settings["basin"] = {"num_rows": 12}
+    settings["trajectory"] = {"num_points": 4}
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    run = tmp_path / "runs" / "one"
+    outcome = uddm("fit", "-c", config, "--out", run)
+    assert outcome.status == 0, outcome.err
+    assert "critical corruption t, mean: train" in outcome.out
+    rows = table(run)
+    basins = [row for row in rows if row["metric"] == "basin"]
+    assert [(row["step"], row["split"], row["n_draws"]) for row in basins] == [
+        ("6", "random", "8"),
+        ("6", "test", "12"),
+        ("6", "train", "12"),
+    ]
+    on_the_way = [(row["step"], float(row["t"])) for row in rows if row["metric"] == "trajectory"]
+    assert on_the_way == [("6", t) for t in sorted(t for _, t in on_the_way)]
+    assert (len(on_the_way), on_the_way[-1]) == (4, ("6", 1.0))
+    assert {row["split"] for row in rows if row["metric"] == "recovery"} == {"train", "test", "random"}
+    assert all(row["fixed_tokens"] and row["fixed_rows"] for row in rows if row["metric"] == "recovery")
+
+    kept = pq.read_table(run / "basins.parquet")
+    assert kept.schema == BASINS
+    assert kept["split"].to_pylist() == ["random"] * 8 + ["test"] * 12 + ["train"] * 12
+    assert all(len(margin) == 16 for margin in kept["margin"].to_pylist())
+
+    measure = ("validate", "-c", run / "config.yaml", "--ckpt_path", "last")
+    assert uddm(*measure).status == 0
+    assert table(run) == rows, "measured again, the same"
+    assert pq.read_table(run / "basins.parquet").equals(kept)
+
+    second = ("--recovery.sampler", "AncestralSampler", "--recovery.sampler.decoding", "argmax")
+    alone = (*second, "--recovery.sampler.steps", "10", "--entropy.enabled", "false", "--nelbo.enabled", "false")
+    outcome = uddm(*measure, *alone, "--basin.enabled", "false", "--trajectory.enabled", "false")
+    assert outcome.status == 0, outcome.err
+    both = table(run)
+    assert [row for row in both if row["sampler"] != "argmax-posterior"] == rows, "the rows of the first chain stay"
+    added = [row for row in both if row["sampler"] == "argmax-posterior"]
+    assert {(row["metric"], row["split"]) for row in added} == {("recovery", s) for s in ("train", "test", "random")}
+
+    assert uddm("report", tmp_path / "runs").status == 0
+    page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
+    assert "Recovery by other chains" in page
+    assert "argmax-posterior, 10 steps" in page
+    for figure in ("basins", "margins", "trajectories"):
+        assert (tmp_path / "runs" / "figures" / f"{figure}.png").exists(), figure
+    together = pq.read_table(tmp_path / "runs" / "basins.parquet")
+    assert together.column_names[:4] == ["run", "backbone", "train_size", "seed"]
+    assert len(together) == 32

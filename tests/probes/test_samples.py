@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from tests.cli.test_oracles import MARKOV, select, table
+from tests.support.command_line import select, table
 from uddm_lightning.critics import CriticText, NgramCritic
 from uddm_lightning.data.corpus import cached
 from uddm_lightning.data.subset import Subset
@@ -21,13 +21,13 @@ SIZE, LENGTH, DRAWS = 8, 16, 24
 
 
 @pytest.fixture
-def markov(config):
-    """The small config, on text of a Markov chain."""
-    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    settings["data"] |= {**MARKOV, "num_test_rows": 32, "num_sample_rows": DRAWS, "train_size": SIZE}
+def samples_config(markov_config):
+    """The Markov config with the sizes of this file."""
+    settings = yaml.safe_load(markov_config.read_text(encoding="utf-8"))
+    settings["data"] |= {"num_train_rows": 16, "num_sample_rows": DRAWS, "train_size": SIZE}
     settings["model"]["sampler"]["init_args"]["steps"] = 100
-    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return config
+    markov_config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return markov_config
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def brute_force(samples, run, n=6):
     }
 
 
-def test_what_a_perfect_memorizer_draws_is_memorized(uddm, markov, tmp_path, seen):
-    found, out = measured(uddm, markov, tmp_path / "run", "EmpiricalBayesBackbone")
+def test_what_a_perfect_memorizer_draws_is_memorized(uddm, samples_config, tmp_path, seen):
+    found, out = measured(uddm, samples_config, tmp_path / "run", "EmpiricalBayesBackbone")
     samples, row = seen[DRAWS:], found["samples"]
     assert (row["n_draws"], row["n_memorized"], row["n_spurious"], row["n_novel"]) == (
         f"{DRAWS}",
@@ -93,8 +93,8 @@ def test_what_a_perfect_memorizer_draws_is_memorized(uddm, markov, tmp_path, see
     assert f"{DRAWS} samples: {DRAWS} memorized, 0 spurious, 0 novel; perplexity under the 5-gram critic" in out
 
 
-def test_what_the_best_generalizer_draws_is_new_and_no_likelier_than_test_rows(uddm, markov, tmp_path, seen):
-    found, _ = measured(uddm, markov, tmp_path / "run", "MarkovBackbone")
+def test_what_the_best_generalizer_draws_is_new_and_no_likelier_than_test_rows(uddm, samples_config, tmp_path, seen):
+    found, _ = measured(uddm, samples_config, tmp_path / "run", "MarkovBackbone")
     for split, rows in (("test", seen[:DRAWS]), ("samples", seen[DRAWS:])):
         for name, value in brute_force(rows, tmp_path / "run").items():
             assert float(found[split][name]) == pytest.approx(value, abs=1e-12), (split, name)
@@ -105,20 +105,29 @@ def test_what_the_best_generalizer_draws_is_new_and_no_likelier_than_test_rows(u
 
 
 @pytest.mark.slow
-def test_no_number_depends_on_the_size_of_a_batch(uddm, markov, tmp_path):
+def test_no_number_depends_on_the_size_of_a_batch(uddm, samples_config, tmp_path):
     tables = [
-        measured(uddm, markov, tmp_path / f"{size}" / "run", "MarkovBackbone", "--data.eval_batch_size", size)[0]
+        measured(uddm, samples_config, tmp_path / f"{size}" / "run", "MarkovBackbone", "--data.eval_batch_size", size)[
+            0
+        ]
         for size in (3, 24)
     ]
     assert tables[0] == tables[1]
 
 
-def test_without_samples_or_critic_nothing_is_made_up(uddm, markov, tmp_path):
+def test_without_samples_or_critic_nothing_is_made_up(uddm, samples_config, tmp_path):
     found, _ = measured(
-        uddm, markov, tmp_path / "none", "MarkovBackbone", "--data.num_sample_rows", 0, "--nelbo.enabled", "true"
+        uddm,
+        samples_config,
+        tmp_path / "none",
+        "MarkovBackbone",
+        "--data.num_sample_rows",
+        0,
+        "--nelbo.enabled",
+        "true",
     )
     assert found == {}
-    found, out = measured(uddm, markov, tmp_path / "run", "MarkovBackbone", "--samples.critic", "null")
+    found, out = measured(uddm, samples_config, tmp_path / "run", "MarkovBackbone", "--samples.critic", "null")
     assert (found["samples"]["critic"], found["samples"]["generative_perplexity"]) == ("", "")
     assert "perplexity" not in out
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.backbones.test_oracle import World, every_world, markov, memory, unigram
-from tests.probes.test_basin import batch_of, task_of
+from tests.support.oracle_worlds import World, batch_of, every_world, markov, memory, task_of, unigram
 from tests.support.toy_worlds import chain_kernel
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.probes import EntropyProbe, TrajectoryProbe

@@ -27,3 +27,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = sweeps.measurements(folder, sizes, seeds=(0, 1), backbones=names)
     write_report(folder, rows, sweeps.transition(names, sizes=sizes), sweeps.sequences(sizes, names), {})
     return folder
+
+
+@pytest.fixture(scope="module")
+def oracle_rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """The table of a sweep with an oracle that was measured at the largest size."""
+    return sweeps.with_oracle(sweeps.measurements(tmp_path_factory.mktemp("one")))

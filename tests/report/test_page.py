@@ -336,3 +336,11 @@ def test_no_measurements_are_no_report(tmp_path):
     with pytest.raises(InputError, match="holds no measurements to report on"):
         write_report(tmp_path, [], {}, None, {})
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_page_says_how_near_the_models_come(oracle_rows):
+    html = page(Study(oracle_rows), Estimates(sweeps.transition()), [], [], [], {})
+    assert "Recovery of test rows at t = 0.1: the exact posterior&#x27;s chain reaches 0.625" in html
+    assert "; DiT at N = 8,192 reaches 0." in html
+    assert "can recover more than the exact posterior" in html, "it is no upper bound"
+    assert "MarkovBackbone (0 parameters)" not in html

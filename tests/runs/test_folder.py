@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cli.test_errors import check
-from tests.config.test_keys import OFF, content
-from tests.support.command_line import tiny_config
+from tests.support.command_line import OFF, check, content, tiny_config
 from tests.support.ranks import Job
 from tests.support.ranks import run as run_jobs
 from uddm_lightning.core import files

@@ -18,9 +18,8 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.cli.test_processes import table
-from tests.support.command_line import tiny_config
-from tests.support.ranks import ACTS, Job, run
+from tests.support.command_line import anonymous_table, tiny_config
+from tests.support.ranks import ACTS, Job, parts, run
 from uddm_lightning.callbacks.figures import pixels, recovery_figure, write_picture
 from uddm_lightning.core.errors import DiskFullError
 from uddm_lightning.core.files import write_atomically, write_text
@@ -57,17 +56,6 @@ def losses(out: Path) -> dict[int, float]:
     return {event.step: event.value for event in sorted(events.Scalars("loss/train"), key=lambda e: e.wall_time)}
 
 
-def parts(content: Any, name: str = "") -> dict[str, Any]:
-    """Every tensor and number of a checkpoint, by its place in it."""
-    if isinstance(content, dict):
-        content = content.items()
-    elif isinstance(content, list | tuple):
-        content = enumerate(content)
-    else:
-        return {name: content}
-    return {key: value for k, part in content for key, value in parts(part, f"{name}/{k}").items()}
-
-
 def check_equal(one: Path, other: Path) -> None:
     """Loss curve, weights, their average, optimizer, learning rate and both tables, bit for bit."""
     assert losses(one) == losses(other)
@@ -80,7 +68,7 @@ def check_equal(one: Path, other: Path) -> None:
         for key, value in mine.items():
             assert torch.equal(value, theirs[key]) if isinstance(value, torch.Tensor) else value == theirs[key], key
     assert any(name.startswith("ema.") for name in here["state_dict"])
-    assert table(one) == table(other)
+    assert anonymous_table(one) == anonymous_table(other)
     assert pq.read_table(one / "sequences.parquet").equals(pq.read_table(other / "sequences.parquet"))
     assert not [path for path in other.rglob(".*") if path.is_file()], "temporary files are left"
 
@@ -187,7 +175,7 @@ def test_the_checkpoint_before_the_last_is_kept(uddm, settings, tmp_path) -> Non
     assert "`--ckpt_path previous`" in outcome.err
     measured = uddm("validate", "-c", out / "config.yaml", "--ckpt_path", "previous")
     assert measured.status == 0, measured.err
-    assert table(calm) == table(out), "measured again, the same"
+    assert anonymous_table(calm) == anonymous_table(out), "measured again, the same"
 
     good = previous.read_bytes()
     outcome = uddm("fit", "-c", out / "config.yaml", "--ckpt_path", "previous")

@@ -21,11 +21,9 @@ import pytest
 import torch
 import yaml
 
-from tests.cli.test_processes import table
-from tests.configs.test_quickstart import write_results
-from tests.runs.test_resume import parts
-from tests.support.command_line import tiny_config, write_corpus
-from tests.support.ranks import CORES, Job, Parent
+from tests.support.command_line import anonymous_table, tiny_config, write_corpus
+from tests.support.ranks import CORES, Job, Parent, parts
+from tests.support.results import write_results
 
 CYCLES = int(os.environ.get("UDDM_SOAK_CYCLES", "100"))
 SEED = int(os.environ.get("UDDM_SOAK_SEED", "0"))
@@ -112,7 +110,7 @@ def check_said(job: Job) -> None:
 def check_equal(cycle: Cycle) -> None:
     """Tables, weights, optimizer and learning rate are those of the calm run, bit for bit."""
     calm, out = cycle.folder / "calm" / "run", cycle.folder / "killed" / "run"
-    assert table(calm) == table(out), "measurements.csv"
+    assert anonymous_table(calm) == anonymous_table(out), "measurements.csv"
     last = Path("checkpoints") / "last.ckpt"
     here, there = (torch.load(folder / last, weights_only=True) for folder in (calm, out))
     for name in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -5,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.toy_worlds import TableBackbone
+from tests.support.oracle_worlds import WORLDS, World, every_noise, markov, memory, unigram
+from tests.support.toy_worlds import TableBackbone, assert_frequencies, chain_kernel
 from uddm_lightning.backbones import Backbone, DiT
 from uddm_lightning.core.keyed_random import key
 from uddm_lightning.processes import Parameterization, UniformProcess
@@ -245,3 +247,37 @@ def test_chains_from_different_times_share_their_noise() -> None:
     early, late = sampler(flat, start, 1.0, KEYS), sampler(flat, start, 0.5, KEYS)
     apart = sampler(flat, start, 0.5, KEYS + 1)
     assert (early == late).double().mean() > (early == apart).double().mean() + 0.2
+
+
+def assert_drawn_from(counts: Tensor, probabilities: Tensor) -> None:
+    """Apply a chi-square test, with all rare outcomes pooled."""
+    likely = probabilities * counts.sum() >= 8
+    pooled = [torch.cat([values[likely], values[~likely].sum()[None]]) for values in (counts, probabilities)]
+    if pooled[1][-1] * counts.sum() < 5:
+        assert pooled[0][-1] < 30
+        pooled = [values[:-1] for values in pooled]
+    assert_frequencies(*pooled)
+
+
+def assert_samples_follow_the_text(world: World) -> None:
+    """Assert that the chain from pure noise samples the text, up to the error of finite steps."""
+    rows, joint, sampler = 6000, world.joint, AncestralSampler(steps=150)
+    kernel_YX = chain_kernel(world.process, joint, lambda alpha: joint.leave_one_out(alpha).log(), sampler.grid(1.0))
+    ends_X = kernel_YX[joint.code(world.process.sample_prior(joint.rows_XL), noisy=True)].mean(0)
+    assert 0.5 * (ends_X - joint.p_X).abs().sum() < 0.02
+    start = torch.randint(joint.V, (rows, joint.L), generator=torch.Generator().manual_seed(5))
+    start = world.process.sample_prior(start)
+    ends = sampler(world.denoiser, start, 1.0, key(9, torch.arange(rows)))
+    assert_drawn_from(torch.bincount(joint.code(ends), minlength=len(joint.p_X)), ends_X)
+
+
+@every_noise
+@pytest.mark.parametrize(("make", "V"), [(markov, 3), (memory, 3), (unigram, 2)], ids=WORLDS)
+def test_samples_follow_the_text(make: Callable[..., World], V: int, mask: bool) -> None:
+    assert_samples_follow_the_text(make(V, 3, mask=mask))
+
+
+@pytest.mark.parametrize("world", [markov(3, 3, True), unigram(2, 3, True)], ids=["markov", "unigram"])
+def test_samples_of_the_posterior_fail(world: World) -> None:
+    with pytest.raises(AssertionError):
+        assert_samples_follow_the_text(world)

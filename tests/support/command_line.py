@@ -1,8 +1,12 @@
 """A small corpus, a small config, and what the command line answers."""
 
+import csv
 import random
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import torch
 
 WORDS = ("the", "of", "and", "to", "we", "our", "people", "congress", "war", "peace", "law", "year", "public", "great")
 
@@ -63,3 +67,60 @@ def tiny_config(corpus: Path) -> dict:
             "enable_model_summary": False,
         },
     }
+
+
+def check(outcome, *needles: str) -> None:
+    assert outcome.status == 2, outcome.err
+    assert outcome.err.startswith("uddm: error: ") or "\nuddm: error: " in outcome.err
+    message = outcome.err[outcome.err.index("uddm: error: ") :]
+    assert len(message.strip().splitlines()) == 1, message
+    assert len(message) < 900, message
+    assert "Traceback" not in outcome.err
+    for needle in needles:
+        assert needle in message, message
+
+
+OFF = tuple(
+    word
+    for kind in ("recovery", "entropy", "nelbo", "trajectory", "basin", "samples")
+    for word in (f"--{kind}.enabled", "false")
+)
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
+
+
+def saved(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+MARKOV = {
+    "source": {"class_path": "MarkovSource", "init_args": {"alphabet": "abcdef", "num_documents": 400, "length": 16}},
+    "tokenizer": {"class_path": "CharacterTokenizer", "init_args": {"alphabet": "fedcba"}},
+}
+
+
+def table(run: Path) -> list[dict[str, str]]:
+    with (run / "measurements.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def anonymous_table(run: Path) -> list[dict[str, str]]:
+    """The table without the run's name, so that tables of two runs can be compared."""
+    return [{**row, "run": ""} for row in table(run)]
+
+
+def select(rows: list[dict[str, str]], kind: str, split: str) -> list[dict[str, str]]:
+    return [row for row in rows if row["metric"] == kind and row["split"] == split]
+
+
+def measure_oracle(
+    uddm: Callable[..., Outcome], config: Path, out: Path, backbone: str, *options: object
+) -> list[dict[str, str]]:
+    """Run `uddm validate` with a backbone that is not trained and return its table."""
+    outcome = uddm("validate", "-c", config, "--model.backbone", backbone, "--out", out, *options)
+    assert outcome.status == 0, outcome.err
+    rows = table(out)
+    assert {(row["backbone"], row["parameters"], row["step"]) for row in rows} == {(backbone, "0", "0")}
+    return rows

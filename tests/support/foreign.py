@@ -11,8 +11,13 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+import yaml
+from torch import Tensor
 
-from uddm_lightning.backbones import DiT
+from uddm_lightning.backbones import Backbone, DiT
+from uddm_lightning.runs import checkpoints
+from uddm_lightning.runs.instantiate import build_task
+from uddm_lightning.training.task import DiffusionTask
 
 SETTINGS: dict[str, Any] = {
     "seed": 3,
@@ -158,3 +163,18 @@ def described(storage: Any, offset: Any, shape: Any, stride: Any) -> bytes:
     stream = io.BytesIO()
     Pickler(stream, 2).dump(Tensor())
     return stream.getvalue()
+
+
+def task_of(run: Path) -> DiffusionTask:
+    """The model of a run, as `uddm validate` loads it."""
+    path = run / "checkpoints" / "last.ckpt"
+    found = checkpoints.load(path)
+    task = build_task(yaml.safe_load((run / "config.yaml").read_text()), found["hyper_parameters"]["vocab_size"])
+    checkpoints.check_fits(path, task)
+    task.load_state_dict(found["state_dict"])
+    return task.eval()
+
+
+@torch.no_grad()
+def logits(backbone: Backbone, tokens_BL: Tensor, sigma_B: Tensor) -> Tensor:
+    return backbone.head(backbone(tokens_BL, sigma_B))

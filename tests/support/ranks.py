@@ -421,5 +421,17 @@ ACTS = {
     "give up rights": _give_up_rights,
 }
 
+
+def parts(content: Any, name: str = "") -> dict[str, Any]:
+    """Every tensor and number of a checkpoint, by its place in it."""
+    if isinstance(content, dict):
+        content = content.items()
+    elif isinstance(content, list | tuple):
+        content = enumerate(content)
+    else:
+        return {name: content}
+    return {key: value for k, part in content for key, value in parts(part, f"{name}/{k}").items()}
+
+
 if __name__ == "__main__":
     main()

@@ -133,3 +133,33 @@ def _written(folder: Path, tables: dict[str, list[str]]) -> list[str]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table({"text": texts}), folder / name)
     return []
+
+
+ROOT = Path(__file__).parents[2]
+PAPER = ROOT / "configs" / "paper"
+# a part of others, and options of the sweep: `test_paper.py` reads the one with them, and gives the other to a sweep
+PARTS = (PAPER / "data" / "lm1b.yaml", PAPER / "sweep.yaml")
+CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path not in PARTS)
+QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+
+
+def as_options(path: Path) -> list[object]:
+    """A config as it is used; what only names a backbone, or how a run is shared out, is laid over another."""
+    if path.parent.name == "backbones":
+        return ["-c", QUICKSTART, "-c", path]
+    if path.parent.name == "distributed":
+        return ["-c", PAPER / "lm1b_small.yaml", "-c", path]
+    return ["-c", path]
+
+
+def standin(path: Path, folder: Path) -> list[str]:
+    """What replaces a text of the world and a network that no test can wait for; nothing for the small configs."""
+    config = config_of(path)
+    if config is None:
+        return []
+    alone = ["--trainer.devices", "1", "--trainer.num_nodes", "1"]  # of the fragments for many GPUs
+    return [*options(config, folder / "text"), *alone]
+
+
+def short(path: Path) -> str:
+    return str(path.relative_to(ROOT))

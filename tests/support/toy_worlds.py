@@ -9,7 +9,7 @@ import inspect
 import math
 import os
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise, product
 from pathlib import Path
@@ -22,9 +22,9 @@ from scipy import stats
 from torch import Tensor
 from typing_extensions import override
 
-import uddm_lightning
 from uddm_lightning.backbones import Backbone
-from uddm_lightning.processes import Process
+from uddm_lightning.processes import Process, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule, Schedule
 
 QUIET = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
@@ -287,17 +287,11 @@ class UnigramOracle(Backbone):
         return hidden_ND
 
 
-def _modules() -> Iterator[str]:
-    for info in pkgutil.walk_packages(uddm_lightning.__path__, "uddm_lightning."):
-        room = info.name.split(".")[1]
-        if room in {"schedules", "processes", "backbones", "objectives", "samplers", "learning_rates"}:
-            yield info.name
-
-
 def plugins(base: type) -> list[type]:
-    """Every concrete class of the package under `base`, also in modules that nobody imports."""
-    for name in _modules():
-        importlib.import_module(name)
+    """Every concrete class under `base`, of all modules in the package of the base."""
+    package = importlib.import_module(".".join(base.__module__.split(".")[:2]))
+    for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(info.name)
     found: list[type] = []
     waiting = [base]
     while waiting:
@@ -306,3 +300,17 @@ def plugins(base: type) -> list[type]:
             if child.__module__.startswith("uddm_lightning.") and not inspect.isabstract(child) and child not in found:
                 found.append(child)
     return sorted(found, key=lambda child: child.__qualname__)
+
+
+def uniform_process(V: int, schedule: Schedule | None = None) -> UniformProcess:
+    return UniformProcess(V, schedule or LogLinearSchedule())
+
+
+def uniform_posterior(p_V: Tensor, xt: int, alpha_s: float, alpha_t: float) -> Tensor:
+    """Return p(x_s | x_t) for x_0 ~ p, summed over the forward chain x_0 -> x_s -> x_t."""
+    V = len(p_V)
+    first = uniform_kernel(-math.log(alpha_s), V)
+    second = uniform_kernel(math.log(alpha_s) - math.log(alpha_t), V)
+    joint = p_V[:, None, None] * first[:, :, None] * second[None]
+    seen = joint[:, :, xt].sum(0)
+    return seen / seen.sum()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.config.test_keys import OFF
+from tests.support.command_line import OFF
 from uddm_lightning.results.tables import read_table
 from uddm_lightning.training.task import DiffusionTask
 

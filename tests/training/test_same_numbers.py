@@ -1,6 +1,5 @@
 """The same numbers for any number of processes, accumulated micro-batches, batch size, workers and precision."""
 
-import csv
 import json
 import shutil
 import sys
@@ -14,7 +13,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from tests.support.command_line import tiny_config
+from tests.support.command_line import anonymous_table, tiny_config
 from tests.support.ranks import Job, run
 
 STEPS = 50
@@ -113,11 +112,6 @@ def write(path: Path, changes: dict[str, dict[str, Any]], corpus: Path, dropout:
     return path
 
 
-def table(folder: Path) -> list[dict[str, str]]:
-    with (folder / "measurements.csv").open(encoding="utf-8", newline="") as file:
-        return [{**row, "run": ""} for row in csv.DictReader(file)]
-
-
 def check_table(rows: Sequence[dict[str, str]], others: Sequence[dict[str, str]], rtol: float = MEASURED) -> float:
     """Equal words and integers, and nearly equal reals; returns how nearly."""
     assert len(rows) == len(others)
@@ -143,7 +137,7 @@ def test_ranks_accumulation_and_workers_train_alike(tmp_path: Path, plain: Path)
     alone, *others = run(tmp_path / "logs", jobs)
     for other in others:
         check_same(trained(alone), trained(other))
-        here, there = table(tmp_path / alone.name), table(tmp_path / other.name)
+        here, there = anonymous_table(tmp_path / alone.name), anonymous_table(tmp_path / other.name)
         for row, its in zip(here, there, strict=True):
             for column in ("split", "metric", "n_rows", "n_draws", "n_corrupted", "n_clean"):
                 assert row[column] == its[column]
@@ -238,8 +232,8 @@ def test_every_crew_measures_alike(tmp_path: Path, run_of: Any, measured: Measur
         for crew in product(WORLDS, MICRO_BATCHES, measured.workers)
     }
     run(tmp_path / "logs", list(jobs.values()))
-    rows = table(original)
-    found = max(check_table(rows, table(tmp_path / job.name)) for job in jobs.values())
+    rows = anonymous_table(original)
+    found = max(check_table(rows, anonymous_table(tmp_path / job.name)) for job in jobs.values())
     for row in rows:
         if row["metric"] != "samples":  # which takes as many test rows as there are samples
             assert int(row["n_draws"]) == measured.draws[row["split"]]
@@ -254,7 +248,7 @@ def test_every_held_out_row_counts_once(tmp_path: Path, run_of: Any) -> None:
     run(tmp_path / "logs", jobs)
     test_fraction = json.loads((original / "manifest.json").read_text(encoding="utf-8"))["splits"]["test"]["rows"]
     assert test_fraction % 4, "the rows do not divide among the ranks"
-    alone, *others = (table(tmp_path / job.name) for job in jobs)
+    alone, *others = (anonymous_table(tmp_path / job.name) for job in jobs)
     for row in alone:
         if row["split"] == "test" and row["metric"] not in ("samples", "basin"):  # which have limits of their own
             assert int(row["n_draws"]) == int(row["n_rows"]) == test_fraction
@@ -283,7 +277,7 @@ def test_single_precision_measures_nearly_the_same(tmp_path: Path, run_of: Any) 
     job = measure(original, tmp_path / "single", "validate", 1, 64, 0, "--model.eval_dtype", "float32")
     run(tmp_path / "logs", [job])
     found = dict.fromkeys(SINGLE, 0.0)
-    for row, other in zip(table(original), table(tmp_path / "single"), strict=True):
+    for row, other in zip(anonymous_table(original), anonymous_table(tmp_path / "single"), strict=True):
         assert [row[name] for name in ("n_draws", "n_corrupted")] == [
             other[name] for name in ("n_draws", "n_corrupted")
         ]

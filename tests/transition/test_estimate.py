@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from tests.support import made_sweeps
 from tests.support.simulated_sweeps import GRIDS, Plan, measured, parquet, row, tables
 from uddm_lightning.results.panel import Panel
 from uddm_lightning.results.tables import read_table, update_table
@@ -527,3 +528,8 @@ def test_the_reference_is_the_level_nearest_to_a_tenth() -> None:
     rows = [row(8, 0, "entropy", "train", 0.1, 0.0, 0.2, t=t) for t in (0.01, 0.07, 0.25)]
     assert [curve.t for curve in curves(rows, reference_only=True)] == [0.07]
     assert len(curves(rows)) == 3
+
+
+def test_an_oracle_has_no_transition(tmp_path: Path) -> None:
+    rows = made_sweeps.with_oracle(made_sweeps.measurements(tmp_path))
+    assert list(estimate(rows)["backbones"]) == ["DiT"]

@@ -1,0 +1,46 @@
+"""What the model card of an exported run says."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import made_sweeps as sweeps
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.interop.model_card import _regime
+from uddm_lightning.results.tables import write_table
+
+
+@pytest.mark.parametrize(
+    ("size", "regime"),
+    [(8, "memorizing"), (128, "in transition"), (512, "cannot be told"), (8192, "generalizing")],
+)
+def test_one_run_is_judged_by_absolute_rules(tmp_path: Path, size: int, regime: str) -> None:
+    """A single run has no plateau: it was compared with half of itself, and a gap of 0.054 generalized."""
+    sweeps.measurements(tmp_path, (size,))
+    text = "\n".join(_regime({"step": 200, "weights": "ema"}, tmp_path))
+    assert f"At t = 0.1, judged by this one run: **{regime}**. Recovery is " in text
+    assert "plateau" not in text
+    assert "the chain raised the share of wrong tokens from 9.6" in text
+    assert "NELBO on t in [0.001, 1] (extrapolated: trained on a part of it), test rows" in text
+
+
+def test_a_run_that_has_not_learned_is_no_generalizer(tmp_path: Path) -> None:
+    """It was said to generalize at recovery 0.055 / 0.053."""
+    low = {"train": 0.055, "test": 0.053}
+    rows = [
+        {**row, "recovery": f"{low[row['split']]}", "recovery_low": "0.045", "recovery_high": "0.063"}
+        if row["metric"] == "recovery"
+        else row
+        for row in sweeps.measurements(tmp_path, (8192,))
+    ]
+    write_table(tmp_path / "measurements.csv", rows)
+    text = "\n".join(_regime({"step": 200, "weights": "ema"}, tmp_path))
+    assert "judged by this one run: **not learned yet**" in text
+    assert "lies below the coincidence level 0.076" in text
+
+
+def test_damaged_draws_are_named(tmp_path: Path) -> None:
+    sweeps.measurements(tmp_path, (8,))
+    (tmp_path / "rows.parquet").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="Move it away; the card does without it"):
+        list(_regime({"step": 200, "weights": "ema"}, tmp_path))

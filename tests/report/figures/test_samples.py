@@ -1,0 +1,38 @@
+"""The figure of samples."""
+
+import numpy as np
+
+from tests.support import made_sweeps as sweeps
+from uddm_lightning.report.figures.drawing import style
+from uddm_lightning.report.figures.samples import samples_drawing
+from uddm_lightning.results.study import Study
+
+
+def test_samples_are_shares_perplexity_unigram_entropy_and_the_entropy_gap(tmp_path):
+    study = Study(sweeps.measurements(tmp_path))
+    with style():
+        drawing = samples_drawing(study)
+    shares, perplexity, unigram, gap = drawing.figure.axes
+    memorized, spurious, novel = [line.get_ydata() for line in shares.get_lines()][:3]
+    np.testing.assert_allclose(np.add(np.add(memorized, spurious), novel), 1.0)
+    np.testing.assert_allclose(memorized, [round(64 * sweeps.memorized(size)) / 64 for size in sweeps.SIZES])
+    own, test, far = perplexity.get_lines()
+    assert [line.get_linestyle() for line in (own, test, far)] == ["-", "--", ":"]
+    assert len(far.get_xdata()) == 5, "novel samples have a perplexity of their own, where there are any"
+    np.testing.assert_allclose(test.get_ydata(), 4.0)
+    np.testing.assert_allclose(
+        unigram.get_lines()[0].get_ydata(), [2.5 - 0.1 * sweeps.memorized(size) for size in sweeps.SIZES]
+    )
+    gaps = study.entropy_gaps("DiT", study.reference)
+    np.testing.assert_allclose(gap.get_lines()[1].get_ydata(), [mean.value for mean in gaps])
+    assert "critic" in drawing.caption
+    assert "here 64" in drawing.caption
+    assert drawing.table.head[3:6] == ["memorized", "spurious", "novel"]
+    assert len(drawing.table.rows) == 2 * len(sweeps.SIZES)
+
+
+def test_without_samples_there_is_no_figure_of_them(tmp_path):
+    with style():
+        assert samples_drawing(Study(sweeps.measurements(tmp_path, kinds=("recovery",)))) is None
+        bare = samples_drawing(Study(sweeps.measurements(tmp_path, kinds=("samples",))))
+    assert len(bare.figure.axes) == 3  # no entropy, no gap

@@ -1,0 +1,40 @@
+"""The process from which a sweep's runs are forked."""
+
+import os
+import subprocess
+import sys
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+from tqdm import tqdm
+
+from uddm_lightning.sweeps.launchers.forked_run import serve
+
+
+def look() -> None:
+    """Status 0 where no bar is drawn and everything is imported."""
+    sys.exit(int(not tqdm(range(3)).disable) + 2 * int("uddm_lightning.cli.lightning" not in sys.modules))
+
+
+def begin() -> None:
+    """What a sweep does at its first run."""
+    serve()
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert "TQDM_DISABLE" not in os.environ
+    run = ForkServerProcess(target=look)
+    run.start()
+    run.join(120)
+    assert run.exitcode == 0
+
+
+@pytest.mark.slow
+def test_a_forked_run_finds_everything_imported_and_draws_no_bars():
+    # in a process of its own: a process has one server, and another test may have started this one's
+    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    subprocess.run(
+        [sys.executable, "-c", "from tests.sweeps.launchers.test_forked_run import begin; begin()"],
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={**environment, "OMP_NUM_THREADS": "3"},
+    )
