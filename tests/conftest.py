@@ -4,7 +4,6 @@ Set before torch and the hub's libraries are imported, whichever test comes firs
 """
 
 import os
-import sys
 import tempfile
 
 os.environ["OMP_NUM_THREADS"] = "1"  # pytest-xdist already uses the cores, and results repeat
@@ -83,8 +82,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setenv("UDDM_CACHE", str(folder / "cache"))
         patch.setattr(torch, "set_num_threads", lambda number: None)
-        patch.setattr(sys, "argv", ["uddm", "fit", "-c", str(config), "--out", str(folder / "run")])
-        assert main() == 0
+        assert main(["fit", "-c", str(config), "--out", str(folder / "run")]) == 0
     (folder / "printed.txt").write_text(printed.getvalue(), encoding="utf-8")
     return folder
 
@@ -99,14 +97,13 @@ def textless(trained: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def uddm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def uddm(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Runs `uddm` with the given arguments, as a shell would start it, but in this process."""
 
     def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["uddm", *map(str, arguments)])
         capsys.readouterr()
         try:
-            status = main()
+            status = main([str(word) for word in arguments])
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
         captured = capsys.readouterr()

@@ -313,12 +313,13 @@ def test_torch_is_pinned_to_a_minor_version() -> None:
     assert int(high) == int(low) + 1
 
 
-def test_the_wheel_holds_the_typed_package_and_nothing_else(tmp_path: Path) -> None:
+def test_the_wheel_holds_the_typed_package_with_its_configs_and_nothing_else(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(PACKAGE, source / PACKAGE.name)
+    for folder in (PACKAGE, ROOT / "configs"):
+        shutil.copytree(folder, source / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
     run("hatchling", "build", "-t", "wheel", "-d", tmp_path / "dist", cwd=source)
     [wheel] = (tmp_path / "dist").glob("*.whl")
     assert wheel.name.endswith("-py3-none-any.whl")
@@ -327,7 +328,8 @@ def test_the_wheel_holds_the_typed_package_and_nothing_else(tmp_path: Path) -> N
         [entry_points] = [archive.read(name).decode() for name in names if name.endswith("/entry_points.txt")]
     assert "uddm = uddm_lightning.__main__:main" in entry_points
     packaged = {name for name in names if ".dist-info/" not in name}
-    sources = {relative(path) for path in PYTHON_FILES if PACKAGE in path.parents}
-    assets = {f"uddm_lightning/report/assets/report.{kind}" for kind in ("css", "js")}
-    assert packaged == sources | assets | {"uddm_lightning/py.typed"}
+    sources = {path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    configs = {path for path in (ROOT / "configs").rglob("*") if path.is_file()}
+    assert packaged == {*map(relative, sources), *(f"{PACKAGE.name}/{relative(path)}" for path in configs)}
+    assert {"uddm_lightning/py.typed", "uddm_lightning/configs/quickstart.yaml"} <= packaged
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

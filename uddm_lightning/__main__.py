@@ -1,18 +1,23 @@
-"""`python -m uddm_lightning` is `uddm`."""
+"""Run `uddm` as `python -m uddm_lightning`."""
 
 import sys
+from typing import NoReturn
 
 
-def main() -> None:
-    """Runs the command and exits with its status."""
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command and exit with its status.
+
+    Args:
+        arguments: command and options; None takes those of the process.
+    """
     try:
         from uddm_lightning.core.console import make_enduring
 
         make_enduring()
-        from uddm_lightning.cli.main import main as run  # heavy imports only once a command is really run
+        from uddm_lightning.cli.main import main as run
 
-        sys.exit(run())
-    except KeyboardInterrupt:  # so early that nothing has begun
+        sys.exit(run(arguments))
+    except KeyboardInterrupt:  # during the imports, before anything has begun
         sys.stderr.write("uddm: stopped.\n")
         sys.exit(1)
 

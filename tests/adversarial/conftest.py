@@ -2,7 +2,6 @@
 
 import io
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -15,7 +14,7 @@ import yaml
 from hypothesis import settings
 
 from tests.support.command_line import Outcome, tiny_config, write_corpus
-from uddm_lightning.cli.lightning import UddmCLI, start
+from uddm_lightning.cli.lightning import run_lightning
 from uddm_lightning.cli.main import main
 from uddm_lightning.training.task import DiffusionTask
 
@@ -25,9 +24,9 @@ QUIET = settings(deadline=None, derandomize=True, database=None)
 def uddm(*arguments: object) -> Outcome:
     """Runs `uddm` with the given arguments; an exception that it lets out is the failure of the test."""
     out, err = io.StringIO(), io.StringIO()
-    with patch.object(sys, "argv", ["uddm", *map(str, arguments)]), redirect_stdout(out), redirect_stderr(err):
+    with redirect_stdout(out), redirect_stderr(err):
         try:
-            status = main()
+            status = main([str(word) for word in arguments])
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else 1
     return Outcome(status, out.getvalue(), err.getvalue())
@@ -78,6 +77,5 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     config.write_text(yaml.safe_dump(content), encoding="utf-8")
     environment = patch.dict(os.environ, {"UDDM_CACHE": str(folder / "cache")})
     with environment, chdir(folder), patch.object(torch, "set_num_threads"):
-        with patch.object(sys, "argv", ["uddm", "fit", "-c", str(config), "--out", "run"]):
-            cli = start(UddmCLI)
+        cli = run_lightning(["fit", "-c", str(config), "--out", "run"])
         yield Home(folder, folder / "run" / "config.yaml", folder / "run" / "checkpoints" / "last.ckpt", cli.model)

@@ -20,8 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.adversarial.conftest import QUIET, Home, check_line, one_message, uddm
-from uddm_lightning.config.parser import sanitize_message
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.runs import checkpoints
 
 

@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 
 from tests.adversarial.conftest import QUIET, check_line
 from tests.adversarial.judge import Row, documents_of, rows_of, sentences_of, size_of
-from uddm_lightning.config.parser import sanitize_message
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.data import (
     BPETokenizer,
     CharacterTokenizer,

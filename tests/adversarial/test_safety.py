@@ -125,11 +125,10 @@ socket.socket.connect = socket.socket.connect_ex = connect
 socket.create_connection = socket.getaddrinfo = socket.gethostbyname = refuse
 import torch
 torch.set_num_threads(1)
-from uddm_lightning.cli import main
+from uddm_lightning.cli.main import main
 for arguments in eval(sys.argv[1]):
-    sys.argv = ["uddm", *arguments]
     try:
-        status = main()
+        status = main(arguments)
     except SystemExit as stop:
         status = stop.code
     if status:

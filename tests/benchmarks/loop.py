@@ -7,13 +7,11 @@ import contextlib
 import io
 import logging
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from unittest import mock
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -47,14 +45,14 @@ def fit(backbone: tuple[str, ...] = ()) -> Seconds:
     """Median step of `uddm fit` on the quickstart: keyed data, averaging, logging and progress bar included."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [
-            *("uddm", "fit", "-c", str(CONFIG), "--out", folder),
+            *("fit", "-c", str(CONFIG), "--out", folder),
             *("--trainer.max_steps", str(STEPS), "--trainer.val_check_interval", str(STEPS)),
             *(word for probe in PROBES for word in (f"--{probe}.enabled", "false")),
             *("--trainer.callbacks+", f"{__name__}.StepTimes", *backbone),
         ]
         quiet = contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO())
-        with mock.patch.object(sys, "argv", arguments), quiet[0], quiet[1], one_thread():
-            run_lightning()
+        with quiet[0], quiet[1], one_thread():
+            run_lightning(arguments)
     return median_step(StepTimes.ends)
 
 

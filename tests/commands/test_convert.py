@@ -188,11 +188,10 @@ import sys
 watched = ("import", "pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen")
 seen = []
 sys.addaudithook(lambda event, about: seen.append((event, str(about[0]))) if event in watched else None)
-sys.argv = ["uddm", "convert", sys.argv[1], "--out", "alone"]
 from uddm_lightning.cli.main import main
 from uddm_lightning.commands import convert
 seen.clear()
-status = main()
+status = main(["convert", sys.argv[1], "--out", "alone"])
 named = [name for event, name in seen if event != "import" or name.split(".")[0] in ("omegaconf", "transformers")]
 print(status, named, [name for name in ("omegaconf", "transformers") if name in sys.modules])
 """

@@ -361,8 +361,7 @@ COUNT = 700  # three shards
 
 def command(words, environment):
     os.environ.update(environment)
-    sys.argv = ["uddm", *words]
-    sys.exit(main())
+    sys.exit(main(words))
 
 
 def start(textless, file, *more):

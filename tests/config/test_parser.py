@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.command_line import tiny_config
 from uddm_lightning.cli.resolve import resolve
-from uddm_lightning.config.parser import from_yaml, to_yaml
+from uddm_lightning.config.yaml_text import from_yaml, to_yaml
 
 ODD = (
     *("1e3", "7435e12", "null", "~", "yes", "no", "on", "off", "true", "012", "1_000", "nan", ".nan", ".inf", "1:30"),

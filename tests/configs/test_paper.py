@@ -1,5 +1,6 @@
 """The configs of the paper hold the paper's numbers: read from the resolved configs, and from what is made of them."""
 
+import copy
 import math
 from functools import cache
 from itertools import pairwise
@@ -10,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 import tokenizers
 import torch
-import yaml
 
 from tests.support import standins
 from uddm_lightning import backbones
@@ -87,7 +87,7 @@ def test_network(name: str) -> None:
 
 
 def test_the_three_differ_in_the_network_alone() -> None:
-    contents = [yaml.safe_load((PAPER / f"lm1b_{name}.yaml").read_text(encoding="utf-8")) for name in NETWORKS]
+    contents = [copy.deepcopy(resolved(name)) for name in NETWORKS]
     for content in contents:
         for key in ("hidden_size", "n_blocks", "n_heads"):
             del content["model"]["backbone"]["init_args"][key]

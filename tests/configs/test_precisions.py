@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from lightning.pytorch import Trainer
 
 from tests.support import standins
@@ -39,8 +38,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def resolved(path: Path, folder: Path, text: Path) -> dict[str, Any]:
     words = [str(word) for word in as_options(path)]
-    content = yaml.safe_load(Path(words[1]).read_text(encoding="utf-8"))
-    if isinstance(content["data"], dict) and content["data"]["source"]["class_path"] == "SotuSpeeches":
+    if resolve(words).values["data"]["source"]["class_path"].endswith("SotuSpeeches"):
         words += ["--data.source", "TextFiles", "--data.source.init_args.paths", str(text)]
     return resolve([*words, *standin(path, folder), *SMALL, "--data.cache_dir", str(folder / "cache")]).values
 

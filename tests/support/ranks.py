@@ -113,7 +113,7 @@ def _logs(folder: Path, job: Job) -> list[Path]:
 
 def main() -> None:
     """Starts the jobs of the file named on the command line and replaces it by their exit statuses."""
-    import uddm_lightning.cli.main  # noqa: F401 the children inherit what is imported here
+    import uddm_lightning.cli.lightning  # noqa: F401 the children inherit what is imported here
 
     listed = Path(sys.argv[1])
     jobs = [Job(**job) for job in json.loads(listed.read_text(encoding="utf-8"))]
@@ -221,13 +221,12 @@ def _rank(job: Job, rank: int, port: int) -> int:
         about |= {"GROUP_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": job.name}
         os.environ.update({name: str(value) for name, value in about.items()})
         rank_zero_only.rank = rank  # Lightning looks once, when it is imported
-    sys.argv = ["uddm", *job.arguments]
     try:
         recorder = Recorder() if job.record else None
         if job.event:
             moment, turn, act, folder = job.event
             MOMENTS[moment](turn, partial(ACTS[act], folder))
-        status = uddm()
+        status = uddm(job.arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     except BaseException:  # a test reads it in the log

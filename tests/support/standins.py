@@ -138,7 +138,7 @@ def _written(folder: Path, tables: dict[str, list[str]]) -> list[str]:
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "configs" / "paper"
 # a part of others, and options of the sweep: `test_paper.py` reads the one with them, and gives the other to a sweep
-PARTS = (PAPER / "data" / "lm1b.yaml", PAPER / "sweep.yaml")
+PARTS = (*(PAPER / name for name in ("data/lm1b.yaml", "lm1b.yaml", "sweep.yaml")), PAPER.parent / "corpora/small.yaml")
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path not in PARTS)
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 

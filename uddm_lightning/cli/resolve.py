@@ -1,17 +1,16 @@
-"""Resolve the arguments of `uddm fit` to the whole configuration that they stand for."""
+"""Resolve the arguments of `uddm fit` to the complete configuration."""
 
-import sys
 from typing import Any, NamedTuple
 
 import yaml
 from typing_extensions import override
 
-from uddm_lightning.cli.lightning import UddmCLI, start
-from uddm_lightning.config.parser import check_configs
+from uddm_lightning.cli.lightning import UddmCLI, run_lightning
+from uddm_lightning.config.config_files import find_config_options
 
 
 class Resolved(NamedTuple):
-    """A configuration without anything left to be filled in.
+    """A complete configuration.
 
     Attributes:
         text: as a run's config.yaml holds it.
@@ -23,7 +22,7 @@ class Resolved(NamedTuple):
 
 
 class _Resolver(UddmCLI):
-    """Stops where the configuration is known."""
+    """Stops as soon as the configuration is known."""
 
     @override
     def before_instantiate_classes(self) -> None:
@@ -47,16 +46,10 @@ class _Resolver(UddmCLI):
 
 
 def resolve(arguments: list[str]) -> Resolved:
-    """The configuration that `uddm fit` with these arguments would write.
+    """Return the configuration that `uddm fit` with these arguments would write.
 
     Raises:
         InputError: the arguments are wrong.
     """
-    check_configs(arguments)
-    given = sys.argv
-    try:
-        sys.argv = ["uddm", "fit", *arguments]
-        text = start(_Resolver).dumped()
-    finally:
-        sys.argv = given
+    text = run_lightning(["fit", *find_config_options(arguments)], _Resolver).dumped()
     return Resolved(text, yaml.safe_load(text))

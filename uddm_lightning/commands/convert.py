@@ -13,7 +13,9 @@ from lightning import __version__ as lightning_version
 from tqdm import tqdm
 
 from uddm_lightning.cli.resolve import Resolved, resolve
-from uddm_lightning.config.parser import CommandParser, check_configs, to_yaml
+from uddm_lightning.config.command_parser import CommandParser
+from uddm_lightning.config.config_files import find_config, find_config_options
+from uddm_lightning.config.yaml_text import to_yaml
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.duo import DuoCheckpoint
@@ -24,11 +26,12 @@ from uddm_lightning.runs.instantiate import build_task
 from uddm_lightning.training.task import DiffusionTask
 
 DESCRIPTION = """\
-Makes a run of a checkpoint in the layout of s-sahoo/duo, with its trained and its averaged weights, so that it can be
-measured like any other. Nothing that the file names is imported or executed: a file from anywhere may be read.
+Imports a checkpoint in the layout of s-sahoo/duo as a run, with its raw and its averaged
+weights, so that it can be measured like any other run. Nothing in the file is imported or executed,
+so files of any origin are safe to read.
 
-The text is taken from the file where it is a known one. Otherwise, and to measure on any other text, a YAML file says
-which, as in a configuration of `uddm fit`:
+If the file names a known corpus, that corpus is used. For any other text, give a YAML file with it,
+as in a config of `uddm fit`:
 
   data:
     source: {class_path: TextFiles, init_args: {paths: my.txt}}
@@ -69,8 +72,8 @@ def convert(arguments: list[str]) -> int:
     path, folder = Path(given.file), Path(given.out)
     if not path.is_file():
         raise InputError(f"`{path}`: there is no such file. Give the path of a checkpoint.")
-    overrides = [word for file in given.config for word in ("-c", file)]
-    check_configs(overrides)
+    files = [str(find_config(file)) for file in given.config]
+    overrides = find_config_options([word for file in files for word in ("-c", file)])
     for key, value in (
         ("model.backbone_name", given.name),
         ("data.train_size", given.size),
@@ -81,7 +84,7 @@ def convert(arguments: list[str]) -> int:
     with run_folder.lock_run(folder):
         run_folder.check_unused(folder, "")
         tokenizer = _write_tokenizer(foreign, folder)
-        made = recipe(foreign, _data_of(given.config), tokenizer)
+        made = recipe(foreign, _data_of(files), tokenizer)
         resolved = _resolve(made, [*overrides, "--out", given.out])
         task = _task(foreign, resolved)
         run_folder.write_manifest(folder, _manifest(foreign, made))
@@ -100,7 +103,7 @@ def _data_of(files: list[str]) -> dict[str, Any]:
         content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
         data = content.get("data") if isinstance(content, dict) else None
         if isinstance(data, str) and (part := Path(file).parent / data).is_file():  # a section may be a file of its own
-            check_configs(["-c", str(part)])
+            find_config_options(["-c", str(part)])
             data = yaml.safe_load(part.read_text(encoding="utf-8"))
         found.update(data if isinstance(data, dict) else {})
     return found

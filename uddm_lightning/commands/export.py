@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from uddm_lightning.config.parser import CommandParser
+from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.interop.export import check_empty, check_push, push
 from uddm_lightning.interop.export import export as export_run
 from uddm_lightning.runs.run import load_run

@@ -7,11 +7,12 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.preflight.hub import Hub
 from uddm_lightning.preflight.requirements import requirements
 
-HELP = """usage: uddm preflight -c CONFIG [any option of `uddm fit`]
+HELP = """\
+usage: uddm preflight -c CONFIG [any option of `uddm fit`]
 
-Says what `uddm fit` with the same arguments would download, how large that is and what of it is here already; the disk
-and memory it needs; parameters, rows, tokens; and whether this machine can start it. Downloads and writes nothing.
-Exit status 2 where the run could not start.
+Lists what `uddm fit` with the same arguments would download, how large that is and which part is
+here already; the disk and memory it needs; parameters, rows and tokens; and whether this machine
+can start it. Downloads and writes nothing. Exit status 2 if the run could not start.
 """
 
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from uddm_lightning.config.parser import CommandParser
+from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.sweeps.results import summary, write_results
 
 

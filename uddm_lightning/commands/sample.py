@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from uddm_lightning.config.parser import CommandParser
+from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.config.ranges import check_options
 from uddm_lightning.runs.sample_summary import summarize, summary_lines, train_comparison
 from uddm_lightning.runs.sampling import SamplingJob, sample_to_file

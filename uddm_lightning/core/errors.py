@@ -1,6 +1,9 @@
 """Errors that the user can fix. The command line prints each as one message, without a traceback."""
 
+import re
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib.util import find_spec
 
 
@@ -35,3 +38,17 @@ def require_package(package: str, extra: str, reason: str) -> None:
         installed = package in sys.modules
     if not installed:
         raise InputError(f"{reason}, which needs `{package}`: pip install 'uddm-lightning[{extra}]'.")
+
+
+def sanitize_message(message: str) -> str:
+    """Return the text of an error on one line, without repeated lines, with unprintable characters escaped."""
+    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+    text = re.sub(r"\s+", " ", " ".join(dict.fromkeys(lines))).strip()
+    # a name from a damaged or hostile file must not control the terminal
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean ...?` with the known name nearest to `name`, or a full stop if none is near."""
+    nearest = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean `{nearest[0]}`?" if nearest else "."

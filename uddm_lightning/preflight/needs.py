@@ -11,8 +11,8 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
 from uddm_lightning.backbones.base import Backbone
-from uddm_lightning.config.parser import UddmParser, sanitize_message
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.config.parser import UddmParser
+from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.data import CharacterTokenizer, Tokenizer
 from uddm_lightning.data.tokenizers.learned import LearnedTokenizer
 from uddm_lightning.preflight.hub import DownloadSize

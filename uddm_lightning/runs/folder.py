@@ -11,8 +11,8 @@ import yaml
 
 from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Change, Kind
-from uddm_lightning.config.parser import from_yaml, sanitize_message
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.config.yaml_text import from_yaml
+from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.files import hold_lock, write_text
 
 HEADER = "# lightning.pytorch=="  # with which every resolved configuration begins

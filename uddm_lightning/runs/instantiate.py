@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from uddm_lightning.config.parser import UddmParser, sanitize_message
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.config.parser import UddmParser
+from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.critics import Critic
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.training.task import DiffusionTask

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from uddm_lightning.config.parser import sanitize_message
 from uddm_lightning.core.class_path import import_class
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.data.corpus import Corpus, cached
 from uddm_lightning.data.eval_dataset import draw_keys
 from uddm_lightning.data.module import SAMPLES

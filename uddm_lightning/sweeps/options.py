@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from uddm_lightning.config.parser import check_configs
+from uddm_lightning.config.config_files import find_config_options
 from uddm_lightning.core.errors import InputError
 
 SECTION = "sweep"
@@ -26,7 +26,7 @@ def expand_files(arguments: list[str]) -> list[str]:
     Raises:
         InputError: a file has the section beside others, or holds what is no option.
     """
-    check_configs(arguments)
+    arguments = find_config_options(arguments)
     from_files: list[str] = []
     rest: list[str] = []
     words = iter(pairwise([*arguments, ""]))

@@ -12,8 +12,9 @@ from pyarrow import csv
 
 from uddm_lightning.backbones import MarkovBackbone
 from uddm_lightning.config.keys import flat
-from uddm_lightning.config.parser import UddmParser, sanitize_message, to_yaml
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.config.parser import UddmParser
+from uddm_lightning.config.yaml_text import to_yaml
+from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.files import write_text
 from uddm_lightning.runs.instantiate import build_data, check_critic
 from uddm_lightning.sweeps import sizes

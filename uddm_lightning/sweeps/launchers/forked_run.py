@@ -6,7 +6,6 @@ that has done so once, computes nothing itself, and is forked for each run.
 
 import multiprocessing
 import os
-import runpy
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +13,8 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from uddm_lightning.cli.main import main
+from uddm_lightning.core.console import make_enduring
 from uddm_lightning.sweeps.sweep_run import SweepRun
 
 PRELOADED = ["uddm_lightning.cli", "uddm_lightning.cli.lightning"]
@@ -79,5 +80,5 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], log: Path, al
         os.environ["UDDM_PARENT"] = str(os.getppid())  # the server, which ends with the sweep
         command = [sys.executable, "-m", "uddm_lightning", *arguments]
         os.execv(sys.executable, command)  # noqa: S606 the arguments are this package's own
-    sys.argv = ["uddm", *arguments]
-    runpy.run_module("uddm_lightning", run_name="__main__")
+    make_enduring()
+    sys.exit(main(list(arguments)))

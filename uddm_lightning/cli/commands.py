@@ -1,0 +1,52 @@
+"""The list of commands, their help texts, and suggestions for a name that does not exist."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from uddm_lightning.core.errors import InputError, suggest
+
+LIGHTNING = ("fit", "validate", "test", "predict")
+
+# Commands beside Lightning's: module in `uddm_lightning.commands` and function. Imported when they are run.
+COMMANDS = {
+    "sweep": ("sweep", "sweep"),
+    "report": ("report", "report"),
+    "sample": ("sample", "sample"),
+    "probe": ("probe", "probe"),
+    "convert": ("convert", "convert"),
+    "export": ("export", "export"),
+    "preflight": ("preflight", "preflight"),
+    "doctor": ("doctor", "doctor"),
+    "configs": ("configs", "configs"),
+}
+HELP = Path(__file__).parent / "help"
+ALL_OPTIONS = "\nAll options\n"  # heading of the part of a help text that `-h` leaves out
+
+
+def find_command(name: str) -> Callable[[list[str]], int]:
+    """Return the function that runs a command beside Lightning's; it takes arguments and returns an exit status."""
+    module, function = COMMANDS[name]
+    command: Callable[[list[str]], int] = getattr(import_module(f"uddm_lightning.commands.{module}"), function)
+    return command
+
+
+def check_command(name: str) -> None:
+    """Check that a command exists.
+
+    Raises:
+        InputError: it does not; the message names the nearest one.
+    """
+    names = [*LIGHTNING, *COMMANDS]
+    if name not in names:
+        raise InputError(f"`uddm {name}`: there is no such command{suggest(name, names)} Commands: {', '.join(names)}.")
+
+
+def help_text(name: str, short: bool = False) -> str:
+    """Return the stored help of a command, without the list of all options if `short`; "" is the program's own help.
+
+    The texts are files because the parser takes seconds to import. `.ci/store_help.py` writes them.
+    """
+    text = (HELP / f"{name or 'uddm'}.txt").read_text(encoding="utf-8")
+    summary, heading, _ = text.partition(ALL_OPTIONS)
+    return f"{summary}\n`uddm {name} --help` lists all options.\n" if short and heading else text

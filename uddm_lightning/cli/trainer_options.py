@@ -1,0 +1,83 @@
+"""What `uddm fit | validate | test | predict` give to Lightning's trainer beside the options of the user."""
+
+from typing import Any
+
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from uddm_lightning.callbacks import (
+    BasinTable,
+    Heartbeat,
+    RestoredText,
+    SequenceTable,
+    StepProgressBar,
+    TensorBoardPage,
+    check_callbacks,
+)
+from uddm_lightning.runs import checkpoints
+from uddm_lightning.training.trainer_access import NullProfiler
+
+# Warnings of Lightning about behaviour that this program intends; all others stay visible.
+EXPECTED_WARNINGS = (
+    r".*does not have many workers.*",  # rows are read from memory maps: workers would only cost start-up time
+    r".*`IterableDataset` has `__len__` defined.*",  # every rank knows its number of measuring batches
+    r".*Checkpoint directory .* exists and is not empty.*",  # a run is continued in its folder
+    r".*isinstance.treespec, LeafSpec.. is deprecated.*",  # how Lightning 2.6 asks torch 2.13
+    r".*Found \d+ module.s. in eval mode at the start of training.*",  # the averaged weights never train
+    r".*The dirpath has changed from.*",  # a checkpoint is measured from wherever it lies
+    r".*Couldn't infer the batch indices.*",  # rows carry their own numbers
+    r".*The `srun` command is available on your system but is not used.*",  # a login node may train, too
+    r".*AMP with fp16 is not supported on CPU.*",  # `check_precision` refuses it
+    r".*It is recommended to use .self.log.*sync_dist=True.*",  # probes have joined the ranks' measurements already
+    r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the stream is indexed by step
+    r"(?s).*Converting a tensor with requires_grad=True to a scalar.*",  # how LBFGS reads the closure's loss
+)
+
+
+def trainer_defaults() -> dict[str, Any]:
+    """Return the defaults of the trainer where they differ from Lightning's."""
+    return {
+        "max_epochs": -1,  # the stream is endless and indexed by step: there are no epochs
+        "check_val_every_n_epoch": None,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "log_every_n_steps": 10,
+        "callbacks": [SequenceTable(), BasinTable(), TensorBoardPage(), RestoredText(), checkpoints.LastCheckpoint()],
+    }
+
+
+def make_logger(config: dict[str, Any], first_step: int) -> TensorBoardLogger | None:
+    """Return the logger of `fit` in the run's folder; None if the config has one of its own.
+
+    Args:
+        config: of the trainer.
+        first_step: events of an earlier session from this step on are not shown, since the steps are trained again.
+    """
+    if config["logger"] not in (None, True):
+        return None
+    folder = config["default_root_dir"]
+    return TensorBoardLogger(folder, name="", version="", default_hp_metric=False, purge_step=first_step)
+
+
+def complete(config: dict[str, Any]) -> None:
+    """Add the progress bar or heartbeat, the checkpoint writer and the profiler to a trainer's config, in place.
+
+    Raises:
+        InputError: a callback of the user cannot work here.
+    """
+    given = as_list(config["callbacks"])
+    check_callbacks(given, config["enable_progress_bar"] is not False)
+    if heartbeat := Heartbeat.from_environment():  # the program that watches shows the progress
+        config["enable_progress_bar"] = False
+        config["callbacks"] = [*(one for one in given if not isinstance(one, ProgressBar)), heartbeat]
+    elif config["enable_progress_bar"] is not False and not any(isinstance(one, ProgressBar) for one in given):
+        config["callbacks"] = [*given, StepProgressBar()]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in as_list(config["plugins"])):
+        config["plugins"] = [*as_list(config["plugins"]), checkpoints.AtomicCheckpointIO()]
+    config["profiler"] = config["profiler"] or NullProfiler()
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list of the values of an option that takes one value, a list, or None."""
+    return value if isinstance(value, list) else [] if value is None else [value]
