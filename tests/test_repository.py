@@ -329,6 +329,7 @@ def test_the_wheel_holds_the_typed_package_with_its_configs_and_nothing_else(tmp
     assert "uddm = uddm_lightning.__main__:main" in entry_points
     packaged = {name for name in names if ".dist-info/" not in name}
     sources = {path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    sources = {path for path in sources if path.suffix != ".md"}
     configs = {path for path in (ROOT / "configs").rglob("*") if path.is_file()}
     assert packaged == {*map(relative, sources), *(f"{PACKAGE.name}/{relative(path)}" for path in configs)}
     assert {"uddm_lightning/py.typed", "uddm_lightning/configs/quickstart.yaml"} <= packaged

@@ -10,8 +10,8 @@ from uddm_lightning.sweeps.results import summary
 from uddm_lightning.sweeps.sweep import SweepOptions, run_sweep
 
 EPILOG = """\
-Every other option is passed to `uddm fit`; `uddm fit --help` lists them. Options of a launcher follow
-its name: `--launcher slurm --launcher.partition gpu --launcher.timeout_min 120`.
+Every other option is passed to `uddm fit`; `uddm fit --help` lists them. Options of a launcher
+follow its name: `--launcher slurm --launcher.partition gpu --launcher.timeout_min 120`.
 
 The same command continues a sweep that was stopped. Finished runs are never repeated.
 """
