@@ -3,7 +3,7 @@
 import torch
 
 from uddm_lightning.backbones import MarkovBackbone
-from uddm_lightning.commands.doctor import run
+from uddm_lightning.doctor.checks import run_check
 from uddm_lightning.doctor import Check, Checks, toy_worlds
 from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.samplers import AncestralSampler
@@ -65,7 +65,7 @@ def test_check_that_raises_fails():
     def no_such_kernel() -> Check:
         raise RuntimeError("no kernel image is available\nfor this device")
 
-    check = run(no_such_kernel)
+    check = run_check(no_such_kernel)
     assert check.name == "no such kernel: no kernel image is available"
     assert not check.passed
 

@@ -21,8 +21,8 @@ import pytest
 import uddm_lightning
 from tests.support import made_sweeps as sweeps
 from uddm_lightning.callbacks.measurements import summary
-from uddm_lightning.commands.doctor import table as doctor_table
-from uddm_lightning.doctor.checks import Check
+from uddm_lightning.commands.doctor import check_lines
+from uddm_lightning.doctor.checks import Check, DeviceCheck
 from uddm_lightning.probes import EntropyProbe
 from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.report.estimates import Estimates
@@ -698,8 +698,8 @@ STATEMENTS = [
     Statement(
         "{} {} {} {}  {}",
         "pass: found is at most the limit",
-        lambda: doctor_table([("cpu", Check("x", 1.0, 1.0))])[1],
-        lambda: doctor_table([("cpu", Check("x", 1.0 + 1e-9, 1.0))])[1],
+        lambda: check_lines([DeviceCheck("cpu", Check("x", 1.0, 1.0))])[1],
+        lambda: check_lines([DeviceCheck("cpu", Check("x", 1.0 + 1e-9, 1.0))])[1],
         "pass",
     ),
     Statement(

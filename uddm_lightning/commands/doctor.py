@@ -1,71 +1,34 @@
-"""The command `uddm doctor`: what this machine is, and whether it counts right."""
+"""The command `uddm doctor`."""
 
 import argparse
-import math
-import os
-import platform
-import shutil
 import sys
 import time
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Sequence
 
-import torch
-from tqdm import tqdm
-
-from uddm_lightning import __version__
-from uddm_lightning.data.corpus import cache_folder
-from uddm_lightning.doctor.checks import Check, Checks
-
-PACKAGES = ("torch", "lightning", "torchmetrics", "jsonargparse", "datasets", "tokenizers", "tensorboard", "numpy")
+from uddm_lightning.doctor.checks import DeviceCheck, run_all_checks
+from uddm_lightning.doctor.machine import machine_lines
 
 
 def doctor(arguments: list[str]) -> int:
-    """Runs `uddm doctor`; returns its exit status: 0 where every check has passed, else 1."""
+    """Run `uddm doctor` and return its exit status: 0 if every check has passed, else 1."""
     parser = argparse.ArgumentParser(
         prog="uddm doctor",
         description="Versions, devices, threads, and a self-check of some seconds against models whose answers are "
         "known exactly. Needs no data and no network.",
     )
     parser.parse_args(arguments)
-    sys.stdout.write("\n".join(machine()) + "\n\n")
-    devices = [torch.device("cpu"), *(torch.device("cuda", number) for number in range(torch.cuda.device_count()))]
+    sys.stdout.write("\n".join(machine_lines()) + "\n\n")
     started = time.monotonic()
-    todo = [(device, check) for device in devices for check in Checks(device).all()]
-    found = [(device, run(check)) for device, check in tqdm(todo, desc="Checks", delay=2, leave=False)]
-    sys.stdout.write("\n".join(table(found)) + "\n")
-    failed = sum(not check.passed for _, check in found)
-    words = f"{failed} of {len(found)} checks FAILED" if failed else f"all {len(found)} checks passed"
-    sys.stdout.write(f"{words} in {time.monotonic() - started:.1f} s\n")
+    found = run_all_checks()
+    sys.stdout.write("\n".join(check_lines(found)) + "\n")
+    failed = sum(not one.check.passed for one in found)
+    verdict = f"{failed} of {len(found)} checks FAILED" if failed else f"all {len(found)} checks passed"
+    sys.stdout.write(f"{verdict} in {time.monotonic() - started:.1f} s\n")
     return int(failed > 0)
 
 
-def run(check: Callable[[], Check]) -> Check:
-    """Runs a check; one that cannot be run has failed."""
-    try:
-        return check()
-    except RuntimeError as error:  # what torch raises where a device or an operation is missing
-        name = getattr(check, "func", check).__name__.replace("_", " ")
-        return Check(f"{name}: {str(error).splitlines()[0][:80]}", math.nan, 0)
-
-
-def machine() -> list[str]:
-    """Versions, devices, threads and the cache, a line for each."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    cache = cache_folder()
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    return [
-        f"uddm_lightning {__version__}, Python {platform.python_version()} on {platform.platform()}",
-        ", ".join(f"{name} {version(name)}" for name in PACKAGES),
-        f"CPU: {cores} core(s), {torch.get_num_threads()} thread(s) of torch; GPU: {', '.join(gpus) or 'none'}",
-        f"cache: {cache}, {shutil.disk_usage(there).free / 2**30:.1f} GiB free"
-        + ("" if os.access(there, os.W_OK) else "; it CANNOT be written: set $UDDM_CACHE"),
-    ]
-
-
-def table(found: list[tuple[torch.device, Check]]) -> list[str]:
-    """The checks with their figures, a line for each."""
+def check_lines(found: Sequence[DeviceCheck]) -> list[str]:
+    """Return a table of the checks, one line each."""
     lines = [f"{'check':<58} {'device':<8} {'error':>9} {'tolerance':>9}"]
     for device, check in found:
         verdict = "pass" if check.passed else "FAIL"

@@ -1,7 +1,6 @@
 """A prepared corpus: rows of tokens, split into training pool and held-out rows, kept in a cache."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import filelock
 import numpy as np
 import torch
 
+from uddm_lightning.core.cache import cache_folder
 from uddm_lightning.core.errors import DiskFullError, InputError
 from uddm_lightning.core.files import DISK_FULL_ERRNOS
 from uddm_lightning.data import checksums as seal
@@ -163,11 +163,6 @@ def _about(fingerprint: Any, tokenizer: Any, packing: Any, test_fraction: Any) -
 
 def _folder(cache: Path, about: dict[str, Any]) -> Path:
     return cache / digest(json.dumps(about, sort_keys=True).encode())
-
-
-def cache_folder(cache_dir: str | None = None) -> Path:
-    """Where prepared corpora are kept: in the given folder, in `$UDDM_CACHE`, or in `~/.cache/uddm_lightning`."""
-    return Path(cache_dir or os.environ.get("UDDM_CACHE") or "~/.cache/uddm_lightning").expanduser()
 
 
 def _opened(folder: Path, tokenizer: Tokenizer) -> Corpus | None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from uddm_lightning.backbones import DiT
 from uddm_lightning.core import keyed_random
@@ -46,6 +47,30 @@ class Check(NamedTuple):
     def passed(self) -> bool:
         """Whether the error is within the tolerance. A NaN fails."""
         return self.error <= self.tolerance
+
+
+class DeviceCheck(NamedTuple):
+    """A check and the device that it ran on."""
+
+    device: torch.device
+    check: Check
+
+
+def run_all_checks() -> list[DeviceCheck]:
+    """Run all checks on the CPU and on every CUDA device."""
+    devices = [torch.device("cpu"), *(torch.device("cuda", number) for number in range(torch.cuda.device_count()))]
+    checks = [(device, check) for device in devices for check in Checks(device).all()]
+    progress = tqdm(checks, desc="Checks", delay=2, leave=False)
+    return [DeviceCheck(device, run_check(check)) for device, check in progress]
+
+
+def run_check(check: Callable[[], Check]) -> Check:
+    """Run a check; one that cannot be run has failed."""
+    try:
+        return check()
+    except RuntimeError as error:  # torch raises it if a device or an operation is missing
+        name = getattr(check, "func", check).__name__.replace("_", " ")
+        return Check(f"{name}: {str(error).splitlines()[0][:80]}", math.nan, 0)
 
 
 class Checks:

@@ -9,9 +9,9 @@ import torch
 from huggingface_hub import HfApi
 from huggingface_hub.constants import HF_HUB_CACHE
 
+from uddm_lightning.core.cache import cache_folder
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import check_divides
-from uddm_lightning.data.corpus import cache_folder
 from uddm_lightning.preflight import needs
 from uddm_lightning.preflight.hub import DownloadSize, Hub, downloads_of, measure_download
 from uddm_lightning.runs.instantiate import build_data, check_critic

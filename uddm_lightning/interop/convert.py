@@ -1,0 +1,170 @@
+"""Import a checkpoint in Duo's layout as a run."""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tokenizers
+import yaml
+from lightning import __version__ as lightning_version
+from tqdm import tqdm
+
+from uddm_lightning.cli.resolve import Resolved, resolve
+from uddm_lightning.config.config_files import find_config, find_config_options
+from uddm_lightning.config.yaml_text import to_yaml
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.files import write_text
+from uddm_lightning.interop.duo import DuoCheckpoint
+from uddm_lightning.interop.duo_config import DuoConfig, recipe
+from uddm_lightning.runs import checkpoints
+from uddm_lightning.runs import folder as run_folder
+from uddm_lightning.runs.instantiate import build_task
+
+INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # marks hyperparameters that a command line has set
+
+
+class Converted(NamedTuple):
+    """A converted checkpoint.
+
+    Attributes:
+        vocab_size: V.
+        parameters: number of trainable parameters.
+        step: number of optimizer steps of the weights.
+        ema_decay: of the averaged weights; 0 if the file has none.
+        assumed: keys that the file lacks and that have their usual value.
+        left_out: entries of the file that were not used.
+    """
+
+    vocab_size: int
+    parameters: int
+    step: int
+    ema_decay: float
+    assumed: list[str]
+    left_out: list[str]
+
+
+def convert(path: Path, folder: Path, configs: Sequence[str] = (), overrides: Sequence[str] = ()) -> Converted:
+    """Write a run with the weights, the settings and the tokenizer of a checkpoint in Duo's layout.
+
+    Args:
+        path: the checkpoint. Nothing in it is executed.
+        folder: of the new run.
+        configs: YAML files that override the settings of the checkpoint.
+        overrides: other arguments of `uddm fit`.
+
+    Raises:
+        InputError: a file is missing, damaged or incomplete, or the folder holds a run.
+    """
+    if not path.is_file():
+        raise InputError(f"`{path}`: there is no such file. Give the path of a checkpoint.")
+    files = [str(find_config(file)) for file in configs]
+    words = find_config_options([word for file in files for word in ("-c", file)])
+    foreign = DuoCheckpoint(path)
+    with run_folder.lock_run(folder):
+        run_folder.check_unused(folder, "")
+        tokenizer = _write_tokenizer(foreign, folder)
+        duo = recipe(foreign, _data_section(files), tokenizer)
+        resolved = _resolve(duo, [*words, *overrides, "--out", str(folder)])
+        _check_length(foreign, resolved)
+        task = build_task(resolved.values, foreign.vocab_size)
+        shapes = {name: tuple(parameter.shape) for name, parameter in task.backbone.named_parameters()}
+        if shapes != {name: stored.shape for name, stored in foreign.raw.items()}:
+            raise InputError(f"`--config` describes another network in `model.backbone` than `{path}` holds.")
+        foreign.copy(foreign.raw, task.backbone)
+        foreign.copy(foreign.averaged, task.ema.backbone)
+        run_folder.write_manifest(folder, _manifest(foreign, duo))
+        write_text(folder / "config.yaml", resolved.text)
+        checkpoint = _checkpoint(foreign, resolved, task.state_dict())
+        checkpoints.AtomicCheckpointIO().save_checkpoint(checkpoint, run_folder.checkpoint(folder, "last"))
+    step = int(foreign.step or 0)
+    return Converted(foreign.vocab_size, task.parameter_count, step, foreign.ema_decay, duo.supposed, foreign.left_out)
+
+
+def _data_section(files: Sequence[str]) -> dict[str, Any]:
+    """Return the merged section `data` of YAML files; the parser checks it later."""
+    found: dict[str, Any] = {}
+    for file in files:
+        if not Path(file).is_file():
+            raise InputError(f"`--config {file}`: there is no such file.")
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        data = content.get("data") if isinstance(content, dict) else None
+        if isinstance(data, str) and (part := Path(file).parent / data).is_file():  # a section may be a file of its own
+            find_config_options(["-c", str(part)])
+            data = yaml.safe_load(part.read_text(encoding="utf-8"))
+        found.update(data if isinstance(data, dict) else {})
+    return found
+
+
+def _resolve(duo: DuoConfig, overrides: list[str]) -> Resolved:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "converted.yaml"
+        write_text(path, to_yaml(duo.config))
+        return resolve(["-c", str(path), *overrides])
+
+
+def _write_tokenizer(foreign: DuoCheckpoint, folder: Path) -> Path | None:
+    """Write the tokenizer of the checkpoint, if it has one, into the run's folder; return its absolute path."""
+    if foreign.tokenizer is None:
+        return None
+    try:
+        found = tokenizers.Tokenizer.from_str(foreign.tokenizer)
+        size = max(found.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+    except Exception as error:  # the library raises bare exceptions
+        raise InputError(f"`{foreign.path}` cannot be converted: its tokenizer is damaged ({error}).") from error
+    if size > foreign.vocab_size:
+        raise InputError(
+            f"`{foreign.path}` cannot be converted: its tokenizer has {size} ids, its network {foreign.vocab_size}."
+        )
+    path = folder.absolute() / "tokenizer.json"
+    write_text(path, foreign.tokenizer)
+    return path
+
+
+def _manifest(foreign: DuoCheckpoint, duo: DuoConfig) -> dict[str, Any]:
+    """Return the origin of the run. Only the name of its training text is known."""
+    names = ("data.train", "data.subset", "data.tokenizer_name_or_path", "algo.name")
+    converted = {
+        "file": foreign.path.name,
+        "sha256": _sha256(foreign.path),
+        "layout": "s-sahoo/duo",
+        "said_of_training": {name: foreign.settings[name] for name in names},
+        "supposed": duo.supposed,
+        "left_out": foreign.left_out,
+        "note": "The rows called train are of the text given here; whether the network has seen them is not known.",
+    }
+    return {run_folder.CONVERTED: converted, "trained_steps": foreign.step}
+
+
+def _sha256(path: Path) -> str:
+    found = hashlib.sha256()
+    bar = tqdm(total=path.stat().st_size, desc="SHA-256", unit="B", unit_scale=True, delay=2, leave=False)
+    with path.open("rb") as file, bar:
+        while piece := file.read(2**20):
+            found.update(piece)
+            bar.update(len(piece))
+    return found.hexdigest()
+
+
+def _check_length(foreign: DuoCheckpoint, resolved: Resolved) -> None:
+    longest, length = foreign.settings.whole("model.length"), resolved.values["data"]["packing"]["init_args"]["length"]
+    if longest is not None and length > longest:
+        raise InputError(
+            f"`data.packing.length` is {length}, and `{foreign.path}` was trained on rows of {longest}; give at most "
+            "that."
+        )
+
+
+def _checkpoint(foreign: DuoCheckpoint, resolved: Resolved, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a checkpoint as `uddm fit` writes it."""
+    values = resolved.values
+    settings = {"seed": values["seed_everything"], "vocab_size": foreign.vocab_size, "_instantiator": INSTANTIATOR}
+    return {
+        "epoch": 0,
+        "global_step": foreign.step,
+        "pytorch-lightning_version": lightning_version,
+        "state_dict": state,
+        "hparams_name": "kwargs",
+        "hyper_parameters": {**values["model"], **settings},
+    }
