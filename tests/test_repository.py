@@ -254,6 +254,10 @@ def test_what_github_reads_keeps_its_schema(schema: str, pattern: str) -> None:
     run("check-jsonschema", "--builtin-schema", schema, *files)
 
 
+def test_the_citation_keeps_its_schema() -> None:
+    run("check-jsonschema", "--builtin-schema", "vendor.citation-file-format", "CITATION.cff")
+
+
 def test_the_workflows_are_safe() -> None:
     run("zizmor", "--offline", "--no-progress", "--persona", "pedantic", "--config", ".github/zizmor.yml", ".github")
 
