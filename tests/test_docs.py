@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from uddm_lightning.cli.commands import COMMANDS, LIGHTNING, help_text
-from uddm_lightning.config.config_files import find_config, shipped_configs
 
 from uddm_lightning import __version__
+from uddm_lightning.cli.commands import COMMANDS, LIGHTNING, help_text
+from uddm_lightning.config.config_files import find_config, shipped_configs
 
 ROOT = Path(__file__).parents[1]
 SITE = "https://github.com/uddm-lightning/uddm_lightning/"
