@@ -122,6 +122,7 @@ def test_text_has_no_special_id_and_what_is_lost_is_counted(
     unk = tokenizer.backend.token_to_id("[UNK]") if unknown else None
 
     @given(st.lists(TEXT, max_size=5))
+    @example(["[MASK] [SEP]the"])  # a word that is one token, and a word whose characters are dropped
     @QUIET
     def property_of_lines(lines: list[str]) -> None:
         try:

@@ -6,6 +6,7 @@ All of them run on the `tokenizers` library; a subclass says how its backend is 
 import json
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,13 +116,26 @@ class Tokenizer(ABC):
         parts = re.compile(f"({rules.added})|({dropped_signs})")
         texts = [parts.sub(r"\1", line) for line, _ in some]
         for (line, numbers), text, encoding in zip(some, texts, self._encodings(texts, offsets=True), strict=True):
-            if self._spelled(self._ordinary(encoding.ids)) == self._spelled(numbers):
-                losses.dropped.update(one[2] for one in parts.finditer(line) if one[2] and counts(one[2]))
-            else:  # they were part of a token after all
+            if self._spelled(self._ordinary(encoding.ids)) != self._spelled(numbers):
+                # some of these characters are part of a token: remove them from the other words only
+                text = self._drop_by_word(line, parts)
+                (encoding,) = self._encodings([text], offsets=True)
+            if self._spelled(self._ordinary(encoding.ids)) != self._spelled(numbers):
                 text, (encoding,) = line, self._encodings([line], offsets=True)
+            losses.dropped.update(sign for sign in (Counter(line) - Counter(text)).elements() if counts(sign))
             dropped, unknown = _untold(text, encoding, rules)
             losses.dropped.update(dropped)
             losses.unknown.update(unknown)
+
+    def _drop_by_word(self, line: str, parts: re.Pattern[str]) -> str:
+        """Return the line without dropped characters, except in words that need them for a token."""
+        words = re.split(r"(\s+)", line)
+        shorter = [parts.sub(r"\1", word) for word in words]
+        before, after = (
+            [self._spelled(self._ordinary(one.ids)) for one in self._encodings(x)] for x in (words, shorter)
+        )
+        pairs = zip(words, shorter, before, after, strict=True)
+        return "".join(short if old == new else word for word, short, old, new in pairs)
 
     def _spelled(self, ids: list[int]) -> str:
         return "".join(str(self.backend.id_to_token(number)) for number in ids)
