@@ -1,21 +1,23 @@
-"""A progress bar that knows where the end is."""
+"""Progress of the trainer: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 from contextlib import redirect_stdout
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from typing_extensions import override
 
-REFRESH = 20  # micro-batches: drawing the bar takes a noticeable part of a small network's step
+from uddm_lightning.core.progress import Progress
+
+REFRESH = 20  # micro-batches, because drawing the bar takes a noticeable part of a small network's step
 
 
 class StepProgressBar(TQDMProgressBar):
-    """Counts micro-batches up to `trainer.max_steps`, so that an endless stream has a time of arrival.
+    """A bar that counts micro-batches up to `trainer.max_steps`, so that it can show the time left.
 
-    Bars go to stderr, where all other bars of this program are: stdout holds results alone.
+    Bars go to stderr, because stdout holds results alone.
     """
 
     def __init__(self) -> None:
@@ -56,3 +58,79 @@ class StepProgressBar(TQDMProgressBar):
     def init_predict_tqdm(self) -> Tqdm:
         with redirect_stdout(sys.stderr):
             return super().init_predict_tqdm()
+
+
+class StepProgressLines(ProgressBar):
+    """Plain lines with the optimizer steps done and the time left, for a log file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_enabled = True
+        self._training: Progress | None = None
+        self._measuring: Progress | None = None
+
+    @override
+    def enable(self) -> None:
+        self._is_enabled = True
+
+    @override
+    def disable(self) -> None:
+        self._is_enabled = False
+
+    @override
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        total = trainer.max_steps if trainer.max_steps > 0 else None
+        self._training = self._start("training", total, "steps", trainer.global_step)
+
+    @override
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if self._training is not None:
+            self._training.update(trainer.global_step - self._training.done)
+
+    @override
+    def on_train_end(self, *_: Any) -> None:
+        self._close()
+
+    @override
+    def on_validation_start(self, *_: Any) -> None:
+        self._measuring = self._start("measuring", sum(self.trainer.num_val_batches), "batches")
+
+    @override
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self._update()
+
+    @override
+    def on_validation_end(self, *_: Any) -> None:
+        self._close_measuring()
+
+    @override
+    def on_test_start(self, *_: Any) -> None:
+        self._measuring = self._start("measuring", sum(self.trainer.num_test_batches), "batches")
+
+    @override
+    def on_test_batch_end(self, *_: Any) -> None:
+        self._update()
+
+    @override
+    def on_test_end(self, *_: Any) -> None:
+        self._close_measuring()
+
+    @override
+    def on_exception(self, *_: Any) -> None:
+        self._close()
+
+    def _start(self, doing: str, total: float | None, unit: str, initial: int = 0) -> Progress | None:
+        return Progress(doing, total, unit, initial) if self._is_enabled else None
+
+    def _update(self) -> None:
+        if self._measuring is not None:
+            self._measuring.update()
+
+    def _close_measuring(self) -> None:
+        if self._measuring is not None:
+            self._measuring.close()
+
+    def _close(self) -> None:
+        self._close_measuring()
+        if self._training is not None:
+            self._training.close()

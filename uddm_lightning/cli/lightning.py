@@ -24,6 +24,7 @@ from uddm_lightning.cli.trainer_options import EXPECTED_WARNINGS, complete, make
 from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.config.ranges import LARGEST, check_end, check_numbers, fill_interval
 from uddm_lightning.core.errors import InputError, sanitize_message
+from uddm_lightning.core.progress import silence_progress
 from uddm_lightning.data import TextDataModule, check_divides
 from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe, TrajectoryProbe
 from uddm_lightning.runs import checkpoints
@@ -60,7 +61,7 @@ class UddmCLI(LightningCLI):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.arguments: list[str] = kwargs["args"]
-        with ExitStack() as self.locks:
+        with ExitStack() as self.contexts:
             super().__init__(*args, **kwargs)
 
     @override
@@ -112,8 +113,10 @@ class UddmCLI(LightningCLI):
         config = self.config[self.subcommand]
         check_numbers(dict(config.items()))
         torch.set_num_threads(config.threads)
+        if config.trainer.enable_progress_bar is False:
+            self.contexts.enter_context(silence_progress())
         config.out = config.trainer.default_root_dir = output_folder(config, self.arguments)
-        self.session = RunSession(str(self.subcommand), config, self.dumped, self.locks)
+        self.session = RunSession(str(self.subcommand), config, self.dumped, self.contexts)
         if self.session.is_training:
             check_end(dict(config.items()))
             self.session.lock()

@@ -12,9 +12,11 @@ from uddm_lightning.callbacks import (
     RestoredText,
     SequenceTable,
     StepProgressBar,
+    StepProgressLines,
     TensorBoardPage,
     check_callbacks,
 )
+from uddm_lightning.core.progress import shows_bars
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.training.trainer_access import NullProfiler
 
@@ -72,7 +74,7 @@ def complete(config: dict[str, Any]) -> None:
         config["enable_progress_bar"] = False
         config["callbacks"] = [*(one for one in given if not isinstance(one, ProgressBar)), heartbeat]
     elif config["enable_progress_bar"] is not False and not any(isinstance(one, ProgressBar) for one in given):
-        config["callbacks"] = [*given, StepProgressBar()]
+        config["callbacks"] = [*given, StepProgressBar() if shows_bars() else StepProgressLines()]
     if not any(isinstance(plugin, CheckpointIO) for plugin in as_list(config["plugins"])):
         config["plugins"] = [*as_list(config["plugins"]), checkpoints.AtomicCheckpointIO()]
     config["profiler"] = config["profiler"] or NullProfiler()

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.progress import progress
 from uddm_lightning.data import checksums as seal
 from uddm_lightning.data.batching import batches
 from uddm_lightning.data.fingerprints import changed
 from uddm_lightning.data.packing.base import Block, EncodedDocument, Packing
-from uddm_lightning.data.progress import progress
 from uddm_lightning.data.rows import Rows, write_rows
 from uddm_lightning.data.sources.base import Source
 from uddm_lightning.data.split import TEST, TRAIN, assign
@@ -48,7 +48,7 @@ def build(
     losses = Losses()
 
     def pack(side: int, doing: str) -> Iterator[Block]:
-        texts = progress(_texts(source, sides, side), doing, " documents")
+        texts = progress(_texts(source, sides, side), doing, "documents")
         return packing.pack(_encoded(texts, tokenizer, packing, losses), tokenizer)
 
     def write(split: str, blocks: Iterable[Block]) -> Rows:
@@ -107,7 +107,7 @@ class _TrainingSentences:
         self._packing = packing
 
     def __iter__(self) -> Iterator[str]:
-        for text in progress(_texts(self._source, self._sides, TRAIN), "Vocabulary", " documents"):
+        for text in progress(_texts(self._source, self._sides, TRAIN), "vocabulary", "documents"):
             yield from self._packing.sentences(text)
 
 

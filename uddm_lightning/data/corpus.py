@@ -16,8 +16,8 @@ from uddm_lightning.data import checksums as seal
 from uddm_lightning.data.building import build
 from uddm_lightning.data.component_spec import digest
 from uddm_lightning.data.fingerprints import changed
+from uddm_lightning.data.notices import notice
 from uddm_lightning.data.packing.base import Packing
-from uddm_lightning.data.progress import notice
 from uddm_lightning.data.rows import Rows
 from uddm_lightning.data.sources.base import Source
 from uddm_lightning.data.tokenizers.base import Tokenizer

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.keyed_random import Stream
-from uddm_lightning.data.progress import progress
+from uddm_lightning.core.progress import progress
 from uddm_lightning.data.sources.base import Document, Source
 from uddm_lightning.data.sources.reading import NUL
 
@@ -60,7 +60,7 @@ def _cut(source: Source, threshold: float) -> tuple[NDArray[np.int8], float, flo
     """Side of each document; and the range of the uniform numbers that were compared with the threshold."""
     sides = [np.empty(0, dtype=np.int8)]
     lowest, highest = np.inf, -np.inf
-    for block in batched(progress(source.documents(), "Held-out split", " documents"), BLOCK):
+    for block in batched(progress(source.documents(), "held-out split", "documents"), BLOCK):
         chance = keyed_random.uniform(Stream.HELD_OUT, torch.tensor([_hash(document) for document in block])).numpy()
         official = np.array([_official(document) for document in block], dtype=np.int8)
         sides.append(np.where(official >= 0, official, np.where(chance < threshold, TEST, TRAIN)).astype(np.int8))

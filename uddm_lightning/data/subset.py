@@ -9,7 +9,7 @@ from torch import Tensor
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.keyed_random import Stream
-from uddm_lightning.data.progress import progress
+from uddm_lightning.core.progress import progress
 
 BLOCK = 2**16  # rows that are evaluated at a time
 
@@ -40,7 +40,7 @@ class Subset:
     def hash(self) -> str:
         """Hex hash of the row numbers, in order."""
         digest = blake2b(digest_size=16)
-        for start in progress(range(0, len(self), BLOCK), "Subset", " blocks"):
+        for start in progress(range(0, len(self), BLOCK), "subset", "blocks"):
             digest.update(self.rows(torch.arange(start, min(start + BLOCK, len(self)))).numpy().tobytes())
         return digest.hexdigest()
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.fingerprints import changed, file_hash
+from uddm_lightning.data.notices import notice
 from uddm_lightning.data.packing.base import Packing
-from uddm_lightning.data.progress import notice
 from uddm_lightning.data.sources.reading import read_lines
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.tokenizers.losses import Losses, sentence

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from uddm_lightning.backbones import DiT
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.files import write_atomically
+from uddm_lightning.core.progress import progress
 from uddm_lightning.doctor import toy_worlds
 from uddm_lightning.doctor.toy_worlds import ROWS_XL, UNIGRAM_V, L, ToyDistribution, V, X
 from uddm_lightning.metrics import functional as F
@@ -60,8 +60,7 @@ def run_all_checks() -> list[DeviceCheck]:
     """Run all checks on the CPU and on every CUDA device."""
     devices = [torch.device("cpu"), *(torch.device("cuda", number) for number in range(torch.cuda.device_count()))]
     checks = [(device, check) for device in devices for check in Checks(device).all()]
-    progress = tqdm(checks, desc="Checks", delay=2, leave=False)
-    return [DeviceCheck(device, run_check(check)) for device, check in progress]
+    return [DeviceCheck(device, run_check(check)) for device, check in progress(checks, "checks")]
 
 
 def run_check(check: Callable[[], Check]) -> Check:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import tokenizers
 import yaml
 from lightning import __version__ as lightning_version
-from tqdm import tqdm
 
 from uddm_lightning.cli.resolve import Resolved, resolve
 from uddm_lightning.config.config_files import find_config, find_config_options
 from uddm_lightning.config.yaml_text import to_yaml
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
+from uddm_lightning.core.progress import Progress
 from uddm_lightning.interop.duo import DuoCheckpoint
 from uddm_lightning.interop.duo_config import DuoConfig, recipe
 from uddm_lightning.runs import checkpoints
@@ -139,8 +139,7 @@ def _manifest(foreign: DuoCheckpoint, duo: DuoConfig) -> dict[str, Any]:
 
 def _sha256(path: Path) -> str:
     found = hashlib.sha256()
-    bar = tqdm(total=path.stat().st_size, desc="SHA-256", unit="B", unit_scale=True, delay=2, leave=False)
-    with path.open("rb") as file, bar:
+    with path.open("rb") as file, Progress("SHA-256", path.stat().st_size, "B") as bar:
         while piece := file.read(2**20):
             found.update(piece)
             bar.update(len(piece))

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from uddm_lightning.backbones import DiT
 from uddm_lightning.backbones.dit import RotaryEmbedding
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.progress import progress
 from uddm_lightning.interop.safe_load import DamagedError, OpaqueObject, safe_load
 
 Scalar = str | bytes | int | float | bool | None
@@ -125,7 +125,7 @@ class DuoCheckpoint:
         Raises:
             InputError: a weight is NaN or infinite.
         """
-        for name, parameter in tqdm(list(backbone.named_parameters()), desc="Weights", delay=2, leave=False):
+        for name, parameter in progress(list(backbone.named_parameters()), "copying weights"):
             if not weights[name].isfinite().all():
                 raise self._refusal(f"`{name}` in it holds NaN or infinity")
             parameter.copy_(weights[name])

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from typing_extensions import override
 
+from uddm_lightning.core.progress import progress
 from uddm_lightning.metrics.rowwise import RowwiseMetric, masked_sum, ratio
 from uddm_lightning.stats.intervals import mean_interval
 from uddm_lightning.stats.ngrams import ABSENT, Ngrams
@@ -248,7 +248,7 @@ def nearest_other(tokens_SL: Tensor) -> Tensor:
     size = max(1, ELEMENTS // max(1, total))
     least_S = torch.full((total,), length + 1, dtype=torch.int64, device=tokens_SL.device)
     parts = _cut(torch.arange(total, device=tokens_SL.device), size) if total > 1 else ()
-    for places_B in tqdm(parts, desc="nearest sample", delay=2.0, leave=False, dynamic_ncols=True):
+    for places_B in progress(parts, "nearest sample"):
         differ_BS = hamming(narrow_SL[places_B], narrow_SL)
         differ_BS.scatter_(1, places_B[:, None], length + 1)
         least_S[places_B] = differ_BS.amin(1).long()

@@ -13,7 +13,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics import Metric
-from tqdm import tqdm
 from typing_extensions import override
 
 from uddm_lightning.core.batch import TokenBatch
@@ -277,11 +276,6 @@ def check_times(times: Sequence[float], key: str) -> tuple[float, ...]:
         if not 0.0 < t <= 1.0:
             raise ValueError(f"`{key}` must lie in (0, 1], got {t}.")
     return tuple(sorted(set(times)))
-
-
-def progress(items: Sequence[Any], what: str) -> Iterable[Any]:
-    """A progress bar that shows up once a batch takes longer than two seconds."""
-    return tqdm(items, desc=what, delay=2.0, leave=False, dynamic_ncols=True)
 
 
 def _task(pl_module: LightningModule) -> DiffusionTask:

@@ -10,9 +10,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.core.keyed_random import Stream, integers
+from uddm_lightning.core.progress import progress
 from uddm_lightning.metrics import ConditionalEntropy
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.probes.base import MeasuredBatch, Probe, check_times, one_position, progress
+from uddm_lightning.probes.base import MeasuredBatch, Probe, check_times, one_position
 from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask

@@ -9,8 +9,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.progress import progress
 from uddm_lightning.metrics import Nelbo
-from uddm_lightning.probes.base import MeasuredBatch, Probe, progress
+from uddm_lightning.probes.base import MeasuredBatch, Probe
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from uddm_lightning.core.progress import progress
 from uddm_lightning.critics import Critic, CriticScores, CriticText
 from uddm_lightning.data.corpus import Corpus
 from uddm_lightning.data.noise_rows import NoiseRows
@@ -85,7 +85,7 @@ class TrainComparison:
 
     def _training_rows(self, device: torch.device) -> Iterator[Tensor]:
         starts = range(0, len(self.subset), BLOCK)
-        for start in tqdm(starts, desc="nearest training row", delay=2.0, leave=False, dynamic_ncols=True):
+        for start in progress(starts, "nearest training row"):
             places_C = torch.arange(start, min(start + BLOCK, len(self.subset)))
             yield self.corpus.train.tokens(self.subset.rows(places_C))[:, self.kept_L].to(device)
 

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
-from tqdm import tqdm
 
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.progress import progress
 from uddm_lightning.critics import NgramCritic
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.metrics import SampleNeighbours
@@ -105,7 +105,7 @@ def comparison_lines(found: dict[str, Any], against: TrainComparison) -> list[st
 
 def _first_tables(job: SamplingJob) -> list[pa.Table]:
     tables, left = [], job.total
-    for table in tqdm(batches(job.file), desc="reading", delay=2.0, leave=False, dynamic_ncols=True):
+    for table in progress(batches(job.file), "reading", "batches"):
         tables.append(table.slice(0, left))
         left -= min(left, ROWS)
     return [table for table in tables if len(table)]

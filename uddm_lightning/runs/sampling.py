@@ -12,11 +12,11 @@ import filelock
 import pyarrow as pa
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from uddm_lightning import __version__
 from uddm_lightning.config.keys import flat
 from uddm_lightning.core.parent_process import exit_with_parent, parent_check
+from uddm_lightning.core.progress import Progress
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.metrics.neighbours import unigram_entropy
 from uddm_lightning.runs import folder as run_folder
@@ -97,7 +97,7 @@ def sample_to_file(job: SamplingJob, model: LoadedModel, processes: int) -> bool
             if not fill_in_processes(job, processes, shards):
                 return False
         else:
-            with tqdm(total=job.total, desc="samples", delay=2.0, leave=False, dynamic_ncols=True) as bar:
+            with Progress("drawing", job.total, "samples") as bar:
                 fill_shards(job, model, bar.update)
         versions = {"python": platform.python_version(), "torch": torch.__version__, "uddm_lightning": __version__}
         tokenizer = corpus.meta["tokenizer_hash"] if corpus else None
@@ -189,10 +189,10 @@ def fill_in_processes(job: SamplingJob, processes: int, shards: Shards) -> bool:
     for worker in workers:
         worker.start()
     os.environ["TQDM_DISABLE"] = bars
-    with tqdm(total=len(shards) * ROWS, desc="samples", delay=2.0, leave=False, dynamic_ncols=True) as bar:
+    with Progress("drawing", len(shards) * ROWS, "samples") as bar:
         while any(worker.is_alive() for worker in workers):
             there = sum(1 for _ in shards.folder.glob("*.parquet"))
-            bar.update(there * ROWS - bar.n)
+            bar.update(there * ROWS - bar.done)
             for worker in workers:
                 worker.join(PAUSE / processes)
     return all(worker.exitcode == 0 for worker in workers)

@@ -8,10 +8,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from typing_extensions import override
 
 from uddm_lightning.core.keyed_random import Stream, key
+from uddm_lightning.core.progress import progress
 from uddm_lightning.samplers.base import Observer, Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
 
@@ -109,7 +109,7 @@ class AncestralSampler(Sampler):
         if valid_BL is not None:
             frozen_BL = ~valid_BL if frozen_BL is None else frozen_BL | ~valid_BL
         first = int(start_B[0]) if len(start_B) else -1
-        for index in tqdm(range(first, -1, -1), desc="reverse chain", delay=2.0, leave=False, dynamic_ncols=True):
+        for index in progress(range(first, -1, -1), "reverse chain", "steps"):
             started = slice(0, int((start_B >= index).sum()))
             if observe is not None:
                 observe(self._time(index), x_BL[started], order_B[started])

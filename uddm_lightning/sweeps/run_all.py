@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from tqdm import tqdm
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import hold_lock
+from uddm_lightning.core.progress import Progress
 from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
 from uddm_lightning.sweeps.sweep_run import SweepRun
 from uddm_lightning.sweeps.variant import Variant
 
 LOOK = 0.2  # seconds between two looks at what is running
-LOG_SECONDS = 30.0  # between two bars where they end up in a file
 LOG_LINES = 15  # that are shown of a run that failed
 KEYS = 8  # differing keys that are named
 
@@ -113,12 +112,14 @@ class Sweep:
         started: dict[str, float] = {}
         took: list[float] = []
         steps = 0.0
-        bar: tqdm[Any] = tqdm(
-            total=sum(run.steps for run in waiting.values()),
+        bar = Progress(
+            "runs",
+            sum(run.steps for run in waiting.values()),
             initial=_steps(waiting.values()),
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
-            dynamic_ncols=True,
-            mininterval=LOOK if sys.stderr.isatty() else LOG_SECONDS,
+            delay=0,
+            leave=True,
+            mininterval=LOOK,
             miniters=0,
         )
         try:
@@ -134,11 +135,10 @@ class Sweep:
                 running = self.launcher.running()
                 for run in running:
                     started.setdefault(run.name, time.monotonic())
-                bar.set_description(f"{len(waiting) - len(todo)} of {len(waiting)} runs", refresh=False)
                 left = _left(took, [time.monotonic() - started[run.name] for run in running], len(todo))
                 names = ", ".join(run.name for run in running[:4]) or "waiting for a place to run"
-                bar.set_postfix_str(left + names, refresh=False)
-                bar.update(_steps(waiting.values()) - bar.n)
+                bar.describe(f"{len(waiting) - len(todo)} of {len(waiting)} runs", left + names)
+                bar.update(_steps(waiting.values()) - bar.done)
                 time.sleep(LOOK)
         finally:
             # also after Ctrl-C, and after an error of our own: no run is left behind

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from uddm_lightning.core.progress import progress
 from uddm_lightning.data.downloads import Download
-from uddm_lightning.data.progress import progress
 from uddm_lightning.stats.markov_chain import MarkovChain
 
 
@@ -66,7 +66,7 @@ class Source(ABC):
         A source that can hash its contents faster than by reading every document overrides this.
         """
         digest = blake2b(digest_size=16)
-        for text, split in progress(self.documents(), "Fingerprint", " documents"):
+        for text, split in progress(self.documents(), "fingerprint", "documents"):
             content = text.encode("utf-8", "surrogatepass")
             digest.update(f"{split}:{len(content)}:".encode())
             digest.update(content)

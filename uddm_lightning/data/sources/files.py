@@ -10,8 +10,8 @@ from typing import Literal
 from typing_extensions import override
 
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.progress import progress
 from uddm_lightning.data.fingerprints import file_hash
-from uddm_lightning.data.progress import progress
 from uddm_lightning.data.sources.base import Document, Source
 from uddm_lightning.data.sources.reading import read_column, read_document, read_lines, read_records
 
@@ -59,7 +59,7 @@ class TextFiles(Source):
     @override
     def fingerprint(self) -> str:
         digest = blake2b(repr((self.document, self.field)).encode(), digest_size=16)
-        for path, split in progress(self._files(), "Fingerprint", " files"):
+        for path, split in progress(self._files(), "fingerprint", "files"):
             digest.update(f"{split}:{path.suffixes[-2:]}:".encode())
             digest.update(bytes.fromhex(file_hash(path)))
         return digest.hexdigest()

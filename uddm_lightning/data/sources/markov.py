@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data.progress import progress
+from uddm_lightning.core.progress import progress
 from uddm_lightning.data.sources.base import Document, Source, SourceDistribution
 from uddm_lightning.stats.markov_chain import MarkovChain
 
@@ -66,7 +66,7 @@ class MarkovSource(Source):
     @override
     def documents(self) -> Iterator[Document]:
         letters_V = np.array(list(self.alphabet))
-        for start in progress(range(0, self.num_documents, BLOCK), "Drawing text", " blocks"):
+        for start in progress(range(0, self.num_documents, BLOCK), "drawing text", "blocks"):
             numbers_B = torch.arange(start, min(start + BLOCK, self.num_documents))
             for row in letters_V[self._chain.sample(keyed_random.key(self.seed, numbers_B), self.length).numpy()]:
                 yield Document("".join(row))

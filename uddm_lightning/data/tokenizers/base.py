@@ -19,7 +19,7 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.batching import batches
 from uddm_lightning.data.component_spec import describe
 from uddm_lightning.data.downloads import Download
-from uddm_lightning.data.progress import notice
+from uddm_lightning.data.notices import notice
 from uddm_lightning.data.tokenizers.losses import Losses, counts
 
 # The library keeps some 200 bytes for each token that it returns: encode about this many characters at a time.

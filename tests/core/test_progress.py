@@ -1,0 +1,96 @@
+"""Progress on a terminal and in a file, of real processes."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from uddm_lightning.core import progress as progress_module
+from uddm_lightning.core.progress import Progress, format_duration, progress, silence_progress
+
+WORK = """
+import time
+from uddm_lightning.core import progress as module
+module.DELAY, module.INTERVAL = 0.1, 0.3
+from uddm_lightning.core.progress import progress
+for _ in progress(range(4), "outer", "batches"):
+    for _ in progress(range(4), "inner"):
+        time.sleep(0.08)
+"""
+CURSOR = re.compile(r"[\r\x1b]")
+
+
+def start(kind: str, tmp_path: Path, environment: dict[str, str], work: str = WORK) -> str:
+    """What the work above writes to stderr, a file or a terminal."""
+    command, environment = [sys.executable, "-c", work], {**os.environ, **environment}
+    if kind == "file":
+        with (tmp_path / "log").open("wb") as file:
+            subprocess.run(command, stderr=file, env=environment, check=True)
+        return (tmp_path / "log").read_text(encoding="utf-8")
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "wb") as terminal:
+        subprocess.run(command, stderr=terminal, env=environment, check=True)
+    written = os.read(master, 1_000_000).decode()
+    os.close(master)
+    return written
+
+
+def test_a_file_gets_plain_lines(tmp_path: Path) -> None:
+    text = start("file", tmp_path, {})
+    assert not CURSOR.search(text)
+    lines = text.splitlines()
+    assert 2 <= len(lines) <= 5, "one at a time, of all work together"
+    assert lines[0].startswith("uddm: outer: 0 of 4 batches; inner: ")
+    assert re.fullmatch(r"uddm: outer: \d of 4 batches, about \d s left(; inner: \d of 4, about \d s left)?", lines[-1])
+
+
+def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
+    text = start("terminal", tmp_path, {})
+    assert "outer: " in text
+    assert "\r" in text
+    assert "uddm: " not in text
+
+
+@pytest.mark.parametrize("kind", ["file", "terminal"])
+def test_the_environment_disables_it(kind: str, tmp_path: Path) -> None:
+    marked = WORK + "import sys; sys.stderr.write('end')"
+    assert start(kind, tmp_path, {"TQDM_DISABLE": "1"}, marked) == "end"
+
+
+def test_it_can_be_silenced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress_module, "DELAY", 0.0)
+    monkeypatch.setattr(Progress, "_last_line", float("-inf"))
+    with silence_progress():
+        assert list(progress(range(2), "silent")) == [0, 1]
+    assert capsys.readouterr().err == ""
+    assert list(progress(range(2), "audible")) == [0, 1]
+    assert capsys.readouterr().err.startswith("uddm: audible: 1 of 2, about 1 s left\n")
+
+
+def test_work_that_is_broken_off_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = progress(range(9), "broken")
+    next(items)
+    items.close()  # type: ignore[attr-defined]  # of a generator
+    assert Progress._active == []
+
+
+def test_a_note_replaces_the_time_left() -> None:
+    shown = Progress("runs", 8, initial=2)
+    shown.describe("1 of 4 runs", "DiT-n8-s0")
+    assert str(shown) == "1 of 4 runs: 25%, DiT-n8-s0"
+    shown.close()
+    unknown = Progress("reading", unit="B")
+    unknown.update(2048)
+    assert str(unknown) == "reading: 2,048 B"
+    unknown.close()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0, "1 s"), (89.0, "89 s"), (91, "2 min"), (5399, "90 min"), (7200, "2.0 h")]
+)
+def test_a_time_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
