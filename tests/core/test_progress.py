@@ -5,6 +5,7 @@ import pty
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,14 @@ def start(kind: str, tmp_path: Path, environment: dict[str, str], work: str = WO
             subprocess.run(command, stderr=file, env=environment, check=True)
         return (tmp_path / "log").read_text(encoding="utf-8")
     master, slave = pty.openpty()
-    with os.fdopen(slave, "wb") as terminal:
-        subprocess.run(command, stderr=terminal, env=environment, check=True)
-    written = os.read(master, 1_000_000).decode()
-    os.close(master)
-    return written
+    with subprocess.Popen(command, stderr=slave, env=environment) as process:
+        os.close(slave)
+        written = b""
+        with os.fdopen(master, "rb", buffering=0) as reader, suppress(OSError):  # of a terminal without a program
+            while piece := reader.read(1024):
+                written += piece
+        assert process.wait() == 0
+    return written.decode()
 
 
 def test_a_file_gets_plain_lines(tmp_path: Path) -> None:
