@@ -5,6 +5,7 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def start(kind: str, tmp_path: Path, environment: dict[str, str], work: str = WO
             subprocess.run(command, stderr=file, env=environment, check=True)
         return (tmp_path / "log").read_text(encoding="utf-8")
     master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
     with subprocess.Popen(command, stderr=slave, env=environment) as process:
         os.close(slave)
         written = b""
