@@ -153,6 +153,11 @@ class Estimates:
         mine = [estimate for estimate in self.estimates(backbone) if estimate.method == method]
         return min(mine, key=lambda e: abs((e.t or 0.0) - (t or 0.0))) if mine else None
 
+    def half(self, backbone: str, method: str, t: float | None) -> "Crossing | None":
+        """Return N_half by a method at the nearest t, if there is one."""
+        found = self.at(backbone, method, t)
+        return found.crossings.get("n_half") if found else None
+
     def gaps(self, backbone: str, method: str, t: float | None) -> list[Mean]:
         """Train minus test recovery, or test minus train NELBO, by size; empty where it was not measured at this t."""
         found = self.at(backbone, method, t)
@@ -188,8 +193,7 @@ def three_sizes(study: Study, verdict: Estimates, backbone: str, sizes: list[int
     """A small size, the one nearest to the transition (else the middle of the logarithmic axis), and a large size."""
     if len(sizes) <= 2:
         return sizes
-    estimate = verdict.at(backbone, "recovery", study.reference)
-    half = estimate.crossings.get("n_half") if estimate else None
+    half = verdict.half(backbone, "recovery", study.reference)
     middle = half.value if half else math.sqrt(sizes[0] * sizes[-1])
     return [sizes[0], nearest(sizes[1:-1], middle), sizes[-1]]
 

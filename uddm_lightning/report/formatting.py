@@ -72,6 +72,16 @@ def percent(value: float | None) -> str:
     return decimal(None) if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
+def time(t: float | None) -> str:
+    """Return a corruption time, or a dash for what has none."""
+    return decimal(None) if t is None else f"{t:g}"
+
+
+def answer(known: bool | None) -> str:
+    """Return a truth value in words."""
+    return "cannot be told" if known is None else "yes" if known else "no"
+
+
 def between(low: float | None, high: float | None, digits: int = 3) -> str:
     """An interval in words, or nothing."""
     return "" if low is None or high is None else f"{decimal(low, digits)} to {decimal(high, digits)}"

@@ -8,9 +8,10 @@ from uddm_lightning.report.assets import script, style_sheet
 from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimates
 from uddm_lightning.report.figures import errors
 from uddm_lightning.report.figures.chains import chains_table
-from uddm_lightning.report.figures.drawing import Drawing, Table, spelled
+from uddm_lightning.report.figures.drawing import Drawing, Table
+from uddm_lightning.report.figures.plotting import by_size, spelled
 from uddm_lightning.report.figures.svg import inline
-from uddm_lightning.report.formatting import count, decimal, escaped, listed, with_interval
+from uddm_lightning.report.formatting import answer, count, decimal, escaped, listed, time, with_interval
 from uddm_lightning.report.sentences import BROKEN, CHANGED, LOST, RECOVERED, Sentence, columns
 from uddm_lightning.results.study import Study
 from uddm_lightning.results.tables import number
@@ -168,7 +169,7 @@ def _leak(study: Study) -> str:
     rows = []
     for backbone in [*study.backbones, *study.oracles]:
         t = next((t for t in times if study.column("self_token_influence", "entropy", backbone, "train", t)), None)
-        columns = [{m.size: m for m in study.column("self_token_influence", "entropy", backbone, s, t)} for s in splits]
+        columns = [by_size(study.column("self_token_influence", "entropy", backbone, s, t)) for s in splits]
         sizes = sorted(set().union(*columns))
         rows += [[backbone, count(size), *(spelled(column.get(size)) for column in columns)] for size in sizes]
     if not rows:
@@ -243,10 +244,8 @@ def _agreement(study: Study, verdict: Estimates) -> str:
                 number(entry.get(name)) for name in ("t", "recovery", "entropy", "ratio", "low", "high")
             )
             sizes = [decimal(None) if size is None else count(size) for size in (one, two)]
-            agree = entry.get("agree")
-            told = "cannot be told" if agree is None else "yes" if agree else "no"
-            cells = [*sizes, with_interval(ratio, low, high, digits=2), told, str(entry.get("reason") or "")]
-            rows.append([backbone, decimal(None) if t is None else f"{t:g}", *cells])
+            told = [answer(entry.get("agree")), str(entry.get("reason") or "")]
+            rows.append([backbone, time(t), *sizes, with_interval(ratio, low, high, digits=2), *told])
     if not rows:
         return ""
     head = ["model", "t", "by recovery", "by entropy", "ratio (95 % interval)", "within a factor of 2", "why not told"]

@@ -10,23 +10,26 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from uddm_lightning.report.figures.drawing import (
     FAINT,
     LOST,
     RECOVERED,
-    SPLIT_NAMES,
-    SPLIT_STYLES,
     TEXT,
     WIDTH,
     Drawing,
     Table,
     category,
-    curve,
     new_figure,
+)
+from uddm_lightning.report.figures.plotting import (
+    SPLIT_NAMES,
+    SPLIT_STYLES,
+    curve,
+    legend_line,
     size_axis,
+    small_title,
     spelled,
 )
 from uddm_lightning.report.formatting import count, decimal, visible
@@ -73,7 +76,7 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
         found = [row["critical_t"] for row in mine if row["critical_t"] is not None]
         nothing = _mean([row["critical_t_identity"] for row in mine if row["critical_t_identity"] is not None])
         _probabilities(axes, mine, split, nothing)
-        _title(axes, split, size, f"t_c {decimal(_mean(found))}, {len(found)} rows")
+        small_title(axes, f"{split}, N = {count(size)}", f"t_c {decimal(_mean(found))}, {len(found)} rows")
         never, always = found.count(0.0), found.count(1.0)
         table.append(
             [split, count(size), str(len(found)), *_centre(found), decimal(nothing, 4), str(never), str(always)]
@@ -166,14 +169,8 @@ def margins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: s
         axes.axvline(0.0, color=TEXT[0], linewidth=0.9)
         table.append([split, count(size), str(len(found)), *_centre(found), decimal(share)])
     panels[-len(sizes) + len(sizes) // 2].set_xlabel("margin of a token [nats]")
-    several = len(study.backbones) > 1
     curves = [
-        Curve(
-            f"{_named(study, name, split)}, {what}",
-            category(index) if several else _COLOURS[split],
-            style,
-            means,
-        )
+        Curve(f"{_named(study, name, split)}, {what}", _colour(study, index, split), style, means)
         for index, name in enumerate(study.backbones)
         for split in SPLITS[:2]
         for column, what, style in (("fixed_tokens", "tokens", "-"), ("fixed_rows", "whole rows", "--"))
@@ -207,21 +204,18 @@ def _layout(lines: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
 
 
 def _histogram(axes: Axes, values: Iterable[float], bins: Any, split: str, size: int, words: str) -> None:
-    found = list(values)
-    colour = _COLOURS[split]
-    if found:
-        weights = [1 / len(found)] * len(found)
-        axes.hist(found, bins=list(bins), weights=weights, histtype="stepfilled", color=colour, alpha=0.3)
-        axes.hist(found, bins=list(bins), weights=weights, histtype="step", color=colour, linewidth=1.2)
+    if found := list(values):
+        common: dict[str, Any] = {
+            "bins": list(bins),
+            "weights": [1 / len(found)] * len(found),
+            "color": _COLOURS[split],
+        }
+        axes.hist(found, histtype="stepfilled", alpha=0.3, **common)
+        axes.hist(found, histtype="step", linewidth=1.2, **common)
     axes.set(yticks=[], xlim=(bins[0], bins[-1]))
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)
-    _title(axes, split, size, words)
-
-
-def _title(axes: Axes, split: str, size: int, words: str) -> None:
-    axes.set_title(f"{split}, N = {count(size)}\n", fontsize=8.5, fontweight="bold")
-    axes.text(0.0, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=7.5)
+    small_title(axes, f"{split}, N = {count(size)}", words)
 
 
 def _against_size(
@@ -232,7 +226,7 @@ def _against_size(
     size_axis(axes, study.sizes)
     axes.set_ylim(-0.02, top)
     axes.set_ylabel(label)
-    handles = [Line2D([], [], color=one.colour, linestyle=one.style, linewidth=1.6, label=one.name) for one in curves]
+    handles = [legend_line(one.name, one.colour, one.style, 1.6) for one in curves]
     if handles:
         drawing.figure.legend(handles=handles, loc="outside lower center", ncols=2 if len(handles) != 3 else 3)
 

@@ -3,24 +3,12 @@
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from uddm_lightning.report.estimates import MEANINGS, METHODS, NUMBERS, Crossing, Estimate, Estimates
 from uddm_lightning.report.figures.curves import colour_of
-from uddm_lightning.report.figures.drawing import (
-    FAINT,
-    SPLIT_STYLES,
-    TEXT,
-    WIDTH,
-    Drawing,
-    Table,
-    category,
-    curve,
-    new_figure,
-    size_axis,
-    spelled,
-)
-from uddm_lightning.report.formatting import count, decimal, listed, visible
+from uddm_lightning.report.figures.drawing import FAINT, TEXT, WIDTH, Drawing, Table, category, new_figure
+from uddm_lightning.report.figures.plotting import SPLIT_STYLES, by_size, curve, legend_line, size_axis, spelled
+from uddm_lightning.report.formatting import count, decimal, listed, time, visible
 from uddm_lightning.results.study import Mean, Study
 from uddm_lightning.transition.methods import DIFFER
 
@@ -31,8 +19,7 @@ def models_drawing(study: Study, verdict: Estimates) -> Drawing:
     entropy_times = study.times("entropy")
     at = min(entropy_times, key=lambda other: abs(other - (t or 0.0))) if entropy_times else None
     gaps = {name: study.entropy_gaps(name, at) for name in study.backbones}
-    found = {name: verdict.at(name, "recovery", t) for name in study.backbones}
-    halves = {name: estimate.crossings.get("n_half") if estimate else None for name, estimate in found.items()}
+    halves = {name: verdict.half(name, "recovery", t) for name in study.backbones}
     heights = [0.3 + 0.22 * len(study.backbones), 3.2, *([1.5] if any(gaps.values()) else [])]
     figure = new_figure(WIDTH, 0.9 * sum(heights) + 1.2)
     panels: list[Axes] = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
@@ -69,16 +56,11 @@ def models_drawing(study: Study, verdict: Estimates) -> Drawing:
         size_axis(axes, study.sizes)
         if axes is not panels[-1]:
             axes.set_xlabel("")
+    sizes = enumerate(study.parameters.items())
     handles = [
-        Line2D(
-            [], [], color=category(i), linewidth=2.4, label=f"{visible(name)}, {study.parameters[name]:,} parameters"
-        )
-        for i, name in enumerate(study.backbones)
+        legend_line(f"{visible(name)}, {size:,} parameters", category(i), width=2.4) for i, (name, size) in sizes
     ]
-    handles += [
-        Line2D([], [], color=TEXT[0], linestyle=SPLIT_STYLES[split], linewidth=1.4, label=split)
-        for split in ("train", "test")
-    ]
+    handles += [legend_line(split, TEXT[0], SPLIT_STYLES[split], 1.4) for split in ("train", "test")]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return drawing
 
@@ -115,7 +97,8 @@ def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
             spoken = f"{NUMBERS[name]} by {estimate.name}"
             _whisker(drawing, axes, estimate.crossings.get(name), y + shift, colour, spoken, marker)
         if not estimate.crossings:
-            axes.annotate("none", (0.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), **_SMALL)
+            small: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5, "style": "italic"}
+            axes.annotate("none", (0.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), color=TEXT[0], **small)
         y -= 1.0
     size_axis(axes, study.sizes, label="training rows", room=208)
     axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
@@ -124,23 +107,12 @@ def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     axes.grid(axis="y", visible=False)
     for tick, (_, label) in zip(axes.get_yticklabels(), ticks, strict=True):
         tick.set_fontweight("normal" if label.endswith("  ") else "bold")
-    handles = [
-        Line2D([], [], linestyle="none", marker=marker, color=TEXT[0], label=NUMBERS[name])
-        for name, marker in MARKERS.items()
-    ]
+    handles = [legend_line(NUMBERS[name], TEXT[0], "none", marker=marker) for name, marker in MARKERS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return drawing
 
 
 MARKERS = {"n_mem": "<", "n_half": "o", "n_gen": ">"}
-
-_SMALL: dict[str, Any] = {
-    "textcoords": "offset points",
-    "va": "center",
-    "fontsize": 8.5,
-    "color": TEXT[0],
-    "style": "italic",
-}
 
 
 def _missing(lines: list[tuple[str, Estimate]], several: bool) -> list[str]:
@@ -176,11 +148,11 @@ def _whisker(
 def _models_table(study: Study, numbers: dict[str, Crossing | None], gaps: dict[str, list[Mean]]) -> Table:
     rows = []
     for backbone in study.backbones:
-        crossing = numbers[backbone]
+        crossing, mine = numbers[backbone], by_size(gaps[backbone])
         for size in study.sizes:
             means = [study.mean("recovery", backbone, split, size, study.reference) for split in ("train", "test")]
             cells = [decimal(mean.value if mean else None) for mean in means]
-            cells.append(spelled(next((gap for gap in gaps[backbone] if gap.size == size), None)))
+            cells.append(spelled(mine.get(size)))
             star = crossing.spelled if crossing else decimal(None)
             rows.append([visible(backbone), star, count(size), *cells])
     return Table(["model", "N_half", "N", "train recovery", "test recovery", "entropy gap [nats]"], rows)
@@ -190,10 +162,9 @@ def _agreement_table(lines: list[tuple[str, Estimate]]) -> Table:
     rows = []
     for backbone, estimate in lines:
         sizes = [found.spelled if (found := estimate.crossings.get(name)) else decimal(None) for name in NUMBERS]
-        t = decimal(None) if estimate.t is None else f"{estimate.t:g}"
         method = METHODS.get(estimate.method, estimate.method)
         whys = "; ".join(f"{NUMBERS[name]}: {why}" for name in NUMBERS if (why := estimate.why(name)))
         cells = [*sizes, decimal(estimate.deviance_per_df, 1), visible(whys)]
-        rows.append([visible(backbone), visible(method), t, *cells])
+        rows.append([visible(backbone), visible(method), time(estimate.t), *cells])
     head = ["model", "method", "t", *(f"{name} (95 % interval)" for name in NUMBERS.values())]
     return Table([*head, "deviance per degree of freedom", "why a number is missing"], rows)

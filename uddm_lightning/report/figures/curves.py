@@ -11,21 +11,18 @@ from matplotlib.lines import Line2D
 
 from uddm_lightning.report import formatting as words
 from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimates
-from uddm_lightning.report.figures.drawing import (
-    FAINT,
+from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, ramp
+from uddm_lightning.report.figures.plotting import (
     ORACLE_STYLES,
     SPLIT_NAMES,
     SPLIT_STYLES,
-    TEXT,
-    WIDTH,
-    Drawing,
-    Table,
+    by_size,
     curve,
     draw_crossing,
+    legend_line,
     level,
-    new_figure,
-    ramp,
-    size_axis,
+    panel_axis,
+    panels_of,
     spelled,
 )
 from uddm_lightning.report.formatting import count, decimal, draws, listed, visible
@@ -37,7 +34,7 @@ _ACROSS = 5  # entries of a legend side by side; oracles have longer names
 def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
     """Recovery against N, one colour for each t, with the NELBO above on the same axis and the headline marked."""
     times, ranges = study.times("recovery"), study.ranges()
-    figure, panels = panels_of(study, (1.0, 2.5) if ranges else (1.0,), 2.0 if ranges else 0.0)
+    figure, panels = panels_of(study, (1.0, 2.5) if ranges else (1.0,), 5.4 if ranges else 4.0)
     drawing = Drawing(
         "recovery",
         "Recovery against the number of training rows",
@@ -69,7 +66,7 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
         levels_K = [mean for mean in study.means("recovery", backbone, "test", study.reference) if mean.coincidence]
         sizes_K = [mean.size for mean in levels_K]
         axes.plot(sizes_K, [mean.coincidence or 0.0 for mean in levels_K], "-", color=FAINT[0], linewidth=1.0)
-        size_axis(axes, study.sizes, room=_room(study))
+        panel_axis(axes, study)
         axes.set_ylim(-0.02, 1.04)
         found = verdict.headline(backbone)
         crossing, name = (found.crossing, NUMBERS.get(found.estimate, found.estimate)) if found else (None, "")
@@ -88,9 +85,8 @@ def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
     """Entropy against N on train rows, test rows and own samples, with the N_half of train rows."""
     times = study.times("entropy")
     splits = [s for s in SPLIT_NAMES if any(study.points("entropy", b, s, t) for b in study.backbones for t in times)]
-    figure, panels = panels_of(study, (1.0,), 0.0)
-    at = {name: verdict.at(name, "entropy", study.reference) for name in study.backbones}
-    halves = {name: found.crossings.get("n_half") if found else None for name, found in at.items()}
+    figure, panels = panels_of(study, (1.0,), 4.0)
+    halves = {name: verdict.half(name, "entropy", study.reference) for name in study.backbones}
     drawing = Drawing(
         "entropy",
         "Entropy against the number of training rows",
@@ -114,7 +110,7 @@ def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
                 curve(drawing, axes, means, name, colour, SPLIT_STYLES[split], linewidth=weight)
             for index, oracle in enumerate(study.oracles):
                 level(axes, study.sizes, study.means("entropy", oracle, "test", t), index, colour)
-        size_axis(axes, study.sizes, room=_room(study))
+        panel_axis(axes, study)
         low, high = axes.get_ylim()
         axes.set_ylim(-0.03 * high, high + 0.13 * (high - low))
         draw_crossing(axes, halves[backbone], NUMBERS["n_half"])
@@ -166,26 +162,13 @@ def _argmax(study: Study, oracle: str, t: float) -> list[Mean]:
     return study.column("bayes_argmax", "recovery", oracle, "test", t)
 
 
-def panels_of(study: Study, heights: Sequence[float], extra: float) -> tuple[Figure, list[list[Axes]]]:
-    """Rows of panels, one column for each backbone, that share their axes."""
-    columns = max(len(study.backbones), 1)
-    width = WIDTH if columns == 1 else 3.6 * columns + 0.8
-    figure = new_figure(width, 4.0 + extra * 0.7)
-    grid = figure.subplots(len(heights), columns, sharex=True, sharey="row", squeeze=False, height_ratios=list(heights))
-    panels: list[list[Axes]] = [list(row) for row in grid]
-    for column, backbone in enumerate(study.backbones):
-        panels[0][column].set_title(visible(backbone) + f", {study.parameters[backbone]:,} parameters")
-    return figure, panels
-
-
 def _nelbo(drawing: Drawing, study: Study, axes: Axes, backbone: str) -> None:
     for split in ("train", "test"):
         means = study.means("nelbo", backbone, split)
         curve(drawing, axes, means, f"NELBO, {split}", TEXT[0], SPLIT_STYLES[split], linewidth=1.3, markersize=3.5)
     for index, oracle in enumerate(study.oracles):
         level(axes, study.sizes, study.means("nelbo", oracle, "test"), index, TEXT[0])
-    axes.set_xlabel("")
-    axes.tick_params(labelbottom=False)
+    panel_axis(axes, study, labelled=False)
     axes.set_ylim(bottom=0.0)
 
 
@@ -195,30 +178,31 @@ def colour_of(study: Study, t: float) -> str:
     return ramp(times.index(t), len(times))[0]
 
 
+def times_key(study: Study, times: Sequence[float]) -> list[Line2D]:
+    """Return the entries of a legend for the corruption times."""
+    return [legend_line(f"t = {t:g}", colour_of(study, t), width=3.4 if t == study.reference else 2.2) for t in times]
+
+
 def _legend(study: Study, figure: Figure, times: list[float], splits: list[str], recovery: bool) -> None:
     """One legend under all panels: colours for t, line styles for splits."""
-    colours = [
-        Line2D([], [], color=colour_of(study, t), linewidth=3.4 if t == study.reference else 2.2, label=f"t = {t:g}")
-        for t in times
-    ]
-    grey: dict[str, Any] = {"color": TEXT[0], "linewidth": 1.4}
-    styles = [Line2D([], [], linestyle=SPLIT_STYLES[s], label=SPLIT_NAMES[s], **grey) for s in splits]
+    colours = times_key(study, times)
+    styles = [legend_line(SPLIT_NAMES[split], TEXT[0], SPLIT_STYLES[split], 1.4) for split in splits]
     kind = "recovery" if recovery else "entropy"
-    for index, oracle in enumerate(study.oracles):
-        if not any(study.means(kind, oracle, "test", t) for t in times):
-            continue
-        dashes = ORACLE_STYLES[index % len(ORACLE_STYLES)]
-        styles.append(Line2D([], [], linestyle=dashes, color=FAINT[0], linewidth=1.2, label=words.oracle_label(oracle)))
+    levels: list[tuple[str, Any]] = [
+        (words.oracle_label(oracle), ORACLE_STYLES[index % len(ORACLE_STYLES)])
+        for index, oracle in enumerate(study.oracles)
+        if any(study.means(kind, oracle, "test", t) for t in times)
+    ]
     if recovery:
-        styles.append(Line2D([], [], linestyle=":", color=FAINT[0], linewidth=1.2, label="chance"))
-    if recovery and any(_argmax(study, oracle, t) for oracle in study.oracles for t in times):
-        dashes = ORACLE_STYLES[len(study.oracles) % len(ORACLE_STYLES)]
-        styles.append(Line2D([], [], linestyle=dashes, color=FAINT[0], linewidth=1.2, label="Bayes argmax"))
-    if recovery and study.values("coincidence", "recovery"):
-        styles.append(Line2D([], [], linestyle="-", color=FAINT[0], linewidth=1.2, label="coincidence"))
+        levels.append(("chance", ":"))
+        if any(_argmax(study, oracle, t) for oracle in study.oracles for t in times):
+            levels.append(("Bayes argmax", ORACLE_STYLES[len(study.oracles) % len(ORACLE_STYLES)]))
+        if study.values("coincidence", "recovery"):
+            levels.append(("coincidence", "-"))
+    styles += [legend_line(name, FAINT[0], style, 1.2) for name, style in levels]
     across = _ACROSS - bool(study.oracles)
     rows = [*_cut(colours, across), *_cut(styles, across)]
-    blank = Line2D([], [], linestyle="none", label=" ")
+    blank = legend_line(" ", TEXT[0], "none")
     columns = zip_longest(*rows, fillvalue=blank)  # a legend is filled column by column
     figure.legend(
         handles=list(chain.from_iterable(columns)),
@@ -239,7 +223,7 @@ def _recovery_table(study: Study, verdict: Estimates, times: list[float]) -> Tab
     kinds = [(kind, None) for kind in ("nelbo", "nelbo_extrapolated") if study.ranges(kind)]
     for backbone in [*study.backbones, *study.oracles]:
         for kind, t in [*(("recovery", t) for t in times), *kinds]:
-            gaps = {gap.size: gap for gap in verdict.gaps(backbone, kind, t)}
+            gaps = by_size(verdict.gaps(backbone, kind, t))
             for size in study.sizes:
                 train, test, random = (study.mean(kind, backbone, split, size, t) for split in splits)
                 if train or test:
@@ -292,8 +276,3 @@ def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table
                     cells = [spelled(mean) for mean in means]
                     rows.append([visible(backbone), f"{t:g}", count(size), *cells])
     return Table(["model", "t", "N", *(SPLIT_NAMES[split] for split in splits)], rows)
-
-
-def _room(study: Study) -> int:
-    """Points along the axis of sizes."""
-    return 300 if len(study.backbones) == 1 else 220

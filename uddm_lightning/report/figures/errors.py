@@ -1,26 +1,23 @@
 """What recovery costs: wrong tokens before and after the chain, and clean tokens that it changes."""
 
-from matplotlib.lines import Line2D
-
 from uddm_lightning.report import formatting as words
-from uddm_lightning.report.figures.curves import panels_of
-from uddm_lightning.report.figures.drawing import (
-    FAINT,
+from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, category
+from uddm_lightning.report.figures.plotting import (
     ORACLE_STYLES,
     SPLIT_STYLES,
-    TEXT,
-    Drawing,
-    Table,
-    category,
+    by_size,
     curve,
+    legend_line,
     level,
-    size_axis,
+    panel_axis,
+    panels_of,
     spelled,
 )
 from uddm_lightning.report.formatting import count, decimal, draws, percent, visible
 from uddm_lightning.results.study import Mean, Study
 
 SPLITS = ("train", "test")
+COLUMNS = ("errors_before", "errors_after", "clean_change_rate")
 EXACT = "MarkovBackbone"  # the oracle that knows the law of the text
 
 
@@ -32,7 +29,7 @@ def errors_drawing(study: Study) -> Drawing | None:
     t = study.reference
     if t is None or not any(_of(study, "errors_after", name, split) for name in study.backbones for split in SPLITS):
         return None
-    figure, panels = panels_of(study, (1.6, 1.0), 2.0)
+    figure, panels = panels_of(study, (1.6, 1.0), 5.4)
     drawing = Drawing(
         "errors",
         "What the chain repairs, and what it breaks",
@@ -53,16 +50,14 @@ def errors_drawing(study: Study) -> Drawing | None:
             curve(drawing, below, changed, f"{split}, clean tokens changed", category(index), SPLIT_STYLES[split])
         for axes, column in ((above, "errors_after"), (below, "clean_change_rate")):
             level(axes, study.sizes, _of(study, column, EXACT, "test"), 0, TEXT[0])
-            size_axis(axes, study.sizes, room=300 if len(study.backbones) == 1 else 220)
+            panel_axis(axes, study, labelled=axes is below)
             axes.set_ylim(0.0, 1.1 * axes.dataLim.y1 or None)
-        above.set_xlabel("")
-        above.tick_params(labelbottom=False)
     panels[0][0].set_ylabel("wrong tokens")
     panels[1][0].set_ylabel("clean tokens\nchanged")
-    lines = [("before", ":", FAINT[0]), *((f"{s}, after", SPLIT_STYLES[s], category(i)) for i, s in enumerate(SPLITS))]
-    handles = [Line2D([], [], linestyle=style, color=colour, label=name) for name, style, colour in lines]
+    handles = [legend_line("before", FAINT[0], ":")]
+    handles += [legend_line(f"{split}, after", category(i), SPLIT_STYLES[split]) for i, split in enumerate(SPLITS)]
     if EXACT in study.oracles:
-        handles.append(Line2D([], [], linestyle=ORACLE_STYLES[0], color=TEXT[0], label=words.oracle_label(EXACT)))
+        handles.append(legend_line(words.oracle_label(EXACT), TEXT[0], ORACLE_STYLES[0]))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return drawing
 
@@ -71,10 +66,7 @@ def errors_sentences(study: Study) -> list[str]:
     """Returns what the chain does to wrong tokens of test rows, at the reference t and each model's largest size."""
     found, costs, t = [], False, study.reference
     for backbone in study.backbones:
-        before, after, changed = (
-            next(reversed(_of(study, name, backbone, "test")), None)
-            for name in ("errors_before", "errors_after", "clean_change_rate")
-        )
+        before, after, changed = (next(reversed(_of(study, name, backbone, "test")), None) for name in COLUMNS)
         if before is None or after is None or t is None:
             continue
         whose = f"{backbone} at N" if len(study.backbones) > 1 else "N"
@@ -84,7 +76,7 @@ def errors_sentences(study: Study) -> list[str]:
         costs |= after.value > before.value
     if not found:
         return []
-    exact = [next(reversed(_of(study, name, EXACT, "test")), None) for name in ("errors_before", "errors_after")]
+    exact = [next(reversed(_of(study, name, EXACT, "test")), None) for name in COLUMNS[:2]]
     if costs and all(map(draws, study.values("sampler", "recovery"))):
         found.append(
             "Sampling costs that: a chain that draws its tokens is wrong more often than the likeliest tokens would "
@@ -105,10 +97,7 @@ def moved(before: float, after: float) -> str:
 
 def cells(study: Study, backbone: str, split: str, size: int, t: float | None) -> list[str]:
     """Returns two cells of a table: wrong tokens before and after the chain, and the share of changed clean tokens."""
-    before, after, changed = (
-        next((mean for mean in _of(study, name, backbone, split, t) if mean.size == size), None)
-        for name in ("errors_before", "errors_after", "clean_change_rate")
-    )
+    before, after, changed = (by_size(_of(study, name, backbone, split, t)).get(size) for name in COLUMNS)
     both = f"{percent(before.value)} → {percent(after.value)}" if before and after else decimal(None)
     return [both, percent(changed.value) if changed else decimal(None)]
 
@@ -122,10 +111,7 @@ def _table(study: Study) -> Table:
     for backbone in [*study.backbones, *study.oracles]:
         for t in study.times("recovery"):
             for split in SPLITS:
-                columns = [
-                    {mean.size: mean for mean in _of(study, name, backbone, split, t)}
-                    for name in ("errors_before", "errors_after", "clean_change_rate")
-                ]
+                columns = [by_size(_of(study, name, backbone, split, t)) for name in COLUMNS]
                 for size in sorted(columns[1]):
                     shares = [spelled(column.get(size)) for column in columns]
                     rows.append([visible(backbone), f"{t:g}", split, count(size), *shares])

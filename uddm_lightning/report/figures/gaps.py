@@ -2,27 +2,23 @@
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimate, Estimates
-from uddm_lightning.report.figures.curves import colour_of, panels_of
-from uddm_lightning.report.figures.drawing import (
-    FAINT,
-    STAR,
-    Drawing,
+from uddm_lightning.report.figures.curves import colour_of, times_key
+from uddm_lightning.report.figures.drawing import FAINT, STAR, Drawing, Table
+from uddm_lightning.report.figures.plotting import (
     LineStyle,
-    Table,
     curve,
     draw_crossing,
-    size_axis,
+    legend_line,
+    panel_axis,
+    panels_of,
     spelled,
 )
-from uddm_lightning.report.formatting import count, decimal, visible
+from uddm_lightning.report.formatting import answer, count, time, visible
 from uddm_lightning.results.study import Study
 from uddm_lightning.transition.equivalence import TOLERANCE
-
-_ROOM = 220
 
 
 def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
@@ -36,13 +32,9 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     }
     if not any(estimates.values()):
         return None
-    figure, (panels,) = panels_of(study, (1.0,), 0.0)
+    figure, (panels,) = panels_of(study, (1.0,), 4.0)
     times = sorted({one.t for mine in estimates.values() for one in mine if one.t is not None})
-    handles: list[Artist] = [
-        Line2D([], [], color=colour_of(study, t), linewidth=3.4 if t == study.reference else 2.2, label=f"t = {t:g}")
-        for t in times
-    ]
-    handles.append(Patch(color=FAINT[0], alpha=0.25, label="tolerance"))
+    handles: list[Artist] = [*times_key(study, times), Patch(color=FAINT[0], alpha=0.25, label="tolerance")]
     drawing = Drawing(
         "gap",
         "The gap between train and test recovery",
@@ -60,7 +52,7 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
                 continue
             weight = 2.2 if one.t == study.reference else 1.2
             curve(drawing, axes, one.means, f"gap, t = {one.t:g}", colour_of(study, one.t), "-", linewidth=weight)
-        size_axis(axes, study.sizes, room=300 if len(study.backbones) == 1 else _ROOM)
+        panel_axis(axes, study)
         if at := next((one for one in estimates[backbone] if one.t == study.reference), None):
             whose = f"{visible(backbone)}: " if len(study.backbones) > 1 else ""
             handles += _crossings(axes, at, whose)
@@ -84,7 +76,7 @@ def _crossings(axes: Axes, estimate: Estimate, whose: str) -> list[Artist]:
         if found := estimate.crossings.get(name):
             draw_crossing(axes, found, NUMBERS[name], label=False, style=style)
             words = f"{whose}{NUMBERS[name]} = {found.spelled}"
-            handles.append(Line2D([], [], color=STAR[0], linestyle=style, linewidth=1.3, label=words))
+            handles.append(legend_line(words, STAR[0], style, 1.3))
     return handles
 
 
@@ -101,11 +93,8 @@ def _table(estimates: dict[str, list[Estimate]]) -> Table:
     for backbone, mine in estimates.items():
         for one in mine:
             for mean in one.means:
-                known = one.equivalent.get(mean.size)
-                told = "cannot be told" if known is None else "yes" if known else "no"
                 needed = one.draws_needed.get(mean.size)
-                t = decimal(None) if one.t is None else f"{one.t:g}"
-                cells = [told, f"{needed:,}" if needed else ""]
-                rows.append([visible(backbone), t, count(mean.size), spelled(mean), *cells])
+                cells = [answer(one.equivalent.get(mean.size)), f"{needed:,}" if needed else ""]
+                rows.append([visible(backbone), time(one.t), count(mean.size), spelled(mean), *cells])
     head = ["model", "t", "N", "train \N{MINUS SIGN} test", f"inside \N{PLUS-MINUS SIGN}{TOLERANCE:g}"]
     return Table([*head, "draws that would tell"], rows)

@@ -1,27 +1,19 @@
 """The figure of what models write by themselves: regimes of samples, their perplexity and how varied they are."""
 
-from collections.abc import Sequence
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from uddm_lightning.report import formatting as words
-from uddm_lightning.report.figures.drawing import (
-    FAINT,
-    TEXT,
-    WIDTH,
-    Drawing,
+from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, category
+from uddm_lightning.report.figures.plotting import (
     LineStyle,
-    Table,
-    category,
+    by_size,
     curve,
+    legend_line,
     level,
-    new_figure,
-    size_axis,
+    panel_axis,
+    panels_of,
+    spelled,
 )
-from uddm_lightning.report.figures.drawing import spelled as spelled_mean
 from uddm_lightning.report.formatting import count, decimal, listed, visible
 from uddm_lightning.results.study import LABELS, Mean, Study
 
@@ -37,7 +29,8 @@ def samples_drawing(study: Study) -> Drawing | None:
     if not any(_of(study, "unigram_entropy", name) for name in study.backbones):
         return None
     t = study.reference
-    figure, panels = _panels(study, len(PANELS) if _gaps(study) else len(PANELS) - 1)
+    rows = len(PANELS) if any(study.entropy_gaps(name, t) for name in study.backbones) else len(PANELS) - 1
+    figure, panels = panels_of(study, [1.6, *[1.0] * (rows - 1)], 1.0 + 1.45 * rows)
     drawing = Drawing(
         "samples",
         "What the models write by themselves",
@@ -62,8 +55,8 @@ def samples_drawing(study: Study) -> Drawing | None:
         for place, name in ((1, "generative_perplexity"), (2, "unigram_entropy")):
             spoken = name.replace("_", " ")
             curve(drawing, axes[place], _of(study, name, backbone), f"own samples, {spoken}", TEXT[0], "-")
-            rows = _of(study, name, backbone, "test")
-            curve(drawing, axes[place], rows, f"test rows, {spoken}", FAINT[0], "--", markersize=2.5)
+            tests = _of(study, name, backbone, "test")
+            curve(drawing, axes[place], tests, f"test rows, {spoken}", FAINT[0], "--", markersize=2.5)
             if place == 1:
                 novel = _of(study, "novel_perplexity", backbone)
                 curve(drawing, axes[place], novel, "novel samples, generative perplexity", category(2), STYLES["novel"])
@@ -74,10 +67,7 @@ def samples_drawing(study: Study) -> Drawing | None:
             gaps = study.entropy_gaps(backbone, t)
             curve(drawing, axes[3], gaps, "own samples minus train rows", TEXT[0], "-")
         for place, one in enumerate(axes):
-            size_axis(one, study.sizes, room=300 if len(study.backbones) == 1 else 220)
-            if place < len(axes) - 1:
-                one.set_xlabel("")
-                one.tick_params(labelbottom=False)
+            panel_axis(one, study, labelled=place == len(axes) - 1)
         axes[0].set_ylim(-0.04, 1.04)
         if axes[1].lines:  # perplexities of noise and of text lie powers of ten apart
             axes[1].set_yscale("log")
@@ -86,30 +76,14 @@ def samples_drawing(study: Study) -> Drawing | None:
             axes[1].yaxis.set_minor_formatter(NullFormatter())
     for row, name in zip(panels, PANELS, strict=False):
         row[0].set_ylabel(name)
-    styles: dict[str, tuple[LineStyle, str]] = {"own samples": ("-", TEXT[0]), "test rows": ("--", FAINT[0])}
-    styles = {label: (STYLES[label], category(index)) for index, label in enumerate(LABELS)} | styles
-    handles = [Line2D([], [], linestyle=line, color=colour, label=name) for name, (line, colour) in styles.items()]
+    handles = [legend_line(label, category(index), STYLES[label]) for index, label in enumerate(LABELS)]
+    handles += [legend_line("own samples", TEXT[0]), legend_line("test rows", FAINT[0], "--")]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(LABELS))
     return drawing
 
 
 def _of(study: Study, name: str, backbone: str, split: str = "samples") -> list[Mean]:
     return study.means(name, backbone, split)
-
-
-def _gaps(study: Study) -> bool:
-    return any(study.entropy_gaps(backbone, study.reference) for backbone in study.backbones)
-
-
-def _panels(study: Study, rows: int) -> tuple[Figure, list[list[Axes]]]:
-    columns = len(study.backbones)
-    figure = new_figure(WIDTH if columns == 1 else 3.6 * columns + 0.8, 1.0 + 1.45 * rows)
-    heights = [1.6, *[1.0] * (rows - 1)]
-    grid = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False, height_ratios=heights)
-    panels: list[list[Axes]] = [list(row) for row in grid]
-    for axes, backbone in zip(panels[0], study.backbones, strict=True):
-        axes.set_title(visible(backbone) + f", {study.parameters[backbone]:,} parameters")
-    return figure, panels
 
 
 def _numbers(study: Study) -> str:
@@ -133,18 +107,14 @@ def _table(study: Study) -> Table:
     )
     rows = []
     for backbone in [*study.backbones, *study.oracles]:
-        gaps = _by_size(study.entropy_gaps(backbone, study.reference))
+        gaps = by_size(study.entropy_gaps(backbone, study.reference))
         for split, spoken in (("samples", "own samples"), ("test", "test rows")):
-            found = {name: _by_size(_of(study, name, backbone, split)) for name in (*LABELS, *names)}
+            found = {name: by_size(_of(study, name, backbone, split)) for name in (*LABELS, *names)}
             for size in sorted(found["unigram_entropy"]):
                 means = [found[name].get(size) for name in (*LABELS, *names)]
-                gap = spelled_mean(gaps.get(size)) if split == "samples" else decimal(None)
-                rows.append([visible(backbone), spoken, count(size), *map(spelled_mean, means), gap])
+                gap = spelled(gaps.get(size)) if split == "samples" else decimal(None)
+                rows.append([visible(backbone), spoken, count(size), *map(spelled, means), gap])
     shares = "positions that differ from the nearest training row"
     grams = ("n-grams in that row", "n-grams in any training row")
     spoken_names = ["generative perplexity", "that of novel samples", "unigram entropy", shares, *grams]
     return Table(["model", "rows", "N", *LABELS, *spoken_names, "entropy gap"], rows)
-
-
-def _by_size(means: Sequence[Mean]) -> dict[int, Mean]:
-    return {mean.size: mean for mean in means}

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
 
 from uddm_lightning.report.figures.drawing import BROKEN, FAINT, LOST, RECOVERED, TEXT, Drawing, Table, new_figure
+from uddm_lightning.report.figures.plotting import small_title
 from uddm_lightning.report.formatting import count, decimal, visible
 from uddm_lightning.report.sentences import BROKEN as IS_BROKEN
 from uddm_lightning.report.sentences import CHANGED as IS_CHANGED
@@ -54,13 +56,11 @@ def densities_drawing(sequences: list[Restored], sizes: list[int], t: float, bac
             axes.spines["left"].set_visible(False)
             axes.grid(axis="y", visible=False)
             right, wrong = map(len, groups[split, size])
-            axes.set_title(f"{split}, N = {count(size)}\n", fontsize=8.5, fontweight="bold")
-            words = f"{right} recovered, {wrong} not"
-            axes.text(0.0, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=7.5)
+            small_title(axes, f"{split}, N = {count(size)}", f"{right} recovered, {wrong} not")
             if line == len(splits) - 1 and column == len(sizes) // 2:
                 axes.set_xlabel("entropy of the corrupted token [nats]")
     handles = [
-        Rectangle((0, 0), 1, 1, facecolor=(*_rgb(c), 0.3), edgecolor=c, linestyle=s, label=name)
+        Rectangle((0, 0), 1, 1, facecolor=to_rgba(c, 0.3), edgecolor=c, linestyle=s, label=name)
         for name, c, s in (("recovered", RECOVERED[0], "-"), ("not recovered", LOST[0], "--"))
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
@@ -180,17 +180,9 @@ def _entropies(sequences: list[Restored]) -> tuple[list[float], list[float]]:
 def _density(axes: Axes, values: list[float], bins: "np.typing.NDArray[np.float64]", colour: str, dashed: bool) -> None:
     line = "--" if dashed else "-"
     if len(values) >= FEW:
-        fill = (*_rgb(colour), 0.22)
-        axes.hist(
-            values,
-            bins=list(bins),
-            density=True,
-            histtype="stepfilled",
-            facecolor=fill,
-            edgecolor=colour,
-            linestyle=line,
-            linewidth=1.3,
-        )
+        fill = to_rgba(colour, 0.22)
+        edge: dict[str, Any] = {"edgecolor": colour, "linestyle": line, "linewidth": 1.3}
+        axes.hist(values, bins=list(bins), density=True, histtype="stepfilled", facecolor=fill, **edge)
     else:
         for value in values:
             axes.axvline(value, ymax=0.25, color=colour, linewidth=1.3, linestyle=line)
@@ -210,7 +202,3 @@ def _quantiles(values: list[float]) -> list[str]:
     low, _, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
     share = sum(value < 0.1 for value in values) / len(values)
     return [str(len(values)), decimal(low), decimal(median(values)), decimal(high), f"{share:.0%}"]
-
-
-def _rgb(colour: str) -> tuple[float, float, float]:
-    return tuple(int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))  # type: ignore[return-value] # three of them

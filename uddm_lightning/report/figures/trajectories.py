@@ -1,9 +1,9 @@
 """The figure of the way from pure noise to a sample."""
 
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from uddm_lightning.report.figures.drawing import FAINT, WIDTH, Drawing, Table, new_figure, ramp, spelled
+from uddm_lightning.report.figures.drawing import FAINT, WIDTH, Drawing, Table, new_figure, ramp
+from uddm_lightning.report.figures.plotting import legend_line, spelled
 from uddm_lightning.report.formatting import count, decimal, visible, with_interval
 from uddm_lightning.results.study import Mean, Study
 from uddm_lightning.results.tables import number
@@ -63,10 +63,7 @@ def trajectories_drawing(study: Study) -> Drawing | None:
             axes.axvspan(low, 0.0, color=FAINT[0], alpha=0.16, linewidth=0)
     for axes in grid[-1]:
         axes.set_xlabel("corruption time t")
-    handles = [
-        Line2D([], [], color=ramp(index, len(sizes))[0], linewidth=2.2, label=f"N = {count(size)}")
-        for index, size in enumerate(sizes)
-    ]
+    handles = [legend_line(f"N = {count(size)}", ramp(i, len(sizes))[0], width=2.2) for i, size in enumerate(sizes)]
     if alone:  # there is room where a sixth panel would be
         key.legend(handles=handles, loc="center", ncols=1 + (len(sizes) > _ACROSS))
     else:
