@@ -43,6 +43,25 @@ class Backbone(nn.Module, ABC):
     Attributes:
         parameterization: distribution that the logits parameterize; None if the training objective decides.
         exact_splits: splits whose text has exactly the distribution that the backbone assumes.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.backbones import Backbone
+        >>> class BagOfTokens(Backbone):
+        ...     def __init__(self, vocab_size, hidden_size=16):
+        ...         super().__init__(vocab_size)
+        ...         self.embedding = torch.nn.Embedding(vocab_size, hidden_size)
+        ...         self.linear = torch.nn.Linear(hidden_size, vocab_size)
+        ...
+        ...     def forward(self, tokens_BL, sigma_B, valid_BL=None):
+        ...         hidden_BLD = self.embedding(tokens_BL)
+        ...         return hidden_BLD + hidden_BLD.mean(1, keepdim=True)
+        ...
+        ...     def head(self, hidden_ND):
+        ...         return self.linear(hidden_ND)
+        >>> backbone = BagOfTokens(27)
+        >>> backbone.head(backbone(torch.zeros(2, 8).long(), torch.ones(2))[0]).shape
+        torch.Size([8, 27])
     """
 
     parameterization: ClassVar[Parameterization | None] = None
