@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -228,22 +227,20 @@ def test_a_tolerance_that_lets_everything_pass_is_refused() -> None:
 # ------------------------------------------------------------------------------------------- fixed points, random rows
 
 
-def recovery(
-    world: World, tokens: Tensor, counted: Tensor, monkeypatch: pytest.MonkeyPatch, t: float = 0.5
-) -> dict[str, Any]:
-    f_V = torch.full((world.joint.V,), 1 / world.joint.V, dtype=torch.float64)
-    monkeypatch.setattr("uddm_lightning.probes.recovery.data_of", lambda trainer: SimpleNamespace(unigram=f_V))
-    (record,) = records(RecoveryProbe(times=[t]), world, batch_of(tokens), counted, AncestralSampler(steps=STEPS))
+def recovery(world: World, tokens: Tensor, counted: Tensor, t: float = 0.5) -> dict[str, Any]:
+    probe = RecoveryProbe(times=[t])
+    probe.unigram_V = torch.full((world.joint.V,), 1 / world.joint.V, dtype=torch.float64)
+    (record,) = records(probe, world, batch_of(tokens), counted, AncestralSampler(steps=STEPS))
     return record
 
 
 @every_world
-def test_fixed_points_are_those_of_enumeration(make: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fixed_points_are_those_of_enumeration(make: Callable[..., World]) -> None:
     world = make(3, 4)
     joint = world.joint
     counted = torch.ones_like(joint.rows_XL).bool()
     counted[::2, 1] = False
-    found = recovery(world, joint.rows_XL, counted, monkeypatch)
+    found = recovery(world, joint.rows_XL, counted)
     p_XLV = joint.leave_one_out(float(world.process.level(torch.tensor(1e-3).double()).alpha))
     margins = []
     for row, ids in enumerate(joint.rows_XL.tolist()):
@@ -265,14 +262,12 @@ def test_fixed_points_are_those_of_enumeration(make: Callable[..., World], monke
 
 
 @every_world
-def test_recovery_of_random_rows_is_that_of_enumeration(
-    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recovery_of_random_rows_is_that_of_enumeration(make: Callable[..., World]) -> None:
     """Rows of uniform random tokens, corrupted and restored by a model that knows another text."""
     world, t, rows = make(3, 3), 0.5, 4000
     joint = world.joint
     random = torch.randint(3, (rows, 3), generator=torch.Generator().manual_seed(2))
-    found = recovery(world, random, torch.ones_like(random).bool(), monkeypatch, t)
+    found = recovery(world, random, torch.ones_like(random).bool(), t)
     kernel_XX = chain_kernel(
         world.process,
         joint,

@@ -118,9 +118,6 @@ class Measured(NamedTuple):
 def measured(world: World, rows: int, t: float, steps: int, monkeypatch: pytest.MonkeyPatch) -> Measured:
     """Run three probes on rows of the text without a trainer."""
     f_V = torch.stack([(world.joint.p_X[:, None] * (world.joint.rows_XL == v)).sum() for v in range(world.joint.V)])
-    monkeypatch.setattr(
-        "uddm_lightning.probes.recovery.data_of", lambda trainer: SimpleNamespace(unigram=f_V / world.joint.L)
-    )
     monkeypatch.setattr("uddm_lightning.probes.nelbo.data_of", lambda trainer: SimpleNamespace(unigram_entropy=1.0))
     numbers = torch.arange(rows)
     task = SimpleNamespace(
@@ -145,8 +142,10 @@ def measured(world: World, rows: int, t: float, steps: int, monkeypatch: pytest.
     )
     counted_BL = torch.ones_like(text_BL).bool()
     at = MeasuredBatch(cast(Any, task), world.denoiser, batch, counted_BL, "test", "ema", {})
+    recovery = RecoveryProbe(times=[t])
+    recovery.unigram_V = f_V / world.joint.L
     found = []
-    for probe in (RecoveryProbe(times=[t]), EntropyProbe(times=[t]), NelboProbe()):
+    for probe in (recovery, EntropyProbe(times=[t]), NelboProbe()):
         probe.measure(at)
         found.append(next(iter(probe.compute_records(cast(Any, task)))))
     return Measured(*(cast(dict[str, float], record) for record in found))
