@@ -32,6 +32,18 @@ from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import callbacks_of, check_precision, is_dry_run
 
+# The defaults of `DiffusionTask` as values that a config can hold.
+MODEL_DEFAULTS = {
+    "model.process": {
+        "class_path": "UniformProcess",
+        "init_args": {"schedule": {"class_path": "LogLinearSchedule"}},
+    },
+    "model.backbone": {"class_path": "DiT"},
+    "model.objective": {"class_path": "NELBO"},
+    "model.sampler": {"class_path": "AncestralSampler"},
+    "model.optimizer": {"class_path": "torch.optim.AdamW"},
+    "model.lr_schedule": {"class_path": "WarmupConstant"},
+}
 PLUGINS = (backbones, critics, data, objectives, processes, samplers)
 
 
@@ -80,7 +92,7 @@ class UddmCLI(LightningCLI):
         parser.add_lightning_class_args(BasinProbe, "basin")
         parser.add_lightning_class_args(SampleProbe, "samples")
         parser.add_lightning_class_args(MeasurementTable, "table")
-        parser.set_defaults({"samples.critic": {"class_path": "NgramCritic"}})
+        parser.set_defaults({"samples.critic": {"class_path": "NgramCritic"}, **MODEL_DEFAULTS})
         parser.link_arguments("out", "trainer.default_root_dir")
         parser.link_arguments("text", "data.text")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_check_seed)

@@ -5,6 +5,7 @@ Shapes: B rows, L positions.
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -17,17 +18,22 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from uddm_lightning.backbones import DiT
 from uddm_lightning.backbones.base import Backbone, TextStatistics
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.objectives import NELBO
 from uddm_lightning.objectives.base import Objective
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.parameterization import Parameterization
+from uddm_lightning.processes.schedules import LogLinearSchedule
+from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.base import Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.training.ema import ExponentialMovingAverage
 from uddm_lightning.training.loss_guard import LossGuard
-from uddm_lightning.training.lr_schedules import LRSchedule
+from uddm_lightning.training.lr_schedules import LRSchedule, WarmupConstant
 from uddm_lightning.training.optimizers import apply_config, check_optimizer, strip_parser
 from uddm_lightning.training.trainer_access import data_of, is_dry_run
 
@@ -35,12 +41,18 @@ Weights = Literal["ema", "raw"]
 STOPPED = "stopped_early"  # in a checkpoint: a callback has ended the run behind its step
 SHOWN_STEPS = 10  # between two losses that a progress bar shows, or callbacks read
 
+# Objects without state, so that tasks may share them. The command line names the same classes.
+DEFAULT_PROCESS = partial(UniformProcess, schedule=LogLinearSchedule())
+DEFAULT_OBJECTIVE = NELBO()
+DEFAULT_SAMPLER = AncestralSampler()
+DEFAULT_LR_SCHEDULE = WarmupConstant()
+
 
 class DiffusionTask(LightningModule):
     """Trains a diffusion language model, keeps the average of its weights and hands both out for measuring.
 
     Args:
-        vocab_size: V; the command line fills it in from the data.
+        vocab_size: V; the command line sets it from the data.
         process: makes the forward process, given V.
         backbone: makes the network, given the number of ids that the process writes.
         objective: the loss, and the meaning of the network's output.
@@ -59,12 +71,12 @@ class DiffusionTask(LightningModule):
     def __init__(
         self,
         vocab_size: int,
-        process: Callable[[int], Process],
-        backbone: Callable[[int], Backbone],
-        objective: Objective,
-        sampler: Sampler,
-        optimizer: OptimizerCallable,
-        lr_schedule: LRSchedule,
+        process: Callable[[int], Process] = DEFAULT_PROCESS,
+        backbone: Callable[[int], Backbone] = DiT,
+        objective: Objective = DEFAULT_OBJECTIVE,
+        sampler: Sampler = DEFAULT_SAMPLER,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_schedule: LRSchedule = DEFAULT_LR_SCHEDULE,
         ema_decay: float = 0.9999,
         eval_dtype: Literal["float64", "float32"] = "float64",
         predict_t: float = 0.1,
@@ -76,6 +88,8 @@ class DiffusionTask(LightningModule):
         if not 0.0 < predict_t <= 1.0:
             raise ValueError(f"`predict_t` must be in (0, 1], got {predict_t}.")
         self.save_hyperparameters(logger=False)
+        # the command line stores plain values; objects given in Python would keep a checkpoint from being loaded as data
+        self.remove_ignored_hparams([name for name, value in self.hparams.items() if not _is_plain(value)])
         self.process = process(vocab_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -132,6 +146,11 @@ class DiffusionTask(LightningModule):
 
     @override
     def setup(self, stage: str) -> None:
+        trainer: Any = self.trainer
+        if stage == "fit" and isinstance(trainer.val_check_interval, float) and trainer.max_steps > 0:
+            # Lightning's default, once per epoch, never comes: the stream of training rows has no epochs
+            trainer.val_check_interval = trainer.max_steps * trainer.accumulate_grad_batches
+            trainer.check_val_every_n_epoch = None
         if type(self.backbone).prepare is not Backbone.prepare:  # others need not read the text
             data = data_of(self.trainer)
             for backbone in (self.backbone, self.ema.backbone):
@@ -286,3 +305,12 @@ class DiffusionTask(LightningModule):
         """Leaves a run where it stopped; to train it further, the callback that stopped it is left out."""
         if self._stopped_step == self.global_step and self.trainer.early_stopping_callbacks:
             self.trainer.should_stop = True
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value consists of numbers, strings, lists and dictionaries only."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float)

@@ -7,11 +7,12 @@ that has done so once, computes nothing itself, and is forked for each run.
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import ModuleType
 
 from uddm_lightning.cli.main import main
 from uddm_lightning.core.console import make_enduring
@@ -39,7 +40,8 @@ class ForkedRun:
         alone = run.processes == 1
         arguments = (run.arguments(), {**run.environment(), **environment}, run.log, alone)
         self._process = ForkServerProcess(target=_run, args=arguments)
-        self._process.start()
+        with _without_main():
+            self._process.start()
 
     def status(self) -> int | None:
         """Exit status; negative where a signal ended the run, None while it lasts."""
@@ -54,6 +56,19 @@ class ForkedRun:
                 os.killpg(pid, number)
             except ProcessLookupError:  # so young that it has no session yet
                 os.kill(pid, number)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide `__main__` from `multiprocessing`, which would run the calling script again in the new process.
+
+    So a script may call `sweep` without `if __name__ == "__main__"`.
+    """
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def serve() -> None:
