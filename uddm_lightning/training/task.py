@@ -88,7 +88,7 @@ class DiffusionTask(LightningModule):
         if not 0.0 < predict_t <= 1.0:
             raise ValueError(f"`predict_t` must be in (0, 1], got {predict_t}.")
         self.save_hyperparameters(logger=False)
-        # the command line stores plain values; objects given in Python would keep a checkpoint from being loaded as data
+        # objects given in Python would prevent that a checkpoint is loaded as data alone
         self.remove_ignored_hparams([name for name, value in self.hparams.items() if not _is_plain(value)])
         self.process = process(vocab_size)
         with torch.random.fork_rng(devices=[]):
