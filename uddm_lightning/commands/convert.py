@@ -11,11 +11,12 @@ from uddm_lightning.interop.convert import convert as convert_checkpoint
 SHOWN = 8  # unused entries that are named
 
 DESCRIPTION = """\
-Import a checkpoint in the layout of s-sahoo/duo as a run, with its raw and its averaged weights, so that it can be
-measured like any other run. Nothing in the file is imported or executed: files of any origin are safe to read.
+Import a checkpoint in the layout of s-sahoo/duo as a run, with its raw and its averaged weights,
+so that it can be measured like any other run. Nothing in the file is imported or executed: files of
+any origin are safe to read.
 
-If the file names a known corpus, that corpus is used. For any other text, give a YAML file with the section `data` of
-a config of `uddm fit`:
+If the file names a known corpus, that corpus is used. For any other text, give a YAML file with
+it, as in a config of `uddm fit`:
 
   data:
     source: {class_path: TextFiles, init_args: {paths: my.txt}}
