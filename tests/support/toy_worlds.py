@@ -221,9 +221,10 @@ def reverse_posterior(process: Process, logp_NV: Tensor, xt_N: Tensor, alpha_s_N
     ratio_N1 = (alpha_t_N / alpha_s_N)[:, None]
     p_NS = torch.nn.functional.pad(logp_NV.double().exp(), (0, S - logp_NV.shape[1]))
     at_s_NS = alpha_s_N[:, None] * p_NS + (1 - alpha_s_N[:, None]) * noise_S
-    onward_NS = ratio_N1 * torch.nn.functional.one_hot(xt_N, S) + (1 - ratio_N1) * noise_S[xt_N][:, None]
-    joint_NS = at_s_NS * onward_NS
-    return joint_NS / joint_NS.sum(1, keepdim=True)
+    onehot_NS = torch.nn.functional.one_hot(xt_N, S).double()
+    joint_NS = at_s_NS * (ratio_N1 * onehot_NS + (1 - ratio_N1) * noise_S[xt_N][:, None])
+    total_N1 = joint_NS.sum(1, keepdim=True)
+    return torch.where(total_N1 > 0, joint_NS / total_N1, onehot_NS)  # an x_t of probability 0 stays
 
 
 def chain_kernel(process: Process, joint: Joint, predict: Callable[[float], Tensor], times: list[float]) -> Tensor:
