@@ -1,13 +1,19 @@
+"""What every objective promises: noise levels, padding, precision and gradients."""
+
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from tests.support.toy_worlds import TableBackbone
+from tests.support.plugins import cases, make, plugins
+from tests.support.toy_worlds import Joint, TableBackbone
 from uddm_lightning.backbones import Backbone
-from uddm_lightning.core.batch import Noised
+from uddm_lightning.core.batch import Noised, TokenBatch
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, Objective
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.processes import Parameterization, Process, UniformProcess
+from uddm_lightning.processes.schedules import LogLinearSchedule
 
 V, B, L = 5, 6, 7
 OBJECTIVES = [NELBO, DenoisingCrossEntropy]
@@ -112,3 +118,95 @@ def test_gradient_equals_finite_differences(cls: type[Objective], alpha: float, 
     assert torch.autograd.gradcheck(
         lambda given: cls().token_loss(process, given, x0, xt, alphas, slopes), (logits,), rtol=1e-4, atol=1e-6
     )
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(Objective))
+class TestObjective:
+    def test_times_stay_in_the_range(self, cls: type, options: dict[str, Any]) -> None:
+        objective = make(cls, t_min=0.05, t_max=0.5, **options)
+        times = objective.times(torch.linspace(0, 1 - 2**-53, 101, dtype=torch.float64))
+        assert times.dtype == torch.float64
+        assert times[0] >= 0.05
+        assert times[-1] <= 0.5
+        assert (times.diff() > 0).all(), "stratified quantiles must stay stratified"
+
+    def test_range_errors(self, cls: type, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="`t_min` and `t_max` must satisfy"):
+            cls(t_min=0.5, t_max=0.1, **options)
+
+    @pytest.mark.parametrize("noise", plugins(Process))
+    def test_loss_is_finite_non_negative_and_blind_to_padding(
+        self, cls: type, options: dict[str, Any], noise: type[Process]
+    ) -> None:
+        objective, process = make(cls, **options), noise(V, LogLinearSchedule())
+        backbone = TableBackbone(process.num_states, L)
+        valid = torch.arange(L) < (torch.arange(B) + 1)[:, None]
+        x0 = torch.arange(B * L).view(B, L) % V
+        t = objective.times((torch.arange(B) + 0.5) / B)
+        losses = []
+        for filling in (x0, x0.where(valid, (x0 + 1) % V)):
+            noised = process.corrupt(filling, t, torch.arange(B), valid)
+            total, loss_N = objective(process, backbone, noised)
+            loss_BL = loss_N.view(B, L)
+            assert loss_BL.isfinite().all()
+            assert (loss_BL >= 0).all()
+            assert (loss_BL[~valid] == 0).all()
+            torch.testing.assert_close(total, loss_BL.mean())
+            losses.append(total)
+        assert torch.equal(*losses)
+        losses[0].backward()
+        assert backbone.table.grad is not None
+        assert backbone.table.grad.isfinite().all()
+        assert backbone.table.grad.abs().sum() > 0
+
+    def test_noise_is_a_function_of_the_row_and_the_step(self, cls: type, options: dict[str, Any]) -> None:
+        objective, process = make(cls, **options), UniformProcess(V, LogLinearSchedule())
+        rows, x0 = torch.arange(B), torch.arange(B * L).view(B, L) % V
+        valid = torch.arange(L) < (rows + 1)[:, None]
+
+        def noised(some: slice, step: int) -> list[Tensor]:
+            quantiles = (rows + 0.5) / B
+            parts = [part[some] for part in (x0, rows, rows, rows, quantiles.double(), valid)]
+            found = objective.corrupt(process, TokenBatch(*parts, special_BL=None, seed=0, step=step))
+            assert torch.equal(found.x0_BL, x0[some])
+            assert torch.equal(found.xt_BL[~valid[some]], x0[some][~valid[some]])
+            assert ((found.t_B >= 0) & (found.t_B <= 1)).all()
+            assert ((found.alpha_B > 0) & (found.alpha_B < 1)).all()
+            assert (found.slope_B < 0).all()
+            return [*found[:5], *(found.soft or ())]
+
+        for step in (0, 10**6):
+            whole = noised(slice(None), step)
+            parts = [noised(slice(start, start + 3), step) for start in range(0, B, 3)]
+            for number, values in enumerate(whole):
+                assert torch.equal(torch.cat([part[number] for part in parts]), values)
+
+    @pytest.mark.parametrize("t", [0.2, 0.7])
+    def test_it_is_minimal_at_what_it_says_it_predicts(self, cls: type, options: dict[str, Any], t: float) -> None:
+        """Over all rows of a random joint distribution, by enumeration. (With a mask, all predictions are one.)"""
+        joint, objective = Joint(3, 3, seed=6), make(cls, **options)
+        process = UniformProcess(3, LogLinearSchedule())
+        level = process.level(torch.tensor(t, dtype=torch.float64))
+        X = len(joint.rows_XL)
+
+        def mean(table_XLV: Tensor) -> Tensor:
+            loss = objective.token_loss(
+                process,
+                table_XLV.expand(X, X, 3, 3).reshape(-1, 3),
+                joint.rows_XL[:, None].expand(X, X, 3).flatten(),
+                joint.rows_XL[None].expand(X, X, 3).flatten(),
+                level.alpha.expand(X * X * 3),
+                level.slope.expand(X * X * 3),
+            )
+            return (joint.noisy(float(level.alpha))[..., None] * loss.view(X, X, 3)).sum()
+
+        ask = {Parameterization.LEAVE_ONE_OUT: joint.leave_one_out, Parameterization.POSTERIOR: joint.posterior}
+        best = ask.pop(objective.parameterization)(float(level.alpha)).log().requires_grad_()
+        (gradient,) = torch.autograd.grad(mean(best), best)
+        assert gradient.abs().max() < 1e-10
+        with torch.no_grad():
+            (other,) = ask.values()
+            assert mean(other(float(level.alpha)).log()) > mean(best) + 1e-3
+            generator = torch.Generator().manual_seed(0)
+            for _ in range(5):
+                assert mean(best + 0.1 * torch.randn(best.shape, generator=generator, dtype=torch.float64)) > mean(best)

@@ -1,11 +1,13 @@
 import math
 import sys
 import types
+from typing import Any
 
 import pytest
 import torch
 from scipy import integrate
 
+from tests.support.plugins import cases, make
 from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, NoiseLevel, Schedule
 
@@ -76,3 +78,43 @@ def test_third_party_schedule_in_the_uniform_process(monkeypatch: pytest.MonkeyP
     level: NoiseLevel = process.level(torch.tensor([0.3], dtype=torch.float64))
     logp = process.leave_one_out(torch.zeros(1, 5), torch.tensor([1]), level.alpha, Parameterization.LEAVE_ONE_OUT)
     assert process.nelbo(logp, torch.tensor([0]), torch.tensor([1]), level.alpha, level.slope).isfinite().all()
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(Schedule))
+class TestSchedule:
+    def test_level_falls_from_one_to_eps(self, cls: type, options: dict[str, Any]) -> None:
+        for eps in (1e-4, 1e-3, 0.2):
+            schedule = make(cls, eps=eps, **options)
+            level = schedule(torch.linspace(0, 1, 2001, dtype=torch.float64))
+            assert float(level.alpha[0]) == pytest.approx(1.0, abs=1e-12)
+            assert float(level.alpha[-1]) == pytest.approx(eps, abs=1e-9)
+            assert (level.alpha.diff() < 0).all()
+            assert (level.alpha > 0).all()
+            assert (level.slope[1:] < 0).all()
+            assert level.slope[0] <= 0
+            assert level.slope.isfinite().all()
+
+    def test_slope_is_the_derivative(self, cls: type, options: dict[str, Any]) -> None:
+        schedule = make(cls, **options)
+        t = torch.linspace(0.001, 0.999, 301, dtype=torch.float64).requires_grad_()
+        level = schedule(t)
+        (exact,) = torch.autograd.grad(level.alpha.sum(), t)
+        torch.testing.assert_close(level.slope, exact, rtol=1e-10, atol=1e-12)
+        with torch.no_grad():
+            finite = (schedule(t + 1e-6).alpha - schedule(t - 1e-6).alpha) / 2e-6
+        torch.testing.assert_close(level.slope.detach(), finite, rtol=1e-6, atol=1e-7)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+    def test_any_shape_in_float64(
+        self, cls: type, options: dict[str, Any], dtype: torch.dtype, shape: tuple[int, ...]
+    ) -> None:
+        level = make(cls, **options)(torch.full(shape, 0.3, dtype=dtype))
+        assert level.alpha.shape == level.slope.shape == level.sigma.shape == shape
+        assert level.alpha.dtype == level.slope.dtype == level.sigma.dtype == torch.float64
+        torch.testing.assert_close(torch.exp(-level.sigma), level.alpha)
+
+    @pytest.mark.parametrize("eps", [0.0, 1.0, -0.1, 1.5, float("nan")])
+    def test_eps_errors(self, cls: type, options: dict[str, Any], eps: float) -> None:
+        with pytest.raises(ValueError, match=rf"^`eps` must be in \(0, 1\), got {eps}\.$"):
+            cls(eps=eps, **options)

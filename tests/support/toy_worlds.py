@@ -4,11 +4,8 @@ Nothing here is written with the closed forms of the package: kernels are matrix
 posteriors are sums over everything that could have happened.
 """
 
-import importlib
-import inspect
 import math
 import os
-import pkgutil
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise, product
@@ -286,21 +283,6 @@ class UnigramOracle(Backbone):
     @override
     def head(self, hidden_ND: Tensor) -> Tensor:
         return hidden_ND
-
-
-def plugins(base: type) -> list[type]:
-    """Every concrete class under `base`, of all modules in the package of the base."""
-    package = importlib.import_module(".".join(base.__module__.split(".")[:2]))
-    for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        importlib.import_module(info.name)
-    found: list[type] = []
-    waiting = [base]
-    while waiting:
-        for child in waiting.pop().__subclasses__():
-            waiting.append(child)
-            if child.__module__.startswith("uddm_lightning.") and not inspect.isabstract(child) and child not in found:
-                found.append(child)
-    return sorted(found, key=lambda child: child.__qualname__)
 
 
 def uniform_process(V: int, schedule: Schedule | None = None) -> UniformProcess:

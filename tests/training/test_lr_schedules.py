@@ -1,6 +1,10 @@
+from itertools import pairwise
+from typing import Any
+
 import pytest
 
-from uddm_lightning.training.lr_schedules import WarmupConstant, WarmupLinear
+from tests.support.plugins import cases, make
+from uddm_lightning.training.lr_schedules import LRSchedule, WarmupConstant, WarmupLinear
 
 
 def test_constant_is_the_rate_of_the_paper() -> None:
@@ -40,3 +44,21 @@ def test_warmup_error(cls: type) -> None:
 def test_floor_error(floor: float) -> None:
     with pytest.raises(ValueError, match=rf"^`min_lr_ratio` must be in \[0, 1\], got {floor}\.$"):
         WarmupLinear(min_lr_ratio=floor)
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(LRSchedule))
+class TestLearningRate:
+    def test_factor_warms_up_and_stays_in_range(self, cls: type, options: dict[str, Any]) -> None:
+        rate = make(cls, warmup_steps=10, **options)
+        for total in (-1, 100):
+            factors = [rate(finished, total) for finished in range(100)]
+            assert factors[0] == 0.0
+            assert factors[:11] == pytest.approx([k / 10 for k in range(11)])
+            assert all(0.0 <= factor <= 1.0 for factor in factors)
+            assert all(isinstance(factor, float) for factor in factors)
+            assert max(abs(a - b) for a, b in pairwise(factors)) <= 0.1 + 1e-9
+        assert make(cls, **options)(0, 100) == pytest.approx(1.0)
+
+    def test_warmup_error(self, cls: type, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"^`warmup_steps` must be at least 0 steps, got -3\.$"):
+            cls(warmup_steps=-3, **options)

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.detokenized_text import TEXTS
-from tests.support.toy_worlds import plugins
+from tests.support.plugins import plugins
 from uddm_lightning.data import Detokenizer, LM1BDetokenizer, WikiTextDetokenizer
 
 

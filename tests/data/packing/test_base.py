@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests.support.packing import BOS, EOS, SEP, Marks
+from tests.support.plugins import plugins
 from tests.support.texts import STRANGE
-from tests.support.toy_worlds import plugins
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import DocumentPacking, Packing, WrappedPacking
 from uddm_lightning.data.newlines import split_lines

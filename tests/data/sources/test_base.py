@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.plugins import plugins
 from tests.support.texts import ListSource, poem
-from tests.support.toy_worlds import plugins
 from uddm_lightning.data import Detokenized, HubDataset, LM1BDetokenizer, MarkovSource, SotuSpeeches, Source, TextFiles
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.plugins import plugins
 from tests.support.texts import LETTERS, LINES, STRANGE, fitted, sentences, special_ids
-from tests.support.toy_worlds import plugins
 from uddm_lightning.data import BPETokenizer, CharacterTokenizer, PretrainedTokenizer, Tokenizer, WordPieceTokenizer
 from uddm_lightning.data.tokenizers import base
 from uddm_lightning.data.tokenizers.losses import Losses

@@ -1,0 +1,51 @@
+"""Find every plugin of the package and make it."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+def plugins(base: type) -> list[type]:
+    """Every concrete class under `base`, of all modules in the package of the base."""
+    package = importlib.import_module(".".join(base.__module__.split(".")[:2]))
+    for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(info.name)
+    found: list[type] = []
+    waiting = [base]
+    while waiting:
+        for child in waiting.pop().__subclasses__():
+            waiting.append(child)
+            if child.__module__.startswith("uddm_lightning.") and not inspect.isabstract(child) and child not in found:
+                found.append(child)
+    return sorted(found, key=lambda child: child.__qualname__)
+
+
+# The arguments of classes that need more than those of their base.
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "DiT": [{"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "cond_dim": 8, "gate_init": 1.0}],
+    "AncestralSampler": [{}, {"decoding": "argmax"}, {"clamp": True}, {"noise_removal": "argmax"}],
+    "WarmupLinear": [{}, {"min_lr_ratio": 0.1}],
+}
+
+
+def cases(base: type) -> list[Any]:
+    found = plugins(base)
+    assert found, f"no plugin under {base.__name__}"
+    return [
+        pytest.param(
+            cls, options, id=cls.__name__ + "".join(f"-{k}={v}" for k, v in options.items() if len(options) < 3)
+        )
+        for cls in found
+        for options in OPTIONS.get(cls.__name__, [{}])
+    ]
+
+
+def make(cls: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    try:
+        return cls(*args, **options)
+    except TypeError as error:
+        pytest.fail(f"{cls} needs a line in OPTIONS of {__file__}: {error}")
