@@ -338,3 +338,25 @@ def test_the_wheel_holds_the_typed_package_with_its_configs_and_nothing_else(tmp
     assert packaged == {*map(relative, sources), *(f"{PACKAGE.name}/{relative(path)}" for path in configs)}
     assert {"uddm_lightning/py.typed", "uddm_lightning/configs/quickstart.yaml"} <= packaged
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+# --- the tests mirror the package -----------------------------------------------------------------------------------
+
+NOUNS = ("recovery", "entropy", "nelbo", "basin", "trajectory", "samples", "regimes", "estimate", "subset", "uniform")
+COMPONENTS = ("absorbing", "schedules", "dit", "ancestral", "ema", "wrapped", "bpe", "ngram", "local", "slurm")
+
+
+@pytest.mark.parametrize("name", NOUNS + COMPONENTS)
+def test_a_noun_and_its_test_are_found_by_name(name: str) -> None:
+    """`<package>/<name>.py` has `tests/<package>/test_<name>.py`; the report may show a noun in a file of its own."""
+    paths = [path.relative_to(PACKAGE) for path in PACKAGE.rglob(f"{name}.py")]
+    files = [path for path in paths if path.parts[0] != "report"]
+    assert files, f"no file of the package is called {name}.py"
+    tests = [Path("tests") / file.with_name(f"test_{file.name}") for file in files]
+    assert [str(path) for path in tests if not (ROOT / path).exists()] == []
+
+
+def test_the_test_files_that_texts_name_are_there() -> None:
+    texts = [*ROOT.glob("*.md"), *PACKAGE.rglob("*.md"), *(ROOT / "tests").rglob("*.md"), *PYTHON_FILES]
+    named = {match for text in texts for match in re.findall(r"\btests/[\w/]+\.py\b", text.read_text(encoding="utf-8"))}
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

@@ -37,7 +37,7 @@ from uddm_lightning.data.split import TEST, TRAIN, assign
 # --- texts ----------------------------------------------------------------------------------------------------------
 
 STRANGE = [
-    "\x01",  # text that holds a zero is refused: tests/data/test_encodings.py
+    "\x01",  # text that holds a zero is refused: tests/data/sources/test_encodings.py
     "\u202eright to left",
     "שלום",
     "مرحبا بالعالم",

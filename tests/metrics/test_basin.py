@@ -1,8 +1,9 @@
 """ClassificationMargin and CriticalTime."""
 
+import pytest
 import torch
 
-from uddm_lightning.metrics import ClassificationMargin
+from uddm_lightning.metrics import ClassificationMargin, CriticalTime
 
 
 def test_histograms_keep_what_lies_beyond_their_edges() -> None:
@@ -13,3 +14,8 @@ def test_histograms_keep_what_lies_beyond_their_edges() -> None:
     assert result.histogram.tolist() == [1, 1, 2, 1]
     assert result.fixed_tokens == 0.4
     assert result.edges.tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0]
+
+
+def test_length_error() -> None:
+    with pytest.raises(ValueError, match=r"^`length` must be at least 1, got 0\.$"):
+        CriticalTime(0, (0.5,))

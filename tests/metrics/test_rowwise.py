@@ -11,9 +11,7 @@ from tests.support.metrics import ROWS, computed, every_metric, feed, plain, tak
 from uddm_lightning.metrics import (
     ClassificationMargin,
     ConditionalEntropy,
-    CriticalTime,
     Nelbo,
-    TrajectoryPoint,
 )
 from uddm_lightning.metrics.rowwise import RowwiseMetric, fold
 
@@ -129,10 +127,3 @@ def test_two_processes_agree_even_if_one_has_no_rows(tmp_path: Any) -> None:
     for rank in ranks:
         _, errors = rank.communicate(timeout=120)
         assert rank.returncode == 0, errors.decode()
-
-
-def test_sizes_of_new_metrics_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"^`vocab_size` must be at least 2, got 1\.$"):
-        TrajectoryPoint(1)
-    with pytest.raises(ValueError, match=r"^`length` must be at least 1, got 0\.$"):
-        CriticalTime(0, (0.5,))
