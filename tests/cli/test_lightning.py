@@ -12,7 +12,8 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.support.command_line import table
-from uddm_lightning.results.tables import COLUMNS
+from tests.support.probes import DECLARED
+from uddm_lightning.results.tables import COMMON
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_a_run_folder_holds_everything(run):
     assert (run / "checkpoints" / "last.ckpt").is_file()
     assert not [name for name in names if name.startswith(".")], "temporary files are left"
     rows = table(run)
-    assert list(rows[0]) == list(COLUMNS)
+    assert list(rows[0]) == [*COMMON, *DECLARED.columns]
     times = [float(r["t"]) if r["t"] else -1.0 for r in rows]
     keys = [
         (

@@ -9,7 +9,7 @@ from uddm_lightning.callbacks import BasinTable, SequenceTable
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe, TrajectoryProbe
-from uddm_lightning.probes.base import select
+from uddm_lightning.probes.measured_batch import select
 from uddm_lightning.training.trainer_access import data_of
 
 PROBES = [RecoveryProbe, EntropyProbe, NelboProbe, TrajectoryProbe, BasinProbe, SampleProbe]

@@ -19,9 +19,10 @@ from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.keyed_random import Stream, key
 from uddm_lightning.metrics import critical_time
 from uddm_lightning.probes import BasinProbe, Probe, RecoveryProbe
-from uddm_lightning.probes.base import MeasuredBatch, select
+from uddm_lightning.probes.measured_batch import MeasuredBatch, select
 from uddm_lightning.results.tables import BASINS
 from uddm_lightning.samplers import AncestralSampler, Sampler
+from uddm_lightning.training.batch_notes import BatchNotes
 
 STEPS = 12
 
@@ -33,7 +34,7 @@ def records(
     task = task_of(world, sampler)
     for places in torch.arange(len(batch.rows_B)).split(size):
         kept = torch.zeros(len(batch.rows_B), dtype=torch.bool).index_fill(0, places, True)
-        at = MeasuredBatch(task, world.denoiser, select(batch, kept), counted_BL[kept], "test", "ema", {})
+        at = MeasuredBatch(task, world.denoiser, select(batch, kept), counted_BL[kept], "test", "ema", BatchNotes())
         probe.measure(at)
     return list(probe.compute_records(cast(Any, task)))
 

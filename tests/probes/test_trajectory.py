@@ -14,8 +14,9 @@ from tests.support.oracle_worlds import World, batch_of, every_world, markov, me
 from tests.support.toy_worlds import chain_kernel
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.probes import EntropyProbe, TrajectoryProbe
-from uddm_lightning.probes.base import MeasuredBatch, drawn, select
+from uddm_lightning.probes.measured_batch import MeasuredBatch, drawn, select
 from uddm_lightning.samplers import AncestralSampler
+from uddm_lightning.training.batch_notes import BatchNotes
 
 NAMES = ("entropy", "variance", "variance_norm", "top2_gap", "top_probability")
 
@@ -50,16 +51,16 @@ def test_the_spread_of_a_prediction_is_its_definition() -> None:
 
 def measured(
     world: World, start: Tensor, counted: Tensor, steps: int, points: int, size: int = 10**6
-) -> tuple[list[dict[str, Any]], list[dict[Any, Any]]]:
-    """Records of the trajectory probe, and the boards that it leaves."""
+) -> tuple[list[dict[str, Any]], list[BatchNotes]]:
+    """Records of the trajectory probe, and the notes that it leaves."""
     probe, task, batch = TrajectoryProbe(points), task_of(world, AncestralSampler(steps=steps)), batch_of(start)
-    boards: list[dict[Any, Any]] = []
+    notes: list[BatchNotes] = []
     for places in torch.arange(len(start)).split(size):
         kept = torch.zeros(len(start), dtype=torch.bool).index_fill(0, places, True)
-        boards.append({})
-        at = MeasuredBatch(task, world.denoiser, select(batch, kept), counted[kept], "samples", "ema", boards[-1])
+        notes.append(BatchNotes())
+        at = MeasuredBatch(task, world.denoiser, select(batch, kept), counted[kept], "samples", "ema", notes[-1])
         probe.measure(at._replace(batch=drawn(at, probe.observer(at))))
-    return list(probe.compute_records(cast(Any, task))), boards
+    return list(probe.compute_records(cast(Any, task))), notes
 
 
 @pytest.mark.parametrize("world", [markov(3, 4), memory(4, 3), unigram(2, 3)], ids=["markov", "memory", "unigram"])
@@ -67,13 +68,13 @@ def test_statistics_are_those_of_the_states_that_the_chain_visits(world: World) 
     rows, L, sampler = 23, world.joint.L, AncestralSampler(steps=11)
     start = torch.randint(world.joint.V, (rows, L), generator=torch.Generator().manual_seed(3))
     counted = torch.rand(rows, L, generator=torch.Generator().manual_seed(4)) < 0.7
-    found, (board,) = measured(world, start, counted, 11, points=5)
+    found, (note,) = measured(world, start, counted, 11, points=5)
 
     visited: dict[float, Tensor] = {}
     keys = batch_of(start).keys_B
     end = sampler(world.denoiser, start, 1.0, keys, observe=lambda t, x, numbers: visited.update({t: x.clone()}))
     assert torch.equal(end, sampler(world.denoiser, start, 1.0, keys)), "to look changes nothing"
-    assert torch.equal(board["samples"], end)
+    assert torch.equal(note.samples_BL, end)
     assert list(visited) == sampler.grid(1.0)[:-1]
 
     assert [record["t"] for record in found] == [round(sampler.grid(1.0)[place], 12) for place in (0, 3, 6, 8, 11)]
@@ -126,7 +127,7 @@ def test_samples_are_drawn_once_for_all_probes() -> None:
 
     task, batch = task_of(world, Counted(steps=5)), batch_of(world.draw(6))
     first = select(batch, torch.arange(6) < 4)
-    at = MeasuredBatch(task, world.denoiser, first, torch.ones(4, 4).bool(), "samples", "ema", {})
+    at = MeasuredBatch(task, world.denoiser, first, torch.ones(4, 4).bool(), "samples", "ema", BatchNotes())
     probe = TrajectoryProbe()
     looked_at = drawn(at, probe.observer(at)).tokens_BL
     fewer = at._replace(batch=select(batch, torch.arange(6) < 3))

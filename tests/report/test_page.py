@@ -200,7 +200,7 @@ def test_the_entropy_gap_is_that_of_each_run_with_its_interval(tmp_path):
     rows = [row for row in rows if (row["seed"], row["split"]) != ("2", "samples")]
     study = Study(rows)
     (gap,) = study.entropy_gaps("DiT", 0.1)
-    sides = [study.points("entropy", "DiT", split, 0.1)[:2] for split in ("samples", "train")]
+    sides = [study.points("entropy", "entropy", "DiT", split, 0.1)[:2] for split in ("samples", "train")]
     expected = [
         difference_interval(*(Interval(point.value, point.low, point.high) for point in pair))
         for pair in zip(*sides, strict=True)

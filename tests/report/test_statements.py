@@ -20,6 +20,7 @@ import pytest
 
 import uddm_lightning
 from tests.support import made_sweeps as sweeps
+from tests.support.probes import PROBES
 from uddm_lightning.callbacks.measurements import summary
 from uddm_lightning.commands.doctor import check_lines
 from uddm_lightning.doctor.checks import Check, DeviceCheck
@@ -192,7 +193,7 @@ def terminal(without: str = "", **change) -> str:
     mine = {"metric": "samples", "split": "samples", "weights": "ema", "n_draws": 8, "critic": "5-gram"}
     mine |= {"step": 1, "train_size": 8, "n_memorized": 0, "n_spurious": 0, "n_novel": 8}
     mine |= {"generative_perplexity": 290.0, "novel_perplexity": 290.0, **change}
-    return summary([{name: value for name, value in mine.items() if name != without}])
+    return summary(PROBES, [{name: value for name, value in mine.items() if name != without}])
 
 
 def warned(t: float, parameterization: Parameterization = Parameterization.LEAVE_ONE_OUT, parameters: int = 1) -> str:

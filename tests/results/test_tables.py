@@ -1,4 +1,4 @@
-"""The tidy table, its summary, the panel and the figure, without a trainer."""
+"""The tidy table: rows are replaced by key, and no column is lost."""
 
 import csv
 import math
@@ -6,21 +6,12 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.image import imread
 
-from uddm_lightning.callbacks.figures import pixels, recovery_figure, sequence_panel, write_picture
-from uddm_lightning.callbacks.measurements import summary
+from tests.support.probes import record
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.results.tables import BASINS, COLUMNS, of_main_chain, read_table, update_rows, update_table
-
-
-def record(kind: str = "recovery", split: str = "train", t: float | None = 0.1, **fields: object) -> dict:
-    common = {"run": "r", "backbone": "DiT", "parameters": 3, "train_size": 8, "seed": 0, "step": 10, "weights": "ema"}
-    return {**common, "metric": kind, "split": split, "sampler": "ancestral", "sampler_steps": 50, "t": t, **fields}
+from uddm_lightning.results.tables import BASINS, COMMON, of_main_chain, read_table, update_rows, update_table
 
 
 def read(path) -> list[dict[str, str]]:
@@ -39,7 +30,7 @@ def test_rows_are_replaced_by_key_and_sorted(tmp_path):
         ("recovery", "10", "0.1", repr(1 / 3)),
         ("recovery", "10", "0.5", "0.25"),
     ]
-    assert list(rows[0]) == list(COLUMNS)
+    assert list(rows[0]) == [*COMMON, "recovery", "nelbo"]
 
 
 def test_chains_of_other_steps_stand_beside_each_other_and_readers_take_one(tmp_path):
@@ -110,85 +101,21 @@ def test_what_was_not_measured_stays_empty(tmp_path):
     assert (row["recovery"], row["chance"], row["n_rows"]) == ("", "", "0")
 
 
+def test_declared_columns_stand_in_their_order_and_others_behind_them(tmp_path):
+    path = tmp_path / "measurements.csv"
+    update_table(path, [record(mine=1.0, _hidden=2.0)], columns=("recovery", "nelbo"))
+    update_table(path, [record(t=0.5, yours=3.0)], columns=("entropy", "recovery"))
+    rows = read(path)
+    assert list(rows[0]) == [*COMMON, "entropy", "recovery", "nelbo", "mine", "yours"]
+    assert [(row["mine"], row["yours"]) for row in rows] == [("1.0", ""), ("", "3.0")]
+
+
 def test_another_table_is_not_overwritten(tmp_path):
     path = tmp_path / "measurements.csv"
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"measurements.csv. is not a table of measurements: it has no column 'run'"):
         update_table(path, [record()])
     assert path.read_text(encoding="utf-8") == "a,b\n1,2\n"
-
-
-def test_the_summary_is_one_small_table():
-    costs = {"clean_change_rate": 0.05, "errors_before": 0.1, "errors_after": 0.125}
-    text = summary(
-        [
-            record(recovery=0.5, chance=0.02),
-            record(split="test", recovery=0.25, chance=0.03, coincidence=0.08, **costs),
-            record("entropy", entropy=0.125),
-            record("entropy", split="test", entropy=math.nan),
-            record("nelbo", split="test", t=None, nelbo=2.1, t_min=0.05, t_max=1.0, pool_unigram_entropy=2.75),
-            record("nelbo_extrapolated", split="test", t=None, nelbo=9.1, t_min=0.001, t_max=1.0),
-        ]
-    )
-    lines = text.splitlines()
-    assert lines[0] == "step 10, 8 training rows, ema weights, ancestral chain on 50 steps"
-    assert lines[2].split() == ["0.1", "0.500", "0.250", "0.030", "0.080", "0.125", "-"]
-    assert lines[4].split() == ["0.1", "0.050", "0.100", "0.125"]
-    assert lines[5].strip() == "NELBO on [0.05, 1], nats per token: test 2.100; unigram entropy of the pool 2.750"
-    assert "NELBO on [0.001, 1] (extrapolated: wider than the range of training), nats per token: test 9.1" in lines[6]
-    assert len(lines) == 7
-    for header, row, words in (
-        (lines[1], lines[2], {"train": "0.500", "test": "0.250", "chance": "0.030", "coincidence": "0.080"}),
-        (lines[3], lines[4], {"changed": "0.050", "before": "0.100", "after": "0.125"}),
-    ):
-        for word, value in words.items():
-            end = header.index(word) + len(word)
-            assert row[:end].split()[-1] == value, "columns stand under their names"
-
-
-def test_the_summary_tells_of_the_best_estimate_and_of_a_falling_bound():
-    oracle = record(split="test", recovery=0.25, bayes_argmax=0.5)
-    bound = record("nelbo", split="test", t=None, nelbo=2.1, t_min=0.05, t_max=1.0, nelbo_falling=True)
-    lines = summary([oracle, bound]).splitlines()
-    assert lines[3].endswith("recovery of the best estimate")
-    assert lines[4].endswith(" 0.500")
-    assert lines[-1] == "   the NELBO of test rows was still falling over the last three validations"
-    assert "falling" not in summary([bound | {"nelbo_falling": None}])
-
-
-def test_marks_tell_what_happened_to_each_token():
-    panel = sequence_panel(list("abcd"), list("axyd"), list("abzq"))
-    assert panel.splitlines() == ["original  abcd", "corrupted axyd", "restored  abzq", "           +x!"]
-
-
-def test_wide_tokens_stay_aligned():
-    panel = sequence_panel(["war ", "and"], ["x", "and"], ["war ", "or"])
-    assert panel.splitlines() == ["original  war and", "corrupted x   and", "restored  war or ", "          +   !  "]
-
-
-def test_the_figure_has_a_curve_for_each_split():
-    bounds = {"recovery_low": 0.1, "recovery_high": 0.9, "entropy_low": 0.1, "entropy_high": 0.9}
-    bounds |= {"chance": 0.05, "coincidence": 0.08}
-    records = [
-        record(kind, split, t, recovery=0.5, entropy=0.5, **bounds)
-        for kind in ("recovery", "entropy")
-        for split in ("train", "test")
-        for t in (0.1, 0.5)
-    ]
-    figure = recovery_figure(records, "8 training rows")
-    assert isinstance(figure, Figure)
-    left, right = figure.axes
-    assert [line.get_label() for line in left.get_lines()] == ["train", "test", "chance", "coincidence"]
-    assert [line.get_linestyle() for line in right.get_lines()] == ["-", "--"]
-    assert recovery_figure([], "nothing was measured").axes
-
-
-def test_a_file_holds_the_pixels_that_were_drawn(tmp_path):
-    picture = pixels(recovery_figure([], "nothing was measured"))
-    assert picture.shape == (396, 990, 3)
-    assert picture.min() < 64, "nothing is drawn"
-    write_picture(tmp_path / "figures" / "recovery.png", picture)
-    np.testing.assert_array_equal(imread(tmp_path / "figures" / "recovery.png")[..., :3], picture / np.float32(255))
 
 
 def test_rows_under_an_old_name_of_the_run_are_its_own(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tests.support.probes import DECLARED
 from uddm_lightning.results.tables import SEQUENCES, Record, read_table, update_table
 from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.transition.regimes import Evidence, judge
@@ -49,7 +50,7 @@ def measurements(
         for record in _run(backbone, 1000 * 10**index, STAR * 4**index, size, seed, step)
         if record["metric"] in set(kinds) and record["split"] in set(splits)
     ]
-    update_table(path, records)
+    update_table(path, records, columns=DECLARED.columns)
     return read_table(path)
 
 

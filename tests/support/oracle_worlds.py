@@ -15,12 +15,13 @@ from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.keyed_random import key
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
-from uddm_lightning.probes.base import MeasuredBatch
+from uddm_lightning.probes.measured_batch import MeasuredBatch
 from uddm_lightning.processes import AbsorbingProcess, Parameterization, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler, Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.stats.markov_chain import MarkovChain
+from uddm_lightning.training.batch_notes import BatchNotes
 
 
 class World(NamedTuple):
@@ -141,7 +142,7 @@ def measured(world: World, rows: int, t: float, steps: int, monkeypatch: pytest.
         step=0,
     )
     counted_BL = torch.ones_like(text_BL).bool()
-    at = MeasuredBatch(cast(Any, task), world.denoiser, batch, counted_BL, "test", "ema", {})
+    at = MeasuredBatch(cast(Any, task), world.denoiser, batch, counted_BL, "test", "ema", BatchNotes())
     recovery = RecoveryProbe(times=[t])
     recovery.unigram_V = f_V / world.joint.L
     found = []

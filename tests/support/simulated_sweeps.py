@@ -15,7 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from uddm_lightning.results.tables import COLUMNS, ROWS
+from tests.support.probes import DECLARED
+from uddm_lightning.results.tables import COMMON, ROWS
 from uddm_lightning.stats.intervals import mean_interval, rate_interval
 
 FLOAT = NDArray[np.float64]
@@ -231,7 +232,7 @@ def row(
     }
     if kind == "nelbo":
         fields["t"] = None
-    columns = (*COLUMNS, "coincidence", "pool_unigram_entropy", "nelbo_falling")  # these may not be in the table yet
+    columns = (*COMMON, *DECLARED.columns)
     return {column: text(fields.get(column)) for column in columns}
 
 

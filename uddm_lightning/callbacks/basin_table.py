@@ -1,10 +1,9 @@
-"""The critical corruption and the margins of single rows of a run, in basins.parquet."""
+"""Critical corruption and margins of single rows of a run, in basins.parquet."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from uddm_lightning.callbacks.measurements import may_overwrite, probes, run_folder
-from uddm_lightning.probes.basin import BasinProbe
 from uddm_lightning.results.tables import BASINS, Record, update_rows
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import is_dry_run
@@ -13,7 +12,7 @@ KEY = ("step", "weights", "split", "sampler", "sampler_steps")
 
 
 class BasinTable(Callback):
-    """Keeps what the `BasinProbe` found for the first draws of each split, for histograms.
+    """Writes the results of the first draws of each split, for records that hold single rows under `_rows`.
 
     Args:
         rows: draws to keep for each split, chain and kind of weights.
@@ -29,7 +28,7 @@ class BasinTable(Callback):
         if trainer.sanity_checking or is_dry_run(trainer) or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, DiffusionTask)
-        records = [record for probe in probes(trainer) if isinstance(probe, BasinProbe) for record in probe.records]
+        records = [record for probe in probes(trainer) for record in probe.records if "_rows" in record]
         step = pl_module.weights_step
         new = [row for record in records for row in _rows(record, step) if row["place"] < self.rows]
         if new:

@@ -1,4 +1,4 @@
-"""Pictures and panels made from measurement records and restored sequences."""
+"""Figures of measurement records, and panels of restored text."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,39 +13,37 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
 from uddm_lightning.core.files import write_atomically
+from uddm_lightning.results.declarations import TimeCurve
 from uddm_lightning.results.tables import Record
 
 COLOURS = {"train": "#0b6e99", "test": "#c2410c", "samples": "#4d7c0f", "random": "#6d28d9"}
 STYLES = {"train": "-", "test": "--", "samples": "-.", "random": "-."}
 
 
-def recovery_figure(records: Sequence[Record], title: str) -> Figure:
-    """Recovery and entropy against t, with bands for 95 % intervals and grey lines for chance and coincidence.
+def time_figure(curves: Sequence[tuple[TimeCurve, str]], records: Sequence[Record], title: str) -> Figure:
+    """Return a figure with a panel against t for each declared curve, with bands for 95 % intervals.
 
     Args:
-        records: measurement records of one kind of weights.
-        title: what was measured.
+        curves: declared by the probes, with their entries of the column `metric`.
+        records: of one kind of weights.
+        title: heading of the figure.
     """
-    figure = Figure(figsize=(9.0, 3.6), dpi=110, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for kind, axes in (("recovery", left), ("entropy", right)):
+    figure = Figure(figsize=(4.5 * max(len(curves), 1), 3.6), dpi=110, layout="constrained")
+    panels = figure.subplots(1, max(len(curves), 1), squeeze=False)[0]
+    for (curve, metric), axes in zip(curves, panels, strict=False):
         for split, colour in COLOURS.items():
             rows = sorted(
-                (r for r in records if r["metric"] == kind and r["split"] == split), key=lambda r: float(r["t"])
+                (r for r in records if r["metric"] == metric and r["split"] == split), key=lambda r: float(r["t"])
             )
             if rows or split in ("train", "test"):
-                _curve(axes, rows, kind, colour, STYLES[split], split)
-            if kind == "recovery" and split == "test" and rows:
-                times = [r["t"] for r in rows]
-                axes.plot(times, [r["chance"] for r in rows], ":", color="grey", label="chance")
-                axes.plot(times, [r["coincidence"] for r in rows], "-.", color="grey", label="coincidence")
-        axes.set_xlabel("corruption time t")
-        axes.set_xlim(0.0, 1.02)
+                _curve(axes, rows, curve.column, colour, STYLES[split], split)
+            for level, style in curve.levels if split == "test" and rows else ():
+                axes.plot([r["t"] for r in rows], [r[level] for r in rows], style, color="grey", label=level)
+        axes.set(xlabel="corruption time t", xlim=(0.0, 1.02), ylabel=curve.label, title=curve.title)
+        axes.set_ylim(bottom=curve.bottom)
+        if curve.top is not None:
+            axes.set_ylim(top=curve.top)
         axes.grid(alpha=0.25)
-    left.set(ylabel="token recovery", ylim=(-0.02, 1.02), title="restored share of corrupted tokens")
-    right.set(ylabel="conditional entropy [nats]", title="entropy of each token")
-    right.set_ylim(bottom=-0.05)
-    for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
     figure.suptitle(title)
@@ -53,14 +51,14 @@ def recovery_figure(records: Sequence[Record], title: str) -> Figure:
 
 
 def pixels(figure: Figure) -> npt.NDArray[np.uint8]:
-    """The figure as colours of shape (height, width, 3): drawn once, for every place that shows it."""
+    """Return the pixels of a figure, uint8 (height, width, 3)."""
     canvas: Any = FigureCanvasAgg(figure)  # has no types
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def write_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
-    """Writes a PNG, whole or not at all.
+    """Write a PNG atomically.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -77,7 +75,7 @@ def _curve(axes: Axes, rows: Sequence[Record], kind: str, colour: str, style: st
 
 
 def sequence_panel(original: Sequence[str], corrupted: Sequence[str], restored: Sequence[str]) -> str:
-    """Three aligned lines and a line of marks, for a monospaced panel.
+    """Return three aligned lines and a line of marks, for a monospaced panel.
 
     Args:
         original: pieces of text, one per token.

@@ -1,4 +1,4 @@
-"""The counts and sums of every draw of a run, in rows.parquet: what bootstraps read."""
+"""Counts and sums of every draw of a run, in rows.parquet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,30 +16,29 @@ KEY = ("metric", "split", "step", "weights", "t", "sampler", "sampler_steps")
 
 
 def write_draws(folder: Path, records: Sequence[Record], overwrite: bool) -> None:
-    """Writes the draws of measurements into the table of a run.
+    """Write the draws of measurements to the table of a run.
 
     Args:
         folder: of the run.
-        records: of probes, with the columns of their draws under `_draws`; others are passed over, and so is what a
-            network extrapolates.
+        records: of probes, with the columns of their draws under `_draws`; other records are left out.
         overwrite: replace more draws by fewer.
     """
-    tables = [_draws(record) for record in records if "_draws" in record and record["metric"] != "nelbo_extrapolated"]
+    tables = [_draws(record) for record in records if "_draws" in record]
     if tables:
         update_parquet(folder / FILE, pa.concat_tables(tables), KEY, overwrite)
 
 
-def nelbo_draws(folder: Path, weights: str, step: int) -> pa.Table:
-    """The draws of the NELBO under one kind of weights, of all validations up to a step."""
+def draws_until(folder: Path, metric: str, weights: str, step: int) -> pa.Table:
+    """Return the draws of a metric under one kind of weights, of all validations of a run up to a step."""
     path = folder / FILE
     if not path.exists():
         return ROWS.empty_table()
-    wanted = (pc.field("metric") == "nelbo") & (pc.field("weights") == weights) & (pc.field("step") <= step)
+    wanted = (pc.field("metric") == metric) & (pc.field("weights") == weights) & (pc.field("step") <= step)
     return pq.read_table(path, filters=wanted)
 
 
 def _draws(record: Record) -> pa.Table:
-    """The draws of one measurement as rows of the table."""
+    """Return the draws of one measurement as rows of the table."""
     columns = dict(record["_draws"])
     number = len(columns["row_id"])
     common = {**record, "sampler": record.get("sampler") or ""}

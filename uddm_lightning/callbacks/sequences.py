@@ -8,8 +8,8 @@ from typing_extensions import override
 from uddm_lightning.callbacks.measurements import may_overwrite, run_folder
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.data import Tokenizer
-from uddm_lightning.probes.base import Board
 from uddm_lightning.results.tables import SEQUENCES, Record, update_rows
+from uddm_lightning.training.batch_notes import BatchNotes
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of, is_dry_run
 
@@ -50,28 +50,30 @@ class SequenceTable(Callback):
         assert isinstance(pl_module, DiffusionTask)
         data = data_of(trainer)
         split = data.splits[dataloader_idx]
-        for weights, board in outputs.items():
+        for weights, notes in pl_module.notes.items():
             common = {"split": split, "step": pl_module.weights_step, "weights": weights}
-            for note in board:
-                if isinstance(note, tuple) and note[0] == "restored":
-                    rows = self._rows(board, note[1])
-                    self.sequences += [
-                        {**common, **row, **self._texts(row, data_of(trainer).tokenizer)} for row in rows
-                    ]
+            for t in notes.restored:
+                self.sequences += [
+                    {**common, **row, **self._texts(row, data.tokenizer)} for row in self._rows(notes, t)
+                ]
 
-    def _rows(self, board: Board, t: float) -> list[Record]:
-        kept = int((board["places"] < self.rows).sum())  # places ascend, so these are the first
-        kept = min(kept, len(board["restored", t]))
+    def _rows(self, notes: BatchNotes, t: float) -> list[Record]:
+        assert notes.batch is not None
+        assert notes.sampler is not None
+        restored = notes.restored[t]
+        kept = int((notes.batch.places_B < self.rows).sum())  # places ascend, so these are the first
+        kept = min(kept, len(restored.xhat_BL))
         columns = {
-            "row_id": board["rows"][:kept].tolist(),
-            "x0": board["x0"][:kept].tolist(),
-            "xt": board["corrupted", t][:kept].tolist(),
-            "xhat": board["restored", t][:kept].tolist(),
-            "entropy": board["entropy", t][:kept].tolist() if ("entropy", t) in board else [],
+            "row_id": notes.batch.rows_B[:kept].tolist(),
+            "x0": notes.batch.tokens_BL[:kept].tolist(),
+            "xt": restored.xt_BL[:kept].tolist(),
+            "xhat": restored.xhat_BL[:kept].tolist(),
+            "entropy": notes.entropy_BL[t][:kept].tolist() if t in notes.entropy_BL else [],
         }
         columns["entropy"] += [None] * (kept - len(columns["entropy"]))
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        return [{"t": t, "sampler": board["sampler"], "sampler_steps": board["sampler_steps"], **row} for row in rows]
+        chain = {"sampler": notes.sampler.name, "sampler_steps": notes.sampler.steps}
+        return [{"t": t, **chain, **row} for row in rows]
 
     def _texts(self, row: Record, tokenizer: Tokenizer) -> Record:
         """The three rows of ids as pieces of text, so that the table can be read without a tokenizer."""

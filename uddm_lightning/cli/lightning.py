@@ -26,7 +26,7 @@ from uddm_lightning.config.ranges import LARGEST, check_end, check_numbers, fill
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.progress import silence_progress
 from uddm_lightning.data import TextDataModule, check_divides
-from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe, TrajectoryProbe
+from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, Probe, RecoveryProbe, SampleProbe, TrajectoryProbe
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask
@@ -91,6 +91,12 @@ class UddmCLI(LightningCLI):
         parser.add_lightning_class_args(NelboProbe, "nelbo")
         parser.add_lightning_class_args(BasinProbe, "basin")
         parser.add_lightning_class_args(SampleProbe, "samples")
+        parser.add_argument(
+            "--probes",
+            type=list[Probe],
+            default=[],
+            help="Further probes, by class path. On the command line: `--probes+ my_module.MyProbe`.",
+        )
         parser.add_lightning_class_args(MeasurementTable, "table")
         parser.set_defaults({"samples.critic": {"class_path": "NgramCritic"}, **MODEL_DEFAULTS})
         parser.link_arguments("out", "trainer.default_root_dir")
@@ -156,6 +162,9 @@ class UddmCLI(LightningCLI):
         elif logger := make_logger(config, session.step + 1 if session.checkpoint else 0):
             kwargs["logger"] = logger
         complete(config)
+        # behind the probes of the package, whose notes they may read, and before the callbacks that write tables
+        further = self._get(self.config_init, "probes")
+        self.trainer_defaults["callbacks"] = [*further, *self.trainer_defaults["callbacks"]]
         self.save_config_kwargs["begin"] = lambda: session.begin(self.trainer, self.model, self.datamodule)
         return super().instantiate_trainer(**kwargs)
 

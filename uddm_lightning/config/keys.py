@@ -55,6 +55,7 @@ KEYS: dict[str, Kind] = {
     "basin": Kind.MEASURING,
     "entropy": Kind.MEASURING,
     "nelbo": Kind.MEASURING,
+    "probes": Kind.MEASURING,
     "recovery": Kind.MEASURING,
     "samples": Kind.MEASURING,
     "table": Kind.FREE,

@@ -5,9 +5,10 @@ Shapes: B rows, L positions.
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+import pyarrow as pa
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -17,64 +18,82 @@ from typing_extensions import override
 
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.core.keyed_random import Stream, integers
-from uddm_lightning.metrics import functional as F
 from uddm_lightning.metrics.rowwise import RowwiseMetric
-from uddm_lightning.results.tables import Record
+from uddm_lightning.probes.measured_batch import MeasuredBatch, drawn, select
+from uddm_lightning.probes.summary import SummaryColumn, cell
+from uddm_lightning.results.declarations import Column, Declaration, Declarations, Figure, Outcome, Scalar, TimeCurve
+from uddm_lightning.results.tables import COMMON, Record
 from uddm_lightning.samplers import Observer
 from uddm_lightning.samplers.denoiser import Denoiser
+from uddm_lightning.training.batch_notes import BatchNotes
 from uddm_lightning.training.task import DiffusionTask, Weights
 from uddm_lightning.training.trainer_access import data_of
 
-Board = dict[Any, Any]  # what probes found on the batch at hand, for the callbacks after them
 
-
-class MeasuredBatch(NamedTuple):
-    """One batch under one kind of weights.
+class Histogram(NamedTuple):
+    """Counts of values for TensorBoard.
 
     Attributes:
-        task: the model's process, objective and sampler.
-        denoiser: predictions of the weights under measurement.
-        batch: rows, without fillers; a rank without any row measures one filler.
-        counted_BL: positions that count: neither padding nor special (unless these are included).
-        split: "train", "test", "samples" or "random".
-        weights: which weights `denoiser` holds.
-        board: notes on this batch that probes leave for the callbacks after them.
-        population: rows of the split, all of which may be measured; None where what is measured is a sample.
+        edges: of the bins, ascending (bins + 1,).
+        counts: int64 (bins,).
     """
 
-    task: DiffusionTask
-    denoiser: Denoiser
-    batch: TokenBatch
-    counted_BL: Tensor
-    split: str
-    weights: Weights
-    board: Board
-    population: int | None = None
+    edges: Tensor
+    counts: Tensor
 
-    @property
-    def draws(self) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Rows, documents and places of the batch, as the metrics take them."""
-        return self.batch.rows_B, self.batch.documents_B, self.batch.places_B
+
+History = Callable[[str, str], pa.Table]  # from metric and weights to draws of earlier validations and this one
 
 
 class Probe(Callback):
     """Measures the model during validation and test, and never changes it.
 
-    The base class runs the loop: it hands every batch to `measure` once for each kind of weights, limits the number of
-    draws, and turns the metrics into tidy records when the loop is over. Everything random is keyed by the rows, so a
-    probe cannot disturb training, and repeats itself on a checkpoint.
+    The base class runs the loop: it passes every batch to `measure` once for each kind of weights, limits the number of
+    draws, and converts the metrics to tidy records at the end of the loop. All random numbers are keyed by the rows.
+    Therefore a probe does not disturb training, and a checkpoint gives the same numbers again.
+
+    A subclass implements `measure` and `compute_records`, and declares its results as class attributes:
+
+    * `kind`: its entry of the column `metric`, and the name of its options; `title`: its quantity in words;
+    * `columns`: all columns of its records other than the key and the counts of rows and draws; the first is its value;
+    * `scalars`: of TensorBoard; by default one, its value. `outcomes`: of TensorBoard's HPARAMS table. `time_curve`:
+      its panel in TensorBoard's picture;
+    * `summary_columns`: its columns of the terminal's table by t. Or override `summary_lines`, by default one
+      line for its value;
+    * `figure`: in the report.
 
     Args:
-        weights: which weights to measure: the moving average ("ema"), the trained weights themselves ("raw"), or both.
-        num_rows: rows to draw from each split; None takes all that the data module offers. Unless the probe says
-            otherwise, `uddm test` takes every held-out row all the same.
-        num_rows_during_training: the same for validations before the last training step, which only show the trend; 0
-            leaves them out.
+        weights: weights to measure: their moving average ("ema"), the trained weights themselves ("raw"), or both.
+        num_rows: rows to draw from each split; None takes all that the data module offers. `uddm test` takes every
+            held-out row, unless the probe's class says otherwise.
+        num_rows_during_training: rows to draw before the last training step, to show the trend; 0 measures the last
+            step only, None takes `num_rows`.
         enabled: false switches the probe off.
+
+    Example:
+        >>> from torchmetrics import MeanMetric
+        >>> from uddm_lightning.results.declarations import Column
+        >>> class PadProbe(Probe):
+        ...     kind, title = "pad", "Padding"
+        ...     columns = (Column("pad_share", "share", "padding among all positions", 0.0, 1.0),)
+        ...     def measure(self, at):
+        ...         self.metric(at, MeanMetric).update((~at.counted_BL).float())
+        ...     def compute_records(self, task):
+        ...         for (split, weights), metric in self.collected.items():
+        ...             yield {"split": split, "weights": weights, "pad_share": float(metric.compute())}
+        >>> PadProbe(num_rows=8).declaration().metrics
+        ('pad',)
     """
 
-    kind: ClassVar[str]  # in the table, and the name of its options
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    columns: ClassVar[tuple[Column, ...]]
+    extra_metrics: ClassVar[tuple[str, ...]] = ()  # further entries of the column `metric`
+    scalars: ClassVar[tuple[Scalar, ...]] = ()
+    outcomes: ClassVar[tuple[Outcome, ...]] = ()
+    time_curve: ClassVar[TimeCurve | None] = None
+    summary_columns: ClassVar[tuple[SummaryColumn, ...]] = ()
+    figure: ClassVar[Figure | None] = None
     splits: ClassVar[tuple[str, ...]] = ("train", "test")  # that it measures
     every_test_row: ClassVar[bool] = True  # in `uddm test`, whatever `num_rows` says
 
@@ -99,17 +118,17 @@ class Probe(Callback):
         self.enabled = enabled
         self.records: list[Record] = []
         self.seconds = 0.0
-        self._metrics: dict[tuple[Any, ...], Metric] = {}
+        self.collected: dict[tuple[Any, ...], Metric] = {}  # metrics of this validation by split, weights and key
         self._denoisers: dict[Weights, Denoiser] = {}
         self._limit: int | None = None
         self._testing = False
         self._fewer = False  # whether this validation is one on the way that measures fewer draws
 
     def load(self) -> None:
-        """Fetches and loads, before a run begins, what measuring will need; called where the probe is enabled or not.
+        """Loads the files that measuring needs, before a run begins. It is called for disabled probes, too.
 
         Raises:
-            InputError: it cannot be had.
+            InputError: a file is missing.
         """
 
     @abstractmethod
@@ -118,27 +137,73 @@ class Probe(Callback):
 
     @abstractmethod
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
-        """Records of one validation: fields of the table, and behind an underscore what only figures need."""
+        """Returns the records of one validation, one for each row of the table.
+
+        A record holds `split`, `weights`, the declared columns and, where they apply, `t`, `sampler`, `sampler_steps`,
+        `n_rows` and `n_draws`. Fields with a leading underscore do not enter the table: `_draws` (columns of
+        rows.parquet), `_rows` (rows of basins.parquet) and `_histograms` (by TensorBoard tag).
+        """
+
+    def record_keys(self, task: DiffusionTask) -> Iterable[Record]:
+        """Returns the key fields that records have beside split and weights, one entry for each record of a split.
+
+        They are known before the run, so that a callback can monitor a scalar by its name.
+        """
+        return [{"metric": self.kind}]
+
+    def summary_lines(self, records: Sequence[Record]) -> list[str]:
+        """Returns lines for the terminal about records of one kind of weights, below the table by t."""
+        if self.summary_columns or not records:
+            return []
+        name, lines = self.columns[0].name, []
+        for t in dict.fromkeys(record.get("t") for record in records):
+            values = [f"{r['split']} {cell(r.get(name))}" for r in records if r.get("t") == t]
+            at = "" if t is None else f" at t = {t:g}"
+            lines.append(f"   {self.title}{at}: {', '.join(values)}")
+        return lines
+
+    def complete(self, records: Sequence[Record], history: History) -> None:
+        """Adds fields to the records that depend on earlier validations of the run.
+
+        Args:
+            records: of this validation.
+            history: returns the draws in rows.parquet of one metric and one kind of weights, up to this step.
+        """
+
+    @classmethod
+    def metrics(cls) -> tuple[str, ...]:
+        """Returns the entries of the column `metric` that its records have."""
+        return (cls.kind, *cls.extra_metrics)
+
+    @classmethod
+    def declaration(cls) -> Declaration:
+        """Returns the declaration that stands in columns.json."""
+        return Declaration(cls.metrics(), cls.title, cls.columns, cls.figure)
+
+    @property
+    def shown_scalars(self) -> tuple[Scalar, ...]:
+        """The scalars of TensorBoard."""
+        return self.scalars or (Scalar(self.columns[0].name, skip_nan=True),)
 
     def takes_all(self, split: str) -> bool:
         """Whether no limit holds: in `uddm test`, for held-out rows."""
         return self._testing and split == "test" and self.every_test_row
 
     def metric(self, at: MeasuredBatch, make: type[Metric], *key: Any, **arguments: Any) -> Any:
-        """The metric of the batch's split and weights under `key`, made on first use."""
+        """Returns the metric of the batch's split and weights under `key`, which it makes on first use."""
         place = (at.split, at.weights, *key)
-        if place not in self._metrics:
-            self._metrics[place] = metric = make(**arguments).to(at.task.device)
+        if place not in self.collected:
+            self.collected[place] = metric = make(**arguments).to(at.task.device)
             if isinstance(metric, RowwiseMetric):
                 metric.population = at.population
-        return self._metrics[place]
+        return self.collected[place]
 
     def observer(self, at: MeasuredBatch) -> Observer | None:
-        """What looks on while the model draws the samples of a batch; None where only the samples matter."""
+        """Returns a function to call before each step of the chain that draws samples; None if there is none."""
         return None
 
     def count_mask(self, batch: TokenBatch) -> Tensor:
-        """Positions that count, bool (B, L)."""
+        """Returns the positions that count, bool (B, L)."""
         counted_BL = torch.ones_like(batch.tokens_BL, dtype=torch.bool)
         if batch.valid_BL is not None:
             counted_BL &= batch.valid_BL
@@ -149,13 +214,13 @@ class Probe(Callback):
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         task = _task(pl_module)
-        self.records, self.seconds, self._metrics = [], 0.0, {}
+        self.records, self.seconds, self.collected = [], 0.0, {}
         if not self.enabled or trainer.sanity_checking:
             return
         started = time.monotonic()
         self._testing = trainer.state.fn == TrainerFn.TESTING
         on_the_way = not self._testing and not task.at_its_end
-        on_the_way &= task.parameter_count > 0  # what nobody trains is as good as it will be
+        on_the_way &= task.parameter_count > 0  # a backbone without parameters does not change during training
         self._fewer = on_the_way and self.num_rows_during_training is not None
         self._limit = self.num_rows_during_training if self._fewer else self.num_rows
         if self._limit == 0:
@@ -177,22 +242,22 @@ class Probe(Callback):
         if not self._denoisers or split not in self.splits:
             return
         started = time.monotonic()
+        task = _task(pl_module)
+        notes = task.notes
         kept_B = batch.rows_B >= 0
         if self._limit is not None and not self.takes_all(split):
             kept_B &= batch.places_B < self._limit
-        boards: Board = outputs
         if batch_idx == 0 and not bool(kept_B.any()):
-            # there are fewer draws than ranks, and this one has none: measuring a filler makes the metrics with which
-            # it joins those of the others; nobody reads its board
-            kept_B[0], boards = True, {}
+            # There are fewer draws than ranks, and this rank has none. It measures a filler row to create the metrics
+            # that it joins with those of the other ranks. Nothing reads the notes on a filler.
+            kept_B[0], notes = True, {"ema": BatchNotes(), "raw": BatchNotes()}
             batch = batch._replace(rows_B=torch.full_like(batch.rows_B, -1))
-        task = _task(pl_module)
         population = data_of(trainer).subset_size if split == "train" else None
         batch = select(batch, kept_B)
         if len(batch.rows_B):
             for weights, denoiser in self._denoisers.items():
-                board = boards.setdefault(weights, {})
-                at = MeasuredBatch(task, denoiser, batch, self.count_mask(batch), split, weights, board, population)
+                counted_BL = self.count_mask(batch)
+                at = MeasuredBatch(task, denoiser, batch, counted_BL, split, weights, notes[weights], population)
                 self.measure(at._replace(batch=drawn(at, self.observer(at))) if split == "samples" else at)
         self.seconds += time.monotonic() - started
 
@@ -201,74 +266,32 @@ class Probe(Callback):
         if not self._denoisers:
             return
         started = time.monotonic()
-        self.records = list(self.compute_records(_task(pl_module)))
-        self._metrics, self._denoisers = {}, {}
+        self.records = [self._checked(record) for record in self.compute_records(_task(pl_module))]
+        self.collected, self._denoisers = {}, {}
         self.seconds += time.monotonic() - started
+
+    def _checked(self, record: Record) -> Record:
+        """Adds the metric to a record, whose fields must be declared."""
+        record = {"metric": self.kind, **record}
+        known = {*COMMON, *Declarations([self.declaration()]).columns}
+        undeclared = [name for name in record if name not in known and not name.startswith("_")]
+        if undeclared:
+            raise InputError(
+                f"`{type(self).__name__}` records the field `{undeclared[0]}`, which it does not declare: add a "
+                "`Column` to its `columns`."
+            )
+        return record
 
     on_test_start = on_validation_start
     on_test_batch_end = on_validation_batch_end
     on_test_epoch_end = on_validation_epoch_end
 
 
-def select(batch: TokenBatch, kept_B: Tensor) -> TokenBatch:
-    """The rows of a batch where `kept_B` is true."""
-    if bool(kept_B.all()):
-        return batch
-    fields: list[Any] = [value[kept_B] if isinstance(value, Tensor) else value for value in batch]
-    return TokenBatch(*fields)
-
-
-def drawn(at: MeasuredBatch, observe: Observer | None = None) -> TokenBatch:
-    """The batch with rows that the model has drawn from the pure noise there, by the task's chain from t = 1.
-
-    They are drawn once for all probes, unless a later one wants more of them, or to look on.
-    """
-    batch = at.batch
-    if observe is not None or len(at.board.get("samples", ())) < len(batch.tokens_BL):
-        at.board["samples"] = at.task.sampler.sample(at.denoiser, batch.tokens_BL, batch.keys_B, observe)
-        at.board.update(sampler=at.task.sampler.name, sampler_steps=at.task.sampler.steps)
-    # a probe with a limit takes the first draws of a batch
-    return batch._replace(tokens_BL=at.board["samples"][: len(batch.tokens_BL)])
-
-
-class Margins(NamedTuple):
-    """How firmly the clean tokens of a batch stand.
-
-    Attributes:
-        margin_BL: classification margins, in nats.
-        asked_BL: bool, the counted tokens whose margin means something: all, or, where a process must hide a token to
-            be asked about it, a random one of each row.
-    """
-
-    margin_BL: Tensor
-    asked_BL: Tensor
-
-
-def margins(at: MeasuredBatch) -> Margins:
-    """Margins of the rows themselves, at the end of training's range of t, where nothing is extrapolated."""
-    x0_BL, process = at.batch.tokens_BL, at.task.process
-    t_B = torch.full((len(x0_BL),), at.task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
-    shown_BL = process.mask_position(x0_BL, one_position(at.batch, at.counted_BL))
-    margin_BL = at.denoiser(_margin, shown_BL, t_B, at.batch.valid_BL, x0_BL)[0]
-    return Margins(margin_BL, at.counted_BL & process.prediction_mask(shown_BL))
-
-
-def _margin(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor) -> tuple[Tensor]:
-    return (F.margin(logits_CV, x0_C),)
-
-
-def one_position(batch: TokenBatch, counted_BL: Tensor) -> Tensor:
-    """A random position of each row that counts, int64 (B,), by the row's key; 0 where none does."""
-    positions = torch.arange(counted_BL.shape[1], device=counted_BL.device)
-    order_BL = integers(2**31, batch.keys_B[:, None], Stream.PROBE, positions)
-    return order_BL.where(counted_BL, order_BL.new_tensor(-1)).argmax(1)
-
-
 def check_times(times: Sequence[float], key: str) -> tuple[float, ...]:
-    """Times of a measurement, sorted, without repetition.
+    """Return the times of a measurement, sorted and without repetition.
 
     Raises:
-        ValueError: there is none, or one lies outside (0, 1].
+        ValueError: there is no time, or one lies outside (0, 1].
     """
     if not times:
         raise ValueError(f"`{key}` must name at least one time, got {list(times)}.")

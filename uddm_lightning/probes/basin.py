@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,14 +10,36 @@ from typing_extensions import override
 
 from uddm_lightning.core.keyed_random import Stream, key
 from uddm_lightning.metrics import CriticalTime
-from uddm_lightning.probes.base import MeasuredBatch, Probe, check_times, margins
+from uddm_lightning.probes.base import Probe, check_times
+from uddm_lightning.probes.measured_batch import MeasuredBatch, margins
+from uddm_lightning.probes.summary import cell
 from uddm_lightning.processes import Process
+from uddm_lightning.results.declarations import Column, Scalar
 from uddm_lightning.results.tables import Record
 from uddm_lightning.samplers import Sampler
 from uddm_lightning.training.task import DiffusionTask
 
 LOST = 12  # chains in a row that did not return, after which larger times are not asked
 TIMES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.22, 0.32, 0.47, 0.7, 1.0)
+COLUMNS = (
+    Column(
+        "critical_t",
+        "corruption time",
+        "mean over rows of the time up to which the chain returns to the row with probability 1/2 or more",
+        0.0,
+        1.0,
+        interval=True,
+    ),
+    Column(
+        "critical_t_identity",
+        "corruption time",
+        "critical_t of a chain that changes nothing: the time at which noise changes the row with probability 1/2",
+        0.0,
+        1.0,
+    ),
+    Column("n_never_returned", "draws", "draws whose chains return in less than half of the cases at every t", 0),
+    Column("n_always_returned", "draws", "draws whose chains return in half of the cases or more from t = 1", 0),
+)
 
 
 class BasinProbe(Probe):
@@ -42,13 +64,15 @@ class BasinProbe(Probe):
         sampler: the chain; None takes the task's.
         tolerance: share of a row's counted tokens that may differ where it is said to have returned, in [0, 1).
         include_special: count begin, end and separator positions too, as the paper does.
-        weights: see `Probe`.
         num_rows: see `Probe`.
-        num_rows_during_training: see `Probe`.
-        enabled: see `Probe`.
+        num_rows_during_training: see `Probe`; by default basins are measured at the last step only.
+        kwargs: arguments of `Probe`.
     """
 
     kind = "basin"
+    title = "Critical corruption"
+    columns = COLUMNS
+    scalars = (Scalar("critical_t"),)
     splits = ("train", "test", "random")
     every_test_row = False  # that would be many chains
 
@@ -59,12 +83,11 @@ class BasinProbe(Probe):
         sampler: Sampler | None = None,
         tolerance: float = 0.0,
         include_special: bool = False,
-        weights: Sequence[Literal["ema", "raw"]] = ("ema",),
         num_rows: int | None = 64,
         num_rows_during_training: int | None = 0,
-        enabled: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(weights, num_rows, num_rows_during_training, enabled)
+        super().__init__(num_rows=num_rows, num_rows_during_training=num_rows_during_training, **kwargs)
         if not 0.0 <= tolerance < 1.0:
             raise ValueError(f"`basin.tolerance` must be in [0, 1), got {tolerance}.")
         if repeats < 1:
@@ -117,17 +140,28 @@ class BasinProbe(Probe):
         return math.floor(self.tolerance * counted + 1e-9)  # 0.29 * 100 is not 29
 
     @override
+    def summary_lines(self, records: Sequence[Record]) -> list[str]:
+        if not records:
+            return []
+        radii = ", ".join(f"{record['split']} {cell(record['critical_t'])}" for record in records)
+        level = cell(records[0].get("critical_t_identity"))
+        return [f"   critical corruption t, mean: {radii}; of a chain that does nothing {level}"]
+
+    @override
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         sampler = self.sampler or task.sampler
-        for (split, weights), metric in self._metrics.items():
+        for (split, weights), metric in self.collected.items():
             result = metric.compute()._asdict()
+            rows = result.pop("rows")
+            known = [row["critical_t"] for row in rows if row["critical_t"] is not None]
             yield {
                 "split": split,
                 "weights": weights,
                 "sampler": sampler.name,
                 "sampler_steps": sampler.steps,
-                "_rows": result.pop("rows"),
                 **result,
+                "_rows": rows,
+                "_histograms": {"critical_t/{split}": torch.tensor(known)} if known else {},
             }
 
 

@@ -1,7 +1,7 @@
 """Conditional entropy: how sure the model is of each token, which needs no training data to ask."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -13,13 +13,55 @@ from uddm_lightning.core.keyed_random import Stream, integers
 from uddm_lightning.core.progress import progress
 from uddm_lightning.metrics import ConditionalEntropy
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.probes.base import MeasuredBatch, Probe, check_times, one_position
+from uddm_lightning.probes.base import Histogram, Probe, check_times
+from uddm_lightning.probes.measured_batch import MeasuredBatch, one_position
+from uddm_lightning.probes.summary import SummaryColumn
 from uddm_lightning.processes.parameterization import Parameterization
+from uddm_lightning.results.declarations import Column, Outcome, Scalar, TimeCurve
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
 
 ILL_CONDITIONED = 0.1  # below this t a posterior says little beyond the token it saw
 
+COLUMNS = (
+    Column(
+        "entropy",
+        "nats per token",
+        "conditional entropy: mean entropy of the leave-one-out prediction p(x0 at a position | all other positions)",
+        0.0,
+        interval=True,
+        leading=True,
+    ),
+    Column("entropy_corrupted", "nats per token", "entropy at corrupted tokens", 0.0, leading=True),
+    Column("entropy_clean", "nats per token", "entropy at tokens that the noise has left unchanged", 0.0, leading=True),
+    Column(
+        "entropy_recovered", "nats per token", "entropy at corrupted tokens that the chain restores", 0.0, leading=True
+    ),
+    Column(
+        "entropy_unrecovered",
+        "nats per token",
+        "entropy at corrupted tokens that the chain does not restore",
+        0.0,
+        leading=True,
+    ),
+    Column(
+        "entropy_leave_one_out",
+        "nats per token",
+        "entropy on uncorrupted rows, at the smallest t of training",
+        0.0,
+        leading=True,
+    ),
+    Column(
+        "self_token_influence",
+        "total variation",
+        "own-token leak: total variation by which a prediction changes when only its own token is redrawn; 0 for an "
+        "exact leave-one-out prediction",
+        0.0,
+        1.0,
+        interval=True,
+        leading=True,
+    ),
+)
 LEAK = ("self_token_influence", "self_token_influence_low", "self_token_influence_high")
 
 
@@ -37,25 +79,36 @@ class EntropyProbe(Probe):
     Args:
         times: times t in (0, 1] at which rows are corrupted. Below the objective's t_min the network extrapolates.
         include_special: count begin, end and separator positions too, as the paper does.
-        weights: see `Probe`.
-        num_rows: see `Probe`.
-        num_rows_during_training: see `Probe`.
-        enabled: see `Probe`.
+        kwargs: arguments of `Probe`.
     """
 
     kind = "entropy"
+    title = "Conditional entropy"
+    columns = COLUMNS
+    scalars = (
+        Scalar("entropy"),
+        Scalar("entropy_leave_one_out", "leave_one_out/{split}"),
+        Scalar("self_token_influence", "leak/{split}"),
+    )
+    outcomes = (
+        Outcome("entropy", "entropy", ("train",)),
+        Outcome("entropy", "entropy/{split}", ("test", "samples")),
+    )
+    time_curve = TimeCurve("entropy", "entropy of each token", "conditional entropy [nats]", -0.05)
+    summary_columns = (
+        SummaryColumn("entropy [nats]: train", "entropy", "train"),
+        SummaryColumn("test", "entropy", "test"),
+        SummaryColumn("samples", "entropy", "samples", optional=True),
+    )
     splits = ("train", "test", "samples")
 
     def __init__(
         self,
         times: Sequence[float] = (1e-5, 0.05, 0.1, 0.25, 0.5, 1.0),
         include_special: bool = False,
-        weights: Sequence[Literal["ema", "raw"]] = ("ema",),
-        num_rows: int | None = None,
-        num_rows_during_training: int | None = None,
-        enabled: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(weights, num_rows, num_rows_during_training, enabled)
+        super().__init__(**kwargs)
         self.times = check_times(times, "entropy.times")
         self.include_special = include_special
         # chain and number of steps that gave what the rows of a split are split by, or are
@@ -79,7 +132,7 @@ class EntropyProbe(Probe):
 
     @override
     def measure(self, at: MeasuredBatch) -> None:
-        task, batch, counted_BL, board = at.task, at.batch, at.counted_BL, at.board
+        task, batch, counted_BL, notes = at.task, at.batch, at.counted_BL, at.notes
         x0_BL = batch.tokens_BL
         metric_of = {t: self.metric(at, ConditionalEntropy, t, vocab_size=task.process.vocab_size) for t in self.times}
         for t in progress(self.times, f"entropy, {at.split}"):
@@ -87,9 +140,9 @@ class EntropyProbe(Probe):
             xt_BL = task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL).xt_BL
             entropy_BL = at.denoiser(_entropy, xt_BL, t_B, batch.valid_BL)[0]
             predicted_BL = task.process.prediction_mask(xt_BL)
-            board["entropy", t] = entropy_BL.where(predicted_BL, torch.nan)
+            notes.entropy_BL[t] = entropy_BL.where(predicted_BL, torch.nan)
             # a recovery probe may have taken fewer draws of this batch than this one: always the first of them
-            restored_BL = board.get(("restored", t), x0_BL[:0])[: len(x0_BL)]
+            restored_BL = notes.restored[t].xhat_BL[: len(x0_BL)] if t in notes.restored else x0_BL[:0]
             update = metric_of[t].update
             for part, recovered_BL in (
                 (slice(0, len(restored_BL)), restored_BL == x0_BL[: len(restored_BL)]),
@@ -102,7 +155,7 @@ class EntropyProbe(Probe):
                     update(entropy_BL[part], corrupted_BL, asked_BL, rows_B, recovered_BL, *origin_B)
         # a recovery probe with fewer draws leaves no chain on the later batches
         none = self._chains.get(at.split, ("", None))
-        self._chains[at.split] = (board["sampler"], board.get("sampler_steps")) if "sampler" in board else none
+        self._chains[at.split] = (notes.sampler.name, notes.sampler.steps) if notes.sampler else none
         self._measure_clean(at, metric_of[self.times[0]])
 
     def _measure_clean(self, at: MeasuredBatch, metric: ConditionalEntropy) -> None:
@@ -128,14 +181,21 @@ class EntropyProbe(Probe):
         metric.update_clean(entropy_BL, leak_B, asked_BL, counted_BL.any(1), *at.draws)
 
     @override
+    def record_keys(self, task: DiffusionTask) -> Iterable[Record]:
+        return [{"metric": self.kind, "t": t} for t in self.times]
+
+    @override
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
-        for split, weights in dict.fromkeys(key[:2] for key in self._metrics):
-            clean = self._metrics[split, weights, self.times[0]].compute()
+        for split, weights in dict.fromkeys(key[:2] for key in self.collected):
+            clean = self.collected[split, weights, self.times[0]].compute()
             for t in self.times:
-                result = self._metrics[split, weights, t].compute()._asdict()
+                result = self.collected[split, weights, t].compute()._asdict()
                 fields = {name: value for name, value in result.items() if not isinstance(value, Tensor)}
                 draws = fields.pop("draws")
-                histograms = {f"_{name}": value for name, value in result.items() if isinstance(value, Tensor)}
+                histograms = {
+                    f"entropy_{name}/{{split}}/t={{t:g}}": Histogram(result["edges"], result[f"histogram_{name}"])
+                    for name in ("recovered", "unrecovered")
+                }
                 yield {
                     "split": split,
                     "weights": weights,
@@ -146,7 +206,7 @@ class EntropyProbe(Probe):
                     "entropy_leave_one_out": clean.entropy_leave_one_out,
                     **{name: getattr(clean, name) for name in LEAK},
                     "_draws": draws,
-                    **histograms,
+                    "_histograms": histograms,
                 }
 
 

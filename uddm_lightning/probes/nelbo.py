@@ -1,7 +1,7 @@
 """The likelihood bound on training and test rows."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -11,12 +11,41 @@ from typing_extensions import override
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.progress import progress
 from uddm_lightning.metrics import Nelbo
-from uddm_lightning.probes.base import MeasuredBatch, Probe
+from uddm_lightning.probes.base import History, Probe
+from uddm_lightning.probes.measured_batch import MeasuredBatch
+from uddm_lightning.probes.summary import cell
+from uddm_lightning.results.declarations import Column, Outcome, Scalar
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of
+from uddm_lightning.transition import falling
 
 GOLDEN_RATIO = 0.6180339887498949
+EXTRAPOLATED = "nelbo_extrapolated"
+COLUMNS = (
+    Column(
+        "nelbo",
+        "nats per token",
+        "Monte-Carlo estimate of the negative evidence lower bound, integrated over t from t_min to t_max",
+        interval=True,
+        leading=True,
+    ),
+    Column("t_min", "corruption time", "smallest t of the range", 0.0, 1.0, leading=True),
+    Column("t_max", "corruption time", "largest t of the range", 0.0, 1.0, leading=True),
+    Column(
+        "pool_unigram_entropy",
+        "nats per token",
+        "entropy of the token frequencies of the pool, which a model without context reaches",
+        0.0,
+        leading=True,
+    ),
+    Column(
+        "nelbo_falling",
+        "true or false",
+        "whether the NELBO still fell over the last three validations; empty if these draws cannot tell",
+        leading=True,
+    ),
+)
 
 
 class NelboProbe(Probe):
@@ -32,25 +61,24 @@ class NelboProbe(Probe):
         t_min: smallest time, in (0, t_max); None is that of training.
         t_max: largest time, in (t_min, 1]; None is that of training.
         times_per_row: times at which each drawn row is evaluated.
-        weights: see `Probe`.
-        num_rows: see `Probe`.
-        num_rows_during_training: see `Probe`.
-        enabled: see `Probe`.
+        kwargs: arguments of `Probe`.
     """
 
     kind = "nelbo"
+    title = "Negative evidence lower bound"
+    columns = COLUMNS
+    extra_metrics = (EXTRAPOLATED,)
+    scalars = (Scalar("nelbo", "{metric}/{split}/[{t_min:g},{t_max:g}]"),)
+    outcomes = (Outcome("nelbo", "nelbo/{split}"),)
 
     def __init__(
         self,
         t_min: float | None = None,
         t_max: float | None = None,
         times_per_row: int = 4,
-        weights: Sequence[Literal["ema", "raw"]] = ("ema",),
-        num_rows: int | None = None,
-        num_rows_during_training: int | None = None,
-        enabled: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(weights, num_rows, num_rows_during_training, enabled)
+        super().__init__(**kwargs)
         for name, value in (("t_min", t_min), ("t_max", t_max)):
             if value is not None and not 0.0 < value <= 1.0:
                 raise ValueError(f"`nelbo.{name}` must be in (0, 1], got {value}.")
@@ -77,7 +105,7 @@ class NelboProbe(Probe):
         inside = trained[0] <= low and high <= trained[1]
         if inside or not task.parameter_count:
             return {"nelbo": (low, high)}
-        return {"nelbo": trained, "nelbo_extrapolated": (low, high)}
+        return {"nelbo": trained, EXTRAPOLATED: (low, high)}
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -107,9 +135,40 @@ class NelboProbe(Probe):
     @override
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         ranges, level = self.ranges(task), data_of(task.trainer).unigram_entropy
-        for (split, weights, kind), metric in self._metrics.items():
+        for (split, weights, kind), metric in self.collected.items():
             result = metric.compute()._asdict()
             draws = result.pop("draws")
             low, high = ranges[kind]
             about = {"metric": kind, "split": split, "weights": weights, "t_min": low, "t_max": high}
-            yield {**about, **result, "pool_unigram_entropy": level, "_draws": draws}
+            yield {
+                **about,
+                **result,
+                "pool_unigram_entropy": level,
+                **({"_draws": draws} if kind == self.kind else {}),
+            }
+
+    @override
+    def complete(self, records: Sequence[Record], history: History) -> None:
+        for record in records:
+            if record["metric"] == self.kind:
+                record["nelbo_falling"] = falling(history(self.kind, record["weights"]), record["split"])
+
+    @override
+    def record_keys(self, task: DiffusionTask) -> Iterable[Record]:
+        ranges = self.ranges(task)
+        return [{"metric": kind, "t_min": low, "t_max": high} for kind, (low, high) in ranges.items()]
+
+    @override
+    def summary_lines(self, records: Sequence[Record]) -> list[str]:
+        lines = []
+        for kind in (self.kind, EXTRAPOLATED):
+            mine = [record for record in records if record["metric"] == kind]
+            for first in mine[:1]:
+                values = ", ".join(f"{record['split']} {cell(record['nelbo'])}" for record in mine)
+                span = f"[{first['t_min']:g}, {first['t_max']:g}]"
+                note = " (extrapolated: wider than the range of training)" if kind == EXTRAPOLATED else ""
+                level = f"; unigram entropy of the pool {cell(first.get('pool_unigram_entropy'))}"
+                lines.append(f"   NELBO on {span}{note}, nats per token: {values}{level}")
+            if any(record["split"] == "test" and record.get("nelbo_falling") for record in mine):
+                lines.append("   the NELBO of test rows was still falling over the last three validations")
+        return lines

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -11,13 +11,97 @@ from typing_extensions import override
 
 from uddm_lightning.core.batch import Noised
 from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
-from uddm_lightning.probes.base import MeasuredBatch, Probe, check_times, margins, select
+from uddm_lightning.probes.base import Histogram, Probe, check_times
+from uddm_lightning.probes.measured_batch import MeasuredBatch, margins, select
+from uddm_lightning.probes.summary import SummaryColumn, cell, time_table
+from uddm_lightning.results.declarations import Column, Outcome, Scalar, TimeCurve
+from uddm_lightning.results.reference import reference
 from uddm_lightning.results.tables import Record
 from uddm_lightning.samplers.base import Sampler
+from uddm_lightning.training.batch_notes import RestoredRows
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of
 
-REFERENCE = 0.1  # the time at which verdicts are reached
+COLUMNS = (
+    Column("n_corrupted", "tokens", "counted tokens that the noise has changed", 0, leading=True),
+    Column("n_recovered", "tokens", "corrupted tokens that the reverse chain restores", 0, leading=True),
+    Column(
+        "recovery",
+        "share",
+        "share of corrupted tokens that the reverse chain restores, n_recovered / n_corrupted",
+        0.0,
+        1.0,
+        interval=True,
+        leading=True,
+    ),
+    Column(
+        "chance",
+        "share",
+        "recovery that the exact unigram posterior reaches from the noisy token alone",
+        0.0,
+        1.0,
+        leading=True,
+    ),
+    Column(
+        "coincidence",
+        "share",
+        "recovery of a chain that overwrites the row with unrelated text",
+        0.0,
+        1.0,
+        leading=True,
+    ),
+    Column(
+        "bayes_argmax",
+        "share",
+        "largest recovery of any chain, where the backbone knows the distribution of the text: the mean of the largest "
+        "posterior probability",
+        0.0,
+        1.0,
+        leading=True,
+    ),
+    Column("n_clean", "tokens", "counted tokens that the noise has left unchanged", 0, leading=True),
+    Column("n_clean_changed", "tokens", "clean tokens that the chain changes", 0, leading=True),
+    Column(
+        "clean_change_rate",
+        "share",
+        "share of clean tokens that the chain changes, n_clean_changed / n_clean",
+        0.0,
+        1.0,
+        leading=True,
+    ),
+    Column("errors_before", "share", "share of counted tokens that are wrong before the chain", 0.0, 1.0, leading=True),
+    Column("errors_after", "share", "share of counted tokens that are wrong after the chain", 0.0, 1.0, leading=True),
+    Column("n_exact", "draws", "draws with corrupted tokens whose counted tokens all end right", 0, leading=True),
+    Column(
+        "exact_match_rate",
+        "share",
+        "share of the draws with corrupted tokens whose counted tokens all end right",
+        0.0,
+        1.0,
+        leading=True,
+    ),
+    Column(
+        "margin",
+        "nats",
+        "mean classification margin of clean tokens: log-probability of the token minus the largest one of another id, "
+        "at the smallest t of training",
+        leading=True,
+    ),
+    Column("fixed_tokens", "share", "share of clean tokens with a margin above 0", 0.0, 1.0),
+    Column(
+        "fixed_rows",
+        "share",
+        "fixed points: share of draws in which all counted tokens have a margin above 0",
+        0.0,
+        1.0,
+    ),
+)
+COSTS = (
+    SummaryColumn("test rows: clean tokens changed", "clean_change_rate", "test"),
+    SummaryColumn("wrong tokens: before", "errors_before", "test", width=21),
+    SummaryColumn("after", "errors_after", "test"),
+    SummaryColumn("recovery of the best estimate", "bayes_argmax", "test", width=30, optional=True),
+)
 
 
 class RecoveryProbe(Probe):
@@ -41,15 +125,37 @@ class RecoveryProbe(Probe):
         times: times t in (0, 1] at which rows are corrupted.
         sampler: the chain; None takes the task's.
         include_special: count begin, end and separator positions too, as the paper does.
-        weights: see `Probe`.
-        num_rows: see `Probe`.
-        num_rows_during_training: see `Probe`.
-        num_reference_rows: rows to draw from each split at the time nearest 0.1, at which verdicts are reached; None
-            takes `num_rows`. Validations on the way with draws of their own leave it out.
-        enabled: see `Probe`.
+        num_reference_rows: rows to draw from each split at the time nearest to t = 0.1, at which regimes are judged;
+            None takes `num_rows`. Validations before the last step do so if `num_rows_during_training` is given.
+        kwargs: arguments of `Probe`.
     """
 
     kind = "recovery"
+    title = "Token recovery"
+    columns = COLUMNS
+    scalars = (
+        Scalar("recovery"),
+        Scalar("recovery", "gap/t={t:g}", minus_test=True),
+        *(Scalar(name, f"{name}/{{split}}") for name in ("margin", "fixed_tokens", "fixed_rows")),
+        *(Scalar(name, skip_nan=True) for name in ("chance", "coincidence")),
+        *(Scalar(name, skip_nan=True) for name in ("clean_change_rate", "errors_before", "errors_after")),
+        Scalar("bayes_argmax", skip_nan=True, monitored=False),
+    )
+    outcomes = (Outcome("recovery", "recovery/{split}"),)
+    time_curve = TimeCurve(
+        "recovery",
+        "restored share of corrupted tokens",
+        "token recovery",
+        -0.02,
+        1.02,
+        (("chance", ":"), ("coincidence", "-.")),
+    )
+    summary_columns = (
+        SummaryColumn("recovery: train", "recovery", "train"),
+        SummaryColumn("test", "recovery", "test"),
+        SummaryColumn("chance", "chance", "test"),
+        SummaryColumn("coincidence", "coincidence", "test", width=12),
+    )
     splits = ("train", "test", "random")
 
     def __init__(
@@ -57,13 +163,10 @@ class RecoveryProbe(Probe):
         times: Sequence[float] = (0.05, 0.1, 0.25, 0.5, 1.0),
         sampler: Sampler | None = None,
         include_special: bool = False,
-        weights: Sequence[Literal["ema", "raw"]] = ("ema",),
-        num_rows: int | None = None,
-        num_rows_during_training: int | None = None,
         num_reference_rows: int | None = None,
-        enabled: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(weights, num_rows, num_rows_during_training, enabled)
+        super().__init__(**kwargs)
         if num_reference_rows is not None and num_reference_rows < 1:
             raise ValueError(f"`recovery.num_reference_rows` must be at least 1, got {num_reference_rows}.")
         self.times = check_times(times, "recovery.times")
@@ -88,11 +191,11 @@ class RecoveryProbe(Probe):
         if self.takes_all(split):
             return None
         more = not self._fewer and self.num_reference_rows is not None
-        return self.num_reference_rows if more and t == min(self.times, key=_from_reference) else self._usual
+        return self.num_reference_rows if more and t == reference(self.times) else self._usual
 
     @override
     def measure(self, at: MeasuredBatch) -> None:
-        task, batch, board = at.task, at.batch, at.board
+        task, notes = at.task, at.notes
         sampler = self.sampler or task.sampler
         unigram_V = None if self.unigram_V is None else self.unigram_V.to(task.device)
         metrics = [self.metric(at, TokenRecovery, t) for t in self.times]  # also where a rank has no draw of a time
@@ -120,10 +223,8 @@ class RecoveryProbe(Probe):
             rows_B, *origin_B = part.draws
             chance_BL, bayes_BL = chance_N.view_as(x0_BL), self._bayes(part, one)
             metric.update(x0_BL, one.xt_BL, xhat_BL, part.counted_BL, rows_B, chance_BL, *origin_B, bayes_BL)
-            board["corrupted", t] = one.xt_BL
-            board["restored", t] = xhat_BL
-        board.update(sampler=sampler.name, sampler_steps=sampler.steps)
-        board.update(x0=batch.tokens_BL, rows=batch.rows_B, places=batch.places_B)
+            notes.restored[t] = RestoredRows(one.xt_BL, xhat_BL)
+        notes.sampler, notes.batch = sampler, at.batch
 
         margin, usual = (
             self.metric(at, ClassificationMargin),
@@ -143,16 +244,28 @@ class RecoveryProbe(Probe):
         return at.denoiser(largest, noised.xt_BL, noised.t_B, at.batch.valid_BL)[0]
 
     @override
+    def record_keys(self, task: DiffusionTask) -> Iterable[Record]:
+        return [{"metric": self.kind, "t": t} for t in self.times]
+
+    @override
+    def summary_lines(self, records: Sequence[Record]) -> list[str]:
+        fixed = {record["split"]: record for record in records if "fixed_rows" in record}
+        shares = ", ".join(f"{s} {cell(r['fixed_tokens'])} / {cell(r['fixed_rows'])}" for s, r in fixed.items())
+        lines = [f"   fixed points, share of tokens / of rows: {shares}"] if fixed else []
+        return [*time_table([(COSTS, [record for record in records if record["split"] == "test"])]), *lines]
+
+    @override
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         sampler = self.sampler or task.sampler
-        for split, weights in dict.fromkeys(key[:2] for key in self._metrics):
+        for split, weights in dict.fromkeys(key[:2] for key in self.collected):
             coincidence = math.nan
             if (unigram_V := self.unigram_V) is not None:
                 text_V = torch.full_like(unigram_V, 1 / len(unigram_V)) if split == "random" else unigram_V
                 coincidence = task.process.coincidence(unigram_V, text_V, sampler.is_argmax)
-            margin = self._metrics[split, weights].compute()
+            margin = self.collected[split, weights].compute()
+            histogram = Histogram(margin.edges, margin.histogram)
             for t in self.times:
-                fields = self._metrics[split, weights, t].compute()._asdict()
+                fields = self.collected[split, weights, t].compute()._asdict()
                 draws = fields.pop("draws")
                 least = dict(zip(margin.draws["draw"].tolist(), margin.draws["margin"].tolist(), strict=True))
                 yield {
@@ -166,13 +279,9 @@ class RecoveryProbe(Probe):
                     "margin": margin.margin,
                     "fixed_tokens": margin.fixed_tokens,
                     "fixed_rows": margin.fixed_rows,
-                    "_margin": margin,
+                    "_histograms": {"margin/{split}": histogram} if t == self.times[0] else {},
                     "_draws": {**draws, "margin": [least.get(place, math.nan) for place in draws["draw"].tolist()]},
                 }
-
-
-def _from_reference(t: float) -> float:
-    return abs(t - REFERENCE)
 
 
 def _first(at: MeasuredBatch, limit: int | None) -> MeasuredBatch:

@@ -1,7 +1,7 @@
 """What the model writes by itself: memorized, spurious or novel, and its perplexity under a critic."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
@@ -9,11 +9,36 @@ from typing_extensions import override
 from uddm_lightning.critics import Critic
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.metrics.neighbours import NEAR, NGRAM
-from uddm_lightning.probes.base import MeasuredBatch, Probe, select
+from uddm_lightning.probes.base import Probe
+from uddm_lightning.probes.measured_batch import MeasuredBatch, select
+from uddm_lightning.probes.summary import cell
 from uddm_lightning.probes.train_comparison import TrainComparison
+from uddm_lightning.results.declarations import Column, Scalar
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of
+
+SCALARS = ("n_memorized", "n_spurious", "n_novel", "generative_perplexity", "novel_perplexity", "unigram_entropy")
+COLUMNS = (
+    Column("critic", "name", "language model that gives the perplexities"),
+    Column("generative_perplexity", "1", "perplexity of the rows under the critic", 0.0, interval=True),
+    Column("unigram_entropy", "nats per token", "mean entropy of the token frequencies within a row", 0.0),
+    Column("n_memorized", "rows", "rows near a training row", 0),
+    Column("n_spurious", "rows", "rows near another sample, but near no training row", 0),
+    Column("n_novel", "rows", "rows near neither a training row nor another sample", 0),
+    Column(
+        "nearest_distance",
+        "share",
+        "mean share of positions in which a row differs from its nearest training row",
+        0.0,
+        1.0,
+    ),
+    Column(
+        "nearest_overlap", "share", "mean share of the n-grams of a row that its nearest training row has", 0.0, 1.0
+    ),
+    Column("train_overlap", "share", "mean share of the n-grams of a row that any training row has", 0.0, 1.0),
+    Column("novel_perplexity", "1", "perplexity of the novel rows under the critic", 0.0),
+)
 
 
 class SampleProbe(Probe):
@@ -32,13 +57,14 @@ class SampleProbe(Probe):
         spurious_within: the same between two samples; alike by default, so that near means one thing.
         ngram: ids of the n-grams whose overlap with the training rows is measured, at least 1.
         critic: language model for the generative perplexity; null leaves it out.
-        weights: see `Probe`.
-        num_rows: see `Probe`.
-        num_rows_during_training: see `Probe`; by default this is measured at the end only.
-        enabled: see `Probe`.
+        num_rows_during_training: see `Probe`; by default samples are compared at the last step only.
+        kwargs: arguments of `Probe`.
     """
 
     kind = "samples"
+    title = "The model's own samples"
+    columns = COLUMNS
+    scalars = tuple(Scalar(name, f"{name}/{{split}}") for name in SCALARS)
     splits = ("test", "samples")
     every_test_row = False  # but as many as there are samples
 
@@ -48,12 +74,10 @@ class SampleProbe(Probe):
         spurious_within: float = NEAR,
         ngram: int = NGRAM,
         critic: Critic | None = None,
-        weights: Sequence[Literal["ema", "raw"]] = ("ema",),
-        num_rows: int | None = None,
         num_rows_during_training: int | None = 0,
-        enabled: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(weights, num_rows, num_rows_during_training, enabled)
+        super().__init__(num_rows_during_training=num_rows_during_training, **kwargs)
         for name, value in (("memorized_within", memorized_within), ("spurious_within", spurious_within)):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"`samples.{name}` must be in [0, 1), got {value}.")
@@ -101,8 +125,20 @@ class SampleProbe(Probe):
             self._against.update(metric, batch.tokens_BL, counted_BL, batch.rows_B)
 
     @override
+    def summary_lines(self, records: Sequence[Record]) -> list[str]:
+        found = {record["split"]: record for record in records}
+        if "samples" not in found:
+            return []
+        mine = found["samples"]
+        labels = ", ".join(f"{mine[f'n_{label}']} {label}" for label in ("memorized", "spurious", "novel"))
+        values = ", ".join(f"{split} {cell(record['generative_perplexity'])}" for split, record in found.items())
+        novel = f", novel samples {cell(mine['novel_perplexity'])}" if mine["n_novel"] else ""
+        judged = f"; perplexity under the {mine['critic']} critic: {values}{novel}" if "critic" in mine else ""
+        return [f"   {mine['n_draws']} samples: {labels}{judged}"]
+
+    @override
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
-        for (split, weights), metric in self._metrics.items():
+        for (split, weights), metric in self.collected.items():
             drawn = {"sampler": task.sampler.name, "sampler_steps": task.sampler.steps} if split == "samples" else {}
             judged = {"critic": self.critic.name} if self.critic else {}
             yield {"split": split, "weights": weights, **drawn, **judged, **metric.compute()._asdict()}

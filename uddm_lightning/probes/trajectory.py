@@ -1,7 +1,7 @@
 """Trajectories: how doubt fades along the chain that draws the model's own samples."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,10 +9,21 @@ from typing_extensions import override
 
 from uddm_lightning.metrics import TrajectoryPoint
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.probes.base import MeasuredBatch, Probe
+from uddm_lightning.probes.base import Probe
+from uddm_lightning.probes.measured_batch import MeasuredBatch
+from uddm_lightning.results.declarations import Column, Scalar
 from uddm_lightning.results.tables import Record
 from uddm_lightning.samplers import Observer, Sampler
 from uddm_lightning.training.task import DiffusionTask
+
+COLUMNS = (
+    Column("entropy", "nats per token", "mean entropy of the predictions p at this t of the chain", 0.0, interval=True),
+    Column("t_min", "corruption time", "smallest t of training; below it the network extrapolates", 0.0, 1.0),
+    Column("variance", "1", "mean of sum_v p_v (1 - p_v)", 0.0, 1.0),
+    Column("variance_norm", "1", "mean of sqrt(sum_v (p_v (1 - p_v))^2)", 0.0, 0.5),
+    Column("top2_gap", "probability", "mean of the largest minus the second largest probability", 0.0, 1.0),
+    Column("top_probability", "probability", "mean of the largest probability", 0.0, 1.0),
+)
 
 
 class TrajectoryProbe(Probe):
@@ -29,25 +40,24 @@ class TrajectoryProbe(Probe):
         num_points: number of recorded times, evenly over the sampler's grid with both its ends; a grid that has
             fewer is recorded whole.
         include_special: count begin, end and separator positions too, as the paper does.
-        weights: see `Probe`.
-        num_rows: see `Probe`.
-        num_rows_during_training: see `Probe`.
-        enabled: see `Probe`.
+        num_rows_during_training: see `Probe`; by default trajectories are measured at the last step only.
+        kwargs: arguments of `Probe`.
     """
 
     kind = "trajectory"
+    title = "Predictions along the sampling chain"
+    columns = COLUMNS
+    scalars = tuple(Scalar(name, f"trajectory/{name}/t={{t:g}}", nearest_t=0.5) for name in F.PredictionSpread._fields)
     splits = ("samples",)
 
     def __init__(
         self,
         num_points: int = 21,
         include_special: bool = False,
-        weights: Sequence[Literal["ema", "raw"]] = ("ema",),
-        num_rows: int | None = None,
         num_rows_during_training: int | None = 0,
-        enabled: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(weights, num_rows, num_rows_during_training, enabled)
+        super().__init__(num_rows_during_training=num_rows_during_training, **kwargs)
         if num_points < 2:
             raise ValueError(f"`trajectory.num_points` must be at least 2, got {num_points}.")
         self.num_points = num_points
@@ -79,8 +89,16 @@ class TrajectoryProbe(Probe):
         """Nothing is left to do: the observer has seen the samples being drawn."""
 
     @override
+    def record_keys(self, task: DiffusionTask) -> Iterable[Record]:
+        return [{"metric": self.kind, "t": round(t, 12)} for t in self.times(task.sampler)]
+
+    @override
+    def summary_lines(self, records: Sequence[Record]) -> list[str]:
+        return []  # too many numbers for a terminal
+
+    @override
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
-        for (split, weights, t), metric in self._metrics.items():
+        for (split, weights, t), metric in self.collected.items():
             yield {
                 "split": split,
                 "weights": weights,

@@ -6,18 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from uddm_lightning.report.formatting import count, visible
+from uddm_lightning.results.reference import METHODS, SIZES
 from uddm_lightning.results.study import Mean, Study, nearest
 from uddm_lightning.results.tables import number
 from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.transition.regimes import Regime
 
-METHODS = {
-    "recovery": "recovery",
-    "entropy": "entropy, train rows",
-    "entropy_samples": "entropy, own samples",
-    "nelbo": "NELBO",
-}
-NUMBERS = {"n_mem": "N_mem", "n_half": "N_half", "n_gen": "N_gen"}  # in the order of their sizes
 MEANINGS = {  # by recovery
     "n_mem": "the largest size such that it and all smaller ones have a train recovery of at least 0.95",
     "n_half": "the size at which the gap between train and test recovery is half of its plateau, in log N",
@@ -58,7 +52,7 @@ class Estimate:
     Args:
         method: a key of `METHODS`, or a newer name.
         t: corruption time, None for the NELBO.
-        crossings: what is known of `NUMBERS`.
+        crossings: what is known of `SIZES`.
         reasons: why the others are not.
         deviance_per_df: of the curve behind N_half.
         plateau: level of the quantity at small sizes; None without N_half.
@@ -86,7 +80,7 @@ class Estimate:
         return name if self.t is None else f"{name}, t = {self.t:g}"
 
     def why(self, number: str) -> str:
-        """Why one of `NUMBERS` is not known; "" where it is, or where nothing is said."""
+        """Why one of `SIZES` is not known; "" where it is, or where nothing is said."""
         return "" if number in self.crossings else self.reasons.get(number, "").strip().rstrip(".")
 
 
@@ -118,7 +112,7 @@ class Headline:
     Args:
         method: a key of `METHODS`.
         t: corruption time.
-        estimate: a key of `NUMBERS`.
+        estimate: a key of `SIZES`.
         crossing: the size.
         qualifier: what limits it, or "".
     """
@@ -199,7 +193,7 @@ def three_sizes(study: Study, verdict: Estimates, backbone: str, sizes: list[int
 
 
 def _estimate(entry: Mapping[str, Any]) -> Estimate:
-    crossings = {name: found for name in NUMBERS if (found := _crossing(entry.get(name)))}
+    crossings = {name: found for name in SIZES if (found := _crossing(entry.get(name)))}
     reasons = {str(name): str(reason) for name, reason in (entry.get("reasons") or {}).items() if reason}
     sizes = [one for one in entry.get("sizes") or () if number(one.get("value")) is not None]
     means = sorted(map(_mean, sizes), key=lambda mean: mean.size)

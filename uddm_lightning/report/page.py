@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from uddm_lightning.report import formatting as words
 from uddm_lightning.report import regimes
 from uddm_lightning.report.assets import script, style_sheet
-from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimates
+from uddm_lightning.report.estimates import MEANINGS, Estimates
 from uddm_lightning.report.figures import errors
 from uddm_lightning.report.figures.chains import chains_table
 from uddm_lightning.report.figures.drawing import Drawing, Table
@@ -13,6 +13,7 @@ from uddm_lightning.report.figures.plotting import by_size, spelled
 from uddm_lightning.report.figures.svg import inline
 from uddm_lightning.report.formatting import answer, count, decimal, escaped, listed, time, with_interval
 from uddm_lightning.report.sentences import BROKEN, CHANGED, LOST, RECOVERED, Sentence, columns
+from uddm_lightning.results.reference import SIZES
 from uddm_lightning.results.study import Study
 from uddm_lightning.results.tables import number
 from uddm_lightning.transition.regimes import CANNOT_BE_TOLD, NOT_AT_ITS_END, REGIMES
@@ -38,7 +39,7 @@ _READING = (
     "recovery is not surely above coincidence, or the test NELBO is not 0.1 nats below the unigram entropy. "
     "<b>Generalizing</b>: the whole interval of the gap lies inside the tolerance, and test recovery is surely above "
     "coincidence. Surely means: with the whole 95 % interval. The rules apply in this order.",
-    *(f"<b>{NUMBERS[name]}</b>: {meaning}." for name, meaning in MEANINGS.items()),
+    *(f"<b>{SIZES[name]}</b>: {meaning}." for name, meaning in MEANINGS.items()),
     "A transition size is given only where the data support it; the reasons stand beside the missing ones.",
     "Recovery is sampled and no proper score: an overconfident model recovers more corrupted tokens and changes more "
     "clean ones. Read it together with the share of wrong tokens before and after the chain.",

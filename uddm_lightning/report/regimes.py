@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from uddm_lightning.report.estimates import MEANINGS, METHODS, NUMBERS, Estimates, Headline, SizeRegime
+from uddm_lightning.report.estimates import MEANINGS, Estimates, Headline, SizeRegime
 from uddm_lightning.report.formatting import count, listed
+from uddm_lightning.results.reference import METHODS, SIZES
 from uddm_lightning.results.study import Study
 from uddm_lightning.transition.regimes import CANNOT_BE_TOLD, NOT_AT_ITS_END, NOT_LEARNED, Regime
 
@@ -50,12 +51,12 @@ def _size(found: Headline) -> str:
     """A transition size, as a sentence."""
     at = METHODS.get(found.method, found.method) + ("" if found.t is None else f" at t = {found.t:g}")
     interval = f" (95 % interval {found.crossing.interval})" if found.crossing.interval else ""
-    name = NUMBERS.get(found.estimate, found.estimate)
+    name = SIZES.get(found.estimate, found.estimate)
     return f"{name} = {count(found.crossing.value)} training rows{interval} by {at}."
 
 
 def _meaning(found: Headline) -> str:
-    return f"{NUMBERS[found.estimate]} is {MEANINGS[found.estimate]}."
+    return f"{SIZES[found.estimate]} is {MEANINGS[found.estimate]}."
 
 
 def _trained(study: Study, backbone: str) -> str:
@@ -73,7 +74,7 @@ def _because(study: Study, verdict: Estimates, backbone: str, regimes: Sequence[
     estimate = verdict.at(backbone, "recovery", study.reference)
     if estimate is None:
         return "recovery of train and test rows was not measured or not judged"
-    whys = [f"{NUMBERS[name]}: {why}" for name in NUMBERS if (why := estimate.why(name))]
+    whys = [f"{SIZES[name]}: {why}" for name in SIZES if (why := estimate.why(name))]
     return "; ".join(whys) or "the estimates were not judged"
 
 

@@ -72,15 +72,21 @@ def scalars(study: Study, verdict: Estimates, backbone: str) -> list[Scalar]:
             shares = study.column(name, "recovery", backbone, split, t)
             found += [(f"{name}/{split}/t={t:g}", mean.size, mean.value) for mean in shares]
     for split in ("train", "test", "random"):
-        means = study.means("basin", backbone, split)
+        means = study.column("critical_t", "basin", backbone, split)
         found += [(f"critical_t/{split}", mean.size, mean.value) for mean in means]
         for name in ("fixed_tokens", "fixed_rows"):
             shares = study.column(name, "recovery", backbone, split, study.reference)
             found += [(f"{name}/{split}", mean.size, mean.value) for mean in shares]
     for split in ("train", "test"):
-        for kind, mean in ((k, m) for k in ("nelbo", "nelbo_extrapolated") for m in study.means(k, backbone, split)):
-            row = mean.points[0].row
-            found.append((f"{kind}/{split}/t={row['t_min']}-{row['t_max']}", mean.size, mean.value))
+        for kind in ("nelbo", "nelbo_extrapolated"):
+            for mean in study.column("nelbo", kind, backbone, split):
+                row = mean.points[0].row
+                found.append((f"{kind}/{split}/t={row['t_min']}-{row['t_max']}", mean.size, mean.value))
+    for one in study.declared:
+        if one.figure:
+            for (column, split, time), means in study.curves(one, backbone).items():
+                at = "" if time is None else f"/t={time:g}"
+                found += [(f"{column}/{split}{at}", mean.size, mean.value) for mean in means]
     return found
 
 

@@ -13,6 +13,7 @@ from uddm_lightning.report.estimates import Estimates, three_sizes
 from uddm_lightning.report.figures.basins import basins_drawing, final_basins, margins_drawing
 from uddm_lightning.report.figures.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
+from uddm_lightning.report.figures.declared import declared_drawings
 from uddm_lightning.report.figures.drawing import Drawing, style
 from uddm_lightning.report.figures.errors import errors_drawing
 from uddm_lightning.report.figures.gaps import gaps_drawing
@@ -22,6 +23,7 @@ from uddm_lightning.report.figures.trajectories import trajectories_drawing
 from uddm_lightning.report.formatting import count, listed
 from uddm_lightning.report.page import page
 from uddm_lightning.report.summary_run import write_summary
+from uddm_lightning.results.declarations import NONE, Declarations
 from uddm_lightning.results.study import Study
 
 FIGURES = (
@@ -38,8 +40,10 @@ def write_report(
     sequences: pa.Table | None,
     about: Mapping[str, str],
     basins: pa.Table | None = None,
+    declared: Declarations = NONE,
+    draws: pa.Table | None = None,
 ) -> None:
-    """Writes `figures/`, `report.html` and the TensorBoard runs `summary/<backbone>/` of a sweep.
+    """Write `figures/`, `report.html` and the TensorBoard runs `summary/<backbone>/` of a sweep.
 
     Args:
         folder: the sweep's folder.
@@ -48,18 +52,23 @@ def write_report(
         sequences: restored sequences of all runs with their text, if there are any.
         about: more about what was measured, for the end of the page.
         basins: critical corruption and margins of single rows of all runs, if there are any.
+        declared: declarations of the probes; those that have a figure get one.
+        draws: rows.parquet of all runs, if there are any: errors that seeds share.
 
     Raises:
         InputError: there is no measurement, or a file cannot be written.
     """
-    study, verdict = Study(rows), Estimates(transition)
+    study, verdict = Study(rows, declared, draws), Estimates(transition)
     if not study.rows:
         raise InputError(f"`{folder}` holds no measurements to report on. Train something there first.")
     with style():
         drawings, sentences, missing = _drawings(study, verdict, sequences, basins)
+        known = {drawing.name for drawing in drawings}
+        drawings += [one for one in declared_drawings(study) if one.name not in known]
         for drawing in drawings:
             _write_figure(folder / "figures", drawing)
-        for name in set(FIGURES) - {drawing.name for drawing in drawings}:  # of an earlier report
+        possible = {*FIGURES, *(one.metrics[0] for one in declared)}
+        for name in possible - {drawing.name for drawing in drawings}:  # of an earlier report
             for suffix in ("png", "svg"):
                 (folder / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
         html = page(study, verdict, drawings, sentences, missing, about)

@@ -21,67 +21,9 @@ Row = Mapping[str, str]  # one row of measurements.csv, all fields as text
 
 LOCK = "tables.lock"  # in the folder of the tables; held while one of them is read, changed and written
 KEY = ("run", "metric", "step", "weights", "split", "t", "sampler", "sampler_steps")
-COLUMNS = (
-    *(
-        "run",
-        "backbone",
-        "parameters",
-        "train_size",
-        "seed",
-        "metric",
-        "step",
-        "weights",
-        "split",
-        "t",
-        "sampler",
-        "sampler_steps",
-    ),
-    *(
-        "n_rows",
-        "n_draws",
-        "n_corrupted",
-        "n_recovered",
-        "recovery",
-        "recovery_low",
-        "recovery_high",
-        "chance",
-        "coincidence",
-    ),
-    "bayes_argmax",
-    *(
-        "n_clean",
-        "n_clean_changed",
-        "clean_change_rate",
-        "errors_before",
-        "errors_after",
-        "n_exact",
-        "exact_match_rate",
-        "margin",
-    ),
-    *("entropy", "entropy_low", "entropy_high", "entropy_corrupted", "entropy_clean"),
-    *("entropy_recovered", "entropy_unrecovered", "entropy_leave_one_out"),
-    *("self_token_influence", "self_token_influence_low", "self_token_influence_high"),
-    *("nelbo", "nelbo_low", "nelbo_high", "t_min", "t_max", "pool_unigram_entropy", "nelbo_falling"),
-    *("fixed_tokens", "fixed_rows"),
-    *("variance", "variance_norm", "top2_gap", "top_probability"),
-    *(
-        "critical_t",
-        "critical_t_low",
-        "critical_t_high",
-        "critical_t_identity",
-        "n_never_returned",
-        "n_always_returned",
-    ),
-    *("critic", "generative_perplexity", "generative_perplexity_low", "generative_perplexity_high", "unigram_entropy"),
-    *(
-        "n_memorized",
-        "n_spurious",
-        "n_novel",
-        "nearest_distance",
-        "nearest_overlap",
-        "train_overlap",
-        "novel_perplexity",
-    ),
+COMMON = (  # columns of every metric; those that the probes declare stand behind them
+    *("run", "backbone", "parameters", "train_size", "seed", "metric", "step", "weights", "split", "t"),
+    *("sampler", "sampler_steps", "n_rows", "n_draws"),
 )
 
 SEQUENCES = pa.schema(
@@ -206,32 +148,36 @@ def update_parquet(path: Path, new: pa.Table, key: Sequence[str], overwrite: boo
         write_atomically(path, lambda temporary: pq.write_table(new, temporary, compression="zstd"))
 
 
-def update_table(path: Path, records: Iterable[Record], overwrite: bool = False) -> list[Record]:
-    """Replaces the rows of `path` that have the keys of `records`, keeps the others, sorts, and writes atomically.
+def update_table(
+    path: Path, records: Iterable[Record], overwrite: bool = False, columns: Sequence[str] = ()
+) -> list[Record]:
+    """Replace the rows of `path` that have the keys of `records`, keep the others, sort, and write atomically.
 
-    A row that was measured on more draws than the record of its key stays, unless told to overwrite it.
+    A row that was measured on more draws than the record of its key is kept unless `overwrite` is set.
 
     Args:
         path: the file.
-        records: rows by column.
+        records: rows by column; fields with a leading underscore are left out.
         overwrite: replace more draws by fewer.
+        columns: declared columns in their order; further ones of the records and of the file stand behind them.
 
     Returns:
-        The records that were not taken, because the table holds more draws.
+        The records that were not written because the table holds more draws.
 
     Raises:
-        InputError: the file there is not a table of measurements, or another process does not let go of it.
+        InputError: the file is not a table of measurements, or another process holds its lock.
     """
     left, records = [], list(records)
     with lock_for_update(path.parent / LOCK):
         rows = {_key(row): row for row in _renamed(read_table(path), records)} if path.exists() else {}
         for record in records:
-            row = {column: _text(record.get(column)) for column in COLUMNS}
+            row = {name: _text(value) for name, value in record.items() if not name.startswith("_")}
+            row = {**dict.fromkeys(COMMON, ""), **row}
             if not overwrite and _draws(rows.get(_key(row), {})) > _draws(row):
                 left.append(record)
             else:
                 rows[_key(row)] = row
-        write_table(path, rows.values())
+        write_table(path, rows.values(), columns)
     return left
 
 
@@ -250,18 +196,24 @@ def _renamed(rows: Iterable[dict[str, str]], records: Iterable[Record]) -> Itera
         yield {**row, "run": names.get(tuple(row[name] for name in about), row["run"])}
 
 
-def write_table(path: Path, rows: Iterable[dict[str, str]]) -> None:
-    """Writes rows of text, sorted by key, atomically."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+def write_table(path: Path, rows: Iterable[dict[str, str]], columns: Sequence[str] = ()) -> None:
+    """Write rows of text, sorted by key, atomically.
+
+    Args:
+        path: the file.
+        rows: by column; a missing one is empty.
+        columns: their order behind the common ones; further columns of the rows follow.
+    """
+    text, by_key = io.StringIO(newline=""), {_key(row): row for row in rows}
+    names = dict.fromkeys([*COMMON, *columns, *(name for row in by_key.values() for name in row)])
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()
-    by_key = {_key(row): row for row in rows}
     writer.writerows(by_key[key] for key in sorted(by_key))
     write_text(path, text.getvalue())
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a measurement table, all fields as text; a column that an earlier version did not know is empty.
+    """Return the rows of a measurement table, all fields as text; a common column that is missing is empty.
 
     Raises:
         InputError: a column of the key is missing.
@@ -273,7 +225,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
             raise InputError(
                 f"`{path}` is not a table of measurements: it has no column {missing[0]!r}. Move it away and try again."
             )
-        return [{**dict.fromkeys(COLUMNS, ""), **row} for row in reader]
+        return [{**dict.fromkeys(COMMON, ""), **row} for row in reader]
 
 
 def _key(row: dict[str, str]) -> tuple[Any, ...]:

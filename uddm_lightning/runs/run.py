@@ -19,11 +19,13 @@ from uddm_lightning.data.module import SAMPLES, TEXT
 from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers import Tokenizer
-from uddm_lightning.probes.base import MeasuredBatch, Probe
+from uddm_lightning.probes.base import Probe
 from uddm_lightning.probes.entropy import ILL_CONDITIONED, EntropyProbe
+from uddm_lightning.probes.measured_batch import MeasuredBatch
 from uddm_lightning.probes.recovery import RecoveryProbe
 from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.runs.load import LoadedModel, load, sample_rows
+from uddm_lightning.training.batch_notes import BatchNotes
 from uddm_lightning.training.task import Weights
 
 BATCH = 64  # rows that are measured at a time
@@ -182,8 +184,7 @@ class Run:
         split, code = ("samples", SAMPLES) if texts is None else ("text", TEXT)
         number = num_rows or 256 if isinstance(rows, _DrawnRows) else min(num_rows or len(rows), len(rows))
         for batch in self._batches(rows, number, code, seed):
-            sampler = {"sampler": task.sampler.name, "sampler_steps": task.sampler.steps}
-            notes: dict[Any, Any] = sampler if texts is None else {}
+            notes = BatchNotes(task.sampler if texts is None else None)
             counted_BL = probe.count_mask(batch)
             probe.measure(MeasuredBatch(task, self.denoiser, batch, counted_BL, split, self.weights, notes))
         records = [

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_atomically
+from uddm_lightning.results.declarations import Declarations, read_declarations, write_declarations
 from uddm_lightning.results.tables import BASINS, ROWS, SEQUENCES, read_table, write_table
 from uddm_lightning.runs.folder import read_manifest
 
@@ -57,7 +58,12 @@ def collect(folder: Path) -> list[Row]:
         for name, found in tables.items():
             if measured and (run / name).exists():
                 found.append(_last(run / name, PARQUET[name], measured))
-    write_table(path, rows)
+    declared = Declarations()
+    for run in runs:
+        declared = declared.merged(read_declarations(run))
+    if declared:
+        write_declarations(folder, declared)
+    write_table(path, rows, declared.columns)
     for name, found in tables.items():
         if found:
             write_atomically(folder / name, partial(pq.write_table, pa.concat_tables(found)))

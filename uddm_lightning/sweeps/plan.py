@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.results.reference import reference
 from uddm_lightning.results.tables import read_table
 from uddm_lightning.sweeps import sizes
-from uddm_lightning.sweeps.results import REFERENCE
 from uddm_lightning.sweeps.run_all import Sweep
 from uddm_lightning.sweeps.sweep_run import SweepRun
 from uddm_lightning.transition import next_sizes
@@ -78,8 +78,8 @@ def _result_line(run: SweepRun, seconds: float) -> str:
         return f"{seconds:.0f} s"
     last = max(int(row["step"]) for row in rows)
     rows = [row for row in rows if int(row["step"]) == last]
-    nearest = min(abs(float(row["t"]) - REFERENCE) for row in rows)
-    rows = [row for row in rows if abs(float(row["t"]) - REFERENCE) == nearest]
+    t = reference(float(row["t"]) for row in rows)
+    rows = [row for row in rows if float(row["t"]) == t]
     found = {row["split"]: float(row["recovery"]) for row in rows}
     values = ", ".join(f"{split} {found[split]:.3f}" for split in ("train", "test") if split in found)
-    return f"recovery at t = {float(rows[0]['t']):g}: {values} ({seconds:.0f} s)"
+    return f"recovery at t = {t:g}: {values} ({seconds:.0f} s)"

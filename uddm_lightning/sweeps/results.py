@@ -6,11 +6,11 @@ from typing import Any
 
 from uddm_lightning.core.files import write_text
 from uddm_lightning.report import write_report
+from uddm_lightning.results.declarations import read_declarations
+from uddm_lightning.results.reference import SIZES, reference
 from uddm_lightning.sweeps.collect import basins_of, collect, draws_of, sequences_of, training_facts
 from uddm_lightning.transition import estimate
 
-NAMES = {"n_mem": "N_mem", "n_gen": "N_gen", "n_half": "N_half"}  # keys of transition.json, as the terminal shows them
-REFERENCE = 0.1  # the t at which the terminal quotes recovery and transition sizes
 
 
 def write_results(folder: Path) -> dict[str, Any]:
@@ -26,9 +26,11 @@ def write_results(folder: Path) -> dict[str, Any]:
         InputError: the folder holds no measurements, or a table is damaged.
     """
     rows = collect(folder)
-    transition: dict[str, Any] = estimate(rows, draws_of(folder))
+    draws, declared = draws_of(folder), read_declarations(folder)
+    transition: dict[str, Any] = estimate(rows, draws)
     write_text(folder / "transition.json", json.dumps(transition, indent=2, ensure_ascii=False) + "\n")
-    write_report(folder, rows, transition, sequences_of(folder), training_facts(folder), basins_of(folder))
+    tables = sequences_of(folder), training_facts(folder), basins_of(folder)
+    write_report(folder, rows, transition, *tables, declared, draws)
     return transition
 
 
@@ -38,14 +40,14 @@ def summary(transition: dict[str, Any]) -> str:
     for name, found in transition["backbones"].items():
         if headline := transition["headline"][name]:
             qualifier = f"; {headline['qualifier']}" if headline["qualifier"] else ""
-            lines.append(f"{name}: {NAMES[headline['estimate']]} = {_with_interval(headline)} by recovery{qualifier}")
+            lines.append(f"{name}: {SIZES[headline['estimate']]} = {_with_interval(headline)} by recovery{qualifier}")
         estimates = found["estimates"]
-        nearest = min((abs(one["t"] - REFERENCE) for one in estimates if one["t"] is not None), default=0.0)
+        times = [one["t"] for one in estimates if one["t"] is not None]
         for one in estimates:
-            if one["t"] is not None and abs(one["t"] - REFERENCE) > nearest:
+            if times and one["t"] not in (None, reference(times)):
                 continue
             at = "" if one["t"] is None else f" at t = {one['t']:g}"
-            for key, label in NAMES.items():
+            for key, label in SIZES.items():
                 size = _with_interval(one[key]) if one[key] else f"null ({one['reasons'].get(key, 'see the notes')})"
                 lines.append(f"{name}, {one['method']}{at}: {label} = {size}")
     return "\n".join(lines)

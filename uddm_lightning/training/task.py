@@ -31,6 +31,7 @@ from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.base import Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
+from uddm_lightning.training.batch_notes import BatchNotes
 from uddm_lightning.training.ema import ExponentialMovingAverage
 from uddm_lightning.training.loss_guard import LossGuard
 from uddm_lightning.training.lr_schedules import LRSchedule, WarmupConstant
@@ -105,6 +106,7 @@ class DiffusionTask(LightningModule):
         self.predict_t = predict_t
         self.run_name: str | None = None  # what results call the run; None is the name in its folder's manifest
         self.guard = LossGuard()
+        self.notes: dict[Weights, BatchNotes] = {}  # on the batch under measurement, by the weights that are measured
         self._loaded_step = 0
         self._stopped_step: int | None = None  # where a callback has ended the run
         self._loss: Tensor | float = 0.0  # sum over the tokens of a step on this rank, and the number of them
@@ -254,14 +256,14 @@ class DiffusionTask(LightningModule):
         return is_dry_run(trainer) or validated or any(self.global_step % steps == 0 for steps in looks)
 
     @override
-    def validation_step(self, batch: TokenBatch, batch_idx: int, dataloader_idx: int = 0) -> dict[Any, Any]:
-        """Returns the batch's notice board; probes measure the batch and pin up what later callbacks may read."""
-        return {}
+    def validation_step(self, batch: TokenBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Starts new notes: the probes, which are callbacks, measure the batch."""
+        self.notes = {"ema": BatchNotes(), "raw": BatchNotes()}
 
     @override
-    def test_step(self, batch: TokenBatch, batch_idx: int, dataloader_idx: int = 0) -> dict[Any, Any]:
-        """As `validation_step`."""
-        return {}
+    def test_step(self, batch: TokenBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Does the same as `validation_step`."""
+        self.validation_step(batch, batch_idx, dataloader_idx)
 
     @override
     def predict_step(self, batch: TokenBatch, batch_idx: int = 0) -> Tensor:

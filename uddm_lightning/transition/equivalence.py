@@ -3,10 +3,8 @@
 import math
 from typing import Literal, NamedTuple
 
+from uddm_lightning.results.reference import TOLERANCE
 from uddm_lightning.stats.intervals import Interval
-
-TOLERANCE = 0.02  # gap of recovery that counts as none
-TOLERANCE_NELBO = 0.05  # the same for the NELBO, in nats per token
 
 Answer = Literal["inside", "outside", "cannot be told"]
 

@@ -6,17 +6,17 @@ from typing import Any
 import pyarrow as pa
 
 from uddm_lightning.results.panel import Cell, Panel
+from uddm_lightning.results.parsed import ParsedTable, parse
+from uddm_lightning.results.reference import METHODS, SIZES, reference
 from uddm_lightning.results.tables import Row
 from uddm_lightning.results.units import Units, read_units
 from uddm_lightning.transition.agreement import agreement
-from uddm_lightning.transition.curves import METHODS, ParsedTable, read, reference
 from uddm_lightning.transition.evidence import regimes_by_size
-from uddm_lightning.transition.method_estimates import SIZES, empty_estimate, estimates_of
+from uddm_lightning.transition.method_estimates import empty_estimate, estimates_of
 from uddm_lightning.transition.methods import DIFFER
 from uddm_lightning.transition.regimes import NOT_LEARNED
 from uddm_lightning.transition.trend import trend
 
-LABELS = {"n_mem": "N_mem", "n_gen": "N_gen", "n_half": "N_half"}
 _MISSING = {
     "recovery": "recovery on train and test rows",
     "entropy": "entropy on train rows",
@@ -40,7 +40,7 @@ def estimate(rows: Iterable[Row], draws: pa.Table | None = None) -> dict[str, An
         reason beside it and in the notes.
     """
     # an oracle has no parameters and no transition
-    readings = read(row for row in rows if row.get("parameters") != "0")
+    readings = parse(row for row in rows if row.get("parameters") != "0")
     notes: list[str] = []
     backbones, headline = {}, {}
     for reading in readings:
@@ -80,7 +80,7 @@ def _backbone(
             mine = [empty_estimate(method, None, dict.fromkeys(SIZES, reason))]
             notes.append(f"{name}, {method}: {reason}.")
         said = [
-            (entry["t"], f"{LABELS[key]}{'' if entry[key] else ' is null'}: {reason}.")
+            (entry["t"], f"{SIZES[key]}{'' if entry[key] else ' is null'}: {reason}.")
             for entry in mine
             if entry["sizes"]
             for key, reason in entry["reasons"].items()

@@ -6,9 +6,9 @@ from statistics import fmean
 from typing import Any
 
 from uddm_lightning.results.panel import Panel
+from uddm_lightning.results.parsed import ParsedTable
 from uddm_lightning.results.tables import number
 from uddm_lightning.stats.intervals import Interval
-from uddm_lightning.transition.curves import ParsedTable
 from uddm_lightning.transition.regimes import Evidence, judge
 
 RATE = (0.0, 1.0)  # limits of recovery

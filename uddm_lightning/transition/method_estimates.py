@@ -3,8 +3,9 @@
 from typing import Any
 
 from uddm_lightning.results.panel import Panel
+from uddm_lightning.results.parsed import ParsedTable
+from uddm_lightning.results.reference import SIZES, reference
 from uddm_lightning.stats.intervals import NORMAL, Interval
-from uddm_lightning.transition.curves import ParsedTable, reference
 from uddm_lightning.transition.equivalence import equivalence
 from uddm_lightning.transition.evidence import RATE, PanelOf, draws_per_split, mean_of, to_json
 from uddm_lightning.transition.methods import (
@@ -17,7 +18,6 @@ from uddm_lightning.transition.methods import (
 )
 from uddm_lightning.transition.regimes import NOT_LEARNED
 
-SIZES = ("n_mem", "n_gen", "n_half")
 _BLANK = 0.999  # noise level from which on nothing of a row is left, so that it cannot be recalled
 
 

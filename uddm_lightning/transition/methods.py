@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uddm_lightning.results.panel import Panel
+from uddm_lightning.results.reference import TOLERANCE, TOLERANCE_NELBO
 from uddm_lightning.stats.intervals import NORMAL, Interval, seeds_bounds
-from uddm_lightning.transition.equivalence import TOLERANCE, TOLERANCE_NELBO
 from uddm_lightning.transition.profile_likelihood import half_way, shapes
 from uddm_lightning.transition.regimes import RECALLED
 

@@ -16,8 +16,9 @@ Rules 1 and 2 come first: a model that knows 8 rows by heart restores no other t
 import math
 from typing import NamedTuple
 
+from uddm_lightning.results.reference import TOLERANCE
 from uddm_lightning.stats.intervals import Interval
-from uddm_lightning.transition.equivalence import TOLERANCE, equivalence
+from uddm_lightning.transition.equivalence import equivalence
 
 MEMORIZING, IN_TRANSITION, GENERALIZING = "memorizing", "in transition", "generalizing"
 NOT_LEARNED, CANNOT_BE_TOLD = "not learned yet", "cannot be told"

@@ -93,7 +93,7 @@ def test_basins_show_single_rows_and_their_mean(study):
         "train rows at N = 512: the interval of the mean t_c, 0.011 (0.008 to 0.015), "
     )
     assert drawing.remarks[0].endswith(" lies below the level of a chain that does nothing, 0.0195.")
-    means = [mean.value for mean in study.means("basin", "DiT", "train")]
+    means = [mean.value for mean in study.column("critical_t", "basin", "DiT", "train")]
     np.testing.assert_allclose(below.get_lines()[0].get_ydata(), means)
     assert drawing.table.rows[0][:3] == ["train", "8", "8"]
     assert drawing.table.rows[0][-3:] == ["0.0195", "1", "0"]

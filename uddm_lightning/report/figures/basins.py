@@ -87,7 +87,7 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
         Curve(_named(study, name, split), _colour(study, index, split), SPLIT_STYLES[split], means)
         for index, name in enumerate(study.backbones)
         for split in SPLITS
-        if (means := study.means("basin", name, split))
+        if (means := study.column("critical_t", "basin", name, split))
     ]
     head = ["split", "N", "draws", "mean t_c", "median t_c", "a chain that does nothing"]
     drawing = Drawing(
@@ -142,7 +142,7 @@ def _probabilities(axes: Axes, rows: list[Row], split: str, nothing: float | Non
 def _beyond_nothing(study: Study) -> Iterator[str]:
     """How t_c at the largest size compares with the level of a chain that does nothing."""
     for backbone, split in product(study.backbones, SPLITS[:2]):
-        mean = next(reversed(study.means("basin", backbone, split)), None)
+        mean = next(reversed(study.column("critical_t", "basin", backbone, split)), None)
         nothing = mean.number("critical_t_identity") if mean else None
         if mean is None or nothing is None or mean.low is None or mean.high is None:
             continue

@@ -4,7 +4,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from uddm_lightning.report.estimates import MEANINGS, METHODS, NUMBERS, Crossing, Estimate, Estimates
+from uddm_lightning.report.estimates import MEANINGS, Crossing, Estimate, Estimates
+from uddm_lightning.results.reference import METHODS, SIZES
 from uddm_lightning.report.figures.curves import colour_of
 from uddm_lightning.report.figures.drawing import FAINT, TEXT, WIDTH, Drawing, Table, category, new_figure
 from uddm_lightning.report.figures.plotting import SPLIT_STYLES, by_size, curve, legend_line, size_axis, spelled
@@ -78,7 +79,7 @@ def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         "Transition sizes by method",
         figure,
         "For recovery: "
-        + "; ".join(f"{NUMBERS[name]}, {meaning}" for name, meaning in MEANINGS.items())
+        + "; ".join(f"{SIZES[name]}, {meaning}" for name, meaning in MEANINGS.items())
         + f". Bars are 95 % intervals. {DIFFER}",
         _agreement_table(lines),
         remarks=_missing(lines, several),
@@ -94,7 +95,7 @@ def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         colour = TEXT[0] if estimate.t is None else colour_of(study, estimate.t)
         for name, marker in MARKERS.items():
             shift = 0.22 * (list(MARKERS).index(name) - 1)
-            spoken = f"{NUMBERS[name]} by {estimate.name}"
+            spoken = f"{SIZES[name]} by {estimate.name}"
             _whisker(drawing, axes, estimate.crossings.get(name), y + shift, colour, spoken, marker)
         if not estimate.crossings:
             small: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5, "style": "italic"}
@@ -107,7 +108,7 @@ def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     axes.grid(axis="y", visible=False)
     for tick, (_, label) in zip(axes.get_yticklabels(), ticks, strict=True):
         tick.set_fontweight("normal" if label.endswith("  ") else "bold")
-    handles = [legend_line(NUMBERS[name], TEXT[0], "none", marker=marker) for name, marker in MARKERS.items()]
+    handles = [legend_line(SIZES[name], TEXT[0], "none", marker=marker) for name, marker in MARKERS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return drawing
 
@@ -119,9 +120,9 @@ def _missing(lines: list[tuple[str, Estimate]], several: bool) -> list[str]:
     """What is null, and why; what a method lacks for the same reason at several t stands together."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for backbone, estimate in lines:
-        names = [name for name in NUMBERS if name not in estimate.crossings]
+        names = [name for name in SIZES if name not in estimate.crossings]
         for why in dict.fromkeys(estimate.why(name) for name in names):
-            lacking = listed([NUMBERS[name] for name in names if estimate.why(name) == why])
+            lacking = listed([SIZES[name] for name in names if estimate.why(name) == why])
             place = backbone if several else "", METHODS.get(estimate.method, estimate.method), lacking, why
             found.setdefault(place, []).extend([] if estimate.t is None else [f"{estimate.t:g}"])
     return [
@@ -161,10 +162,10 @@ def _models_table(study: Study, numbers: dict[str, Crossing | None], gaps: dict[
 def _agreement_table(lines: list[tuple[str, Estimate]]) -> Table:
     rows = []
     for backbone, estimate in lines:
-        sizes = [found.spelled if (found := estimate.crossings.get(name)) else decimal(None) for name in NUMBERS]
+        sizes = [found.spelled if (found := estimate.crossings.get(name)) else decimal(None) for name in SIZES]
         method = METHODS.get(estimate.method, estimate.method)
-        whys = "; ".join(f"{NUMBERS[name]}: {why}" for name in NUMBERS if (why := estimate.why(name)))
+        whys = "; ".join(f"{SIZES[name]}: {why}" for name in SIZES if (why := estimate.why(name)))
         cells = [*sizes, decimal(estimate.deviance_per_df, 1), visible(whys)]
         rows.append([visible(backbone), visible(method), time(estimate.t), *cells])
-    head = ["model", "method", "t", *(f"{name} (95 % interval)" for name in NUMBERS.values())]
+    head = ["model", "method", "t", *(f"{name} (95 % interval)" for name in SIZES.values())]
     return Table([*head, "deviance per degree of freedom", "why a number is missing"], rows)

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from uddm_lightning.report import formatting as words
-from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimates
+from uddm_lightning.report.estimates import MEANINGS, Estimates
+from uddm_lightning.results.reference import SIZES
 from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, ramp
 from uddm_lightning.report.figures.plotting import (
     ORACLE_STYLES,
@@ -69,7 +70,7 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
         panel_axis(axes, study)
         axes.set_ylim(-0.02, 1.04)
         found = verdict.headline(backbone)
-        crossing, name = (found.crossing, NUMBERS.get(found.estimate, found.estimate)) if found else (None, "")
+        crossing, name = (found.crossing, SIZES.get(found.estimate, found.estimate)) if found else (None, "")
         draw_crossing(axes, crossing, name)
         if len(panels) > 1:
             _nelbo(drawing, study, panels[0][column], backbone)
@@ -84,7 +85,7 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
 def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
     """Entropy against N on train rows, test rows and own samples, with the N_half of train rows."""
     times = study.times("entropy")
-    splits = [s for s in SPLIT_NAMES if any(study.points("entropy", b, s, t) for b in study.backbones for t in times)]
+    splits = [s for s in SPLIT_NAMES if any(study.points("entropy", "entropy", b, s, t) for b in study.backbones for t in times)]
     figure, panels = panels_of(study, (1.0,), 4.0)
     halves = {name: verdict.half(name, "entropy", study.reference) for name in study.backbones}
     drawing = Drawing(
@@ -113,7 +114,7 @@ def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
         panel_axis(axes, study)
         low, high = axes.get_ylim()
         axes.set_ylim(-0.03 * high, high + 0.13 * (high - low))
-        draw_crossing(axes, halves[backbone], NUMBERS["n_half"])
+        draw_crossing(axes, halves[backbone], SIZES["n_half"])
     panels[0][0].set_ylabel("conditional entropy [nats]")
     _legend(study, figure, times, splits, recovery=False)
     return drawing
@@ -153,7 +154,7 @@ def _best(study: Study, times: list[float]) -> str:
 def _marked(study: Study, verdict: Estimates) -> str:
     """What the green line is."""
     found = {one.estimate for name in study.backbones if (one := verdict.headline(name))}
-    named = listed([f"{NUMBERS[name]}, {MEANINGS[name]}" for name in NUMBERS if name in found])
+    named = listed([f"{SIZES[name]}, {MEANINGS[name]}" for name in SIZES if name in found])
     return f"Green: {named}, with its 95 % interval." if named else ""
 
 
@@ -223,9 +224,10 @@ def _recovery_table(study: Study, verdict: Estimates, times: list[float]) -> Tab
     kinds = [(kind, None) for kind in ("nelbo", "nelbo_extrapolated") if study.ranges(kind)]
     for backbone in [*study.backbones, *study.oracles]:
         for kind, t in [*(("recovery", t) for t in times), *kinds]:
+            column = "recovery" if t is not None else "nelbo"
             gaps = by_size(verdict.gaps(backbone, kind, t))
             for size in study.sizes:
-                train, test, random = (study.mean(kind, backbone, split, size, t) for split in splits)
+                train, test, random = (study.mean(kind, backbone, split, size, t, column) for split in splits)
                 if train or test:
                     cells = [spelled(mean) for mean in (train, test, gaps.get(size), random)]
                     one = test or train

@@ -4,7 +4,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from uddm_lightning.report.estimates import MEANINGS, NUMBERS, Estimate, Estimates
+from uddm_lightning.report.estimates import MEANINGS, Estimate, Estimates
+from uddm_lightning.results.reference import SIZES
 from uddm_lightning.report.figures.curves import colour_of, times_key
 from uddm_lightning.report.figures.drawing import FAINT, STAR, Drawing, Table
 from uddm_lightning.report.figures.plotting import (
@@ -18,7 +19,7 @@ from uddm_lightning.report.figures.plotting import (
 )
 from uddm_lightning.report.formatting import answer, count, time, visible
 from uddm_lightning.results.study import Study
-from uddm_lightning.transition.equivalence import TOLERANCE
+from uddm_lightning.results.reference import TOLERANCE
 
 
 def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
@@ -59,7 +60,7 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
             marked |= set(at.crossings)
             half |= _half(axes, at)
     panels[0].set_ylabel("gap of recovery")
-    meanings = "; ".join(f"{NUMBERS[name]}, {meaning}" for name, meaning in MEANINGS.items() if name in marked)
+    meanings = "; ".join(f"{SIZES[name]}, {meaning}" for name, meaning in MEANINGS.items() if name in marked)
     if meanings:
         drawing.caption += f"Green, at t = {study.reference:g}, with 95 % intervals: {meanings}. "
     if half:
@@ -74,8 +75,8 @@ def _crossings(axes: Axes, estimate: Estimate, whose: str) -> list[Artist]:
     styles: dict[str, LineStyle] = {"n_mem": "--", "n_half": "-", "n_gen": ":"}
     for name, style in styles.items():
         if found := estimate.crossings.get(name):
-            draw_crossing(axes, found, NUMBERS[name], label=False, style=style)
-            words = f"{whose}{NUMBERS[name]} = {found.spelled}"
+            draw_crossing(axes, found, SIZES[name], label=False, style=style)
+            words = f"{whose}{SIZES[name]} = {found.spelled}"
             handles.append(legend_line(words, STAR[0], style, 1.3))
     return handles
 

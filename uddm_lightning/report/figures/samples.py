@@ -83,7 +83,7 @@ def samples_drawing(study: Study) -> Drawing | None:
 
 
 def _of(study: Study, name: str, backbone: str, split: str = "samples") -> list[Mean]:
-    return study.means(name, backbone, split)
+    return study.column(name, "samples", backbone, split)
 
 
 def _numbers(study: Study) -> str:

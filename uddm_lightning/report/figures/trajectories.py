@@ -24,7 +24,11 @@ def trajectories_drawing(study: Study) -> Drawing | None:
     times = study.times("trajectory")[::-1]
     if not times:
         return None
-    backbones = [name for name in study.backbones if any(study.points("trajectory", name, "samples", t) for t in times)]
+    backbones = [
+        name
+        for name in study.backbones
+        if any(study.points("entropy", "trajectory", name, "samples", t) for t in times)
+    ]
     sizes = [size for size in study.sizes if any(_means(study, name, "entropy", size, times) for name in backbones)]
     alone = len(backbones) == 1
     if alone:

@@ -1,0 +1,227 @@
+"""What a probe declares about its results: plain data that tables, TensorBoard, report and glossary are made from.
+
+The declarations of the probes of a run lie in columns.json beside measurements.csv, so that readers of the tables need
+no probe.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.files import write_text
+
+FILE = "columns.json"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of measurements.csv.
+
+    Args:
+        name: in the head of the table.
+        unit: "nats", "share", "tokens" and the like.
+        meaning: definition in one sentence without a full stop.
+        low: smallest possible value.
+        high: largest possible value.
+        interval: a 95 % interval stands beside it, in the columns `<name>_low` and `<name>_high`.
+        leading: stands before all columns that are not leading.
+
+    Example:
+        >>> Column("recovery", "share", "recovered corrupted tokens", 0.0, 1.0, interval=True).names
+        ('recovery', 'recovery_low', 'recovery_high')
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    low: float = -math.inf
+    high: float = math.inf
+    interval: bool = False
+    leading: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns in the table."""
+        return (self.name, *((f"{self.name}_low", f"{self.name}_high") if self.interval else ()))
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A scalar of TensorBoard, one for each record.
+
+    Args:
+        column: its value.
+        tag: its name, with fields of the record in braces; "" is `<column>/{split}`, and `/t={t:g}` where there is a t.
+            Raw weights add `_raw` to the part before the first slash.
+        skip_nan: left out where the value is missing or NaN.
+        monitored: part of every validation, so that callbacks may monitor it.
+        nearest_t: of records with several t, only those nearest to this one are shown.
+        minus_test: show the value on train rows minus that on test rows.
+
+    Example:
+        >>> Scalar("margin", "margin/{split}").name({"split": "test", "weights": "raw", "t": 0.1})
+        'margin_raw/test'
+        >>> Scalar("recovery").name({"split": "test", "weights": "ema", "t": 0.1})
+        'recovery/test/t=0.1'
+    """
+
+    column: str
+    tag: str = ""
+    skip_nan: bool = False
+    monitored: bool = True
+    nearest_t: float | None = None
+    minus_test: bool = False
+
+    def name(self, record: Mapping[str, Any]) -> str:
+        """The tag of a record's scalar."""
+        has_t = record.get("t") is not None
+        word, _, rest = (self.tag or f"{self.column}/{{split}}{'/t={t:g}' if has_t else ''}").partition("/")
+        raw = "" if record["weights"] == "ema" else f"_{record['weights']}"
+        return f"{word}{raw}/{rest}".format_map(record)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A metric of TensorBoard's HPARAMS table, at the end of a run and the t nearest to the reference.
+
+    Args:
+        column: its value.
+        name: its name, with fields of the record in braces.
+        splits: of the records; () is all.
+    """
+
+    column: str
+    name: str
+    splits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TimeCurve:
+    """A panel against t in the picture that TensorBoard shows after each validation, a line for each split.
+
+    Args:
+        column: its value, with an interval.
+        title: above the panel.
+        label: of the axis.
+        bottom: lower end of the axis.
+        top: upper end; None leaves it open.
+        levels: columns of test rows to draw in grey, with their line styles.
+    """
+
+    column: str
+    title: str
+    label: str
+    bottom: float
+    top: float | None = None
+    levels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report: a column against the number of training rows, a line for each split and t.
+
+    Args:
+        title: its heading.
+        caption: what it shows, in full sentences.
+        column: its value; "" is the first column of the probe.
+    """
+
+    title: str
+    caption: str
+    column: str = ""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What readers of the tables know of a probe.
+
+    Args:
+        metrics: its entries of the column `metric`.
+        title: its quantity in words.
+        columns: its columns; the first is its value.
+        figure: its figure in the report, if it has one there.
+    """
+
+    metrics: tuple[str, ...]
+    title: str
+    columns: tuple[Column, ...]
+    figure: Figure | None = None
+
+
+class Declarations(tuple[Declaration, ...]):
+    """The declarations of several probes.
+
+    Example:
+        >>> chance = Column("chance", "share", "recovered by the unigram model", 0.0, 1.0)
+        >>> declared = Declarations([Declaration(("recovery",), "Token recovery", (chance,))])
+        >>> declared.columns
+        ('chance',)
+        >>> declared.limits("chance"), declared.limits("unknown")
+        ((0.0, 1.0), (-inf, inf))
+    """
+
+    __slots__ = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns in their order in the table, the leading ones first."""
+        columns = sorted((column for one in self for column in one.columns), key=lambda column: not column.leading)
+        return tuple(dict.fromkeys(name for column in columns for name in column.names))
+
+    def limits(self, name: str) -> tuple[float, float]:
+        """Smallest and largest possible value of a column; infinite if the column is not declared."""
+        found = (column for one in self for column in one.columns if column.name == name)
+        return next(((column.low, column.high) for column in found), (-math.inf, math.inf))
+
+    def merged(self, others: Iterable[Declaration]) -> "Declarations":
+        """These declarations, and those of probes that are not among them."""
+        known = {one.metrics for one in self}
+        return Declarations([*self, *(one for one in others if one.metrics not in known)])
+
+
+NONE = Declarations()
+
+
+def write_declarations(folder: Path, declared: Declarations) -> None:
+    """Writes columns.json. Keeps what the file holds about other probes."""
+    merged = declared.merged(read_declarations(folder))
+    content = [{name: value for name, value in asdict(one).items() if value is not None} for one in merged]
+    write_text(folder / FILE, json.dumps(_without_infinity(content), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_declarations(folder: Path) -> Declarations:
+    """The declarations that lie beside the tables of a run or a sweep; none if there is no columns.json.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return Declarations()
+    try:
+        return Declarations(map(_declaration, json.loads(path.read_text(encoding="utf-8"))))
+    except (ValueError, TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
+        raise InputError(f"`{path}` cannot be read ({error}). Remove it; `uddm validate` writes it again.") from error
+
+
+def _declaration(content: Mapping[str, Any]) -> Declaration:
+    columns: Sequence[Mapping[str, Any]] = content["columns"]
+    figure = content.get("figure")
+    return Declaration(
+        tuple(map(str, content["metrics"])),
+        str(content["title"]),
+        tuple(Column(**column) for column in columns),
+        Figure(**figure) if figure else None,
+    )
+
+
+def _without_infinity(value: Any) -> Any:
+    """Leaves infinite numbers out: JSON has none, and they are the defaults."""
+    if isinstance(value, dict):
+        kept = {name: _without_infinity(inner) for name, inner in value.items()}
+        return {name: inner for name, inner in kept.items() if not (isinstance(inner, float) and math.isinf(inner))}
+    return [_without_infinity(inner) for inner in value] if isinstance(value, list | tuple) else value
