@@ -26,7 +26,15 @@ from uddm_lightning.config.ranges import LARGEST, check_end, check_numbers, fill
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.progress import silence_progress
 from uddm_lightning.data import TextDataModule, check_divides
-from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, Probe, RecoveryProbe, SampleProbe, TrajectoryProbe
+from uddm_lightning.probes import (
+    BasinProbe,
+    EntropyProbe,
+    NelboProbe,
+    Probe,
+    RecoveryProbe,
+    SampleProbe,
+    TrajectoryProbe,
+)
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask

@@ -12,7 +12,6 @@ from uddm_lightning.sweeps.collect import basins_of, collect, draws_of, sequence
 from uddm_lightning.transition import estimate
 
 
-
 def write_results(folder: Path) -> dict[str, Any]:
     """Collect the tables of all runs, estimate the transition, and write transition.json, figures and report.html.
 
