@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
@@ -171,7 +172,7 @@ def _histograms(writer: SummaryWriter, records: Iterable[Record], step: int) -> 
             if isinstance(histogram, Histogram):
                 _add_histogram(writer, name, *histogram, step)
             else:
-                writer.add_histogram(name, histogram, step)
+                writer.add_histogram(name, np.array(histogram, np.float32), step)
 
 
 def _add_histogram(writer: SummaryWriter, tag: str, edges: Tensor, counts: Tensor, step: int) -> None:

@@ -161,7 +161,7 @@ class BasinProbe(Probe):
                 "sampler_steps": sampler.steps,
                 **result,
                 "_rows": rows,
-                "_histograms": {"critical_t/{split}": torch.tensor(known)} if known else {},
+                "_histograms": {"critical_t/{split}": known} if known else {},
             }
 
 
