@@ -5,11 +5,11 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from uddm_lightning.report.estimates import MEANINGS, Crossing, Estimate, Estimates
-from uddm_lightning.results.reference import METHODS, SIZES
 from uddm_lightning.report.figures.curves import colour_of
 from uddm_lightning.report.figures.drawing import FAINT, TEXT, WIDTH, Drawing, Table, category, new_figure
 from uddm_lightning.report.figures.plotting import SPLIT_STYLES, by_size, curve, legend_line, size_axis, spelled
 from uddm_lightning.report.formatting import count, decimal, listed, time, visible
+from uddm_lightning.results.reference import METHODS, SIZES
 from uddm_lightning.results.study import Mean, Study
 from uddm_lightning.transition.methods import DIFFER
 

@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 
 from uddm_lightning.report import formatting as words
 from uddm_lightning.report.estimates import MEANINGS, Estimates
-from uddm_lightning.results.reference import SIZES
 from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, ramp
 from uddm_lightning.report.figures.plotting import (
     ORACLE_STYLES,
@@ -27,6 +26,7 @@ from uddm_lightning.report.figures.plotting import (
     spelled,
 )
 from uddm_lightning.report.formatting import count, decimal, draws, listed, visible
+from uddm_lightning.results.reference import SIZES
 from uddm_lightning.results.study import Mean, Study
 
 _ACROSS = 5  # entries of a legend side by side; oracles have longer names
@@ -85,7 +85,11 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
 def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
     """Entropy against N on train rows, test rows and own samples, with the N_half of train rows."""
     times = study.times("entropy")
-    splits = [s for s in SPLIT_NAMES if any(study.points("entropy", "entropy", b, s, t) for b in study.backbones for t in times)]
+    splits = [
+        s
+        for s in SPLIT_NAMES
+        if any(study.points("entropy", "entropy", b, s, t) for b in study.backbones for t in times)
+    ]
     figure, panels = panels_of(study, (1.0,), 4.0)
     halves = {name: verdict.half(name, "entropy", study.reference) for name in study.backbones}
     drawing = Drawing(

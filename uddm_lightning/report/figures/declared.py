@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping
 
-from matplotlib.lines import Line2D
-
-from uddm_lightning.report.figures.curves import bands, panels_of
-from uddm_lightning.report.figures.drawing import (
+from uddm_lightning.report.figures.curves import bands
+from uddm_lightning.report.figures.drawing import TEXT, Drawing, Table, ramp
+from uddm_lightning.report.figures.plotting import (
     SPLIT_NAMES,
     SPLIT_STYLES,
-    TEXT,
-    Drawing,
-    Table,
     curve,
-    ramp,
-    size_axis,
+    legend_line,
+    panel_axis,
+    panels_of,
     spelled,
 )
 from uddm_lightning.report.formatting import count, visible
@@ -32,7 +29,7 @@ def _drawing(study: Study, declared: Declaration, figure: Figure) -> Drawing | N
     keys = list(dict.fromkeys(key for curves in found.values() for key in curves))
     if not keys:
         return None
-    canvas, panels = panels_of(study, (1.0,), 0.0)
+    canvas, panels = panels_of(study, (1.0,), 4.0)
     drawing = Drawing(
         declared.metrics[0], figure.title, canvas, f"{figure.caption} {bands(study)}".strip(), _table(found)
     )
@@ -42,14 +39,12 @@ def _drawing(study: Study, declared: Declaration, figure: Figure) -> Drawing | N
         for (_, split, t), means in curves.items():
             label = SPLIT_NAMES[split] + _at(t)
             curve(drawing, axes, means, label, colours.get(t, TEXT[0]), SPLIT_STYLES[split])
-        size_axis(axes, study.sizes, room=300 if len(study.backbones) == 1 else 220)
+        panel_axis(axes, study)
     column = keys[0][0]
     unit = next((one.unit for one in declared.columns if one.name == column), "")
     panels[0][0].set_ylabel(f"{column.replace('_', ' ')} [{unit}]")
     handles = [
-        Line2D(
-            [], [], linestyle=SPLIT_STYLES[split], color=colours.get(t, TEXT[0]), label=f"{SPLIT_NAMES[split]}{_at(t)}"
-        )
+        legend_line(f"{SPLIT_NAMES[split]}{_at(t)}", colours.get(t, TEXT[0]), SPLIT_STYLES[split])
         for _, split, t in keys
     ]
     canvas.legend(handles=handles, loc="outside lower center", ncols=3)

@@ -5,7 +5,6 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from uddm_lightning.report.estimates import MEANINGS, Estimate, Estimates
-from uddm_lightning.results.reference import SIZES
 from uddm_lightning.report.figures.curves import colour_of, times_key
 from uddm_lightning.report.figures.drawing import FAINT, STAR, Drawing, Table
 from uddm_lightning.report.figures.plotting import (
@@ -18,8 +17,8 @@ from uddm_lightning.report.figures.plotting import (
     spelled,
 )
 from uddm_lightning.report.formatting import answer, count, time, visible
+from uddm_lightning.results.reference import SIZES, TOLERANCE
 from uddm_lightning.results.study import Study
-from uddm_lightning.results.reference import TOLERANCE
 
 
 def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
