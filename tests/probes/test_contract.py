@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.toy_worlds import plugins
+from tests.support.plugins import plugins
 from uddm_lightning.probes import Probe
 from uddm_lightning.results.tables import COMMON
 

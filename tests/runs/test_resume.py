@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.support.command_line import anonymous_table, tiny_config
 from tests.support.ranks import ACTS, Job, parts, run
-from uddm_lightning.callbacks.figures import pixels, recovery_figure, write_picture
+from uddm_lightning.callbacks.figures import pixels, time_figure, write_picture
 from uddm_lightning.core.errors import DiskFullError
 from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.runs import checkpoints
@@ -294,7 +294,7 @@ def write_table(path: Path) -> None:
 
 
 def write_figure(path: Path) -> None:
-    write_picture(path, pixels(recovery_figure([], "nothing measured")))
+    write_picture(path, pixels(time_figure([], [], "nothing measured")))
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {
