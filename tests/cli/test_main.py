@@ -63,6 +63,10 @@ def test_a_broken_config_is_named(uddm, tmp_path):
     check(uddm("fit", "-c", tmp_path / "broken.yaml"), "broken.yaml")
 
 
+def test_a_file_in_the_place_of_the_folder_is_named(uddm, config):
+    check(uddm("fit", "-c", config, "--out", "x.csv"), "`--out x.csv` names a file; give a folder")
+
+
 def test_an_unknown_command_is_named(uddm):
     check(uddm("train"), "train", "fit")
 

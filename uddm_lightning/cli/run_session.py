@@ -18,6 +18,8 @@ from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import is_dry_run
 
+FILES = (".ckpt", ".csv", ".html", ".json", ".parquet", ".yaml")  # of a run: no folder is called so
+
 
 class RunSession:
     """What one command does with the folder of a run.
@@ -161,8 +163,14 @@ class RunSession:
 
 
 def output_folder(config: Namespace, arguments: list[str]) -> str:
-    """Return the value of `--out`; without it, the folder of the run whose config this is, or a new one in `runs`."""
+    """Return the value of `--out`; without it, the folder of the run whose config this is, or a new one in `runs`.
+
+    Raises:
+        InputError: `--out` has the name of a file.
+    """
     if any(argument.partition("=")[0] == "--out" for argument in arguments):
+        if Path(config.out).suffix in FILES:
+            raise InputError(f"`--out {config.out}` names a file; give a folder, in which the run keeps its files.")
         return str(Path(config.out).expanduser())
     stem = Path(str(config.config[-1])).stem if config.config else "run"
     new = Path("runs") / f"{stem}-n{config.data.train_size}-s{config.seed_everything}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from uddm_lightning.core.errors import InputError, sanitize_message
+from uddm_lightning.core.errors import InputError, sanitize_message, suggest
 
 OPTIONS = ("-c", "--config")
 PACKAGE = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ def find_config_options(arguments: list[str]) -> list[str]:
     """Return the arguments with the name of a shipped config after `-c` replaced by its path.
 
     Raises:
-        InputError: a file given by `-c` is not valid YAML. The parser would not say which file.
+        InputError: a config does not exist, or is not valid YAML. The parser would not say which file.
     """
     found, previous = [], ""
     for word in arguments:
@@ -54,6 +54,9 @@ def find_config_options(arguments: list[str]) -> list[str]:
 
 def _find_valid(option: str, name: str) -> Path:
     path = find_config(name)
+    if not path.exists() and not set(name) & set(":{\n"):  # the parser takes YAML in the place of a file, too
+        near = suggest(name, shipped_configs())
+        raise InputError(f"`{option} {name}`: no such file, and no shipped config{near} `uddm configs` lists them.")
     if path.is_file():
         try:
             yaml.safe_load(path.read_text(encoding="utf-8"))

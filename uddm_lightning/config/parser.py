@@ -7,7 +7,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
 from uddm_lightning.config import yaml_text  # noqa: F401 importing it sets how the parser reads and writes YAML
-from uddm_lightning.core.errors import InputError, sanitize_message
+from uddm_lightning.config.messages import explain
+from uddm_lightning.core.errors import InputError
 
 
 class UddmParser(LightningArgumentParser):
@@ -15,7 +16,8 @@ class UddmParser(LightningArgumentParser):
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise InputError(sanitize_message(message))
+        parsers = [self, *(getattr(self._subcommands_action, "_name_parser_map", {}) or {}).values()]
+        raise InputError(explain(message, [option for parser in parsers for option in parser._actions]))
 
     @override
     def validate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> None:

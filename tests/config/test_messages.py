@@ -1,0 +1,87 @@
+"""What the parser says when something is wrong: one line with the key, the nearest name and the way out."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.core.errors import InputError, suggest
+
+
+def refusal(*arguments: object) -> str:
+    with pytest.raises(InputError) as refused:
+        resolve([str(word) for word in arguments])
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--data.size", 8), "`--data.size` is not an option; it was renamed to `data.train_size`."),
+        (("--data.train_sise", 8), "`--data.train_sise` is not an option; did you mean `data.train_size`?"),
+        (("--recovery.tims=[0.1]",), "`--recovery.tims` is not an option; did you mean `recovery.times`?"),
+        (("--outt", "x"), "`--outt` is not an option; did you mean `out`?"),
+        (("--nothing.like.it", 1), "`--nothing.like.it` is not an option."),
+        (("x.yaml",), "`x.yaml` stands alone in the command. A config is given by `-c x.yaml`."),
+        (
+            ("--model.backbone.init_args.hiden_size", 8),
+            "`model.backbone` has no argument `hiden_size`; did you mean `hidden_size`?",
+        ),
+        (
+            ("--model.backbone.heads", 8),
+            "`model.backbone` has no argument `heads`; it was renamed to `n_heads`.",
+        ),
+        (("--data.train_size", "many"), "`data.train_size` is many; expected int or float."),
+        (("--trainer.max_steps", "many"), "`trainer.max_steps` is many; expected int."),
+    ],
+)
+def test_a_wrong_option_is_explained(config: Path, words: tuple[object, ...], message: str) -> None:
+    assert refusal("-c", config, *words) == message
+
+
+def test_an_unknown_class_is_explained(config: Path) -> None:
+    message = refusal("-c", config, "--model.objective", "NELBOs")
+    assert message.startswith(
+        "`model.objective` is NELBOs, which is not a known class; did you mean `NELBO`? There are "
+    )
+    assert "DuoCurriculum" in message
+    assert message.endswith("give your own by its import path, such as my_module.MyClass.")
+    message = refusal("-c", config, "--model.backbone", "uddm_lightning.models.DiT")
+    assert "(module 'uddm_lightning' has no attribute 'models'); did you mean `DiT`?" in message
+    assert "(No module named 'my_plugin')" in refusal("-c", config, "--model.backbone", "my_plugin.Network")
+
+
+@pytest.mark.parametrize(
+    ("section", "content", "message"),
+    [
+        ("data", {"size": 8}, "`data.size` is not a key of a config; it was renamed to `data.train_size`."),
+        ("recovery", {"tims": [0.1]}, "`recovery.tims` is not a key of a config; did you mean `recovery.times`?"),
+    ],
+)
+def test_a_wrong_key_of_a_file_is_explained(config: Path, section: str, content: dict, message: str) -> None:
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    settings[section] = {**settings.get(section, {}), **content}
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    assert refusal("-c", config) == message
+
+
+def test_a_missing_section_is_explained(config: Path) -> None:
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    del settings["model"]["process"]
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    message = refusal("-c", config)
+    assert message.startswith("`model.process` is missing; give one of the classes ")
+    assert "UniformProcess" in message
+
+
+def test_an_unknown_config_is_explained() -> None:
+    message = (
+        "`-c quikstart`: no such file, and no shipped config; did you mean `quickstart`? `uddm configs` lists them."
+    )
+    assert refusal("-c", "quikstart") == message
+
+
+def test_a_suggestion_is_near() -> None:
+    assert suggest("fot", ["fit", "test"]) == "; did you mean `fit`?"
+    assert suggest("xyz", ["fit", "test"]) == "."
