@@ -1,4 +1,4 @@
-"""What is measured: integer counts and sums by row, and intervals clustered by row."""
+"""Metrics of torchmetrics: counts and sums by row, with intervals clustered by row, and functionals beside them."""
 
 from uddm_lightning.metrics.basin import BasinResult, CriticalTime, critical_time
 from uddm_lightning.metrics.entropy import ConditionalEntropy, EntropyResult

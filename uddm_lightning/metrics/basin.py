@@ -1,4 +1,4 @@
-"""Critical corruption: the radius of the basins around rows.
+"""Critical corruption: the size of the basins of attraction of rows.
 
 Shapes: B rows, L positions, M draws, T times.
 """
@@ -16,20 +16,24 @@ from uddm_lightning.stats.intervals import mean_interval
 
 
 def critical_time(times_T: ArrayLike, returned_T: ArrayLike, led_T: ArrayLike) -> float:
-    """The time at which the probability of returning to a row falls below 1/2, whatever the spacing of the times.
+    """Return the time at which the probability of returning to a row falls below 1/2.
 
-    The shares returned / led are first made to fall with t: neighbours that rise are pooled, weighed by the number of
-    their chains (isotonic regression). The result is where the line between the last time at 1/2 or above and the next
-    one crosses 1/2, on a logarithmic axis of t.
+    Isotonic regression, weighted by the number of chains, first makes the shares returned / led fall with t. The result
+    is the time at which the line between the last share of at least 1/2 and the next share crosses 1/2, on a
+    logarithmic axis of t.
 
     Args:
         times_T: times, ascending.
         returned_T: chains from each time that returned.
-        led_T: chains from each time whose noise had led away from the row. Times without any are left out.
+        led_T: chains from each time whose noise led away from the row. Times without any are left out.
 
     Returns:
-        The time; 0 where fewer than half of the chains returned from the smallest time on, the largest time where none
-        was reached from which fewer than half return, NaN where there was no chain.
+        The time. It is 0 if fewer than half of the chains return from the smallest time on, the largest time if at
+        least half return from every time, and NaN without chains.
+
+    Example:
+        >>> round(critical_time([0.1, 0.4], returned_T=[4, 0], led_T=[4, 4]), 3)
+        0.2
     """
     times, returned, led = (np.asarray(values, np.float64) for values in (times_T, returned_T, led_T))
     times, returned, led = times[led > 0], returned[led > 0], led[led > 0]
@@ -50,20 +54,20 @@ def critical_time(times_T: ArrayLike, returned_T: ArrayLike, led_T: ArrayLike) -
 
 
 class BasinResult(NamedTuple):
-    """What `CriticalTime` computes; NaN where nothing was counted.
+    """Result of `CriticalTime`; NaN if nothing was counted.
 
     Attributes:
         n_rows: distinct rows.
-        n_draws: measurements of rows in all.
+        n_draws: measurements of rows in total.
         critical_t: mean critical corruption, in [0, 1], of the draws that have one.
-        critical_t_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
+        critical_t_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single unit.
         critical_t_high: upper end.
-        critical_t_identity: mean level of a chain that does nothing (see `CriticalTime.update`).
-        n_never_returned: draws to which fewer than half of the chains returned from the smallest time on.
-        n_always_returned: draws to which half of the chains or more returned from t = 1.
-        rows: for each draw, by its place, its `row_id`, `place`, `critical_t` (None where no chain was led away from
-            the row), `critical_t_identity`, `margin`, the margins of its counted tokens, and by time `times`, `led`,
-            the chains whose noise had led away from the row, and `returned`, those of them that came back.
+        critical_t_identity: mean critical corruption of a chain that changes nothing (see `CriticalTime.update`).
+        n_never_returned: draws with a critical corruption of 0.
+        n_always_returned: draws with a critical corruption of 1.
+        rows: a dictionary for each draw, by draw number: `row_id`, `place`, `critical_t` (None if no noise led away
+            from the row), `critical_t_identity`, `margin` (of the counted tokens), `times`, and by time `led`
+            (chains whose noise led away from the row) and `returned` (those of them that returned).
     """
 
     n_rows: int
@@ -78,13 +82,22 @@ class BasinResult(NamedTuple):
 
 
 class CriticalTime(RowwiseMetric):
-    """Averages the times up to which rows are returned to, and keeps what is known of each draw.
+    """Average the critical corruption of rows, and keep the counts of each draw.
 
-    A draw without a counted token has nothing to return to and is left out.
+    A draw without counted tokens is left out.
 
     Args:
         length: L.
         times: T times in (0, 1], ascending.
+
+    Example:
+        >>> import torch
+        >>> metric = CriticalTime(length=2, times=(0.1, 0.4))
+        >>> led_BT, returned_BT = torch.tensor([[4, 4]]), torch.tensor([[4, 0]])
+        >>> counted_BL, zeros_B = torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, dtype=torch.int64)
+        >>> metric.update(led_BT, returned_BT, zeros_B, torch.ones(1, 2), counted_BL, zeros_B, None, zeros_B)
+        >>> round(metric.compute().critical_t, 3)
+        0.2
     """
 
     def __init__(self, length: int, times: Sequence[float]) -> None:
@@ -109,17 +122,17 @@ class CriticalTime(RowwiseMetric):
         documents_B: Tensor | None,
         places_B: Tensor,
     ) -> None:
-        """Adds a batch.
+        """Add a batch.
 
         Args:
-            led_BT: number of chains from each time whose noise had led away from the row; 0 where none was run.
-            returned_BT: those among them that returned.
-            nothing_B: the time at which noise leads away from the row with probability 1/2: below it, a chain that does
-                nothing is more often than not at the row when it ends.
+            led_BT: number of chains from each time whose noise led away from the row.
+            returned_BT: number of those that returned.
+            nothing_B: the time at which noise leads away from the row with probability 1/2; it is the critical
+                corruption of a chain that changes nothing.
             margin_BL: classification margins of the clean rows, in nats.
             counted_BL: bool, True at positions to count.
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
-            documents_B: see `RowwiseMetric.record_draws`.
+            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
             places_B: int64 numbers of the draws.
         """
         check(rows_B, counted_BL, margin_BL=margin_BL)
@@ -131,7 +144,7 @@ class CriticalTime(RowwiseMetric):
 
     @override
     def compute(self) -> BasinResult:
-        """Mean over all draws so far, with its interval clustered by unit of error, and the draws themselves."""
+        """Return the mean over all draws, with its interval clustered by unit of error, and the draws."""
         rows, entries = self.entries("each")
         margins, counts, led, returned, rest = np.split(entries, np.cumsum(self._widths), axis=1)
         critical = np.array([critical_time(self.times, *two) for two in zip(returned, led, strict=True)])

@@ -1,4 +1,4 @@
-"""Conditional entropy: how sure the network is of the tokens it cannot see.
+"""Conditional entropy of leave-one-out predictions.
 
 Shapes: B rows, L positions.
 """
@@ -16,27 +16,28 @@ from uddm_lightning.stats.intervals import mean_interval
 
 
 class EntropyResult(NamedTuple):
-    """What `ConditionalEntropy` computes: means per token in nats, NaN where nothing was counted.
+    """Result of `ConditionalEntropy`: means per token in nats; NaN if nothing was counted.
 
     Attributes:
         n_rows: distinct rows measured under noise.
-        n_draws: measurements of rows under noise in all.
+        n_draws: measurements of rows under noise in total.
         entropy: mean over all counted tokens.
-        entropy_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
+        entropy_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single unit.
         entropy_high: upper end.
-        entropy_corrupted: mean over tokens that the noise had changed.
-        entropy_clean: mean over tokens that it had left alone.
+        entropy_corrupted: mean over tokens that the noise changed.
+        entropy_clean: mean over tokens that the noise did not change.
         entropy_recovered: mean over corrupted tokens that the chain restored.
-        entropy_unrecovered: mean over corrupted tokens that it did not.
+        entropy_unrecovered: mean over corrupted tokens that the chain did not restore.
         entropy_leave_one_out: mean over tokens of uncorrupted text.
-        self_token_influence: mean total variation, in [0, 1], of a prediction when only its own token is redrawn.
-        self_token_influence_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
+        self_token_influence: mean total variation, in [0, 1], of a prediction if only the token at its own position is
+            redrawn.
+        self_token_influence_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single unit.
         self_token_influence_high: upper end.
         edges: float64 (bins + 1,) edges of the histograms, from 0 to ln V.
         histogram: int64 (bins,), all counted tokens.
         histogram_recovered: int64 (bins,), corrupted tokens that the chain restored.
-        histogram_unrecovered: int64 (bins,), corrupted tokens that it did not.
-        draws: of each draw its `row_id`, `document`, `draw`, `count` of counted tokens and the sum of their `entropy`.
+        histogram_unrecovered: int64 (bins,), corrupted tokens that the chain did not restore.
+        draws: `row_id`, `document`, `draw`, `count` of counted tokens and sum of their `entropy`, of each draw.
     """
 
     n_rows: int
@@ -60,11 +61,17 @@ class EntropyResult(NamedTuple):
 
 
 class ConditionalEntropy(RowwiseMetric):
-    """Averages the entropy H of leave-one-out predictions, over all tokens and over kinds of tokens.
+    """Average the entropy of leave-one-out predictions over all tokens and over kinds of tokens.
 
     Args:
         vocab_size: V, number of ids; at least 2.
         bins: number of bins of the histograms over [0, ln V], at least 1.
+
+    Example:
+        >>> metric, ones_BL = ConditionalEntropy(vocab_size=4), torch.ones(1, 2, dtype=torch.bool)
+        >>> metric.update(torch.tensor([[0.2, 0.6]]), torch.tensor([[True, False]]), ones_BL, torch.tensor([0]))
+        >>> round(metric.compute().entropy, 3)
+        0.4
     """
 
     histogram: Tensor
@@ -96,17 +103,17 @@ class ConditionalEntropy(RowwiseMetric):
         documents_B: Tensor | None = None,
         places_B: Tensor | None = None,
     ) -> None:
-        """Adds a batch of rows under noise.
+        """Add a batch of rows under noise.
 
         Args:
             entropy_BL: entropies in nats.
             corrupted_BL: bool, x_t != x_0.
             counted_BL: bool, True at positions to count (neither padding nor special).
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
-            recovered_BL: bool, x^ = x_0, read at corrupted positions; None where no chain was run, and then neither
-                recovered nor unrecovered tokens are counted.
-            documents_B: see `RowwiseMetric.record_draws`.
-            places_B: likewise.
+            recovered_BL: bool, x^ = x_0, read at corrupted positions; None without a chain: then neither recovered nor
+                unrecovered tokens are counted.
+            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
+            places_B: int64 draw numbers; see `RowwiseMetric.record_draws`.
         """
         check(rows_B, counted_BL, entropy_BL=entropy_BL, corrupted_BL=corrupted_BL)
         if recovered_BL is not None:
@@ -133,16 +140,16 @@ class ConditionalEntropy(RowwiseMetric):
         documents_B: Tensor | None = None,
         places_B: Tensor | None = None,
     ) -> None:
-        """Adds a batch of uncorrupted rows.
+        """Add a batch of uncorrupted rows.
 
         Args:
             entropy_BL: entropies in nats, predicted from uncorrupted text.
-            leak_B: total variation of the prediction at one position per row when only the token there is redrawn.
+            leak_B: total variation of the prediction at one position per row if only the token there is redrawn.
             counted_BL: bool, True at positions to count.
             leak_counted_B: bool, True where the position of `leak_B` is to be counted.
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
-            documents_B: see `RowwiseMetric.record_draws`.
-            places_B: likewise.
+            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
+            places_B: int64 draw numbers; see `RowwiseMetric.record_draws`.
         """
         check(rows_B, counted_BL, entropy_BL=entropy_BL)
         check(rows_B, leak_counted_B[:, None], leak_B=leak_B[:, None])
@@ -155,7 +162,7 @@ class ConditionalEntropy(RowwiseMetric):
 
     @override
     def compute(self) -> EntropyResult:
-        """Means over all draws so far, with the interval of the entropy clustered by unit of error."""
+        """Return means over all draws, with the interval of the entropy clustered by unit of error."""
         rows, draws, sums = self.per_unit("draws")
         each = self.per_draw("draws")
         clean = self.per_unit("clean").sums

@@ -1,4 +1,4 @@
-"""How sure and how different predictions are: pure functions of log-probabilities, some of them up to a constant.
+"""Measures of predictions, as pure functions of log-probabilities.
 
 Shapes: N tokens, V ids in the vocabulary. Everything is in nats.
 """
@@ -10,13 +10,13 @@ from torch import Tensor
 
 
 class PredictionSpread(NamedTuple):
-    """How widely each token's prediction p spreads, five numbers (N,).
+    """Five measures of the spread of each token's prediction p, each (N,).
 
     Attributes:
         entropy: - sum_v p_v ln p_v in nats, in [0, ln V].
         variance: sum_v p_v (1 - p_v), the summed variances of the indicators [x_0 = v], in [0, 1 - 1 / V].
-        variance_norm: sqrt(sum_v (p_v (1 - p_v))^2), the Euclidean norm of the same V variances, in [0, 1 / 2]: of
-            the diagonal of the covariance matrix, not of the matrix.
+        variance_norm: sqrt(sum_v (p_v (1 - p_v))^2), the Euclidean norm of these V variances, in [0, 1 / 2]. It is the
+            norm of the diagonal of the covariance matrix, not of the matrix.
         top2_gap: largest minus second largest probability, in [0, 1].
         top_probability: the largest probability, in [1 / V, 1].
     """
@@ -29,16 +29,20 @@ class PredictionSpread(NamedTuple):
 
 
 def spread(logits_NV: Tensor) -> PredictionSpread:
-    """Five measures of each token's doubt, of predictions p = softmax(logits).
+    """Return five measures of the spread of predictions p = softmax(logits).
 
     Args:
-        logits_NV: log-probabilities of at least two ids, up to a constant of each token; -inf stands for probability 0.
+        logits_NV: log-probabilities of at least two ids, up to a constant of each token; -inf is probability 0.
 
     Raises:
-        ValueError: if there is only one id, which leaves no doubt.
+        ValueError: there is only one id.
+
+    Example:
+        >>> spread(torch.tensor([[0.75, 0.25]]).log()).top2_gap
+        tensor([0.5000])
     """
     if logits_NV.shape[1] < 2:
-        raise ValueError(f"`logits_NV` must hold at least 2 ids, got {logits_NV.shape[1]}: one id leaves no doubt.")
+        raise ValueError(f"`logits_NV` must hold at least 2 ids, got {logits_NV.shape[1]}.")
     p_NV = logits_NV.softmax(1)
     top_N, second_N = p_NV.topk(2, dim=1).values.unbind(1)
     variance_NV = p_NV * (1.0 - p_NV)
@@ -47,16 +51,20 @@ def spread(logits_NV: Tensor) -> PredictionSpread:
 
 
 def entropy(logits_NV: Tensor) -> Tensor:
-    """Shannon entropy H = - sum_v p_v ln p_v of each token's prediction p = softmax(logits).
+    """Return the Shannon entropy H = - sum_v p_v ln p_v of predictions p = softmax(logits).
 
     Args:
-        logits_NV: log-probabilities up to a constant of each token; -inf stands for probability 0 and adds nothing.
+        logits_NV: log-probabilities up to a constant of each token; -inf is probability 0.
 
     Returns:
         Entropies (N,) in nats, in [0, ln V] up to rounding, in the dtype of `logits_NV`.
+
+    Example:
+        >>> entropy(torch.zeros(1, 4))  # ln 4
+        tensor([1.3863])
     """
     # With z_v = logit_v - max and s = sum_v exp z_v: H = ln s - sum_v z_v exp(z_v) / s. Both terms are at least 0, so
-    # that nothing cancels; and a pass over V is saved that would only normalise.
+    # nothing cancels, and no pass over V normalises.
     z_NV = (logits_NV - logits_NV.amax(1, keepdim=True)).clamp_(min=torch.finfo(logits_NV.dtype).min)
     weight_NV = z_NV.exp()
     sum_N = weight_NV.sum(1)
@@ -64,25 +72,35 @@ def entropy(logits_NV: Tensor) -> Tensor:
 
 
 def margin(logits_NV: Tensor, ids_N: Tensor) -> Tensor:
-    """Classification margin ln p[id] - max_{v != id} ln p[v]; above 0 where the id is the likeliest one.
+    """Return the classification margin ln p[id] - max_{v != id} ln p[v].
 
     Args:
-        logits_NV: log-probabilities of at least two ids, up to a constant of each token; -inf stands for probability 0.
+        logits_NV: log-probabilities of at least two ids, up to a constant of each token; -inf is probability 0.
         ids_N: int64, the true id of each token.
 
     Returns:
-        Margins (N,) in nats: inf where no other id is possible, -inf where the id itself is impossible.
+        Margins (N,) in nats, above 0 if the id is the most probable one; inf if no other id is possible, -inf if the id
+        itself is impossible.
 
     Raises:
-        ValueError: if there is only one id, which has no rival.
+        ValueError: there is only one id.
+
+    Example:
+        >>> margin(torch.tensor([[2.0, 0.5, 0.0]]), torch.tensor([0]))
+        tensor([1.5000])
     """
     if logits_NV.shape[1] < 2:
-        raise ValueError(f"`logits_NV` must hold at least 2 ids, got {logits_NV.shape[1]}: one id has no rival.")
+        raise ValueError(f"`logits_NV` must hold at least 2 ids, got {logits_NV.shape[1]}.")
     own_N1 = logits_NV.gather(1, ids_N[:, None])
     rival_N = logits_NV.scatter(1, ids_N[:, None], -torch.inf).amax(1)
     return own_N1[:, 0] - rival_N
 
 
 def total_variation(logp_NV: Tensor, logq_NV: Tensor) -> Tensor:
-    """Total variation distance 1/2 sum_v |p_v - q_v| of two predictions for each token, (N,), in [0, 1]."""
+    """Return the total variation distance 1/2 sum_v |p_v - q_v| of two predictions, (N,), in [0, 1].
+
+    Example:
+        >>> total_variation(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[1.0, 0.0]]).log())
+        tensor([0.5000])
+    """
     return (logp_NV.exp() - logq_NV.exp()).abs().sum(1) / 2

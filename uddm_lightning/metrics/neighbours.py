@@ -1,6 +1,6 @@
-"""How near samples are to the training rows and to each other: memorized, spurious or novel.
+"""Distance of samples to the training rows and to each other: memorized, spurious or novel samples.
 
-A novel sample is near nothing; whether it is text, its perplexity says.
+A novel sample is near no row and no sample. Only its perplexity tells whether it is text.
 
 Shapes: B rows, S samples, C rows of a block, L positions.
 """
@@ -26,7 +26,7 @@ class Nearest(NamedTuple):
 
     Attributes:
         distance_B: int64, positions at which the two differ.
-        place_B: int64, place of that row; of several, the first.
+        place_B: int64, index of that row; the first of several.
     """
 
     distance_B: Tensor
@@ -34,7 +34,12 @@ class Nearest(NamedTuple):
 
 
 def hamming(one_BL: Tensor, other_CL: Tensor) -> Tensor:
-    """Number of positions at which rows differ, int32 (B, C), position by position: no (B, C, L) tensor exists."""
+    """Return the number of positions at which rows differ, int32 (B, C), without a tensor of shape (B, C, L).
+
+    Example:
+        >>> hamming(torch.tensor([[1, 2, 3]]), torch.tensor([[1, 2, 4], [0, 0, 3]]))
+        tensor([[1, 2]], dtype=torch.int32)
+    """
     differ_BC = torch.zeros(len(one_BL), len(other_CL), dtype=torch.int32, device=one_BL.device)
     for one_B, other_C in zip(one_BL.T.contiguous(), other_CL.T.contiguous(), strict=True):
         differ_BC += one_B[:, None] != other_C
@@ -42,11 +47,15 @@ def hamming(one_BL: Tensor, other_CL: Tensor) -> Tensor:
 
 
 def nearest(rows_BL: Tensor, blocks: Iterable[Tensor]) -> Nearest:
-    """Exact minimum of the Hamming distance over all rows of `blocks`, each (C, L), at least one row in all.
+    """Return the nearest row of all blocks by Hamming distance.
 
     Args:
         rows_BL: int64 ids.
-        blocks: int64 ids of the rows to compare with, in order.
+        blocks: int64 ids (C, L) of the rows to compare with, in order; at least one row in total.
+
+    Example:
+        >>> nearest(torch.tensor([[1, 2, 3]]), [torch.tensor([[0, 0, 3]]), torch.tensor([[1, 2, 4]])])
+        Nearest(distance_B=tensor([1]), place_B=tensor([1]))
     """
     least = Nearest(torch.full_like(rows_BL[:, 0], rows_BL.shape[1] + 1), torch.zeros_like(rows_BL[:, 0]))
     size, start = max(1, ELEMENTS // max(1, len(rows_BL))), 0
@@ -54,7 +63,7 @@ def nearest(rows_BL: Tensor, blocks: Iterable[Tensor]) -> Nearest:
     for block_CL in blocks:
         for part_CL in _cut(block_CL, size):
             places_C = torch.arange(len(part_CL), device=rows_BL.device)
-            # distance and place in one number: which of several minima a library finds is its own affair
+            # packs distance and index into one number, so that ties break deterministically
             code_B = (hamming(narrow_BL, _narrow(part_CL)).long() * size + places_C).amin(1)
             distance_B, place_B = code_B // size, code_B % size + start
             closer_B = distance_B < least.distance_B
@@ -68,17 +77,26 @@ def _cut(rows: Tensor, size: int) -> list[Tensor]:
 
 
 def _narrow(rows_BL: Tensor) -> Tensor:
-    """Ids in 32 bits, which a processor compares twice as fast."""
+    """Return ids in 32 bits, which are compared twice as fast."""
     return rows_BL.to(torch.int32)
 
 
 class Overlap:
-    """Which n-grams of samples occur in other rows.
+    """Share of the n-grams of samples that occur in other rows.
 
     Args:
         rows_BL: int64 ids of the samples.
-        n: ids of an n-gram, at least 1; samples are at least as long.
+        n: length of the n-grams, from 1 to L.
         vocab_size: V.
+
+    Raises:
+        ValueError: `n` is out of range.
+
+    Example:
+        >>> overlap = Overlap(torch.tensor([[0, 1, 2]]), n=2, vocab_size=3)
+        >>> overlap.see(torch.tensor([[2, 0, 1]]))
+        >>> overlap.anywhere()
+        tensor([0.5000], dtype=torch.float64)
     """
 
     def __init__(self, rows_BL: Tensor, n: int, vocab_size: int) -> None:
@@ -89,16 +107,16 @@ class Overlap:
         self._seen = torch.zeros(len(self._ngrams.keys[-1]), dtype=torch.bool, device=rows_BL.device)
 
     def see(self, rows_CL: Tensor) -> None:
-        """Takes note of all n-grams of some rows."""
+        """Add the n-grams of rows."""
         found_CL = self._ngrams.lookup_longest(rows_CL)
         self._seen[found_CL[found_CL != ABSENT]] = True
 
     def anywhere(self) -> Tensor:
-        """Share of each sample's n-grams that the rows seen hold, float64 (B,)."""
+        """Return the share of each sample's n-grams that occur in the rows added, float64 (B,)."""
         return self._seen[self._mine_BW].double().mean(1)
 
     def within(self, rows_BL: Tensor) -> Tensor:
-        """Share of each sample's n-grams that one row, its own among `rows_BL`, holds anywhere, float64 (B,)."""
+        """Return the share of each sample's n-grams that occur in the row of the same index, float64 (B,)."""
         theirs_BW = self._ngrams.lookup_longest(rows_BL)
         shares_B = torch.zeros(len(rows_BL), dtype=torch.float64, device=rows_BL.device)
         for sample, (mine_W, theirs_W) in enumerate(zip(self._mine_BW, theirs_BW, strict=True)):
@@ -107,13 +125,15 @@ class Overlap:
 
 
 def unigram_entropy(rows_BL: Tensor, counted_BL: Tensor) -> Tensor:
-    """Entropy of the frequencies of ids within each row, float64 (B,), in nats; NaN where nothing is counted.
+    """Return the entropy of the token frequencies within each row, float64 (B,), in nats; NaN if nothing is counted.
 
-    A row that repeats one token has 0, one in which no token comes twice has the logarithm of their number.
+    Example:
+        >>> unigram_entropy(torch.tensor([[5, 5, 7, 7]]), torch.ones(1, 4, dtype=torch.bool))  # ln 2
+        tensor([0.6931], dtype=torch.float64)
     """
     masked_BL = rows_BL.where(counted_BL, ABSENT).sort(1).values
     count_B1 = counted_BL.sum(1, keepdim=True).double()
-    # with m the count of the own id at each position: H = - sum_v m_v / L ln(m_v / L) = - mean over positions ln(m / L)
+    # m is the count of the id at each position: H = - sum_v m_v / L ln(m_v / L) = - mean over positions ln(m / L)
     left_BL, right_BL = (torch.searchsorted(masked_BL, masked_BL, right=right) for right in (False, True))
     log_BL = torch.log((right_BL - left_BL) / count_B1)
     total_B = masked_sum(log_BL, masked_BL >= 0)
@@ -121,22 +141,22 @@ def unigram_entropy(rows_BL: Tensor, counted_BL: Tensor) -> Tensor:
 
 
 class NeighbourResult(NamedTuple):
-    """What `SampleNeighbours` computes; NaN where there is no sample.
+    """Result of `SampleNeighbours`; NaN without samples.
 
     Attributes:
-        n_rows: samples, each counted once.
+        n_rows: number of samples.
         n_draws: the same.
-        n_memorized: samples that repeat a training row.
-        n_spurious: others that repeat a sample.
-        n_novel: the rest, near neither; good text and noise alike, which `novel_perplexity` tells apart.
+        n_memorized: samples near a training row.
+        n_spurious: other samples near another sample.
+        n_novel: all other samples, text and noise alike; `novel_perplexity` tells these apart.
         nearest_distance: mean share of positions at which a sample differs from its nearest training row.
-        nearest_overlap: mean share of a sample's n-grams that this row holds.
-        train_overlap: mean share of a sample's n-grams that any training row holds.
-        unigram_entropy: mean entropy of the frequencies of ids within a sample, in nats.
-        generative_perplexity: of the samples under the critic; NaN without one.
+        nearest_overlap: mean share of a sample's n-grams that occur in this row.
+        train_overlap: mean share of a sample's n-grams that occur in any training row.
+        unigram_entropy: mean entropy of the token frequencies within a sample, in nats.
+        generative_perplexity: perplexity of the samples under the critic; NaN without a critic.
         generative_perplexity_low: lower end of its 95 % interval, clustered by sample.
         generative_perplexity_high: upper end.
-        novel_perplexity: of the novel samples alone; NaN without any, or without a critic.
+        novel_perplexity: perplexity of the novel samples; NaN without novel samples or without a critic.
     """
 
     n_rows: int
@@ -154,17 +174,17 @@ class NeighbourResult(NamedTuple):
     novel_perplexity: float
 
 
-NEAR = 0.1  # largest share of positions in which rows that are near each other differ, unless told otherwise
-NGRAM = 6  # ids of the n-grams whose overlap is measured, unless told otherwise
+NEAR = 0.1  # default of the largest share of positions in which near rows differ
+NGRAM = 6  # default length of n-grams
 
 
 class SampleNeighbours(RowwiseMetric):
-    """Tells samples apart by what they repeat.
+    """Classify samples as memorized, spurious or novel.
 
-    A sample is *memorized* if it differs from some training row at no more than a share `memorized_within` of its
-    positions; else *spurious* if it differs from another sample at no more than a share `spurious_within`; else
-    *novel*. Novel says nothing of quality: noise is novel, too. Compare `novel_perplexity` with that of test rows. The
-    number of samples is part of this definition: among more samples, more find a double, so only equal numbers compare.
+    A sample is *memorized* if it differs from a training row at a share of at most `memorized_within` of its positions.
+    Otherwise it is *spurious* if it differs from another sample at a share of at most `spurious_within`. Otherwise it
+    is *novel*. Noise is novel, too: compare `novel_perplexity` with the perplexity of test rows. The shares depend on
+    the number of samples, so compare equal numbers only.
 
     Source: Pham et al. 2025, arXiv 2505.21777, for images.
 
@@ -172,6 +192,17 @@ class SampleNeighbours(RowwiseMetric):
         length: L, positions of a sample.
         memorized_within: in [0, 1).
         spurious_within: in [0, 1).
+
+    Raises:
+        ValueError: a share is out of range.
+
+    Example:
+        >>> metric, tokens_BL = SampleNeighbours(2, 0.1, 0.1), torch.tensor([[0, 1], [2, 3], [2, 3], [4, 5]])
+        >>> zeros_B, distance_B = torch.zeros(4), torch.tensor([0, 2, 2, 2])
+        >>> nll_BM, judged_BM = torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.bool)  # no critic
+        >>> metric.update(tokens_BL, torch.arange(4), distance_B, zeros_B, zeros_B, zeros_B, nll_BM, judged_BM)
+        >>> metric.compute()[2:5]  # memorized, spurious, novel
+        (1, 2, 1)
     """
 
     def __init__(self, length: int, memorized_within: float, spurious_within: float) -> None:
@@ -196,17 +227,17 @@ class SampleNeighbours(RowwiseMetric):
         nll_BM: Tensor,
         judged_BM: Tensor,
     ) -> None:
-        """Adds samples.
+        """Add samples.
 
         Args:
             tokens_BL: int64 ids.
-            rows_B: int64 numbers of the samples, each of which comes once; -1 marks a filler row, which is ignored.
+            rows_B: int64 numbers of the samples, each once; -1 marks a filler row, which is ignored.
             distance_B: positions at which a sample differs from its nearest training row.
             overlap_B: share of its n-grams in that row.
             train_overlap_B: share of its n-grams in any training row.
             unigram_entropy_B: in nats.
-            nll_BM: what the critic says of its own tokens, in nats.
-            judged_BM: bool, which of them count; none where there is no critic.
+            nll_BM: negative log-likelihoods of the critic's tokens, in nats.
+            judged_BM: bool, True for tokens to count; all False without a critic.
         """
         self.record("samples", rows_B, *tokens_BL.T)
         judged = (masked_sum(nll_BM, judged_BM), judged_BM.sum(1))
@@ -215,7 +246,7 @@ class SampleNeighbours(RowwiseMetric):
 
     @override
     def compute(self) -> NeighbourResult:
-        """The labels of all samples, and means over them."""
+        """Return the counts of the labels and means over all samples."""
         found = self.per_row("found").sums
         samples = self.per_row("samples")
         tokens_SL = torch.from_numpy(np.stack(list(samples.sums.values()), 1)).long().to(self.device)
@@ -242,7 +273,7 @@ class SampleNeighbours(RowwiseMetric):
 
 
 def nearest_other(tokens_SL: Tensor) -> Tensor:
-    """Distance of each sample to the nearest other one, int64 (S,); more than L where there is no other."""
+    """Return the distance of each sample to the nearest other sample, int64 (S,); L + 1 for a single sample."""
     total, length = tokens_SL.shape
     narrow_SL = _narrow(tokens_SL)
     size = max(1, ELEMENTS // max(1, total))

@@ -1,4 +1,4 @@
-"""The negative evidence lower bound per token, measured.
+"""The negative evidence lower bound (NELBO) per token.
 
 Shapes: B rows, L positions.
 """
@@ -15,16 +15,16 @@ from uddm_lightning.stats.intervals import mean_interval
 
 
 class NelboResult(NamedTuple):
-    """What `Nelbo` computes; NaN where nothing was counted.
+    """Result of `Nelbo`; NaN if nothing was counted.
 
     Attributes:
         n_rows: distinct rows.
-        n_draws: draws of rows, each evaluated at one time or more; without places, evaluations.
+        n_draws: draws of rows, each evaluated at one or more times; number of evaluations if draws have no numbers.
         nelbo: mean per valid token, in nats, over the range of times at which the losses were drawn.
-        nelbo_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
+        nelbo_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single unit.
         nelbo_high: upper end.
-        draws: of each draw its `row_id`, `document`, `draw`, `count` of valid tokens, and `loss`: the sum over these
-            tokens, averaged over the times.
+        draws: `row_id`, `document`, `draw`, `count` of valid tokens and `loss` of each draw; the loss is the sum over
+            these tokens, averaged over the times.
     """
 
     n_rows: int
@@ -36,7 +36,14 @@ class NelboResult(NamedTuple):
 
 
 class Nelbo(RowwiseMetric):
-    """Averages losses over valid tokens."""
+    """Average losses over valid tokens.
+
+    Example:
+        >>> metric = Nelbo()
+        >>> metric.update(torch.tensor([[1.0, 3.0, 9.0]]), torch.tensor([[True, True, False]]), torch.tensor([0]))
+        >>> metric.compute().nelbo
+        2.0
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,14 +58,14 @@ class Nelbo(RowwiseMetric):
         documents_B: Tensor | None = None,
         places_B: Tensor | None = None,
     ) -> None:
-        """Adds a batch.
+        """Add a batch.
 
         Args:
             loss_BL: bounds in nats, each at least 0.
             valid_BL: bool, False at padding.
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
-            documents_B: see `RowwiseMetric.record_draws`.
-            places_B: likewise.
+            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
+            places_B: int64 draw numbers; see `RowwiseMetric.record_draws`.
         """
         check(rows_B, valid_BL, loss_BL=loss_BL)
         sums = (torch.ones_like(rows_B), valid_BL.sum(1), masked_sum(loss_BL, valid_BL))
@@ -66,7 +73,7 @@ class Nelbo(RowwiseMetric):
 
     @override
     def compute(self) -> NelboResult:
-        """Mean over all draws so far, with its interval clustered by unit of error."""
+        """Return the mean over all draws, with its interval clustered by unit of error."""
         rows, draws, sums = self.per_unit("draws")
         mean = mean_interval(sums["sum"], sums["count"])
         each = self.per_draw("draws")

@@ -1,4 +1,4 @@
-"""Token recovery: how many corrupted tokens the reverse chain brings back.
+"""Token recovery: the share of corrupted tokens that the reverse chain restores.
 
 Shapes: B rows, L positions.
 """
@@ -15,28 +15,28 @@ from uddm_lightning.stats.intervals import mean_interval, rate_interval
 
 
 class RecoveryResult(NamedTuple):
-    """What `TokenRecovery` computes; rates are NaN where nothing was counted.
+    """Result of `TokenRecovery`; a rate is NaN if nothing was counted.
 
     Attributes:
         n_rows: distinct rows.
-        n_draws: measurements of rows in all.
-        n_corrupted: counted tokens that the noise had changed.
-        n_recovered: those among them that the chain restored.
+        n_draws: measurements of rows in total.
+        n_corrupted: counted tokens that the noise changed.
+        n_recovered: those of them that the chain restored.
         recovery: n_recovered / n_corrupted.
-        recovery_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
+        recovery_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single unit.
         recovery_high: upper end.
         chance: mean over corrupted tokens of the probability that the unigram model restores them.
-        n_clean: counted tokens that the noise had left alone.
-        n_clean_changed: those among them that the chain rewrote.
+        n_clean: counted tokens that the noise did not change.
+        n_clean_changed: those of them that the chain changed.
         clean_change_rate: n_clean_changed / n_clean.
-        errors_before: share of counted tokens that were wrong when the chain began.
-        errors_after: share of counted tokens that were wrong when it had ended.
-        n_exact: draws in which noise had changed counted tokens, and every counted token ended right.
-        exact_match_rate: share of these among the draws in which noise had changed counted tokens.
-        bayes_argmax: mean over corrupted tokens of the largest probability that anybody could give to an id, where the
-            law of the text is known (see `bayes_argmax`); NaN where it is not.
-        draws: of each draw its `row_id`, `document` (-1 where it is not known), `draw` and integer counts `corrupted`,
-            `recovered`, `clean` and `changed`.
+        errors_before: share of counted tokens that are wrong before the chain.
+        errors_after: share of counted tokens that are wrong after the chain.
+        n_exact: draws with corrupted tokens whose counted tokens are all right after the chain.
+        exact_match_rate: n_exact over the draws with corrupted tokens.
+        bayes_argmax: mean over corrupted tokens of the largest probability of the exact posterior; NaN if the
+            distribution of the text is not known.
+        draws: `row_id`, `document` (-1 if unknown), `draw` and the integer counts `corrupted`, `recovered`, `clean` and
+            `changed` of each draw.
     """
 
     n_rows: int
@@ -59,9 +59,19 @@ class RecoveryResult(NamedTuple):
 
 
 class TokenRecovery(RowwiseMetric):
-    """Counts, row by row, what the chain restored and what it broke.
+    """Count the tokens of each row that the chain restores, and those that it damages.
 
-    With c = [x_t != x_0]: recovery = #(c and x^ = x_0) / #c, unstable rate = #(not c and x^ != x_0) / #(not c).
+    With c = [x_t != x_0]: recovery = #(c and x^ = x_0) / #c, clean change rate = #(not c and x^ != x_0) / #(not c).
+
+    Example:
+        >>> metric = TokenRecovery()
+        >>> x0_BL, xt_BL = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0, 0, 3, 4]])
+        >>> xhat_BL = torch.tensor([[1, 0, 3, 0]])
+        >>> chance_BL = torch.full((1, 4), 0.25, dtype=torch.float64)
+        >>> metric.update(x0_BL, xt_BL, xhat_BL, torch.ones(1, 4, dtype=torch.bool), torch.tensor([0]), chance_BL)
+        >>> result = metric.compute()
+        >>> result.recovery, result.clean_change_rate
+        (0.5, 0.5)
     """
 
     def __init__(self) -> None:
@@ -82,7 +92,7 @@ class TokenRecovery(RowwiseMetric):
         places_B: Tensor | None = None,
         bayes_BL: Tensor | None = None,
     ) -> None:
-        """Adds a batch.
+        """Add a batch.
 
         Args:
             x0_BL: int64 clean ids.
@@ -91,9 +101,9 @@ class TokenRecovery(RowwiseMetric):
             counted_BL: bool, True at positions to count (neither padding nor special).
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
             chance_BL: probability in [0, 1] that chance restores a token; read at corrupted counted positions only.
-            documents_B: see `RowwiseMetric.record_draws`.
-            places_B: likewise.
-            bayes_BL: largest probability in [0, 1] that the law of the text gives to an id, for `bayes_argmax`; read at
+            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
+            places_B: int64 draw numbers; see `RowwiseMetric.record_draws`.
+            bayes_BL: largest probability in [0, 1] of the exact posterior, for `bayes_argmax`; read at
                 corrupted counted positions only. None where the law is not known.
         """
         check(rows_B, counted_BL, x0_BL=x0_BL, xt_BL=xt_BL, xhat_BL=xhat_BL, chance_BL=chance_BL)
@@ -119,7 +129,7 @@ class TokenRecovery(RowwiseMetric):
 
     @override
     def compute(self) -> RecoveryResult:
-        """Rates over all draws so far, with the interval of recovery clustered by unit of error."""
+        """Return rates over all draws, with the interval of recovery clustered by unit of error."""
         rows, draws, sums = self.per_unit("draws")
         total = {name: float(values.sum()) for name, values in sums.items()}
         recovery = rate_interval(sums["recovered"], sums["corrupted"])
@@ -149,20 +159,19 @@ class TokenRecovery(RowwiseMetric):
 
 
 class MarginResult(NamedTuple):
-    """What `ClassificationMargin` computes; NaN where nothing was counted.
+    """Result of `ClassificationMargin`; NaN if nothing was counted.
 
     Attributes:
         n_rows: distinct rows.
-        n_draws: measurements of rows in all.
+        n_draws: measurements of rows in total.
         margin: mean margin per token, in nats.
-        margin_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single one.
+        margin_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single unit.
         margin_high: upper end.
-        fixed_tokens: share of tokens whose margin is above 0: their own id is the likeliest one.
-        fixed_rows: share of draws of which all counted tokens are so, among those with counted tokens: fixed points.
+        fixed_tokens: share of tokens with a margin above 0, whose own id is the most probable one.
+        fixed_rows: share of draws whose counted tokens are all fixed (fixed points), among draws with counted tokens.
         edges: float64 (bins + 1,) edges of the histogram in nats.
-        histogram: int64 (bins,) tokens per bin; the outer bins hold what lies beyond them.
-        draws: of each draw its `row_id`, `document`, `draw` and `margin`, the smallest of its counted tokens; NaN where
-            it has none.
+        histogram: int64 (bins,) tokens per bin; the outer bins hold all values beyond them.
+        draws: `row_id`, `document`, `draw` and `margin` (smallest margin of the counted tokens, or NaN) of each draw.
     """
 
     n_rows: int
@@ -178,12 +187,18 @@ class MarginResult(NamedTuple):
 
 
 class ClassificationMargin(RowwiseMetric):
-    """Mean, sign and histogram of ln p[x_0] - max_{v != x_0} ln p[v].
+    """Average the classification margin ln p[x_0] - max_{v != x_0} ln p[v], and count its signs.
 
     Args:
         low: lower edge of the histogram, in nats.
         high: upper edge, above `low`.
         bins: number of bins of equal width, at least 1.
+
+    Example:
+        >>> metric = ClassificationMargin()
+        >>> metric.update(torch.tensor([[2.0, -1.0]]), torch.ones(1, 2, dtype=torch.bool), torch.tensor([0]))
+        >>> metric.compute().fixed_tokens
+        0.5
     """
 
     histogram: Tensor
@@ -207,14 +222,14 @@ class ClassificationMargin(RowwiseMetric):
         documents_B: Tensor | None = None,
         places_B: Tensor | None = None,
     ) -> None:
-        """Adds a batch.
+        """Add a batch.
 
         Args:
-            margin_BL: margins in nats; an infinite one (a certain prediction) makes the mean infinite.
+            margin_BL: margins in nats; an infinite margin (a certain prediction) makes the mean infinite.
             counted_BL: bool, True at positions to count.
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
-            documents_B: see `RowwiseMetric.record_draws`.
-            places_B: likewise.
+            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
+            places_B: int64 draw numbers; see `RowwiseMetric.record_draws`.
         """
         check(rows_B, counted_BL, margin_BL=margin_BL)
         fixed_BL = counted_BL & (margin_BL > 0)
@@ -236,7 +251,7 @@ class ClassificationMargin(RowwiseMetric):
 
     @override
     def compute(self) -> MarginResult:
-        """Mean, shares above 0 and histogram over all draws so far."""
+        """Return the mean, the shares above 0 and the histogram of all draws."""
         rows, draws, sums = self.per_unit("draws")
         mean = mean_interval(sums["sum"], sums["count"], low=None)
         each = self.per_draw("draws")

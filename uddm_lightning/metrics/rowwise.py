@@ -1,12 +1,12 @@
-"""What all metrics share: sums that are kept draw by draw, so that intervals can be clustered by their units of error.
+"""Base class of the metrics: keeps sums for each draw, so that intervals can be clustered by unit of error.
 
-A row may be measured many times with other noise, and its draws may arrive in any order, in batches of any size and on
-any rank. Each draw leaves one entry; entries are brought into one fixed order before they are added, so a result
-depends on the set of draws alone, bit for bit.
+A row may be measured many times with other noise. Its draws may arrive in any order, in batches of any size and on any
+rank. Each draw adds one entry. Entries are sorted before they are added, so a result depends on the set of draws only,
+bit for bit.
 
-The unit of error is what was drawn independently. Where every row of a split is measured (a census, as of a small
-training subset), only the noise is random, and the unit is the draw. Where rows are a sample, the unit is the document,
-if documents give several rows, and else the row.
+A unit of error is drawn independently of the others. If every row of a split is measured (a census, as of a small
+training subset), only the noise is random, and the unit is the draw. If rows are a sample, the unit is the document if
+documents give several rows, otherwise the row.
 
 Shapes: B rows of a batch, L positions, R distinct rows, U units of error, M draws.
 """
@@ -27,11 +27,11 @@ Draws = dict[str, NDArray[Any]]  # columns (M,) by name
 
 
 class PerUnit(NamedTuple):
-    """Entries added up by unit of error.
+    """Sums of entries by unit of error.
 
     Attributes:
         rows: number of distinct rows.
-        draws: number of draws: of distinct places where places are known, else of entries.
+        draws: number of distinct draws if their numbers are known, otherwise number of entries.
         sums: float64 sums (U,) by column name; sums of integers are exact.
     """
 
@@ -41,11 +41,11 @@ class PerUnit(NamedTuple):
 
 
 class PerRow(NamedTuple):
-    """Entries added up by row, rows in ascending order.
+    """Sums of entries by row, rows in ascending order.
 
     Attributes:
         rows: int64 row ids (R,).
-        draws: how often each row was measured (R,).
+        draws: number of measurements of each row (R,).
         sums: float64 sums (R,) by column name; sums of integers are exact.
     """
 
@@ -55,10 +55,14 @@ class PerRow(NamedTuple):
 
 
 def fold(values_BL: Tensor) -> Tensor:
-    """Sums over positions in a fixed tree order, float64 (B,).
+    """Return sums over positions in a fixed tree order, float64 (B,).
 
-    A library's sum may add in an order that depends on the shape of the batch; this one adds element by element, so a
-    row's sum has the same bits in every batch and on every device.
+    The order of a library's sum may depend on the shape of the batch. Here the sum of a row has the same bits in every
+    batch and on every device.
+
+    Example:
+        >>> fold(torch.tensor([[1.0, 2.0, 3.0]]))
+        tensor([6.], dtype=torch.float64)
     """
     values_BL = values_BL.double()
     while (length := values_BL.shape[1]) > 1:
@@ -71,12 +75,12 @@ def fold(values_BL: Tensor) -> Tensor:
 
 
 def masked_sum(values_BL: Tensor, mask_BL: Tensor) -> Tensor:
-    """Sum of the values under the mask (see `fold`); what lies outside may be anything, NaN included."""
+    """Return the sums of the values under the mask (see `fold`); other values may be NaN."""
     return fold(torch.where(mask_BL, values_BL.double(), 0.0))
 
 
 def check(rows_B: Tensor, mask_BL: Tensor, **tensors_BL: Tensor) -> None:
-    """Checks that arguments of `update` belong together.
+    """Check shapes and dtypes of the arguments of `update`.
 
     Args:
         rows_B: int64 row ids.
@@ -84,7 +88,7 @@ def check(rows_B: Tensor, mask_BL: Tensor, **tensors_BL: Tensor) -> None:
         tensors_BL: other arguments by name; each must have the shape of `mask_BL`.
 
     Raises:
-        ValueError: if a shape or dtype is wrong; the message names the argument.
+        ValueError: a shape or dtype is wrong; the message names the argument.
     """
     if rows_B.ndim != 1 or rows_B.dtype != torch.int64:
         raise ValueError(f"`rows_B` must be int64 of shape (B,), got {rows_B.dtype} of shape {tuple(rows_B.shape)}.")
@@ -101,10 +105,10 @@ def check(rows_B: Tensor, mask_BL: Tensor, **tensors_BL: Tensor) -> None:
 
 
 class RowwiseMetric(Metric):
-    """A metric whose state is one entry per draw of a row; subclasses declare the columns and record entries.
+    """A metric whose state is one entry per draw of a row. Subclasses declare the columns and record entries.
 
-    An empty metric computes NaN instead of a number, here and on ranks that saw filler rows only; torchmetrics' warning
-    about `compute` before `update` is therefore not wanted.
+    An empty metric computes NaN, also on ranks that received filler rows only. torchmetrics' warning about `compute`
+    before `update` is therefore disabled.
     """
 
     full_state_update: ClassVar[bool] = False  # type: ignore[misc]  # torchmetrics types it as an instance attribute
@@ -113,7 +117,7 @@ class RowwiseMetric(Metric):
     def __init__(self) -> None:
         # `compute` is cheap, and a cache would go stale in metrics with a second way to update
         super().__init__(compute_with_cache=False)
-        self.population: int | None = None  # rows of the split; None where they are a sample of unknown many
+        self.population: int | None = None  # number of rows of the split; None if the rows are a sample
         self._ledgers: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -122,16 +126,16 @@ class RowwiseMetric(Metric):
         return True
 
     def declare(self, ledger: str, *columns: str) -> None:
-        """Adds a ledger of entries with the given columns: one state with ids and one with numbers."""
+        """Add a ledger of entries with the given columns: one state with ids and one with numbers."""
         self._ledgers[ledger] = columns
         self.add_state(f"{ledger}_rows", [], dist_reduce_fx="cat")
         self.add_state(f"{ledger}_entries", [], dist_reduce_fx="cat")
 
     def record(self, ledger: str, rows_B: Tensor, *columns_B: Tensor) -> None:
-        """Writes one entry per row that is not a filler.
+        """Record one entry per row that is not a filler.
 
         Args:
-            ledger: where to.
+            ledger: name of the ledger.
             rows_B: int64 ids; negative ones mark filler rows.
             columns_B: one value per row for each declared column; integers are exact below 2^53.
         """
@@ -143,20 +147,20 @@ class RowwiseMetric(Metric):
     def record_draws(
         self, ledger: str, rows_B: Tensor, documents_B: Tensor | None, places_B: Tensor | None, *columns_B: Tensor
     ) -> None:
-        """Writes one entry per row that is not a filler into a ledger whose last columns are `ORIGIN`.
+        """Record one entry per row that is not a filler, in a ledger whose last columns are `ORIGIN`.
 
         Args:
-            ledger: where to.
+            ledger: name of the ledger.
             rows_B: int64 ids; negative ones mark filler rows.
-            documents_B: int64 numbers of the documents that rows are from; None where no document gives several rows.
-            places_B: int64 numbers of the draws; None where all entries of a row are one draw.
+            documents_B: int64 document numbers of the rows; None if no document gives several rows.
+            places_B: int64 draw numbers; None if all entries of a row are one draw.
             columns_B: one value per row for each other declared column.
         """
         origin_B = (torch.full_like(rows_B, -1) if part_B is None else part_B for part_B in (documents_B, places_B))
         self.record(ledger, rows_B, *columns_B, *origin_B)
 
     def per_unit(self, ledger: str) -> PerUnit:
-        """Adds the entries of draws up by unit of error (see the top of the file)."""
+        """Return the sums of the entries by unit of error (see the top of the file)."""
         rows, entries = self.entries(ledger)
         places = entries[:, -1].astype(np.int64)
         sums = added(self.units(rows, entries), entries)
@@ -164,16 +168,16 @@ class RowwiseMetric(Metric):
         return PerUnit(len(np.unique(rows)), n_draws, dict(zip(self._ledgers[ledger], sums.T, strict=True)))
 
     def units(self, rows: NDArray[np.int64], entries: FLOAT) -> NDArray[np.int64]:
-        """Numbers (M, 2) that entries of one unit of error share."""
+        """Return two numbers for each entry, (M, 2), equal for entries of the same unit of error."""
         documents, places = entries[:, -2:].astype(np.int64).T
         if len(np.unique(rows)) == self.population:
             return np.stack([rows, places], 1)
-        return np.stack([documents, np.where(documents < 0, rows, -1)], 1)  # without a document, a row is one
+        return np.stack([documents, np.where(documents < 0, rows, -1)], 1)  # a row without a document is a unit
 
     def per_draw(self, ledger: str) -> Draws:
-        """Sums of each draw, in the order of rows and then of places, with its `row_id`, `document` and `draw`.
+        """Return the sums of each draw, by row and draw number, with its `row_id`, `document` and `draw`.
 
-        A document that is not known is -1, and so is a place.
+        An unknown document or draw number is -1.
         """
         rows, entries = self.entries(ledger)
         draws = np.stack([rows, entries[:, -1].astype(np.int64)], 1)
@@ -185,14 +189,14 @@ class RowwiseMetric(Metric):
         return {**origin, **dict(zip(names, sums.T, strict=True))}
 
     def per_row(self, ledger: str) -> PerRow:
-        """Adds the entries up by row, in an order that depends on nothing but the entries themselves."""
+        """Return the sums of the entries by row; they are added in sorted order."""
         rows, entries = self.entries(ledger)
         distinct, starts, draws = np.unique(rows, return_index=True, return_counts=True)
         sums = np.add.reduceat(entries, starts, axis=0) if len(starts) else entries
         return PerRow(distinct, draws, dict(zip(self._ledgers[ledger], sums.T, strict=True)))
 
     def entries(self, ledger: str) -> tuple[NDArray[np.int64], FLOAT]:
-        """Row ids (M,) and columns (M, C) of all M entries, ordered by row, then by the last column, and so on."""
+        """Return row ids (M,) and columns (M, C) of all M entries, sorted by row, then by the last columns."""
         self._fill(ledger)
         rows = dim_zero_cat(getattr(self, f"{ledger}_rows")).cpu().numpy()
         entries = dim_zero_cat(getattr(self, f"{ledger}_entries")).cpu().numpy()
@@ -200,7 +204,7 @@ class RowwiseMetric(Metric):
         return rows[order], entries[order]
 
     def _fill(self, ledger: str) -> None:
-        """Gives an untouched ledger an empty entry of the right shape and dtype, which other ranks can join."""
+        """Add an empty entry of the right shape and dtype to an empty ledger, so that other ranks can join it."""
         rows, entries = getattr(self, f"{ledger}_rows"), getattr(self, f"{ledger}_entries")
         if isinstance(rows, list) and not rows:
             rows.append(torch.empty(0, dtype=torch.int64, device=self.device))
@@ -215,7 +219,7 @@ class RowwiseMetric(Metric):
 
 
 def added(groups_MK: NDArray[np.int64], entries_MC: FLOAT) -> FLOAT:
-    """Entries with equal group numbers added up, in their order (U, C); groups in ascending order."""
+    """Return the sums of entries with equal group numbers, (U, C); groups in ascending order."""
     order = np.lexsort(groups_MK.T[::-1])  # stable
     groups_MK, entries_MC = groups_MK[order], entries_MC[order]
     starts = np.flatnonzero(np.r_[True, (np.diff(groups_MK, axis=0) != 0).any(1)][: len(groups_MK)])
@@ -223,17 +227,17 @@ def added(groups_MK: NDArray[np.int64], entries_MC: FLOAT) -> FLOAT:
 
 
 def origin(each: Draws) -> Draws:
-    """Which draws these are."""
+    """Return the columns that identify the draws."""
     return {name: each[name] for name in ("row_id", "document", "draw")}
 
 
 def ratio(numerator: float, denominator: float) -> float:
-    """`numerator / denominator`, or NaN where there is nothing to divide by."""
+    """Return `numerator / denominator`, or NaN if the denominator is 0."""
     return numerator / denominator if denominator else float("nan")
 
 
 def histogram(values_N: Tensor, low: float, high: float, bins: int) -> Tensor:
-    """Counts in bins of equal width, int64 (bins,); the outer bins hold what lies beyond them, NaN is left out."""
+    """Return counts in bins of equal width, int64 (bins,); values outside count in the outer bins, NaN is left out."""
     place_N = (values_N.double() - low) * (bins / (high - low))
     place_N = place_N[~place_N.isnan()].clamp(0, bins - 1)
     return torch.bincount(place_N.long(), minlength=bins)

@@ -1,4 +1,4 @@
-"""How widely predictions spread at one point of the reverse chain.
+"""Spread of predictions at one point of the reverse chain.
 
 Shapes: B rows, L positions.
 """
@@ -15,11 +15,11 @@ from uddm_lightning.stats.intervals import mean_interval
 
 
 class TrajectoryResult(NamedTuple):
-    """What `TrajectoryPoint` computes: means per counted token, NaN where nothing was counted.
+    """Result of `TrajectoryPoint`: means per counted token; NaN if nothing was counted.
 
     Attributes:
         n_rows: distinct rows.
-        n_draws: measurements of rows in all.
+        n_draws: measurements of rows in total.
         entropy: mean entropy in nats.
         entropy_low: lower end of its 95 % interval, clustered by row; NaN with a single row.
         entropy_high: upper end.
@@ -41,10 +41,18 @@ class TrajectoryResult(NamedTuple):
 
 
 class TrajectoryPoint(RowwiseMetric):
-    """Averages the five measures of a `PredictionSpread` over tokens: a row weighs as many as it has counted tokens.
+    """Average the five measures of a `PredictionSpread` over tokens.
 
     Args:
         vocab_size: V, number of ids; at least 2.
+
+    Example:
+        >>> import torch
+        >>> metric, ones_BL = TrajectoryPoint(vocab_size=4), torch.ones(1, 2)
+        >>> spread_BL = PredictionSpread(ones_BL, 0.5 * ones_BL, 0.3 * ones_BL, 0.2 * ones_BL, 0.6 * ones_BL)
+        >>> metric.update(spread_BL, ones_BL.bool(), torch.tensor([0]))
+        >>> metric.compute().entropy
+        1.0
     """
 
     def __init__(self, vocab_size: int) -> None:
@@ -56,7 +64,7 @@ class TrajectoryPoint(RowwiseMetric):
 
     @override
     def update(self, spread_BL: PredictionSpread, counted_BL: Tensor, rows_B: Tensor) -> None:
-        """Adds a batch.
+        """Add a batch.
 
         Args:
             spread_BL: measures of each token's prediction, each (B, L).
@@ -68,7 +76,7 @@ class TrajectoryPoint(RowwiseMetric):
 
     @override
     def compute(self) -> TrajectoryResult:
-        """Means over all draws so far, with the interval of the entropy clustered by row."""
+        """Return means over all draws, with the interval of the entropy clustered by row."""
         rows, draws, sums = self.per_row("draws")
         count = sums["count"]
         entropy = mean_interval(sums["entropy"], count, low=0.0, high=self.largest)

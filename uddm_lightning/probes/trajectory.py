@@ -77,7 +77,7 @@ class TrajectoryProbe(Probe):
             if t in recorded:
                 t_B = torch.full((len(x_BL),), t, dtype=torch.float64, device=x_BL.device)
                 valid_BL = None if at.batch.valid_BL is None else at.batch.valid_BL[numbers_B]
-                spread = F.PredictionSpread(*at.denoiser(_spread, x_BL, t_B, valid_BL))
+                spread = F.PredictionSpread(*at.denoiser(lambda logits_CV, _: F.spread(logits_CV), x_BL, t_B, valid_BL))
                 metric = self.metric(at, TrajectoryPoint, t, vocab_size=at.task.process.vocab_size)
                 counted_BL = at.counted_BL[numbers_B] & at.task.process.prediction_mask(x_BL)
                 metric.update(spread, counted_BL, at.batch.rows_B[numbers_B])
@@ -108,7 +108,3 @@ class TrajectoryProbe(Probe):
                 "t_min": task.objective.t_min,
                 **metric.compute()._asdict(),
             }
-
-
-def _spread(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor, ...]:
-    return F.spread(logits_CV)
