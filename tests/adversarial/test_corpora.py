@@ -32,7 +32,7 @@ from uddm_lightning.data import (
     WordPieceTokenizer,
     WrappedPacking,
 )
-from uddm_lightning.data.split import TEST, TRAIN, assign
+from uddm_lightning.data.split import TEST, TRAIN, split_documents
 
 # --- texts ----------------------------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ def expected(case: Case, path: Path, documents: list[str]) -> tuple[list[Row], l
     """Rows of the pool and of the held-out side; None where the text cannot give both."""
     if len(set(documents)) < 2:
         return None
-    sides = assign(TextFiles(str(path), document=case.document), case.test_fraction).tolist()
+    sides = split_documents(TextFiles(str(path), document=case.document), case.test_fraction).tolist()
     assert len(sides) == len(documents)
     assert len(set(zip(documents, sides, strict=True))) == len(set(documents)), "copies are on one side"
     split = [[text for text, side in zip(documents, sides, strict=True) if side == here] for here in (TRAIN, TEST)]
@@ -321,7 +321,7 @@ def not_utf8() -> bytes:
     ("name", "data", "message"),
     [
         ("a.jsonl", b'{"text": ' + b"1" * 5000 + b"}\n", r"a\.jsonl`, line 1: not valid JSON \(Exceeds the limit"),
-        ("a.jsonl", b'{"text": "' + b"\\ud800" + b'"}\n{"text": "b"}\n', r"`data\.source`: .* half a character"),
+        ("a.jsonl", b'{"text": "' + b"\\ud800" + b'"}\n{"text": "b"}\n', r"`data\.source`: .* an unpaired surrogate"),
         ("a.jsonl", json.dumps({"text": ["x" * 5000]}).encode(), r"line 1, field `text`: \['x+\.\.\.x+'\] is not text"),
         ("a.jsonl", json.dumps({f"k{n:04}": 1 for n in range(2000)}).encode(), r"one of \['k0000', .*, \.\.\.\]"),
         ("a.parquet", not_utf8(), r"a\.parquet` is not a readable Parquet file \('utf-8' codec can't decode"),
@@ -330,7 +330,7 @@ def not_utf8() -> bytes:
 def test_a_strange_file_is_one_message(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=message) as caught:
-        assign(TextFiles(str(tmp_path / name)), 0.5)
+        split_documents(TextFiles(str(tmp_path / name)), 0.5)
     check_line(str(caught.value))
 
 
@@ -393,7 +393,7 @@ def peak():
 train, test, cache, tokenizer, packing, document = sys.argv[1:]
 start, before = time.monotonic(), peak()
 source = data.TextFiles(train, document=document, test_paths=test)
-corpus = data.prepare(source, getattr(data, tokenizer)(), getattr(data, packing)(32), 0.1, cache)
+corpus = data.prepare_corpus(source, getattr(data, tokenizer)(), getattr(data, packing)(32), 0.1, cache)
 sys.stdout.write(json.dumps({
     "seconds": time.monotonic() - start, "bytes": peak() - before, "rows": len(corpus.train),
     "tokens": int(corpus.unigram.sum()), "meta": corpus.meta["train"]["documents"],

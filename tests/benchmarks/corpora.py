@@ -28,9 +28,9 @@ from uddm_lightning.data import (
     Tokenizer,
     WordPieceTokenizer,
     WrappedPacking,
-    prepare,
+    prepare_corpus,
 )
-from uddm_lightning.data.batching import batches
+from uddm_lightning.data.batching import batch_by_length
 
 SPEECHES = 30  # for each row of the batch: all of them at the default
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
@@ -61,12 +61,12 @@ class FirstSpeeches(SotuSpeeches):
 
 def bpe(setting: Sized) -> dict[str, Callable[[], object]]:
     """Byte pairs, learned beforehand."""
-    return _sides(setting, BPETokenizer(max(setting.V, BPETokenizer.smallest)))
+    return _sides(setting, BPETokenizer(max(setting.V, BPETokenizer.min_vocab_size)))
 
 
 def wordpiece(setting: Sized) -> dict[str, Callable[[], object]]:
     """Word pieces, learned beforehand."""
-    return _sides(setting, WordPieceTokenizer(max(setting.V, WordPieceTokenizer.smallest)))
+    return _sides(setting, WordPieceTokenizer(max(setting.V, WordPieceTokenizer.min_vocab_size)))
 
 
 def letters(setting: Sized) -> dict[str, Callable[[], object]]:
@@ -93,10 +93,10 @@ def _sides(setting: Sized, tokenizer: Tokenizer) -> dict[str, Callable[[], objec
     def ours() -> int:
         cache = folder / "cache"
         shutil.rmtree(cache, ignore_errors=True)
-        return len(prepare(source, tokenizer, packing, 0.1, str(cache)).train)
+        return len(prepare_corpus(source, tokenizer, packing, 0.1, str(cache)).train)
 
     def library() -> None:
-        for batch in batches(lines, BATCH_CHARACTERS):
+        for batch in batch_by_length(lines, BATCH_CHARACTERS):
             tokenizer.backend.encode_batch_fast(batch, add_special_tokens=False)
 
     weakref.finalize(ours, shutil.rmtree, folder, ignore_errors=True)

@@ -99,16 +99,16 @@ def test_the_command_that_converts_a_text_is_named(uddm, config, corpus, text, e
 
 
 def test_a_text_that_changes_while_it_is_prepared_is_refused(uddm, config, corpus, tmp_path, monkeypatch):
-    build = corpus_module.build
+    build = corpus_module.build_corpus
 
     def disturbed(*arguments):
         build(*arguments)
         corpus.write_text(corpus.read_text(encoding="utf-8").replace("war", "law"), encoding="utf-8")
 
-    monkeypatch.setattr(corpus_module, "build", disturbed)
+    monkeypatch.setattr(corpus_module, "build_corpus", disturbed)
     check(uddm("fit", "-c", config), "data.source", "changed while it was read")
     assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
-    monkeypatch.setattr(corpus_module, "build", lambda *arguments: [build(*arguments), corpus.unlink()])
+    monkeypatch.setattr(corpus_module, "build_corpus", lambda *arguments: [build(*arguments), corpus.unlink()])
     check(uddm("fit", "-c", config), "corpus.txt")
 
 
@@ -130,7 +130,7 @@ def test_a_tokenizer_that_cannot_write_the_text_is_named(uddm, config, tmp_path)
     path = tmp_path / "tokenizer.json"
     path.write_text(tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1})).to_str(), encoding="utf-8")
     options = ("--data.tokenizer", "PretrainedTokenizer", "--data.tokenizer.init_args.path", path)
-    check(uddm("fit", "-c", config, *options), "data.tokenizer", "cannot write the text", "BPETokenizer")
+    check(uddm("fit", "-c", config, *options), "data.tokenizer", "cannot encode the text", "BPETokenizer")
 
 
 def test_splits_that_overlap_are_named(uddm, config, corpus):

@@ -17,7 +17,7 @@ from uddm_lightning import backbones
 from uddm_lightning.cli.resolve import resolve
 from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.data import LM1BDetokenizer
-from uddm_lightning.data.subset import rows_of
+from uddm_lightning.data.subset import num_rows
 from uddm_lightning.objectives import DuoCurriculum
 from uddm_lightning.preflight.needs import num_parameters
 from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
@@ -224,7 +224,7 @@ def test_the_54_fractions() -> None:
     assert given == FRACTIONS
     assert len(given) == 54
     pool = 7_000_000
-    found = sizes.parse(words[1], lambda size: rows_of(size, pool))
+    found = sizes.parse(words[1], lambda size: num_rows(size, pool))
     exact = [round(fraction * 10**6) * pool // 10**6 for fraction in FRACTIONS]
     # floor(f * pool) in float64, where 0.001956 is a little less than it looks
     assert all(0 <= there - here <= 1 for here, there in zip(found, exact, strict=True))
@@ -238,7 +238,7 @@ def test_rows_are_cls_126_tokens_sep(tmp_path: Path) -> None:
     words = ["-c", str(PAPER / "lm1b_tiny.yaml"), *standins.options("configs/paper/lm1b_tiny.yaml", tmp_path)]
     data = build_data(resolve(words).values)
     cls, sep = data.tokenizer.bos_id, data.tokenizer.eos_id
-    assert [data.tokenizer.piece(token) for token in (cls, sep)] == ["[CLS]", "[SEP]"]
+    assert [data.tokenizer.decode_token(token) for token in (cls, sep)] == ["[CLS]", "[SEP]"]
     backend = tokenizers.BertWordPieceTokenizer(str(tmp_path / "vocab.txt"), lowercase=True)
     for split, rows in (("train", data.corpus.train), ("test", data.corpus.test)):
         joined: list[int] = []

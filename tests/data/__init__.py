@@ -1,1 +1,1 @@
-"""Tests of the data room: every promise about rows, splits, subsets, streams and messages."""
+"""Tests of sources, tokenizers, packings, splits, subsets, datasets and messages."""

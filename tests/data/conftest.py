@@ -3,15 +3,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.texts import LETTERS, ListSource, sentences
-from uddm_lightning.data import CharacterTokenizer, Corpus, WrappedPacking, prepare
+from uddm_lightning.data import CharacterTokenizer, Corpus, WrappedPacking, prepare_corpus
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """A hundred and some rows of eight letters."""
+    """Return a corpus of about a hundred rows of eight letters."""
     cache = tmp_path_factory.mktemp("corpus")
     source = ListSource(sentences(120))
-    return prepare(source, CharacterTokenizer(LETTERS), WrappedPacking(8), 0.2, str(cache))
+    return prepare_corpus(source, CharacterTokenizer(LETTERS), WrappedPacking(8), 0.2, str(cache))
 
 
 @pytest.fixture(scope="session")
@@ -23,5 +23,5 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the library `datasets` a cache of its own."""
+    """Use a separate cache for the library `datasets`."""
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf")

@@ -1,4 +1,4 @@
-"""How a corpus is built from documents."""
+"""Build a corpus from documents."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from tests.support.texts import ListSource, everything, made, sentences
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import CharacterTokenizer, DocumentPacking, WrappedPacking
 from uddm_lightning.data import building as building_module
-from uddm_lightning.data.split import TEST, TRAIN, assign
+from uddm_lightning.data.split import TEST, TRAIN, split_documents
 
 
-def test_rows_hold_the_text_of_their_side() -> None:
+def test_rows_contain_the_text_of_their_split() -> None:
     texts = sentences(60)
     corpus = made(texts)
-    sides = assign(ListSource(texts), 0.2)
+    sides = split_documents(ListSource(texts), 0.2)
     trained: set[str] = set()
     for rows, side, split in ((corpus.train, TRAIN, "train"), (corpus.test, TEST, "test")):
         text = " ".join(text for text, here in zip(texts, sides, strict=True) if here == side)
@@ -49,17 +49,17 @@ def test_held_out_rows_that_were_trained_on_are_removed_and_counted() -> None:
     assert corpus.unigram.sum() == 12
 
 
-def test_cut_documents_are_counted() -> None:
+def test_truncated_documents_are_counted() -> None:
     texts = [("abcdef", "train"), ("ab", "train"), ("ghijklm", "test")]
     meta = made(texts, packing=DocumentPacking(4)).meta
-    assert [meta[split]["cut_documents"] for split in ("train", "test")] == [1, 1]
-    assert [meta[split]["cut_tokens"] for split in ("train", "test")] == [2, 3]
+    assert [meta[split]["truncated_documents"] for split in ("train", "test")] == [1, 1]
+    assert [meta[split]["truncated_tokens"] for split in ("train", "test")] == [2, 3]
 
 
 def test_many_small_batches_give_the_same_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     texts = sentences(60)
     before = made(texts, CharacterTokenizer()).hash
-    monkeypatch.setattr(building_module, "CHARACTERS", 7)
+    monkeypatch.setattr(building_module, "BATCH_CHARACTERS", 7)
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "other"))
     assert made(texts, CharacterTokenizer()).hash == before
 
@@ -69,13 +69,15 @@ def test_many_small_batches_give_the_same_rows(monkeypatch: pytest.MonkeyPatch, 
     [
         (
             [("ab", "train"), ("cdefghijkl", "test")],
-            "The training text is too short for a single row of 8 tok",
+            "The training text is too short for a row of 8 tok",
         ),
         ([("abcdefghij", "train"), ("c", "test")], r"The held-out text is too short .*`data\.packing\.length`"),
         ([("abcdefgh", "train"), ("abcdefgh", "test")], "All 1 held-out rows also occur in the training text"),
     ],
 )
-def test_sides_without_rows(texts: list[str | tuple[str, str | None]], message: str, tmp_path: Path) -> None:
+def test_splits_without_rows_are_refused(
+    texts: list[str | tuple[str, str | None]], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=message):
         made(texts)
     assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".lock"}, "nothing half-made is left"

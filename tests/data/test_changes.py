@@ -1,4 +1,4 @@
-"""Text and vocabularies that change while they are read are refused, and nothing of them is kept."""
+"""Text and vocabularies that change while they are read are refused, and nothing is saved."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ from uddm_lightning.data import (
     TextFiles,
     Tokenizer,
     WrappedPacking,
-    prepare,
+    prepare_corpus,
 )
 from uddm_lightning.data import text_rows as lines_module
 from uddm_lightning.data.text_rows import TextRows
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("own_datasets")
 
 
 class Disturbed(Source):
-    """Another source, during one of whose readings something happens."""
+    """Source that calls a function during one of its readings."""
 
     def __init__(self, source: Source, at: int, what: Callable[[], object]) -> None:
         self._source = source
@@ -55,7 +55,7 @@ class Disturbed(Source):
 
 
 def prepared(source: Source, cache: Path, tokenizer: Tokenizer | None = None) -> Corpus:
-    return prepare(source, tokenizer or CharacterTokenizer(), WrappedPacking(8), 0.3, str(cache))
+    return prepare_corpus(source, tokenizer or CharacterTokenizer(), WrappedPacking(8), 0.3, str(cache))
 
 
 def kept(cache: Path) -> list[Path]:
@@ -92,7 +92,7 @@ def test_text_that_changes_while_it_is_prepared_is_refused(tmp_path: Path, kind:
         "shorter": texts[:9],
     }
     source = Disturbed(make(str(path)), at, lambda: write_texts(path, others[how]))
-    with pytest.raises(InputError, match=r"changed while it was read; nothing was kept of it"):
+    with pytest.raises(InputError, match=r"changed while it was read; nothing was saved"):
         prepared(source, tmp_path / "cache")
     assert not kept(tmp_path / "cache")
     corpus = prepared(make(str(path)), tmp_path / "cache")
@@ -114,7 +114,7 @@ def test_a_file_that_is_removed_while_it_is_prepared_is_an_error(tmp_path: Path,
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_other_content_of_the_same_time_and_size_is_noticed(tmp_path: Path, kind: str) -> None:
+def test_other_content_with_the_same_time_and_size_is_detected(tmp_path: Path, kind: str) -> None:
     (tmp_path / "text").mkdir()
     name, make = SOURCES[kind]
     path = write_texts(tmp_path / "text" / name, ["one word", "two words"])
@@ -161,10 +161,10 @@ def test_a_text_to_restore_that_changes(tmp_path: Path, monkeypatch: pytest.Monk
         TextRows(str(path), CharacterTokenizer(LETTERS), DocumentPacking(8))
 
 
-def test_a_link_to_nothing_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_broken_link_is_an_error(tmp_path: Path) -> None:
     write_texts(tmp_path / "a.txt", ["one"])
     (tmp_path / "b.txt").symlink_to(tmp_path / "away.txt")
-    with pytest.raises(InputError, match=r"`paths`: `.*b\.txt` is a link to nothing, or was removed this moment"):
+    with pytest.raises(InputError, match=r"`paths`: `.*b\.txt` is a broken link or was just removed"):
         TextFiles(str(tmp_path / "*.txt")).fingerprint()
 
 

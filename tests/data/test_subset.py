@@ -25,13 +25,13 @@ def test_a_subset_is_a_prefix_of_a_permutation(pool: int, data: st.DataObject, s
     assert rows(pool, size, seed) == everything[:size]
 
 
-def test_places_are_evaluated_one_by_one() -> None:
+def test_rows_are_evaluated_independently() -> None:
     everything, subset = rows(1000, 1.0), Subset(1000, 10, 0, TEXT)
     places = torch.tensor([[3, 1], [3, 9]])
     assert subset.rows(places).tolist() == [[everything[3], everything[1]], [everything[3], everything[9]]]
 
 
-def test_seed_and_text_choose_the_permutation() -> None:
+def test_the_permutation_depends_on_seed_and_corpus() -> None:
     assert len({tuple(rows(1000, 10, seed, text)) for seed in (0, 1) for text in (TEXT, OTHER)}) == 4
 
 
@@ -48,25 +48,25 @@ def test_hash_is_of_the_rows_in_order() -> None:
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (0, "`data.train_size` is 0, and a subset has at least one row; give a number of rows such as 512"),
+        (0, "`data.train_size` is 0, but a subset has at least one row; give a number of rows such as 512"),
         (-3, "`data.train_size` is -3"),
         (True, "`data.train_size` is True; give a number of rows"),
-        (0.0, r"`data.train_size` is 0.0, and a float is a fraction in \(0, 1\]"),
+        (0.0, r"`data.train_size` is 0.0, but a float must be a fraction in \(0, 1\]"),
         (-0.5, "`data.train_size` is -0.5"),
-        (1.5, r"`data.train_size` is 1.5, and a float is a fraction"),
-        (512.0, r"`data.train_size` is 512.0, and a float is a fraction"),
+        (1.5, r"`data.train_size` is 1.5, but a float must be a fraction"),
+        (512.0, r"`data.train_size` is 512.0, but a float must be a fraction"),
         (math.nan, "`data.train_size` is nan"),
         (math.inf, "`data.train_size` is inf"),
         ("8", "`data.train_size` is '8'"),
         (9000, "`data.train_size` is 9000 but the corpus has only 812 training rows; choose at most 812"),
     ],
 )
-def test_sizes_that_are_none(size: int | float, message: str) -> None:
+def test_invalid_sizes(size: int | float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Subset(812, size, 0, TEXT)
 
 
-def test_a_subset_takes_no_room_for_the_rows_that_it_leaves_out() -> None:
+def test_memory_of_a_subset_does_not_grow_with_the_pool() -> None:
     subset = Subset(10**15, 10**5, 0, "0" * 32)  # a shuffle would take eight petabytes
     rows = subset.rows(torch.arange(len(subset)))
     assert rows.unique().numel() == 10**5

@@ -8,7 +8,7 @@ from tests.support.texts import ListSource, sentences
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.keyed_random import Stream
-from uddm_lightning.data import BPETokenizer, Corpus, DocumentPacking, Subset, TrainDataset, prepare
+from uddm_lightning.data import BPETokenizer, Corpus, DocumentPacking, Subset, TrainDataset, prepare_corpus
 from uddm_lightning.data import train_dataset as stream_module
 
 B = 12
@@ -26,7 +26,7 @@ def take(stream: TrainDataset, count: int, workers: int = 0) -> list[TokenBatch]
 
 
 def by_position(batches: list[TokenBatch]) -> dict[tuple[int, int], tuple[object, ...]]:
-    """Everything that belongs to a row, by step and position."""
+    """Return all fields of the rows by step and position."""
     found: dict[tuple[int, int], tuple[object, ...]] = {}
     for batch in batches:
         for b, place in enumerate(batch.places_B.tolist()):
@@ -44,7 +44,7 @@ LARGE_CREWS = [(1, 2, 2), (2, 2, 2)]  # processes are slow to start, so one size
     ("size", "crew"),
     [*((size, crew) for size in (1, 5, 50) for crew in CREWS), *((5, crew) for crew in LARGE_CREWS)],
 )
-def test_who_reads_what_changes_nothing(corpus: Corpus, size: int, crew: tuple[int, int, int]) -> None:
+def test_contents_do_not_depend_on_ranks_and_workers(corpus: Corpus, size: int, crew: tuple[int, int, int]) -> None:
     world_size, accumulation, workers = crew
     batches = [
         batch
@@ -94,9 +94,9 @@ def test_row_ids_of_a_step(corpus: Corpus) -> None:
 
 def test_planning_ahead_changes_nothing(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     before = by_position(take(stream(corpus), 10))
-    monkeypatch.setattr(stream_module, "PLANNED", 3 * B)
+    monkeypatch.setattr(stream_module, "ROWS_PER_PLAN", 3 * B)
     assert by_position(take(stream(corpus), 10)) == before
-    monkeypatch.setattr(stream_module, "PLANNED", 1)
+    monkeypatch.setattr(stream_module, "ROWS_PER_PLAN", 1)
     assert by_position(take(stream(corpus), 10)) == before
 
 
@@ -116,8 +116,8 @@ def test_numbers_follow_their_formulas(corpus: Corpus) -> None:
     assert batch.valid_BL is None
 
 
-def test_special_positions_and_padding_come_along() -> None:
-    corpus = prepare(ListSource(sentences(60)), BPETokenizer(300), DocumentPacking(40), 0.2)
+def test_batches_contain_special_positions_and_padding() -> None:
+    corpus = prepare_corpus(ListSource(sentences(60)), BPETokenizer(300), DocumentPacking(40), 0.2)
     subset = Subset(len(corpus.train), 1.0, 0, corpus.hash)
     batch = next(iter(TrainDataset(corpus.train, subset, 4, 0)))
     assert batch.valid_BL is not None

@@ -1,4 +1,4 @@
-"""What a run will need is missed at its start, by every command that starts one."""
+"""Missing requirements of a run are reported at its start by every command."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_missing_library_of_the_critic(uddm, config, trained, tmp_path, monkey
     assert not list(tmp_path.rglob("measurements.csv"))
 
 
-def test_who_is_not_asked_is_not_missed(uddm, config, tmp_path, monkeypatch) -> None:
+def test_a_disabled_critic_needs_no_package(uddm, config, tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     few = ("--trainer.fast_dev_run", "true", "--samples.enabled", "false")
     assert uddm("fit", "-c", config, "--out", tmp_path / "run", *CRITIC, *few).status == 0

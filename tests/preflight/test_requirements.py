@@ -144,7 +144,7 @@ def refused(arguments: list[str], answers: FakeHub, message: str) -> None:
 def test_a_run_that_cannot_start_is_refused_after_the_table(
     capsys: pytest.CaptureFixture[str], set_free_space: Callable[[int], None]
 ) -> None:
-    refused([*TINY, "--trainer.devices", "3"], LM1B, r"`data\.batch_size` is 512, .* divide among 3 process")
+    refused([*TINY, "--trainer.devices", "3"], LM1B, r"`data\.batch_size` is 512, .* not divisible by 3 process")
     refused(
         [*TINY, "--trainer.accelerator", "gpu", "--trainer.devices", "8"],
         LM1B,

@@ -9,7 +9,7 @@ import yaml
 
 from tests.support.command_line import select, table
 from uddm_lightning.critics import CriticText, NgramCritic
-from uddm_lightning.data.corpus import cached
+from uddm_lightning.data.corpus import load_cached_corpus
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.probes import SampleProbe
@@ -57,7 +57,7 @@ def distance(one, other):
 def brute_force(samples, run, n=6):
     """What the table must say of the samples, counted on lists."""
     manifest = json.loads((run / "manifest.json").read_text())
-    corpus = cached(manifest)
+    corpus = load_cached_corpus(manifest)
     subset = Subset(len(corpus.train), manifest["train_size"], manifest["seed"], corpus.hash)
     train = corpus.train.tokens(subset.rows(torch.arange(len(subset)))).tolist()
     least = [min(distance(sample, row) for row in train) for sample in samples]

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from uddm_lightning.data import Block, CharacterTokenizer, Tokenizer
+from uddm_lightning.data import CharacterTokenizer, PackedRows, Tokenizer
 
 PAD, BOS, EOS, SEP = 90, 91, 92, 93
 SPACE = 94
@@ -21,18 +21,17 @@ class Marks(CharacterTokenizer):
     eos_id = property(lambda self: EOS if "end" in self._has else None)
     separator_id = property(lambda self: SEP if "separator" in self._has else None)
     pad_id = property(lambda self: PAD)
-    joiner = property(lambda self: [SPACE] if "joiner" in self._has else [])
+    joiner_ids = property(lambda self: [SEP] if "separator" in self._has else [SPACE] if "joiner" in self._has else [])
 
 
 def joined(sentences: list[list[int]], tokenizer: Tokenizer) -> list[int]:
-    between = [SEP] if tokenizer.separator_id is not None else tokenizer.joiner
     ids: list[int] = []
     for number, sentence in enumerate(sentences):
-        ids += (between if number else []) + sentence
+        ids += (tokenizer.joiner_ids if number else []) + sentence
     return ids
 
 
-def together(blocks: list[Block], length: int) -> tuple[list[list[int]], list[list[bool]] | None]:
+def together(blocks: list[PackedRows], length: int) -> tuple[list[list[int]], list[list[bool]] | None]:
     rows = [row for block in blocks for row in block.tokens_NL.tolist()]
     assert all(len(row) == length for row in rows)
     masks = [block.special_NL for block in blocks]

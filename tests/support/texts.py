@@ -16,7 +16,7 @@ from uddm_lightning.data import (
     Source,
     Tokenizer,
     WrappedPacking,
-    prepare,
+    prepare_corpus,
 )
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
@@ -65,7 +65,7 @@ def made(
     packing: Packing | None = None,
     test_fraction: float = 0.2,
 ) -> Corpus:
-    return prepare(
+    return prepare_corpus(
         ListSource(texts), tokenizer or CharacterTokenizer(LETTERS), packing or WrappedPacking(8), test_fraction
     )
 

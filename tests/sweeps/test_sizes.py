@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data.subset import rows_of
+from uddm_lightning.data.subset import num_rows
 from uddm_lightning.sweeps.sizes import parse
 
 
 def rows(size: int | float) -> int:
-    return rows_of(size, 100_000)
+    return num_rows(size, 100_000)
 
 
 @pytest.mark.parametrize(

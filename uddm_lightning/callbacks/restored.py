@@ -53,7 +53,7 @@ class RestoredText(BasePredictionWriter):
                     "sampler": pl_module.sampler.name,
                 }
             )
-            pieces = [[tokenizer.piece(token) for token in ids] for ids in (given, restored)]
+            pieces = [[tokenizer.decode_token(token) for token in ids] for ids in (given, restored)]
             lines = sequence_panel(pieces[0], pieces[0], pieces[1]).split("\n")
             if trainer.is_global_zero:
                 say("\n".join(["given     " + lines[0][10:], lines[2], lines[3].replace("!", "^").rstrip()]))

@@ -78,7 +78,7 @@ class SequenceTable(Callback):
     def _texts(self, row: Record, tokenizer: Tokenizer) -> Record:
         """The three rows of ids as pieces of text, so that the table can be read without a tokenizer."""
         for token in {*row["x0"], *row["xt"], *row["xhat"]} - self._pieces.keys():
-            self._pieces[token] = tokenizer.piece(token)
+            self._pieces[token] = tokenizer.decode_token(token)
         return {f"{name}_text": [self._pieces[token] for token in row[name]] for name in ("x0", "xt", "xhat")}
 
     @override

@@ -202,7 +202,7 @@ def _panels(trainer: Trainer) -> Iterable[tuple[str, str]]:
     for sequence in tables[0].sequences if tables else []:
         panels = shown.setdefault(Scalar("restored").name(sequence), [])
         if len(panels) < PANEL_ROWS:
-            pieces = [[tokenizer.piece(token) for token in sequence[name]] for name in ("x0", "xt", "xhat")]
+            pieces = [[tokenizer.decode_token(token) for token in sequence[name]] for name in ("x0", "xt", "xhat")]
             panels.append(sequence_panel(*pieces))
     legend = "marks: + recovered, x not recovered, ! broken"
     for tag, panels in shown.items():

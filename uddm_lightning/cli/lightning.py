@@ -22,10 +22,10 @@ from uddm_lightning.cli.run_session import RunSession, output_folder
 from uddm_lightning.cli.stopping import report_stop, stop_reason
 from uddm_lightning.cli.trainer_options import EXPECTED_WARNINGS, complete, make_logger, trainer_defaults
 from uddm_lightning.config.parser import UddmParser
-from uddm_lightning.config.ranges import LARGEST, check_end, check_numbers, fill_interval
+from uddm_lightning.config.ranges import LARGEST, check_batch_size, check_end, check_numbers, fill_interval
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.progress import silence_progress
-from uddm_lightning.data import TextDataModule, check_divides
+from uddm_lightning.data import TextDataModule
 from uddm_lightning.probes import (
     BasinProbe,
     EntropyProbe,
@@ -185,7 +185,7 @@ class UddmCLI(LightningCLI):
             self.model.check_optimizer(precision)
             check_precision(precision, isinstance(trainer.accelerator, CPUAccelerator))
             check_monitors(trainer, self.model, self.datamodule.splits)
-            check_divides(self.datamodule.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
+            check_batch_size(self.datamodule.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
             users = [one for one in callbacks_of(trainer) if not isinstance(one, checkpoints.LastCheckpoint)]
             checkpoints.check_callbacks(users, session.folder, config.trainer.logger in (None, True, False))
         if session.command != "predict":

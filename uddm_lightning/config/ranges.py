@@ -97,6 +97,20 @@ def check_interval(interval: int, accumulation: int) -> None:
         )
 
 
+def check_batch_size(batch_size: int, world_size: int, accumulation: int) -> None:
+    """Check that a batch divides evenly among processes and micro-batches.
+
+    Raises:
+        InputError: it does not.
+    """
+    if batch_size % (accumulation * world_size):
+        raise InputError(
+            f"`data.batch_size` is {batch_size}, the rows of an optimizer step, and is not divisible by {world_size} "
+            f"process(es) x {accumulation} accumulated micro-batch(es); choose a multiple of "
+            f"{accumulation * world_size}."
+        )
+
+
 def check_options(given: Mapping[str, Any], smallest: Mapping[str, int]) -> None:
     """Refuse options of a command that are below their smallest value or larger than `LARGEST`.
 

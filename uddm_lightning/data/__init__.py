@@ -1,10 +1,10 @@
-"""From text to batches: sources, tokenizers, packing, nested subsets, and streams addressed by step."""
+"""Text as batches: sources, tokenizers, packings, nested subsets and datasets of keyed batches."""
 
-from uddm_lightning.data.corpus import Corpus, prepare
+from uddm_lightning.data.corpus import Corpus, prepare_corpus
 from uddm_lightning.data.detokenizers import Detokenizer, LM1BDetokenizer, WikiTextDetokenizer
 from uddm_lightning.data.eval_dataset import EvalDataset
-from uddm_lightning.data.module import TextDataModule, check_divides
-from uddm_lightning.data.packing import Block, DocumentPacking, Packing, WrappedPacking
+from uddm_lightning.data.module import TextDataModule
+from uddm_lightning.data.packing import DocumentPacking, PackedRows, Packing, WrappedPacking
 from uddm_lightning.data.rows import Rows
 from uddm_lightning.data.sources import (
     Detokenized,
@@ -28,7 +28,6 @@ from uddm_lightning.data.train_dataset import TrainDataset
 
 __all__ = [
     "BPETokenizer",
-    "Block",
     "CharacterTokenizer",
     "Corpus",
     "Detokenized",
@@ -39,6 +38,7 @@ __all__ = [
     "HubDataset",
     "LM1BDetokenizer",
     "MarkovSource",
+    "PackedRows",
     "Packing",
     "PretrainedTokenizer",
     "Rows",
@@ -53,6 +53,5 @@ __all__ = [
     "WikiTextDetokenizer",
     "WordPieceTokenizer",
     "WrappedPacking",
-    "check_divides",
-    "prepare",
+    "prepare_corpus",
 ]

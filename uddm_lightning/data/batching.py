@@ -1,14 +1,23 @@
-"""Text a little at a time."""
+"""Group the items of a stream into lists."""
 
 from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
 from typing import TypeVar
 
-T = TypeVar("T", bound=Sized)
+T = TypeVar("T")
+SizedT = TypeVar("SizedT", bound=Sized)
 
 
-def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of consecutive items whose lengths add up to `size` or little more; the last one may be smaller."""
-    batch: list[T] = []
+def batch_by_count(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of `size` consecutive items; the last list may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def batch_by_length(items: Iterable[SizedT], size: int) -> Iterator[list[SizedT]]:
+    """Yield lists of consecutive items. A list ends with the item that brings the sum of lengths to `size`."""
+    batch: list[SizedT] = []
     total = 0
     for item in items:
         batch.append(item)

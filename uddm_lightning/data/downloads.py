@@ -1,4 +1,4 @@
-"""What a component would fetch from the Hugging Face hub."""
+"""Downloads from the Hugging Face hub that a component declares."""
 
 from typing import Literal, NamedTuple
 
@@ -7,10 +7,10 @@ class Download(NamedTuple):
     """Files of one repository.
 
     Attributes:
-        kind: what the hub calls the repository.
-        repo: its name.
+        kind: repository type of the hub.
+        repo: name of the repository.
         revision: commit, tag or branch.
-        patterns: names of the files as in a shell; a file is fetched if one of them fits.
+        patterns: shell patterns; a file whose name matches one of them is downloaded.
     """
 
     kind: Literal["dataset", "model"]

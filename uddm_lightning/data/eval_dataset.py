@@ -1,4 +1,4 @@
-"""Rows to measure on: a fixed list, whoever measures and in whatever batches.
+"""Rows for measurements: the same draws for every batch size and number of processes.
 
 Shapes: M draws, B of them in a batch; L positions of a row.
 """
@@ -16,40 +16,46 @@ from uddm_lightning.core.keyed_random import Stream
 
 
 class RowReader(Protocol):
-    """Rows in any place: (B, L) tensors for row numbers (B,); `special` and `valid` may be None, as in `TokenBatch`."""
+    """Random access to rows by number: tensors (B, L) for row numbers `ids` (B,), with None as in `TokenBatch`."""
 
     def tokens(self, ids: Tensor) -> Tensor:
-        """Ids, int64 (B, L)."""
+        """Return the ids, int64 (B, L)."""
 
     def special(self, ids: Tensor) -> Tensor | None:
-        """True where the packing put a begin, end or separator."""
+        """Return True (B, L) at begin, end and separator tokens; None if there are none."""
 
     def valid(self, ids: Tensor) -> Tensor | None:
-        """False at padding."""
+        """Return False (B, L) at padding; None if there is none."""
 
     def documents(self, ids: Tensor) -> Tensor | None:
-        """Numbers of the documents that rows are from, int64 (B,); None where no document gives several rows."""
+        """Return the document numbers, int64 (B,); None if no two rows share a document."""
 
 
-def draw_keys(seed: int, code: int, rows_B: Tensor, turns_B: Tensor) -> Tensor:
-    """Noise keys (B,) of rows of the split with number `code`, each in its turn to be measured."""
-    return keyed_random.key(seed, Stream.MEASURING, code, rows_B, turns_B)
+def draw_keys(seed: int, code: int, rows_B: Tensor, repeats_B: Tensor) -> Tensor:
+    """Return the noise keys (B,) of draws of rows.
+
+    Args:
+        seed: seed of the noise.
+        code: code of the split.
+        rows_B: int64 row numbers.
+        repeats_B: int64 number of earlier draws of the same row.
+    """
+    return keyed_random.key(seed, Stream.MEASURING, code, rows_B, repeats_B)
 
 
 class EvalDataset(Dataset[TokenBatch]):
-    """Whole batches of draws; draw j is row `row_ids[j % n]` with noise of its own number j // n.
+    """Dataset of whole batches of draws: draw j is row `row_ids[j % n]` with its noise key number j // n.
 
-    Every rank gets the same number of batches of the same shape; what is missing at the end is filled with rows that
-    are marked by the number -1.
+    Every rank has the same number of batches of the same shape; filler rows at the end have the row number -1.
 
     Args:
-        rows: where the rows lie.
-        row_ids: int64 (n,), which of them to measure.
-        draws: M.
-        batch_size: draws of a batch on one rank; smaller where there are fewer draws.
-        seed: of the noise.
-        code: number of the split; splits never share noise.
-        rank: of this process.
+        rows: access to the rows.
+        row_ids: int64 (n,) numbers of the rows to measure.
+        draws: number of draws M.
+        batch_size: draws per batch of one rank; smaller if a rank has fewer draws.
+        seed: seed of the noise.
+        code: code of the split; splits do not share noise.
+        rank: rank of this process.
         world_size: number of processes.
     """
 
@@ -80,16 +86,16 @@ class EvalDataset(Dataset[TokenBatch]):
     @override
     def __getitem__(self, index: int) -> TokenBatch:
         if not 0 <= index < len(self):
-            raise IndexError(f"Batch {index} of {len(self)}.")
-        turns = torch.arange(index * self.batch_size, (index + 1) * self.batch_size)
-        draws_B = self.rank + self.world_size * turns
-        counted = draws_B < self.draws
+            raise IndexError(f"Batch {index} is out of range: there are {len(self)} batches.")
+        local_B = torch.arange(index * self.batch_size, (index + 1) * self.batch_size)
+        draws_B = self.rank + self.world_size * local_B
+        counted_B = draws_B < self.draws
         draws_B = draws_B.clamp(max=self.draws - 1)
         rows_B = self.row_ids[draws_B % len(self.row_ids)]
         keys_B = draw_keys(self.seed, self.code, rows_B, draws_B // len(self.row_ids))
         return TokenBatch(
             tokens_BL=self.rows.tokens(rows_B),
-            rows_B=torch.where(counted, rows_B, -1),
+            rows_B=torch.where(counted_B, rows_B, -1),
             places_B=draws_B,
             keys_B=keys_B,
             quantiles_B=(draws_B + keyed_random.uniform(keys_B, Stream.TIMES)) / self.draws,

@@ -1,4 +1,4 @@
-"""Whether a text is still what it was: by its contents, whatever the times of its files say."""
+"""Hashes of contents, which detect a change whatever the modification time of a file is."""
 
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -6,8 +6,13 @@ from pathlib import Path
 from uddm_lightning.core.errors import InputError
 
 
+def content_hash(content: str | bytes) -> str:
+    """Return the hex hash of a text or of bytes."""
+    return blake2b(content.encode() if isinstance(content, str) else content, digest_size=16).hexdigest()
+
+
 def file_hash(path: Path) -> str:
-    """Hex hash of a file's contents.
+    """Return the hex hash of a file's contents.
 
     Raises:
         InputError: the file is missing or cannot be read.
@@ -19,9 +24,8 @@ def file_hash(path: Path) -> str:
         raise InputError(f"`{path}` cannot be read: {error.strerror or error}.") from error
 
 
-def changed(what: str) -> InputError:
-    """The error for what changed while it was read, so that nobody knows what was read."""
+def changed_while_read(name: str) -> InputError:
+    """Return the error for a text or file that changed while it was read."""
     return InputError(
-        f"{what} changed while it was read; nothing was kept of it. Give the same command again when no other program "
-        "writes to it."
+        f"{name} changed while it was read; nothing was saved. Run the command again when no program writes to it."
     )

@@ -1,4 +1,4 @@
-"""The data module: from injected source, tokenizer and packing to batches.
+"""Lightning data module of text.
 
 Shapes: B rows of a batch, L positions of a row, V ids.
 """
@@ -12,53 +12,56 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 from typing_extensions import override
 
 from uddm_lightning import __version__
-from uddm_lightning.config.ranges import check_interval
+from uddm_lightning.config.ranges import check_batch_size, check_interval
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.keyed_random import Stream
-from uddm_lightning.data.component_spec import describe
-from uddm_lightning.data.corpus import Corpus, prepare
+from uddm_lightning.data.component_spec import component_spec
+from uddm_lightning.data.corpus import Corpus, prepare_corpus
 from uddm_lightning.data.eval_dataset import EvalDataset, RowReader
 from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.sources.base import Source
-from uddm_lightning.data.subset import Subset, check_size, hash_key, rows_of
+from uddm_lightning.data.subset import Subset, check_train_size, key_from_hash, num_rows
 from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.train_dataset import TrainDataset
 from uddm_lightning.stats.markov_chain import MarkovChain
 
-TRAIN, TEST, TEXT, SAMPLES, RANDOM = 0, 1, 2, 3, 4  # numbers of the splits in noise keys
+TRAIN, TEST, TEXT, SAMPLES, RANDOM = 0, 1, 2, 3, 4  # codes of the splits in noise keys
 
 
 class TextDataModule(LightningDataModule):
-    """Text as rows of tokens: a nested subset to train on, and fixed draws to measure on.
+    """Data module of text: trains on a nested subset of rows and measures on fixed draws.
 
     Args:
-        source: where the text comes from.
-        tokenizer: what an id stands for.
-        packing: how text is laid into rows.
-        train_size: training rows: an integer counts them, a float in (0, 1] is a fraction of the pool.
-        batch_size: rows of an optimizer step, of all ranks and accumulated micro-batches together.
-        eval_batch_size: rows that one rank measures at a time.
-        num_train_rows: draws of training rows to measure on.
-        num_test_rows: draws of held-out rows to measure on; `test` takes every held-out row once instead.
-        num_sample_rows: rows that the model itself is to draw and be measured on, of its own making; 0 is none.
-        num_random_rows: rows of uniform random tokens to measure on, which are no text at all; 0 is none.
-        test_fraction: share of documents that are held out, where the source has no official split.
-        seed: of subset, order and noise.
-        num_workers: processes that read rows; 0 reads in the training process, which costs little.
-        cache_dir: where prepared corpora are kept; default `$UDDM_CACHE`, or `~/.cache/uddm_lightning`.
+        source: source of the text.
+        tokenizer: tokenizer of the text.
+        packing: packing of documents into rows.
+        train_size: training rows: a number of rows (int), or a fraction of the pool in (0, 1] (float).
+        batch_size: rows per optimizer step, over all ranks and accumulated micro-batches.
+        eval_batch_size: rows per batch of one rank in a measurement.
+        num_train_rows: number of draws of training rows in a measurement.
+        num_test_rows: number of draws of held-out rows in a measurement; `test` measures each held-out row once.
+        num_sample_rows: number of rows that the model samples and measures; 0 for none.
+        num_random_rows: number of rows of uniform random tokens in a measurement; 0 for none.
+        test_fraction: fraction of documents to hold out, in (0, 1), if the source has no official split.
+        seed: seed of subset, order and noise.
+        num_workers: number of worker processes that read rows; 0 reads in the training process, which is fast.
+        cache_dir: cache of prepared corpora; null is `$UDDM_CACHE`, or `~/.cache/uddm_lightning`.
         text: UTF-8 file whose lines `predict` restores.
 
     Attributes:
-        splits: names of the validation and test dataloaders, in order. The rows of "samples" are pure noise, from which
-            the model draws; those of "random" are other pure noise, taken for text.
+        splits: names of the validation and test dataloaders, in order. The rows of "samples" and "random" are uniform
+            random tokens: initial states of the model's samples, and a control text.
+
+    Raises:
+        InputError: an argument is out of range.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class TextDataModule(LightningDataModule):
         text: str | None = None,
     ) -> None:
         super().__init__()
-        check_size(train_size)
+        check_train_size(train_size)
         for name, value, smallest in (
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
@@ -94,7 +97,7 @@ class TextDataModule(LightningDataModule):
             if value < smallest:
                 raise InputError(f"`data.{name}` must be at least {smallest}, got {value}.")
         if not 0.0 < test_fraction < 1.0:
-            raise InputError(f"`data.test_fraction` must lie strictly between 0 and 1, got {test_fraction}.")
+            raise InputError(f"`data.test_fraction` must be in (0, 1), got {test_fraction}.")
         self.source = source
         self.packing = packing
         self.train_size = train_size
@@ -104,8 +107,8 @@ class TextDataModule(LightningDataModule):
         self.num_test_rows = num_test_rows
         self.num_sample_rows = num_sample_rows
         self.num_random_rows = num_random_rows
-        without_text = (("samples", num_sample_rows), ("random", num_random_rows))
-        self.splits = ("train", "test", *(split for split, draws in without_text if draws))
+        noise_splits = (("samples", num_sample_rows), ("random", num_random_rows))
+        self.splits = ("train", "test", *(split for split, draws in noise_splits if draws))
         self.test_fraction = test_fraction
         self.seed = seed
         self.num_workers = num_workers
@@ -115,12 +118,12 @@ class TextDataModule(LightningDataModule):
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The prepared corpus; built when it is first asked for."""
-        return prepare(self.source, self._tokenizer, self.packing, self.test_fraction, self.cache_dir)
+        """Prepared corpus; built at the first access."""
+        return prepare_corpus(self.source, self._tokenizer, self.packing, self.test_fraction, self.cache_dir)
 
     @cached_property
     def subset(self) -> Subset:
-        """The rows to train on."""
+        """Rows to train on."""
         return Subset(len(self.corpus.train), self.train_size, self.seed, self.corpus.hash)
 
     @property
@@ -128,55 +131,57 @@ class TextDataModule(LightningDataModule):
         """Number of rows to train on."""
         return len(self.subset)
 
-    def rows_of(self, size: int | float, key: str = "data.train_size") -> int:
-        """Return the number of rows of a size, which counts rows (int) or is a fraction of the pool (float).
+    def num_rows(self, size: int | float, key: str = "data.train_size") -> int:
+        """Return the number of rows of a size.
 
         Args:
-            size: the size.
-            key: where it was given, for the error message.
+            size: number of rows (int), or fraction of the pool (float).
+            key: config key or option of the size, for the error message.
 
         Raises:
-            InputError: the pool does not hold it.
+            InputError: the size is invalid or larger than the pool.
         """
-        return rows_of(size, len(self.corpus.train), key)
+        return num_rows(size, len(self.corpus.train), key)
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The fitted tokenizer."""
+        """Fitted tokenizer."""
         return self.corpus.tokenizer
 
     @property
     def vocab_size(self) -> int:
-        """V."""
+        """Number of ids V."""
         return int(self.corpus.meta["vocab_size"])
 
     @property
     def length(self) -> int:
-        """L."""
+        """Positions L of a row."""
         return self.packing.length
 
     @property
-    def chain(self) -> MarkovChain | None:
-        """The law of a row in terms of ids, where the source knows it and tokenizer and packing keep it."""
-        law = self.source.distribution
-        if law is None or law.length % self.length:
+    def markov_chain(self) -> MarkovChain | None:
+        """Distribution of a row over ids; None if the source, the tokenizer or the packing has no such distribution."""
+        distribution = self.source.distribution
+        if distribution is None or distribution.length % self.length:
             return None
-        ids = self.tokenizer.encode(list(law.letters))
-        told_apart = {tuple(one) for one in ids if len(one) == 1}
-        return law.chain.relabel([one[0] for one in ids], self.vocab_size) if len(told_apart) == len(ids) else None
+        ids = self.tokenizer.encode(list(distribution.alphabet))
+        distinct = {tuple(token) for token in ids if len(token) == 1}
+        if len(distinct) < len(ids):
+            return None
+        return distribution.chain.relabel([token[0] for token in ids], self.vocab_size)
 
     def training_rows(self) -> Tensor:
-        """Ids (N, L), int64, of all N rows to train on."""
+        """Return the ids (N, L), int64, of all N training rows."""
         return self.corpus.train.tokens(self.subset.rows(torch.arange(len(self.subset))))
 
     @property
     def unigram(self) -> Tensor:
-        """Frequencies (V,) of ids in the whole pool, add-one smoothed, float64."""
+        """Frequencies (V,) of ids in the whole pool with add-one smoothing, float64."""
         return self.corpus.unigram_frequencies()
 
     @property
     def unigram_entropy(self) -> float:
-        """Entropy of the frequencies of ids in the whole pool, as they are, in nats: what a token costs by itself."""
+        """Entropy of the unsmoothed frequencies of ids in the whole pool, in nats per token."""
         counts = self.corpus.unigram.double()
         return float(torch.special.entr(counts / counts.sum()).sum())
 
@@ -186,62 +191,62 @@ class TextDataModule(LightningDataModule):
 
     @override
     def train_dataloader(self) -> DataLoader[TokenBatch]:
-        """The endless stream, from the optimizer step at which the trainer stands."""
+        """Return the endless training rows, from the optimizer step of the trainer."""
         start, accumulation = 0, 1
-        rank, world_size = self._place()
+        rank, world_size = self._rank_and_world_size()
         if self.trainer is not None:
             start, accumulation = self.trainer.global_step, self.trainer.accumulate_grad_batches
             interval = self.trainer.val_check_interval
             if isinstance(interval, int) and not isinstance(interval, bool):
                 check_interval(interval, accumulation)
-        check_divides(self.batch_size, world_size, accumulation)
-        stream = TrainDataset(
+        check_batch_size(self.batch_size, world_size, accumulation)
+        dataset = TrainDataset(
             self.corpus.train, self.subset, self.batch_size, self.seed, start, accumulation, rank, world_size
         )
-        return self._loader(stream)
+        return self._dataloader(dataset)
 
     @override
     def val_dataloader(self) -> list[DataLoader[TokenBatch]]:
-        """Draws of the first rows of the subset; of held-out rows, the same for every size and seed; and of no text."""
+        """Return draws of the first subset rows, of held-out rows (the same for all sizes and seeds) and of noise."""
         train = self.subset.rows(torch.arange(min(len(self.subset), self.num_train_rows)))
-        pool, text = len(self.corpus.test), hash_key(self.corpus.hash)
-        test = keyed_random.permutation(torch.arange(min(pool, self.num_test_rows)), pool, Stream.MEASURING, text)
+        pool, corpus_key = len(self.corpus.test), key_from_hash(self.corpus.hash)
+        test = keyed_random.permutation(torch.arange(min(pool, self.num_test_rows)), pool, Stream.MEASURING, corpus_key)
         return [
-            self._measured(self.corpus.train, train, self.num_train_rows, TRAIN),
-            self._measured(self.corpus.test, test, self.num_test_rows, TEST),
-            *self._without_text(),
+            self._eval_dataloader(self.corpus.train, train, self.num_train_rows, TRAIN),
+            self._eval_dataloader(self.corpus.test, test, self.num_test_rows, TEST),
+            *self._noise_dataloaders(),
         ]
 
     @override
     def test_dataloader(self) -> list[DataLoader[TokenBatch]]:
-        """As for validation, but with every held-out row once."""
+        """Return the validation dataloaders, but with each held-out row once."""
         pool = len(self.corpus.test)
-        every = self._measured(self.corpus.test, torch.arange(pool), pool, TEST)
-        return [self.val_dataloader()[TRAIN], every, *self._without_text()]
+        test = self._eval_dataloader(self.corpus.test, torch.arange(pool), pool, TEST)
+        return [self.val_dataloader()[TRAIN], test, *self._noise_dataloaders()]
 
     @override
     def predict_dataloader(self) -> DataLoader[TokenBatch]:
-        """The lines of the file `text`."""
+        """Return the lines of the file `text`."""
         rows = self.text_rows
-        return self._measured(rows, torch.arange(len(rows)), len(rows), TEXT)
+        return self._eval_dataloader(rows, torch.arange(len(rows)), len(rows), TEXT)
 
     @cached_property
     def text_rows(self) -> TextRows:
-        """The rows to restore."""
+        """Rows of the file `text`."""
         if self.text is None:
-            raise InputError("There is no text to restore; give `--text FILE` (UTF-8, one passage per line).")
+            raise InputError("There is no text to restore; set `--text FILE` (UTF-8, one passage per line).")
         return TextRows(self.text, self.tokenizer, self.packing)
 
     @override
     def transfer_batch_to_device(self, batch: TokenBatch, device: torch.device, dataloader_idx: int) -> TokenBatch:
-        """As Lightning does it, for this one kind of batch and in a fraction of the time."""
+        """Move a batch to a device, faster than Lightning's generic traversal of collections."""
         if device.type == "cpu":
             return batch
         fields: list[Any] = [v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for v in batch]
         return TokenBatch(*fields)
 
     def manifest(self) -> dict[str, Any]:
-        """What decides which rows a run trains on and is measured on; JSON-able."""
+        """Return the data that determine the training and evaluation rows of a run, as plain data for JSON."""
         meta = self.corpus.meta
         return {
             "corpus": self.corpus.hash,
@@ -255,7 +260,7 @@ class TextDataModule(LightningDataModule):
             "vocab_size": meta["vocab_size"],
             "lost": meta["lost"],
             "splits": {split: meta[split] for split in ("train", "test")},
-            "source": describe(self.source),
+            "source": component_spec(self.source),
             "tokenizer_spec": meta["tokenizer"],
             "packing": meta["packing"],
             "versions": {
@@ -265,47 +270,35 @@ class TextDataModule(LightningDataModule):
             },
         }
 
-    def _place(self) -> tuple[int, int]:
+    def _rank_and_world_size(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
-    def _without_text(self) -> list[DataLoader[TokenBatch]]:
+    def _noise_dataloaders(self) -> list[DataLoader[TokenBatch]]:
         kinds = ((self.num_sample_rows, Stream.SAMPLES, SAMPLES), (self.num_random_rows, Stream.RANDOM, RANDOM))
         return [
-            self._measured(NoiseRows(self.packing, self.tokenizer, self.seed, stream), torch.arange(draws), draws, code)
+            self._eval_dataloader(
+                NoiseRows(self.packing, self.tokenizer, self.seed, stream), torch.arange(draws), draws, code
+            )
             for draws, stream, code in kinds
             if draws
         ]
 
-    def _measured(self, rows: RowReader, row_ids: Tensor, draws: int, code: int) -> DataLoader[TokenBatch]:
-        rank, world_size = self._place()
-        return self._loader(EvalDataset(rows, row_ids, draws, self.eval_batch_size, self.seed, code, rank, world_size))
+    def _eval_dataloader(self, rows: RowReader, row_ids: Tensor, draws: int, code: int) -> DataLoader[TokenBatch]:
+        rank, world_size = self._rank_and_world_size()
+        dataset = EvalDataset(rows, row_ids, draws, self.eval_batch_size, self.seed, code, rank, world_size)
+        # The dataset has the batches of this rank only. Lightning keeps a `DistributedSampler`, whatever
+        # `trainer.use_distributed_sampler` is.
+        return self._dataloader(dataset, DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=False))
 
-    def _loader(self, dataset: Dataset[TokenBatch]) -> DataLoader[TokenBatch]:
-        # A measuring set holds the batches of this rank only. Lightning leaves a sampler alone that is distributed
-        # already, so that no setting of the trainer can share them out once more.
-        own = isinstance(dataset, EvalDataset)
+    def _dataloader(self, dataset: Dataset[TokenBatch], sampler: Sampler[int] | None = None) -> DataLoader[TokenBatch]:
         if self.num_workers > 0:
-            # Workers never tokenize; unless told so, the library warns in each of them when it is forked.
+            # Workers do not tokenize. Without this variable, the tokenizers library warns in each forked worker.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         return DataLoader(
             dataset,
             batch_size=None,  # items are whole batches
-            sampler=DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=False) if own else None,
+            sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-        )
-
-
-def check_divides(batch_size: int, world_size: int, accumulation: int) -> None:
-    """Refuses a batch that cannot be shared out evenly.
-
-    Raises:
-        InputError: with the numbers and the way out.
-    """
-    if batch_size % (accumulation * world_size):
-        raise InputError(
-            f"`data.batch_size` is {batch_size}, the rows of a whole step, and does not divide among {world_size} "
-            f"process(es) x {accumulation} accumulated micro-batch(es); choose a multiple of "
-            f"{accumulation * world_size}."
         )

@@ -1,6 +1,6 @@
-"""Rows of tokens at rest: written once, read at random.
+"""Rows of tokens on disk: written once, memory-mapped for random access.
 
-Shapes: N rows of a split, B rows asked for, L positions of a row.
+Shapes: N rows of a split, B requested rows, L positions of a row.
 """
 
 import sys
@@ -17,29 +17,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.data.packing.base import BLOCK_ROWS, Block
+from uddm_lightning.data.fingerprints import content_hash
+from uddm_lightning.data.packing.base import CHUNK_ROWS, PackedRows
 
-if sys.byteorder != "little":  # pragma: no cover - no such machine at hand; the files would hold other bytes
-    raise ImportError("uddm_lightning.data writes and reads little-endian files only.")
+if sys.byteorder != "little":  # pragma: no cover - CI has no such machine
+    raise ImportError("uddm_lightning.data needs a little-endian machine: its files are little-endian.")
 
-
-RESIDENT = 2**27  # bytes of a file that stay in memory
-AROUND = 2**16  # bytes that come into memory with the first one that is read of a place
+MAX_RESIDENT = 2**27  # bytes of a file that stay in memory
+READ_AHEAD = 2**16  # bytes that the system loads with each row
 
 
 class RowsMeta(TypedDict):
-    """What `meta.json` says about the rows of a split.
+    """Metadata of the rows of a split, as in `meta.json`.
 
     Attributes:
         rows: N.
         length: L.
-        dtype: of the ids: "uint16" or "uint32".
+        dtype: type of the ids, "uint16" or "uint32".
         special: whether there is a file of special positions.
         lengths: whether there is a file of lengths.
-        document_ids: whether there is a file of the documents that rows are from.
-        hash: hex hash of all contents; documents are none, for they decide nothing but errors.
-        cut_documents: documents whose end did not fit.
-        cut_tokens: tokens that were lost that way.
+        document_ids: whether there is a file of document numbers.
+        hash: hex hash of ids, special positions and lengths. Document numbers affect only the width of intervals and
+            are left out.
+        truncated_documents: number of documents whose end did not fit.
+        truncated_tokens: number of tokens that did not fit.
     """
 
     rows: int
@@ -49,27 +50,24 @@ class RowsMeta(TypedDict):
     lengths: bool
     document_ids: bool
     hash: str
-    cut_documents: int
-    cut_tokens: int
+    truncated_documents: int
+    truncated_tokens: int
 
 
 class Rows:
-    """Rows of a split, memory-mapped when they are first needed, so that a process may be handed the object.
+    """Rows of a split. The files are memory-mapped at the first access, so that the object can be pickled.
 
     Args:
-        folder: where the files lie.
-        split: first part of their names.
-        meta: what they hold.
-
-    Attributes:
-        meta: what they hold.
+        folder: folder of the files.
+        split: prefix of the file names.
+        meta: metadata of the rows.
     """
 
     def __init__(self, folder: Path, split: str, meta: RowsMeta) -> None:
         self._folder = folder
         self._split = split
         self.meta = meta
-        self._files: tuple[_File, _File | None, _File | None, _File | None] | None = None
+        self._files: tuple[_MappedFile, _MappedFile | None, _MappedFile | None, _MappedFile | None] | None = None
 
     def __len__(self) -> int:
         return self.meta["rows"]
@@ -85,31 +83,31 @@ class Rows:
         return self.meta["hash"]
 
     def tokens(self, ids: Tensor) -> Tensor:
-        """Ids (B, L), int64, of the rows `ids` (B,)."""
+        """Return the ids (B, L), int64, of the rows `ids` (B,)."""
         return torch.from_numpy(self.open()[0].rows(ids).astype(np.int64))
 
     def special(self, ids: Tensor) -> Tensor | None:
-        """True (B, L) where the packing put a begin, end or separator; None where it puts none."""
+        """Return True (B, L) at begin, end and separator tokens; None if the packing adds none."""
         if (file := self.open()[1]) is None:
             return None
         return torch.from_numpy(np.unpackbits(file.rows(ids), axis=1, count=self.length).astype(np.bool_))
 
     def valid(self, ids: Tensor) -> Tensor | None:
-        """False (B, L) at padding; None where there is no padding."""
+        """Return False (B, L) at padding; None if there is no padding."""
         lengths = self._lengths(ids)
         return None if lengths is None else torch.arange(self.length) < torch.from_numpy(lengths)[:, None]
 
     def documents(self, ids: Tensor) -> Tensor | None:
-        """Number of the document (B,), int64, that the first token of each row is from; None where none gives two."""
+        """Return the document (B,), int64, of the first token of each row; None if no two rows share a document."""
         file = self.open()[3]
         return None if file is None else torch.from_numpy(file.rows(ids).astype(np.int64))
 
-    def blocks(self) -> Iterator[Block]:
-        """All rows, in order."""
-        for start in range(0, len(self), BLOCK_ROWS):
-            ids = torch.arange(start, min(start + BLOCK_ROWS, len(self)))
+    def chunks(self) -> Iterator[PackedRows]:
+        """Yield all rows, in order."""
+        for start in range(0, len(self), CHUNK_ROWS):
+            ids = torch.arange(start, min(start + CHUNK_ROWS, len(self)))
             special, documents = self.special(ids), self.documents(ids)
-            yield Block(
+            yield PackedRows(
                 self.tokens(ids).numpy(),
                 None if special is None else special.numpy(),
                 self._lengths(ids),
@@ -121,33 +119,33 @@ class Rows:
         return None if file is None else file.rows(ids).astype(np.int64)
 
     def remove(self) -> None:
-        """Deletes the files."""
+        """Delete the files."""
         for path in _paths(self._folder, self._split):
             path.unlink(missing_ok=True)
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": None}  # another process maps them for itself
+        return {**self.__dict__, "_files": None}  # each process maps the files itself
 
-    def open(self) -> tuple["_File", "_File | None", "_File | None", "_File | None"]:
-        """The files of ids, special positions, lengths and documents; they must be there the first time only."""
+    def open(self) -> tuple["_MappedFile", "_MappedFile | None", "_MappedFile | None", "_MappedFile | None"]:
+        """Return the mapped files of ids, special positions, lengths and documents; map them at the first call."""
         if self._files is None:
             paths = _paths(self._folder, self._split)
             rows, length = len(self), self.length
             self._files = (
-                _File(paths[0], self.meta["dtype"], (rows, length)),
-                _File(paths[1], "uint8", (rows, _width(length))) if self.meta["special"] else None,
-                _File(paths[2], "uint32", (rows,)) if self.meta["lengths"] else None,
-                _File(paths[3], "uint32", (rows,)) if self.meta["document_ids"] else None,
+                _MappedFile(paths[0], self.meta["dtype"], (rows, length)),
+                _MappedFile(paths[1], "uint8", (rows, _width(length))) if self.meta["special"] else None,
+                _MappedFile(paths[2], "uint32", (rows,)) if self.meta["lengths"] else None,
+                _MappedFile(paths[3], "uint32", (rows,)) if self.meta["document_ids"] else None,
             )
         return self._files
 
 
-class _File:
-    """One number or more for each row, memory-mapped.
+class _MappedFile:
+    """Memory-mapped array with one entry per row.
 
-    What has been read of a map counts as memory of the process until it is given back: a run that reads here and there
-    would come to hold the whole file.
+    Pages of a map count as memory of the process after they are read. They are released after every `MAX_RESIDENT`
+    bytes; otherwise random access would end up with the whole file in memory.
     """
 
     def __init__(self, path: Path, dtype: str, shape: tuple[int, ...]) -> None:
@@ -157,57 +155,56 @@ class _File:
         self._read = 0
 
     def rows(self, ids: Tensor) -> NDArray[Any]:
-        """A copy of the rows `ids` (B,)."""
-        found: NDArray[Any] = self._contents[ids.numpy()]
-        self._read += len(ids) * AROUND + found.nbytes
-        if self._read > RESIDENT and self._contents.nbytes > RESIDENT:
-            self._map.madvise(MADV_DONTNEED)  # comes back when it is read again, as a rule without the disk
+        """Return a copy of the rows `ids` (B,)."""
+        rows: NDArray[Any] = self._contents[ids.numpy()]
+        self._read += len(ids) * READ_AHEAD + rows.nbytes
+        if self._read > MAX_RESIDENT and self._contents.nbytes > MAX_RESIDENT:
+            self._map.madvise(MADV_DONTNEED)  # the next access loads the pages again, usually from the page cache
             self._read = 0
-        return found
+        return rows
 
 
-def write_rows(folder: Path, split: str, blocks: Iterable[Block], length: int, vocab_size: int) -> Rows:
-    """Writes the rows of a split as they come.
+def write_rows(folder: Path, split: str, chunks: Iterable[PackedRows], length: int, vocab_size: int) -> Rows:
+    """Write the rows of a split from a stream, and return them.
 
     Args:
-        folder: where the files go.
-        split: first part of their names.
-        blocks: the rows; all of them have special positions, or none has, and the same for lengths and documents.
+        folder: folder of the files.
+        split: prefix of the file names.
+        chunks: the rows. Special positions, lengths and documents are each given for all chunks or for none.
         length: L.
-        vocab_size: V; decides how many bytes an id takes.
+        vocab_size: V; determines the number of bytes of an id.
     """
     dtype = "uint16" if vocab_size <= 2**16 else "uint32"
     files = _paths(folder, split)
     hashes = [blake2b(digest_size=16) for _ in files]
-    filled = [True, False, False, False]
-    rows = cut_documents = cut_tokens = 0
-    shared, last = False, -1  # whether a document gives two rows; that of the row before
+    exists = [True, False, False, False]
+    rows = truncated_documents = truncated_tokens = 0
+    is_shared, last = False, -1  # whether two rows share a document; document of the previous row
     with ExitStack() as opened:
         streams = [opened.enter_context(path.open("wb")) for path in files]
-        for block in blocks:
+        for chunk in chunks:
             parts = (
-                block.tokens_NL.astype(dtype),
-                None if block.special_NL is None else np.packbits(block.special_NL, axis=1),
-                None if block.lengths_N is None else block.lengths_N.astype(np.uint32),
-                None if block.documents_N is None else block.documents_N.astype(np.uint32),
+                chunk.tokens_NL.astype(dtype),
+                None if chunk.special_NL is None else np.packbits(chunk.special_NL, axis=1),
+                None if chunk.lengths_N is None else chunk.lengths_N.astype(np.uint32),
+                None if chunk.documents_N is None else chunk.documents_N.astype(np.uint32),
             )
-            if block.documents_N is not None and len(block.documents_N):
-                shared |= bool((np.diff(block.documents_N, prepend=last) == 0).any())
-                last = int(block.documents_N[-1])
-            for number, (stream, part) in enumerate(zip(streams, parts, strict=True)):
+            if chunk.documents_N is not None and len(chunk.documents_N):
+                is_shared |= bool((np.diff(chunk.documents_N, prepend=last) == 0).any())
+                last = int(chunk.documents_N[-1])
+            for index, (stream, part) in enumerate(zip(streams, parts, strict=True)):
                 if part is not None:
                     stream.write(part.tobytes())
-                    hashes[number].update(part.tobytes())
-                    filled[number] = True
-            rows += len(block.tokens_NL)
-            cut_documents += block.cut_documents
-            cut_tokens += block.cut_tokens
-    filled[3] &= shared
-    for path, kept in zip(files, filled, strict=True):
-        if not kept:
+                    hashes[index].update(part.tobytes())
+                    exists[index] = True
+            rows += len(chunk.tokens_NL)
+            truncated_documents += chunk.truncated_documents
+            truncated_tokens += chunk.truncated_tokens
+    exists[3] &= is_shared
+    for path, keep in zip(files, exists, strict=True):
+        if not keep:
             path.unlink()
-    header = f"{dtype}:{length}:{filled[:3]}".encode()
-    content = blake2b(header + b"".join(part.digest() for part in hashes[:3]), digest_size=16).hexdigest()
+    header = f"{dtype}:{length}:{exists[:3]}".encode()
     return Rows(
         folder,
         split,
@@ -215,20 +212,20 @@ def write_rows(folder: Path, split: str, blocks: Iterable[Block], length: int, v
             rows=rows,
             length=length,
             dtype=dtype,
-            special=filled[1],
-            lengths=filled[2],
-            document_ids=filled[3],
-            hash=content,
-            cut_documents=cut_documents,
-            cut_tokens=cut_tokens,
+            special=exists[1],
+            lengths=exists[2],
+            document_ids=exists[3],
+            hash=content_hash(header + b"".join(part.digest() for part in hashes[:3])),
+            truncated_documents=truncated_documents,
+            truncated_tokens=truncated_tokens,
         ),
     )
 
 
 def _paths(folder: Path, split: str) -> list[Path]:
-    return [folder / f"{split}{what}.bin" for what in ("", "_special", "_lengths", "_documents")]
+    return [folder / f"{split}{suffix}.bin" for suffix in ("", "_special", "_lengths", "_documents")]
 
 
 def _width(length: int) -> int:
-    """Bytes that hold one bit for each position."""
+    """Return the number of bytes for one bit per position."""
     return (length + 7) // 8

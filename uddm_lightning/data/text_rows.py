@@ -1,6 +1,6 @@
-"""Lines of a text file as rows, to be restored.
+"""Lines of a text file as rows.
 
-Shapes: N rows, B of them asked for; L positions of a row, R of which text may take.
+Shapes: N rows, B requested rows, L positions of a row, R of them for text.
 """
 
 from collections.abc import Sequence
@@ -11,36 +11,36 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data.fingerprints import changed, file_hash
+from uddm_lightning.data.fingerprints import changed_while_read, file_hash
 from uddm_lightning.data.notices import notice
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.sources.reading import read_lines
 from uddm_lightning.data.tokenizers.base import Tokenizer
-from uddm_lightning.data.tokenizers.losses import Losses, sentence
+from uddm_lightning.data.tokenizers.losses import TokenizationLosses, loss_message
 
 
 class TextRows:
-    """Each non-empty line of a UTF-8 file as a row of its own, or as several if it is long; padded at the end.
+    """Non-empty lines of a UTF-8 file as rows, padded at the end. A long line gives several rows.
 
-    A line has the ids that it has as a line of a training document.
+    A line gets the same ids as a line of a training document.
 
     Args:
         path: the file.
-        tokenizer: fitted.
-        packing: gives the length, and puts begin and end.
+        tokenizer: fitted tokenizer.
+        packing: defines the length of a row and adds begin and end tokens.
 
     Attributes:
-        lines: number of the line, from 1, that each row comes from.
+        lines: line number of each row, from 1.
 
     Raises:
-        InputError: the file is missing or no UTF-8, changed while it was read, or holds nothing that the tokenizer
-            knows.
+        InputError: the file is missing, is not UTF-8, changed while it was read, or has no text that the tokenizer can
+            encode.
     """
 
     def __init__(self, path: str, tokenizer: Tokenizer, packing: Packing) -> None:
         content, lines = file_hash(Path(path)), list(read_lines(Path(path)))
         if file_hash(Path(path)) != content:
-            raise changed(f"`{path}`")
+            raise changed_while_read(f"`{path}`")
         self._encode(lines, tokenizer, packing, f"`{path}`")
 
     @classmethod
@@ -51,45 +51,46 @@ class TextRows:
         return rows
 
     def _encode(self, texts: Sequence[str], tokenizer: Tokenizer, packing: Packing, name: str) -> None:
-        room = packing.room(tokenizer)
+        text_length = packing.text_length(tokenizer)
         numbered = [(number, line) for number, line in enumerate(texts, 1) if line.strip()]
         lines = [line for _, line in numbered]
-        encoded, losses = tokenizer.encode(lines), Losses()
-        tokenizer.count_lost(lines, encoded, losses)
-        lost = sentence(losses.meta(), tokenizer.blamed, name)
+        encoded, losses = tokenizer.encode(lines), TokenizationLosses()
+        tokenizer.count_losses(lines, encoded, losses)
+        lost = loss_message(losses.to_dict(), tokenizer.lossy_key, name)
         pieces: list[list[int]] = []
         self.lines: list[int] = []
         for (number, _), ids in zip(numbered, encoded, strict=True):
-            for start in range(0, len(ids), room):
-                pieces.append(ids[start : start + room])
+            for start in range(0, len(ids), text_length):
+                pieces.append(ids[start : start + text_length])
                 self.lines.append(number)
         if not pieces:
-            why = f" ({lost})" if lost else ""
-            raise InputError(f"{name} holds no text to restore{why}; write one passage per line.")
+            reason = f" ({lost})" if lost else ""
+            raise InputError(f"{name} contains no text to restore{reason}; write one passage per line.")
         if lost:
             notice(f"{lost}.")
-        pieces_NR = np.full((len(pieces), room), tokenizer.pad_id or 0, dtype=np.int64)
+        pieces_NR = np.full((len(pieces), text_length), tokenizer.pad_id or 0, dtype=np.int64)
         for row, ids in enumerate(pieces):
             pieces_NR[row, : len(ids)] = ids
         lengths_N = np.array([len(ids) for ids in pieces])
-        self._block = packing.frame(pieces_NR, np.zeros(pieces_NR.shape, dtype=np.bool_), tokenizer, lengths_N)
+        separators_NR = np.zeros(pieces_NR.shape, dtype=np.bool_)
+        self._rows = packing.add_special_tokens(pieces_NR, separators_NR, tokenizer, lengths_N)
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def tokens(self, ids: Tensor) -> Tensor:
-        """Ids (B, L), int64, of the rows `ids` (B,)."""
-        return torch.from_numpy(self._block.tokens_NL)[ids]
+        """Return the ids (B, L), int64, of the rows `ids` (B,)."""
+        return torch.from_numpy(self._rows.tokens_NL)[ids]
 
     def special(self, ids: Tensor) -> Tensor | None:
-        """True (B, L) where the packing put a begin or end; None where it puts none."""
-        return None if self._block.special_NL is None else torch.from_numpy(self._block.special_NL)[ids]
+        """Return True (B, L) at begin and end tokens; None if the packing adds none."""
+        return None if self._rows.special_NL is None else torch.from_numpy(self._rows.special_NL)[ids]
 
     def valid(self, ids: Tensor) -> Tensor | None:
-        """False (B, L) at padding."""
-        assert self._block.lengths_N is not None
-        return torch.arange(self._block.tokens_NL.shape[1]) < torch.from_numpy(self._block.lengths_N)[ids, None]
+        """Return False (B, L) at padding."""
+        assert self._rows.lengths_N is not None
+        return torch.arange(self._rows.tokens_NL.shape[1]) < torch.from_numpy(self._rows.lengths_N)[ids, None]
 
     def documents(self, ids: Tensor) -> Tensor:
-        """Numbers (B,), int64, of the lines that rows are from."""
+        """Return the line numbers (B,), int64, of the rows."""
         return torch.tensor(self.lines)[ids]

@@ -1,6 +1,6 @@
-"""Training rows as an endless sequence without epochs, addressed by step.
+"""Endless training rows without epochs, addressed by optimizer step.
 
-Shapes: S micro-batches that are planned at once; B rows, of the global batch or of a micro-batch; L positions of a row.
+Shapes: S micro-batches, B rows of the global batch or of a micro-batch, L positions of a row.
 """
 
 from collections.abc import Iterator
@@ -16,26 +16,26 @@ from uddm_lightning.core.keyed_random import Stream
 from uddm_lightning.data.rows import Rows
 from uddm_lightning.data.subset import Subset
 
-# Rows whose numbers are worked out at once: a keyed permutation costs thousands of small operations, however few rows
-# it is asked for, and would take longer than a small network.
-PLANNED = 2**14
+# Rows per call of the keyed permutation, which takes thousands of small operations for any number of rows: one call per
+# micro-batch would take longer than a small network.
+ROWS_PER_PLAN = 2**14
 
 
 class TrainDataset(IterableDataset[TokenBatch]):
-    """Micro-batches whose contents are a function of seed, step and position in the global batch.
+    """Dataset of micro-batches whose contents depend only on seed, step and position in the global batch.
 
-    Position i of step k reads element k B + i of an endless sequence that goes through the subset again and again, each
-    time in another order: every row is read once in n draws, however small n is against B. World size, accumulation,
-    workers and restarts only decide who reads what.
+    Position i of step k reads element k B + i of an endless sequence. The sequence is a concatenation of permutations
+    of the subset, so that each row occurs once in n consecutive elements, even if n is smaller than B. World size,
+    accumulation, workers and restarts do not change the contents of a step.
 
     Args:
-        rows: the pool.
+        rows: the training pool.
         subset: the n rows to train on.
-        batch_size: B, rows of all ranks and all accumulated micro-batches; a multiple of world size x accumulation.
-        seed: of order and noise.
-        start: the first step to read.
-        accumulation: micro-batches of one step.
-        rank: of this process.
+        batch_size: B, rows per step over all ranks and micro-batches; a multiple of world size x accumulation.
+        seed: seed of order and noise.
+        start: first step.
+        accumulation: micro-batches per step.
+        rank: rank of this process.
         world_size: number of processes.
     """
 
@@ -63,37 +63,37 @@ class TrainDataset(IterableDataset[TokenBatch]):
     def __iter__(self) -> Iterator[TokenBatch]:
         worker = get_worker_info()
         first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        ahead = max(1, PLANNED * self.accumulation * self.world_size // self.batch_size)
-        numbers_S = self.start * self.accumulation + first + stride * torch.arange(ahead)
+        planned = max(1, ROWS_PER_PLAN * self.accumulation * self.world_size // self.batch_size)
+        numbers_S = self.start * self.accumulation + first + stride * torch.arange(planned)
         while True:
             yield from self._micro_batches(numbers_S)
-            numbers_S = numbers_S + stride * ahead
+            numbers_S = numbers_S + stride * planned
 
     def row_ids(self, step: int) -> Tensor:
-        """Pool rows of the whole batch of a step, int64 (B,), by position."""
+        """Return the pool rows of the global batch of a step, int64 (B,), by position."""
         return self._rows_at(torch.tensor(step), torch.arange(self.batch_size))
 
     def _rows_at(self, steps: Tensor, positions: Tensor) -> Tensor:
         n = len(self.subset)
         elements = steps * self.batch_size + positions
-        epochs, places = elements // n, elements % n
-        return self.subset.rows(keyed_random.permutation(places, n, Stream.ROWS, self.seed, epochs))
+        epochs, indices = elements // n, elements % n
+        return self.subset.rows(keyed_random.permutation(indices, n, Stream.ROWS, self.seed, epochs))
 
     def _micro_batches(self, numbers_S: Tensor) -> Iterator[TokenBatch]:
-        steps_S, turns_S = numbers_S // self.accumulation, numbers_S % self.accumulation
-        # strided, so that the times of every micro-batch are spread over their whole range
+        steps_S, parts_S = numbers_S // self.accumulation, numbers_S % self.accumulation
+        # strided, so that the times of each micro-batch cover their whole range
         stride = self.accumulation * self.world_size
-        positions_SB = (turns_S * self.world_size + self.rank)[:, None] + torch.arange(0, self.batch_size, stride)
+        positions_SB = (parts_S * self.world_size + self.rank)[:, None] + torch.arange(0, self.batch_size, stride)
         steps_S1 = steps_S[:, None]
         rows_SB = self._rows_at(steps_S1, positions_SB)
         keys_SB = keyed_random.key(self.seed, Stream.TRAINING, steps_S1, positions_SB)
         offsets_SB = keyed_random.uniform(self.seed, Stream.TIMES, steps_S1, positions_SB)
         quantiles_SB = (positions_SB + offsets_SB) / self.batch_size
-        seeds_S = keyed_random.key(self.seed, Stream.DROPOUT, steps_S, turns_S, self.rank)
+        seeds_S = keyed_random.key(self.seed, Stream.DROPOUT, steps_S, parts_S, self.rank)
         for s, rows_B in enumerate(rows_SB):
             yield TokenBatch(
                 tokens_BL=self.rows.tokens(rows_B),
-                rows_B=rows_B.clone(),  # a part of a larger tensor would be sent between processes as a whole
+                rows_B=rows_B.clone(),  # a view would send the whole storage between processes
                 places_B=positions_SB[s].clone(),
                 keys_B=keys_SB[s].clone(),
                 quantiles_B=quantiles_SB[s].clone(),

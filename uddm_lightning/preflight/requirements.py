@@ -9,9 +9,9 @@ import torch
 from huggingface_hub import HfApi
 from huggingface_hub.constants import HF_HUB_CACHE
 
+from uddm_lightning.config.ranges import check_batch_size
 from uddm_lightning.core.cache import cache_folder
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data import check_divides
 from uddm_lightning.preflight import needs
 from uddm_lightning.preflight.hub import DownloadSize, Hub, downloads_of, measure_download
 from uddm_lightning.runs.instantiate import build_data, check_critic
@@ -124,7 +124,7 @@ class Requirements:
         processes, steps = needs.processes(trainer), trainer["max_steps"]
         accumulation = trainer["accumulate_grad_batches"]
         try:
-            check_divides(batch, processes.world_size, accumulation)
+            check_batch_size(batch, processes.world_size, accumulation)
             rows = batch // (processes.world_size * accumulation)
             split = f"{processes.world_size} process(es) x {accumulation} micro-batch(es) of {rows}"
         except InputError as error:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from uddm_lightning.core.class_path import import_class
 from uddm_lightning.core.errors import InputError, sanitize_message
-from uddm_lightning.data.corpus import Corpus, cached
+from uddm_lightning.data.corpus import Corpus, load_cached_corpus
 from uddm_lightning.data.eval_dataset import draw_keys
 from uddm_lightning.data.module import SAMPLES
 from uddm_lightning.data.noise_rows import uniform_rows
@@ -90,7 +90,7 @@ class LoadedModel(NamedTuple):
     def corpus(self) -> Corpus | None:
         """Return the prepared text of the run if it is in the cache; it is never built here."""
         manifest = run_folder.read_manifest(self.folder)
-        return cached(manifest, self.config["data"].get("cache_dir")) if manifest else None
+        return load_cached_corpus(manifest, self.config["data"].get("cache_dir")) if manifest else None
 
 
 def load(path: Path, ckpt: str, steps: int | None = None, device: str | None = None) -> LoadedModel:

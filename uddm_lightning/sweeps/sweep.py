@@ -178,7 +178,7 @@ def run_sweep(options: SweepOptions) -> SweepResult:
         check_precision(trainer["precision"], launcher.on_cpu(trainer["accelerator"]))
     data = build_data(config)
     pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
-    known = data.chain is not None and MarkovBackbone.__name__ not in names
+    known = data.markov_chain is not None and MarkovBackbone.__name__ not in names
     best = Variant.best(arguments) if known else None
     end = config["data"]["train_size"]
     if largest is None and isinstance(end, int) and end > pool:
@@ -187,7 +187,7 @@ def run_sweep(options: SweepOptions) -> SweepResult:
                 f"uddm: sizes end at {pool}, the training rows of the text, not at `data.train_size` = {end}.\n"
             )
         end = pool
-    rows_of: Callable[[int | float], int] = partial(data.rows_of, key="--sizes" if named else "data.train_size")
+    rows_of: Callable[[int | float], int] = partial(data.num_rows, key="--sizes" if named else "data.train_size")
     train = plan(options.sizes, options.budget, end, rows_of)
 
     folder = options.out.absolute()

@@ -156,7 +156,9 @@ class DiffusionTask(LightningModule):
         if type(self.backbone).prepare is not Backbone.prepare:  # others need not read the text
             data = data_of(self.trainer)
             for backbone in (self.backbone, self.ema.backbone):
-                backbone.prepare(TextStatistics(data.training_rows, data.unigram, data.chain, self.process.mask_id))
+                backbone.prepare(
+                    TextStatistics(data.training_rows, data.unigram, data.markov_chain, self.process.mask_id)
+                )
 
     def check_optimizer(self, precision: object = None) -> None:
         """Make an optimizer and discard it, so that wrong arguments are reported before training."""

@@ -14,13 +14,13 @@ def test_lm1b_by_example(given_: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("expected", [expected for _, expected in LM1B[:9] if "'" not in expected])
-def test_text_that_is_put_together_stays(expected: str) -> None:
+def test_detokenized_text_is_unchanged(expected: str) -> None:
     assert LM1BDetokenizer()(expected) == expected
 
 
 @settings(max_examples=60, deadline=None)
 @given(TEXTS | st.text())
-def test_lm1b_takes_out_spaces_and_nothing_else(text: str) -> None:
+def test_lm1b_removes_only_spaces(text: str) -> None:
     found = LM1BDetokenizer()(text)
     rest = iter(text)
     assert all(any(there == sign for there in rest) for sign in found), "in order"
@@ -29,8 +29,8 @@ def test_lm1b_takes_out_spaces_and_nothing_else(text: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(TEXTS)
-def test_a_second_pass_comes_to_rest(text: str) -> None:
-    """Each pass takes something out or changes nothing, so it ends."""
+def test_repeated_passes_converge(text: str) -> None:
+    """Each pass removes characters or changes nothing, so repetition ends."""
     detokenizer = LM1BDetokenizer()
     for _ in range(len(text) + 1):
         before, text = text, detokenizer(text)

@@ -12,7 +12,7 @@ from uddm_lightning.data import DocumentPacking, Packing, WrappedPacking
 from uddm_lightning.data.newlines import split_lines
 
 
-def test_special_positions_are_those_of_the_packing_not_of_ids() -> None:
+def test_special_positions_come_from_the_packing_not_from_ids() -> None:
     tokenizer = Marks("begin, end, separator")
     text = [[[SEP, 1], [BOS, EOS]]]
     for packing in (WrappedPacking(7), DocumentPacking(7)):
@@ -22,18 +22,20 @@ def test_special_positions_are_those_of_the_packing_not_of_ids() -> None:
         assert block.special_NL.tolist() == [[True, False, False, True, False, False, True]]
 
 
-def test_frame_of_full_rows() -> None:
+def test_add_special_tokens_to_full_rows() -> None:
     rows = np.arange(8).reshape(2, 4)
-    block = WrappedPacking(6).frame(rows, rows < 0, Marks("begin, end, separator"))
+    block = WrappedPacking(6).add_special_tokens(rows, rows < 0, Marks("begin, end, separator"))
     assert block.tokens_NL.tolist() == [[BOS, 0, 1, 2, 3, EOS], [BOS, 4, 5, 6, 7, EOS]]
     assert block.lengths_N is None
 
 
-def test_lengths_that_leave_no_room() -> None:
+def test_lengths_without_positions_for_text() -> None:
     for packing in (WrappedPacking, DocumentPacking):
         with pytest.raises(ValueError, match="`length` must be at least 2, got 1"):
             packing(1)
-        with pytest.raises(InputError, match=r"`data\.packing\.length` is 2, but begin and end .* choose at least 3"):
+        with pytest.raises(
+            InputError, match=r"`data\.packing\.length` is 2, but the begin and end tokens .* choose at least 3"
+        ):
             list(packing(2).pack([[[1]]], Marks("begin, end")))
 
 
@@ -50,7 +52,7 @@ PACKINGS: dict[type, Callable[[], Packing]] = {
 
 
 @pytest.mark.parametrize("kind", PACKINGS)
-def test_a_packing_takes_lines_for_sentences(kind: type) -> None:
+def test_sentences_are_non_empty_lines(kind: type) -> None:
     text = f"one\n{STRANGE}\r\ntwo\r \nthree"
     assert PACKINGS[kind]().sentences(text) == [line for line in split_lines(text) if line.strip()]
     assert STRANGE in PACKINGS[kind]().sentences(text)

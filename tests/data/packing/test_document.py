@@ -17,7 +17,7 @@ def test_a_document_is_a_row(documents: list[list[list[int]]], has: str, length:
     if length <= ends:
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(document_module, "BLOCK_ROWS", block_rows)
+        patch.setattr(document_module, "CHUNK_ROWS", block_rows)
         blocks = list(DocumentPacking(length).pack(documents, tokenizer))
     rows, special = together(blocks, length)
     lengths = [number for block in blocks if block.lengths_N is not None for number in block.lengths_N.tolist()]
@@ -30,7 +30,7 @@ def test_a_document_is_a_row(documents: list[list[list[int]]], has: str, length:
     assert rows == expected
     assert lengths == [min(len(text), room) + ends for text in texts]
     assert all(block.documents_N is None for block in blocks), "every row is a document"
-    assert sum(block.cut_documents for block in blocks) == sum(len(text) > room for text in texts)
-    assert sum(block.cut_tokens for block in blocks) == sum(max(0, len(text) - room) for text in texts)
+    assert sum(block.truncated_documents for block in blocks) == sum(len(text) > room for text in texts)
+    assert sum(block.truncated_tokens for block in blocks) == sum(max(0, len(text) - room) for text in texts)
     if special is not None:
         assert special == [[number in (BOS, EOS, SEP) for number in row] for row in rows]

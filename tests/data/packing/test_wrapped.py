@@ -12,7 +12,7 @@ from uddm_lightning.data.packing import wrapped as wrapped_module
 
 @given(documents, names, st.integers(2, 9), st.integers(1, 3))
 @settings(max_examples=300, deadline=None)
-def test_wrapped_loses_nothing_but_the_last_row(
+def test_wrapped_packing_drops_only_the_incomplete_last_row(
     documents: list[list[list[int]]], has: str, length: int, block_rows: int
 ) -> None:
     tokenizer = Marks(has)
@@ -20,7 +20,7 @@ def test_wrapped_loses_nothing_but_the_last_row(
     if length <= ends:
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wrapped_module, "BLOCK_ROWS", block_rows)
+        patch.setattr(wrapped_module, "CHUNK_ROWS", block_rows)
         blocks = list(WrappedPacking(length).pack(documents, tokenizer))
     rows, special = together(blocks, length)
     text = joined([sentence for document in documents for sentence in document], tokenizer)
@@ -44,7 +44,7 @@ def test_wrapped_loses_nothing_but_the_last_row(
     assert found == owners[: len(rows) * room : room]
 
 
-def test_a_sentence_as_long_as_a_book_is_packed_a_block_at_a_time() -> None:
+def test_a_long_sentence_is_packed_in_chunks() -> None:
     sentence = [number % 7 for number in range(10 * 4096 + 2)]
     blocks = list(WrappedPacking(4).pack([[[8], sentence]], Marks("nothing")))
     assert [len(block.tokens_NL) for block in blocks] == [4096, 4096, 2048]

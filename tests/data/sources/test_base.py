@@ -1,4 +1,4 @@
-"""What every source, tokenizer and packing promises."""
+"""Contract tests of sources."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ SOURCES: dict[type, Callable[[Path], Source]] = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_a_source_gives_the_same_text_again_and_none_of_what_is_refused(
+def test_a_source_repeats_its_text_without_forbidden_characters(
     tmp_path: Path, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf")

@@ -1,11 +1,11 @@
-"""A source whose text is detokenized."""
+"""Source of detokenized text."""
 
 import json
 from pathlib import Path
 
 from tests.support.texts import ListSource
 from uddm_lightning.data import Detokenized, Document, LM1BDetokenizer, TextFiles, WikiTextDetokenizer
-from uddm_lightning.data.component_spec import describe
+from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.detokenizers import Rule
 
 
@@ -35,6 +35,6 @@ def test_fingerprint_follows_text_and_rules() -> None:
 
 def test_a_manifest_can_name_it(tmp_path: Path) -> None:
     source = Detokenized(TextFiles(str(tmp_path / "a.txt")), LM1BDetokenizer())
-    spec = json.loads(json.dumps(describe(source)))
+    spec = json.loads(json.dumps(component_spec(source)))
     assert spec["init_args"]["source"]["init_args"]["paths"] == str(tmp_path / "a.txt")
     assert spec["init_args"]["detokenizer"]["class_path"].endswith("LM1BDetokenizer")

@@ -1,6 +1,6 @@
-"""Text that is no UTF-8: refused with the command that converts it."""
+"""Text that is not UTF-8 is refused with the command that converts it."""
 
-# ruff: noqa: RUF001 letters of many alphabets are what this is about
+# ruff: noqa: RUF001 the test texts use many alphabets
 
 import codecs
 import gzip
@@ -27,9 +27,9 @@ from uddm_lightning.data import (
     Source,
     TextFiles,
 )
-from uddm_lightning.data.sources.encodings import PYTHON, guess
+from uddm_lightning.data.sources.encodings import PYTHON_NAMES, detect_encoding
 from uddm_lightning.data.sources.reading import read_lines
-from uddm_lightning.data.split import assign
+from uddm_lightning.data.split import split_documents
 from uddm_lightning.data.text_rows import TextRows
 
 WIDE = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
@@ -63,16 +63,16 @@ CASES = [(name, encoding) for name, (_, narrow) in TEXTS.items() for encoding in
 
 @pytest.mark.parametrize("times", [1, 3000])
 @pytest.mark.parametrize(("name", "encoding"), CASES)
-def test_the_command_gives_the_text(tmp_path: Path, name: str, encoding: str, times: int) -> None:
+def test_the_detected_encoding_decodes_the_text(tmp_path: Path, name: str, encoding: str, times: int) -> None:
     text = TEXTS[name][0] * times
     path = tmp_path / "the text.txt"
     path.write_bytes(text.encode(encoding))
     with pytest.raises(InputError, match=r"the text\.txt`, line 1: byte \d+ of the file ") as caught:
         list(read_lines(path))
-    found = re.search(r"it reads like (\S+); convert it with `iconv -f (\S+) -t UTF-8 ", str(caught.value))
+    found = re.search(r"it looks like (\S+); convert it with `iconv -f (\S+) -t UTF-8 ", str(caught.value))
     assert found, caught.value
     assert found[1] == found[2]
-    assert codecs.decode(path.read_bytes(), PYTHON.get(found[1], found[1])).removeprefix("\ufeff") == text
+    assert codecs.decode(path.read_bytes(), PYTHON_NAMES.get(found[1], found[1])).removeprefix("\ufeff") == text
 
 
 @pytest.mark.skipif(shutil.which("iconv") is None, reason="no iconv on this machine")
@@ -84,38 +84,38 @@ def test_the_command_runs(tmp_path: Path, name: str, encoding: str, suffix: str)
     path.write_bytes(gzip.compress(raw) if suffix.endswith(".gz") else raw)
     with pytest.raises(InputError) as caught:
         list(read_lines(path))
-    command = re.search(r"convert it with `(.*)` and give the new file", str(caught.value))
+    command = re.search(r"convert it with `(.*)` and use the new file", str(caught.value))
     assert command
     subprocess.run(command[1], shell=True, check=True)  # noqa: S602 as a user would
     assert list(read_lines(tmp_path / f"it's_utf8{suffix}")) == TEXTS[name][0].splitlines()
 
 
-def test_utf8_is_never_taken_for_another_encoding(tmp_path: Path) -> None:
+def test_utf8_is_never_detected_as_another_encoding(tmp_path: Path) -> None:
     for text, _ in TEXTS.values():
         (tmp_path / "a.txt").write_text(text, encoding="utf-8")
         assert list(read_lines(tmp_path / "a.txt")) == text.splitlines()
 
 
-def test_what_cannot_be_told_or_is_damaged(tmp_path: Path) -> None:
+def test_unknown_encodings_and_damaged_text(tmp_path: Path) -> None:
     for raw, message in (
-        (b"the text\0and more\nof it", r"byte 8 of the file is zero, .* take such bytes out with `tr -d '\\000' <"),
-        ("déjà vu là ".encode() + b"\xff\n", r"is not UTF-8; what stands around it is UTF-8: repair or remove it"),
-        (bytes(range(1, 256)), r"its encoding is none of the usual ones; .* `iconv -f ENCODING -t UTF-8"),
+        (b"the text\0and more\nof it", r"byte 8 of the file is null, .* remove null bytes with `tr -d '\\000' <"),
+        ("déjà vu là ".encode() + b"\xff\n", r"is not UTF-8; the text around it is UTF-8: repair or remove it"),
+        (bytes(range(1, 256)), r"its encoding is not a common one; .* `iconv -f ENCODING -t UTF-8"),
         (b"fine\n" * 20_000 + "naïve façade\n".encode("cp1252"), r"line 20001: byte 100002 .* WINDOWS-1252"),
     ):
         (tmp_path / "a.txt").write_bytes(raw)
         with pytest.raises(InputError, match=message):
             list(read_lines(tmp_path / "a.txt"))
-    assert guess(b"plain") is None
+    assert detect_encoding(b"plain") is None
 
 
-ZEROS = "one\0two"
+NULLS = "one\0two"
 
 
-def zero_sources(folder: Path) -> dict[str, Callable[[], object]]:
-    (folder / "a.txt").write_text(ZEROS, encoding="utf-8")
-    (folder / "a.jsonl").write_text(json.dumps({"text": ZEROS}), encoding="utf-8")
-    pyarrow.parquet.write_table(pyarrow.table({"text": [ZEROS]}), folder / "a.parquet")
+def null_sources(folder: Path) -> dict[str, Callable[[], object]]:
+    (folder / "a.txt").write_text(NULLS, encoding="utf-8")
+    (folder / "a.jsonl").write_text(json.dumps({"text": NULLS}), encoding="utf-8")
+    pyarrow.parquet.write_table(pyarrow.table({"text": [NULLS]}), folder / "a.parquet")
 
     def read(source: Source) -> list[Document]:
         return list(source.documents())
@@ -126,12 +126,12 @@ def zero_sources(folder: Path) -> dict[str, Callable[[], object]]:
         "parquet": lambda: read(TextFiles(str(folder / "a.parquet"))),
         "datasets": lambda: read(HubDataset("json", data_files=str(folder / "a.jsonl"))),
         "detokenized": lambda: read(Detokenized(TextFiles(str(folder / "a.txt")), LM1BDetokenizer())),
-        "a plugin": lambda: assign(ListSource([ZEROS, "b"]), 0.5),
+        "a plugin": lambda: split_documents(ListSource([NULLS, "b"]), 0.5),
         "predict": lambda: TextRows(str(folder / "a.txt"), CharacterTokenizer("abc "), DocumentPacking(8)),
     }
 
 
 @pytest.mark.parametrize("kind", ["text", "json", "parquet", "datasets", "detokenized", "a plugin", "predict"])
-def test_zeros_are_refused_wherever_text_comes_from(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(InputError, match=r"(`data\.source`|a\.\w+|json).*(zero)"):
-        zero_sources(tmp_path)[kind]()
+def test_null_characters_are_refused_in_every_source(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(InputError, match=r"(`data\.source`|a\.\w+|json).*(null)"):
+        null_sources(tmp_path)[kind]()

@@ -80,7 +80,7 @@ def test_lines_do_not_depend_on_how_the_file_is_read(parts: list[bytes]) -> None
     def found(piece: int) -> list[str] | str:
         with tempfile.NamedTemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
             Path(file.name).write_bytes(content)
-            patch.setattr(reading, "PIECE", piece)
+            patch.setattr(reading, "CHUNK_BYTES", piece)
             try:
                 return list(reading.read_lines(Path(file.name)))
             except InputError as error:
@@ -99,13 +99,13 @@ def test_lines_do_not_depend_on_how_the_file_is_read(parts: list[bytes]) -> None
 
 
 BAD_FILES = [
-    ("a.txt", b"", "a.txt` holds no text"),
-    ("a.txt", b" \n\n", "a.txt` holds no text"),
-    ("a.jsonl", b"", "a.jsonl` holds no text"),
+    ("a.txt", b"", "a.txt` contains no text"),
+    ("a.txt", b" \n\n", "a.txt` contains no text"),
+    ("a.jsonl", b"", "a.jsonl` contains no text"),
     (
         "a.txt",
         b"fine\nna\xefve\n",
-        r"a.txt`, line 2: byte 7 of the file is not UTF-8; it reads like WINDOWS-1252; convert it with `iconv -f",
+        r"a.txt`, line 2: byte 7 of the file is not UTF-8; it looks like WINDOWS-1252; convert it with `iconv -f",
     ),
     ("a.txt", b"\xef\xbb\xbfab\xff", r"line 1: byte 5 of the file is not UTF-8"),
     (
@@ -114,11 +114,11 @@ BAD_FILES = [
         r"a.jsonl`, line 2: not valid JSON \(.*\); write one JSON object per line",
     ),
     ("a.jsonl", b"[" * 100000, r"line 1: not valid JSON"),
-    ("a.jsonl", b'"text"', r"line 1: a str where a JSON object with a field `text` belongs"),
+    ("a.jsonl", b'"text"', r"line 1: a str instead of a JSON object with a field `text`"),
     ("a.jsonl", b'{"body": "a"}', r"line 1: no field `text`; set `field` to one of \['body'\]"),
     ("a.jsonl", b'{"text": 3}', r"line 1, field `text`: 3 is not text; choose a `field` that holds strings"),
     ("a.parquet", b"PAR0", r"a.parquet` is not a readable Parquet file"),
-    ("a.csv", b"a,b", r"a.csv` has an unknown suffix; known are .txt, .jsonl, .parquet"),
+    ("a.csv", b"a,b", r"a.csv` has an unknown suffix; use .txt, .jsonl, .parquet"),
 ]
 
 
@@ -133,7 +133,7 @@ def test_bad_gzip(tmp_path: Path) -> None:
     whole = gzip.compress(b"text of some length\n" * 1000)
     for content in (whole[: len(whole) // 2], b"plain text", whole[:20] + b"\xff" * 20 + whole[40:]):
         (tmp_path / "a.txt.gz").write_bytes(content)
-        with pytest.raises(InputError, match=r"a\.txt\.gz` is not a whole gzip file"):
+        with pytest.raises(InputError, match=r"a\.txt\.gz` is not a complete gzip file"):
             list(TextFiles(str(tmp_path / "a.txt.gz")).documents())
 
 
@@ -152,7 +152,7 @@ def test_bad_paths(tmp_path: Path) -> None:
         list(TextFiles(str(write(tmp_path / "a.txt", "a")), test_paths=str(tmp_path / "*.text")).documents())
     with pytest.raises(InputError, match=r"is a folder; name its files, e\.g\. `.*\*\.txt`"):
         TextFiles(str(tmp_path)).fingerprint()
-    with pytest.raises(InputError, match="`paths` names no file"):
+    with pytest.raises(InputError, match="`paths` is empty"):
         TextFiles([]).fingerprint()
     with pytest.raises(ValueError, match="`document` must be line, paragraph or file, got 'page'"):
         TextFiles("a.txt", document="page")

@@ -30,7 +30,7 @@ def test_hub_dataset_from_local_files(tmp_path: Path) -> None:
         list(HubDataset("json", split="valid", data_files=str(lines)).documents())
 
 
-def test_hub_dataset_that_is_not_there() -> None:
+def test_missing_hub_dataset() -> None:
     with pytest.raises(InputError, match=r"Dataset `no/such` .* cannot be loaded: .*Check the names, and the network"):
         list(HubDataset("no/such").documents())
     with pytest.raises(ValueError, match="`test_split` must differ from `split`, got 'train' for both"):
@@ -56,15 +56,15 @@ def test_a_file_that_changes_while_datasets_reads_it(tmp_path: Path, monkeypatch
         assert [one.text for one in HubDataset("json", data_files=str(path)).documents()] == given
 
 
-def test_half_a_cache_of_datasets_is_made_again(tmp_path: Path) -> None:
+def test_an_incomplete_cache_of_datasets_is_rebuilt(tmp_path: Path) -> None:
     path = write_texts(tmp_path / "a.jsonl", ["one", "two"])
     source = HubDataset("json", data_files=str(path))
     list(source.documents())
-    (whole,) = (tmp_path / "hf").glob("uddm_lightning/*/whole")
-    whole.unlink()
-    (whole.parent / "rubbish").touch()
+    (complete,) = (tmp_path / "hf").glob("uddm_lightning/*/complete")
+    complete.unlink()
+    (complete.parent / "rubbish").touch()
     assert [one.text for one in source.documents()] == ["one", "two"]
-    assert not (whole.parent / "rubbish").exists()
+    assert not (complete.parent / "rubbish").exists()
 
 
 def test_a_cache_of_datasets_that_cannot_be_written(tmp_path: Path) -> None:
@@ -127,6 +127,7 @@ def test_splits_that_share_nothing(tmp_path: Path, split: str, test_split: str) 
 def test_one_file_in_both_splits_is_refused(tmp_path: Path) -> None:
     path = str(write_texts(tmp_path / "a.jsonl", TEN))
     with pytest.raises(
-        InputError, match=r"a\.jsonl` is in `split: train` and in `test_split: test`; held-out text must"
+        InputError,
+        match=r"a\.jsonl` is in `split: train` and in `test_split: test`; training and held-out text must not overlap",
     ):
         list(HubDataset("json", data_files={"train": path, "test": path}, test_split="test").documents())

@@ -1,4 +1,4 @@
-"""Text of a Markov chain."""
+"""Source of text from a Markov chain."""
 
 import pytest
 
@@ -18,6 +18,6 @@ from tests.support.command_line import check
         (("seed", -3), ("seed", "-3")),
     ],
 )
-def test_a_chain_that_cannot_be_is_refused(uddm, markov_config, options, needles):
+def test_invalid_arguments(uddm, markov_config, options, needles):
     name, value = options
     check(uddm("fit", "-c", markov_config, f"--data.source.init_args.{name}={value}"), *needles)

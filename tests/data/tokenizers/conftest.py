@@ -1,4 +1,4 @@
-"""The vocabulary file that tests of tokenizers share."""
+"""Vocabulary file for the tests of tokenizers."""
 
 from pathlib import Path
 

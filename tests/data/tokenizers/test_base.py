@@ -9,7 +9,7 @@ from tests.support.plugins import plugins
 from tests.support.texts import LETTERS, LINES, STRANGE, fitted, sentences, special_ids
 from uddm_lightning.data import BPETokenizer, CharacterTokenizer, PretrainedTokenizer, Tokenizer, WordPieceTokenizer
 from uddm_lightning.data.tokenizers import base
-from uddm_lightning.data.tokenizers.losses import Losses
+from uddm_lightning.data.tokenizers.losses import TokenizationLosses
 
 # The contract, for every tokenizer.
 
@@ -40,7 +40,7 @@ def test_ids_are_below_the_vocabulary_and_text_makes_no_special_id(tokenizer: To
     assert sorted(tokenizer.backend.get_vocab().values()) == list(range(tokenizer.vocab_size))
 
 
-def test_json_keeps_everything(tokenizer: Tokenizer) -> None:
+def test_json_round_trip(tokenizer: Tokenizer) -> None:
     before = tokenizer.encode(LINES)
     text = tokenizer.to_json()
     tokenizer.from_json(text)
@@ -61,10 +61,10 @@ def test_spec_is_plain_data_and_names_the_class(tokenizer: Tokenizer) -> None:
     assert tokenizer.spec()["class_path"].endswith(type(tokenizer).__name__)
 
 
-def test_pieces_show_single_ids(tokenizer: Tokenizer) -> None:
+def test_decode_token(tokenizer: Tokenizer) -> None:
     (ids,) = tokenizer.encode(["the state"])
-    assert "".join(tokenizer.piece(number) for number in ids).replace(" ", "") == "thestate"
-    assert tokenizer.piece(tokenizer.vocab_size) == "▢", "a mask is no id of the vocabulary"
+    assert "".join(tokenizer.decode_token(number) for number in ids).replace(" ", "") == "thestate"
+    assert tokenizer.decode_token(tokenizer.vocab_size) == "▢", "a mask is no id of the vocabulary"
 
 
 # Characters.
@@ -92,7 +92,7 @@ TOKENIZERS: dict[type, Callable[[Path], Tokenizer]] = {
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_a_tokenizer_writes_any_text_without_special_ids_and_says_what_it_loses(tmp_path: Path, kind: type) -> None:
+def test_a_tokenizer_encodes_any_text_without_special_ids_and_counts_losses(tmp_path: Path, kind: type) -> None:
     tokenizer = TOKENIZERS[kind](tmp_path)
     tokenizer.fit(sentences(20))
     special = {tokenizer.bos_id, tokenizer.eos_id, tokenizer.separator_id, tokenizer.pad_id} - {None}
@@ -100,14 +100,14 @@ def test_a_tokenizer_writes_any_text_without_special_ids_and_says_what_it_loses(
     encoded = tokenizer.encode(lines)
     assert [tokenizer.encode([line])[0] for line in lines] == encoded
     assert not special & {number for ids in encoded for number in ids}
-    losses = Losses()
-    tokenizer.count_lost(lines, encoded, losses)
+    losses = TokenizationLosses()
+    tokenizer.count_losses(lines, encoded, losses)
     assert losses.characters == sum(not sign.isspace() for line in lines for sign in line)
     lossless = isinstance(tokenizer, BPETokenizer | PretrainedTokenizer)
     assert bool(losses.dropped or losses.unknown) != lossless
     assert losses.dropped.total() + losses.unknown.total() <= losses.characters
-    assert json.loads(json.dumps(losses.meta())) == losses.meta()
-    assert re.search(r"`data\.tokenizer`", tokenizer.blamed)
+    assert json.loads(json.dumps(losses.to_dict())) == losses.to_dict()
+    assert re.search(r"`data\.tokenizer`", tokenizer.lossy_key)
     tokenizer.check_unchanged()
 
 

@@ -9,7 +9,7 @@ from uddm_lightning.data import BPETokenizer
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 @settings(max_examples=100, deadline=None)
-def test_byte_pairs_lose_nothing(text: str) -> None:
+def test_bpe_is_lossless(text: str) -> None:
     assert BYTE_PAIRS.decode(BYTE_PAIRS.encode([text])[0]) == text
 
 

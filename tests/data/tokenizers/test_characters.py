@@ -1,4 +1,4 @@
-"""CharacterTokenizer: alphabets that are given or learned."""
+"""CharacterTokenizer with given and learned alphabets."""
 
 import pytest
 from hypothesis import given, settings
@@ -9,11 +9,11 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import CharacterTokenizer, Tokenizer
 
 
-def test_letters_have_27_ids_in_the_order_given() -> None:
+def test_an_alphabet_of_letters_and_space_has_27_ids_in_order() -> None:
     tokenizer = CharacterTokenizer(LETTERS, lowercase=True)
     assert tokenizer.vocab_size == 27
     assert tokenizer.encode(["abz "]) == [[0, 1, 25]]
-    assert tokenizer.joiner == [26]
+    assert tokenizer.joiner_ids == [26]
     assert special_ids(tokenizer) == set()
 
 
@@ -35,7 +35,7 @@ def test_other_characters_become_one_space(text: str, expected: str) -> None:
 def test_alphabets_without_space_with_capitals_with_accents_and_with_signs() -> None:
     genome = CharacterTokenizer("ACGT")
     assert genome.encode(["AC-G t\tT"]) == [[0, 1, 2, 3]]
-    assert genome.joiner == []
+    assert genome.joiner_ids == []
     french = CharacterTokenizer("aé ", lowercase=True)
     assert french.decode(french.encode(["É e\u0301 à a"])[0]) == "é é a"
     signs = CharacterTokenizer(r"]^\-[a ")
@@ -44,7 +44,7 @@ def test_alphabets_without_space_with_capitals_with_accents_and_with_signs() -> 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 @settings(max_examples=200, deadline=None)
-def test_letters_survive_and_nothing_else_does(text: str) -> None:
+def test_only_characters_of_the_alphabet_remain(text: str) -> None:
     tokenizer = CharacterTokenizer(LETTERS)
     found = tokenizer.decode(tokenizer.encode([text])[0])
     assert set(found) <= set(LETTERS)
@@ -65,7 +65,7 @@ def test_learned_characters_round_trip(lines: list[str], other: str) -> None:
     for line, ids in zip(lines, tokenizer.encode(lines), strict=True):
         assert [characters[number] for number in ids] == list(line)
         assert tokenizer.decode(ids) == line
-    assert tokenizer.joiner == ([characters.index(" ")] if " " in characters else [])
+    assert tokenizer.joiner_ids == ([characters.index(" ")] if " " in characters else [])
     unknown = tokenizer.vocab_size - 1
     expected = [characters.index(c) if c in characters else unknown for c in other]
     assert tokenizer.encode([other]) == [expected]
@@ -76,7 +76,7 @@ MIXED = st.text(st.sampled_from("abzABZ.  \t\n\r\x0b\x0c\x1c\x1f\x7f\x85\u2028é
 
 @given(MIXED, st.booleans(), st.sampled_from([None, "ba ", "ab", "a\tb ", "\nab\x1c", "aBb \x1f", "aé ", "é漢a", "𝄞."]))
 @settings(max_examples=1000, deadline=None)
-def test_characters_have_the_ids_that_the_library_gives(text: str, lowercase: bool, alphabet: str | None) -> None:
+def test_ids_equal_those_of_the_backend(text: str, lowercase: bool, alphabet: str | None) -> None:
     lowercase = lowercase and (alphabet is None or alphabet == alphabet.lower())
     tokenizer = CharacterTokenizer(alphabet, lowercase)
     tokenizer.fit(["ab é", "𝄞B"])
@@ -91,7 +91,7 @@ def test_learned_lower_case() -> None:
 
 
 def test_bad_alphabets() -> None:
-    with pytest.raises(ValueError, match="`alphabet` must name each character once, got 'b' twice"):
+    with pytest.raises(ValueError, match="`alphabet` must contain each character once, got 'b' twice"):
         CharacterTokenizer("abcb")
     with pytest.raises(ValueError, match="`alphabet` must be in lower case"):
         CharacterTokenizer("aB", lowercase=True)

@@ -12,7 +12,7 @@ def test_special_tokens_of_the_learned() -> None:
     for tokenizer in (BYTE_PAIRS, fitted(WordPieceTokenizer(200))):
         assert (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.separator_id) == (0, 2, 3, 3)
         assert tokenizer.decode([2, 3]) == "[CLS] [SEP]" or tokenizer.decode([2, 3]) == "[CLS][SEP]"
-        assert tokenizer.joiner == []
+        assert tokenizer.joiner_ids == [3]
 
 
 def test_sizes_of_the_learned() -> None:
@@ -38,6 +38,6 @@ def test_learning_is_deterministic(kind: type[BPETokenizer] | type[WordPieceToke
     assert len({fitted(kind(300)).to_json() for _ in range(4)}) == 1
 
 
-def test_an_unfitted_tokenizer_says_so() -> None:
-    with pytest.raises(RuntimeError, match="BPETokenizer has no vocabulary yet"):
+def test_an_unfitted_tokenizer_raises() -> None:
+    with pytest.raises(RuntimeError, match="BPETokenizer has no vocabulary"):
         BPETokenizer().encode(["a"])

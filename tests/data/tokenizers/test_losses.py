@@ -1,4 +1,4 @@
-"""What a tokenizer cannot write is counted and reported; what cannot be right is refused."""
+"""Characters that a tokenizer cannot encode are counted and reported; invalid tokenizers are refused."""
 
 import json
 import random
@@ -26,10 +26,10 @@ from uddm_lightning.data import (
     Tokenizer,
     WordPieceTokenizer,
     WrappedPacking,
-    prepare,
+    prepare_corpus,
 )
 from uddm_lightning.data.text_rows import TextRows
-from uddm_lightning.data.tokenizers.losses import Losses, sentence
+from uddm_lightning.data.tokenizers.losses import TokenizationLosses, loss_message
 
 UNKNOWN = "[UNK]"
 SPECIAL = ["[SEP]", "[CLS]", "[PAD]", "[MASK]"]
@@ -103,16 +103,16 @@ def loaded(folder: Path, kind: str, unknown: bool, marks: str = "none") -> Pretr
     return PretrainedTokenizer(str(path))
 
 
-def lost_of(tokenizer: Tokenizer, lines: list[str]) -> Losses:
-    losses = Losses()
-    tokenizer.count_lost(lines, tokenizer.encode(lines), losses)
+def lost_of(tokenizer: Tokenizer, lines: list[str]) -> TokenizationLosses:
+    losses = TokenizationLosses()
+    tokenizer.count_losses(lines, tokenizer.encode(lines), losses)
     return losses
 
 
 @pytest.mark.parametrize("marks", MARKS)
 @pytest.mark.parametrize("unknown", [True, False])
 @pytest.mark.parametrize("kind", BACKENDS)
-def test_text_has_no_special_id_and_what_is_lost_is_counted(
+def test_text_has_no_special_id_and_lost_characters_are_counted(
     tmp_path: Path, kind: str, unknown: bool, marks: str
 ) -> None:
     tokenizer = loaded(tmp_path, kind, unknown, marks)
@@ -131,8 +131,8 @@ def test_text_has_no_special_id_and_what_is_lost_is_counted(
             assert not unknown
             assert kind in ("WordLevel", "WordPiece", "Unigram"), "pairs leave out what they do not know"
             return
-        losses = Losses()
-        tokenizer.count_lost(lines, encoded, losses)
+        losses = TokenizationLosses()
+        tokenizer.count_losses(lines, encoded, losses)
         for line, ids in zip(lines, encoded, strict=True):
             assert not forbidden & set(ids)
             assert tokenizer.encode([line]) == [ids]
@@ -151,26 +151,26 @@ def test_text_has_no_special_id_and_what_is_lost_is_counted(
 
 
 def written_by(tokenizer: Tokenizer, encoded: list[list[int]], unknown: int | None) -> Counter[str]:
-    """Characters that the ids stand for."""
+    """Return the characters of the ids."""
     pieces = [str(tokenizer.backend.id_to_token(number)) for ids in encoded for number in ids if number != unknown]
     return Counter("".join(piece.removeprefix("##").replace("▁", "") for piece in pieces))
 
 
 @pytest.mark.parametrize("kind", ["WordLevel", "WordPiece", "Unigram"])
-def test_a_model_that_stops_at_unknown_text_is_one_message(tmp_path: Path, kind: str) -> None:
+def test_text_that_cannot_be_encoded_gives_one_message(tmp_path: Path, kind: str) -> None:
     tokenizer = loaded(tmp_path, kind, unknown=False)
     texts = ["the state of the union 😀" for _ in range(9)]
-    with pytest.raises(InputError, match=r"`data\.tokenizer`: .* cannot write the text \(.*BPETokenizer"):
-        prepare(ListSource([*texts, "the"]), tokenizer, WrappedPacking(8), 0.3, str(tmp_path / "cache"))
+    with pytest.raises(InputError, match=r"`data\.tokenizer`: .* cannot encode the text \(.*BPETokenizer"):
+        prepare_corpus(ListSource([*texts, "the"]), tokenizer, WrappedPacking(8), 0.3, str(tmp_path / "cache"))
 
 
-def test_without_a_token_for_unknown_text_it_is_dropped_and_counted(
+def test_without_an_unknown_token_characters_are_dropped_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tokenizer = loaded(tmp_path, "BPE", unknown=False)
     texts = [f"{'the state of the union ' * 3}😀漢 {'a' * number}" for number in range(20)]
     for _ in range(2):  # built, and from the cache
-        corpus = prepare(ListSource(texts), tokenizer, WrappedPacking(8), 0.3, str(tmp_path / "cache"))
+        corpus = prepare_corpus(ListSource(texts), tokenizer, WrappedPacking(8), 0.3, str(tmp_path / "cache"))
         lost = corpus.meta["lost"]
         assert lost["characters"] == sum(len(text) - text.count(" ") for text in texts)
         assert (lost["dropped"], lost["unknown"]) == (40, 0)
@@ -187,20 +187,20 @@ def test_without_a_token_for_unknown_text_it_is_dropped_and_counted(
         (lambda: CharacterTokenizer(LETTERS), "Yes no", "the alphabet of `data.tokenizer` drops 20 % of the"),
         (lambda: CharacterTokenizer(LETTERS, True), "déjà e\u0301 ﬁ", ""),
         (lambda: CharacterTokenizer("aé "), "é e\u0301 b", "drops 25 % of the characters of the text ('b')"),
-        (CharacterTokenizer, "known x", "`data.tokenizer` has no id of their own for 17 % of the characters of the"),
+        (CharacterTokenizer, "known x", "`data.tokenizer` encodes as unknown 17 % of the characters of the"),
         (lambda: WordPieceTokenizer(100), "known 漢 \u200b", "drops 14 %"),
         (
             lambda: WordPieceTokenizer(100),
             "known 漢",
-            "has no id of their own for 17 % of the characters of the text ('漢')",
+            "encodes as unknown 17 % of the characters of the text ('漢')",
         ),
         (lambda: BPETokenizer(300), "known 漢 😀\0\u200b[SEP]", ""),
     ],
 )
-def test_what_is_said(make: Callable[[], Tokenizer], text: str, said: str) -> None:
+def test_loss_messages(make: Callable[[], Tokenizer], text: str, said: str) -> None:
     tokenizer = make()
     tokenizer.fit(["known"] * 3)
-    found = sentence(lost_of(tokenizer, [text]).meta(), tokenizer.blamed, "the text")
+    found = loss_message(lost_of(tokenizer, [text]).to_dict(), tokenizer.lossy_key, "the text")
     assert said in found if said else not found
 
 
@@ -208,7 +208,7 @@ def test_what_is_said(make: Callable[[], Tokenizer], text: str, said: str) -> No
 @example(["\uf900"], False)  # is written as U+8C48
 @example(["e", "\u0301"], False)  # an accent without a letter in its line
 @settings(max_examples=200, deadline=None)
-def test_an_alphabet_loses_what_has_no_letter(lines: list[str], lowercase: bool) -> None:
+def test_an_alphabet_drops_other_characters(lines: list[str], lowercase: bool) -> None:
     tokenizer = CharacterTokenizer(LETTERS, lowercase)
     losses = lost_of(tokenizer, lines)
     text = unicodedata.normalize("NFC", "\n".join(lines))  # as the tokenizer reads it
@@ -221,7 +221,7 @@ def test_an_alphabet_loses_what_has_no_letter(lines: list[str], lowercase: bool)
 
 @given(st.lists(TEXT, max_size=4))
 @QUIET
-def test_learned_tokenizers_count_what_they_lose(lines: list[str]) -> None:
+def test_learned_tokenizers_count_lost_characters(lines: list[str]) -> None:
     for tokenizer in LEARNED:
         losses = lost_of(tokenizer, lines)
         if isinstance(tokenizer, BPETokenizer):
@@ -236,7 +236,7 @@ for one in LEARNED:
     one.fit([f"the state of the union {number}" for number in range(9)])
 
 
-def test_steps_that_take_out_text(tmp_path: Path) -> None:
+def test_normalizers_and_pre_tokenizers_that_remove_text(tmp_path: Path) -> None:
     backend = pairs(True)
     backend.normalizer = normalizers.Replace("state", "")
     backend.pre_tokenizer = pre_tokenizers.Sequence(
@@ -250,11 +250,11 @@ def test_steps_that_take_out_text(tmp_path: Path) -> None:
 # Chance in a file.
 
 
-def test_merges_at_random_are_switched_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dropout_is_disabled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     backend = pairs(True, dropout=0.5)
     (tmp_path / "a.json").write_text(backend.to_str(), encoding="utf-8")
     tokenizer = PretrainedTokenizer(str(tmp_path / "a.json"))
-    assert "uddm: `data.tokenizer` leaves out merges at random (`dropout`)" in capsys.readouterr().err
+    assert "uddm: `data.tokenizer` drops merges at random (`dropout`)" in capsys.readouterr().err
     assert len({str(tokenizer.encode(["the the the of the"])) for _ in range(20)}) == 1
     assert json.loads(tokenizer.to_json())["model"]["dropout"] is None
     calm = pairs(True)
@@ -284,16 +284,16 @@ def test_the_smallest_vocabulary_is_named_and_is_the_smallest(lines: list[str]) 
     else:
         assert found.vocab_size <= 5
         return
-    start = "`data.tokenizer.init_args.vocab_size` is 5, and the characters of the training text alone need "
+    start = "`data.tokenizer.init_args.vocab_size` is 5, but the characters of the training text need "
     assert message.startswith(start)
-    smallest = int(message.removeprefix(start).partition(";")[0])
-    assert f"choose at least {smallest}, or BPETokenizer, which writes any text with 260" in message
+    smallest = int(message.removeprefix(start).partition(" ids;")[0])
+    assert f"choose at least {smallest}, or use BPETokenizer, which encodes any text with 260 ids" in message
     assert fitted(smallest).vocab_size == smallest
-    with pytest.raises(InputError, match=f"is {smallest - 1}, .* need {smallest}; choose at least {smallest}"):
+    with pytest.raises(InputError, match=f"is {smallest - 1}, .* need {smallest} ids; choose at least {smallest}"):
         fitted(smallest - 1)
 
 
-def test_a_vocabulary_never_has_more_ids_than_were_asked_for() -> None:
+def test_a_vocabulary_is_at_most_vocab_size() -> None:
     lines = [f"{chr(1000 + number)}{chr(2000 + number)} the state" for number in range(100)]
     for size in (260, 300, 500):
         for tokenizer in (BPETokenizer(size), WordPieceTokenizer(size)):
@@ -325,7 +325,7 @@ def test_too_little_text_names_the_alphabet(tmp_path: Path, capsys: pytest.Captu
             InputError,
             match=r"too short .* the alphabet of `data\.tokenizer` drops \d\d0? % of the characters of the text",
         ):
-            prepare(source, tokenizer, packing, 0.2, str(tmp_path / "cache"))
+            prepare_corpus(source, tokenizer, packing, 0.2, str(tmp_path / "cache"))
     data = TextDataModule(TextFiles(str(text)), CharacterTokenizer(LETTERS, True), WrappedPacking(8), 1000)
     manifest = TextDataModule(data.source, CharacterTokenizer(LETTERS, True), WrappedPacking(8), 2).manifest()
     assert manifest["lost"]["dropped"] > 0.8 * manifest["lost"]["characters"]
@@ -334,7 +334,7 @@ def test_too_little_text_names_the_alphabet(tmp_path: Path, capsys: pytest.Captu
     assert "the alphabet of `data.tokenizer` drops" in capsys.readouterr().err
 
 
-def test_text_to_restore_says_what_it_loses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_losses_of_text_to_restore_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "given.txt").write_text("peace, war", encoding="utf-8")
     TextRows(str(tmp_path / "given.txt"), CharacterTokenizer(LETTERS), DocumentPacking(16))
     said = capsys.readouterr().err
@@ -347,8 +347,8 @@ def test_text_to_restore_says_what_it_loses(tmp_path: Path, capsys: pytest.Captu
         TextRows(str(tmp_path / "given.txt"), CharacterTokenizer(LETTERS), DocumentPacking(16))
 
 
-def test_nothing_is_said_where_nothing_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    corpus: Corpus = prepare(
+def test_no_message_without_losses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus: Corpus = prepare_corpus(
         ListSource(sentences(40)), CharacterTokenizer(LETTERS), WrappedPacking(8), 0.2, str(tmp_path / "cache")
     )
     assert corpus.meta["lost"]["dropped"] == corpus.meta["lost"]["unknown"] == 0

@@ -21,7 +21,7 @@ def test_vocabulary_of_bert(vocabulary: str) -> None:
 def test_names_of_special_tokens(tmp_path: Path, vocabulary: str) -> None:
     named = PretrainedTokenizer(vocabulary, bos="[MASK]", separator="")
     assert (named.bos_id, named.eos_id, named.separator_id) == (4, 3, None)
-    with pytest.raises(InputError, match=r"`eos` is '</s>', which is no token of `.*vocab\.txt`; name one"):
+    with pytest.raises(InputError, match=r"`eos` is '</s>', which is not a token of `.*vocab\.txt`; set it"):
         PretrainedTokenizer(vocabulary, eos="</s>")
 
     path = tmp_path / "tokenizer.json"
@@ -37,7 +37,7 @@ def test_names_of_special_tokens(tmp_path: Path, vocabulary: str) -> None:
         path.write_text(backend.to_str(), encoding="utf-8")
         tokenizer = PretrainedTokenizer(str(path))
         ids = [tokenizer.bos_id, tokenizer.eos_id, tokenizer.separator_id, tokenizer.pad_id]
-        assert [None if number is None else tokenizer.piece(number) for number in ids] == expected
+        assert [None if number is None else tokenizer.decode_token(number) for number in ids] == expected
         assert tokenizer.vocab_size == 27 + len(names)
         assert [len(ids) for ids in tokenizer.encode(["a", "abc"])] == [1, 3], "neither cut nor padded"
 
@@ -55,7 +55,7 @@ def test_spec_of_a_file_follows_its_content(tmp_path: Path) -> None:
 def test_bad_files(tmp_path: Path) -> None:
     for name, content, message in (
         ("a.json", b"{}", r"a\.json` cannot be loaded \(.*check the file"),
-        ("vocab.txt", b"one\ntwo", r"vocab\.txt` is no vocabulary of BERT: it lacks \[UNK\]"),
+        ("vocab.txt", b"one\ntwo", r"vocab\.txt` is not a BERT vocabulary: it has no \[UNK\]"),
         ("vocab.txt", b"\xff", r"vocab\.txt` cannot be loaded"),
     ):
         (tmp_path / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""How text that was taken apart for counting words is put together again."""
+"""Detokenizers: undo the tokenization of benchmark corpora."""
 
 from uddm_lightning.data.detokenizers.base import Detokenizer, Rule
 from uddm_lightning.data.detokenizers.lm1b import LM1BDetokenizer

@@ -1,59 +1,65 @@
-"""The contract of a detokenizer: text with its words and signs apart in, text as people write it out."""
+"""Base class of detokenizers."""
 
 import re
 from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from uddm_lightning.data.component_spec import describe
+from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.newlines import map_lines
 
 
 class Rule(NamedTuple):
-    """What takes the place of what.
+    """Substitution of a regular expression.
 
     Attributes:
-        about: text that is part of every match, so that most lines need not be searched.
+        literal: text that every match contains; lines without it are skipped.
         pattern: regular expression.
-        instead: what takes the place of its matches.
+        replacement: replacement of the matches.
     """
 
-    about: str
+    literal: str
     pattern: str
-    instead: str
+    replacement: str
 
 
 class Detokenizer(ABC):
-    """Rewrites each line of a text by rules, one after the other.
+    """Rewrites each line of a text by rules.
 
-    A rule sees what the rules before it have made, so their order matters. The rules are data, and part of `spec`: a
-    corpus that was prepared with other ones is another corpus.
+    Each rule applies to the result of the rules before it. The rules are part of `spec`: other rules give another
+    corpus.
+
+    Example:
+        >>> class HyphenDetokenizer(Detokenizer):
+        ...     rules = (Rule(" - ", " - ", "-"), attach_punctuation(","))
+        >>> HyphenDetokenizer()("a well - known text , yes")
+        'a well-known text, yes'
     """
 
     @property
     @abstractmethod
     def rules(self) -> tuple[Rule, ...]:
-        """The rules, in order."""
+        """Rules, in the order of their application."""
 
     def __call__(self, text: str) -> str:
-        """The text as people write it; its line breaks stay where they are."""
+        """Return the detokenized text; line breaks stay unchanged."""
         return map_lines(self._line, text)
 
     def spec(self) -> dict[str, Any]:
-        """What determines the result; JSON-able."""
-        return {**describe(self), "rules": [list(rule) for rule in self.rules]}
+        """Return plain data that determine the result."""
+        return {**component_spec(self), "rules": [list(rule) for rule in self.rules]}
 
     def _line(self, line: str) -> str:
-        for about, pattern, instead in self._compiled:
-            if about in line:
-                line = pattern.sub(instead, line)
+        for literal, pattern, replacement in self._compiled:
+            if literal in line:
+                line = pattern.sub(replacement, line)
         return line
 
     @cached_property
     def _compiled(self) -> list[tuple[str, re.Pattern[str], str]]:
-        return [(rule.about, re.compile(rule.pattern), rule.instead) for rule in self.rules]
+        return [(rule.literal, re.compile(rule.pattern), rule.replacement) for rule in self.rules]
 
 
-def closer(sign: str) -> Rule:
-    """Takes out the space before a sign that has another one behind it."""
-    return Rule(f" {sign} ", f" {re.escape(sign)} ", f"{sign} ")
+def attach_punctuation(mark: str) -> Rule:
+    """Return a rule that removes the space before a punctuation mark that is followed by a space."""
+    return Rule(f" {mark} ", f" {re.escape(mark)} ", f"{mark} ")

@@ -1,14 +1,18 @@
-"""The One Billion Word Benchmark, which has a space before and behind every sign."""
+"""Detokenizer of the One Billion Word Benchmark, which has spaces around punctuation."""
 
-from uddm_lightning.data.detokenizers.base import Detokenizer, Rule, closer
+from uddm_lightning.data.detokenizers.base import Detokenizer, Rule, attach_punctuation
 
 
 class LM1BDetokenizer(Detokenizer):
-    """Takes out spaces, and nothing else, by the rules with which SEDD, MDLM and Duo prepare LM1B.
+    """Removes spaces by the rules with which SEDD, MDLM and Duo prepare LM1B.
 
-    They are kept with their limits, so that rows equal those of the published models: of signs that follow each other
-    only every second one moves, a full stop moves only behind a word, `do n't` stays apart, and what lies between two
-    apostrophes counts as quoted. So a second pass may take out more; the source makes one.
+    The rules keep the limitations of the originals, so that rows equal those of the published models: only every second
+    of adjacent punctuation marks moves, a full stop moves only after a word, `do n't` stays unchanged, and text between
+    two apostrophes counts as quoted. A second pass may therefore remove more spaces; the source applies one pass.
+
+    Example:
+        >>> LM1BDetokenizer()("He said it 's fine , and left .")
+        "He said it's fine, and left."
     """
 
     rules = (
@@ -16,13 +20,13 @@ class LM1BDetokenizer(Detokenizer):
         Rule(" '", r" '(\w+)", r"'\1"),  # contractions: it 's
         Rule(" . ", r" (\w+) \. ", r" \1. "),
         Rule(" .", r" (\w+) \.$", r" \1."),
-        closer("?"),
+        attach_punctuation("?"),
         Rule(" ?", r" \?$", "?"),
-        closer("!"),
+        attach_punctuation("!"),
         Rule(" !", r" !$", "!"),
-        closer(","),
-        closer(":"),
-        closer(";"),
+        attach_punctuation(","),
+        attach_punctuation(":"),
+        attach_punctuation(";"),
         Rule(" / ", " / ", "/"),
         Rule('" ', r'" ([^"]+) "', r'"\1"'),
         Rule("' ", r"' ([^']+) '", r"'\1'"),

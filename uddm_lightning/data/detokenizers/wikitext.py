@@ -1,19 +1,23 @@
-"""WikiText, in which signs stand apart and those inside numbers are written between two @."""
+"""Detokenizer of WikiText, which has spaces around punctuation and @ around punctuation inside numbers."""
 
-from uddm_lightning.data.detokenizers.base import Detokenizer, Rule, closer
+from uddm_lightning.data.detokenizers.base import Detokenizer, Rule, attach_punctuation
 
 
 class WikiTextDetokenizer(Detokenizer):
-    """Takes out spaces, and the @ of numbers, by the rules that the usual pipelines share.
+    """Removes spaces, and the @ in numbers, by the rules of common language-modeling pipelines.
 
-    Of these, two are left out: one for Penn Treebank, which writes N where a number was and would turn the letter N
-    into 1 here, and one that matches nothing. A space at either end of any line goes, of the first and last, too.
+    Two of their rules are left out: one for Penn Treebank, which replaces numbers by N and would turn the letter N into
+    1 here, and one that matches nothing. Spaces at both ends of every line are removed.
+
+    Example:
+        >>> WikiTextDetokenizer()("It cost 1 @,@ 000 dollars , or 7 ( net )")
+        'It cost 1,000 dollars, or 7 (net)'
     """
 
     rules = (
         Rule("s '", "s '", "s'"),
-        *(Rule(f" @{sign}@ ", f" @[{sign}]@ ", sign) for sign in "-,."),  # 1 @,@ 000
-        *map(closer, ":;.!?,"),
+        *(Rule(f" @{mark}@ ", f" @[{mark}]@ ", mark) for mark in "-,."),  # 1 @,@ 000
+        *map(attach_punctuation, ":;.!?,"),
         Rule("(", r"\(\s*([^)]*?)\s*\)", r"(\1)"),
         Rule("[", r"\[\s*([^\]]*?)\s*\]", r"[\1]"),
         Rule("{", r"\{\s*([^}]*?)\s*\}", r"{\1}"),

@@ -1,6 +1,6 @@
-"""The contract of a packing: encoded documents in, rows of one length out.
+"""Base class of packings.
 
-Shapes: N rows, L positions of a row, R positions of a row that text may take.
+Shapes: N rows, L positions of a row, R of them for text.
 """
 
 from abc import ABC, abstractmethod
@@ -11,41 +11,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data.component_spec import describe
+from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.newlines import split_lines
 from uddm_lightning.data.tokenizers.base import Tokenizer
 
 EncodedDocument: TypeAlias = list[list[int]]  # ids of each sentence
 
-BLOCK_ROWS = 4096  # rows that are packed at a time
+CHUNK_ROWS = 4096  # rows of one `PackedRows`
 
 
-class Block(NamedTuple):
-    """Some rows.
+class PackedRows(NamedTuple):
+    """Chunk of rows.
 
     Attributes:
         tokens_NL: int64 ids.
-        special_NL: bool, True where the packing put a begin, end or separator; None where it puts none.
-        lengths_N: int64 positions that are not padding; None where there is no padding.
-        cut_documents: documents whose end did not fit.
-        cut_tokens: tokens that were lost that way.
-        documents_N: int64 number of the document that the first token of each row is from, not descending; None where
-            every row is a document.
+        special_NL: bool, True at begin, end and separator tokens; None if the packing adds none.
+        lengths_N: int64 number of positions before the padding; None if there is no padding.
+        truncated_documents: number of documents whose end did not fit.
+        truncated_tokens: number of tokens that did not fit.
+        documents_N: int64 document number of the first text token of each row, ascending; None if every row is a
+            document.
     """
 
     tokens_NL: NDArray[np.int64]
     special_NL: NDArray[np.bool_] | None
     lengths_N: NDArray[np.int64] | None
-    cut_documents: int = 0
-    cut_tokens: int = 0
+    truncated_documents: int = 0
+    truncated_tokens: int = 0
     documents_N: NDArray[np.int64] | None = None
+
+    def select(self, mask_N: NDArray[np.bool_]) -> "PackedRows":
+        """Return the rows where the mask is True, without counts of truncated documents and tokens."""
+        return PackedRows(
+            self.tokens_NL[mask_N],
+            None if self.special_NL is None else self.special_NL[mask_N],
+            None if self.lengths_N is None else self.lengths_N[mask_N],
+            documents_N=None if self.documents_N is None else self.documents_N[mask_N],
+        )
 
 
 class Packing(ABC):
-    """Lays documents into rows.
+    """Arranges encoded documents in rows of equal length.
 
     Args:
-        length: positions of a row, special ones included.
+        length: positions of a row, including special tokens; at least 2.
+
+    Raises:
+        ValueError: `length` is below 2.
+
+    Example:
+        >>> from uddm_lightning.data import CharacterTokenizer
+        >>> class FirstSentencePacking(Packing):
+        ...     def pack(self, documents, tokenizer):
+        ...         width = self.text_length(tokenizer)
+        ...         ids = [document[0][:width] for document in documents if len(document[0]) >= width]
+        ...         pieces_NR = np.array(ids, dtype=np.int64)
+        ...         yield self.add_special_tokens(pieces_NR, np.zeros(pieces_NR.shape, dtype=np.bool_), tokenizer)
+        >>> [rows] = FirstSentencePacking(length=3).pack([[[0, 1, 2, 3]], [[4]]], CharacterTokenizer("abcde"))
+        >>> rows.tokens_NL
+        array([[0, 1, 2]])
     """
 
     def __init__(self, length: int) -> None:
@@ -54,66 +78,65 @@ class Packing(ABC):
         self.length = length
 
     def sentences(self, text: str) -> list[str]:
-        """The parts of a document that are encoded one by one, and joined by separators: its non-empty lines."""
+        """Return the sentences of a document: its non-empty lines. Each is encoded on its own."""
         return [line for line in split_lines(text) if line.strip()]
 
     @abstractmethod
-    def pack(self, documents: Iterable[EncodedDocument], tokenizer: Tokenizer) -> Iterator[Block]:
-        """Rows of the documents, in order, as blocks of about `BLOCK_ROWS`.
+    def pack(self, documents: Iterable[EncodedDocument], tokenizer: Tokenizer) -> Iterator[PackedRows]:
+        """Yield the rows of the documents, in order, in chunks of about `CHUNK_ROWS` rows.
 
         Raises:
-            InputError: `length` has no room for text.
+            InputError: `length` leaves no position for text.
         """
 
     def spec(self) -> dict[str, Any]:
-        """What determines the result; JSON-able."""
-        return describe(self)
+        """Return plain data that determine the result of the packing."""
+        return component_spec(self)
 
-    def room(self, tokenizer: Tokenizer) -> int:
-        """R: positions of a row that are left for text."""
+    def text_length(self, tokenizer: Tokenizer) -> int:
+        """Return R, the number of positions of a row between its begin and end tokens.
+
+        Raises:
+            InputError: R would be below 1.
+        """
         ends = (tokenizer.bos_id is not None) + (tokenizer.eos_id is not None)
         if self.length <= ends:
             raise InputError(
-                f"`data.packing.length` is {self.length}, but begin and end of a row take {ends} of it; "
+                f"`data.packing.length` is {self.length}, but the begin and end tokens of a row take {ends} positions; "
                 f"choose at least {ends + 1}."
             )
         return self.length - ends
 
-    def frame(
+    def add_special_tokens(
         self,
         pieces_NR: NDArray[np.int64],
         separators_NR: NDArray[np.bool_],
         tokenizer: Tokenizer,
         lengths_N: NDArray[np.int64] | None = None,
-    ) -> Block:
-        """Puts begin and end around pieces of text.
+    ) -> PackedRows:
+        """Return rows with the begin and end tokens of the tokenizer, if any, around pieces of text.
 
         Args:
-            pieces_NR: ids.
-            separators_NR: True where the packing put a separator.
-            tokenizer: knows the ids of begin and end, if there are any.
-            lengths_N: tokens of each piece; what follows is padding. None where all pieces are full.
+            pieces_NR: int64 ids.
+            separators_NR: bool, True at separators.
+            tokenizer: defines the begin, end and padding tokens.
+            lengths_N: number of tokens of each piece, before its padding; None if all pieces are full.
         """
         bos, eos = tokenizer.bos_id, tokenizer.eos_id
         first = int(bos is not None)
-        rows, room = pieces_NR.shape
+        rows, text_length = pieces_NR.shape
         tokens_NL = np.full((rows, self.length), tokenizer.pad_id or 0, dtype=np.int64)
         special_NL = np.zeros((rows, self.length), dtype=np.bool_)
-        tokens_NL[:, first : first + room] = pieces_NR
-        special_NL[:, first : first + room] = separators_NR
+        tokens_NL[:, first : first + text_length] = pieces_NR
+        special_NL[:, first : first + text_length] = separators_NR
         if bos is not None:
             tokens_NL[:, 0], special_NL[:, 0] = bos, True
-        end_N = first + (np.full(rows, room) if lengths_N is None else lengths_N)
+        end_N = first + (np.full(rows, text_length) if lengths_N is None else lengths_N)
         if eos is not None:
             tokens_NL[np.arange(rows), end_N], special_NL[np.arange(rows), end_N] = eos, True
-        marked = any(name is not None for name in (bos, eos, tokenizer.separator_id))
-        return Block(
+        has_special = any(token is not None for token in (bos, eos, tokenizer.separator_id))
+        return PackedRows(
             tokens_NL,
-            special_NL if marked else None,
+            special_NL if has_special else None,
             None if lengths_N is None else end_N + int(eos is not None),
         )
-
-
-def glue(tokenizer: Tokenizer) -> list[int]:
-    """Ids between two sentences."""
-    return tokenizer.joiner if tokenizer.separator_id is None else [tokenizer.separator_id]

@@ -1,4 +1,4 @@
-"""Where text comes from."""
+"""Sources of text."""
 
 from uddm_lightning.data.sources.base import Document, Source, SourceDistribution
 from uddm_lightning.data.sources.detokenized import Detokenized

@@ -1,4 +1,4 @@
-"""The contract of a source: a stream of documents that can be read again and again."""
+"""Base class of sources."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from uddm_lightning.stats.markov_chain import MarkovChain
 
 
 class Document(NamedTuple):
-    """One piece of text that is held out as a whole or not at all.
+    """Unit of text that is held out as a whole or not at all.
 
     Attributes:
-        text: its lines are its sentences.
-        split: "train" or "test" where the source has an official split, else None.
+        text: text of the document.
+        split: "train" or "test" if the source has an official split, else None.
     """
 
     text: str
@@ -23,47 +23,55 @@ class Document(NamedTuple):
 
 
 class SourceDistribution(NamedTuple):
-    """Where documents come from, if that is known.
+    """Known distribution of documents: independent samples of a Markov chain.
 
     Attributes:
-        chain: every document is a row of this Markov chain.
-        letters: the character that stands for each state.
-        length: characters of a document.
+        chain: the Markov chain.
+        alphabet: character of each state.
+        length: characters per document.
     """
 
     chain: MarkovChain
-    letters: str
+    alphabet: str
     length: int
 
 
 class Source(ABC):
-    """Gives documents one after the other, so that a corpus may be larger than the memory."""
+    """Stream of documents, which may be larger than the memory.
+
+    Example:
+        >>> class NumberSource(Source):
+        ...     def documents(self):
+        ...         for number in range(3):
+        ...             yield Document(f"This is number {number}.")
+        >>> [document.text for document in NumberSource().documents()][-1]
+        'This is number 2.'
+        >>> NumberSource().fingerprint()
+        'ba9b3f5d8ef8027c065b2f10809dae33'
+    """
 
     @property
     def distribution(self) -> SourceDistribution | None:
-        """The law of the text, where the source draws it from one; None for text of the world."""
+        """Known distribution of the documents; None for natural text."""
         return None
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:
-        """All documents, in the same order at every call.
+        """Yield all documents, in the same order at every call.
 
         Raises:
-            InputError: the text is missing, damaged or not what it should be; the message names the file.
+            InputError: the text is missing, damaged or in the wrong format; the message names the file.
         """
 
     @classmethod
     def downloads(cls, **arguments: Any) -> list[Download]:
-        """What a source with these arguments of its constructor would fetch from the hub; nothing, as a rule.
-
-        It is asked before one is made, and takes no network.
-        """
+        """Return the downloads of a source with these constructor arguments, without network access."""
         return []
 
     def fingerprint(self) -> str:
-        """Hex hash of all contents and official splits; it changes when they do, and with nothing else.
+        """Return a hex hash that depends only on the contents and the official splits.
 
-        A source that can hash its contents faster than by reading every document overrides this.
+        Override it if the contents can be hashed without reading each document.
         """
         digest = blake2b(digest_size=16)
         for text, split in progress(self.documents(), "fingerprint", "documents"):

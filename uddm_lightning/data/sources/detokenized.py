@@ -1,21 +1,21 @@
-"""Text of another source, put together again."""
+"""Detokenized text of another source."""
 
 import json
 from collections.abc import Iterator
-from hashlib import blake2b
 
 from typing_extensions import override
 
 from uddm_lightning.data.detokenizers.base import Detokenizer
+from uddm_lightning.data.fingerprints import content_hash
 from uddm_lightning.data.sources.base import Document, Source
 
 
 class Detokenized(Source):
-    """The documents of a source, each rewritten by a detokenizer; official splits stay.
+    """Documents of another source, each rewritten by a detokenizer; official splits stay unchanged.
 
     Args:
-        source: where the text comes from.
-        detokenizer: how its words and signs are put together.
+        source: source of tokenized text.
+        detokenizer: detokenizer for the format of the source.
     """
 
     def __init__(self, source: Source, detokenizer: Detokenizer) -> None:
@@ -29,6 +29,6 @@ class Detokenized(Source):
 
     @override
     def fingerprint(self) -> str:
-        # the rules stand for what they do: to apply them to all text at the start of every run would take minutes
+        # hashes the rules instead of the detokenized text, which would take minutes at the start of every run
         rules = json.dumps(self.detokenizer.spec(), sort_keys=True)
-        return blake2b(f"{self.source.fingerprint()}:{rules}".encode(), digest_size=16).hexdigest()
+        return content_hash(f"{self.source.fingerprint()}:{rules}")

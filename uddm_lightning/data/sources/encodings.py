@@ -1,4 +1,4 @@
-"""In which encoding a text is that is no UTF-8, and the command that converts it."""
+"""Detection of the encoding of a text that is not UTF-8, and the command that converts it."""
 
 import codecs
 import re
@@ -7,16 +7,15 @@ import unicodedata
 from itertools import pairwise
 from pathlib import Path
 
-# Byte order marks; the longer ones first, since one begins like another.
-MARKS = (
+BYTE_ORDER_MARKS = (  # longest first: the mark of UTF-16 is a prefix of the mark of UTF-32
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-ESCAPES = b"\x1b$"  # begins Japanese in ISO-2022-JP, whose bytes are all ASCII
+ESCAPE = b"\x1b$"  # starts Japanese text in ISO-2022-JP, whose bytes are all ASCII
 
-WESTERN = "éèêëàâäáãåæçîïíìñôöóòõøœùûüúßÿ’‘“”–—…€£°«»§¿¡·ºª©®"  # noqa: RUF001 quotes and dashes are meant
+WESTERN = "éèêëàâäáãåæçîïíìñôöóòõøœùûüúßÿ’‘“”–—…€£°«»§¿¡·ºª©®"  # noqa: RUF001 typographic quotes and dashes
 CENTRAL = "ąćęłńóśźżěščřžýáíéůúťďňőűöüăâîșțđäôľĺŕ„”"
 KANA = "".join(map(chr, (*range(0x3041, 0x3094), *range(0x30A1, 0x30F7)))) + "ー。、"
 HANZI = (
@@ -30,9 +29,9 @@ HANZI_TAIWAN = (
     "兩高間由問很最重並物手應戰向頭文體政美相見被利什二等產或新己制身果加西斯月話合回特代內信表化老給世位次度門任常先海通教兒。、"
 )
 
-# By the name that `iconv` knows: letters that are frequent in what is written so, and whether they stand one by one
-# between ASCII letters. Of two encodings that fit as well, the first one wins.
-FREQUENT: dict[str, tuple[str, bool]] = {
+# By name for `iconv`: frequent letters of texts in the encoding, and whether they usually stand alone between ASCII
+# letters. If two encodings have the same score, the first one is used.
+ENCODINGS: dict[str, tuple[str, bool]] = {
     "WINDOWS-1252": (WESTERN, True),
     "ISO-8859-1": (WESTERN, True),
     "WINDOWS-1250": (CENTRAL, True),
@@ -55,51 +54,51 @@ FREQUENT: dict[str, tuple[str, bool]] = {
     "BIG5": (HANZI_TAIWAN, False),
     "EUC-KR": ("이다는의에을가고하지은를서도로한사인기그나어", False),
 }
-PYTHON = {"MACINTOSH": "mac-roman"}  # where Python has another name
+PYTHON_NAMES = {"MACINTOSH": "mac-roman"}  # where Python and `iconv` differ
 SPACES = b"\t\n\v\f\r"
-LEAST = 0.25  # share of frequent letters that makes an encoding likely
+MIN_SCORE = 0.25
 
 
-def guess(sample: bytes) -> str | None:
-    """The encoding of the beginning of a text, by the name that `iconv` knows; None where none of the usual ones fits.
+def detect_encoding(sample: bytes) -> str | None:
+    """Return the likely encoding of a text by its name for `iconv`; None if no common encoding fits.
 
     Args:
-        sample: some kilobytes of a text that is no UTF-8, from a line's beginning.
+        sample: kilobytes of a text that is not UTF-8, from the beginning of a line.
     """
-    for mark, name in MARKS:
+    for mark, name in BYTE_ORDER_MARKS:
         if sample.startswith(mark):
             return name
     if b"\0" in sample:
-        return _wide(sample)
-    if is_escaped(sample):
+        return _detect_wide_encoding(sample)
+    if is_iso_2022_jp(sample):
         return "ISO-2022-JP"
     if sum(byte < 32 and byte not in SPACES for byte in sample) > 0.02 * len(sample):
-        return None  # no text at all
-    best = max(FREQUENT, key=lambda name: _fit(sample, name))  # the first of several
-    return best if _fit(sample, best) >= LEAST else None
+        return None  # binary data
+    best = max(ENCODINGS, key=lambda name: _score(sample, name))
+    return best if _score(sample, best) >= MIN_SCORE else None
 
 
-def is_escaped(raw: bytes) -> bool:
-    """Whether a text is Japanese in ISO-2022-JP, which would pass for ASCII."""
-    return ESCAPES in raw and _decoded(raw, "ISO-2022-JP") is not None
+def is_iso_2022_jp(raw: bytes) -> bool:
+    """Return whether a text is Japanese in ISO-2022-JP, which is also valid ASCII."""
+    return ESCAPE in raw and _decode(raw, "ISO-2022-JP") is not None
 
 
-def way_out(path: Path, name: str | None) -> str:
-    """What to do with a file in the encoding `name`, or in an unknown one."""
+def conversion_advice(path: Path, encoding: str | None) -> str:
+    """Return advice on converting a file to UTF-8 from an encoding, or from an unknown one (None)."""
     file, stem = shlex.quote(str(path)), path.name.split(".")[0]
     new = shlex.quote(str(path.with_name(f"{stem}_utf8{path.name.removeprefix(stem)}")))
-    convert = f"iconv -f {name or 'ENCODING'} -t UTF-8"
+    convert = f"iconv -f {encoding or 'ENCODING'} -t UTF-8"
     command = f"gzip -dc {file} | {convert} | gzip > {new}" if path.suffix == ".gz" else f"{convert} {file} > {new}"
-    known = f"it reads like {name}; " if name else "its encoding is none of the usual ones; find it out, then "
-    return f"{known}convert it with `{command}` and give the new file."
+    finding = f"it looks like {encoding}; " if encoding else "its encoding is not a common one; identify it, then "
+    return f"{finding}convert it with `{command}` and use the new file."
 
 
-def _wide(sample: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a mark: the bytes that are zero are those of one place in every two or four."""
+def _detect_wide_encoding(sample: bytes) -> str | None:
+    """Detect UTF-16 or UTF-32 without a byte order mark by the positions of null bytes modulo 2 or 4."""
     printable = sum(32 <= byte < 127 or byte in b"\t\n\r" for byte in sample if byte)
     if sample.count(0) < 0.2 * len(sample) and printable > 0.9 * (len(sample) - sample.count(0)):
-        return None  # ASCII in which a zero stands here and there
-    zeros = [sample[place::4].count(0) for place in range(4)]
+        return None  # ASCII with single null bytes
+    zeros = [sample[position::4].count(0) for position in range(4)]
     quarter = max(1, len(sample) // 4)
     if min(zeros[2:]) >= 0.9 * quarter:
         name = "UTF-32LE"
@@ -108,31 +107,31 @@ def _wide(sample: bytes) -> str | None:
     else:
         even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
         name = "UTF-16LE" if odd > even else "UTF-16BE"
-    text = _decoded(sample, name)
+    text = _decode(sample, name)
     if not text:
         return None
-    likely = sum(sign.isspace() or unicodedata.category(sign)[0] in "LMNPSZ" for sign in text)
+    likely = sum(char.isspace() or unicodedata.category(char)[0] in "LMNPSZ" for char in text)
     return name if likely > 0.95 * len(text) else None
 
 
-def _fit(sample: bytes, name: str) -> float:
-    """How well an encoding fits: the share of its frequent letters among those that are not ASCII, at most 1."""
-    frequent, alone = FREQUENT[name]
-    text = _decoded(sample, name)
-    signs = [] if text is None else [sign for sign in text.lower() if ord(sign) > 127]
-    if text is None or not signs:
+def _score(sample: bytes, name: str) -> float:
+    """Return the fraction of frequent letters of the encoding among the non-ASCII characters, at most 1."""
+    frequent, is_isolated = ENCODINGS[name]
+    text = _decode(sample, name)
+    characters = [] if text is None else [char for char in text.lower() if ord(char) > 127]
+    if text is None or not characters:
         return 0.0
     runs = [match.group() for match in re.finditer(r"[^\x00-\x7f]+", text)]
-    together = sum(len(run) for run in runs if len(run) > 1) / sum(map(len, runs))
-    # in a wrong encoding of the right alphabet, capital letters stand inside words
-    mixed = sum(a.islower() and b.isupper() and b > "\x7f" for a, b in pairwise(text))
-    share = (sum(sign in frequent for sign in signs) - mixed) / len(signs)
-    return share * (1.0 - together if alone else together)
+    in_runs = sum(len(run) for run in runs if len(run) > 1) / sum(map(len, runs))
+    # another encoding of the same alphabet gives capital letters inside words
+    mixed_case = sum(a.islower() and b.isupper() and b > "\x7f" for a, b in pairwise(text))
+    share = (sum(char in frequent for char in characters) - mixed_case) / len(characters)
+    return share * (1.0 - in_runs if is_isolated else in_runs)
 
 
-def _decoded(sample: bytes, name: str) -> str | None:
-    """The sample as text, without half a character at its end; None where it is not in this encoding."""
+def _decode(sample: bytes, name: str) -> str | None:
+    """Return the sample as text without an incomplete last character; None if it is not valid in this encoding."""
     try:
-        return codecs.getincrementaldecoder(PYTHON.get(name, name))("strict").decode(sample)
+        return codecs.getincrementaldecoder(PYTHON_NAMES.get(name, name))("strict").decode(sample)
     except UnicodeDecodeError:
         return None

@@ -1,4 +1,4 @@
-"""Text files of one's own."""
+"""Local text files."""
 
 import glob
 from collections.abc import Iterator
@@ -19,16 +19,26 @@ KINDS = (".txt", ".jsonl", ".parquet")
 
 
 class TextFiles(Source):
-    """Plain text, JSON Lines and Parquet files, told apart by suffix, each optionally gzipped (`.txt.gz`).
+    r"""Plain text (`.txt`), JSON Lines (`.jsonl`) and Parquet (`.parquet`) files, each optionally gzipped (`.txt.gz`).
 
-    Text is UTF-8; where a line of it ends is defined in `uddm_lightning.data.newlines`.
+    Text is UTF-8; `uddm_lightning.data.newlines` defines line ends.
 
     Args:
-        paths: files or glob patterns (`**` crosses folders); read in sorted order.
-        document: what a document of a `.txt` file is: each non-empty line, each paragraph between blank lines, or the
-            whole file. A record of the other kinds is a document.
-        field: field or column that holds the text of a record.
-        test_paths: files or patterns of an official test split; `paths` are then all training text.
+        paths: files or glob patterns (`**` matches nested folders); read in sorted order.
+        document: unit of a document of a `.txt` file: each non-empty line, each paragraph between blank lines, or the
+            whole file. In other files, each record is a document.
+        field: field or column with the text of a record.
+        test_paths: files or patterns of an official test split; all of `paths` is then training text.
+
+    Raises:
+        ValueError: `document` has another value.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "a.txt").write_text("First line.\n\nSecond line.\n")
+        ...     [document.text for document in TextFiles(f"{folder}/*.txt").documents()]
+        ['First line.', 'Second line.']
     """
 
     def __init__(
@@ -54,7 +64,7 @@ class TextFiles(Source):
                     empty = False
                     yield Document(text, split)
             if empty:
-                raise InputError(f"`{path}` holds no text; fill it or take it out of `paths`.")
+                raise InputError(f"`{path}` contains no text; add text to it or remove it from `paths`.")
 
     @override
     def fingerprint(self) -> str:
@@ -70,7 +80,9 @@ class TextFiles(Source):
             return [(path, None) for path in train]
         test = _resolve(self.test_paths, "test_paths")
         if both := sorted({path.resolve() for path in train} & {path.resolve() for path in test}):
-            raise InputError(f"`{both[0]}` is in `paths` and in `test_paths`; held-out text must not be trained on.")
+            raise InputError(
+                f"`{both[0]}` is in `paths` and in `test_paths`; training and held-out text must not overlap."
+            )
         return [*((path, "train") for path in train), *((path, "test") for path in test)]
 
     def _texts(self, path: Path) -> Iterator[str]:
@@ -92,27 +104,27 @@ def _kind(path: Path) -> str:
 
 
 def _resolve(patterns: str | list[str], key: str) -> list[Path]:
-    """Existing files that the patterns name, each once, sorted."""
+    """Return the files that match the patterns, without duplicates, sorted."""
     found: set[Path] = set()
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         expanded = Path(pattern).expanduser()
         if expanded.is_dir():
             raise InputError(f"`{key}`: `{pattern}` is a folder; name its files, e.g. `{Path(pattern) / '*.txt'}`.")
-        # a file may be called by a name that reads like a pattern
+        # a file name may contain wildcard characters
         names = [str(expanded)] if expanded.exists() else glob.glob(str(expanded), recursive=True)
-        if gone := [name for name in sorted(names) if not Path(name).exists()]:
+        if missing := [name for name in sorted(names) if not Path(name).exists()]:
             raise InputError(
-                f"`{key}`: `{gone[0]}` is a link to nothing, or was removed this moment; restore or remove it."
+                f"`{key}`: `{missing[0]}` is a broken link or was just removed; restore the file or remove the link."
             )
         files = [path for path in map(Path, names) if path.is_file()]
         if not files:
-            raise InputError(f"`{key}`: no file matches `{pattern}` (seen from `{Path.cwd()}`); check the path.")
+            raise InputError(f"`{key}`: no file matches `{pattern}` (working folder `{Path.cwd()}`); check the path.")
         found.update(files)
     for path in found:
         if _kind(path) not in KINDS:
             raise InputError(
-                f"`{key}`: `{path}` has an unknown suffix; known are {', '.join(KINDS)}, each also with .gz behind it."
+                f"`{key}`: `{path}` has an unknown suffix; use {', '.join(KINDS)}, optionally followed by .gz."
             )
     if not found:
-        raise InputError(f"`{key}` names no file; give at least one path or pattern.")
+        raise InputError(f"`{key}` is empty; give at least one path or pattern.")
     return sorted(found)

@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face hub, or anything else that `datasets.load_dataset` reads."""
+"""Datasets of the Hugging Face hub, and other datasets that `datasets.load_dataset` reads."""
 
 import json
 import shutil
@@ -11,28 +11,30 @@ import filelock
 from typing_extensions import override
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data.component_spec import digest
 from uddm_lightning.data.downloads import Download
-from uddm_lightning.data.fingerprints import changed, file_hash
+from uddm_lightning.data.fingerprints import changed_while_read, content_hash, file_hash
 from uddm_lightning.data.sources.base import Document, Source
-from uddm_lightning.data.sources.reading import checked_text
+from uddm_lightning.data.sources.reading import require_text
 
-FORMATS = ("arrow", "csv", "json", "parquet", "text")  # that need no repository, only files
+FORMATS = ("arrow", "csv", "json", "parquet", "text")  # loaders of local files
 SUFFIXES = (".arrow", ".csv", ".json", ".jsonl", ".parquet", ".txt", ".gz", ".zst")
 Names = str | list[str] | dict[str, str | list[str]] | None
 
 
 class HubDataset(Source):
-    """Documents from one text column of a dataset; each record is a document.
+    """Records of a dataset as documents, from one text column.
 
     Args:
         path: name of a dataset on the hub, a local folder, or a format such as "json" together with `data_files`.
         name: configuration of the dataset.
-        split: the split to train on; where `test_split` is None, rows are held out from it.
-        test_split: official held-out split; it may share no record with `split`.
-        field: column that holds the text.
-        revision: commit, tag or branch on the hub; pin one, or the data may change under a study.
-        data_files: files of a dataset without a loader of its own.
+        split: training split. If `test_split` is null, rows are held out from it.
+        test_split: official held-out split; it must not share records with `split`.
+        field: column with the text.
+        revision: commit, tag or branch on the hub. Pin a commit, so that the data do not change during a study.
+        data_files: files of a dataset without its own loader.
+
+    Raises:
+        ValueError: `split` and `test_split` are equal.
     """
 
     def __init__(
@@ -61,15 +63,15 @@ class HubDataset(Source):
         path, name, files = arguments["path"], arguments.get("name"), arguments.get("data_files")
         if Path(path).exists() or path in FORMATS:
             return []
-        patterns = _names(files) or ([f"{name}/*"] if name else [f"*{suffix}" for suffix in SUFFIXES])
+        patterns = _file_names(files) or ([f"{name}/*"] if name else [f"*{suffix}" for suffix in SUFFIXES])
         return [Download("dataset", path, arguments.get("revision") or "main", tuple(patterns))]
 
     @override
     def documents(self) -> Iterator[Document]:
         splits = [self.split] if self.test_split is None else [self.split, self.test_split]
-        loaded = self._prepared(splits)
+        loaded = self._load_splits(splits)
         if self.test_split is not None:
-            self._check_apart(loaded[0].info.splits)
+            self._check_disjoint(loaded[0].info.splits)
         for split, dataset, official in zip(splits, loaded, ("train", "test"), strict=False):
             yield from self._documents(split, dataset, None if self.test_split is None else official)
 
@@ -83,41 +85,41 @@ class HubDataset(Source):
         for batch in dataset.select_columns([self.field]).iter(batch_size=1024):
             for value in batch[self.field]:
                 number += 1
-                yield Document(checked_text(value, f"{place}, record {number}, column `{self.field}`"), official)
+                yield Document(require_text(value, f"{place}, record {number}, column `{self.field}`"), official)
 
-    def _prepared(self, splits: list[str]) -> list[Any]:
-        """The splits; those of local files in a cache of their contents, since `datasets` goes by times of files."""
+    def _load_splits(self, splits: list[str]) -> list[Any]:
+        """Return the splits. Local files are cached by their contents: `datasets` compares only modification times."""
         if not (files := self._files()):
             return [self._load(split) for split in splits]
-        import datasets  # takes a second that no other source should cost
+        import datasets  # takes a second to import
 
-        content = _content(files)
+        content = _hash_files(files)
         folder = Path(datasets.config.HF_DATASETS_CACHE) / "uddm_lightning" / content
-        whole = folder / "whole"  # is there once the files are known to have stayed the same
+        complete = folder / "complete"  # exists if the files did not change during loading
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(folder.with_suffix(".lock")):
-                if not whole.exists():
+                if not complete.exists():
                     shutil.rmtree(folder, ignore_errors=True)
                 loaded = [self._load(split, str(folder)) for split in splits]
-                if _content(self._files()) != content:
+                if _hash_files(self._files()) != content:
                     shutil.rmtree(folder, ignore_errors=True)
-                    raise changed(f"A file of dataset `{self.path}`")
-                whole.touch()
+                    raise changed_while_read(f"A file of dataset `{self.path}`")
+                complete.touch()
         except OSError as error:
             raise InputError(
-                f"The cache folder `{folder}` of `datasets` cannot be used ({error}); set $HF_HOME to a folder that "
-                "can be written and has space."
+                f"The cache folder `{folder}` of `datasets` cannot be used ({error}); set $HF_HOME to a writable "
+                "folder with free space."
             ) from error
         return loaded
 
     def _files(self) -> dict[str, list[Path]]:
-        """Local files by split; none where the text comes from the hub."""
+        """Return the local files of each split; empty for a dataset of the hub."""
         if "/" in self.path and not Path(self.path).exists():
             return {}
         import datasets
 
-        with self._loading(None):
+        with self._translate_errors(None):
             builder = datasets.load_dataset_builder(self.path, self.name, data_files=self.data_files)
         found = builder.config.data_files or {}
         return {str(split): [Path(name) for name in names if "://" not in name] for split, names in found.items()}
@@ -125,7 +127,7 @@ class HubDataset(Source):
     def _load(self, split: str, cache: str | None = None) -> Any:
         import datasets
 
-        with self._loading(split):
+        with self._translate_errors(split):
             return datasets.load_dataset(
                 self.path,
                 self.name,
@@ -136,26 +138,29 @@ class HubDataset(Source):
             )
 
     @contextmanager
-    def _loading(self, split: str | None) -> Iterator[None]:
-        """Turns what can go wrong while a dataset is loaded into one message for the user."""
+    def _translate_errors(self, split: str | None) -> Iterator[None]:
+        """Convert all errors of loading a dataset to one `InputError`."""
         try:
             yield
-        except Exception as error:  # network, hub, reader and data errors share no base class
+        except Exception as error:  # errors of network, hub, readers and data share no base class
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise InputError(
                 f"Dataset `{self.path}` (name {self.name!r}, split {split or self.split!r}) cannot be loaded: {reason} "
                 "Check the names, and the network or the local copy."
             ) from error
 
-    def _check_apart(self, lengths: dict[str, Any]) -> None:
-        """Refuses a held-out split that shares records with the training split.
+    def _check_disjoint(self, lengths: dict[str, Any]) -> None:
+        """Check that the training and the held-out split share no records.
 
         Args:
-            lengths: of all splits of the dataset, by name.
+            lengths: `SplitInfo` of each split of the dataset, by name.
+
+        Raises:
+            InputError: they share records.
         """
         records = {name: split.num_examples for name, split in lengths.items()}
         files = {split: {path.resolve() for path in paths} for split, paths in self._files().items()}
-        advice = "held-out text must not be trained on; choose parts that do not overlap."
+        advice = "training and held-out text must not overlap; choose other splits."
         for name, begin, end in _parts(self.split, records):
             for other, other_begin, other_end in _parts(str(self.test_split), records):
                 first, last = max(begin, other_begin), min(end, other_end) - 1
@@ -172,22 +177,23 @@ class HubDataset(Source):
 
 
 def _parts(split: str, records: dict[str, int]) -> list[tuple[str, int, int]]:
-    """Name, first record and the one after the last of each part of `split`, such as `train[:80%]+validation`."""
+    """Return name, first record and end of each part of a split such as `train[:80%]+validation`."""
     from datasets import ReadInstruction
 
     if split == "all":
         return [(name, 0, number) for name, number in records.items()]
     parts = ReadInstruction.from_spec(split).to_absolute(records)
-    return [(one.splitname, one.from_ or 0, records[one.splitname] if one.to is None else one.to) for one in parts]
+    ends = [records[part.splitname] if part.to is None else part.to for part in parts]
+    return [(part.splitname, part.from_ or 0, end) for part, end in zip(parts, ends, strict=True)]
 
 
-def _content(files: dict[str, list[Path]]) -> str:
-    """Hex hash of the files of all splits."""
-    return digest(json.dumps({split: [file_hash(path) for path in paths] for split, paths in files.items()}).encode())
+def _hash_files(files: dict[str, list[Path]]) -> str:
+    """Return the hex hash of the files of all splits."""
+    return content_hash(json.dumps({split: [file_hash(path) for path in paths] for split, paths in files.items()}))
 
 
-def _names(files: Names) -> list[str]:
-    """All files of `data_files`, whatever split they belong to."""
+def _file_names(files: Names) -> list[str]:
+    """Return the files of all splits in `data_files`."""
     if isinstance(files, dict):
-        return [name for one in files.values() for name in _names(one)]
+        return [name for names in files.values() for name in _file_names(names)]
     return [files] if isinstance(files, str) else list(files or [])

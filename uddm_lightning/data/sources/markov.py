@@ -1,6 +1,6 @@
-"""Text drawn from a Markov chain: the one text of which everything is known.
+"""Text sampled from a Markov chain.
 
-Shapes: B documents that are drawn together, V states.
+Shapes: B documents, V states.
 """
 
 from collections.abc import Iterator
@@ -16,21 +16,29 @@ from uddm_lightning.core.progress import progress
 from uddm_lightning.data.sources.base import Document, Source, SourceDistribution
 from uddm_lightning.stats.markov_chain import MarkovChain
 
-BLOCK = 4096  # documents drawn together
+CHUNK_DOCUMENTS = 4096  # documents per tensor
 
 
 class MarkovSource(Source):
-    """Documents of one length, each an independent draw from a stationary Markov chain of alphabet.
+    """Documents of equal length, sampled independently from a stationary Markov chain.
 
-    With a `CharacterTokenizer` of the same alphabet, and rows whose length divides that of a document, every row is a
-    draw of the chain, too, and `MarkovBackbone` is the best model there is.
+    With a `CharacterTokenizer` of the same alphabet and rows whose length divides `length`, each row is a sample of the
+    chain, and `MarkovBackbone` is the optimal model.
 
     Args:
-        alphabet: one character for each state of the chain, at least two.
-        num_documents: how many documents to draw.
-        length: characters of a document.
-        sharpness: spread of the logits of the transitions, in [0, 50]: 0 makes all alphabet alike.
-        seed: of chain and text.
+        alphabet: characters of the states, at least two, without repetition and white space.
+        num_documents: number of documents, at least 2.
+        length: characters per document, at least 1.
+        sharpness: standard deviation of the transition logits, in [0, 50]; 0 makes all transitions equally likely.
+        seed: seed of chain and text, at least 0.
+
+    Raises:
+        InputError: an argument is out of range.
+
+    Example:
+        >>> source = MarkovSource(alphabet="abc", num_documents=2, length=8)
+        >>> [document.text for document in source.documents()]
+        ['ccacaccc', 'caccaccc']
     """
 
     def __init__(
@@ -41,11 +49,13 @@ class MarkovSource(Source):
         sharpness: float = 2.0,
         seed: int = 0,
     ) -> None:
-        if len(set(alphabet)) < max(2, len(alphabet)) or any(letter.isspace() for letter in alphabet):
-            raise InputError(f"`data.source`: `alphabet` must be two or more different visible ones, got {alphabet!r}.")
-        for name, value, least in (("num_documents", num_documents, 2), ("length", length, 1), ("seed", seed, 0)):
-            if value < least:
-                raise InputError(f"`data.source`: `{name}` must be at least {least}, got {value}.")
+        if len(set(alphabet)) < max(2, len(alphabet)) or any(character.isspace() for character in alphabet):
+            raise InputError(
+                f"`data.source`: `alphabet` must be two or more distinct visible characters, got {alphabet!r}."
+            )
+        for name, value, smallest in (("num_documents", num_documents, 2), ("length", length, 1), ("seed", seed, 0)):
+            if value < smallest:
+                raise InputError(f"`data.source`: `{name}` must be at least {smallest}, got {value}.")
         if not 0.0 <= sharpness <= 50.0:
             raise InputError(f"`data.source`: `sharpness` must be in [0, 50], got {sharpness}.")
         self.alphabet = alphabet
@@ -65,8 +75,8 @@ class MarkovSource(Source):
 
     @override
     def documents(self) -> Iterator[Document]:
-        letters_V = np.array(list(self.alphabet))
-        for start in progress(range(0, self.num_documents, BLOCK), "drawing text", "blocks"):
-            numbers_B = torch.arange(start, min(start + BLOCK, self.num_documents))
-            for row in letters_V[self._chain.sample(keyed_random.key(self.seed, numbers_B), self.length).numpy()]:
+        alphabet_V = np.array(list(self.alphabet))
+        for start in progress(range(0, self.num_documents, CHUNK_DOCUMENTS), "sampling text", "chunks"):
+            numbers_B = torch.arange(start, min(start + CHUNK_DOCUMENTS, self.num_documents))
+            for row in alphabet_V[self._chain.sample(keyed_random.key(self.seed, numbers_B), self.length).numpy()]:
                 yield Document("".join(row))

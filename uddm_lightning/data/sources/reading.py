@@ -1,4 +1,4 @@
-"""Readers of text, JSON Lines and Parquet, each optionally gzipped: streaming, with errors that name file and line."""
+"""Streaming readers of text, JSON Lines and Parquet files, optionally gzipped, with errors that name file and line."""
 
 import gzip
 import json
@@ -16,92 +16,105 @@ import pyarrow
 import pyarrow.parquet
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data.newlines import split_lines, unified
-from uddm_lightning.data.sources.encodings import ESCAPES, guess, is_escaped, way_out
+from uddm_lightning.data.newlines import normalize_newlines, split_lines
+from uddm_lightning.data.sources.encodings import ESCAPE, conversion_advice, detect_encoding, is_iso_2022_jp
 
-PIECE = 2**20  # bytes, or a little more, that are decoded at once
-SAMPLE = 2**16  # bytes by which an encoding is told
-NUL = "the text holds zero characters (U+0000), which is what UTF-16 becomes that is read as something else."
+CHUNK_BYTES = 2**20  # bytes per decoding step, up to the next line end
+SAMPLE_BYTES = 2**16  # bytes for the detection of an encoding
+NUL = "the text contains null characters (U+0000); it may be UTF-16 that was read in another encoding."
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file without their ends, as `newlines` defines them; a byte order mark is skipped."""
-    offset, number = 0, 1  # of the first byte and line of a piece
-    with _reading(path), _open(path) as stream:
-        for raw in _whole_lines(stream):  # many, which are decoded at once
+    """Yield the lines of a UTF-8 file without their line ends (see `newlines`); a byte order mark is skipped.
+
+    Raises:
+        InputError: the file cannot be read or is not UTF-8 text.
+    """
+    offset, number = 0, 1  # first byte and line of the chunk
+    with _translate_errors(path), _open(path) as stream:
+        for raw in _read_whole_lines(stream):
             try:
                 text = raw.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise _refusal(path, raw, error.start, offset, number, "is not UTF-8") from error
+                raise _encoding_error(path, raw, error.start, offset, number, "is not UTF-8") from error
             if "\0" in text:
-                raise _refusal(path, raw, raw.index(b"\0"), offset, number, "is zero, which no text holds")
-            if is_escaped(raw):
-                raise _refusal(path, raw, raw.index(ESCAPES), offset, number, "begins another encoding")
+                raise _encoding_error(path, raw, raw.index(b"\0"), offset, number, "is null, which is not text")
+            if is_iso_2022_jp(raw):
+                raise _encoding_error(path, raw, raw.index(ESCAPE), offset, number, "starts another encoding")
             lines = split_lines(text.removeprefix("\ufeff") if offset == 0 else text)
             offset, number = offset + len(raw), number + len(lines)
             yield from lines
 
 
-def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """The bytes of a file in pieces that end where a line ends."""
-    begun: list[bytes] = []
-    while piece := stream.read(PIECE):
-        # a carriage return at the very end may belong to a line feed that follows
-        end = max(piece.rfind(b"\n"), piece.rfind(b"\r", 0, len(piece) - 1)) + 1
-        begun.append(piece[:end] if end else piece)
+def _read_whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a file in chunks that end with a line end."""
+    parts: list[bytes] = []
+    while chunk := stream.read(CHUNK_BYTES):
+        # a carriage return at the end may belong to the line feed that starts the next chunk
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, len(chunk) - 1)) + 1
+        parts.append(chunk[:end] if end else chunk)
         if end:
-            yield b"".join(begun)
-            begun = [piece[end:]]
-    if rest := b"".join(begun):
+            yield b"".join(parts)
+            parts = [chunk[end:]]
+    if rest := b"".join(parts):
         yield rest
 
 
-def _refusal(path: Path, raw: bytes, place: int, offset: int, number: int, what: str) -> InputError:
-    """The error for a byte that is no UTF-8 text.
+def _encoding_error(path: Path, raw: bytes, position: int, offset: int, number: int, problem: str) -> InputError:
+    """Return the error for a byte that is not UTF-8 text.
 
     Args:
         path: the file.
-        raw: some of its lines.
-        place: of the byte in them.
-        offset: of their first byte in the file.
-        number: of the first line.
-        what: is wrong with the byte.
+        raw: lines of the file.
+        position: position of the byte in `raw`.
+        offset: position of `raw` in the file.
+        number: line number of the first line of `raw`.
+        problem: description of the error.
     """
-    line = number + unified(raw[:place].decode("utf-8", "replace") + ".").count("\n")
-    begin = 0 if offset + place < SAMPLE else offset + raw.rfind(b"\n", 0, place) + 1
+    line = number + normalize_newlines(raw[:position].decode("utf-8", "replace") + ".").count("\n")
+    begin = 0 if offset + position < SAMPLE_BYTES else offset + raw.rfind(b"\n", 0, position) + 1
     with _open(path) as stream:
         stream.seek(begin)
-        sample = stream.read(SAMPLE)
-    text, name = sample.decode("utf-8", "replace"), guess(sample)
-    if sum(sign > "\x7f" for sign in text) > 2 * (text.count("\ufffd") + text.count("\0")) and not is_escaped(sample):
-        advice = "what stands around it is UTF-8: repair or remove it."
-    elif name is None and raw[place] == 0:
-        advice = f"take such bytes out with `tr -d '\\000' < {shlex.quote(str(path))} > NEW` and give the new file."
+        sample = stream.read(SAMPLE_BYTES)
+    text, encoding = sample.decode("utf-8", "replace"), detect_encoding(sample)
+    invalid = text.count("\ufffd") + text.count("\0")
+    if sum(character > "\x7f" for character in text) > 2 * invalid and not is_iso_2022_jp(sample):
+        advice = "the text around it is UTF-8: repair or remove it."
+    elif encoding is None and raw[position] == 0:
+        advice = f"remove null bytes with `tr -d '\\000' < {shlex.quote(str(path))} > NEW` and use the new file."
     else:
-        advice = way_out(path, name)
-    return InputError(f"`{path}`, line {line}: byte {offset + place} of the file {what}; {advice}")
+        advice = conversion_advice(path, encoding)
+    return InputError(f"`{path}`, line {line}: byte {offset + position} of the file {problem}; {advice}")
 
 
 def read_records(path: Path, field: str) -> Iterator[str]:
-    """The text under `field` of each line of a JSON Lines file; blank lines are skipped."""
+    """Yield the text in `field` of each line of a JSON Lines file; blank lines are skipped.
+
+    Raises:
+        InputError: the file cannot be read, or a line has no such text.
+    """
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         place = f"`{path}`, line {number}"
         try:
             record = json.loads(line)
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError, too
+        except (ValueError, RecursionError) as error:  # a number with thousands of digits raises a ValueError
             raise InputError(f"{place}: not valid JSON ({error}); write one JSON object per line.") from error
         if not isinstance(record, dict):
-            raise InputError(f"{place}: a {type(record).__name__} where a JSON object with a field `{field}` belongs.")
+            raise InputError(f"{place}: a {type(record).__name__} instead of a JSON object with a field `{field}`.")
         if field not in record:
             raise InputError(f"{place}: no field `{field}`; set `field` to one of {reprlib.repr(sorted(record))}.")
-        yield checked_text(record[field], f"{place}, field `{field}`")
+        yield require_text(record[field], f"{place}, field `{field}`")
 
 
 def read_column(path: Path, field: str) -> Iterator[str]:
-    """The text in column `field` of each row of a Parquet file."""
-    with _reading(path), _plain(path) as stream:
+    """Yield the text in column `field` of each row of a Parquet file.
+
+    Raises:
+        InputError: the file cannot be read, or a row has no such text.
+    """
+    with _translate_errors(path), _open_seekable(path) as stream:
         file = pyarrow.parquet.ParquetFile(stream)
         names = file.schema_arrow.names
         if field not in names:
@@ -110,32 +123,40 @@ def read_column(path: Path, field: str) -> Iterator[str]:
         for batch in file.iter_batches(batch_size=1024, columns=[field]):
             for value in batch.column(0).to_pylist():
                 number += 1
-                yield checked_text(value, f"`{path}`, row {number}, column `{field}`")
+                yield require_text(value, f"`{path}`, row {number}, column `{field}`")
 
 
-def checked_text(value: object, place: str) -> str:
-    """`value` if it is text, else an error that names its place."""
+def require_text(value: object, place: str) -> str:
+    """Return `value` if it is text.
+
+    Args:
+        value: field of a record.
+        place: location of the record, for the error message.
+
+    Raises:
+        InputError: `value` is not a string, or contains null characters.
+    """
     if isinstance(value, str) and "\0" in value:
-        raise InputError(f"{place}: {NUL} Write the record anew from the right encoding, or take it out.")
+        raise InputError(f"{place}: {NUL} Convert the record from its encoding, or remove it.")
     if not isinstance(value, str):
         raise InputError(f"{place}: {reprlib.repr(value)} is not text; choose a `field` that holds strings.")
     return value
 
 
 def read_document(path: Path) -> str:
-    """A whole UTF-8 file."""
+    """Return the text of a UTF-8 file with a line feed as every line end."""
     return "\n".join(read_lines(path))
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turns what can go wrong inside a file into one message for the user."""
+def _translate_errors(path: Path) -> Iterator[None]:
+    """Convert all errors of reading a file to an `InputError`."""
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"`{path}` is not a whole gzip file ({error}); fetch or compress it again.") from error
+        raise InputError(f"`{path}` is not a complete gzip file ({error}); download or compress it again.") from error
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(f"`{path}` is not a readable Parquet file ({error}); write or fetch it again.") from error
+        raise InputError(f"`{path}` is not a readable Parquet file ({error}); write or download it again.") from error
     except OSError as error:
         raise InputError(f"`{path}` cannot be read: {error.strerror or error}.") from error
 
@@ -145,8 +166,8 @@ def _open(path: Path) -> IO[bytes]:
 
 
 @contextmanager
-def _plain(path: Path) -> Iterator[IO[bytes]]:
-    """A stream that can jump about, as Parquet needs it: a gzipped file is unpacked to a temporary one first."""
+def _open_seekable(path: Path) -> Iterator[IO[bytes]]:
+    """Open a seekable stream, which Parquet needs; a gzipped file is unpacked to a temporary file."""
     with _open(path) as stream:
         if path.suffix != ".gz":
             yield stream

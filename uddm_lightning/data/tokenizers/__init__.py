@@ -1,4 +1,4 @@
-"""What an id stands for."""
+"""Tokenizers: map lines of text to ids."""
 
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.tokenizers.bpe import BPETokenizer

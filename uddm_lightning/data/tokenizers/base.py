@@ -1,45 +1,50 @@
-"""The contract of a tokenizer: lines of text to ids and back.
+"""Base class of tokenizers, on the `tokenizers` library."""
 
-All of them run on the `tokenizers` library; a subclass says how its backend is made.
-"""
-
-import json
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
-from uddm_lightning.core.class_path import import_class
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data.batching import batches
-from uddm_lightning.data.component_spec import describe
+from uddm_lightning.data.batching import batch_by_length
+from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.notices import notice
-from uddm_lightning.data.tokenizers.losses import Losses, counts
+from uddm_lightning.data.tokenizers.backend_rules import CONTEXT_DEPENDENT, DROPPED, ENCODED, NO_MATCH, BackendRules
+from uddm_lightning.data.tokenizers.losses import TokenizationLosses, is_countable
 
-# The library keeps some 200 bytes for each token that it returns: encode about this many characters at a time.
-BATCH_CHARACTERS = 2**18
+BATCH_CHARACTERS = 2**18  # characters per call of the library, whose output takes about 200 bytes per token
 MASK = "▢"
-WRITTEN, DOUBTFUL, DROPPED = "written", "doubtful", "dropped"  # always, not always, never in the ids
-NOTHING = r"(?!)"  # a pattern that matches nowhere
 
 
 class Tokenizer(ABC):
-    """Encodes lines of text.
+    """Maps lines of text to ids and back. A subclass creates the backend and passes it to `_set_backend`.
 
-    Special tokens are put by the packing alone: text that happens to spell one is encoded like any other text. Where
-    the library's model has no other way to write it, it is unknown, or dropped if there is no unknown token.
+    Only the packing adds special tokens. Text that spells the name of a special token is encoded as ordinary text. If
+    the backend cannot do that, the text becomes unknown, or is dropped if there is no unknown token.
+
+    Example:
+        >>> from tokenizers import Tokenizer as Backend, models, pre_tokenizers
+        >>> class WordTokenizer(Tokenizer):
+        ...     def fit(self, lines):
+        ...         words = sorted({word for line in lines for word in line.split()})
+        ...         backend = Backend(models.WordLevel({word: index for index, word in enumerate(words)}, "the"))
+        ...         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        ...         self._set_backend(backend)
+        >>> tokenizer = WordTokenizer()
+        >>> tokenizer.fit(["the cat", "the dog"])
+        >>> tokenizer.encode(["the dog", "cat"])
+        [[2, 1], [0]]
     """
 
     def __init__(self) -> None:
         self._backend: tokenizers.Tokenizer | None = None
-        self._rules: _Rules | None = None  # of the backend; worked out when they are first needed
-        # names of the special tokens; None where the tokenizer has none
+        self._cached_rules: BackendRules | None = None
+        # names of the special tokens; None if the tokenizer has none
         self._bos: str | None = None
         self._eos: str | None = None
         self._separator: str | None = None
@@ -47,274 +52,206 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def fit(self, lines: Iterable[str]) -> None:
-        """Learns the vocabulary; a given one ignores this.
+        """Learn the vocabulary. A tokenizer with a given vocabulary does nothing.
 
         Args:
-            lines: the sentences of the training documents; may be iterated more than once.
+            lines: sentences of the training documents; can be iterated several times.
 
         Raises:
             InputError: the vocabulary would have fewer than 2 ids.
         """
 
     @classmethod
-    def kept(cls, spec: dict[str, Any], file: Path) -> "Tokenizer":
-        """An unfitted tokenizer from what `spec` gave, which needs no more than the `tokenizer.json` it was kept in."""
-        tokenizer = import_class(spec["class_path"]).from_spec(spec, file)
-        assert isinstance(tokenizer, Tokenizer)
-        return tokenizer
-
-    @classmethod
     def from_spec(cls, spec: dict[str, Any], file: Path) -> "Tokenizer":
-        """The same for this class."""
+        """Return an unfitted tokenizer.
+
+        Args:
+            spec: result of `spec`.
+            file: `tokenizer.json` with the vocabulary, for a tokenizer that needs it before `from_json`.
+        """
         return cls(**spec["init_args"])
 
     @classmethod
     def downloads(cls, **arguments: Any) -> list[Download]:
-        """What a tokenizer with these arguments of its constructor would fetch from the hub; nothing, as a rule.
-
-        It is asked before one is made, and takes no network.
-        """
+        """Return the downloads of a tokenizer with these constructor arguments, without network access."""
         return []
 
     @property
     def backend(self) -> tokenizers.Tokenizer:
-        """The tokenizer of the library."""
+        """Tokenizer of the library.
+
+        Raises:
+            RuntimeError: the tokenizer has no vocabulary.
+        """
         if self._backend is None:
-            raise RuntimeError(f"{type(self).__name__} has no vocabulary yet: call `fit` or `from_json` first.")
+            raise RuntimeError(f"{type(self).__name__} has no vocabulary: call `fit` or `from_json` first.")
         return self._backend
 
     def encode(self, lines: list[str]) -> list[list[int]]:
-        """Ids of each line, none of which is that of a special token.
+        """Return the ids of each line, without special tokens.
 
         Raises:
-            InputError: the tokenizer cannot write the text.
+            InputError: the tokenizer cannot encode the text.
         """
-        return [self._ordinary(encoding.ids) for encoding in self._encodings(lines)]
+        return [self._rules.replace_special(encoding.ids) for encoding in self._encodings(lines)]
 
-    def count_lost(self, lines: list[str], ids: list[list[int]], losses: Losses) -> None:
-        """Adds to `losses` what of the lines their ids do not hold.
+    def count_losses(self, lines: list[str], ids: list[list[int]], losses: TokenizationLosses) -> None:
+        """Add the characters of lines that have no id to `losses`.
 
         Args:
-            lines: of text.
-            ids: of these.
-            losses: counts so far.
+            lines: lines of text.
+            ids: result of `encode` for the lines.
+            losses: counts, updated in place.
         """
-        losses.read(lines)
-        rules = self._current_rules()
+        losses.add_characters(lines)
+        rules = self._rules
         characters = set().union(*lines)
-        for character in characters - rules.fate.keys():
-            rules.fate[character] = self._fate_of(character)
-        doubtful = {character for character in characters if rules.fate[character] != WRITTEN}
-        never = {character for character in doubtful if rules.fate[character] == DROPPED}
-        some = [
-            (line, numbers)
-            for line, numbers in zip(lines, ids, strict=True)
-            if not doubtful.isdisjoint(line) or not rules.strange.isdisjoint(numbers) or rules.around.search(line)
+        for character in characters - rules.character_classes.keys():
+            rules.character_classes[character] = self._classify_character(character)
+        suspects = {character for character in characters if rules.character_classes[character] != ENCODED}
+        always_dropped = {character for character in suspects if rules.character_classes[character] == DROPPED}
+        lossy = [
+            (line, line_ids)
+            for line, line_ids in zip(lines, ids, strict=True)
+            if not (suspects.isdisjoint(line) and rules.textless_ids.isdisjoint(line_ids))
+            or rules.context_pattern.search(line)
         ]
-        # the library's offsets are wrong in words with characters that it drops
-        dropped_signs = f"[{re.escape(''.join(sorted(never)))}]" if never else NOTHING
-        parts = re.compile(f"({rules.added})|({dropped_signs})")
-        texts = [parts.sub(r"\1", line) for line, _ in some]
-        for (line, numbers), text, encoding in zip(some, texts, self._encodings(texts, offsets=True), strict=True):
-            if self._spelled(self._ordinary(encoding.ids)) != self._spelled(numbers):
-                # some of these characters are part of a token: remove them from the other words only
+        # The library's offsets are wrong in words with dropped characters: encode the line without these characters.
+        dropped_pattern = f"[{re.escape(''.join(sorted(always_dropped)))}]" if always_dropped else NO_MATCH
+        parts = re.compile(f"({rules.added_token_pattern})|({dropped_pattern})")
+        texts = [parts.sub(r"\1", line) for line, _ in lossy]
+        encodings = self._encodings(texts, offsets=True)
+        for (line, line_ids), text, encoding in zip(lossy, texts, encodings, strict=True):
+            if self._token_string(rules.replace_special(encoding.ids)) != self._token_string(line_ids):
+                # a token contains a removed character: keep these characters in its word
                 text = self._drop_by_word(line, parts)
                 (encoding,) = self._encodings([text], offsets=True)
-            if self._spelled(self._ordinary(encoding.ids)) != self._spelled(numbers):
+            if self._token_string(rules.replace_special(encoding.ids)) != self._token_string(line_ids):
                 text, (encoding,) = line, self._encodings([line], offsets=True)
-            losses.dropped.update(sign for sign in (Counter(line) - Counter(text)).elements() if counts(sign))
-            dropped, unknown = _untold(text, encoding, rules)
+            removed = (Counter(line) - Counter(text)).elements()
+            losses.dropped.update(character for character in removed if is_countable(character))
+            dropped, unknown = rules.lost_characters(text, encoding)
             losses.dropped.update(dropped)
             losses.unknown.update(unknown)
 
-    def _drop_by_word(self, line: str, parts: re.Pattern[str]) -> str:
-        """Return the line without dropped characters, except in words that need them for a token."""
-        words = re.split(r"(\s+)", line)
-        shorter = [parts.sub(r"\1", word) for word in words]
-        before, after = (
-            [self._spelled(self._ordinary(one.ids)) for one in self._encodings(x)] for x in (words, shorter)
-        )
-        pairs = zip(words, shorter, before, after, strict=True)
-        return "".join(short if old == new else word for word, short, old, new in pairs)
-
-    def _spelled(self, ids: list[int]) -> str:
-        return "".join(str(self.backend.id_to_token(number)) for number in ids)
-
-    def _fate_of(self, character: str) -> str:
-        """What becomes of a character at the beginning of a word, inside it and at its end."""
-        text = 3 * character
-        try:
-            (encoding,) = self._encodings([text], offsets=True)
-        except InputError:
-            return DOUBTFUL
-        if not encoding.ids and not character.isspace():
-            return DROPPED
-        return DOUBTFUL if any(_untold(text, encoding, self._current_rules())) else WRITTEN
-
-    def _ordinary(self, ids: list[int]) -> list[int]:
-        """The ids without those that text must not have."""
-        rules = self._current_rules()
-        if rules.forbidden.isdisjoint(ids):
-            return ids
-        found = (rules.unknown if number in rules.forbidden else number for number in ids)
-        return [number for number in found if number is not None]
-
-    def _encodings(self, lines: list[str], offsets: bool = False) -> Iterator[tokenizers.Encoding]:
-        encode = self.backend.encode_batch if offsets else self.backend.encode_batch_fast
-        for batch in batches(lines, BATCH_CHARACTERS):
-            try:
-                yield from encode(batch, add_special_tokens=False)
-            except Exception as error:  # the library raises bare ones
-                raise InputError(
-                    f"`data.tokenizer`: {type(self).__name__} cannot write the text ({error}); it has no token for "
-                    "what it does not know. Add one to it, or take a tokenizer that writes any text: BPETokenizer."
-                ) from error
-
-    def _current_rules(self) -> "_Rules":
-        if self._rules is None:
-            self._rules = _Rules.of(self.backend, {self.bos_id, self.eos_id, self.separator_id, self.pad_id})
-        return self._rules
-
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids; special tokens are written by name."""
+        """Return the text of ids, with special tokens by name."""
         return self.backend.decode(list(ids), skip_special_tokens=False)
 
-    def piece(self, token: int) -> str:
-        """Text of a single id, to be shown beside others; a box for a mask, which is no id of the vocabulary."""
+    def decode_token(self, token: int) -> str:
+        """Return the text of a single id; a box for the mask token, which is not in the vocabulary."""
         return MASK if self.backend.id_to_token(token) is None else self.decode([token])
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids V: one more than the largest."""
+        """Number of ids V: the largest id plus one."""
         return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
 
     @property
-    def blamed(self) -> str:
-        """What reports call the part that loses characters."""
+    def lossy_key(self) -> str:
+        """Component that messages name when characters have no id."""
         return "`data.tokenizer`"
 
     @property
     def bos_id(self) -> int | None:
-        """Id put at the beginning of a row."""
-        return self._id(self._bos)
+        """Id at the beginning of a row; None if there is none."""
+        return self._token_id(self._bos)
 
     @property
     def eos_id(self) -> int | None:
-        """Id put at the end of a row."""
-        return self._id(self._eos)
+        """Id at the end of a row; None if there is none."""
+        return self._token_id(self._eos)
 
     @property
     def separator_id(self) -> int | None:
-        """Id put between two sentences."""
-        return self._id(self._separator)
+        """Id of the special token between two sentences; None if there is none."""
+        return self._token_id(self._separator)
 
     @property
     def pad_id(self) -> int | None:
-        """Id that fills a row up."""
-        return self._id(self._pad)
+        """Id of padding; None if there is none."""
+        return self._token_id(self._pad)
 
     @property
-    def joiner(self) -> list[int]:
-        """Ordinary ids put between two sentences where there is no separator."""
-        return []
+    def joiner_ids(self) -> list[int]:
+        """Ids between two sentences: the separator, if there is one."""
+        return [] if self.separator_id is None else [self.separator_id]
 
-    def check_unchanged(self) -> None:  # noqa: B027 one whose vocabulary is no file's has nothing to check
-        """Does nothing unless the vocabulary is that of a file.
+    def check_unchanged(self) -> None:  # noqa: B027 a tokenizer without a vocabulary file has nothing to check
+        """Check that the vocabulary file, if there is one, did not change.
 
         Raises:
-            InputError: the file holds something else than when the tokenizer was made.
+            InputError: the contents of the file differ from those at construction.
         """
 
     def to_json(self) -> str:
-        """The fitted vocabulary, as a `tokenizer.json`."""
+        """Return the fitted vocabulary as the text of a `tokenizer.json`."""
         return self.backend.to_str()
 
     def from_json(self, text: str) -> None:
-        """Takes over what `to_json` gave."""
-        self._adopt(tokenizers.Tokenizer.from_str(text))
+        """Load the vocabulary from the result of `to_json`."""
+        self._set_backend(tokenizers.Tokenizer.from_str(text))
 
     def spec(self) -> dict[str, Any]:
-        """What determines the result, beside the text that is learned from; JSON-able."""
-        return describe(self)
+        """Return plain data that, with the training text, determine the ids."""
+        return component_spec(self)
 
-    def _id(self, name: str | None) -> int | None:
+    @property
+    def _rules(self) -> BackendRules:
+        if self._cached_rules is None:
+            row_ids = {self.bos_id, self.eos_id, self.separator_id, self.pad_id}
+            self._cached_rules = BackendRules.from_backend(self.backend, row_ids)
+        return self._cached_rules
+
+    def _classify_character(self, character: str) -> str:
+        """Return the class of a character from its encoding at the beginning, inside and at the end of a word."""
+        text = 3 * character
+        try:
+            (encoding,) = self._encodings([text], offsets=True)
+        except InputError:
+            return CONTEXT_DEPENDENT
+        if not encoding.ids and not character.isspace():
+            return DROPPED
+        return CONTEXT_DEPENDENT if any(self._rules.lost_characters(text, encoding)) else ENCODED
+
+    def _drop_by_word(self, line: str, parts: re.Pattern[str]) -> str:
+        """Return the line without dropped characters, except in words that have a token with such characters."""
+        words = re.split(r"(\s+)", line)
+        shortened = [parts.sub(r"\1", word) for word in words]
+        before, after = ([self._token_string(ids) for ids in self.encode(texts)] for texts in (words, shortened))
+        pairs = zip(words, shortened, before, after, strict=True)
+        return "".join(short if old == new else word for word, short, old, new in pairs)
+
+    def _encodings(self, lines: list[str], offsets: bool = False) -> Iterator[tokenizers.Encoding]:
+        encode = self.backend.encode_batch if offsets else self.backend.encode_batch_fast
+        for batch in batch_by_length(lines, BATCH_CHARACTERS):
+            try:
+                yield from encode(batch, add_special_tokens=False)
+            except Exception as error:  # the library raises plain exceptions
+                raise InputError(
+                    f"`data.tokenizer`: {type(self).__name__} cannot encode the text ({error}); it has no unknown "
+                    "token. Add one to it, or use a tokenizer that encodes any text: BPETokenizer."
+                ) from error
+
+    def _token_string(self, ids: list[int]) -> str:
+        return "".join(str(self.backend.id_to_token(token)) for token in ids)
+
+    def _token_id(self, name: str | None) -> int | None:
         return None if name is None else self.backend.token_to_id(name)
 
-    def _adopt(self, backend: tokenizers.Tokenizer) -> None:
-        # the library saves none of this, or files from elsewhere set it otherwise
+    def _set_backend(self, backend: tokenizers.Tokenizer) -> None:
+        # the library does not save these settings, and third-party files may differ
         backend.encode_special_tokens = True
         backend.no_truncation()
         backend.no_padding()
         if getattr(backend.model, "dropout", None):
             notice(
-                "`data.tokenizer` leaves out merges at random (`dropout`); this is switched off: a text has one code."
+                "`data.tokenizer` drops merges at random (`dropout`); dropout is disabled, for one encoding per text."
             )
             backend.model.dropout = None
         if (size := backend.get_vocab_size(with_added_tokens=True)) < 2:
             raise InputError(
-                f"`data.tokenizer`: {type(self).__name__} has a vocabulary of {size} id(s), and one id tells nothing; "
-                "give it more text or a larger alphabet."
+                f"`data.tokenizer`: {type(self).__name__} has a vocabulary of {size} id(s), but needs at least 2; use "
+                "more text or a larger alphabet."
             )
-        self._backend, self._rules = backend, None
-
-
-@dataclass
-class _Rules:
-    """What a backend does with text that it cannot write, and with the names of special tokens in a text.
-
-    Attributes:
-        forbidden: ids that no text has: those of special tokens.
-        unknown: the id of unknown text; None where there is none, or only a forbidden one.
-        strange: ids that stand for no text: forbidden and unknown ones.
-        around: what to look for in lines whose characters may be dropped for their neighbours.
-        added: pattern of text that is one token whatever its characters are.
-        fate: what becomes of each character that was met so far.
-    """
-
-    forbidden: frozenset[int]
-    unknown: int | None
-    strange: frozenset[int]
-    around: re.Pattern[str]
-    added: str
-    fate: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, backend: tokenizers.Tokenizer, roles: set[int | None]) -> "_Rules":
-        content = json.loads(backend.to_str())
-        model = content["model"]
-        name = model.get("unk_token")
-        unknown = model["unk_id"] if "unk_id" in model else None if name is None else backend.token_to_id(name)
-        special = {token["id"] for token in content["added_tokens"] if token["special"]} - {unknown}
-        forbidden = frozenset(special | {number for number in roles if number is not None})
-        ordinary = None if unknown in forbidden else unknown
-        if any(map(_takes_out, (content["normalizer"], content["pre_tokenizer"]))):
-            around = ""  # any line
-        elif ordinary is None:  # names of special tokens leave nothing among the ids
-            around = "|".join(re.escape(str(backend.id_to_token(number))) for number in sorted(forbidden)) or NOTHING
-        else:
-            around = NOTHING
-        strange = forbidden if unknown is None else forbidden | {unknown}
-        added = [re.escape(token["content"]) for token in content["added_tokens"] if not token["special"]]
-        return cls(forbidden, ordinary, strange, re.compile(around), "|".join(added) or NOTHING)
-
-
-def _takes_out(step: Any) -> bool:
-    """Whether a step before the model takes out text by a pattern."""
-    if isinstance(step, list):
-        return any(map(_takes_out, step))
-    if not isinstance(step, dict):
-        return False
-    by_itself = step.get("behavior") == "Removed" or (step.get("type") == "Replace" and not step["content"].strip())
-    return by_itself or any(map(_takes_out, step.values()))
-
-
-def _untold(text: str, encoding: tokenizers.Encoding, rules: _Rules) -> tuple[list[str], list[str]]:
-    """Characters of a text that are dropped, and those that are unknown."""
-    told: set[int] = set()
-    strange: set[int] = set()  # a mark that is put before a word shares the place of the first character
-    for (start, stop), number in zip(encoding.offsets, encoding.ids, strict=True):
-        (strange if number in rules.strange else told).update(range(start, stop))
-    seen = told | strange
-    dropped = [sign for place, sign in enumerate(text) if place not in seen and counts(sign)]
-    unknown = [text[place] for place in sorted(strange) if counts(text[place])]
-    return (dropped + unknown, []) if rules.unknown is None else (dropped, unknown)
+        self._backend, self._cached_rules = backend, None

@@ -6,20 +6,26 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from typing_extensions import override
 
-from uddm_lightning.data.tokenizers.learned import SPECIAL_NAMES, LearnedTokenizer, short_words
+from uddm_lightning.data.tokenizers.learned import SPECIAL_NAMES, LearnedTokenizer, split_long_words
 
 
 class BPETokenizer(LearnedTokenizer):
-    """Loses nothing: every text is bytes, and the most frequent pairs of them become ids.
+    """Byte-level BPE tokenizer: encodes every text without loss.
 
     Rows are [CLS] ... [SEP], with [SEP] between sentences.
 
     Args:
-        vocab_size: number of ids, special ones included; a small text may give fewer.
-        lowercase: write everything in lower case first.
+        vocab_size: number of ids, including special tokens, at least 260; a small text may give fewer.
+        lowercase: convert text to lower case.
+
+    Example:
+        >>> tokenizer = BPETokenizer(vocab_size=262)
+        >>> tokenizer.fit(["ab ab ab"])
+        >>> tokenizer.decode(tokenizer.encode(["über ab"])[0])
+        'über ab'
     """
 
-    smallest = 256 + len(SPECIAL_NAMES)
+    min_vocab_size = 256 + len(SPECIAL_NAMES)
 
     def __init__(self, vocab_size: int = 4096, lowercase: bool = False) -> None:
         super().__init__(vocab_size, lowercase)
@@ -34,8 +40,8 @@ class BPETokenizer(LearnedTokenizer):
         trainer = trainers.BpeTrainer(
             vocab_size=self._size,
             special_tokens=list(SPECIAL_NAMES),
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # any byte can be written, seen or not
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # all bytes, also those not in the training text
             show_progress=False,
         )
-        backend.train_from_iterator(short_words(lines), trainer)
-        self._adopt(backend)
+        backend.train_from_iterator(split_long_words(lines), trainer)
+        self._set_backend(backend)

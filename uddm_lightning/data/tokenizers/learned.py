@@ -1,4 +1,4 @@
-"""What the learned tokenizers share."""
+"""Base class of the learned tokenizers."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -8,26 +8,30 @@ from typing_extensions import override
 
 from uddm_lightning.data.tokenizers.base import Tokenizer
 
-# Names of the special tokens, in the order of their ids.
-SPECIAL_NAMES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+SPECIAL_NAMES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]  # names of the special tokens with the ids 0 to 3
 
 LONG_WORD = re.compile(r"\S{1024}(?=\S)")
 
 
 class LearnedTokenizer(Tokenizer):
-    """Learns its vocabulary from the training text; rows are [CLS] ... [SEP], with [SEP] between sentences.
+    """Tokenizer that learns its vocabulary from the training text.
+
+    Rows are [CLS] ... [SEP], with [SEP] between sentences.
 
     Args:
-        vocab_size: number of ids, special ones included; a small text may give fewer.
-        lowercase: write everything in lower case first.
+        vocab_size: number of ids, including special tokens; a small text may give fewer.
+        lowercase: convert text to lower case.
+
+    Raises:
+        ValueError: `vocab_size` is below `min_vocab_size`.
     """
 
-    smallest = len(SPECIAL_NAMES) + 1  # vocabulary that makes sense
+    min_vocab_size = len(SPECIAL_NAMES) + 1
 
     def __init__(self, vocab_size: int, lowercase: bool) -> None:
         super().__init__()
-        if vocab_size < self.smallest:
-            raise ValueError(f"`vocab_size` must be at least {self.smallest}, got {vocab_size}.")
+        if vocab_size < self.min_vocab_size:
+            raise ValueError(f"`vocab_size` must be at least {self.min_vocab_size}, got {vocab_size}.")
         self._size = vocab_size
         self.lowercase = lowercase
         self._pad, _, self._bos, self._eos = SPECIAL_NAMES
@@ -36,11 +40,11 @@ class LearnedTokenizer(Tokenizer):
     @override
     def spec(self) -> dict[str, Any]:
         spec = super().spec()
-        spec["init_args"]["vocab_size"] = self._size  # asked for; the property says what came out
+        spec["init_args"]["vocab_size"] = self._size  # the argument; the property is the size of the learned vocabulary
         return spec
 
 
-def short_words(lines: Iterable[str]) -> Iterator[str]:
-    """Lines to learn from, with words of more than 1,024 characters cut: the library needs their length squared."""
+def split_long_words(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines with a break after every 1,024 characters of a word: training is quadratic in the word length."""
     for line in lines:
         yield from LONG_WORD.sub(r"\g<0>\n", line).split("\n")

@@ -1,4 +1,4 @@
-"""Characters of a text that no id stands for, counted."""
+"""Counts of the characters of a text that a tokenizer cannot encode."""
 
 import unicodedata
 from collections import Counter
@@ -6,63 +6,63 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-SHOWN = 5  # characters that a report names
+NUM_EXAMPLES = 5  # characters that a message names
 
 
 @dataclass
-class Losses:
-    """Counts of characters that a tokenizer cannot write.
+class TokenizationLosses:
+    """Counts of the characters that a tokenizer cannot encode.
 
-    White space and combining marks, such as accents that are stripped, count neither as dropped nor as unknown.
+    White space and combining marks, such as accents that are stripped, do not count.
 
     Attributes:
-        characters: of the text that are no white space.
-        dropped: how often each of them leaves no trace in the ids.
-        unknown: how often each of them is part of an unknown token.
+        characters: number of characters of the text that are not white space.
+        dropped: number of occurrences of each character that gives no id.
+        unknown: number of occurrences of each character that is part of an unknown token.
     """
 
     characters: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
 
-    def read(self, lines: Iterable[str]) -> None:
-        """Counts all characters of some lines."""
+    def add_characters(self, lines: Iterable[str]) -> None:
+        """Add the characters of lines to `characters`."""
         self.characters += sum(len(word) for line in lines for word in line.split())
 
-    def meta(self) -> dict[str, Any]:
-        """The counts as plain data for `meta.json` and manifests."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts and the most frequent characters as plain data."""
         kinds = {"dropped": self.dropped, "unknown": self.unknown}
         counts = {name: counter.total() for name, counter in kinds.items()}
-        examples = {f"{name}_examples": _frequent(counter) for name, counter in kinds.items()}
+        examples = {f"{name}_examples": _most_frequent(counter) for name, counter in kinds.items()}
         return {"characters": self.characters, **counts, **examples}
 
 
-def counts(sign: str) -> bool:
-    """Whether a character is one that a report may miss: no white space, and no mark on another character."""
-    return not sign.isspace() and not unicodedata.combining(sign)
+def is_countable(character: str) -> bool:
+    """Return whether a character counts as lost: it is neither white space nor a combining mark."""
+    return not character.isspace() and not unicodedata.combining(character)
 
 
-def _frequent(counter: Counter[str]) -> list[str]:
-    return sorted(counter, key=lambda sign: (-counter[sign], sign))[:SHOWN]
-
-
-def sentence(lost: dict[str, Any], who: str, text: str) -> str:
-    """What is lost, in one sentence; empty where nothing is.
+def loss_message(lost: dict[str, Any], key: str, text: str) -> str:
+    """Return a clause about the lost characters; empty if none are lost.
 
     Args:
-        lost: as `Losses.meta` gives it.
-        who: what drops them, such as "the alphabet of `data.tokenizer`".
-        text: whose characters they are, such as "the text".
+        lost: counts from `TokenizationLosses.to_dict`.
+        key: component that loses the characters, such as "the alphabet of `data.tokenizer`".
+        text: name of the text, such as "the text".
     """
-    parts = [
-        f"{verb} {_share(lost[name], lost['characters'])} of the characters of {text} "
+    clauses = [
+        f"{verb} {_percentage(lost[name], lost['characters'])} of the characters of {text} "
         f"({', '.join(map(repr, lost[f'{name}_examples']))})"
-        for name, verb in (("dropped", "drops"), ("unknown", "has no id of their own for"))
+        for name, verb in (("dropped", "drops"), ("unknown", "encodes as unknown"))
         if lost[name]
     ]
-    return f"{who} {' and '.join(parts)}" if parts else ""
+    return f"{key} {' and '.join(clauses)}" if clauses else ""
 
 
-def _share(part: int, whole: int) -> str:
+def _most_frequent(counter: Counter[str]) -> list[str]:
+    return sorted(counter, key=lambda character: (-counter[character], character))[:NUM_EXAMPLES]
+
+
+def _percentage(part: int, whole: int) -> str:
     percent = 100 * part / max(1, whole)
     return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"

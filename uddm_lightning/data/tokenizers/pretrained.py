@@ -1,4 +1,4 @@
-"""Tokenizers that others have made."""
+"""Pretrained tokenizers."""
 
 import json
 from collections.abc import Iterable
@@ -10,14 +10,13 @@ from tokenizers import models
 from typing_extensions import override
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data.component_spec import describe, digest
+from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.downloads import Download
-from uddm_lightning.data.fingerprints import changed, file_hash
+from uddm_lightning.data.fingerprints import changed_while_read, content_hash, file_hash
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.tokenizers.wordpiece import UNKNOWN, bert_backend
 
-# Names in use, the first one found wins.
-KNOWN = {
+COMMON_NAMES = {  # usual names of special tokens; the first name in the vocabulary is used
     "bos": ("[CLS]", "<s>", "<|endoftext|>"),
     "eos": ("[SEP]", "</s>", "<|endoftext|>"),
     "separator": ("[SEP]", "</s>", "<|endoftext|>"),
@@ -26,14 +25,19 @@ KNOWN = {
 
 
 class PretrainedTokenizer(Tokenizer):
-    """A `tokenizer.json`, a `vocab.txt` of an uncased BERT, or the name of a model on the Hugging Face hub.
+    """Tokenizer from a `tokenizer.json`, the `vocab.txt` of an uncased BERT, or a model on the Hugging Face hub.
+
+    For each special token, None looks for a usual name in the vocabulary, and "" means that there is no such token.
 
     Args:
-        path: file or name.
-        bos: token at the beginning of a row; None looks for a usual name, "" means none. So do the next three.
+        path: file, or name of a model on the hub.
+        bos: token at the beginning of a row.
         eos: token at the end of a row.
         separator: token between two sentences.
-        pad: token that fills a row up.
+        pad: token for padding.
+
+    Raises:
+        InputError: the tokenizer cannot be loaded, or a special token is not in its vocabulary.
     """
 
     def __init__(
@@ -47,19 +51,19 @@ class PretrainedTokenizer(Tokenizer):
         super().__init__()
         self.path = path
         self._file = Path(path).expanduser() if _is_file(path) else None
-        self._hash = _hash(self._file)
-        self._adopt(_load(path))
+        self._hash = _hash_if_file(self._file)
+        self._set_backend(_load(path))
         self.check_unchanged()
-        self._bos = self._choose("bos", bos)
-        self._eos = self._choose("eos", eos)
-        self._separator = self._choose("separator", separator)
-        self._pad = self._choose("pad", pad)
-        self._set_apart()
+        self._bos = self._find_token("bos", bos)
+        self._eos = self._find_token("eos", eos)
+        self._separator = self._find_token("separator", separator)
+        self._pad = self._find_token("pad", pad)
+        self._mark_special_tokens()
 
     @classmethod
     @override
     def from_spec(cls, spec: dict[str, Any], file: Path) -> "PretrainedTokenizer":
-        # the file says all, wherever the tokenizer came from; a role that nobody has is not looked for again
+        # the file has all of the tokenizer; "" disables the lookup of usual names
         return cls(str(file), **{role: name or "" for role, name in spec["init_args"].items()})
 
     @classmethod
@@ -74,39 +78,41 @@ class PretrainedTokenizer(Tokenizer):
 
     @override
     def check_unchanged(self) -> None:
-        if _hash(self._file) != self._hash:
-            raise changed(f"Tokenizer file `{self.path}`")
+        if _hash_if_file(self._file) != self._hash:
+            raise changed_while_read(f"Tokenizer file `{self.path}`")
 
     @override
     def spec(self) -> dict[str, Any]:
-        # what it holds counts, not where it lies
+        # the contents of the file determine the ids, not its path
         names = {"bos": self._bos, "eos": self._eos, "separator": self._separator, "pad": self._pad}
         return {
-            "class_path": describe(self)["class_path"],
+            "class_path": component_spec(self)["class_path"],
             "init_args": names,
-            "content": digest(self.to_json().encode()),
+            "content": content_hash(self.to_json()),
         }
 
-    def _set_apart(self) -> None:
-        """Makes special tokens of those that the packing puts, so that text which spells them is written otherwise."""
-        content, ours = json.loads(self.to_json()), {self._bos, self._eos, self._separator, self._pad}
-        plain = [token for token in content["added_tokens"] if token["content"] in ours and not token["special"]]
-        for token in plain:
+    def _mark_special_tokens(self) -> None:
+        """Mark the tokens that the packing adds as special, so that text that spells their names gets other ids."""
+        content, names = json.loads(self.to_json()), {self._bos, self._eos, self._separator, self._pad}
+        unmarked = [token for token in content["added_tokens"] if token["content"] in names and not token["special"]]
+        for token in unmarked:
             token["special"] = True
-        if plain:
+        if unmarked:
             self.from_json(json.dumps(content, ensure_ascii=False))
 
-    def _choose(self, role: str, name: str | None) -> str | None:
+    def _find_token(self, role: str, name: str | None) -> str | None:
         if name == "":
             return None
         if name is None:
-            return next((known for known in KNOWN[role] if self._id(known) is not None), None)
-        if self._id(name) is None:
-            raise InputError(f'`{role}` is {name!r}, which is no token of `{self.path}`; name one, or "" for none.')
+            return next((known for known in COMMON_NAMES[role] if self._token_id(known) is not None), None)
+        if self._token_id(name) is None:
+            raise InputError(
+                f'`{role}` is {name!r}, which is not a token of `{self.path}`; set it to a token, or to "" for none.'
+            )
         return name
 
 
-def _hash(file: Path | None) -> str | None:
+def _hash_if_file(file: Path | None) -> str | None:
     return None if file is None or not file.is_file() else file_hash(file)
 
 
@@ -118,18 +124,20 @@ def _is_file(path: str) -> bool:
 def _load(path: str) -> tokenizers.Tokenizer:
     file, local = Path(path).expanduser(), _is_file(path)
     if local and not file.is_file():
-        raise InputError(f"Tokenizer file `{path}` does not exist; name a tokenizer.json, a vocab.txt or a hub name.")
+        raise InputError(
+            f"Tokenizer file `{path}` does not exist; set it to a tokenizer.json, a vocab.txt or a hub name."
+        )
     try:
         if not local:
             return tokenizers.Tokenizer.from_pretrained(path)
         if file.suffix != ".txt":
             return tokenizers.Tokenizer.from_file(str(file))
         vocabulary = models.WordPiece.read_file(str(file))
-    except Exception as error:  # the library raises bare exceptions, and those of the network are many
+    except Exception as error:  # errors of the library and of the network share no base class
         raise InputError(
             f"Tokenizer `{path}` cannot be loaded ({type(error).__name__}: {error}); check the "
             + ("file." if local else "name and the network, or give a tokenizer.json.")
         ) from error
     if UNKNOWN not in vocabulary:
-        raise InputError(f"`{path}` is no vocabulary of BERT: it lacks {UNKNOWN}; name a tokenizer.json instead.")
+        raise InputError(f"`{path}` is not a BERT vocabulary: it has no {UNKNOWN}; use a tokenizer.json instead.")
     return bert_backend(vocabulary, lowercase=True)

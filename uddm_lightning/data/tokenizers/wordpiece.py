@@ -1,4 +1,4 @@
-"""WordPiece in BERT's manner: learned from the training text, or read from a vocabulary."""
+"""WordPiece as in BERT: learned from the training text, or read from a vocabulary."""
 
 from collections.abc import Iterable
 
@@ -8,21 +8,27 @@ from typing_extensions import override
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.tokenizers.bpe import BPETokenizer
-from uddm_lightning.data.tokenizers.learned import SPECIAL_NAMES, LearnedTokenizer, short_words
+from uddm_lightning.data.tokenizers.learned import SPECIAL_NAMES, LearnedTokenizer, split_long_words
 
-INSIDE = "##"  # marks a piece that continues a word
+CONTINUATION = "##"  # prefix of a token that continues a word
 UNKNOWN = "[UNK]"
-REMEMBERED = 2**17  # chunks of text
+MAX_CHUNKS = 2**17  # distinct chunks of text in memory
 
 
 class WordPieceTokenizer(LearnedTokenizer):
-    """Whole words and their pieces, after BERT's clean-up of accents, punctuation and case.
+    """WordPiece tokenizer with BERT's normalization of accents, punctuation and case.
 
     Rows are [CLS] ... [SEP], with [SEP] between sentences.
 
     Args:
-        vocab_size: number of ids, special ones and all characters included; a small text may give fewer.
-        lowercase: write everything in lower case, without accents, first.
+        vocab_size: number of ids, including special tokens and all characters; a small text may give fewer.
+        lowercase: convert text to lower case and strip accents.
+
+    Example:
+        >>> tokenizer = WordPieceTokenizer(vocab_size=16)
+        >>> tokenizer.fit(["abba baba"])
+        >>> [tokenizer.decode_token(token) for token in tokenizer.encode(["Baba"])[0]]
+        ['baba']
     """
 
     def __init__(self, vocab_size: int = 4096, lowercase: bool = True) -> None:
@@ -30,25 +36,25 @@ class WordPieceTokenizer(LearnedTokenizer):
 
     @override
     def fit(self, lines: Iterable[str]) -> None:
-        # The trainer numbers the characters inside words by the order of a hash table, and breaks ties by number: two
-        # runs would differ. Numbered beforehand, as if they were special, they fix the whole vocabulary.
+        # The trainer numbers the characters inside words in the order of a hash table and breaks ties by number: two
+        # runs differ. As special tokens, the characters have fixed numbers, which determine the vocabulary.
         backend = bert_backend({UNKNOWN: 0}, self.lowercase)
-        inside = [INSIDE + character for character in _characters_inside_words(backend, lines)]
+        continuations = [CONTINUATION + character for character in _continuation_characters(backend, lines)]
         trainer = trainers.WordPieceTrainer(
-            vocab_size=self._size, special_tokens=SPECIAL_NAMES + inside, show_progress=False
+            vocab_size=self._size, special_tokens=SPECIAL_NAMES + continuations, show_progress=False
         )
-        backend.train_from_iterator(short_words(lines), trainer)
-        if (needed := backend.get_vocab_size()) > self._size:  # the trainer takes all characters, whatever it is told
+        backend.train_from_iterator(split_long_words(lines), trainer)
+        if (needed := backend.get_vocab_size()) > self._size:  # the trainer adds all characters whatever the limit is
             raise InputError(
-                f"`data.tokenizer.init_args.vocab_size` is {self._size}, and the characters of the training text alone "
-                f"need {needed}; choose at least {needed}, or BPETokenizer, which writes any text with "
-                f"{BPETokenizer.smallest}."
+                f"`data.tokenizer.init_args.vocab_size` is {self._size}, but the characters of the training text need "
+                f"{needed} ids; choose at least {needed}, or use BPETokenizer, which encodes any text with "
+                f"{BPETokenizer.min_vocab_size} ids."
             )
-        self._adopt(bert_backend(backend.get_vocab(with_added_tokens=False), self.lowercase))
+        self._set_backend(bert_backend(backend.get_vocab(with_added_tokens=False), self.lowercase))
 
 
 def bert_backend(vocabulary: dict[str, int], lowercase: bool) -> tokenizers.Tokenizer:
-    """WordPiece over `vocabulary` with BERT's clean-up, splitting and decoding."""
+    """Return a WordPiece backend over `vocabulary` with BERT's normalizer, pre-tokenizer and decoder."""
     backend = tokenizers.Tokenizer(models.WordPiece(vocab=vocabulary, unk_token=UNKNOWN))
     backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -57,19 +63,20 @@ def bert_backend(vocabulary: dict[str, int], lowercase: bool) -> tokenizers.Toke
     return backend
 
 
-def _characters_inside_words(backend: tokenizers.Tokenizer, lines: Iterable[str]) -> list[str]:
-    clean, split = backend.normalizer, backend.pre_tokenizer
+def _continuation_characters(backend: tokenizers.Tokenizer, lines: Iterable[str]) -> list[str]:
+    """Return the characters after the first character of a word, sorted."""
+    normalizer, pre_tokenizer = backend.normalizer, backend.pre_tokenizer
     characters: set[str] = set()
-    chunks: set[str] = set()  # each is split once, as long as there are not too many to remember
+    chunks: set[str] = set()  # each distinct chunk is pre-tokenized once, up to the memory limit
 
-    def look() -> None:
-        words = {word for chunk in chunks for word, _ in split.pre_tokenize_str(chunk)}
+    def add_chunks() -> None:
+        words = {word for chunk in chunks for word, _ in pre_tokenizer.pre_tokenize_str(chunk)}
         characters.update(*(word[1:] for word in words))
         chunks.clear()
 
     for line in lines:
-        chunks.update(clean.normalize_str(line).split())
-        if len(chunks) > REMEMBERED:
-            look()
-    look()
+        chunks.update(normalizer.normalize_str(line).split())
+        if len(chunks) > MAX_CHUNKS:
+            add_chunks()
+    add_chunks()
     return sorted(characters)
