@@ -1,13 +1,16 @@
 """The examples of the README run as they are printed, with fewer rows and steps."""
 
+import inspect
 import re
 import shlex
 import sys
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.support.standins import ROOT
+from uddm_lightning import sweep
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SOURCE = """
@@ -57,6 +60,19 @@ def test_components_of_another_module_train_from_yaml(uddm, config, tmp_path):
     assert saved["model"]["backbone"] == {"class_path": "my_plugins.ConvNet", "init_args": {"width": 8}}
     outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt")
     assert outcome.status == 0, outcome.err
+
+
+def test_the_python_example_runs(trained, monkeypatch):
+    """As printed, on a run that is there already instead of one of the sweep."""
+    [block] = re.findall(r"```python\n(from uddm_lightning .*?)```", README, re.S)
+    [call] = re.findall(r"^sweep\((.*)\)$", block, re.M)
+    config, *words = eval(f"(lambda *args, **options: [*args, options])({call})")  # noqa: S307 the README's own text
+    inspect.signature(sweep).bind(config, **words[-1])
+    monkeypatch.setenv("UDDM_CACHE", str(trained / "cache"))
+    block = block.replace(f"sweep({call})", "").replace("runs/small/runs/DiT-n8-s0", str(trained / "run"))
+    names: dict[str, Any] = {}
+    exec(block, names)  # noqa: S102 the README's own text
+    assert "recovery" in names["table"].column_names
 
 
 @pytest.mark.slow
