@@ -42,5 +42,5 @@ def test_a_run_that_has_not_learned_is_no_generalizer(tmp_path: Path) -> None:
 def test_damaged_draws_are_named(tmp_path: Path) -> None:
     sweeps.measurements(tmp_path, (8,))
     (tmp_path / "rows.parquet").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="Move it away; the card does without it"):
+    with pytest.raises(InputError, match="Move it away; reports and model cards do without it"):
         list(_regime({"step": 200, "weights": "ema"}, tmp_path))

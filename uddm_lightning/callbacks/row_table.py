@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from uddm_lightning.results.parquet import read_parquet
 from uddm_lightning.results.tables import ROWS, Record, update_parquet
 
 FILE = "rows.parquet"
@@ -30,11 +30,9 @@ def write_draws(folder: Path, records: Sequence[Record], overwrite: bool) -> Non
 
 def draws_until(folder: Path, metric: str, weights: str, step: int) -> pa.Table:
     """Return the draws of a metric under one kind of weights, of all validations of a run up to a step."""
-    path = folder / FILE
-    if not path.exists():
-        return ROWS.empty_table()
     wanted = (pc.field("metric") == metric) & (pc.field("weights") == weights) & (pc.field("step") <= step)
-    return pq.read_table(path, filters=wanted)
+    found = read_parquet(folder / FILE, wanted)
+    return ROWS.empty_table() if found is None else found
 
 
 def _draws(record: Record) -> pa.Table:

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from uddm_lightning.core.errors import InputError
 from uddm_lightning.interop.exported import CONFIG, WEIGHTS
 from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.figures.errors import errors_sentences
 from uddm_lightning.report.formatting import count, percent, with_interval
 from uddm_lightning.report.regimes import NOT_AT_END, sentence
+from uddm_lightning.results.declarations import read_declarations
+from uddm_lightning.results.parquet import read_parquet, with_run_columns
 from uddm_lightning.results.study import Study
 from uddm_lightning.results.tables import number, read_table
 from uddm_lightning.runs import folder as run_folder
@@ -64,7 +64,7 @@ def _regime(config: Mapping[str, Any], run: Path) -> Iterator[str]:
     if not rows:
         yield UNKNOWN
         return
-    study = Study(rows)
+    study = Study(rows, read_declarations(run))
     size, backbone, t = study.sizes[-1], study.backbones[0], study.reference
     rows = [row for row in rows if row["train_size"] == str(size)]
     first = next((row for row in rows if row["metric"] == "recovery"), rows[0])
@@ -104,24 +104,10 @@ def _regime(config: Mapping[str, Any], run: Path) -> Iterator[str]:
 
 
 def _draws(run: Path, row: Mapping[str, str]) -> pa.Table | None:
-    """The draws behind the measurements of a row's run and step, as a sweep's table holds them; None without any."""
-    path = run / "rows.parquet"
-    if not path.exists():
-        return None
-    try:
-        table = pq.read_table(path, filters=[("step", "=", int(row["step"])), ("weights", "=", row["weights"])])
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"`{path}` cannot be read ({error}). Move it away; the card does without it.") from error
-    for place, (name, value) in enumerate(
-        {
-            "run": row["run"],
-            "backbone": row["backbone"],
-            "train_size": int(row["train_size"]),
-            "seed": int(row["seed"]),
-        }.items()
-    ):
-        table = table.add_column(place, name, pa.array([value] * len(table)))
-    return table
+    """Return the draws behind the measurements of a row's run and step, as a sweep's table holds them."""
+    filters = [("step", "=", int(row["step"])), ("weights", "=", row["weights"])]
+    table = read_parquet(run / "rows.parquet", filters)
+    return None if table is None else with_run_columns(table, row)
 
 
 def _lines(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:

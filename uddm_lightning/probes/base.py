@@ -54,7 +54,8 @@ class Probe(Callback):
 
     A subclass implements `measure` and `compute_records`, and declares its results as class attributes:
 
-    * `kind`: its entry of the column `metric`, and the name of its options; `title`: its quantity in words;
+    * `kind`: its entry of the column `metric`, and the name of its options; `title`: its quantity in words; `reading`:
+      how to read the numbers;
     * `columns`: all columns of its records other than the key and the counts of rows and draws; the first is its value;
     * `scalars`: of TensorBoard; by default one, its value. `outcomes`: of TensorBoard's HPARAMS table. `time_curve`:
       its panel in TensorBoard's picture;
@@ -88,6 +89,7 @@ class Probe(Callback):
     kind: ClassVar[str]
     title: ClassVar[str]
     columns: ClassVar[tuple[Column, ...]]
+    reading: ClassVar[str] = ""  # how to read the numbers, for the glossary
     extra_metrics: ClassVar[tuple[str, ...]] = ()  # further entries of the column `metric`
     scalars: ClassVar[tuple[Scalar, ...]] = ()
     outcomes: ClassVar[tuple[Outcome, ...]] = ()

@@ -71,8 +71,12 @@ class BasinProbe(Probe):
 
     kind = "basin"
     title = "Critical corruption"
+    reading = (
+        "The radius of the basin of attraction around a row. Compare it with critical_t_identity: a chain without "
+        "knowledge reaches that value. Memorized rows have a larger one."
+    )
     columns = COLUMNS
-    scalars = (Scalar("critical_t"),)
+    scalars = (Scalar("critical_t", "critical_t/{split}"),)
     splits = ("train", "test", "random")
     every_test_row = False  # that would be many chains
 

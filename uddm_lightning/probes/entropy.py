@@ -84,6 +84,11 @@ class EntropyProbe(Probe):
 
     kind = "entropy"
     title = "Conditional entropy"
+    reading = (
+        "Near 0 on rows that the model has memorized, and also on text that is easy to predict; larger if the model "
+        "generalizes. On the model's own samples it needs no text. It is extrapolated below the trained range of t, "
+        "and exact only if self_token_influence is 0."
+    )
     columns = COLUMNS
     scalars = (
         Scalar("entropy"),

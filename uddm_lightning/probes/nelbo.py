@@ -66,6 +66,11 @@ class NelboProbe(Probe):
 
     kind = "nelbo"
     title = "Negative evidence lower bound"
+    reading = (
+        "Compare NELBOs on the same range of t only. A model that has learned lies below pool_unigram_entropy on test "
+        "rows. A large difference between test and train rows means memorization. The metric nelbo_extrapolated covers "
+        "a range beyond that of training."
+    )
     columns = COLUMNS
     extra_metrics = (EXTRAPOLATED,)
     scalars = (Scalar("nelbo", "{metric}/{split}/[{t_min:g},{t_max:g}]"),)

@@ -63,6 +63,10 @@ class SampleProbe(Probe):
 
     kind = "samples"
     title = "The model's own samples"
+    reading = (
+        "The split test holds held-out rows that are treated like samples: compare the two. The labels depend on the "
+        "number of samples, so compare equal numbers only. Novel rows include bad text: see novel_perplexity."
+    )
     columns = COLUMNS
     scalars = tuple(Scalar(name, f"{name}/{{split}}") for name in SCALARS)
     splits = ("test", "samples")

@@ -46,6 +46,7 @@ class TrajectoryProbe(Probe):
 
     kind = "trajectory"
     title = "Predictions along the sampling chain"
+    reading = "The entropy falls and the largest probability rises from t = 1 to t = 0, as the sample takes shape."
     columns = COLUMNS
     scalars = tuple(Scalar(name, f"trajectory/{name}/t={{t:g}}", nearest_t=0.5) for name in F.PredictionSpread._fields)
     splits = ("samples",)

@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_atomically
 from uddm_lightning.results.declarations import Declarations, read_declarations, write_declarations
-from uddm_lightning.results.tables import BASINS, ROWS, SEQUENCES, read_table, write_table
+from uddm_lightning.results.parquet import SCHEMAS, read_parquet, with_run_columns
+from uddm_lightning.results.tables import read_table, write_table
 from uddm_lightning.runs.folder import read_manifest
 
-RUN_COLUMNS = ("run", "backbone", "train_size", "seed")  # columns of measurements that sequences of many runs need, too
-PARQUET = {"sequences.parquet": SEQUENCES, "basins.parquet": BASINS, "rows.parquet": ROWS}
 Row = dict[str, str]
 
 
@@ -42,7 +41,7 @@ def collect(folder: Path) -> list[Row]:
             raise InputError(f"`{folder}` holds no measurements: neither measurements.csv nor runs that have measured.")
         return read_table(path)
     rows: list[Row] = []
-    tables: dict[str, list[pa.Table]] = {name: [] for name in PARQUET}
+    tables: dict[str, list[pa.Table]] = {name: [] for name in SCHEMAS}
     owners: dict[str, tuple[Path, list[Row]]] = {}
     for run in runs:
         measured = read_table(run / "measurements.csv")
@@ -57,7 +56,7 @@ def collect(folder: Path) -> list[Row]:
         rows += measured
         for name, found in tables.items():
             if measured and (run / name).exists():
-                found.append(_last(run / name, PARQUET[name], measured))
+                found.append(_last(run / name, SCHEMAS[name], measured))
     declared = Declarations()
     for run in runs:
         declared = declared.merged(read_declarations(run))
@@ -68,24 +67,6 @@ def collect(folder: Path) -> list[Row]:
         if found:
             write_atomically(folder / name, partial(pq.write_table, pa.concat_tables(found)))
     return read_table(path)
-
-
-def sequences_of(folder: Path) -> pa.Table | None:
-    """The sequences of all runs; None where no run kept any."""
-    path = folder / "sequences.parquet"
-    return _read(path) if path.exists() else None
-
-
-def basins_of(folder: Path) -> pa.Table | None:
-    """Critical corruption and margins of single rows of all runs; None where no run kept any."""
-    path = folder / "basins.parquet"
-    return _read(path) if path.exists() else None
-
-
-def draws_of(folder: Path) -> pa.Table | None:
-    """Counts and sums of every draw of all runs; None where no run kept any."""
-    path = folder / "rows.parquet"
-    return _read(path) if path.exists() else None
 
 
 def training_facts(folder: Path) -> dict[str, str]:
@@ -107,24 +88,13 @@ def training_facts(folder: Path) -> dict[str, str]:
     }
 
 
-def _read(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"`{path}` cannot be read ({error}); remove it, and `uddm report` goes without it.") from error
-
-
 def _last(path: Path, schema: pa.Schema, measured: list[Row]) -> pa.Table:
     """The rows of a run's last step, with the columns that tell runs apart."""
-    table = _read(path)
+    table = read_parquet(path)
+    assert table is not None
     for field in schema:  # runs of an earlier version kept less
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
     last = max(int(row["step"]) for row in measured)
     table = table.select(schema.names).cast(schema).filter(pc.field("step") == last)
-    for place, name in enumerate(RUN_COLUMNS):
-        value = measured[0][name]
-        number = name in ("train_size", "seed")
-        column = pa.array([int(value) if number else value] * len(table), pa.int64() if number else pa.string())
-        table = table.add_column(place, name, column)
-    return table
+    return with_run_columns(table, measured[0])

@@ -7,8 +7,9 @@ from typing import Any
 from uddm_lightning.core.files import write_text
 from uddm_lightning.report import write_report
 from uddm_lightning.results.declarations import read_declarations
+from uddm_lightning.results.parquet import read_parquet
 from uddm_lightning.results.reference import SIZES, reference
-from uddm_lightning.sweeps.collect import basins_of, collect, draws_of, sequences_of, training_facts
+from uddm_lightning.sweeps.collect import collect, training_facts
 from uddm_lightning.transition import estimate
 
 
@@ -25,11 +26,11 @@ def write_results(folder: Path) -> dict[str, Any]:
         InputError: the folder holds no measurements, or a table is damaged.
     """
     rows = collect(folder)
-    draws, declared = draws_of(folder), read_declarations(folder)
+    draws, declared = read_parquet(folder / "rows.parquet"), read_declarations(folder)
     transition: dict[str, Any] = estimate(rows, draws)
     write_text(folder / "transition.json", json.dumps(transition, indent=2, ensure_ascii=False) + "\n")
-    tables = sequences_of(folder), training_facts(folder), basins_of(folder)
-    write_report(folder, rows, transition, *tables, declared, draws)
+    sequences, basins = (read_parquet(folder / f"{name}.parquet") for name in ("sequences", "basins"))
+    write_report(folder, rows, transition, sequences, training_facts(folder), basins, declared, draws)
     return transition
 
 
