@@ -133,9 +133,9 @@ class RecoveryProbe(Probe):
     kind = "recovery"
     title = "Token recovery"
     reading = (
-        "Compare train rows with test rows at the same t. A model that memorizes restores train rows and not test rows; "
-        "a model that generalizes restores both alike. Compare test recovery with chance and coincidence, the levels of "
-        "chains without knowledge of the row. Recovery is sampled and no proper score: read it together with "
+        "Compare train rows with test rows at the same t. A model that memorizes restores train rows and not test "
+        "rows; a model that generalizes restores both alike. Compare test recovery with chance and coincidence, the "
+        "levels of chains without knowledge of the row. Recovery is sampled and no proper score: read it together with "
         "errors_before, errors_after and clean_change_rate."
     )
     columns = COLUMNS
