@@ -7,6 +7,7 @@ import pytest
 from tests.support.texts import LETTERS, VOCABULARY
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import CharacterTokenizer, PretrainedTokenizer
+from uddm_lightning.data.tokenizers import pretrained
 
 
 def test_vocabulary_of_bert(vocabulary: str) -> None:
@@ -65,3 +66,18 @@ def test_bad_files(tmp_path: Path) -> None:
         PretrainedTokenizer(str(tmp_path / "no.json"))
     with pytest.raises(InputError, match=r"Tokenizer `no/such` cannot be loaded .*check the name and the network"):
         PretrainedTokenizer("no/such")
+
+
+def test_a_name_that_the_hub_does_not_give_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def refuse(url: str) -> None:
+        asked.append(url)
+        raise OSError("no network")
+
+    monkeypatch.setattr(pretrained, "get_hf_file_metadata", refuse)
+    monkeypatch.setattr(pretrained, "_failures", {})
+    for _ in range(3):
+        with pytest.raises(InputError, match=r"`toy/model` cannot be loaded \(OSError: no network\)"):
+            pretrained.PretrainedTokenizer("toy/model")
+    assert len(asked) == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from tokenizers import models
 from typing_extensions import override
 
@@ -15,6 +16,9 @@ from uddm_lightning.data.downloads import Download
 from uddm_lightning.data.fingerprints import changed_while_read, content_hash, file_hash
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.tokenizers.wordpiece import UNKNOWN, bert_backend
+
+FILE = "tokenizer.json"  # of a model on the hub
+_failures: dict[str, str] = {}  # messages by name of the tokenizers that the hub did not give to this process
 
 COMMON_NAMES = {  # usual names of special tokens; the first name in the vocabulary is used
     "bos": ("[CLS]", "<s>", "<|endoftext|>"),
@@ -123,21 +127,31 @@ def _is_file(path: str) -> bool:
 
 def _load(path: str) -> tokenizers.Tokenizer:
     file, local = Path(path).expanduser(), _is_file(path)
+    if path in _failures:
+        raise InputError(_failures[path])
     if local and not file.is_file():
         raise InputError(
             f"Tokenizer file `{path}` does not exist; set it to a tokenizer.json, a vocab.txt or a hub name."
         )
     try:
         if not local:
-            return tokenizers.Tokenizer.from_pretrained(path)
+            return _load_from_hub(path)
         if file.suffix != ".txt":
             return tokenizers.Tokenizer.from_file(str(file))
         vocabulary = models.WordPiece.read_file(str(file))
     except Exception as error:  # errors of the library and of the network share no base class
-        raise InputError(
-            f"Tokenizer `{path}` cannot be loaded ({type(error).__name__}: {error}); check the "
-            + ("file." if local else "name and the network, or give a tokenizer.json.")
-        ) from error
+        message = f"Tokenizer `{path}` cannot be loaded ({type(error).__name__}: {error}); check the "
+        if local:
+            raise InputError(f"{message}file.") from error
+        _failures[path] = f"{message}name and the network, or give a tokenizer.json."
+        raise InputError(_failures[path]) from error
     if UNKNOWN not in vocabulary:
         raise InputError(f"`{path}` is not a BERT vocabulary: it has no {UNKNOWN}; use a tokenizer.json instead.")
     return bert_backend(vocabulary, lowercase=True)
+
+
+def _load_from_hub(name: str) -> tokenizers.Tokenizer:
+    if not isinstance(try_to_load_from_cache(name, FILE), str):
+        # one request first: the download itself would repeat a request that fails five times, for half a minute
+        get_hf_file_metadata(hf_hub_url(name, FILE))
+    return tokenizers.Tokenizer.from_pretrained(name)
