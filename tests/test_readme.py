@@ -47,6 +47,7 @@ def test_components_of_another_module_train_from_yaml(uddm, config, tmp_path):
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["model"]["process"]["init_args"]["schedule"] = {"class_path": "my_plugins.QuadraticSchedule"}
     settings["model"]["backbone"] = {"class_path": "my_plugins.ConvNet", "init_args": {"width": 8}}
+    settings["probes"] = [{"class_path": "my_plugins.AccuracyProbe"}]
     settings["data"]["source"] = {
         "class_path": "my_source.WordOrders",
         "init_args": {"words": "a new birth of hope"},
@@ -58,6 +59,7 @@ def test_components_of_another_module_train_from_yaml(uddm, config, tmp_path):
     saved = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     assert saved["model"]["process"]["init_args"]["schedule"]["class_path"] == "my_plugins.QuadraticSchedule"
     assert saved["model"]["backbone"] == {"class_path": "my_plugins.ConvNet", "init_args": {"width": 8}}
+    assert ",accuracy," in (run / "measurements.csv").read_text(encoding="utf-8")
     outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt")
     assert outcome.status == 0, outcome.err
 
