@@ -1,6 +1,5 @@
 """TensorBoard: scalars under tidy names, curves side by side, histograms, a figure and restored text."""
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,7 +18,7 @@ from uddm_lightning.callbacks.figures import pixels, sequence_panel, time_figure
 from uddm_lightning.callbacks.measurements import probes, run_folder
 from uddm_lightning.callbacks.sequences import SequenceTable
 from uddm_lightning.probes.base import Histogram, Probe
-from uddm_lightning.results.declarations import Scalar
+from uddm_lightning.results.declarations import Scalar, scalars_of
 from uddm_lightning.results.reference import reference
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
@@ -52,12 +51,11 @@ class TensorBoardPage(Callback):
             scalars.update(scalars_of(probe.shown_scalars, probe.records))
         if seconds := sum(probe.seconds for probe in probes(trainer)):
             now = time.monotonic()
-            scalars["probe/seconds"] = seconds
-            scalars["probe/share"] = min(1.0, seconds / max(now - self._last, seconds))
+            times = {"probe/seconds": seconds, "probe/share": min(1.0, seconds / max(now - self._last, seconds))}
+            pl_module.log_dict(times, logger=False)
+            scalars |= times
             self._last = now
-        # for callbacks that monitor a value, on every rank; loggers get the optimizer step of the weights, not
-        # Lightning's batch count
-        pl_module.log_dict(scalars, logger=False)
+        # loggers get the optimizer step of the weights, not Lightning's batch count
         assert isinstance(pl_module, DiffusionTask)
         for logger in trainer.loggers:
             logger.log_metrics(scalars, step=pl_module.weights_step)
@@ -107,32 +105,6 @@ class TensorBoardPage(Callback):
                 logger.log_hyperparams(
                     about, {name: value for one in outcomes for name, value in one.items()}, pl_module.weights_step
                 )
-
-
-def scalars_of(declared: Sequence[Scalar], records: Sequence[Record]) -> dict[str, float]:
-    """Return the scalars of the records of one probe, by tag."""
-    scalars: dict[str, float] = {}
-    for scalar in declared:
-        mine = records
-        if scalar.nearest_t is not None and records:
-            nearest = min((record["t"] for record in records), key=lambda t: abs(t - scalar.nearest_t))
-            mine = [record for record in records if record["t"] == nearest]
-        for record in mine:
-            value = math.nan if record.get(scalar.column) is None else record[scalar.column]
-            if scalar.minus_test:
-                value = _train_value(scalar, record, records) - value
-            if not ((scalar.skip_nan or scalar.minus_test) and math.isnan(value)):
-                scalars[scalar.name(record)] = value
-    return scalars
-
-
-def _train_value(scalar: Scalar, test: Record, records: Sequence[Record]) -> float:
-    """Return the value on train rows beside a record of test rows; NaN for other records."""
-    if test["split"] != "test":
-        return math.nan
-    other = {name: test.get(name) for name in ("metric", "weights", "t")} | {"split": "train"}
-    found = (one[scalar.column] for one in records if all(one.get(name) == value for name, value in other.items()))
-    return next(found, math.nan)
 
 
 def names_of_scalars(trainer: Trainer, task: DiffusionTask, splits: Sequence[str]) -> set[str]:

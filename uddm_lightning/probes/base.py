@@ -21,7 +21,16 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.metrics.rowwise import RowwiseMetric
 from uddm_lightning.probes.measured_batch import MeasuredBatch, drawn, select
 from uddm_lightning.probes.summary import SummaryColumn, cell
-from uddm_lightning.results.declarations import Column, Declaration, Declarations, Figure, Outcome, Scalar, TimeCurve
+from uddm_lightning.results.declarations import (
+    Column,
+    Declaration,
+    Declarations,
+    Figure,
+    Outcome,
+    Scalar,
+    TimeCurve,
+    scalars_of,
+)
 from uddm_lightning.results.tables import COMMON, Record
 from uddm_lightning.samplers import Observer
 from uddm_lightning.samplers.denoiser import Denoiser
@@ -269,6 +278,8 @@ class Probe(Callback):
             return
         started = time.monotonic()
         self.records = [self._checked(record) for record in self.compute_records(_task(pl_module))]
+        # on every rank, for `trainer.callback_metrics` and callbacks that monitor a value
+        pl_module.log_dict(scalars_of(self.shown_scalars, self.records), logger=False)
         self.collected, self._denoisers = {}, {}
         self.seconds += time.monotonic() - started
 

@@ -84,6 +84,32 @@ class Scalar:
         return f"{word}{raw}/{rest}".format_map(record)
 
 
+def scalars_of(declared: Sequence[Scalar], records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the scalars of the records of one probe, by tag."""
+    scalars: dict[str, float] = {}
+    for scalar in declared:
+        mine = records
+        if scalar.nearest_t is not None and records:
+            nearest = min((record["t"] for record in records), key=lambda t: abs(t - scalar.nearest_t))
+            mine = [record for record in records if record["t"] == nearest]
+        for record in mine:
+            value = math.nan if record.get(scalar.column) is None else record[scalar.column]
+            if scalar.minus_test:
+                value = _train_value(scalar, record, records) - value
+            if not ((scalar.skip_nan or scalar.minus_test) and math.isnan(value)):
+                scalars[scalar.name(record)] = value
+    return scalars
+
+
+def _train_value(scalar: Scalar, test: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> float:
+    """Return the value on train rows beside a record of test rows; NaN for other records."""
+    if test["split"] != "test":
+        return math.nan
+    other = {name: test.get(name) for name in ("metric", "weights", "t")} | {"split": "train"}
+    found = (one[scalar.column] for one in records if all(one.get(name) == value for name, value in other.items()))
+    return next(found, math.nan)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A metric of TensorBoard's HPARAMS table, at the end of a run and the t nearest to the reference.
