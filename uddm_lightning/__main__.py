@@ -1,5 +1,6 @@
 """Run `uddm` as `python -m uddm_lightning`."""
 
+import os
 import sys
 from typing import NoReturn
 
@@ -14,6 +15,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         from uddm_lightning.core.console import make_enduring
 
         make_enduring()
+        if not sys.stderr.isatty():  # the bars of these libraries would fill a log
+            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+            os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         from uddm_lightning.cli.main import main as run
 
         sys.exit(run(arguments))

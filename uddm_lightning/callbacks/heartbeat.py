@@ -1,4 +1,4 @@
-"""A sign of life from a run that another program watches over."""
+"""Report the progress of a run to the program that started it."""
 
 import os
 import threading
@@ -12,15 +12,14 @@ from typing_extensions import override
 
 from uddm_lightning.core.parent_process import exit_with_parent, parent_check
 
-SECONDS = 0.5  # between two looks
+SECONDS = 0.5  # between two reports
 
 
 class Heartbeat(Callback):
-    """Writes to a file, while a run lasts, how many optimizer steps are done and the seconds that this run spent on
-    them; and ends with the program that started it.
+    """Writes the number of optimizer steps and the seconds spent on them to a file, and ends with the parent program.
 
-    Without the latter, a sweep killed with -9 would leave its runs behind, and the same sweep started again would find
-    their folders taken.
+    Otherwise a sweep killed with -9 would leave its runs behind, and the same sweep started again would find their
+    folders locked.
 
     Args:
         path: the file.
@@ -36,7 +35,7 @@ class Heartbeat(Callback):
 
     @classmethod
     def from_environment(cls) -> "Heartbeat | None":
-        """What $UDDM_HEARTBEAT asks for, in a process that $UDDM_PARENT or `multiprocessing` started; else None."""
+        """Return the callback if $UDDM_HEARTBEAT is set in a process with a watched parent, else None."""
         path, is_watched = os.environ.get("UDDM_HEARTBEAT"), parent_check()
         return cls(Path(path), is_watched) if path and is_watched else None
 

@@ -1,4 +1,4 @@
-"""What may change in a run's config, and when: the one table of config keys.
+"""The table of config keys: which values of a run may change, and when.
 
 A key belongs to the entry with its longest prefix. Measuring is `uddm validate`, `test` and `predict`; resuming is
 `uddm fit` with `--ckpt_path`.
@@ -14,11 +14,11 @@ from typing_extensions import override
 
 
 class Kind(Enum):
-    """What a key means for a run that is there already."""
+    """What a changed value of a key means for an existing run."""
 
-    DECIDES = "decides what the run is: another value is refused on resume and when measuring"
-    TEXT = "decides the text: its content is compared by hash, so a place may change and what lies there may not"
-    TRAINING = "may change on resume and is recorded; without influence on measuring; part of the run's name"
+    DECIDES = "identifies the run: another value is refused on resume and when measuring"
+    TEXT = "identifies the text: its content is compared by hash, so its path may change but its content may not"
+    TRAINING = "may change on resume and is recorded; does not affect measuring; part of the run's name"
     MEASURING = "may change on resume and is recorded; another value when measuring is allowed and recorded"
     RUNNING = "how and where the run is executed: may change on resume and is recorded"
     FREE = "may change at any time"
@@ -112,13 +112,13 @@ __doc__ += "\n" + "\n".join(
     for kind in Kind
 )
 
-NAMING = (Kind.DECIDES, Kind.TRAINING)  # kinds that tell runs apart, as they were when the run began
+NAMING = (Kind.DECIDES, Kind.TRAINING)  # kinds whose initial values are part of the run's name
 PRECISIONS = {"None": "32-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
 FULL_WEIGHTS = ("16-mixed", "bf16-mixed", "32-true")  # precisions that keep the weights in float32
 
 
 class Change(NamedTuple):
-    """A key with the value that a run has and the value that is asked for."""
+    """A key with its value in the run and its requested value."""
 
     key: str
     there: Any
@@ -130,14 +130,14 @@ class Change(NamedTuple):
 
 
 def kind_of(key: str) -> Kind | None:
-    """The kind of a dotted key; None where the table has no entry for it."""
+    """Return the kind of a dotted key; None if the table has no entry for it."""
     parts = key.split(".")
     prefixes = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
     return next((KEYS[prefix] for prefix in prefixes if prefix in KEYS), None)
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested config."""
+    """Yield the dotted keys and values of a nested config."""
     for name, inner in value.items():
         if isinstance(inner, dict) and inner:
             yield from flat(inner, f"{prefix}{name}.")
@@ -146,10 +146,10 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def changes(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[Change]:
-    """Keys in which two configs differ.
+    """Return the keys in which two configs differ.
 
-    An argument of a class that only one of them knows is left out: they are of different versions of the program. A
-    class may be named by its short name in one of them.
+    An argument that only one of them has is left out, because the configs may be of different versions of the program.
+    A class may have its short name in one of them.
     """
     return list(_changes(there, here, ""))
 
@@ -168,7 +168,7 @@ def _changes(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str) -> 
             continue
         one, other = there.get(name), here.get(name)
         if prefix == "" and isinstance(one, dict) != isinstance(other, dict):
-            continue  # a section that somebody keeps in a file of its own
+            continue  # a section in a file of its own
         if isinstance(one, dict) and isinstance(other, dict):
             yield from _changes(one, other, f"{key}.")
         elif isinstance(one, str) and isinstance(other, dict) and "class_path" in other:
@@ -180,7 +180,7 @@ def _changes(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str) -> 
 
 
 def _class_change(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str) -> Change | None:
-    """The class of a plugin, if it differs; a short name stands for any path that ends with it."""
+    """Return the change of a plugin's class, or None; a short name equals every path that ends with it."""
     paths = str(there["class_path"]), str(here["class_path"])
     short = any("." not in path for path in paths)
     names = [path.rpartition(".")[2] if short else path for path in paths]
@@ -188,18 +188,18 @@ def _class_change(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str
 
 
 def _plain(key: str, value: Any) -> Any:
-    """A value in the one form in which it is compared."""
+    """Return a value in the form in which it is compared."""
     if key == "trainer.precision":
         return PRECISIONS.get(str(value), str(value))
     return list(value) if isinstance(value, tuple) else value
 
 
 def decisive(found: list[Change], measuring: bool) -> list[Change]:
-    """The changes that make another run of it, or another model.
+    """Return the changes that identify another run or another model.
 
     Args:
         found: changes.
-        measuring: nothing is trained, so that it does not matter how a mixed precision computes.
+        measuring: nothing is trained, so the kind of mixed precision does not matter.
     """
     return [
         change
@@ -214,11 +214,11 @@ def decisive(found: list[Change], measuring: bool) -> list[Change]:
 
 
 def recorded(found: list[Change], measuring: bool) -> list[Change]:
-    """The changes that a run's folder keeps.
+    """Return the changes that the run's folder records.
 
     Args:
         found: changes.
-        measuring: nothing is trained, so that only what a measurement is can change.
+        measuring: nothing is trained, so only keys of kind MEASURING can change.
     """
     if measuring:
         return [change for change in found if kind_of(change.key) is Kind.MEASURING]
@@ -226,7 +226,7 @@ def recorded(found: list[Change], measuring: bool) -> list[Change]:
 
 
 def digest(config: Mapping[str, Any]) -> str:
-    """Eight hex digits of what tells runs apart.
+    """Return eight hex digits of the keys that identify a run.
 
     Args:
         config: nested, as in a config.yaml; a key `corpus` holds the hash of the text.

@@ -1,15 +1,15 @@
-"""What no number of a config can mean, whichever key it stands under."""
+"""Ranges of the numbers in a config, and options of the trainer that have one value only."""
 
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from uddm_lightning.core.errors import InputError
 
-LARGEST = 2**32 - 1  # whole number: the largest that may be a seed
-FLOAT32 = 3.4028234663852886e38  # the largest that a weight can be
+LARGEST = 2**32 - 1  # largest integer of a config, and largest seed
+FLOAT32 = 3.4028234663852886e38  # largest float32
 
-# Of keys that neither this package's constructors nor Lightning's trainer check: with what lies outside, Lightning
-# divides by zero in the middle of a run, or silently does nothing.
+# Ranges of keys that neither this package's constructors nor Lightning's trainer check. With values outside of them
+# Lightning divides by zero during a run, or silently does nothing.
 RANGES = {
     "threads": (1, 1024),
     "data.num_workers": (0, 1024),
@@ -24,9 +24,8 @@ RANGES = {
 NO_EPOCHS = "the stream of training rows has no epochs; set `trainer.max_steps` and `trainer.val_check_interval`"
 FEWER_ROWS = "measure fewer rows with `data.num_train_rows`, `data.num_test_rows` or a probe's `num_rows`"
 
-# Options of Lightning's trainer with the values that they may have. Another one would restart or regroup the stream of
-# training rows, in which the batch of a step is a function of the step, or leave a run without measurements or
-# checkpoints.
+# Options of Lightning's trainer with their allowed values. Other values would restart or regroup the stream of training
+# rows, in which the batch is a function of the step, or leave a run without measurements or checkpoints.
 ONLY: dict[str, tuple[tuple[Any, ...], str]] = {
     "trainer.max_epochs": ((None, -1), NO_EPOCHS),
     "trainer.min_epochs": ((None, 0), NO_EPOCHS),
@@ -47,14 +46,14 @@ ONLY: dict[str, tuple[tuple[Any, ...], str]] = {
 
 
 def fill_interval(trainer: MutableMapping[str, Any]) -> None:
-    """Sets when a run is measured where a config does not say so: after its last step."""
+    """Set `val_check_interval` to the last step if the config does not set it."""
     steps, accumulation = trainer.get("max_steps"), trainer.get("accumulate_grad_batches")
     if trainer.get("val_check_interval") is None and isinstance(steps, int) and isinstance(accumulation, int):
         trainer["val_check_interval"] = steps * accumulation if steps > 0 else None
 
 
 def check_end(config: Mapping[str, Any]) -> None:
-    """Refuses training that would end unmeasured and unsaved.
+    """Check that training ends with a measurement and a checkpoint.
 
     Args:
         config: of `uddm fit`, values by dotted key.
@@ -81,7 +80,7 @@ def check_end(config: Mapping[str, Any]) -> None:
 
 
 def check_interval(interval: int, accumulation: int) -> None:
-    """Refuses to measure in the middle of an optimizer step.
+    """Check that no measurement falls within an optimizer step.
 
     Args:
         interval: micro-batches from one validation to the next.
@@ -129,7 +128,7 @@ def check_options(given: Mapping[str, Any], smallest: Mapping[str, int]) -> None
 
 
 def check_numbers(config: Mapping[str, Any]) -> None:
-    """Refuses numbers that are none, too large for anything, or outside the range of their key.
+    """Check that numbers are finite, not too large, and within the range of their key.
 
     Args:
         config: values by dotted key.
