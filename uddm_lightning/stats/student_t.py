@@ -13,10 +13,10 @@ _SERIES = 30  # degrees of freedom up to which the quantile is solved for; above
 
 @cache
 def student_t(df: int, level: float = 0.975) -> float:
-    """A quantile of Student's t with `df` degrees of freedom.
+    """Return a quantile of Student's t with `df` degrees of freedom.
 
-    Up to 30 degrees the quantile solves the closed form of the distribution function by Newton's method (Abramowitz
-    and Stegun, 26.7.3 and 26.7.4); above, the Cornish-Fisher expansion around the normal quantile (26.7.5) is used.
+    Up to 30 degrees of freedom, Newton's method solves the closed form of the distribution function (Abramowitz and
+    Stegun, 26.7.3 and 26.7.4). Above, it is the Cornish-Fisher expansion around the normal quantile (26.7.5).
 
     Args:
         df: degrees of freedom, at least 1.
@@ -26,7 +26,11 @@ def student_t(df: int, level: float = 0.975) -> float:
         The quantile, to a relative accuracy of 1e-7.
 
     Raises:
-        ValueError: if `df` is below 1 or `level` outside its range.
+        ValueError: `df` is below 1 or `level` outside its range.
+
+    Example:
+        >>> round(student_t(2), 4)
+        4.3027
     """
     if not 0.9 < level < 0.99:
         raise ValueError(f"`level` must be in (0.9, 0.99), got {level}.")
@@ -51,7 +55,7 @@ def student_t(df: int, level: float = 0.975) -> float:
 
 
 def _two_sided(t: float, df: int) -> float:
-    """P(|T| < t), a finite sum in powers of cos(theta) with tan(theta) = t / sqrt(df)."""
+    """Return P(|T| < t), a finite sum in powers of cos(theta) with tan(theta) = t / sqrt(df)."""
     theta = math.atan(t / math.sqrt(df))
     sine, cosine = math.sin(theta), math.cos(theta)
     odd = df % 2
@@ -63,6 +67,6 @@ def _two_sided(t: float, df: int) -> float:
 
 
 def student_t_array(df_S: FLOAT, level: float) -> FLOAT:
-    """Student's t quantiles for fractional degrees of freedom, rounded down, but at least 1."""
+    """Return quantiles for fractional degrees of freedom, rounded down to at least 1."""
     distinct, places = np.unique(np.maximum(df_S, 1.0).astype(np.int64), return_inverse=True)
     return np.array([student_t(int(df), level) for df in distinct], np.float64)[places].reshape(df_S.shape)

@@ -1,4 +1,4 @@
-"""The moving average of a network's weights."""
+"""Exponential moving average of a network's weights."""
 
 import copy
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone
 
-HALF = (torch.bfloat16, torch.float16)  # a change of 1e-4 of a weight is lost in their rounding
+HALF = (torch.bfloat16, torch.float16)  # a relative change of 1e-4 is lost in their rounding
 
 
 class ExponentialMovingAverage(nn.Module):
-    """Exponential moving average of a backbone's weights, with warm-up, in float32 at least.
+    """Exponential moving average of a backbone's weights, with warm-up, in at least float32.
 
     Args:
-        backbone: the network to follow; copied.
+        backbone: the network to average; it is copied.
         decay: upper limit of the decay, in [0, 1).
     """
 
@@ -31,9 +31,9 @@ class ExponentialMovingAverage(nn.Module):
 
     @override
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ExponentialMovingAverage":
-        """Moves the average between devices, as for every module; a half precision leaves it in float32.
+        """Move the average between devices, and keep it in float32 if a half precision is requested.
 
-        Whatever changes the type of a module, `to`, `half` or a precision of the trainer, does it through this method.
+        PyTorch calls this method for every change of device or dtype: `to`, `half`, or a precision of the trainer.
         """
 
         def kept(value: Tensor) -> Tensor:
@@ -51,12 +51,12 @@ class ExponentialMovingAverage(nn.Module):
 
     @torch.no_grad()
     def update(self, backbone: Backbone, finished: int) -> None:
-        """Moves the average after optimizer step number `finished` = 1, 2, ...
+        """Update the average after optimizer step n = `finished` = 1, 2, ...
 
         The decay is min(decay, (1 + n) / (10 + n)), so that early averages forget the initial weights.
         """
         decay = min(self.decay, (1 + finished) / (10 + finished))
-        # collecting the parameters of a small network takes longer than averaging them
+        # for a small network, collecting the parameters takes longer than averaging them
         if self._pairs is None or self._pairs[0] is not backbone:
             self._pairs = (backbone, list(self.backbone.parameters()), list(backbone.parameters()))
         _, mine, theirs = self._pairs

@@ -1,4 +1,4 @@
-"""A broken loss stops a run.
+"""Stop training when the loss is NaN or infinite.
 
 Shapes: B rows, L positions.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Watched(NamedTuple):
-    """One micro-batch that waits for its loss to be checked."""
+    """A micro-batch whose loss is not checked yet."""
 
     step: int
     rows_B: Tensor
@@ -19,10 +19,16 @@ class Watched(NamedTuple):
 
 
 class LossGuard:
-    """Stops a run whose loss is NaN or infinite, naming step and rows, without a device synchronisation per step.
+    """Raise an error that names step and rows of a loss that is NaN or infinite, without a synchronisation per step.
 
     Args:
-        patience: micro-batches that may wait for the check; on the CPU, where looking is free, none does.
+        patience: number of micro-batches to collect before a check; on the CPU each micro-batch is checked at once.
+
+    Example:
+        >>> guard = LossGuard()
+        >>> guard.watch(7, torch.tensor([3]), torch.tensor([[1.0, torch.nan]]))
+        Traceback (most recent call last):
+        FloatingPointError: The loss is NaN or infinite at optimizer step 7 in the pool's rows [3]. ...
     """
 
     def __init__(self, patience: int = 50) -> None:
@@ -30,7 +36,7 @@ class LossGuard:
         self.waiting: deque[Watched] = deque()
 
     def watch(self, step: int, rows_B: Tensor, loss_BL: Tensor) -> None:
-        """Takes the losses of one micro-batch."""
+        """Add the losses of a micro-batch."""
         if loss_BL.device.type == "cpu" and bool(loss_BL.detach().sum().isfinite()):
             return
         self.waiting.append(Watched(step, rows_B, loss_BL.detach().sum(1).isfinite()))
@@ -38,7 +44,7 @@ class LossGuard:
             self.check()
 
     def check(self) -> None:
-        """Looks at everything that waits.
+        """Check all micro-batches that are not checked yet.
 
         Raises:
             FloatingPointError: a loss was NaN or infinite.

@@ -1,4 +1,4 @@
-"""Learning rate over the steps of a run, as a factor of the optimizer's rate."""
+"""Learning rate schedules, as a factor on the optimizer's rate."""
 
 from abc import ABC, abstractmethod
 
@@ -18,17 +18,22 @@ class LRSchedule(ABC):
         self.warmup_steps = warmup_steps
 
     def __call__(self, finished: int, total: int) -> float:
-        """Factor for the step that follows `finished` optimizer steps out of `total` (-1: no end is set)."""
+        """Return the factor for the step after `finished` of `total` optimizer steps (-1: no end is set)."""
         warm = min(1.0, finished / self.warmup_steps) if self.warmup_steps else 1.0
         return warm * self.decay(finished, total)
 
     @abstractmethod
     def decay(self, finished: int, total: int) -> float:
-        """Factor apart from the warm-up."""
+        """Return the factor without the warm-up."""
 
 
 class WarmupConstant(LRSchedule):
-    """Rises over the warm-up, then stays: the schedule of the paper."""
+    """Constant rate after the warm-up: the schedule of the paper.
+
+    Example:
+        >>> [WarmupConstant(warmup_steps=4)(step, 100) for step in (0, 2, 4, 99)]
+        [0.0, 0.5, 1.0, 1.0]
+    """
 
     @override
     def decay(self, finished: int, total: int) -> float:
@@ -36,11 +41,15 @@ class WarmupConstant(LRSchedule):
 
 
 class WarmupLinear(LRSchedule):
-    """Rises over the warm-up and falls linearly to a min_lr_ratio at the last step.
+    """Linear decay to `min_lr_ratio` at the last step, after the warm-up.
 
     Args:
         warmup_steps: steps of warm-up.
-        min_lr_ratio: factor at the end, in [0, 1].
+        min_lr_ratio: factor at the last step, in [0, 1].
+
+    Example:
+        >>> [WarmupLinear(min_lr_ratio=0.5)(step, 100) for step in (0, 50, 100)]
+        [1.0, 0.75, 0.5]
     """
 
     def __init__(self, warmup_steps: int = 0, min_lr_ratio: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""The task: process, backbone, objective and sampler, wired to Lightning.
+"""The Lightning module: process, backbone, objective and sampler.
 
 Shapes: B rows, L positions.
 """
@@ -39,8 +39,8 @@ from uddm_lightning.training.optimizers import apply_config, check_optimizer, st
 from uddm_lightning.training.trainer_access import data_of, is_dry_run
 
 Weights = Literal["ema", "raw"]
-STOPPED = "stopped_early"  # in a checkpoint: a callback has ended the run behind its step
-SHOWN_STEPS = 10  # between two losses that a progress bar shows, or callbacks read
+STOPPED = "stopped_early"  # key of a checkpoint: a callback ended the run at this step
+SHOWN_STEPS = 10  # interval of the losses in the progress bar and for callbacks
 
 # Objects without state, so that tasks may share them. The command line names the same classes.
 DEFAULT_PROCESS = partial(UniformProcess, schedule=LogLinearSchedule())
@@ -50,23 +50,26 @@ DEFAULT_LR_SCHEDULE = WarmupConstant()
 
 
 class DiffusionTask(LightningModule):
-    """Trains a diffusion language model, keeps the average of its weights and hands both out for measuring.
+    """Train a diffusion language model, with a moving average of its weights.
 
     Args:
         vocab_size: V; the command line sets it from the data.
-        process: makes the forward process, given V.
-        backbone: makes the network, given the number of ids that the process writes.
-        objective: the loss, and the meaning of the network's output.
-        sampler: the reverse chain that restores text.
-        optimizer: makes the optimizer, given the parameters.
-        lr_schedule: factor on the optimizer's rate, per optimizer step.
-        ema_decay: limit of the decay of the weights' moving average, in [0, 1).
-        eval_dtype: precision in which weights are measured. In float64 a result does not depend on the batch size:
-            float32 rounds differently in another batch, and among millions of draws one or two then fall otherwise.
-        predict_t: time that `predict` assumes of the texts it restores, in (0, 1].
-        compile: compile the network and the loss with `torch.compile` for training.
-        seed: keys the initial weights.
-        backbone_name: what results call the network; None is the name of its class.
+        process: makes the forward process from V.
+        backbone: makes the network from the number of states of the process.
+        objective: the loss; it defines the parameterization of the network's output.
+        sampler: the reverse chain.
+        optimizer: makes the optimizer from the parameters.
+        lr_schedule: factor on the optimizer's rate for each optimizer step.
+        ema_decay: upper limit of the decay of the moving average, in [0, 1).
+        eval_dtype: precision of measurements. In float64 a result does not depend on the batch size. In float32,
+            rounding depends on the batch, and a few of a million draws differ.
+        predict_t: corruption time that `predict` assumes for its texts, in (0, 1].
+        compile: compile network and loss with `torch.compile` for training.
+        seed: seed of the initial weights.
+        backbone_name: name of the network in results; None is the name of its class.
+
+    Raises:
+        ValueError: an argument is out of range, or the parts do not fit together.
     """
 
     def __init__(
@@ -123,23 +126,23 @@ class DiffusionTask(LightningModule):
 
     @property
     def parameterization(self) -> Parameterization:
-        """What the logits of the backbone mean."""
+        """Distribution that the logits of the backbone parameterize."""
         return self.backbone.parameterization or self.objective.parameterization
 
     @property
     def weights_step(self) -> int:
-        """Optimizer steps behind the present weights, in `fit` and for a checkpoint alike."""
+        """Number of optimizer steps of the current weights, in `fit` and for a checkpoint."""
         return self.global_step if self.trainer.state.fn == TrainerFn.FITTING else self._loaded_step
 
     @property
     def at_its_end(self) -> bool:
-        """Whether the present weights are the last ones of their run, which may have stopped before its last step."""
+        """Whether the current weights are the last of their run, which may have stopped early."""
         return self.weights_step >= self.trainer.max_steps or self.weights_step == self._stopped_step
 
     def denoiser(self, weights: Weights) -> Denoiser:
-        """Predictions of the averaged or the raw weights, in the precision of measuring.
+        """Return the predictions of the averaged or the raw weights, in `eval_dtype`.
 
-        Weights in another precision are copied, so measuring cannot change them.
+        Weights in another precision are copied, so a measurement cannot change them.
         """
         backbone = self.ema.backbone if weights == "ema" else self.backbone
         if backbone.training or any(parameter.dtype != self.eval_dtype for parameter in backbone.parameters()):
@@ -153,7 +156,7 @@ class DiffusionTask(LightningModule):
             # Lightning's default, once per epoch, never comes: the stream of training rows has no epochs
             trainer.val_check_interval = trainer.max_steps * trainer.accumulate_grad_batches
             trainer.check_val_every_n_epoch = None
-        if type(self.backbone).prepare is not Backbone.prepare:  # others need not read the text
+        if type(self.backbone).prepare is not Backbone.prepare:  # other backbones do not need the text
             data = data_of(self.trainer)
             for backbone in (self.backbone, self.ema.backbone):
                 backbone.prepare(
@@ -183,17 +186,17 @@ class DiffusionTask(LightningModule):
 
     @override
     def training_step(self, batch: TokenBatch, batch_idx: int) -> Tensor:
-        # An optimizer such as LBFGS evaluates a batch several times, which must be the same each time: dropout is a
-        # function of seed, step, micro-batch and rank. `torch.manual_seed` would take milliseconds: it writes down the
-        # stack for every kind of device that this machine lacks.
+        # An optimizer such as LBFGS evaluates a batch several times with the same result: dropout is a function of
+        # seed, step, micro-batch and rank. `torch.manual_seed` would take milliseconds, since it records the stack for
+        # every kind of device that this machine lacks.
         torch.default_generator.manual_seed(batch.seed)
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(batch.seed)
         noised = self.objective.corrupt(self.process, batch)
         loss = self.objective(self.process, self.backbone, noised)
         self.guard.watch(batch.step, batch.rows_B, loss.tokens_N.view_as(batch.tokens_BL))
-        if not self._counted:  # the loss that is logged is that of the weights before the step
-            # the gradient is that of the sum over all positions; what is shown is the mean over tokens that are text
+        if not self._counted:  # log the loss of the weights before the step
+            # the gradient is that of the sum over all positions; the logged value is the mean over valid tokens
             positions = batch.tokens_BL.numel()
             valid = positions if batch.valid_BL is None else batch.valid_BL.sum().double()
             self._loss = self._loss + loss.total.detach().double() * positions
@@ -204,7 +207,7 @@ class DiffusionTask(LightningModule):
     @override
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        # here rather than in a batch hook: a checkpoint callback may save before those run
+        # not in a batch hook, because a checkpoint callback may save before it runs
         self.ema.update(self.backbone, self.global_step + 1)
 
     @override
@@ -214,11 +217,11 @@ class DiffusionTask(LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips gradients as Lightning does, and under mixed precision those of fused optimizers, too.
+        """Clip gradients as Lightning does, and also those of fused optimizers under mixed precision.
 
-        Lightning refuses these because they divide by the scale of the loss within their step, after the clipping. In
-        bfloat16 there is no scale; in float16 the gradients are divided by it here, and the scaler then leaves that
-        out of the step.
+        Lightning refuses fused optimizers, because they unscale the gradients within their step, after the clipping. In
+        bfloat16 there is no scale. In float16 the gradients are unscaled here, and the scaler then skips that in the
+        step.
         """
         plugin = self.trainer.precision_plugin
         if not isinstance(plugin, MixedPrecision) or not getattr(optimizer, "_step_supports_amp_scaling", False):
@@ -242,15 +245,15 @@ class DiffusionTask(LightningModule):
                 self.log("loss/train", mean, prog_bar=True, logger=False)
                 trainer: Any = self.trainer
                 if trainer.log_every_n_steps and self.global_step % trainer.log_every_n_steps == 0:
-                    # loggers count the steps behind the weights, as all measurements do; Lightning's count is one less
+                    # steps of the weights, as for all measurements; Lightning's count is one less
                     for logger in trainer.loggers:
                         logger.log_metrics({"loss/train": float(mean)}, step=self.global_step)
             self._loss = self._tokens = 0.0
 
     def _is_shown(self, batch_idx: int) -> bool:
-        """Whether a logger, a progress bar or a callback reads the loss of this step.
+        """Return whether a logger, a progress bar or a callback reads the loss of this step.
 
-        To log a value takes a noticeable part of a small network's step.
+        Logging takes a noticeable part of a small network's step.
         """
         trainer: Any = self.trainer
         looks = (SHOWN_STEPS, trainer.log_every_n_steps or SHOWN_STEPS)
@@ -291,7 +294,7 @@ class DiffusionTask(LightningModule):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.guard.check()  # a checkpoint never holds weights from behind a broken loss
+        self.guard.check()  # a checkpoint never holds weights after a NaN loss
         if getattr(self._trainer, "should_stop", False):
             checkpoint[STOPPED] = True
 
@@ -306,7 +309,7 @@ class DiffusionTask(LightningModule):
 
     @override
     def on_train_start(self) -> None:
-        """Leaves a run where it stopped; to train it further, the callback that stopped it is left out."""
+        """Do not train a run further that a callback stopped, unless that callback is left out."""
         if self._stopped_step == self.global_step and self.trainer.early_stopping_callbacks:
             self.trainer.should_stop = True
 

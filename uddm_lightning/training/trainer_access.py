@@ -1,4 +1,4 @@
-"""What a Lightning trainer holds without declaring it, with its types."""
+"""Typed access to attributes of a Lightning trainer."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -12,7 +12,7 @@ from uddm_lightning.data import TextDataModule
 
 
 class NullProfiler(PassThroughProfiler):
-    """Times nothing, as Lightning's own does, without a generator for each of the 170 actions of a step."""
+    """Time nothing, without Lightning's generator for each of the 170 actions of a step."""
 
     @override
     def profile(self, action_name: str) -> Any:
@@ -23,10 +23,10 @@ _NOTHING = nullcontext()
 
 
 def data_of(trainer: Trainer) -> TextDataModule:
-    """The data module of a trainer.
+    """Return the data module of a trainer.
 
     Raises:
-        InputError: it has another kind of data module, or none.
+        InputError: the trainer has no `TextDataModule`.
     """
     data = getattr(trainer, "datamodule", None)
     if not isinstance(data, TextDataModule):
@@ -35,22 +35,22 @@ def data_of(trainer: Trainer) -> TextDataModule:
 
 
 def callbacks_of(trainer: Trainer) -> list[Callback]:
-    """The callbacks of a trainer, in the order in which they run."""
+    """Return the callbacks of a trainer, in the order in which they run."""
     attributes: Any = trainer
     return list(attributes.callbacks)
 
 
 def is_dry_run(trainer: Trainer) -> bool:
-    """Whether this is a `fast_dev_run`, which leaves no files behind."""
+    """Return whether this is a `fast_dev_run`, which writes no files."""
     attributes: Any = trainer
     return bool(attributes.fast_dev_run)
 
 
 def check_precision(precision: object, on_cpu: bool) -> None:
-    """Refuses float16 with a scaled loss on a CPU, where Lightning would train in bfloat16 instead.
+    """Check that a CPU is not asked for float16 with a scaled loss: Lightning would train in bfloat16.
 
     Raises:
-        InputError: with the way out.
+        InputError: the precision is 16-mixed on a CPU.
     """
     if on_cpu and str(precision) in ("16", "16-mixed"):
         raise InputError(
@@ -60,7 +60,7 @@ def check_precision(precision: object, on_cpu: bool) -> None:
 
 
 def device_count(devices: object) -> int:
-    """How many devices `trainer.devices` asks for; one where it leaves that to Lightning."""
+    """Return the number of devices in `trainer.devices`; 1 if Lightning chooses it."""
     words = devices if isinstance(devices, list) else str(devices).split(",")
     if len(words) == 1 and not isinstance(devices, list):
         return max(1, int(words[0])) if words[0].strip().lstrip("-").isdigit() else 1

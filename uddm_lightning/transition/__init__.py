@@ -1,4 +1,4 @@
-"""From tables to the size at which a model stops memorizing."""
+"""Estimate the training size at which a model stops memorizing, from the table of a sweep."""
 
 from uddm_lightning.transition.adaptive import next_sizes
 from uddm_lightning.transition.curves import Curve, curves

@@ -1,4 +1,4 @@
-"""Which sizes to train next, so that the interval of N_half shrinks fastest."""
+"""Choose the sizes to train next, so that the interval of N_half shrinks fastest."""
 
 import math
 from collections.abc import Iterable
@@ -24,25 +24,31 @@ _METHODS = ("recovery", "entropy")
 def next_sizes(
     rows: Iterable[Row], low: int, high: int, budget: int, taken: Iterable[int] = (), count: int = 1
 ) -> list[int]:
-    """The sizes to train next.
+    """Return the sizes to train next.
 
-    The first round are both ends of the range. Afterwards it is the candidate nearest to the middle of the widest
-    interval in which a curve may be half way down, among recovery and entropy at the t nearest to 0.1 of all backbones:
-    each such size halves what is left, until noise decides. The answer depends on nothing but the arguments.
+    The first round consists of both ends of the range. Each later size is the candidate nearest to the middle of the
+    widest interval in which a curve may reach half of its height. The curves are recovery and entropy of all backbones
+    at the t nearest to 0.1. The result depends on the arguments only.
 
     Args:
         rows: rows of the sweep's table so far.
         low: smallest size of interest.
         high: largest size of interest.
-        budget: how many sizes are to be trained in all, those in `rows` and `taken` included.
-        taken: sizes that have been started, whether or not they are in `rows`; they are not proposed again.
-        count: how many sizes to propose at most after the first round.
+        budget: number of sizes to train in total, including those in `rows` and `taken`.
+        taken: sizes that have been started; they are not returned again.
+        count: largest number of sizes to return after the first round.
 
     Returns:
-        Sizes in ascending order; empty where the budget is spent or no candidate is left.
+        Sizes in ascending order; empty if the budget is spent or no candidate is left.
 
     Raises:
-        ValueError: if not 1 <= low < high, or `budget` or `count` is below 1.
+        ValueError: not 1 <= low < high, or `budget` or `count` is below 1.
+
+    Example:
+        >>> next_sizes([], low=2, high=1024, budget=8)
+        [2, 1024]
+        >>> next_sizes([], low=2, high=1024, budget=8, taken=[2, 1024])  # no curve yet: the middle of the range
+        [45]
     """
     rows = list(rows)
     if not 1 <= low < high:
@@ -65,14 +71,14 @@ def next_sizes(
 
 
 def _spread(low: int, high: int, count: int) -> list[int]:
-    """Sizes in equal ratios: both ends and what lies between; the largest alone if there is one only."""
+    """Return sizes in equal ratios, with both ends; the largest one for a count of 1."""
     if count == 1:
         return [high]
     return sorted({round(size) for size in np.geomspace(low, high, count)})
 
 
 def _best(rows: list[Row], low: int, high: int, used: set[int]) -> int | None:
-    """The candidate in the middle of the widest interval; of the widest hole, where no curve falls."""
+    """Return the candidate in the middle of the widest interval, or of the widest gap if no curve falls."""
     steps = np.geomspace(low, high, max(2, round(_DENSITY * math.log2(high / low)) + 1))
     candidates = sorted({round(float(step)) for step in steps} - used)
     if not candidates:
@@ -81,7 +87,7 @@ def _best(rows: list[Row], low: int, high: int, used: set[int]) -> int | None:
     widest, middle = 0.0, None
     for curve in curves(rows, reference_only=True):
         if curve.method in _METHODS and (found := _interval(curve)) is not None:
-            # a size that is on its way will cut the interval: the larger part is left
+            # a size in training will cut the interval; the larger part counts
             ends = [found[0], *(x for x in known if found[0] < x < found[1] and not _measured(curve, x)), found[1]]
             length, start = max((b - a, a) for a, b in pairwise(ends))
             if length > widest:
@@ -96,7 +102,7 @@ def _measured(curve: Curve, x: float) -> bool:
 
 
 def _interval(curve: Curve) -> tuple[float, float] | None:
-    """Where in ln N a curve may be half way down; None with fewer than two sizes, or where it does not fall."""
+    """Return the range of ln N of N_half; None with fewer than two sizes, or if the curve does not fall."""
     panel = Panel({(curve.method, point.size, point.seed): point.interval for point in curve.points}, {})
     sizes = panel.sizes(curve.method)
     if len(sizes) < 2:

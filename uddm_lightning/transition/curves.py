@@ -1,4 +1,4 @@
-"""Curves over the training size, read off the table of a sweep."""
+"""Curves over the training size, from the table of a sweep."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Curve(NamedTuple):
         backbone: name of the backbone.
         method: one of `METHODS`.
         t: noise level; None for the NELBO, which has none.
-        points: one for each run that has the measurement, by size and seed.
+        points: one for each run with the measurement, by size and seed.
     """
 
     backbone: str
@@ -26,17 +26,17 @@ class Curve(NamedTuple):
 
 
 def curves(rows: Iterable[Row], reference_only: bool = False) -> list[Curve]:
-    """Gap of recovery, entropy on train rows and on samples, and gap of the NELBO, each against the training size.
+    """Return the gap of recovery, the entropy of train rows and samples, and the gap of the NELBO, by training size.
 
-    Of every run only the last step counts, with averaged weights where there are any, and one chain. A run that ended
-    before the others of its backbone is left out.
+    Only the last step of each run counts, with the averaged weights if there are any, and with one chain. A run that
+    ended before the others of its backbone is left out.
 
     Args:
         rows: rows as `read_table` returns them.
-        reference_only: of the noise levels keep the one nearest to t = 0.1, where the paper looks.
+        reference_only: keep the noise level nearest to t = 0.1 only, the one of the paper's figures.
 
     Returns:
-        The curves by backbone, method and t, without the empty ones.
+        The curves that are not empty, by backbone, method and t.
     """
     found: list[Curve] = []
     for reading in parse(rows):
@@ -56,7 +56,7 @@ def curves(rows: Iterable[Row], reference_only: bool = False) -> list[Curve]:
 
 
 def _curve(reading: ParsedTable, method: str, t: float | None, *sides: tuple[str, str]) -> Curve:
-    """The first side, or the first minus the second at every cell that has both."""
+    """Return the first side, or the first minus the second at each size and seed that has both."""
     first, *second = (reading.points.get((*side, t), {}) for side in sides)
     points = list(first.values())
     if second:

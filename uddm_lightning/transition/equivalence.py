@@ -1,4 +1,4 @@
-"""Whether a difference is none: the whole interval inside a stated tolerance, outside it, or neither."""
+"""Test whether a difference is equivalent to 0: its interval lies inside a tolerance, outside, or neither."""
 
 import math
 from typing import Literal, NamedTuple
@@ -10,14 +10,13 @@ Answer = Literal["inside", "outside", "cannot be told"]
 
 
 class Equivalence(NamedTuple):
-    """What an interval says of a difference.
+    """Result of `equivalence`.
 
     Attributes:
-        answer: the whole interval lies "inside" (-tolerance, tolerance); it lies "outside", wholly on one side; or it
-            "cannot be told".
-        draws_needed: draws for each split after which the interval would lie on one side, if its middle stayed where
-            it is and half its width shrank like one over their square root; None where it does already, or no number
-            of draws would do.
+        answer: "inside" if the whole interval lies in (-tolerance, tolerance), "outside" if it lies on one side of that
+            range, otherwise "cannot be told".
+        draws_needed: draws for each split that would decide, if the estimate stayed the same and the interval shrank
+            like one over the square root of their number; None if no more are needed or no number would decide.
     """
 
     answer: Answer
@@ -25,27 +24,33 @@ class Equivalence(NamedTuple):
 
     @property
     def equivalent(self) -> bool | None:
-        """True inside, False outside, None where it cannot be told."""
+        """True for inside, False for outside, None if it cannot be told."""
         return {"inside": True, "outside": False}.get(self.answer)
 
 
 def equivalence(interval: Interval, tolerance: float = TOLERANCE, draws: int = 0) -> Equivalence:
-    """Tests whether a difference lies within a tolerance of 0.
+    """Test whether a difference lies within a tolerance of 0.
 
-    With a 95 % interval, a difference as large as the tolerance is called equivalent in 2.5 % of all cases at most
+    With a 95 % interval, a difference as large as the tolerance is called equivalent in at most 2.5 % of all cases
     (two one-sided tests: Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987). A wide interval is
-    never inside: less data does not converge sooner.
+    never inside.
 
     Args:
-        interval: of the difference.
+        interval: interval of the difference.
         tolerance: above 0, in the same unit.
-        draws: draws of each split behind the interval; 0 where more would not help.
+        draws: draws of each split behind the interval; 0 if more draws would not help.
 
     Returns:
         The answer.
 
     Raises:
         ValueError: `tolerance` is not above 0.
+
+    Example:
+        >>> equivalence(Interval(0.005, -0.005, 0.015)).equivalent
+        True
+        >>> equivalence(Interval(0.01, -0.02, 0.04), draws=100)
+        Equivalence(answer='cannot be told', draws_needed=900)
     """
     if not tolerance > 0:
         raise ValueError(f"`tolerance` must be above 0, got {tolerance}.")

@@ -1,4 +1,4 @@
-"""Whether the NELBO was still falling when training ended.
+"""Test whether the NELBO was still falling at the end of training.
 
 Shapes: D draws that three validations share, U units of error among them.
 """
@@ -13,26 +13,32 @@ from uddm_lightning.stats.student_t import student_t
 
 VALIDATIONS = 3
 TOLERANCE = 0.01  # nats per token
-LEAST = 8  # units of error with which an interval means something
+LEAST = 8  # units of error that an interval needs
 
 
 def falling(draws: pa.Table, split: str = "test", tolerance: float = TOLERANCE) -> bool | None:
-    """Whether the NELBO fell over the last three validations, on the draws that all three share.
+    """Return whether the NELBO fell over the last three validations, on the draws that all three share.
 
-    Rows, noise and times of a draw are the same at every validation, so that the losses are compared draw by draw. The
-    NELBO is falling if the whole 95 % interval of the last mean minus the first of the three lies below -`tolerance`,
-    and the last mean is below the second. It is not falling if the last mean is not below the second, or if the whole
-    interval lies above -`tolerance`. The interval is that of a mean clustered by unit of error: document, where draws
-    have one, else row.
+    Rows, noise and times of a draw are the same at every validation, so losses are compared draw by draw. The NELBO is
+    falling if the whole 95 % interval of the last mean minus the first of the three lies below -`tolerance`, and the
+    last mean is below the second. It is not falling if the last mean is not below the second, or if the whole interval
+    lies above -`tolerance`. The interval is clustered by unit of error: by document if draws have one, else by row.
 
     Args:
         draws: rows of rows.parquet of one run and one kind of weights.
-        split: whose NELBO.
-        tolerance: largest fall per token, in nats, that counts as none.
+        split: split whose NELBO is compared.
+        tolerance: largest fall per token, in nats, that does not count.
 
     Returns:
-        None where that cannot be told: fewer than three validations, fewer than 8 units, or an interval that holds
+        True or False; None with fewer than three validations, with fewer than 8 units, or if the interval includes
         -`tolerance`.
+
+    Example:
+        >>> steps, rows = [100, 200, 300], list(range(8))
+        >>> columns = {"step": [s for s in steps for _ in rows], "row_id": rows * 3, "count": [1] * 24}
+        >>> columns |= {"metric": ["nelbo"] * 24, "split": ["test"] * 24, "draw": [0] * 24, "document": [None] * 24}
+        >>> falling(pa.table(columns | {"loss": [3.0] * 8 + [2.5] * 8 + [2.0] * 8}))
+        True
     """
     table = draws.filter((pc.field("metric") == "nelbo") & (pc.field("split") == split))
     steps = sorted(set(table["step"].to_pylist()))[-VALIDATIONS:]

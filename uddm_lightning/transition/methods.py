@@ -1,4 +1,4 @@
-"""The sizes at which a curve says that memorizing ends, generalizing begins, and half of the way is gone.
+"""Estimate the sizes at which memorization ends, generalization begins, and a curve is half way between its levels.
 
 | method | curve | `n_mem`: last size with | `n_gen`: first size with | `n_half` |
 |---|---|---|---|---|
@@ -7,15 +7,16 @@
 | entropy_samples | entropy on own samples [nats] | - | - | yes |
 | nelbo | test minus train NELBO [nats per token] | - | a gap equivalent to 0 | yes |
 
-`n_mem` is the largest measured size such that it and all smaller ones memorize, `n_gen` the smallest one such that it
-and all larger ones are equivalent, with test recovery above coincidence. Their intervals are of measured sizes, too:
-that of `n_mem` reaches from the last size at which all so far surely memorize (NaN where that may lie below all) to the
-last one at which all so far may; that of `n_gen` from the first size from which on all may be equivalent to `n_gen`
-itself, which is the first one from which on all surely are.
+`n_mem` is the largest measured size such that it and all smaller sizes memorize. `n_gen` is the smallest measured size
+such that it and all larger sizes have an equivalent gap, with test recovery above coincidence. Their intervals consist
+of measured sizes, too. The interval of `n_mem` reaches from the last size up to which all surely memorize (NaN if that
+may lie below all sizes) to the last size up to which all may memorize. The interval of `n_gen` reaches from the first
+size from which on all gaps may be equivalent to `n_gen` itself, from which on all surely are.
 
-`n_half` is where the curve is half way down (`crossing`), if both levels were measured: a level is, if the outermost
-size and the next one that is 3 times away differ by a tenth of the height at most, or if the outermost size is at a
-limit of the quantity: recovery of train rows >= 0.95, an entropy or a gap within a tenth of the height from 0.
+`n_half` is the half-way point of the curve (`profile_likelihood`), if both levels were measured. A level counts as
+measured if the outermost size and the next size 3 times away differ by at most a tenth of the height, or if the
+outermost size is at a limit of the quantity: recovery of train rows >= 0.95, or an entropy or a gap within a tenth of
+the height of 0.
 """
 
 import math
@@ -37,29 +38,29 @@ DIFFER = (
     "that a chain restores, entropy averages the uncertainty of the predictions on train rows or on own samples, and "
     "the NELBO weights the predictions over its range of t."
 )
-UNDEFINED = {  # sizes that only some methods have, and why
+UNDEFINED = {  # reasons why a method does not define a size
     "n_mem": "N_mem is defined for recovery only; entropy and the NELBO have no absolute level of memory",
     "n_gen": "N_gen is defined for recovery and the NELBO only; entropy is no gap between train and test rows",
 }
 
 REPLICATES = 2000
-BEYOND = 0.02  # share of replicates beyond either bound of N_half: shapes that were not drawn are beyond, too
-LEVEL = 0.1  # how much of the height a plateau may fall, and a size at a limit be away from it
-APART = 3.0  # ratio of sizes over which a plateau is looked at
-BACK = 0.25  # share of the height that a curve may go back
-CLEAR = 2.0  # a fall counts if it is so many times half the width of its interval
+BEYOND = 0.02  # share of replicates beyond either bound of N_half; less than 2.5 %, for shapes that are not drawn
+LEVEL = 0.1  # share of the height by which a plateau may fall, or a size differ from a limit
+APART = 3.0  # ratio of the sizes that show a plateau
+BACK = 0.25  # share of the height by which a curve may go back
+CLEAR = 2.0  # a fall counts if it exceeds this multiple of the half width of its interval
 
 
 class Quantity(NamedTuple):
-    """What a method measures.
+    """The curve of a method.
 
     Attributes:
-        signs: sign of each split in the sum that makes the curve.
+        signs: sign of each split in the sum.
         rising: whether the curve rises with the size.
         ends_at_zero: whether it ends at 0 for large sizes.
         starts_at_zero: whether 0 is its limit at small sizes.
-        tolerance: difference that counts as none; None where there is no such level.
-        limits: smallest and largest value that is possible.
+        tolerance: largest gap that is equivalent to 0; None if the curve is no gap.
+        limits: smallest and largest possible value.
     """
 
     signs: dict[str, float]
@@ -79,15 +80,15 @@ QUANTITIES = {
 
 
 class Half(NamedTuple):
-    """Where a curve is half way down, or why there is no such size.
+    """N_half of a curve, or the reason why there is none.
 
     Attributes:
-        size: N_half with its 95 % interval; None where the data do not support one.
-        reason: why not.
+        size: N_half with its 95 % interval; None if the data do not support one.
+        reason: why it is None.
         plateau: level at the smallest size, in the unit of the curve.
         floor: level at large sizes.
-        deviance_per_df: squared distance from the nearest monotone curve, in standard errors, for each size that
-            monotony constrains; 0 where the curve is monotone.
+        deviance_per_df: squared distance from the nearest monotone curve, in standard errors, per degree of freedom; 0
+            for a monotone curve.
     """
 
     size: Interval | None
@@ -98,15 +99,12 @@ class Half(NamedTuple):
 
 
 def half_size(panel: Panel, quantity: Quantity, saturated: bool = False) -> Half:
-    """Where the curve of a quantity is half way down.
+    """Return N_half of the curve of a quantity, or the reason why there is none.
 
     Args:
         panel: measurements of all sizes and seeds.
-        quantity: which sum over splits is the curve.
+        quantity: the curve, as a sum over splits.
         saturated: whether the smallest size is at a limit that the curve itself does not show (train recovery).
-
-    Returns:
-        N_half, or the reason why there is none.
     """
     sizes = panel.sizes(*quantity.signs)
     sign = -1.0 if quantity.rising else 1.0
@@ -150,7 +148,7 @@ def half_size(panel: Panel, quantity: Quantity, saturated: bool = False) -> Half
 
 
 def _no_level(sizes: list[int], y_K: FLOAT, height: float, down: str, at_limit: bool) -> str:
-    """Why the first of these sizes is on no plateau; "" where it is."""
+    """Return why the first of these sizes is not on a plateau; "" if it is."""
     if at_limit:
         return ""
     other = next((k for k, size in enumerate(sizes) if max(size / sizes[0], sizes[0] / size) >= APART), None)
@@ -164,7 +162,7 @@ def _no_level(sizes: list[int], y_K: FLOAT, height: float, down: str, at_limit: 
 
 
 def _located(panel: Panel, signs: dict[str, float], ends_at_zero: bool, fit: Half) -> Half:
-    """N_half over all seeds that have three sizes or more."""
+    """Return N_half over all seeds with at least three sizes."""
     seeds = sorted({seed for _, _, seed in panel.cells})
     curves = {seed: [size for size in panel.sizes(*signs) if seed in panel.seeds(size, *signs)] for seed in seeds}
     curves = {seed: sizes for seed, sizes in curves.items() if len(sizes) >= 3}
@@ -190,15 +188,15 @@ def _located(panel: Panel, signs: dict[str, float], ends_at_zero: bool, fit: Hal
 
 
 def over_seeds(value_SM: FLOAT, low_SMB: FLOAT, high_SMB: FLOAT) -> FLOAT:
-    """The mean over seeds of ln N_half, of M curves, with its interval.
+    """Return the mean over seeds of ln N_half of M curves, with its interval.
 
     Args:
-        value_SM: of each seed.
-        low_SMB: least places of replicates.
-        high_SMB: largest places.
+        value_SM: half-way point of each seed.
+        low_SMB: smallest half-way point of each replicate.
+        high_SMB: largest half-way point of each replicate.
 
     Returns:
-        Values and bounds (3, M); a value is NaN, or a bound infinite, where a curve is half way down at no size.
+        Values and bounds (3, M); a value is NaN, or a bound infinite, for a curve without a half-way point.
     """
     with np.errstate(invalid="ignore"):  # places at no size
         value_M = value_SM.mean(0)
@@ -209,21 +207,25 @@ def over_seeds(value_SM: FLOAT, low_SMB: FLOAT, high_SMB: FLOAT) -> FLOAT:
 
 
 def _quantile(sample_B: FLOAT, level: float) -> FLOAT:
-    """A quantile that is an element of the sample, whose ends may be infinite; NaN counts as not found."""
+    """Return the element of the sample at a quantile; elements may be infinite, and NaN counts as infinity."""
     place = round(level * (sample_B.shape[-1] - 1))
     result: FLOAT = np.partition(np.where(np.isnan(sample_B), np.inf, sample_B), place, -1)[..., place]
     return result
 
 
 def deviance(y_K: FLOAT, sigma_K: FLOAT) -> float:
-    """Squared distance of values from the nearest falling curve, per degree of freedom (pool adjacent violators).
+    """Return the squared distance from the nearest falling curve, per degree of freedom (pool adjacent violators).
 
     Args:
-        y_K: values of a curve that should fall.
+        y_K: values of the curve.
         sigma_K: their standard errors.
 
     Returns:
-        The deviance over the number of sizes that were pooled with another; 0 where the curve falls everywhere.
+        The deviance over the number of sizes that were pooled with another; 0 if the curve falls everywhere.
+
+    Example:
+        >>> deviance(np.array([1.0, 0.0, 0.2]), np.array([0.1, 0.1, 0.1]))
+        2.0
     """
     weight_K = np.maximum(sigma_K, 1e-12) ** -2.0
     blocks: list[tuple[float, float, int]] = []  # mean, weight, sizes
@@ -240,7 +242,7 @@ def deviance(y_K: FLOAT, sigma_K: FLOAT) -> float:
 
 
 def memorized_up_to(sizes: list[int], train: list[Interval]) -> tuple[Interval | None, str | None]:
-    """`n_mem` from recovery of train rows at ascending sizes, and the reason why it, or one end of it, is not known."""
+    """Return `n_mem` from train recovery at ascending sizes, and the reason why it, or an end of it, is not known."""
 
     def last(values: list[float]) -> int:
         below = [k for k, value in enumerate(values) if not value >= RECALLED]
@@ -258,13 +260,13 @@ def memorized_up_to(sizes: list[int], train: list[Interval]) -> tuple[Interval |
 def generalizes_from(
     sizes: list[int], gaps: list[Interval], learned: list[bool | None], tolerance: float
 ) -> tuple[Interval | None, str | None]:
-    """`n_gen` at ascending sizes, or the reason why it is null.
+    """Return `n_gen` at ascending sizes, or the reason why it is null.
 
     Args:
         sizes: the sizes.
-        gaps: train against test at each.
-        learned: whether the interval of test recovery is above coincidence; None where that is not known.
-        tolerance: gap that counts as none.
+        gaps: gap between train and test rows at each size.
+        learned: whether the interval of test recovery is above coincidence; None if that is not known.
+        tolerance: largest gap that is equivalent to 0.
     """
     surely = [-tolerance < gap.low and gap.high < tolerance for gap in gaps]
     maybe = [gap.low < tolerance and gap.high > -tolerance for gap in gaps]
@@ -283,6 +285,6 @@ def generalizes_from(
 
 
 def _first(flags: list[bool]) -> int:
-    """The first place from which on all flags are set."""
+    """Return the first index from which on all flags are set."""
     unset = [k for k, flag in enumerate(flags) if not flag]
     return unset[-1] + 1 if unset else 0

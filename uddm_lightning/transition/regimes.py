@@ -1,7 +1,7 @@
-"""The regime of a model, by absolute rules: the same for one run as for a size of a sweep.
+"""The regime of a model, by absolute rules that hold for a single run and for a size of a sweep.
 
-With g the interval of the gap (train recovery minus test recovery at the reference t) and the tolerance 0.02, the first
-rule that holds decides:
+With g the interval of the gap (train recovery minus test recovery at the reference t) and a tolerance of 0.02, the
+first rule that holds decides:
 
 1. memorizing: train recovery is at least 0.95, and g lies wholly above the tolerance;
 2. in transition: g lies wholly above the tolerance;
@@ -10,7 +10,7 @@ rule that holds decides:
 4. generalizing: g lies wholly inside (-tolerance, tolerance), and test recovery wholly above coincidence;
 5. cannot be told: none of these.
 
-Rules 1 and 2 come first: a model that knows 8 rows by heart restores no other text and has a large test NELBO.
+Rules 1 and 2 come first, because a model that memorizes 8 rows restores no other text and has a large test NELBO.
 """
 
 import math
@@ -30,7 +30,7 @@ NOT_AT_ITS_END = "training was not at its end"
 
 
 class Evidence(NamedTuple):
-    """What is known of one size, pooled over its seeds, or of one run. None and NaN mean: not measured.
+    """Measurements of one size, pooled over its seeds, or of one run. None and NaN mean: not measured.
 
     Attributes:
         train: recovery of training rows at the reference t, in [0, 1].
@@ -54,13 +54,13 @@ class Evidence(NamedTuple):
 
 
 class Regime(NamedTuple):
-    """A judgement.
+    """A regime with its reason.
 
     Attributes:
         name: one of `REGIMES`.
-        qualifiers: what limits it, such as `NOT_AT_ITS_END`. A qualifier never decides.
+        qualifiers: limits of the result, such as `NOT_AT_ITS_END`; they do not decide.
         reason: one sentence with the numbers that decided.
-        draws_needed: about how many draws for each split would tell; None where the number of draws is not at fault.
+        draws_needed: approximate number of draws for each split that would decide; None if more draws do not help.
     """
 
     name: str
@@ -70,14 +70,19 @@ class Regime(NamedTuple):
 
 
 def judge(evidence: Evidence, tolerance: float = TOLERANCE) -> Regime:
-    """Returns the regime that the evidence supports.
+    """Return the regime that the evidence supports.
 
     Args:
-        evidence: of one size or one run.
-        tolerance: largest gap of recovery that counts as none, in (0, 1).
+        evidence: measurements of one size or one run.
+        tolerance: largest gap of recovery that is equivalent to 0, in (0, 1).
 
     Raises:
         ValueError: `tolerance` is not in (0, 1).
+
+    Example:
+        >>> train, test, gap = Interval(0.99, 0.98, 1.0), Interval(0.1, 0.08, 0.12), Interval(0.89, 0.87, 0.91)
+        >>> judge(Evidence(train, test, gap, 0.05, nelbo=4.0, unigram_entropy=3.0, falling=False, draws=1000)).name
+        'memorizing'
     """
     if not 0.0 < tolerance < 1.0:
         raise ValueError(f"`tolerance` must be in (0, 1), got {tolerance}.")
@@ -86,7 +91,7 @@ def judge(evidence: Evidence, tolerance: float = TOLERANCE) -> Regime:
 
 
 def _judge(evidence: Evidence, tolerance: float) -> tuple[str, str, int | None]:
-    """Name, reason and the draws needed."""
+    """Return name, reason and the draws needed."""
     train, test, gap = evidence.train, evidence.test, evidence.gap
     if train is None or test is None:
         missing = " and ".join(name for name, side in (("train", train), ("test", test)) if side is None)
@@ -132,7 +137,7 @@ def _judge(evidence: Evidence, tolerance: float) -> tuple[str, str, int | None]:
 
 
 def _unlearned(evidence: Evidence, test: Interval) -> str:
-    """Why nothing has been learned, as the end of a sentence; "" where the evidence does not say so."""
+    """Return why nothing has been learned, as the end of a sentence; "" if the evidence does not say so."""
     level = evidence.coincidence
     if level is not None and _known(test) and test.low <= level:
         where = "includes" if test.high >= level else "lies below"
@@ -151,12 +156,12 @@ def _known(interval: Interval) -> bool:
 
 
 def _spelled(interval: Interval, *limits: float) -> str:
-    """A value with its interval, in as many digits as show on which side of the limits its ends lie."""
+    """Return a value with its interval, with enough digits to show on which side of the limits its ends lie."""
     low, high = (max((_apart(end, limit) for limit in limits), key=len) for end in interval[1:])
     return f"{interval.value:.3f} ({low} to {high})"
 
 
 def _apart(value: float, limit: float) -> str:
-    """A number in three digits, or in as many, up to six, as show that it is not the limit."""
+    """Return a number with three digits, or with up to six if they are needed to tell it from the limit."""
     digits = next((d for d in range(3, 6) if round(value, d) != round(limit, d)), 6) if value != limit else 3
     return f"{value:.{digits}f}"
