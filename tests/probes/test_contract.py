@@ -1,12 +1,23 @@
-"""What every probe promises, for all probes of the package, found by themselves, and for one from outside of it."""
+"""Every probe of the package keeps the contract of `Probe`. Probes are found automatically."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
+from lightning.pytorch import Trainer
 
+from tests.support.oracle_worlds import batch_of, memory, task_of
 from tests.support.plugins import plugins
-from uddm_lightning.probes import Probe
-from uddm_lightning.results.tables import COMMON
+from uddm_lightning.callbacks.tensorboard import scalars_of
+from uddm_lightning.probes import Probe, RecoveryProbe
+from uddm_lightning.probes.measured_batch import MeasuredBatch
+from uddm_lightning.results.tables import COMMON, number, read_table
+from uddm_lightning.runs.instantiate import build_data, build_task
+from uddm_lightning.samplers import AncestralSampler
+from uddm_lightning.training.batch_notes import BatchNotes
+from uddm_lightning.training.task import DiffusionTask
 
 PROBES = plugins(Probe)
 
@@ -48,3 +59,73 @@ def test_a_column_that_two_probes_have_is_the_same_in_both() -> None:
     for column in (column for probe in PROBES for column in probe.columns):
         mine = (column.unit, column.low, column.high, column.interval)
         assert found.setdefault(column.name, mine) == mine, column.name
+
+
+EMPTY = {  # columns that a short run of a network leaves empty, and why
+    "bayes_argmax": "needs a backbone that knows the distribution of the text",
+    "nelbo_falling": "needs three validations",
+}
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_every_declared_column_is_filled(probe: type[Probe], trained: Path) -> None:
+    rows = [row for row in read_table(trained / "run" / "measurements.csv") if row["metric"] in probe.metrics()]
+    assert rows
+    for name in (name for column in probe.columns for name in column.names):
+        assert (name in EMPTY) or any(row[name] for row in rows), name
+    for column in probe.columns:
+        values = [value for row in rows if (value := number(row[column.name])) is not None]
+        assert all(column.low <= value <= column.high for value in values), column.name
+    for scalar in probe.scalars:
+        assert scalar.skip_nan or all(number(row[scalar.column]) is not None for row in rows), scalar
+
+
+def measured(probe: Probe, trained: Path) -> tuple[DiffusionTask, list[dict[str, Any]]]:
+    """Records of a probe of an untrained network, measured by a trainer of Lightning."""
+    config = yaml.safe_load((trained / "run" / "config.yaml").read_text(encoding="utf-8"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UDDM_CACHE", str(trained / "cache"))
+        data = build_data(config)
+        task = build_task(config, data.vocab_size)
+        weights = {name: value.clone() for name, value in task.state_dict().items()}
+        states = []
+        for callbacks in ([], [probe]):  # a data loader draws from the global generator, too
+            torch.manual_seed(3)
+            options = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "max_steps": 1}
+            trainer = Trainer(accelerator="cpu", devices=1, callbacks=callbacks, **options)
+            trainer.validate(task, data, verbose=False)
+            states.append(torch.get_rng_state())
+    assert torch.equal(*states), "measuring draws from no global generator"
+    for name, value in task.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    return task, probe.records
+
+
+@pytest.mark.filterwarnings("ignore")  # of Lightning, about workers and devices
+@pytest.mark.parametrize("kind", PROBES)
+def test_measuring_changes_nothing_repeats_itself_and_keeps_to_its_limit(kind: type[Probe], trained: Path) -> None:
+    probe = kind(num_rows=3, num_rows_during_training=3)
+    task, records = measured(probe, trained)
+    assert records
+    assert all(record["n_draws"] <= 3 for record in records)
+    planned = list(probe.record_keys(task))
+    for record in records:
+        assert any(all(record.get(name) == value for name, value in key.items()) for key in planned), record
+    assert scalars_of(probe.shown_scalars, records)
+    again = measured(kind(num_rows=3, num_rows_during_training=3), trained)[1]
+    assert repr(list(map(fields, again))) == repr(list(map(fields, records)))
+
+
+def fields(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if not name.startswith("_")}
+
+
+def test_a_filler_row_changes_no_record() -> None:
+    """A rank without rows measures a filler, whose number is -1."""
+    world = memory(3, 4)
+    batch, probe = batch_of(world.draw(5)), RecoveryProbe(times=[0.5])
+    filled = batch._replace(rows_B=torch.cat([batch.rows_B[:4], torch.tensor([-1])]))
+    task, counted = task_of(world, AncestralSampler(steps=3)), torch.ones(5, 4).bool()
+    probe.measure(MeasuredBatch(task, world.denoiser, filled, counted, "test", "ema", BatchNotes()))
+    (record,) = probe.compute_records(task)
+    assert record["n_draws"] == 4
