@@ -217,3 +217,11 @@ class EntropyProbe(Probe):
 
 def _entropy(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
     return (F.entropy(logits_CV),)
+
+
+def entropy_caveat(task: DiffusionTask, t: float) -> str:
+    """Return why an entropy at time `t` is not reliable: "extrapolated", "ill-conditioned", or ""."""
+    if t < task.objective.t_min:
+        return "extrapolated"  # the network was not trained there
+    posterior = task.parameterization is Parameterization.POSTERIOR
+    return "ill-conditioned" if posterior and t < ILL_CONDITIONED else ""

@@ -20,10 +20,9 @@ from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers import Tokenizer
 from uddm_lightning.probes.base import Probe
-from uddm_lightning.probes.entropy import ILL_CONDITIONED, EntropyProbe
+from uddm_lightning.probes.entropy import EntropyProbe, entropy_caveat
 from uddm_lightning.probes.measured_batch import MeasuredBatch
 from uddm_lightning.probes.recovery import RecoveryProbe
-from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.runs.load import LoadedModel, load, sample_rows
 from uddm_lightning.training.batch_notes import BatchNotes
 from uddm_lightning.training.task import Weights
@@ -140,10 +139,7 @@ class Run:
 
     def entropy_caveat(self, t: float) -> str:
         """Return why an entropy at time `t` is not reliable: "extrapolated", "ill-conditioned", or ""."""
-        if t < self.model.task.objective.t_min:
-            return "extrapolated"  # the network was not trained there
-        posterior = self.model.task.parameterization is Parameterization.POSTERIOR
-        return "ill-conditioned" if posterior and t < ILL_CONDITIONED else ""
+        return entropy_caveat(self.model.task, t)
 
     def recovery(self, texts: Texts, t: float | Sequence[float] = 0.1, num_rows: int | None = None) -> pa.Table:
         """Corrupt texts, run the reverse chain and measure the share of corrupted tokens that are restored.
