@@ -11,6 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="uddm-tests-")
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -27,10 +28,16 @@ torch.set_num_threads(1)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bars are slow, too, so that `-m "not slow"` leaves them out."""
+    """Mark bars as slow, so that `-m "not slow"` leaves them out, and put files with many slow tests first.
+
+    A worker of pytest-xdist runs whole files, in this order: a long file that starts last would keep one worker busy
+    after the others have ended.
+    """
     for item in items:
         if item.get_closest_marker("bar"):
             item.add_marker("slow")
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -66,7 +66,7 @@ def test_a_checkpoint_that_was_cut_off_is_refused(home: Home, share: float) -> N
 
 
 @given(share=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255), length=st.sampled_from([1, 1, 1, 8, 4096]))
-@settings(QUIET, max_examples=300)
+@settings(QUIET, max_examples=120)
 def test_a_flipped_bit_is_refused_or_changes_nothing(home: Home, share: float, bits: int, length: int) -> None:
     data, content = written(home.checkpoint)
     path = home.folder / "flipped.ckpt"
@@ -100,7 +100,7 @@ def rewritten(path: Path, records: Iterator[tuple[str, bytes]], compression: int
     number=st.integers(0, 10**6),
     what=st.sampled_from(["remove", "rename", "empty", "shorten", "lengthen", "compress"]),
 )
-@settings(QUIET, max_examples=200)
+@settings(QUIET, max_examples=100)
 def test_records_that_are_missing_or_of_another_length_are_refused(home: Home, number: int, what: str) -> None:
     _, content = written(home.checkpoint)
     path = home.folder / "records.ckpt"

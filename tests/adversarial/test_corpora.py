@@ -352,7 +352,7 @@ def whole_file(kind: str) -> bytes:
     new=st.binary(max_size=6),
     cut=st.booleans(),
 )
-@settings(QUIET, max_examples=250)
+@settings(QUIET, max_examples=100)
 def test_a_damaged_file_is_text_or_one_message(
     tmp_path_factory: pytest.TempPathFactory, kind: str, place: float, new: bytes, cut: bool
 ) -> None:

@@ -46,7 +46,7 @@ def lines_of(text: str) -> list[str]:
 
 
 @given(PAIRS, TEXT)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_lines_are_those_of_python_s_text_files(pairs: list[tuple[str, str]], rest: str) -> None:
     text = "".join(line + end for line, end in pairs) + rest
     assert split_lines(text) == lines_of(text)
@@ -55,7 +55,7 @@ def test_lines_are_those_of_python_s_text_files(pairs: list[tuple[str, str]], re
 
 
 @given(PAIRS, TEXT, st.integers(1, 9))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_is_read_as_these_lines(tmp_path: Path, pairs: list[tuple[str, str]], rest: str, piece: int) -> None:
     text = "".join(line + end for line, end in pairs) + rest
     (tmp_path / "a.txt").write_bytes(text.encode())

@@ -10,7 +10,7 @@ from uddm_lightning.data.packing import document as document_module
 
 
 @given(documents, names, st.integers(2, 9), st.integers(1, 3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_document_is_a_row(documents: list[list[list[int]]], has: str, length: int, block_rows: int) -> None:
     tokenizer = Marks(has)
     ends = ("begin" in has) + ("end" in has)

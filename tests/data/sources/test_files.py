@@ -73,7 +73,7 @@ def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", "é\u2028".encode(), b"\xef\xbb\xbf", b"\xff", b"\xc3"])))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_lines_do_not_depend_on_how_the_file_is_read(parts: list[bytes]) -> None:
     content = b"".join(parts)
 

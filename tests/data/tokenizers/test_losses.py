@@ -37,7 +37,7 @@ WORDS = ["the", "state", "of", "union", "a", "b", "t", "h", "e", "s", "o", "f", 
 PIECES = [*WORDS, *(f"##{letter}" for letter in "abtehsofuni")]
 STRANGE = ["😀", "👩\u200d👩\u200d👧", "漢字", "é", "e\u0301", "[", "x" * 120]
 TEXT = st.lists(st.sampled_from([*WORDS, *SPECIAL, *STRANGE, "[UNK]", " ", "  "])).map("".join)
-QUIET = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def vocabulary(pieces: list[str], unknown: bool) -> dict[str, int]:

@@ -94,11 +94,14 @@ def test_a_cell_is_a_run_that_fit_could_have_made(place):
 
 @pytest.mark.timeout(1200)
 def test_killed_at_any_moment_it_goes_on_to_the_same_table(place):
-    """kill -9 at five random moments, each time of the sweep alone: its runs must end by themselves."""
+    """`kill -9` of the sweep alone, once while it starts and twice while runs train: they must end by themselves."""
     moments = random.Random(0)  # noqa: S311 no secret is made here
-    for _ in range(5):
+    runs = place.folder / "killed" / "runs"
+    for training in (False, True, True):
         process = place.sweep("killed", "--jobs", 2)
-        time.sleep(moments.uniform(6.0, 22.0))
+        if training:
+            wait_for(lambda: runs.exists() and any(map(busy, runs.iterdir())))
+        time.sleep(moments.uniform(2.0, 8.0))
         process.kill()
         process.communicate()
     out = finish(place.sweep("killed", "--jobs", 2))
