@@ -55,9 +55,9 @@ def jobs_of(text: Path, trained: Path, kind: str, bar: str) -> dict[str, Job]:
     if bar == "true":  # the others have no such option
         commands |= {
             "sweep": ["sweep", *fresh, "--out", str(here / "sweep"), "--sizes", "2,8", "--jobs", "1", *FEW],
-            "sample": ["sample", str(trained / "run"), last, "-n", "4", "--out", str(here / "samples.parquet")],
+            "sample": ["sample", str(trained / "run"), "-n", "4", "--out", str(here / "samples.parquet")],
             "probe": ["probe", str(trained / "run"), "-n", "4", "--times", "0.5"],
-            "export": ["export", str(trained / "run"), last, "--out", str(here / "exported")],
+            "export": ["export", str(trained / "run"), "--out", str(here / "exported")],
             "preflight": ["preflight", *fresh],
             "doctor": ["doctor"],
         }
