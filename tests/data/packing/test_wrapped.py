@@ -11,13 +11,8 @@ from uddm_lightning.data.packing import wrapped as wrapped_module
 
 
 @given(documents, names, st.integers(2, 9), st.integers(1, 3))
-<<<<<<< HEAD
-@settings(max_examples=300, deadline=None)
-def test_wrapped_packing_drops_only_the_incomplete_last_row(
-=======
 @settings(max_examples=120, deadline=None)
-def test_wrapped_loses_nothing_but_the_last_row(
->>>>>>> a365a50 (The suite starts files with many slow tests first; properties try fewer random examples)
+def test_wrapped_packing_drops_only_the_incomplete_last_row(
     documents: list[list[list[int]]], has: str, length: int, block_rows: int
 ) -> None:
     tokenizer = Marks(has)
