@@ -1,4 +1,4 @@
-"""From the settings of a model in Duo's layout to a configuration of this package."""
+"""Convert the settings of a model in Duo's layout to a config of this package."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ def _detokenized(source: dict[str, Any], detokenizer: str) -> dict[str, Any]:
     return {"class_path": "Detokenized", "init_args": arguments}
 
 
-# Texts by the names that Duo gives them, as this package's own configurations for them have them.
+# Corpora by Duo's names, as in the configs of this package.
 TEXTS: dict[str, dict[str, Any]] = {
     "lm1b": _detokenized(
         _hub(
@@ -44,7 +44,7 @@ TEXTS: dict[str, dict[str, Any]] = {
     ),
 }
 
-# What Duo's own configuration says, for what the file leaves out.
+# Defaults of Duo's config, for settings that the file leaves out.
 USUAL = {
     "loader.global_batch_size": 512,
     "lr_scheduler.num_warmup_steps": 2500,
@@ -60,11 +60,11 @@ USUAL = {
 
 
 class DuoConfig(NamedTuple):
-    """A configuration, and what of it is only supposed.
+    """A config with the settings that the file does not hold.
 
     Attributes:
-        config: as for `uddm fit`; what is missing has its default.
-        supposed: keys of the file that are not there and were taken as usual.
+        config: config of `uddm fit`; missing keys have their defaults.
+        supposed: settings that the file leaves out, for which Duo's defaults stand.
     """
 
     config: dict[str, Any]
@@ -72,7 +72,7 @@ class DuoConfig(NamedTuple):
 
 
 def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None) -> DuoConfig:
-    """The configuration of a foreign model.
+    """Return the config of a foreign model.
 
     Args:
         foreign: the checkpoint.

@@ -1,6 +1,6 @@
-"""Exported models: `model.safetensors` and `config.json` in a folder, from which a network is loaded.
+"""Load exported models: a folder with `model.safetensors` and `config.json`.
 
-Loading needs torch, safetensors and this file's few imports, and neither a config nor a command.
+Loading needs neither a config nor the command line.
 """
 
 import json
@@ -13,19 +13,19 @@ from safetensors.torch import load_file
 from uddm_lightning.backbones import Backbone, DiT
 from uddm_lightning.core.errors import InputError
 
-FORMAT = 1  # of config.json; another number means another meaning
+FORMAT = 1  # of config.json; changes with the meaning of its keys
 WEIGHTS, CONFIG, TOKENIZER, CARD = "model.safetensors", "config.json", "tokenizer.json", "README.md"
 ARCHITECTURE = ("hidden_size", "n_blocks", "n_heads", "cond_dim")
 
 
 def load_exported(folder: str | Path) -> Backbone:
-    """The network of a folder that `uddm export` wrote, in evaluation mode on the CPU.
+    """Return the network of a folder that `uddm export` wrote, in evaluation mode on the CPU.
 
-    Its `forward(tokens_BL, sigma_B)` takes noisy ids and noise levels -ln alpha_t, its `head` turns what comes out into
-    logits; `config.json` says what they mean, and by which process the text is noised.
+    `forward(tokens_BL, sigma_B)` takes noisy ids and noise levels -ln alpha_t; `head` maps its output to logits.
+    `config.json` holds their parameterization and the noising process.
 
     Args:
-        folder: the folder.
+        folder: folder of the exported model.
 
     Raises:
         InputError: a file is missing, damaged or of a newer version.
@@ -45,7 +45,7 @@ def load_exported(folder: str | Path) -> Backbone:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The content of an exported model's config.json.
+    """Return the content of an exported model's config.json.
 
     Raises:
         InputError: it is missing, damaged or of a newer version.

@@ -1,4 +1,4 @@
-"""The model card: what a model is, and in which regime it was measured to be."""
+"""Write the model card: architecture, regime, origin and use of a model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ UNKNOWN = "**Not measured.** `uddm validate` measures it."
 
 
 def card(config: Mapping[str, Any], run: Path) -> str:
-    """The text of the README.md beside an exported model.
+    """Return the README.md of an exported model.
 
     Args:
         config: content of its config.json.
@@ -55,7 +55,7 @@ def _head(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _regime(config: Mapping[str, Any], run: Path) -> Iterator[str]:
-    """What the run's table says of these very weights."""
+    """Yield the measurements of these weights."""
     yield "## Memory or generalization, as measured"
     yield ""
     path = run / "measurements.csv"
@@ -111,7 +111,7 @@ def _draws(run: Path, row: Mapping[str, str]) -> pa.Table | None:
 
 
 def _lines(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """A line for each t and split."""
+    """Yield a line for each t and split."""
     found: dict[tuple[float, str], dict[str, Mapping[str, str]]] = {}
     for row in rows:
         if row["metric"] in ("recovery", "entropy") and row["t"]:
@@ -141,7 +141,7 @@ def _value(row: Mapping[str, str], column: str) -> str:
 
 
 def _origin(run: Path) -> Iterator[str]:
-    """What it was trained on, as far as that is known."""
+    """Yield the training data, as far as it is known."""
     manifest = run_folder.read_manifest(run)
     yield "## Trained on"
     yield ""

@@ -22,7 +22,7 @@ MEANINGS = {  # by recovery
 
 @dataclass(frozen=True)
 class Crossing:
-    """One transition size with its 95 % interval.
+    """A transition size with its 95 % interval.
 
     Args:
         value: in training rows.
@@ -36,7 +36,7 @@ class Crossing:
 
     @property
     def interval(self) -> str:
-        """The interval in words, or nothing."""
+        """The interval in words, or an empty text."""
         return "" if self.low is None or self.high is None else f"{count(self.low)} to {count(self.high)}"
 
     @property
@@ -47,7 +47,7 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The transition sizes by one method at one t; what the data do not support is None.
+    """The transition sizes by one method at one t; a size that the data do not support is missing.
 
     Args:
         method: a key of `METHODS`, or a newer name.
@@ -80,13 +80,13 @@ class Estimate:
         return name if self.t is None else f"{name}, t = {self.t:g}"
 
     def why(self, number: str) -> str:
-        """Why one of `SIZES` is not known; "" where it is, or where nothing is said."""
+        """Return why one of `SIZES` is missing; "" if it is not, or without a reason."""
         return "" if number in self.crossings else self.reasons.get(number, "").strip().rstrip(".")
 
 
 @dataclass(frozen=True)
 class SizeRegime:
-    """The regime of a size, with the numbers that it was judged by.
+    """The regime of a size, with the values that decided.
 
     Args:
         size: training rows.
@@ -107,7 +107,7 @@ class SizeRegime:
 
 @dataclass(frozen=True)
 class Headline:
-    """The one number that stands first.
+    """The transition size of the headline.
 
     Args:
         method: a key of `METHODS`.
@@ -125,7 +125,7 @@ class Headline:
 
 
 class Estimates:
-    """The estimates and regimes of all backbones.
+    """Estimates and regimes of all backbones.
 
     Args:
         transition: the content of transition.json.
@@ -137,13 +137,13 @@ class Estimates:
         self._headlines: Mapping[str, Any] = transition.get("headline") or {}
 
     def estimates(self, backbone: str) -> list[Estimate]:
-        """All estimates of a backbone, by method and t."""
+        """Return all estimates of a backbone, by method and t."""
         found = [_estimate(entry) for entry in self._of(backbone).get("estimates") or ()]
         order = list(METHODS)
         return sorted(found, key=lambda e: (order.index(e.method) if e.method in order else len(order), e.t or 0.0))
 
     def at(self, backbone: str, method: str, t: float | None) -> Estimate | None:
-        """The estimate of a method whose t is nearest; None where the method was not tried."""
+        """Return the estimate of a method at the nearest t; None if there is none."""
         mine = [estimate for estimate in self.estimates(backbone) if estimate.method == method]
         return min(mine, key=lambda e: abs((e.t or 0.0) - (t or 0.0))) if mine else None
 
@@ -153,16 +153,16 @@ class Estimates:
         return found.crossings.get("n_half") if found else None
 
     def gaps(self, backbone: str, method: str, t: float | None) -> list[Mean]:
-        """Train minus test recovery, or test minus train NELBO, by size; empty where it was not measured at this t."""
+        """Return train minus test recovery, or test minus train NELBO, by size; empty if not measured at this t."""
         found = self.at(backbone, method, t)
         return list(found.means) if found is not None and found.t == t else []
 
     def regimes(self, backbone: str) -> list[SizeRegime]:
-        """The regime of every size that was judged, ascending."""
+        """Return the regime of every size, ascending."""
         return sorted(map(_size_regime, self._of(backbone).get("regimes") or ()), key=lambda found: found.size)
 
     def headline(self, backbone: str) -> Headline | None:
-        """The number that stands first; None where nothing can be said, which the regimes or the reasons explain."""
+        """Return the headline; None if there is none."""
         entry = self._headlines.get(backbone)
         crossing = _crossing(entry)
         if entry is None or crossing is None:
@@ -171,12 +171,12 @@ class Estimates:
         return Headline(str(entry.get("method")), number(entry.get("t")), estimate, crossing, qualifier)
 
     def trend(self, backbone: str, t: float | None) -> Mapping[str, Any] | None:
-        """How test recovery changes with every doubling of N, at the t nearest to `t`."""
+        """Return the trend of test recovery at the t nearest to `t`."""
         known = [entry for entry in self._of(backbone).get("trend") or () if number(entry.get("slope")) is not None]
         return min(known, key=lambda e: abs((number(e.get("t")) or 0.0) - (t or 0.0))) if known else None
 
     def agreement(self, backbone: str) -> list[Mapping[str, Any]]:
-        """What transition.json says about the agreement of the methods, one entry for each t."""
+        """Return the agreement of the methods, an entry for each t."""
         return list(self._of(backbone).get("agreement") or ())
 
     def _of(self, backbone: str) -> Mapping[str, Any]:
@@ -184,7 +184,7 @@ class Estimates:
 
 
 def three_sizes(study: Study, verdict: Estimates, backbone: str, sizes: list[int]) -> list[int]:
-    """A small size, the one nearest to the transition (else the middle of the logarithmic axis), and a large size."""
+    """Return a small size, the size nearest to the transition (or the middle in log N), and a large size."""
     if len(sizes) <= 2:
         return sizes
     half = verdict.half(backbone, "recovery", study.reference)
@@ -219,7 +219,7 @@ def _mean(one: Mapping[str, Any]) -> Mean:
 
 
 def _crossing(entry: Mapping[str, Any] | None) -> Crossing | None:
-    """A size with its interval; None for what has no place on a logarithmic axis."""
+    """Return a size with its interval; None for sizes that are not above 0."""
     value, low, high = (number((entry or {}).get(name)) for name in ("value", "low", "high"))
     if value is None or value <= 0.0:
         return None

@@ -1,4 +1,4 @@
-"""Numbers and foreign text as a reader should see them."""
+"""Format numbers and untrusted text."""
 
 import html
 import unicodedata
@@ -20,22 +20,22 @@ LABELS = {
 
 
 def oracle(backbone: str) -> str:
-    """What runs with a backbone that nobody trains, as part of a sentence."""
+    """Return the name of an oracle's chain, as part of a sentence."""
     return ORACLES.get(backbone, f"the chain of {visible(backbone)}")
 
 
 def oracle_label(backbone: str) -> str:
-    """What a backbone that nobody trains computes, in few words."""
+    """Return a short name of an oracle."""
     return LABELS.get(backbone, visible(backbone))
 
 
 def draws(chain: str) -> bool:
-    """Whether a chain of this name draws its tokens, where another takes the likeliest."""
+    """Return whether a sampler of this name samples tokens; others take the most probable one."""
     return "argmax" not in chain
 
 
 def visible(text: str) -> str:
-    """Text from data with every control, format and unassigned character replaced by a sign one can see."""
+    """Return text with a visible sign for each control, format and unassigned character."""
     return "".join(_sign(character) for character in str(text))
 
 
@@ -56,19 +56,19 @@ def escaped(text: object) -> str:
 
 
 def count(value: float) -> str:
-    """A number of rows: whole, with thousands separated; small ones keep two digits."""
+    """Return a number of rows with thousands separators; numbers below 10 keep two digits."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
-    """A share or a number of nats, or a dash for what was not measured."""
+    """Return a share or a number of nats, or a dash for None."""
     if value is None:
         return "\N{EN DASH}"
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: there is no negative zero
 
 
 def percent(value: float | None) -> str:
-    """A share in per cent, or a dash for what was not measured."""
+    """Return a share in per cent, or a dash for None."""
     return decimal(None) if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
@@ -83,12 +83,12 @@ def answer(known: bool | None) -> str:
 
 
 def between(low: float | None, high: float | None, digits: int = 3) -> str:
-    """An interval in words, or nothing."""
+    """Return an interval in words, or an empty text without one."""
     return "" if low is None or high is None else f"{decimal(low, digits)} to {decimal(high, digits)}"
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
-    """A value with its interval in brackets."""
+    """Return a value with its interval in brackets."""
     interval = between(low, high, digits)
     return decimal(value, digits) + (f" ({interval})" if interval and value is not None else "")
 

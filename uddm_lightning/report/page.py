@@ -1,4 +1,4 @@
-"""report.html: one file that opens from disk, in words first."""
+"""The page report.html: a single file that opens from disk."""
 
 from collections.abc import Mapping, Sequence
 
@@ -55,14 +55,14 @@ def page(
     missing: Sequence[str],
     about: Mapping[str, str],
 ) -> str:
-    """The whole page.
+    """Return the whole page as HTML.
 
     Args:
         study: what was measured.
-        verdict: where the transition lies.
+        verdict: estimates and regimes.
         drawings: the figures, in their order.
-        sentences: what the figure `sentences` shows, to be set as text.
-        missing: why a figure is not there, a sentence each.
+        sentences: content of the figure `sentences`, to show as text.
+        missing: a sentence for each missing figure.
         about: more entries for "What was measured".
     """
     kind = "answer" if len(study.backbones) == 1 else "answer several"
@@ -93,7 +93,7 @@ def page(
 
 
 def _trend(study: Study, verdict: Estimates) -> str:
-    """The slope of test recovery against log2 N, and where it is highest, a sentence for each backbone."""
+    """Return the slope of test recovery against log2 N and its maximum, in a sentence for each backbone."""
     found = []
     for backbone in study.backbones:
         trend = verdict.trend(backbone, study.reference)
@@ -112,7 +112,7 @@ def _trend(study: Study, verdict: Estimates) -> str:
 
 
 def _oracles(study: Study) -> str:
-    """What chains with known posteriors reach, and the largest models, a sentence for each oracle."""
+    """Return the recovery of oracles and of the largest models, in a sentence for each oracle."""
     t, size, found = study.reference, study.sizes[-1], []
     for oracle in study.oracles:
         exact = next(reversed(study.means("recovery", oracle, "test", t)), None)
@@ -165,7 +165,7 @@ def _class(regime: str) -> str:
 
 
 def _leak(study: Study) -> str:
-    """How much the network reads the token that it must not read, at the largest and the smallest size."""
+    """Return the table of the own-token leak, by size."""
     splits, times = ("train", "test", "samples"), study.times("entropy")
     rows = []
     for backbone in [*study.backbones, *study.oracles]:
@@ -237,7 +237,7 @@ def _sentences(drawing: Drawing, sentences: Sequence[Sentence]) -> str:
 
 
 def _agreement(study: Study, verdict: Estimates) -> str:
-    """How far N_half by recovery and by entropy are apart, by t."""
+    """Return the table of the ratios of N_half by entropy and by recovery, by t."""
     rows = []
     for backbone in study.backbones:
         for entry in verdict.agreement(backbone):
@@ -254,13 +254,13 @@ def _agreement(study: Study, verdict: Estimates) -> str:
 
 
 def _chains(study: Study) -> str:
-    """Recovery by every chain that was run, where there are several; figures and estimates use the first."""
+    """Return the table of recovery by each sampler, if there are several; figures and estimates use the first."""
     table = chains_table(study)
     return f"<h3>Recovery by other chains</h3>{_table(table)}" if table else ""
 
 
 def _notes(verdict: Estimates, study: Study, missing: Sequence[str]) -> str:
-    """Notes of transition.json, without those that stand under the transition sizes, and what is missing."""
+    """Return the notes of transition.json that no figure shows, and the reasons for missing figures."""
     estimates = (one for name in study.backbones for one in verdict.estimates(name))
     told = tuple(f"{reason.rstrip('.')}." for one in estimates for reason in one.reasons.values())
     notes = list(dict.fromkeys([*(note for note in verdict.notes if not note.endswith(told)), *missing]))

@@ -1,4 +1,4 @@
-"""The headline and the regimes in words. What they say was judged before: see `transition.regimes`."""
+"""The headline and the regimes in words; `transition.regimes` judges them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ NOT_AT_END = (
 
 
 class Answer(NamedTuple):
-    """What stands first.
+    """The headline of a backbone.
 
     Attributes:
         words: the transition size, or that there is none.
@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
 
 def headline(study: Study, verdict: Estimates, backbone: str) -> Answer:
-    """Returns the one transition size that stands first, with what limits it, or why there is none."""
+    """Return the transition size of the headline with its qualifiers, or why there is none."""
     whose = "" if len(study.backbones) == 1 else f"{backbone} ({study.parameters[backbone]:,} parameters): "
     found, regimes = verdict.headline(backbone), verdict.regimes(backbone)
     unlearned = [count(one.size) for one in regimes if one.regime.name == NOT_LEARNED]
@@ -48,7 +48,7 @@ def headline(study: Study, verdict: Estimates, backbone: str) -> Answer:
 
 
 def _size(found: Headline) -> str:
-    """A transition size, as a sentence."""
+    """Return a transition size, as a sentence."""
     at = METHODS.get(found.method, found.method) + ("" if found.t is None else f" at t = {found.t:g}")
     interval = f" (95 % interval {found.crossing.interval})" if found.crossing.interval else ""
     name = SIZES.get(found.estimate, found.estimate)
@@ -60,13 +60,13 @@ def _meaning(found: Headline) -> str:
 
 
 def _trained(study: Study, backbone: str) -> str:
-    """How far training was."""
+    """Return the training step of the measurements, as a sentence."""
     steps = sorted({int(row["step"]) for row in study.rows if row["backbone"] == backbone})
     return f"Measured after {listed([f'{step:,}' for step in steps])} training steps."
 
 
 def _because(study: Study, verdict: Estimates, backbone: str, regimes: Sequence[SizeRegime]) -> str:
-    """Why there is no headline."""
+    """Return why there is no headline."""
     if regimes and all(found.regime.name == NOT_LEARNED for found in regimes):
         return "no size has learned yet"
     if regimes and all(found.regime.name == CANNOT_BE_TOLD for found in regimes):
@@ -79,12 +79,12 @@ def _because(study: Study, verdict: Estimates, backbone: str, regimes: Sequence[
 
 
 def sentence(regime: Regime) -> str:
-    """The reason of a regime, with its qualifiers."""
+    """Return the reason of a regime, with its qualifiers."""
     return " ".join([regime.reason, *(f"{text[:1].upper()}{text[1:]}." for text in regime.qualifiers)])
 
 
 def seeds(found: SizeRegime) -> str:
-    """How the seeds were judged one by one, where they differ from the size; else nothing."""
+    """Return the regimes of the seeds if they differ from that of the size, otherwise an empty text."""
     if len(found.by_seed) < 2 or set(found.by_seed.values()) == {found.regime.name}:
         return ""
     told = [f"seed {seed} {name}" for seed, name in sorted(found.by_seed.items())]

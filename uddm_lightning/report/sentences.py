@@ -1,4 +1,4 @@
-"""One sentence corrupted and restored at three sizes: which one, and what became of each token."""
+"""Choose a sentence that was corrupted and restored at three sizes, and classify its tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Restored = dict[str, Any]  # one row of sequences.parquet
 
 @dataclass(frozen=True)
 class Piece:
-    """One token in one line.
+    """A token in a line.
 
     Args:
         text: what to show, never empty.
@@ -30,7 +30,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Line:
-    """One version of the sentence.
+    """A version of the sentence.
 
     Args:
         label: what it is.
@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Sentence:
-    """One row in all its versions.
+    """A row in all its versions.
 
     Args:
         split: train or test.
@@ -61,7 +61,7 @@ class Sentence:
 
 
 def final_sequences(study: Study, sequences: pa.Table | None, backbone: str) -> list[Restored]:
-    """The sequences of a backbone's lowest seed that belong to the measurements of the report."""
+    """Return the sequences of a backbone's lowest seed that belong to the measurements of the report."""
     if sequences is None or not sequences.num_rows:
         return []
     keep = {(row["run"], int(row["step"]), row["weights"]) for row in study.rows if row["backbone"] == backbone}
@@ -82,19 +82,19 @@ def final_sequences(study: Study, sequences: pa.Table | None, backbone: str) -> 
 
 
 def noise_level(sequences: Sequence[Restored]) -> float | None:
-    """The t nearest to 0.25 that is not above it, else the smallest there is."""
+    """Return the largest t that is at most 0.25, or the smallest t."""
     times = sorted({sequence["t"] for sequence in sequences})
     below = [t for t in times if t <= NOISE]
     return (below[-1] if below else times[0]) if times else None
 
 
 def sizes_of(sequences: Sequence[Restored]) -> list[int]:
-    """The sizes that have sequences."""
+    """Return the sizes that have sequences."""
     return sorted({sequence["train_size"] for sequence in sequences})
 
 
 def choose(sequences: Sequence[Restored], sizes: Sequence[int], split: str, t: float) -> Sentence | None:
-    """The row of a split that is kept at all sizes and has most corrupted tokens, if possible with the same corruption.
+    """Choose the row with most corrupted tokens among those kept at all sizes, if possible with the same corruption.
 
     Args:
         sequences: those of one backbone and seed.
@@ -155,7 +155,7 @@ def _pieces(sequence: Restored, name: str) -> tuple[Piece, ...]:
 
 
 def columns(sentence: Sentence, width: int) -> list[list[list[Piece]]]:
-    """Cuts a sentence into pages of at most `width` characters in which the tokens of all lines stay aligned.
+    """Split a sentence into pages of at most `width` characters, with the tokens of all lines aligned.
 
     Args:
         sentence: what to cut.

@@ -18,7 +18,7 @@ Scalar = tuple[str, int, float]  # tag, size, value
 
 
 def write_summary(folder: Path, study: Study, verdict: Estimates, backbone: str, pictures: Mapping[str, Path]) -> None:
-    """Writes the run of one backbone under a temporary name and puts it in the place of the old one.
+    """Write the TensorBoard run of one backbone under a temporary name, and replace the old one.
 
     Args:
         folder: the run's folder.
@@ -50,7 +50,7 @@ def write_summary(folder: Path, study: Study, verdict: Estimates, backbone: str,
 
 
 def axis(sizes: Sequence[int]) -> tuple[str, dict[int, int]]:
-    """What the step axis is, in words, and the step of each size."""
+    """Return what the step axis is, as a sentence, and the step of each size."""
     if all(size & (size - 1) == 0 for size in sizes):
         return "The step is log2 N, N being the number of training rows.", {n: n.bit_length() - 1 for n in sizes}
     words = "The step is 100 log2 N, rounded, N being the number of training rows."
@@ -58,7 +58,7 @@ def axis(sizes: Sequence[int]) -> tuple[str, dict[int, int]]:
 
 
 def scalars(study: Study, verdict: Estimates, backbone: str) -> list[Scalar]:
-    """Every curve of a backbone, averaged over seeds."""
+    """Return every curve of a backbone, averaged over seeds."""
     found: list[Scalar] = []
     for kind in ("recovery", "entropy"):
         for t in study.times(kind):

@@ -1,4 +1,4 @@
-"""Writes everything a report consists of."""
+"""Write all files of a report."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -81,7 +81,7 @@ def write_report(
 def _drawings(
     study: Study, verdict: Estimates, sequences: pa.Table | None, basins: pa.Table | None
 ) -> tuple[list[Drawing], list[text.Sentence], list[str]]:
-    """All figures that the data allow, the sentences to set as text, and why the others are missing."""
+    """Return all figures that the data allow, the sentences to show as text, and the reasons for missing figures."""
     found: dict[str, Drawing | None] = {}
     missing = []
     if study.times("recovery"):
@@ -119,7 +119,7 @@ def _from_sequences(
     found: dict[str, Drawing | None],
     missing: list[str],
 ) -> list[text.Sentence]:
-    """Adds the figures made from restored sequences, or the reasons why there are none; returns the sentences."""
+    """Add the figures of restored sequences, or the reasons why there are none; return the sentences."""
     kept = {name: text.final_sequences(study, sequences, name) for name in study.backbones}
     backbone = next((name for name in study.backbones if kept[name]), "")
     t = text.noise_level(kept.get(backbone, []))
@@ -156,7 +156,7 @@ def _from_basins(
     found: dict[str, Drawing | None],
     missing: list[str],
 ) -> None:
-    """Adds the figures made from single rows, or the reason why there are none."""
+    """Add the figures of single rows, or the reason why there are none."""
     kept = {name: final_basins(study, basins, name) for name in study.backbones}
     backbone = next((name for name in study.backbones if kept[name]), None)
     if backbone is None:

@@ -1,4 +1,4 @@
-"""The figures made from single rows: from how much corruption each is restored, and the margins of its tokens."""
+"""Figures of single rows: critical corruption, and margins of tokens."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,7 +43,7 @@ Row = dict[str, Any]  # one row of basins.parquet
 
 
 class Curve(NamedTuple):
-    """One line of the panel below the histograms."""
+    """A line of the panel below the histograms."""
 
     name: str
     colour: str
@@ -52,7 +52,7 @@ class Curve(NamedTuple):
 
 
 def final_basins(study: Study, basins: pa.Table | None, backbone: str) -> list[Row]:
-    """The rows of a backbone's lowest seed that belong to the measurements of the report."""
+    """Return the rows of a backbone's lowest seed that belong to the measurements of the report."""
     if basins is None or not basins.num_rows:
         return []
     names = ("run", "step", "weights", "split", "sampler", "sampler_steps")
@@ -67,7 +67,7 @@ def final_basins(study: Study, basins: pa.Table | None, backbone: str) -> list[R
 
 
 def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: str) -> Drawing:
-    """Returns how often chains return to single rows against t, at up to three sizes, and the mean t_c against N."""
+    """Draw the share of chains that return to single rows against t, at up to three sizes, and mean t_c against N."""
     splits = [split for split in SPLITS if any(_of(rows, split, size) for size in sizes)]
     figure, panels, below = _layout(len(splits), len(sizes))
     table = []
@@ -119,7 +119,7 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
 
 
 def _probabilities(axes: Axes, rows: list[Row], split: str, nothing: float | None) -> None:
-    """The share of chains that returned against t, for each row and in the mean."""
+    """Draw the share of chains that returned against t, for each row and as a mean."""
     returned: dict[float, list[float]] = {}
     for row in rows:
         known = [(t, back / led) for t, led, back in zip(row["times"], row["led"], row["returned"], strict=True) if led]
@@ -140,7 +140,7 @@ def _probabilities(axes: Axes, rows: list[Row], split: str, nothing: float | Non
 
 
 def _beyond_nothing(study: Study) -> Iterator[str]:
-    """How t_c at the largest size compares with the level of a chain that does nothing."""
+    """Return how t_c at the largest size compares with the level of a chain that does nothing."""
     for backbone, split in product(study.backbones, SPLITS[:2]):
         mean = next(reversed(study.column("critical_t", "basin", backbone, split)), None)
         nothing = mean.number("critical_t_identity") if mean else None
@@ -155,7 +155,7 @@ def _beyond_nothing(study: Study) -> Iterator[str]:
 
 
 def margins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: str) -> Drawing:
-    """Margins of the tokens of clean rows at up to three sizes, and the shares that are fixed against N."""
+    """Draw margins of the tokens of clean rows at up to three sizes, and the shares of fixed tokens against N."""
     groups = {(split, size): _margins(_of(rows, split, size)) for split in SPLITS[:2] for size in sizes}
     splits = [split for split in SPLITS[:2] if any(groups[split, size] for size in sizes)]
     edge = min(_EDGE, max((abs(value) for values in groups.values() for value in values), default=1.0) + 0.5)
@@ -194,7 +194,7 @@ def margins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: s
 
 
 def _layout(lines: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
-    """Small panels for histograms, line by line, and one wide panel below them."""
+    """Return small panels for histograms, line by line, and one wide panel below them."""
     figure = new_figure(WIDTH, 1.3 * lines + 2.9)
     grid = figure.add_gridspec(lines + 1, columns, height_ratios=[*[1.0] * lines, 1.7])
     panels: list[Axes] = []
@@ -232,7 +232,7 @@ def _against_size(
 
 
 def _means_rows(study: Study, kind: str, column: str, width: int) -> list[list[str]]:
-    """Lines of a table: the mean of every backbone, split and size."""
+    """Return lines of a table: the mean of every backbone, split and size."""
     t = study.reference if kind == "recovery" else None
     rows = []
     for backbone, split in product(study.backbones, SPLITS):
@@ -248,7 +248,7 @@ def _of(rows: list[Row], split: str, size: int) -> list[Row]:
 
 
 def _margins(rows: list[Row]) -> list[float]:
-    """Margins of all tokens; a row that was drawn more than once counts once."""
+    """Return the margins of all tokens; a row that was drawn more than once counts once."""
     once = {row["row_id"]: row["margin"] for row in rows}
     return [value for margins in once.values() for value in margins if not math.isnan(value)]
 

@@ -15,7 +15,7 @@ _HEAD = (
 
 
 def chains_table(study: Study) -> Table | None:
-    """Returns what each chain restored, run by run; None where all runs have one chain only."""
+    """Return the recovery of each sampler, run by run; None if all runs have one sampler."""
     rows = [row for row in study.by_chain if row["backbone"] in study.backbones]
     if len({(row["sampler"], row["sampler_steps"]) for row in rows}) < 2:
         return None

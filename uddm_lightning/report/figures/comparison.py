@@ -1,4 +1,4 @@
-"""The figures that set estimates side by side: of several models, and of several methods."""
+"""Figures that compare estimates of several models and of several methods."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from uddm_lightning.transition.methods import DIFFER
 
 
 def models_drawing(study: Study, verdict: Estimates) -> Drawing:
-    """Recovery of all backbones at the reference t, their N_half with intervals above, their entropy gaps below."""
+    """Draw recovery of all backbones at the reference t, with N_half above and entropy gaps below."""
     t = study.reference
     entropy_times = study.times("entropy")
     at = min(entropy_times, key=lambda other: abs(other - (t or 0.0))) if entropy_times else None
@@ -67,7 +67,7 @@ def models_drawing(study: Study, verdict: Estimates) -> Drawing:
 
 
 def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
-    """Returns N_mem, N_half and N_gen by every method and t with intervals; what is null is listed with its reason."""
+    """Draw N_mem, N_half and N_gen by every method and t; the remarks give the reasons for missing ones."""
     lines = [(backbone, estimate) for backbone in study.backbones for estimate in verdict.estimates(backbone)]
     if not lines:
         return None
@@ -117,7 +117,7 @@ MARKERS = {"n_mem": "<", "n_half": "o", "n_gen": ">"}
 
 
 def _missing(lines: list[tuple[str, Estimate]], several: bool) -> list[str]:
-    """What is null, and why; what a method lacks for the same reason at several t stands together."""
+    """Return the reasons for missing sizes; equal reasons at several t are merged."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for backbone, estimate in lines:
         names = [name for name in SIZES if name not in estimate.crossings]

@@ -1,4 +1,4 @@
-"""The figures over N: recovery under the NELBO, and entropy."""
+"""Figures over N: recovery with the NELBO, and entropy."""
 
 import math
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ _ACROSS = 5  # entries of a legend side by side; oracles have longer names
 
 
 def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
-    """Recovery against N, one colour for each t, with the NELBO above on the same axis and the headline marked."""
+    """Draw recovery against N, a colour for each t, with the NELBO above on the same axis and the headline marked."""
     times, ranges = study.times("recovery"), study.ranges()
     figure, panels = panels_of(study, (1.0, 2.5) if ranges else (1.0,), 5.4 if ranges else 4.0)
     drawing = Drawing(
@@ -83,7 +83,7 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
 
 
 def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
-    """Entropy against N on train rows, test rows and own samples, with the N_half of train rows."""
+    """Draw entropy against N on train rows, test rows and own samples, with N_half of train rows."""
     times = study.times("entropy")
     splits = [
         s
@@ -125,21 +125,21 @@ def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
 
 
 def _oracles(study: Study, kind: str) -> str:
-    """What the lines of the oracles mean, of those for which `kind` was measured."""
+    """Return the meaning of the oracles' lines, for oracles with a measurement of `kind`."""
     drawn = [name for name in study.oracles if any(study.means(kind, name, "test", t) for t in study.times(kind))]
     named = listed([words.oracle_label(name) for name in drawn])
     return f"Thin lines, on test rows: {named}. " if named else ""
 
 
 def bands(study: Study) -> str:
-    """What the bands mean."""
+    """Return the meaning of the bands."""
     if len(study.seeds) == 1:
         return "Bands are 95 % intervals over the sampling of rows and noise, for the one seed that was trained. "
     return "Bands are 95 % intervals of the mean over seeds, by Student's t; small points are the seeds. "
 
 
 def levels(study: Study) -> str:
-    """What the two levels of recovery mean that need no knowledge of the row."""
+    """Return the meaning of chance and coincidence."""
     told = "Dotted: chance, what the exact unigram posterior restores from the noisy token alone. "
     chains = study.values("sampler", "recovery") if study.values("coincidence", "recovery") else []
     for chain_ in chains:
@@ -150,20 +150,20 @@ def levels(study: Study) -> str:
 
 
 def _best(study: Study, times: list[float]) -> str:
-    """What the level of the best estimate means, where a law is known."""
+    """Return the meaning of the Bayes argmax, if a distribution of text is known."""
     told = "Bayes argmax: what the likeliest token at every corrupted position restores, with the exact law. "
     return told if any(_argmax(study, oracle, t) for oracle in study.oracles for t in times) else ""
 
 
 def _marked(study: Study, verdict: Estimates) -> str:
-    """What the green line is."""
+    """Return the meaning of the green line."""
     found = {one.estimate for name in study.backbones if (one := verdict.headline(name))}
     named = listed([f"{SIZES[name]}, {MEANINGS[name]}" for name in SIZES if name in found])
     return f"Green: {named}, with its 95 % interval." if named else ""
 
 
 def _argmax(study: Study, oracle: str, t: float) -> list[Mean]:
-    """How often the likeliest token of an exact posterior is right, E[max p]."""
+    """Return E[max p] of an exact posterior: how often its most probable token is right."""
     return study.column("bayes_argmax", "recovery", oracle, "test", t)
 
 
@@ -178,7 +178,7 @@ def _nelbo(drawing: Drawing, study: Study, axes: Axes, backbone: str) -> None:
 
 
 def colour_of(study: Study, t: float) -> str:
-    """The colour of a corruption time, the same in every figure."""
+    """Return the colour of a corruption time, the same in every figure."""
     times = sorted({*study.times("recovery"), *study.times("entropy")})
     return ramp(times.index(t), len(times))[0]
 
@@ -189,7 +189,7 @@ def times_key(study: Study, times: Sequence[float]) -> list[Line2D]:
 
 
 def _legend(study: Study, figure: Figure, times: list[float], splits: list[str], recovery: bool) -> None:
-    """One legend under all panels: colours for t, line styles for splits."""
+    """Draw a legend under all panels: colours for t, line styles for splits."""
     colours = times_key(study, times)
     styles = [legend_line(SPLIT_NAMES[split], TEXT[0], SPLIT_STYLES[split], 1.4) for split in splits]
     kind = "recovery" if recovery else "entropy"
@@ -219,7 +219,7 @@ def _legend(study: Study, figure: Figure, times: list[float], splits: list[str],
 
 
 def _cut(handles: list[Line2D], across: int) -> list[list[Line2D]]:
-    """Lines of the legend."""
+    """Return the lines of the legend."""
     return [handles[start : start + across] for start in range(0, len(handles), across)]
 
 
@@ -255,7 +255,7 @@ def _recovery_table(study: Study, verdict: Estimates, times: list[float]) -> Tab
 
 
 def _random(study: Study, backbone: str) -> str:
-    """What comes back of rows of random tokens at the reference t, from the smallest size to the largest."""
+    """Return the recovery of rows of random tokens at the reference t, from the smallest size to the largest."""
     means = study.means("recovery", backbone, "random", study.reference)
     whose = f" by {visible(backbone)}" if len(study.backbones) > 1 else ""
     sizes = " to ".join(count(mean.size) for mean in (means[0], means[-1])) if len(means) > 1 else ""
@@ -265,7 +265,7 @@ def _random(study: Study, backbone: str) -> str:
 
 
 def _in_bits(mean: Mean | None) -> Mean | None:
-    """A bound in nats as bits per token."""
+    """Return a mean in nats as bits per token."""
     if mean is None:
         return None
     low, high = (end if end is None else end / math.log(2) for end in (mean.low, mean.high))

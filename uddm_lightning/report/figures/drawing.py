@@ -29,7 +29,7 @@ RAMP = 12  # steps of the ordered colours that a page knows
 
 
 def ramp(index: int, total: int) -> tuple[str, str]:
-    """Colour `index` of `total` ordered ones, on a light and on a dark page."""
+    """Return colour `index` of `total` ordered ones, for a light and for a dark page."""
     place = round(index / max(total - 1, 1) * (RAMP - 1)) / (RAMP - 1)
     plasma = colormaps["plasma"]
     return to_hex(plasma(0.72 * place)), to_hex(plasma(0.38 + 0.57 * place))
@@ -37,20 +37,20 @@ def ramp(index: int, total: int) -> tuple[str, str]:
 
 @cache
 def palette() -> dict[str, tuple[str, str]]:
-    """Every colour that a figure may use, by the name of its CSS variable."""
+    """Return the colours of the figures, by the name of their CSS variable."""
     named = {"text": TEXT, "faint": FAINT, "star": STAR, "recovered": RECOVERED, "lost": LOST, "broken": BROKEN}
     named |= {f"category-{index}": pair for index, pair in enumerate(CATEGORIES)}
     return named | {f"ramp-{index}": ramp(index, RAMP) for index in range(RAMP)}
 
 
 def category(index: int) -> str:
-    """Colour of the backbone with this number."""
+    """Return the colour of the backbone with this number."""
     return CATEGORIES[index % len(CATEGORIES)][0]
 
 
 @dataclass
 class Table:
-    """The numbers behind a figure: a head and rows of cells."""
+    """A table: a head and rows of cells."""
 
     head: list[str]
     rows: list[list[str]]
@@ -58,7 +58,7 @@ class Table:
 
 @dataclass
 class Drawing:
-    """A figure with everything the page says about it.
+    """A figure with its texts and its table.
 
     Args:
         name: one word; names files and the section of the page.
@@ -80,7 +80,7 @@ class Drawing:
 
     @cached_property
     def svg(self) -> bytes:
-        """The picture as a file of its own; a picture that is drawn is no longer laid out anew."""
+        """The figure as SVG; afterwards its layout is fixed."""
         buffer = io.BytesIO()
         self.figure.savefig(
             buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -89,7 +89,7 @@ class Drawing:
         return buffer.getvalue()
 
     def mark(self, line: Line2D, texts: Sequence[str]) -> None:
-        """Lets the markers of `line` say `texts`."""
+        """Set the texts that the markers of `line` show."""
         gid = f"tips-{len(self.tips)}"
         line.set_gid(gid)
         self.tips[gid] = list(texts)
@@ -97,7 +97,7 @@ class Drawing:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Calm axes, text that stays text, and no formulas in text from data."""
+    """Set the style of all figures; text is kept as text, without formulas."""
     settings: dict[Any, Any] = {
         **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), FAINT[0]),
         **dict.fromkeys(("axes.labelcolor", "text.color", "xtick.labelcolor", "ytick.labelcolor"), TEXT[0]),
@@ -129,7 +129,7 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that belongs to no window."""
+    """Return an empty figure of a size in inches, without a window."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

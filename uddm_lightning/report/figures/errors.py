@@ -1,4 +1,4 @@
-"""What recovery costs: wrong tokens before and after the chain, and clean tokens that it changes."""
+"""Figure of wrong tokens before and after the chain, and of clean tokens that it changes."""
 
 from uddm_lightning.report import formatting as words
 from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, category
@@ -22,9 +22,9 @@ EXACT = "MarkovBackbone"  # the oracle that knows the law of the text
 
 
 def errors_drawing(study: Study) -> Drawing | None:
-    """Returns wrong tokens before and after the chain, and changed clean tokens, at the reference t against N.
+    """Draw wrong tokens before and after the chain, and changed clean tokens, at the reference t against N.
 
-    None where errors were not counted.
+    Return None if errors were not counted.
     """
     t = study.reference
     if t is None or not any(_of(study, "errors_after", name, split) for name in study.backbones for split in SPLITS):
@@ -63,7 +63,7 @@ def errors_drawing(study: Study) -> Drawing | None:
 
 
 def errors_sentences(study: Study) -> list[str]:
-    """Returns what the chain does to wrong tokens of test rows, at the reference t and each model's largest size."""
+    """Return what the chain does to wrong tokens of test rows, at the reference t and each model's largest size."""
     found, costs, t = [], False, study.reference
     for backbone in study.backbones:
         before, after, changed = (next(reversed(_of(study, name, backbone, "test")), None) for name in COLUMNS)
@@ -88,7 +88,7 @@ def errors_sentences(study: Study) -> list[str]:
 
 
 def moved(before: float, after: float) -> str:
-    """What became of the share of wrong tokens, in words that fit the digits shown."""
+    """Return how the share of wrong tokens changed, in words that fit the digits shown."""
     one, two = percent(before), percent(after)
     if one == two:
         return f"the chain left the share of wrong tokens at {one}"
@@ -96,7 +96,7 @@ def moved(before: float, after: float) -> str:
 
 
 def cells(study: Study, backbone: str, split: str, size: int, t: float | None) -> list[str]:
-    """Returns two cells of a table: wrong tokens before and after the chain, and the share of changed clean tokens."""
+    """Return two cells of a table: wrong tokens before and after the chain, and the share of changed clean tokens."""
     before, after, changed = (by_size(_of(study, name, backbone, split, t)).get(size) for name in COLUMNS)
     both = f"{percent(before.value)} → {percent(after.value)}" if before and after else decimal(None)
     return [both, percent(changed.value) if changed else decimal(None)]

@@ -1,4 +1,4 @@
-"""The figure of the gap between train and test recovery, with the tolerance and the transition sizes."""
+"""Figure of the gap between train and test recovery, with the tolerance and the transition sizes."""
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -22,9 +22,9 @@ from uddm_lightning.results.study import Study
 
 
 def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
-    """Returns the gap of recovery against N for each t, with the tolerance and the transition sizes at the reference t.
+    """Draw the gap of recovery against N for each t, with the tolerance and the transition sizes at the reference t.
 
-    None where transition.json holds no gaps.
+    Return None without gaps in transition.json.
     """
     estimates = {
         name: [one for one in verdict.estimates(name) if one.method == "recovery" and one.means]
@@ -69,7 +69,7 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
 
 
 def _crossings(axes: Axes, estimate: Estimate, whose: str) -> list[Artist]:
-    """Draws the three sizes with their intervals; returns what the legend says of them."""
+    """Draw the three sizes with their intervals; return their entries of the legend."""
     handles: list[Artist] = []
     styles: dict[str, LineStyle] = {"n_mem": "--", "n_half": "-", "n_gen": ":"}
     for name, style in styles.items():
@@ -81,7 +81,7 @@ def _crossings(axes: Axes, estimate: Estimate, whose: str) -> list[Artist]:
 
 
 def _half(axes: Axes, estimate: Estimate) -> bool:
-    """The level half way between plateau and floor, where both were measured; whether it was drawn."""
+    """Draw the level half way between plateau and floor, if both were measured; return whether it was drawn."""
     if estimate.plateau is None or estimate.floor is None:
         return False
     axes.axhline((estimate.plateau + estimate.floor) / 2, color=STAR[0], linewidth=0.8, linestyle="-.", gid="half")

@@ -61,7 +61,7 @@ def small_title(axes: Axes, title: str, words: str) -> None:
 
 
 def size_axis(axes: Axes, sizes: Sequence[int], label: str = "training rows N", room: int = 300) -> None:
-    """A log2 axis whose ticks are the sizes; ticks whose labels would touch have none.
+    """Set a log2 axis with the sizes as ticks; labels that would overlap are left out.
 
     Args:
         axes: whose x axis to set.
@@ -88,7 +88,7 @@ def size_axis(axes: Axes, sizes: Sequence[int], label: str = "training rows N", 
 
 
 def curve(drawing: Drawing, axes: Axes, means: Sequence[Mean], name: str, colour: str, style: str, **line: Any) -> None:
-    """A curve of means with its band and markers that say their numbers; several seeds show as small points.
+    """Draw a curve of means with its band and markers with texts; several seeds are small points.
 
     Args:
         drawing: collects what the markers say.
@@ -116,7 +116,7 @@ def curve(drawing: Drawing, axes: Axes, means: Sequence[Mean], name: str, colour
 
 
 def level(axes: Axes, sizes: Sequence[int], means: Sequence[Mean], index: int, colour: str) -> None:
-    """What an oracle reaches: a thin line, across all sizes where it was measured at a single one.
+    """Draw the values of an oracle as a thin line, across all sizes if it was measured at a single one.
 
     Args:
         axes: where to draw.
@@ -132,7 +132,7 @@ def level(axes: Axes, sizes: Sequence[int], means: Sequence[Mean], index: int, c
 
 
 def _band(axes: Axes, intervals: Sequence[tuple[int, float, float]], colour: str) -> None:
-    """Intervals as a band; one that tells nothing, as with two rows, is a thin stroke, or it would hide the rest."""
+    """Draw intervals as a band; a very wide interval, as with two rows, is a thin line."""
     if not intervals:
         return
     span = max(high for _, _, high in intervals) - min(low for _, low, _ in intervals)
@@ -146,7 +146,7 @@ def _band(axes: Axes, intervals: Sequence[tuple[int, float, float]], colour: str
 
 
 def draw_crossing(axes: Axes, crossing: Crossing | None, name: str, label: bool = True, style: str = "-") -> None:
-    """Marks a transition size by a line, its interval by a shaded span, and says both.
+    """Mark a transition size by a line, its interval by a shaded span, and label both.
 
     Args:
         axes: where to draw; its x axis shows sizes.

@@ -1,4 +1,4 @@
-"""The figure of what models write by themselves: regimes of samples, their perplexity and how varied they are."""
+"""Figure of the samples: memorized, spurious and novel ones, their perplexity and entropy."""
 
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -22,9 +22,9 @@ PANELS = ("share of samples", "generative\nperplexity", "unigram entropy\n[nats]
 
 
 def samples_drawing(study: Study) -> Drawing | None:
-    """Shares of memorized, spurious and novel samples, perplexity, unigram entropy and entropy gap, against N.
+    """Draw shares of memorized, spurious and novel samples, perplexity, unigram entropy and entropy gap, against N.
 
-    None where no samples were measured.
+    Return None without samples.
     """
     if not any(_of(study, "unigram_entropy", name) for name in study.backbones):
         return None
@@ -100,7 +100,7 @@ def _oracles(study: Study) -> str:
 
 
 def _table(study: Study) -> Table:
-    """The numbers behind the figure, and how near samples are to training rows."""
+    """Return the numbers of the figure, and the distances of samples to training rows."""
     names = (
         *("generative_perplexity", "novel_perplexity", "unigram_entropy"),
         *("nearest_distance", "nearest_overlap", "train_overlap"),

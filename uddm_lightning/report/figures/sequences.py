@@ -1,4 +1,4 @@
-"""The figures made from restored sequences: densities of token entropy, and sentences in colour."""
+"""Figures of restored sequences: densities of token entropy, and sentences in colour."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ _PAGES = 3  # the picture shows so many lines of a long sentence, the page shows
 
 
 def densities_drawing(sequences: list[Restored], sizes: list[int], t: float, backbone: str) -> Drawing | None:
-    """Densities of token entropy for recovered and unrecovered corrupted tokens, train and test, at three sizes."""
+    """Draw densities of token entropy of recovered and unrecovered corrupted tokens, train and test, at three sizes."""
     groups = {
         (split, size): _entropies([s for s in sequences if (s["split"], s["train_size"], s["t"]) == (split, size, t)])
         for split in ("train", "test")
@@ -76,7 +76,7 @@ def densities_drawing(sequences: list[Restored], sizes: list[int], t: float, bac
 
 
 def sentences_drawing(sentences: list[Sentence], backbone: str) -> Drawing:
-    """Sentences corrupted and restored, token by token in colour."""
+    """Draw sentences corrupted and restored, token by token in colour."""
     width = 48
     blocks = [(sentence, columns(sentence, width)[:_PAGES]) for sentence in sentences]
     used = max(sum(len(piece.text) for piece in page[0]) for _, pages in blocks for page in pages)
@@ -137,7 +137,7 @@ def _draw_line(axes: Axes, x: float, y: float, pieces: list[Piece]) -> None:
 
 
 def _joined(pieces: list[Piece]) -> Iterator[Piece]:
-    """Clean pieces in a row, by words; all others one by one."""
+    """Yield consecutive clean pieces by words, all others one by one."""
     for clean, run in groupby(pieces, key=lambda piece: piece.state == CLEAN):
         if clean:
             text = "".join(piece.text for piece in run)
@@ -160,13 +160,13 @@ def _legend(axes: Axes, y: float) -> None:
 
 
 def _drawable(text: str) -> str:
-    """The text with a box for every character that the font lacks: drawing must not warn about foreign scripts."""
+    """Return the text with a box for every character that the font lacks, for which drawing would warn."""
     font = get_font(findfont(FontProperties(family=MONO)))
     return "".join(c if font.get_char_index(ord(c)) else "▯" for c in text)
 
 
 def _entropies(sequences: list[Restored]) -> tuple[list[float], list[float]]:
-    """Entropy of recovered and of unrecovered corrupted tokens, in nats."""
+    """Return the entropies of recovered and of unrecovered corrupted tokens, in nats."""
     right: list[float] = []
     wrong: list[float] = []
     for sequence in sequences:
@@ -189,7 +189,7 @@ def _density(axes: Axes, values: list[float], bins: "np.typing.NDArray[np.float6
 
 
 def _medians(groups: list[tuple[list[float], list[float]]]) -> str:
-    """In how many panels recovered tokens have the lower entropy."""
+    """Return in how many panels recovered tokens have the lower entropy."""
     both = [(median(right), median(wrong)) for right, wrong in groups if right and wrong]
     lower = sum(right < wrong for right, wrong in both)
     told = f"In {lower} of {len(both)} panels that hold both, the median entropy of recovered tokens is the lower one. "

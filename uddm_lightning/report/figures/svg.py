@@ -1,4 +1,4 @@
-"""From a figure to SVG that lives inside a page: colours that follow the page, values to point at, ids of its own."""
+"""Convert a figure to inline SVG: colours of the page, texts at the markers, unique ids."""
 
 import re
 from xml.etree import ElementTree
@@ -10,8 +10,8 @@ _FONT = re.compile(r"(font: (?:(?:bold|italic|oblique|\d+) )*[\d.]+px )[^;]+")
 
 
 def inline(drawing: Drawing) -> str:
-    """The SVG of a drawing, to be put into HTML as it is."""
-    # parsed a moment after this process wrote it, from nobody else's text
+    """Return the SVG of a drawing for the inside of an HTML page."""
+    # this process wrote the text a moment ago
     root = ElementTree.fromstring(drawing.svg)  # noqa: S314 our own output, see above
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
@@ -35,7 +35,7 @@ def inline(drawing: Drawing) -> str:
 
 
 def _single(root: ElementTree.Element) -> None:
-    """Turns names that several panels share into classes: an id stands once in a page."""
+    """Replace ids that several panels share by classes: an id is unique in a page."""
     seen = set()
     for element in root.iter():
         name = element.get("id")
@@ -45,7 +45,7 @@ def _single(root: ElementTree.Element) -> None:
 
 
 def _own(prefix: str, name: str, value: str) -> str:
-    """An attribute with the page's colours and fonts, and with ids that no other figure has."""
+    """Return an attribute with the page's colours and fonts, and with ids that no other figure uses."""
     if name == "id":
         return f"{prefix}-{value}"
     if name == "href":
@@ -60,7 +60,7 @@ def _own(prefix: str, name: str, value: str) -> str:
 
 
 def _add_tips(group: ElementTree.Element, texts: list[str]) -> None:
-    """Lays over every marker of a line a wide transparent circle that says its value."""
+    """Add a wide transparent circle with its text to every marker of a line."""
     markers = list(group.iter("use"))
     assert len(markers) == len(texts), f"{len(markers)} markers for {len(texts)} texts"
     for marker, text in zip(markers, texts, strict=True):

@@ -20,7 +20,7 @@ _ACROSS = 5  # entries of the legend side by side
 
 
 def trajectories_drawing(study: Study) -> Drawing | None:
-    """The five statistics against t, from pure noise on the left to samples on the right, one line for each size."""
+    """Draw five measures of spread against t, from noise on the left to samples on the right, a line for each size."""
     times = study.times("trajectory")[::-1]
     if not times:
         return None
@@ -90,13 +90,13 @@ def _line(drawing: Drawing, axes: Axes, name: str, size: int, means: list[tuple[
 
 
 def _means(study: Study, backbone: str, name: str, size: int, times: list[float]) -> list[tuple[float, Mean]]:
-    """The means of a statistic at one size, by t as far as it was measured."""
+    """Return the means of a statistic at one size, with their t."""
     found = ((t, study.column(name, "trajectory", backbone, "samples", t)) for t in times)
     return [(t, mean) for t, means in found for mean in means if mean.size == size]
 
 
 def _t_min(study: Study) -> float | None:
-    """The smallest t of training, where all runs agree about it."""
+    """Return the smallest t of training, if all runs have the same."""
     values = study.values("t_min", "trajectory")
     return number(values[0]) if len(values) == 1 else None
 
