@@ -1,4 +1,4 @@
-"""Callbacks of Lightning: which of them cannot work here, and what those that can must not be asked."""
+"""Checks of the callbacks that a user adds."""
 
 import difflib
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ ABSTRACT: tuple[type[Callback], ...] = (callbacks.BaseFinetuning, callbacks.Base
 
 
 def check_callbacks(given: Sequence[Callback], bar: bool) -> None:
-    """Refuses callbacks that would end a run with an error, change what its results mean, or do nothing.
+    """Refuse callbacks that would end a run with an error, change the meaning of its results, or do nothing.
 
     Args:
         given: callbacks of the config.
@@ -60,9 +60,9 @@ def check_callbacks(given: Sequence[Callback], bar: bool) -> None:
 
 
 def check_monitors(trainer: Trainer, task: DiffusionTask, splits: Sequence[str]) -> None:
-    """Refuses to watch a value that no measurement during training will have.
+    """Refuse to monitor a value that validations during training do not log.
 
-    Where other people's callbacks or tasks may log values of their own, it is seen at the first validation only.
+    Callbacks and tasks from outside of the package may log values of their own; then nothing is refused.
 
     Raises:
         InputError: with callback and value, and the values that there are.

@@ -1,4 +1,4 @@
-"""Writes what `predict` restored."""
+"""The rows that `predict` restores."""
 
 import json
 import os

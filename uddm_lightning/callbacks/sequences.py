@@ -17,10 +17,10 @@ KEY = ("step", "weights", "split", "t", "sampler", "sampler_steps")
 
 
 class SequenceTable(Callback):
-    """Keeps the first restored sequences of every validation, for pictures and bootstraps.
+    """Writes the first restored sequences of every validation, for figures and bootstraps.
 
-    Stands after the probes among the callbacks and reads what they left of each batch. With several processes, the
-    sequences are those of the first.
+    Runs after the probes and reads their notes on each batch. With several processes, the sequences are those of the
+    first one.
 
     Args:
         rows: sequences to keep for each split, t and kind of weights.
@@ -76,7 +76,7 @@ class SequenceTable(Callback):
         return [{"t": t, **chain, **row} for row in rows]
 
     def _texts(self, row: Record, tokenizer: Tokenizer) -> Record:
-        """The three rows of ids as pieces of text, so that the table can be read without a tokenizer."""
+        """Returns the pieces of text of the three rows, so that the table can be read without a tokenizer."""
         for token in {*row["x0"], *row["xt"], *row["xhat"]} - self._pieces.keys():
             self._pieces[token] = tokenizer.decode_token(token)
         return {f"{name}_text": [self._pieces[token] for token in row[name]] for name in ("x0", "xt", "xhat")}

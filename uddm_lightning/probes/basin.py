@@ -1,4 +1,4 @@
-"""Critical corruption: how far from a row the chain may start and still return to it."""
+"""Critical corruption: the time t up to which the chain returns to a row."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -43,20 +43,19 @@ COLUMNS = (
 
 
 class BasinProbe(Probe):
-    """The critical corruption t_c of each row: the time up to which chains return to it more often than not.
+    """Measures the critical corruption t_c of each row: the time up to which most chains return to it.
 
-    From each of several times, `repeats` chains start at the row under noise of their own. A chain has returned if no
-    more than a share `tolerance` of the row's counted tokens is wrong when it ends. Chains that start no further away
-    than that are left out: what noise never touched cannot return. What remains is the probability of returning, for
-    each row and time; t_c is where it falls below 1/2 (see `critical_time`): 0 where it is below 1/2 from the smallest
-    time on, and the largest time where it never is.
+    From each of several times, `repeats` chains start at the row, each with its own noise. A chain has returned if at
+    most a share `tolerance` of the row's counted tokens is wrong at its end. Chains that start within this share are
+    left out, since the noise has not left the row. The rest estimate the probability of returning for each row and
+    time. t_c is the time at which it falls below 1/2 (see `critical_time`): 0 if it is below 1/2 at the smallest time,
+    and the largest time if it never is.
 
-    In a single draw of noise, returning is not monotone in t: luck brings a chain back from a larger t than one that
-    another is lost from; in its probability it is taken to be. Times are asked from the smallest on; where the last
-    12 chains of a row have not returned, it is not asked about larger ones.
+    Returning is not monotone in t for single draws of noise; its probability is taken to be monotone. Times ascend, and
+    a row whose last 12 chains have not returned is not measured at larger times.
 
-    Beside t_c stands `critical_t_identity`, the time at which noise leads away from a row with probability 1/2: a chain
-    that does nothing would stand at the row more often than not from all times below it.
+    `critical_t_identity` is the time at which noise leaves the row with probability 1/2. A chain that changes nothing
+    would end at the row in most cases from all smaller times.
 
     Args:
         times: times t in (0, 1] from which chains start, each moved to the nearest point of the sampler's grid.
@@ -114,7 +113,7 @@ class BasinProbe(Probe):
         metric.update(*self._chains(at, sampler, times), nothing_B, *margins(at), *at.draws)
 
     def _chains(self, at: MeasuredBatch, sampler: Sampler, times: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """Chains that were led away from each row, and those of them that returned, int64 (B, T) each."""
+        """Returns the numbers of chains whose noise left each row, and of those that returned, int64 (B, T) each."""
         batch, B = at.batch, len(at.batch.tokens_BL)
         allowed_B = torch.tensor([self._allowed(n) for n in at.counted_BL.sum(1).tolist()], device=batch.keys_B.device)
         keys_BR = key(Stream.PROBE, torch.arange(self.repeats, device=batch.keys_B.device), batch.keys_B[:, None])
@@ -140,7 +139,7 @@ class BasinProbe(Probe):
         return led_BT, returned_BT
 
     def _allowed(self, counted: int) -> int:
-        """Tokens of a row that may be wrong where it has been returned to."""
+        """Returns the number of tokens that may be wrong at the end of a chain that has returned."""
         return math.floor(self.tolerance * counted + 1e-9)  # 0.29 * 100 is not 29
 
     @override
@@ -170,7 +169,7 @@ class BasinProbe(Probe):
 
 
 def _nothing(process: Process, counted: int, allowed: int) -> float:
-    """Time at which noise changes more than `allowed` of so many tokens with probability 1/2; 1 where it never does."""
+    """Return the time at which noise changes more than `allowed` tokens with probability 1/2; 1 if it never does."""
 
     def stays(t: float) -> bool:
         changed = float(process.change_probability(process.level(torch.tensor(t, dtype=torch.float64)).alpha))

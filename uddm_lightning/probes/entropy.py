@@ -1,4 +1,4 @@
-"""Conditional entropy: how sure the model is of each token, which needs no training data to ask."""
+"""Conditional entropy of the leave-one-out predictions."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -66,15 +66,15 @@ LEAK = ("self_token_influence", "self_token_influence_low", "self_token_influenc
 
 
 class EntropyProbe(Probe):
-    """Entropy of the leave-one-out prediction at several t, in nats, and of the clean text.
+    """Measures the entropy of the leave-one-out prediction at several t, in nats, and of the clean text.
 
-    It is measured on training rows, on held-out rows, and on rows that the model draws itself (split "samples"), for
-    which no text is needed at all.
+    It measures training rows, held-out rows and rows that the model draws itself (split "samples"), which need no text.
 
-    Tokens where the process predicts nothing (those that an absorbing one has not masked) do not count; in what the
-    probe leaves for the table of sequences their entropy is NaN.
+    Tokens without a prediction (those that an absorbing process has not masked) do not count; their entropy is NaN in
+    the notes for the table of sequences.
 
-    Where a `RecoveryProbe` ran before it on the same batch and t, corrupted tokens are split by whether they came back.
+    If a `RecoveryProbe` measured the same batch at the same t before, corrupted tokens are split by whether they were
+    restored.
 
     Args:
         times: times t in (0, 1] at which rows are corrupted. Below the objective's t_min the network extrapolates.
@@ -164,10 +164,10 @@ class EntropyProbe(Probe):
         self._measure_clean(at, metric_of[self.times[0]])
 
     def _measure_clean(self, at: MeasuredBatch, metric: ConditionalEntropy) -> None:
-        """Entropy of the clean text, and how far a prediction moves when only its own token is redrawn.
+        """Measures the entropy of the clean text, and the change of a prediction when only its own token is redrawn.
 
-        Where a process must hide a token to be asked about it, both are measured at one position of each row, and the
-        token that is redrawn is hidden: nothing leaks.
+        A process that must mask a token to predict it is measured at one position of each row. The redrawn token is
+        masked there, so that the leak is 0.
         """
         task, batch, counted_BL = at.task, at.batch, at.counted_BL
         process, x0_BL = task.process, batch.tokens_BL

@@ -1,4 +1,4 @@
-"""The likelihood bound on training and test rows."""
+"""The negative evidence lower bound (NELBO) on training and test rows."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -49,11 +49,10 @@ COLUMNS = (
 
 
 class NelboProbe(Probe):
-    """Monte-Carlo NELBO in nats per token on a stated range of t.
+    """Measures the Monte-Carlo NELBO in nats per token on a range of t.
 
-    By default the range is that of training. Outside of it a network extrapolates: where a wider range is asked for,
-    its NELBO stands beside that of the trained one, as rows of the kind "nelbo_extrapolated". What nobody trained (an
-    oracle) extrapolates nowhere.
+    The default is the range of training. Outside of it a network extrapolates: the NELBO of a wider range stands beside
+    that of the trained range, with the metric "nelbo_extrapolated". A backbone without parameters does not extrapolate.
 
     Times follow the golden-ratio sequence over (draw, time) pairs, so that any number of draws covers the range evenly.
 
@@ -94,7 +93,7 @@ class NelboProbe(Probe):
         self.times_per_row = times_per_row
 
     def ranges(self, task: DiffusionTask) -> dict[str, tuple[float, float]]:
-        """The ranges of t to measure on, by kind.
+        """Returns the ranges of t to measure on, by metric.
 
         Raises:
             InputError: the range that is asked for is empty.

@@ -1,4 +1,4 @@
-"""Token recovery: the width of the basins of attraction around training and test rows."""
+"""Token recovery on train, test and random rows."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -105,21 +105,20 @@ COSTS = (
 
 
 class RecoveryProbe(Probe):
-    """Corrupts rows at several t, runs the reverse chain and counts the tokens that come back.
+    """Corrupts rows at several t, runs the reverse chain and counts the tokens that it restores.
 
-    It does so on training rows, on held-out rows, and on rows of uniform random tokens (split "random"), which nobody
-    has ever stored. With each batch goes the classification margin of the clean text, at the smallest t of training:
-    a token whose margin is above 0 is fixed, a row of which all tokens are is a fixed point. Where a process must hide
-    a token to be asked about it, that is one random token of each row.
+    It measures training rows, held-out rows and rows of uniform random tokens (split "random"), which are in no
+    training set. It also measures the classification margin of the clean rows at the smallest t of training. A token
+    is fixed if its margin is above 0; a row is a fixed point if all its tokens are fixed. A process that must mask a
+    token to predict it is asked about one random token of each row.
 
-    Recovery is a sampled quantity and no proper score: predictions that are too sure of themselves restore more tokens,
-    and change more that were right. Beside it stand therefore the share of clean tokens changed and the shares of
-    tokens that were wrong before and after the chain; two levels of chains that know little (`Process.chance`, the
-    exact unigram model, and `Process.coincidence`, unrelated text); and, where the backbone knows the law of the text,
-    what no chain exceeds (`Process.bayes_argmax`).
+    Recovery is sampled and no proper score: an overconfident model restores more corrupted tokens and changes more
+    clean ones. Therefore the records also hold the share of clean tokens that the chain changes, the shares of wrong
+    tokens before and after the chain, two levels of chains without knowledge of the row (`Process.chance` for the exact
+    unigram model, `Process.coincidence` for unrelated text) and, if the backbone knows the distribution of the text,
+    the level that no chain exceeds (`Process.bayes_argmax`).
 
-    To compare chains, measure a checkpoint once more with another sampler: its rows stand beside those of the first,
-    told apart by their chain.
+    To compare chains, measure a checkpoint again with another sampler. Its rows stand beside those of the first chain.
 
     Args:
         times: times t in (0, 1] at which rows are corrupted.
@@ -193,7 +192,7 @@ class RecoveryProbe(Probe):
     on_test_start = on_validation_start
 
     def limit(self, split: str, t: float) -> int | None:
-        """Draws of this validation at a time; None is all."""
+        """Returns the number of draws of this validation at a time; None is all."""
         if self.takes_all(split):
             return None
         more = not self._fewer and self.num_reference_rows is not None
@@ -240,7 +239,7 @@ class RecoveryProbe(Probe):
             margin.update(*margins(usual), *usual.draws)
 
     def _bayes(self, at: MeasuredBatch, noised: Noised) -> Tensor | None:
-        """Largest probabilities of the ids of corrupted tokens (B, L), where the backbone knows the law of the text."""
+        """Returns the largest probability of any id at each token (B, L), if the backbone knows the distribution."""
         if at.split not in at.denoiser.backbone.exact_splits or not len(noised.xt_BL):
             return None
 
@@ -291,7 +290,7 @@ class RecoveryProbe(Probe):
 
 
 def _first(at: MeasuredBatch, limit: int | None) -> MeasuredBatch:
-    """The part of a batch that is among the first `limit` draws: its first rows, for places ascend."""
+    """Return the rows of a batch that are among the first `limit` draws; they come first, since places ascend."""
     if limit is None:
         return at
     kept_B = at.batch.places_B < limit

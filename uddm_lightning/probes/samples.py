@@ -1,4 +1,4 @@
-"""What the model writes by itself: memorized, spurious or novel, and its perplexity under a critic."""
+"""The model's own samples: memorized, spurious or novel, and their perplexity under a critic."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -47,8 +47,7 @@ class SampleProbe(Probe):
     A sample is *memorized* if a training row is near it, else *spurious* if another sample is, else *novel*; see
     `SampleNeighbours`. The number of samples is part of this definition, so compare equal numbers only.
 
-    As many test rows go through the same mill (split "test"): what unseen text of the same kind would be called, and
-    its perplexity under the same critic.
+    The same number of test rows is measured in the same way (split "test"), as a level for unseen text.
 
     Args:
         memorized_within: largest share of positions at which a memorized sample differs from a training row, in

@@ -22,10 +22,10 @@ BLOCK = 2**14  # training rows that are read at a time
 
 
 class TrainComparison:
-    """Finds the nearest training row of samples, and what a critic thinks of them.
+    """Finds the nearest training row of samples, and their likelihood under a critic.
 
-    Begin and end of a row are where they are in every row, and are left out of all comparisons. Padding counts as the
-    tokens that fill it, as it does for the perfect memorizer.
+    Begin and end positions are the same in every row and are left out of all comparisons. Padding is compared like
+    other tokens.
 
     Args:
         corpus: the text.
@@ -52,7 +52,7 @@ class TrainComparison:
         return int(self.kept_L.sum())
 
     def update(self, metric: SampleNeighbours, tokens_BL: Tensor, counted_BL: Tensor, rows_B: Tensor) -> None:
-        """Adds samples with all that is found out about them.
+        """Adds samples to a metric, with their nearest training rows and critic scores.
 
         Args:
             metric: collects it.

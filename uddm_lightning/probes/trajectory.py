@@ -1,4 +1,4 @@
-"""Trajectories: how doubt fades along the chain that draws the model's own samples."""
+"""Predictions along the chain that draws the model's own samples."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -27,14 +27,13 @@ COLUMNS = (
 
 
 class TrajectoryProbe(Probe):
-    """Entropy, variance and the largest probabilities of the predictions on the way from pure noise to a sample.
+    """Measures entropy, variance and the largest probabilities of the predictions from pure noise to a sample.
 
-    The chain is the one that draws the rows of the split "samples"; this probe looks on and leaves the samples to the
-    probes after it. Only at the recorded times is the network asked once more, about every token. Means are per token:
-    every counted token of every row weighs the same.
+    It observes the chain that draws the rows of the split "samples"; later probes use the same samples. At the recorded
+    times it runs the network once more on every token. Means are per token: all counted tokens have the same weight.
 
-    The last of the recorded times is the last of the grid, close to 0. Times below the objective's t_min, which stands
-    in the table beside them, are extrapolation.
+    The last recorded time is the last point of the grid, close to 0. Times below the objective's t_min, which is a
+    column of the table, are extrapolation.
 
     Args:
         num_points: number of recorded times, evenly over the sampler's grid with both its ends; a grid that has
@@ -65,7 +64,7 @@ class TrajectoryProbe(Probe):
         self.include_special = include_special
 
     def times(self, sampler: Sampler) -> list[float]:
-        """The recorded times, from 1 down."""
+        """Returns the recorded times, descending from 1."""
         grid = sampler.grid(1.0)[:-1]
         count = min(self.num_points, len(grid))
         return [grid[round(number * (len(grid) - 1) / max(1, count - 1))] for number in range(count)]
@@ -87,7 +86,7 @@ class TrajectoryProbe(Probe):
 
     @override
     def measure(self, at: MeasuredBatch) -> None:
-        """Nothing is left to do: the observer has seen the samples being drawn."""
+        """Does nothing: the observer has measured the chain."""
 
     @override
     def record_keys(self, task: DiffusionTask) -> Iterable[Record]:
