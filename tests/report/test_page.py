@@ -12,6 +12,7 @@ from tests.support import made_sweeps as sweeps
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.report import write_report
 from uddm_lightning.report.estimates import Estimates
+from uddm_lightning.report.page import page as make_page
 from uddm_lightning.results.panel import Panel
 from uddm_lightning.results.study import Study
 from uddm_lightning.stats.intervals import Interval, difference_interval
@@ -339,7 +340,7 @@ def test_no_measurements_are_no_report(tmp_path):
 
 
 def test_the_page_says_how_near_the_models_come(oracle_rows):
-    html = page(Study(oracle_rows), Estimates(sweeps.transition()), [], [], [], {})
+    html = make_page(Study(oracle_rows), Estimates(sweeps.transition()), [], [], [], {})
     assert "Recovery of test rows at t = 0.1: the exact posterior&#x27;s chain reaches 0.625" in html
     assert "; DiT at N = 8,192 reaches 0." in html
     assert "can recover more than the exact posterior" in html, "it is no upper bound"
