@@ -1,7 +1,6 @@
 """TensorBoard: scalars under tidy names, curves side by side, histograms, a figure and restored text."""
 
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
@@ -115,7 +114,7 @@ def names_of_scalars(trainer: Trainer, task: DiffusionTask, splits: Sequence[str
             continue
         shown = [scalar for scalar in probe.shown_scalars if scalar.monitored]
         records = [
-            defaultdict(float, {**key, "split": split, "weights": weights})
+            {**{scalar.column: 0.0 for scalar in shown}, **key, "split": split, "weights": weights}
             for key, split, weights in product(probe.record_keys(task), probe.splits, probe.weights)
             if split in splits
         ]

@@ -213,8 +213,11 @@ NONE = Declarations()
 
 
 def write_declarations(folder: Path, declared: Declarations) -> None:
-    """Writes columns.json. Keeps what the file holds about other probes."""
-    merged = declared.merged(read_declarations(folder))
+    """Write columns.json unless it is up to date. Declarations of other probes in the file are kept."""
+    known = read_declarations(folder)
+    merged = declared.merged(known)
+    if merged == known:
+        return
     content = [{name: value for name, value in asdict(one).items() if value is not None} for one in merged]
     write_text(folder / FILE, json.dumps(_without_infinity(content), indent=1, ensure_ascii=False) + "\n")
 
