@@ -871,7 +871,7 @@ ELSEWHERE = {  # statements whose edges other tests hold
     "uddm: {} run(s) failed": "commands/test_sweep.py",
     "uddm: sizes end at {}": "commands/test_sweep.py",
     "uddm: stopped. The same command": "sweeps/launchers/test_local.py",
-    "Another sweep is at work": "sweeps/launchers/test_local.py",
+    "Another sweep is running": "sweeps/launchers/test_local.py",
     "{} of {} runs are finished already": "commands/test_sweep.py",
     "{} FAILED: {}": "commands/test_sweep.py",
     "uddm: a process that drew samples has failed": "commands/test_sample.py",

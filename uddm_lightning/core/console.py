@@ -1,4 +1,4 @@
-"""Printing never ends a program: neither a reader that has gone nor a letter that a terminal lacks."""
+"""Standard streams on which writing never raises an error."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from typing_extensions import override
 
 
 class _Enduring(io.FileIO):
-    """A standard stream that takes every write. What can no longer be written is dropped."""
+    """A standard stream that accepts every write and drops data that cannot be written."""
 
     @override
     def write(self, data: Any) -> int:
@@ -19,15 +19,15 @@ class _Enduring(io.FileIO):
             while (written := super().write(data)) is None:
                 select.select([], [self], [])
             return written
-        except OSError:  # the reader of a pipe has gone, a terminal is closed, the disk behind a file is full
+        except OSError:  # closed pipe, closed terminal or full disk
             return memoryview(data).nbytes
 
 
 def make_enduring() -> None:
-    """Makes stdout and stderr streams on which no write fails.
+    """Replace stdout and stderr by streams on which no write fails.
 
-    A program that prints to `head -1`, to a closed terminal or to a full disk goes on, and a letter that the encoding
-    of the stream lacks is written as an escape sequence. Streams that something else has put in place are left alone.
+    A program continues if it prints to `head -1`, to a closed terminal or to a full disk. A character that the encoding
+    of the stream lacks is written as an escape sequence. Streams that another library has replaced are not changed.
     """
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
@@ -40,6 +40,6 @@ def make_enduring() -> None:
 
 
 def say(text: str) -> None:
-    """Prints a result to stdout, above the progress bars of the terminal if there are any."""
+    """Print a result to stdout, above the progress bars of the terminal if there are any."""
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()

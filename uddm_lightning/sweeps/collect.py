@@ -1,4 +1,4 @@
-"""The tables of a folder's runs, put together."""
+"""Merge the tables of all runs in a folder."""
 
 from functools import partial
 from pathlib import Path
@@ -18,21 +18,21 @@ Row = dict[str, str]
 
 
 def run_folders(folder: Path) -> list[Path]:
-    """Folders of runs that have measured: in `folder/runs`, or else right in `folder`."""
+    """Return the folders of runs with measurements: those in `folder/runs`, or in `folder` if that does not exist."""
     inside = folder / "runs"
     return sorted(path.parent for path in (inside if inside.is_dir() else folder).glob("*/measurements.csv"))
 
 
 def collect(folder: Path) -> list[Row]:
-    """Writes measurements.csv and the parquet tables of all runs; without runs, reads what was written before.
+    """Write measurements.csv and the parquet tables of all runs; without runs, read the existing measurements.csv.
 
-    Of parquet tables only the rows of each run's last step are kept.
+    The parquet tables keep only the rows of each run's last step.
 
     Returns:
         The rows of measurements.csv.
 
     Raises:
-        InputError: there is nothing to read, or a table is damaged.
+        InputError: the folder holds no measurements, or a table is damaged.
     """
     runs = run_folders(folder)
     path = folder / "measurements.csv"
@@ -89,10 +89,10 @@ def training_facts(folder: Path) -> dict[str, str]:
 
 
 def _last(path: Path, schema: pa.Schema, measured: list[Row]) -> pa.Table:
-    """The rows of a run's last step, with the columns that tell runs apart."""
+    """Return the rows of a run's last step, with the columns that identify the run."""
     table = read_parquet(path)
     assert table is not None
-    for field in schema:  # runs of an earlier version kept less
+    for field in schema:  # runs of an earlier version have fewer columns
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
     last = max(int(row["step"]) for row in measured)

@@ -1,4 +1,4 @@
-"""Options of a sweep that a file holds, such as the sizes of a published study."""
+"""Read options of a sweep from files, such as the sizes of a published study."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,16 +15,16 @@ KEYS = ("sizes", "seeds", "budget", "jobs", "backbone", "launcher")
 
 
 def expand_files(arguments: list[str]) -> list[str]:
-    """Puts what files with the section `sweep` hold in the place of these files.
+    """Replace files that have the section `sweep` by the options in that section.
 
     Args:
-        arguments: of `uddm sweep`. What stands there itself comes first, as everywhere.
+        arguments: arguments of `uddm sweep`. An option on the command line overrides the same option of a file.
 
     Returns:
         Arguments without such files.
 
     Raises:
-        InputError: a file has the section beside others, or holds what is no option.
+        InputError: a file has other sections beside `sweep`, or an unknown option.
     """
     arguments = find_config_options(arguments)
     from_files: list[str] = []
@@ -44,11 +44,11 @@ def expand_files(arguments: list[str]) -> list[str]:
 
 
 def _options(path: Path) -> list[str] | None:
-    """The options that a file holds; None where it is a config of `uddm fit`."""
+    """Return the options in a file; None if it is a config of `uddm fit`."""
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
-        return None  # who reads configs says what is wrong with it
+        return None  # the config parser reports the error
     if not isinstance(content, dict) or SECTION not in content:
         return None
     if len(content) > 1 or not isinstance(content[SECTION], dict):
@@ -79,7 +79,7 @@ def split_launcher_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def value_of(words: Sequence[str], option: str) -> str | None:
-    """Return the last value of an option; None where it is not given."""
+    """Return the last value of an option; None if it is not given."""
     value = None
     for word, following in pairwise([*words, ""]):
         name, _, inline = word.partition("=")

@@ -21,7 +21,7 @@ def plan(
     Args:
         text: `--sizes`; None stands for 2 to `largest`, each four times the one before.
         budget: `--budget`, the number of sizes that `auto` trains.
-        largest: the size at which a range ends that `text` leaves open.
+        largest: end of the range if `text` does not give one.
         rows_of: converts a size to rows, and refuses one that the pool does not hold.
 
     Raises:
@@ -32,7 +32,7 @@ def plan(
     word, *ends = text.split(":")
     if word != sizes.AUTO:
         if budget is not None:
-            raise InputError(f"`--budget {budget}` goes with `--sizes auto`, which decides by itself what to train.")
+            raise InputError(f"`--budget {budget}` needs `--sizes auto`, which chooses the sizes to train.")
         fixed = sizes.parse(text, rows_of)
         return lambda work: _train_all(work, fixed)
     if len(ends) not in (0, 2):
@@ -67,7 +67,7 @@ def _train_near_the_transition(work: Sweep, low: int, high: int, budget: int) ->
 
 
 def _measurements(run: SweepRun) -> list[dict[str, str]]:
-    path = run.folder / "measurements.csv"  # which is missing where every probe is switched off
+    path = run.folder / "measurements.csv"  # missing if every probe is disabled
     return read_table(path) if path.exists() else []
 
 

@@ -1,4 +1,4 @@
-"""Write what follows from the tables of a sweep: transition.json, figures and report.html."""
+"""Write transition.json, the figures and report.html from the tables of a sweep."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def write_results(folder: Path) -> dict[str, Any]:
     """Collect the tables of all runs, estimate the transition, and write transition.json, figures and report.html.
 
     Args:
-        folder: of a sweep, or of runs. No checkpoint is read.
+        folder: folder of a sweep, or of runs. No checkpoint is read.
 
     Returns:
         The content of transition.json.

@@ -1,4 +1,4 @@
-"""A sweep: every run trained once, whatever happens on the way, with one bar for all of them."""
+"""Train the runs of a sweep through a launcher, with one progress bar for all of them."""
 
 import math
 import signal
@@ -18,20 +18,20 @@ from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
 from uddm_lightning.sweeps.sweep_run import SweepRun
 from uddm_lightning.sweeps.variant import Variant
 
-LOOK = 0.2  # seconds between two looks at what is running
-LOG_LINES = 15  # that are shown of a run that failed
-KEYS = 8  # differing keys that are named
+LOOK = 0.2  # seconds between two polls of the launcher
+LOG_LINES = 15  # last lines of the log that are shown if a run fails
+KEYS = 8  # number of differing keys in the error message
 
 
 class Sweep:
-    """Trains runs through a launcher and says how far it is.
+    """Trains runs through a launcher and reports their progress.
 
     Args:
-        folder: of the sweep; runs go to `runs/`, what they print to `logs/`.
+        folder: folder of the sweep; runs are written to `runs/`, their output to `logs/`.
         variants: one for each backbone.
         seeds: every size is trained with each of them.
-        launcher: where.
-        best: the best possible model, to be measured once beside the others; None where nobody knows it.
+        launcher: starts the runs.
+        best: exact model of the text, which is measured once; None if the distribution of the text is unknown.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class Sweep:
         self.failed: list[Outcome] = []
 
     def runs(self, variant: Variant, sizes: Sequence[int]) -> list[SweepRun]:
-        """The runs of one backbone."""
+        """Return the runs of one backbone."""
         return [variant.run(self.folder, size, seed) for size in sizes for seed in self.seeds]
 
     def best_runs(self, size: int) -> list[SweepRun]:
-        """The run that measures the best possible model on the rows of a size; none where nobody knows it.
+        """Return the run that measures the exact model on the rows of a size; empty if there is no exact model.
 
         Raises:
-            InputError: it was measured there with another configuration.
+            InputError: the run exists with another configuration.
         """
         if self.best is None:
             return []
@@ -66,14 +66,14 @@ class Sweep:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keeps other sweeps out of the folder, and lets a request to end stop the runs in order.
+        """Lock the folder against other sweeps, and turn SIGTERM into an orderly stop of the runs.
 
         Raises:
-            InputError: another sweep is at work there.
+            InputError: another sweep uses the folder.
         """
         refusal = (
-            f"Another sweep is at work in `{self.folder}`. Wait for it (`uddm report {self.folder}` shows what is "
-            "there), or choose another folder with `--out`."
+            f"Another sweep is running in `{self.folder}`. Wait for it (`uddm report {self.folder}` shows its results "
+            "so far), or choose another folder with `--out`."
         )
         with hold_lock(self.folder / "sweep.lock", refusal):
             before = signal.signal(signal.SIGTERM, _interrupt)
@@ -83,10 +83,10 @@ class Sweep:
                 signal.signal(signal.SIGTERM, before)
 
     def check_same_config(self, variant: Variant, sizes: Sequence[int]) -> None:
-        """Refuses to mix runs of different configurations.
+        """Refuse to mix runs of different configurations.
 
         Raises:
-            InputError: a run that is there was made from another configuration; the message names the keys.
+            InputError: an existing run has another configuration; the message names the keys.
         """
         for run in self.runs(variant, sizes):
             if found := variant.differences(run):
@@ -98,11 +98,11 @@ class Sweep:
                 )
 
     def train(self, runs: Sequence[SweepRun], ended: Callable[[SweepRun, float], str]) -> None:
-        """Trains what is not finished yet; returns when every run has ended, well or not.
+        """Train the unfinished runs; return when every run has ended, successfully or not.
 
         Args:
-            runs: what to train.
-            ended: says what came out of a run, given the seconds it took.
+            runs: the runs.
+            ended: returns a line about the result of a run, given the seconds that it took.
         """
         waiting = {run.name: run for run in runs if not run.finished()}
         if len(waiting) < len(runs):
@@ -141,7 +141,7 @@ class Sweep:
                 bar.update(_steps(waiting.values()) - bar.done)
                 time.sleep(LOOK)
         finally:
-            # also after Ctrl-C, and after an error of our own: no run is left behind
+            # also after Ctrl-C and after an exception, so that no run is left behind
             self.launcher.stop()
             bar.close()
         if took:
@@ -162,12 +162,12 @@ class Sweep:
 
 
 def _left(took: Sequence[float], running: Sequence[float], todo: int) -> str:
-    """The time that is left, in words: runs take as long as those before them, measuring included.
+    """Return the remaining time in words, estimated from the duration of finished runs.
 
     Args:
-        took: seconds that the finished runs took.
-        running: seconds that the present runs have taken so far.
-        todo: number of runs that have not ended, the present ones included.
+        took: seconds that each finished run took, including measurements.
+        running: seconds that each present run has taken so far.
+        todo: number of runs that have not ended, including the present ones.
     """
     if not took or not running:
         return ""

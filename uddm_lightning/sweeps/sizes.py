@@ -1,4 +1,4 @@
-"""What `--sizes` means: lists, geometric ranges and fractions, as numbers of rows."""
+"""Parse `--sizes`: lists, geometric ranges and fractions, converted to numbers of rows."""
 
 import math
 from collections.abc import Callable
@@ -13,15 +13,15 @@ AUTO = "auto"
 
 
 def parse(text: str, rows_of: Callable[[int | float], int]) -> list[int]:
-    """Sizes in rows, ascending, each once.
+    """Return the sizes in rows, ascending, without repetition.
 
     Args:
         text: a comma-separated list whose items are numbers or ranges `first:last:xfactor`; an integer is a number of
             rows, a float a fraction of the pool.
-        rows_of: turns a size into rows, and refuses what the pool does not hold.
+        rows_of: converts a size to rows, and refuses one that the pool does not hold.
 
     Raises:
-        InputError: the text is none of this.
+        InputError: the text has another form.
     """
     sizes: set[int] = set()
     for item in text.split(","):
@@ -45,10 +45,10 @@ def _range(item: str, text: str) -> list[int | float]:
 
 
 def number(word: str, text: str) -> int | float:
-    """An integer or a float, told apart by how it is written: 1 is one row, 1.0 is everything.
+    """Return an integer or a float as it is written: 1 is one row, 1.0 is the whole pool.
 
     Raises:
-        InputError: it is no number.
+        InputError: the word is not a number.
     """
     for kind in (int, float):
         try:

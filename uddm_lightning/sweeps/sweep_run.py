@@ -1,4 +1,4 @@
-"""One run of a sweep: a backbone, a size and a seed, trained and measured by `uddm fit` in a folder of its own."""
+"""One run of a sweep: a backbone, a size and a seed, trained and measured by `uddm fit` in its own folder."""
 
 import os
 import subprocess
@@ -13,18 +13,18 @@ from uddm_lightning.runs import folder as run_folder
 
 @dataclass(frozen=True)
 class SweepRun:
-    """What to train, where, and with how much of the machine.
+    """One run of a sweep, with its arguments and the resources that it needs.
 
     Attributes:
-        backbone: what results call the network.
-        size: training rows.
-        seed: of everything random.
+        backbone: name of the backbone in the results.
+        size: number of training rows.
+        seed: seed of all random numbers.
         sweep_folder: folder of the sweep.
         start: arguments of `uddm` that train the run from its beginning.
         steps: optimizer steps of a finished run.
         threads: CPU threads of each process.
         processes: processes of a run, one for each device.
-        gpus: of them, how many use a GPU of their own: all or none.
+        gpus: number of processes that use a GPU: all or none.
     """
 
     backbone: str
@@ -39,7 +39,7 @@ class SweepRun:
 
     @property
     def name(self) -> str:
-        """For people; programs read size and seed from the tables."""
+        """Name for display; programs read size and seed from the tables."""
         return f"{self.backbone}-n{self.size}-s{self.seed}"
 
     @property
@@ -49,21 +49,21 @@ class SweepRun:
 
     @property
     def log(self) -> Path:
-        """File with everything that the run has printed."""
+        """File with the output of the run."""
         return self.sweep_folder / "logs" / f"{self.name}.log"
 
     @property
     def heartbeat(self) -> Path:
-        """File in which the run says how many steps are done, and the seconds that it spent on them."""
+        """File to which the run writes the number of finished steps and the seconds spent on them."""
         return self.sweep_folder / "logs" / f"{self.name}.step"
 
     @property
     def cores(self) -> int:
-        """CPU cores that the run keeps busy."""
+        """Number of CPU cores that the run uses."""
         return self.threads * self.processes
 
     def done(self) -> int:
-        """Optimizer steps done, as far as is known; `steps` once the run is finished."""
+        """Return the number of optimizer steps done, as last reported; `steps` once the run is finished."""
         if self.finished():
             return self.steps
         with suppress(OSError, ValueError, IndexError):
@@ -71,7 +71,7 @@ class SweepRun:
         return 0
 
     def step_seconds(self) -> float:
-        """Seconds that the run, since it last began, has spent on optimizer steps; 0 where it has not said so."""
+        """Return the seconds spent on optimizer steps since the run last started; 0 if it has not reported any."""
         with suppress(OSError, ValueError, IndexError):
             return float(self._heard()[1])
         return 0.0
@@ -80,36 +80,36 @@ class SweepRun:
         return self.heartbeat.read_text(encoding="utf-8").split()
 
     def finished(self) -> bool:
-        """Whether the run has trained all its steps, or was stopped early by its config, and the last is saved."""
+        """Return whether the run has saved its last step, or the step at which its config stopped it early."""
         return run_folder.trained_steps(self.folder) >= self.steps or bool(run_folder.stopped_early(self.folder))
 
     def busy(self) -> bool:
-        """Whether another process is training in the folder of the run at this moment."""
+        """Return whether another process is training in the folder of the run."""
         return run_folder.busy(self.folder)
 
     def arguments(self) -> list[str]:
-        """Arguments of `uddm` that go on from the last checkpoint, or start where there is none."""
+        """Return the arguments of `uddm` that continue from the last checkpoint, or start the run without one."""
         config, last = self.folder / "config.yaml", self.folder / "checkpoints" / "last.ckpt"
         if config.exists() and last.exists():
             return ["fit", "-c", str(config), "--ckpt_path", "last"]
         return list(self.start)
 
     def environment(self) -> dict[str, str]:
-        """Variables that a run finds set, whoever starts it."""
+        """Return the environment variables that every launcher sets for a run."""
         return {
             "OMP_NUM_THREADS": str(self.threads),
             "UDDM_HEARTBEAT": str(self.heartbeat),
-            "TQDM_DISABLE": "1",  # the log is read afterwards, if at all
+            "TQDM_DISABLE": "1",  # a progress bar would fill the log
         }
 
     def launch(
         self, environment: Mapping[str, str] | None = None, before: Callable[[], object] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Starts the run as a process of its own that ends with this one; what it prints goes to `log`.
+        """Start the run as a separate process that ends with this one and prints to `log`.
 
         Args:
-            environment: variables to set beside those of this process.
-            before: is called in the new process before the program starts.
+            environment: variables to set in addition to those of this process.
+            before: called in the new process before the program starts.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -119,6 +119,6 @@ class SweepRun:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.environment(), "UDDM_PARENT": str(os.getpid()), **(environment or {})},
-                start_new_session=True,  # so that Ctrl-C reaches the sweep alone, which then ends its runs in order
+                start_new_session=True,  # Ctrl-C reaches only the sweep, which then stops its runs in order
                 preexec_fn=before,
             )

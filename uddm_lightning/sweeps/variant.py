@@ -1,4 +1,4 @@
-"""What a sweep keeps the same: the resolved configuration of one backbone, before sizes and seeds are filled in."""
+"""The resolved configuration of one backbone of a sweep, without size, seed and folder."""
 
 import copy
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Variant:
     """One backbone of a sweep.
 
     Attributes:
-        name: what results call the backbone.
-        arguments: of `uddm fit`, without size, seed and folder.
-        config: what they amount to.
+        name: name of the backbone in the results.
+        arguments: arguments of `uddm fit`, without size, seed and folder.
+        config: the configuration to which the arguments resolve.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Variant:
 
     @classmethod
     def of(cls, arguments: list[str], fragment: str | None) -> "Variant":
-        """Resolves the arguments of `uddm fit`, with the file `fragment` laid over its configuration.
+        """Resolve the arguments of `uddm fit`, with the file `fragment` laid over the configuration.
 
         Raises:
-            InputError: the arguments are wrong, or say nothing on when training ends.
+            InputError: the arguments are wrong, or do not limit the number of training steps.
         """
         if fragment is not None:
             last = max((place for place, word in enumerate(arguments) if word in ("-c", "--config")), default=-2) + 2
@@ -52,7 +52,7 @@ class Variant:
         return cls(name, tuple(arguments), config)
 
     def run(self, folder: Path, size: int, seed: int) -> SweepRun:
-        """The run of a size and a seed in a sweep's folder."""
+        """Return the run of a size and a seed in a sweep's folder."""
         trainer = self.config["trainer"]
         processes = device_count(trainer["devices"])
         accelerator = trainer["accelerator"]
@@ -74,7 +74,7 @@ class Variant:
 
     @classmethod
     def best(cls, arguments: list[str]) -> "Variant":
-        """The same with the best possible model of text that is drawn from a known chain, to compare with."""
+        """Return the variant with the exact model of text from a known Markov chain, for comparison."""
         name = MarkovBackbone.__name__
         return cls.of([*arguments, "--model.backbone", name, "--model.backbone_name", name], None)
 
@@ -91,12 +91,12 @@ class Variant:
         here = copy.deepcopy(self.config)
         here["data"]["train_size"], here["seed_everything"] = run.size, run.seed
         found = _differences(read_config(run.folder), here)
-        # a version of this package that knows more options may read the old file as the same
+        # options added since the file was written have their defaults once it is resolved
         return found and _differences(resolve(["-c", str(path)]).values, here)
 
 
 def _is_oracle(class_path: str) -> bool:
-    """Whether there is nothing to train in a backbone, only something to measure."""
+    """Return whether a backbone has nothing to train and is only measured."""
     kind = import_class(class_path)
     return isinstance(kind, type) and issubclass(kind, Oracle)
 

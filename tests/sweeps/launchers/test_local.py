@@ -146,7 +146,7 @@ def test_two_sweeps_on_one_folder_do_not_spoil_it(place):
     wait_for(lambda: (place.folder / "both" / "runs").exists())
     second = place.sweep("both", "--jobs", 1)
     text = finish(second, 2)
-    assert "Another sweep is at work" in text
+    assert "Another sweep is running" in text
     finish(first)
     assert place.table("both") == place.table("calm")
 

@@ -1,4 +1,4 @@
-"""Where the runs of a sweep are trained."""
+"""Launchers: train the runs of a sweep on this machine or on a cluster."""
 
 from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
 from uddm_lightning.sweeps.launchers.local import LocalLauncher

@@ -1,4 +1,4 @@
-"""The contract of a launcher: where and how many at a time the runs of a sweep are trained."""
+"""Base class of launchers, which train the runs of a sweep."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ class Outcome(NamedTuple):
     """How a run ended.
 
     Attributes:
-        run: which one.
-        status: exit status of its run; 0 is success.
-        reason: in words, where the status does not tell; else empty.
+        run: the run.
+        status: exit status of the run; 0 is success.
+        reason: why it failed, if the status does not say so; otherwise empty.
     """
 
     run: SweepRun
@@ -23,13 +23,13 @@ class Outcome(NamedTuple):
 
 
 class Launcher(ABC):
-    """Trains runs. What a run computes never depends on the launcher, only when and where it does.
+    """Trains runs. The results of a run do not depend on the launcher.
 
-    A launcher lets `SweepRun.arguments` decide between starting and going on when the run really begins, does not
-    start a run that is finished, and waits while another process is training in its folder (`SweepRun.busy`).
+    A launcher calls `SweepRun.arguments` when the run begins, so that it starts or continues as needed. It does not
+    start a finished run, and it waits while another process is training in the run's folder (`SweepRun.busy`).
 
     Args:
-        jobs: runs that are trained at a time, at most; None leaves it to the launcher.
+        jobs: largest number of runs at a time; None lets the launcher decide.
     """
 
     def __init__(self, jobs: int | None = None) -> None:
@@ -38,19 +38,19 @@ class Launcher(ABC):
         self.jobs = jobs
 
     def check_available(self) -> None:  # noqa: B027 most launchers need nothing
-        """Looks, before anything else is prepared, whether runs can be submitted from here.
+        """Check whether runs can be submitted from here, before anything else is prepared.
 
         Raises:
             InputError: a program or a package is missing.
         """
 
     def on_cpu(self, accelerator: str) -> bool:
-        """Whether a run that asks for this kind of device is surely trained without an accelerator."""
+        """Return whether a run with this `trainer.accelerator` is certain to train on the CPU."""
         return accelerator == "cpu"
 
     @abstractmethod
     def submit(self, runs: Sequence[SweepRun]) -> None:
-        """Takes runs to train; returns at once. May be called again while others are running.
+        """Queue runs for training and return at once. It may be called again while others are running.
 
         Raises:
             InputError: this machine cannot train them.
@@ -58,12 +58,12 @@ class Launcher(ABC):
 
     @abstractmethod
     def poll(self) -> list[Outcome]:
-        """The runs that ended since the last call, each of them once; returns soon, and keeps the others going."""
+        """Return the runs that ended since the last call, each once. It does not block, and starts waiting runs."""
 
     @abstractmethod
     def running(self) -> list[SweepRun]:
-        """The runs that are being trained at this moment."""
+        """Return the runs that are being trained."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Ends everything that was submitted and has not ended; what is trained can be gone on with later."""
+        """Stop all submitted runs that have not ended; they can be continued later."""

@@ -1,7 +1,7 @@
-"""Runs that begin in a process where everything is imported already.
+"""Start runs by forking a server process that has already imported torch and Lightning.
 
-To import torch and Lightning takes as long as hundreds of steps of a small network. `multiprocessing` keeps a server
-that has done so once, computes nothing itself, and is forked for each run.
+Importing them takes as long as hundreds of steps of a small network. The fork server of `multiprocessing` imports them
+once, computes nothing, and is forked for each run.
 """
 
 import multiprocessing
@@ -20,23 +20,23 @@ from uddm_lightning.sweeps.sweep_run import SweepRun
 
 PRELOADED = ["uddm_lightning.cli", "uddm_lightning.cli.lightning"]
 
-# What libraries read while they are imported, when it is too late for a run to say so: the server has no threads, which
-# a fork would lose (a run sets their number itself), and bars are not drawn into logs.
+# Libraries read these variables on import, so a run cannot set them. The server must not start threads, which a fork
+# would lose (a run sets their number itself). Progress bars would fill the logs.
 IMPORTED_UNDER = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 
 
 class ForkedRun:
-    """A run as a process of its own, in a session of its own, that ends with this one; it prints to the run's log.
+    """A run as a separate process in its own session. It ends with this process and prints to the run's log.
 
     Args:
-        run: what to train.
-        environment: variables to set in it, beside those of `SweepRun.environment`.
+        run: the run.
+        environment: variables to set in addition to those of `SweepRun.environment`.
     """
 
     def __init__(self, run: SweepRun, environment: Mapping[str, str]) -> None:
         serve()
         run.log.parent.mkdir(parents=True, exist_ok=True)
-        # ranks of a run start as the command does, each with its own interpreter
+        # a run with several ranks starts each of them with its own interpreter, as the command does
         alone = run.processes == 1
         arguments = (run.arguments(), {**run.environment(), **environment}, run.log, alone)
         self._process = ForkServerProcess(target=_run, args=arguments)
@@ -44,17 +44,17 @@ class ForkedRun:
             self._process.start()
 
     def status(self) -> int | None:
-        """Exit status; negative where a signal ended the run, None while it lasts."""
+        """Return the exit status; negative if a signal ended the run, None while it is running."""
         return self._process.exitcode
 
     def signal(self, number: int) -> None:
-        """Sends a signal to all processes of the run."""
+        """Send a signal to all processes of the run."""
         pid = self._process.pid
         assert pid is not None
         with suppress(ProcessLookupError):
             try:
                 os.killpg(pid, number)
-            except ProcessLookupError:  # so young that it has no session yet
+            except ProcessLookupError:  # the process has not created its session yet
                 os.kill(pid, number)
 
 
@@ -62,7 +62,7 @@ class ForkedRun:
 def _without_main() -> Iterator[None]:
     """Hide `__main__` from `multiprocessing`, which would run the calling script again in the new process.
 
-    So a script may call `sweep` without `if __name__ == "__main__"`.
+    Therefore a script may call `sweep` without `if __name__ == "__main__"`.
     """
     main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
@@ -72,7 +72,7 @@ def _without_main() -> Iterator[None]:
 
 
 def serve() -> None:
-    """Starts the server, if it does not run yet, and returns before it has imported everything."""
+    """Start the server unless it is running; return before it has finished its imports."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
     before = {name: os.environ.get(name) for name in IMPORTED_UNDER}
     os.environ.update(IMPORTED_UNDER)
@@ -86,7 +86,7 @@ def serve() -> None:
 
 
 def _run(arguments: Sequence[str], environment: Mapping[str, str], log: Path, alone: bool) -> None:
-    os.setsid()  # so that Ctrl-C reaches the sweep alone, which then ends its runs in order
+    os.setsid()  # Ctrl-C reaches only the sweep, which then stops its runs in order
     with log.open("ab") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)

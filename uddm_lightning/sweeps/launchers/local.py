@@ -1,4 +1,4 @@
-"""Runs on this machine: as many at a time as its cores, or its GPUs, can take."""
+"""Launcher on this machine: as many runs at a time as its cores or GPUs allow."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
 from uddm_lightning.sweeps.launchers.forked_run import ForkedRun, serve
 from uddm_lightning.sweeps.sweep_run import SweepRun
 
-GRACE = 10.0  # seconds that a run has to end by itself when it is stopped
+GRACE = 10.0  # seconds between SIGTERM and SIGKILL when runs are stopped
 
 
 class _Running(NamedTuple):
@@ -23,18 +23,18 @@ class _Running(NamedTuple):
 
 
 class LocalLauncher(Launcher):
-    """One process for each run, which never together ask for more cores or GPUs than there are.
+    """Trains each run in its own process. All runs together use at most the cores and GPUs of this machine.
 
-    The threads of a run come from its config, since they are part of what makes a run repeat itself; how many runs
-    run at a time follows from them. A run on GPUs has these for itself.
+    The number of threads of a run comes from its config, because results depend on it. It determines how many runs
+    fit at a time. A run on GPUs does not share them.
 
     Args:
-        jobs: runs at a time, at most; None is as many as fit.
+        jobs: largest number of runs at a time; None starts as many as fit.
     """
 
     def __init__(self, jobs: int | None = None) -> None:
         super().__init__(jobs)
-        serve()  # it imports while the sweep gets ready
+        serve()  # the server imports while the sweep is prepared
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._waiting: list[SweepRun] = []
         self._running: list[_Running] = []
@@ -100,7 +100,7 @@ class LocalLauncher(Launcher):
         for run in list(self._waiting):
             if not self._fits(run):
                 return
-            if run.busy():  # its turn comes when whoever trains there has ended
+            if run.busy():  # another process is training it: try again later
                 continue
             self._waiting.remove(run)
             gpus, self._gpus = self._gpus[: run.gpus], self._gpus[run.gpus :]
@@ -109,8 +109,8 @@ class LocalLauncher(Launcher):
 
 
 def gpus() -> list[int]:
-    """Numbers of the GPUs of this machine."""
-    import torch  # heavy, and where runs run on other machines nobody asks
+    """Return the numbers of the GPUs of this machine."""
+    import torch  # slow to import, and not needed if runs are trained on other machines
 
     return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
 

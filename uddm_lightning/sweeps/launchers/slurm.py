@@ -1,4 +1,4 @@
-"""Runs as jobs of a SLURM cluster, submitted as job arrays through `submitit`."""
+"""Launcher on a SLURM cluster: runs are submitted as job arrays through `submitit`."""
 
 import shutil
 import signal
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("sbatch", "srun", "squeue", "scancel")
 
-QUERY_SECONDS = 10.0  # between two looks at results and two questions to the controller, each for all jobs at once
-ANSWER_SECONDS = 20.0  # after which a question counts as not answered
-RESULT_SECONDS = 15.0  # in which the result of an ended job has to appear: shared file systems lag behind
-SIGNAL_SECONDS = 90  # before its time limit a job is told to end; a quarter of the limit where that is shorter
+QUERY_SECONDS = 10.0  # between two polls of results and controller, each for all jobs at once
+ANSWER_SECONDS = 20.0  # timeout of a query
+RESULT_SECONDS = 15.0  # to wait for the result of an ended job, since shared file systems lag behind
+SIGNAL_SECONDS = 90  # between the signal to end and the time limit; a quarter of the limit if that is shorter
 
-# What `squeue` calls jobs that will still come to something; every other state is an end.
+# States of `squeue` in which a job has not ended; in every other state it has.
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "SUSPENDED", "RESIZING"}
 UNKNOWN = "not known to SLURM"
@@ -36,14 +36,14 @@ UNKNOWN = "not known to SLURM"
 
 @dataclass
 class _Submission:
-    """A run, its job, and what is known about it.
+    """A run, its job and the last known state of the job.
 
     Attributes:
         run: the run.
         job: its job.
-        state: as `squeue` calls it.
+        state: state as `squeue` prints it.
         reason: why the job is in that state.
-        ended: when the job was first seen to have ended, by the monotonic clock; None while it may go on.
+        ended: monotonic time at which the job was first seen to have ended; None while it may continue.
     """
 
     run: SweepRun
@@ -56,21 +56,20 @@ class _Submission:
 class SlurmLauncher(Launcher):
     """Trains each run as a job of a SLURM cluster; runs that need the same resources form one job array.
 
-    A run becomes one task on one node with the cores and GPUs that the run says. A job that reaches its time limit or
-    is preempted goes back into the queue and on from the last checkpoint. Jobs stay in the queue when the program that
-    submitted them is killed; the next one finds what they have trained. Needs `submitit` and a folder that all nodes
-    share.
+    A run is one task on one node, with the cores and GPUs of the run. A job that reaches its time limit or is preempted
+    returns to the queue and continues from the last checkpoint. Jobs stay in the queue if the program that submitted
+    them is killed; the next sweep uses their results. The launcher needs `submitit` and a folder that all nodes share.
 
     Args:
-        jobs: how many runs of one array run at a time; as many as the cluster admits if None.
-        partition: where jobs run; the cluster's default if None.
-        account: who is charged; the cluster's default if None.
+        jobs: largest number of runs of one array at a time; None sets no limit.
+        partition: partition of the jobs; the cluster's default if None.
+        account: account that is charged; the cluster's default if None.
         qos: quality of service; the cluster's default if None.
         constraint: features that a node must have, as `sbatch --constraint` takes them.
         timeout_min: time limit of a job in minutes.
         mem_gb: memory of a job in gigabytes; the cluster's default if None.
-        max_timeouts: how often a run goes on after its time limit.
-        setup: lines of shell that run in a job before the training.
+        max_timeouts: how many times a run continues after its time limit.
+        setup: shell commands that a job runs before the training.
         additional: other options of `sbatch` by their long names, such as `{"mail-type": "FAIL"}`.
 
     Raises:
@@ -106,7 +105,7 @@ class SlurmLauncher(Launcher):
         self.setup = setup
         self.additional = additional
         self._submissions: list[_Submission] = []
-        self._looked = float("-inf")  # when `poll` last looked, by the monotonic clock
+        self._looked = float("-inf")  # monotonic time of the last poll
 
     @override
     def check_available(self) -> None:
@@ -126,18 +125,18 @@ class SlurmLauncher(Launcher):
             try:
                 with outside_slurm():
                     jobs = executor.submit_array([Training(run) for run in array])
-            except (RuntimeError, OSError) as error:  # how submitit hands on what sbatch said
+            except (RuntimeError, OSError) as error:  # submitit raises these if sbatch fails
                 raise InputError(f"`sbatch` did not take the jobs: {error}") from error
             self._submissions += [_Submission(run, job) for run, job in zip(array, jobs, strict=True)]
 
     def _parameters(self, number: int, cores: int, gpus: int) -> dict[str, Any]:
-        """What submitit writes into the script of an array of this many runs."""
+        """Return the parameters of submitit for an array of this many runs."""
         wanted = {
             "job_name": "uddm",
             "nodes": 1,
             "ntasks_per_node": 1,
             "cpus_per_task": cores,
-            "srun_args": ["--cpus-per-task", str(cores)],  # which since SLURM 22.05 `srun` does not take from its job
+            "srun_args": ["--cpus-per-task", str(cores)],  # since SLURM 22.05 `srun` does not inherit it from the job
             "gpus_per_node": gpus or None,
             "time": self.timeout_min,
             "signal_delay_s": min(SIGNAL_SECONDS, 15 * self.timeout_min),
@@ -164,7 +163,7 @@ class SlurmLauncher(Launcher):
             outcome = _outcome(submission)
             if outcome is not None:
                 self._submissions.remove(submission)
-                # a job may be killed, or reach its last time limit, while its finished run is on the way out
+                # a job may be killed, or reach its last time limit, after its run has finished
                 outcomes.append(Outcome(outcome.run, 0) if outcome.status and outcome.run.finished() else outcome)
         return outcomes
 
@@ -187,24 +186,24 @@ class SlurmLauncher(Launcher):
         self._submissions.clear()
 
     def _ask(self) -> None:
-        """Asks the controller what has become of the jobs.
+        """Query the controller for the states of the jobs.
 
-        Neither by `sacct`, which needs accounting, nor by submitit, which trusts its last answer for up to ten minutes:
-        `squeue` works everywhere and remembers an ended job for some minutes.
+        `squeue` works on every cluster and lists an ended job for some minutes. `sacct` needs accounting, and submitit
+        caches its last answer for up to ten minutes.
         """
         states = _states(sorted({submission.job.job_id.partition("_")[0] for submission in self._submissions}))
         if states is None:
-            return  # it does not answer: nothing is known, and no job is given up
+            return  # no answer: keep the last known states
         for submission in self._submissions:
             submission.state, submission.reason = states.get(submission.job.job_id, (UNKNOWN, ""))
             if submission.state in WAITING | RUNNING:
-                submission.ended = None  # what looked like an end was on the way back into the queue
+                submission.ended = None  # the job was being requeued
             elif submission.ended is None:
                 submission.ended = time.monotonic()
 
 
 def _needs(run: SweepRun) -> tuple[Path, int, int]:
-    """What runs of one array have in common."""
+    """Return the folder, cores and GPUs, which all runs of one array share."""
     return run.sweep_folder, run.cores, run.gpus
 
 
@@ -219,7 +218,7 @@ def _submitit() -> Any:
 
 
 def _check_programs() -> None:
-    """Checks that jobs can be submitted from here.
+    """Check that jobs can be submitted from here.
 
     Raises:
         InputError: SLURM's programs are not on the search path.
@@ -233,31 +232,31 @@ def _check_programs() -> None:
 
 
 def _call(command: Sequence[str]) -> str:
-    answer = subprocess.run(  # noqa: S603 the programs are SLURM's own, and no shell is between
+    answer = subprocess.run(  # noqa: S603 the programs are SLURM's own, and no shell is used
         command, capture_output=True, text=True, check=True, timeout=ANSWER_SECONDS
     )
     return answer.stdout
 
 
 def _said(error: Exception) -> str:
-    """What a command said that failed."""
+    """Return the error message of a failed command."""
     return str(getattr(error, "stderr", None) or error).strip()
 
 
 def _cause(error: Exception) -> str:
-    """The line of a report by submitit that says what happened: the last one of the traceback between two rules."""
+    """Return the error in a report by submitit: the last line of the traceback between two rules."""
     rule = "-" * 22
     report = str(error)
     return (report.split(rule)[1] if report.count(rule) >= 2 else report).strip().splitlines()[-1]
 
 
 def _states(arrays: Sequence[str]) -> dict[str, tuple[str, str]] | None:
-    """State and reason of each job of the arrays that the controller remembers; None where it does not answer."""
+    """Return state and reason of each job of the arrays that the controller lists; None if it does not answer."""
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%r", f"--jobs={','.join(arrays)}"]
     try:
         answer = _call(command)
     except subprocess.CalledProcessError as error:
-        return {} if "Invalid job id" in _said(error) else None  # it remembers none of them
+        return {} if "Invalid job id" in _said(error) else None  # it lists none of them
     except (OSError, subprocess.SubprocessError):
         return None
     fields = [line.strip().split("|", 2) for line in answer.splitlines() if line.count("|") >= 2]
@@ -265,10 +264,10 @@ def _states(arrays: Sequence[str]) -> dict[str, tuple[str, str]] | None:
 
 
 def _outcome(submission: _Submission) -> Outcome | None:
-    """How a job ended; None while it has not, or while its result may still appear."""
+    """Return how a job ended; None if it has not ended, or if its result may still appear."""
     run, job = submission.run, submission.job
     if submission.ended is not None:
-        with suppress(OSError):  # makes a network file system look again
+        with suppress(OSError):  # makes a network file system refresh the folder
             job.paths.folder.chmod(job.paths.folder.stat().st_mode)
     if job.paths.result_pickle.exists():
         error = job.exception()

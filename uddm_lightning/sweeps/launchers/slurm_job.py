@@ -1,4 +1,4 @@
-"""What a SLURM job of a sweep does: it trains one run, and comes back to it after its time limit."""
+"""The SLURM job of a sweep: it trains one run and continues it after each time limit."""
 
 import os
 import signal
@@ -13,14 +13,14 @@ from uddm_lightning.sweeps.sweep_run import SweepRun
 if TYPE_CHECKING:
     import submitit
 
-GROUPS = ("SLURM_", "SLURMD_", "SRUN_")  # how variables begin that a job gets from SLURM
-BUSY_SECONDS = 5.0  # between two looks at a folder in which another process trains
-GRACE_SECONDS = 5.0  # that a run gets between SIGTERM and SIGKILL
-VERDICT_SECONDS = 120.0  # that SLURM gets to say what a SIGTERM meant
+GROUPS = ("SLURM_", "SLURMD_", "SRUN_")  # prefixes of the variables that SLURM sets for a job
+BUSY_SECONDS = 5.0  # between two checks of a folder in which another process trains
+GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL
+VERDICT_SECONDS = 120.0  # to wait after a SIGTERM for SLURM to preempt, cancel or requeue the job
 
 
 class Training:
-    """What a job does: it trains one run, and goes on with it when SLURM has requeued the job.
+    """The function of a job: it trains one run, and continues it after SLURM has requeued the job.
 
     Args:
         run: the run.
@@ -30,24 +30,27 @@ class Training:
         self.run = run
 
     def __call__(self) -> int:
-        """Returns the exit status of the run, negative where a signal ended it, once nobody is training the run."""
+        """Train the run, and return its exit status; negative if a signal ended it.
+
+        It waits while another process is training the run.
+        """
         while not self.run.finished():
-            if self.run.busy():  # by another sweep, or by what is left of this job before it was requeued
+            if self.run.busy():  # another sweep, or a process left from before this job was requeued
                 time.sleep(BUSY_SECONDS)
                 continue
             status = self._train()
             if status and self.run.busy():
-                continue  # another process was quicker
+                continue  # another process has taken the run
             if status in (0, -signal.SIGTERM, 128 + signal.SIGTERM) and not self.run.finished():
-                # The run was asked to end, and obeyed. So was this process: SLURM does that before it preempts or
-                # cancels a job, and kills this process or sends the signal to requeue within its grace time.
+                # SLURM sends SIGTERM to the run and to this process before it preempts or cancels a job. Within its
+                # grace time it then kills this process, or sends it the signal to requeue.
                 time.sleep(VERDICT_SECONDS)
                 return -signal.SIGTERM
             return status
         return 0
 
     def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
-        """What a requeued job does: the same once more, as the run keeps its own checkpoints."""
+        """Return the submission of a requeued job: the same function, since the run keeps its own checkpoints."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -58,7 +61,7 @@ class Training:
         requeue = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]
 
         def ignore() -> None:
-            # SLURM signals every process of the job: the handlers in this one decide
+            # SLURM signals every process of the job; only the handlers of the parent process act on it
             signal.signal(requeue, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -74,7 +77,7 @@ class Training:
 
 @contextmanager
 def deferred(number: signal.Signals) -> Iterator[None]:
-    """A signal that arrives meanwhile is handled at the end."""
+    """Defer the handling of a signal to the end of the block."""
     arrived: list[int] = []
     handler = signal.signal(number, lambda number, frame: arrived.append(number))
     try:
@@ -87,7 +90,7 @@ def deferred(number: signal.Signals) -> Iterator[None]:
 
 @contextmanager
 def outside_slurm() -> Iterator[None]:
-    """Without the variables of a job, in which a run would see ranks, and `sbatch` resources, that are not theirs."""
+    """Hide the variables of the present job; a run would take ranks, and `sbatch` resources, from them."""
     hidden = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith(GROUPS) and name != "SLURM_CONF"}
     try:
         yield
@@ -96,7 +99,7 @@ def outside_slurm() -> Iterator[None]:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ends what is left of the processes of a run, which form a group."""
+    """End the remaining processes of a run, which form a process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
