@@ -36,7 +36,7 @@ def test_linear_without_room_to_fall_only_warms_up(total: int) -> None:
 
 @pytest.mark.parametrize("cls", [WarmupConstant, WarmupLinear])
 def test_warmup_error(cls: type) -> None:
-    with pytest.raises(ValueError, match=r"^`warmup_steps` must be at least 0 steps, got -1\.$"):
+    with pytest.raises(ValueError, match=r"^`warmup_steps` must be at least 0, got -1\.$"):
         cls(warmup_steps=-1)
 
 
@@ -60,5 +60,5 @@ class TestLearningRate:
         assert make(cls, **options)(0, 100) == pytest.approx(1.0)
 
     def test_warmup_error(self, cls: type, options: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match=r"^`warmup_steps` must be at least 0 steps, got -3\.$"):
+        with pytest.raises(ValueError, match=r"^`warmup_steps` must be at least 0, got -3\.$"):
             cls(warmup_steps=-3, **options)

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from uddm_lightning.backbones.base import SoftBackbone
 from uddm_lightning.core.batch import SoftTokens
+from uddm_lightning.core.errors import check_at_least, check_within
 
 
 class TokenEmbedding(nn.Module):
@@ -176,18 +177,10 @@ class DiT(SoftBackbone):
         gate_init: float = 0.0,
     ) -> None:
         super().__init__(vocab_size)
-        for name, value in {
-            "hidden_size": hidden_size,
-            "n_blocks": n_blocks,
-            "n_heads": n_heads,
-            "cond_dim": cond_dim,
-        }.items():
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        check_at_least(1, hidden_size=hidden_size, n_blocks=n_blocks, n_heads=n_heads, cond_dim=cond_dim)
         if hidden_size % (2 * n_heads):
             raise ValueError(f"`hidden_size` must be a multiple of 2 x `n_heads` = {2 * n_heads}, got {hidden_size}.")
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"`dropout` must be in [0, 1), got {dropout}.")
+        check_within("[0, 1)", dropout=dropout)
         if embedding_init_std is not None and not embedding_init_std > 0.0:
             raise ValueError(f"`embedding_init_std` must be above 0, got {embedding_init_std}.")
         self.vocab_embed = TokenEmbedding(vocab_size, hidden_size, embedding_init_std)

@@ -4,6 +4,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from uddm_lightning.callbacks.measurements import may_overwrite, probes, run_folder
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.results.tables import BASINS, Record, update_rows
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import is_dry_run
@@ -19,8 +20,7 @@ class BasinTable(Callback):
     """
 
     def __init__(self, rows: int = 512) -> None:
-        if rows < 0:
-            raise ValueError(f"`rows` must be at least 0, got {rows}.")
+        check_at_least(0, rows=rows)
         self.rows = rows
 
     @override

@@ -7,6 +7,7 @@ from typing_extensions import override
 
 from uddm_lightning.callbacks.measurements import may_overwrite, run_folder
 from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.data import Tokenizer
 from uddm_lightning.results.tables import SEQUENCES, Record, update_rows
 from uddm_lightning.training.batch_notes import BatchNotes
@@ -27,8 +28,7 @@ class SequenceTable(Callback):
     """
 
     def __init__(self, rows: int = 128) -> None:
-        if rows < 0:
-            raise ValueError(f"`rows` must be at least 0, got {rows}.")
+        check_at_least(0, rows=rows)
         self.rows = rows
         self.sequences: list[Record] = []
         self._pieces: dict[int, str] = {}

@@ -40,6 +40,47 @@ def require_package(package: str, extra: str, reason: str) -> None:
         raise InputError(f"{reason}, which needs `{package}`: pip install 'uddm-lightning[{extra}]'.")
 
 
+def check_at_least(smallest: int, prefix: str = "", **values: float | None) -> None:
+    """Check that each value is at least `smallest`. None stands for a value that is not given.
+
+    Args:
+        smallest: the smallest allowed value.
+        prefix: first part of the keys in the message, such as "data.".
+        values: the values by name.
+
+    Raises:
+        InputError: a value is smaller; the message names it.
+    """
+    for name, value in values.items():
+        if value is not None and value < smallest:
+            raise InputError(f"`{prefix}{name}` must be at least {smallest}, got {value}.")
+
+
+def check_within(interval: str, prefix: str = "", **values: float | None) -> None:
+    """Check that each value is in an interval. None stands for a value that is not given.
+
+    Args:
+        interval: the interval, such as "[0, 1)" or "(0, 1]".
+        prefix: first part of the keys in the message, such as "data.".
+        values: the values by name.
+
+    Raises:
+        InputError: a value is outside; the message names it.
+
+    Example:
+        >>> check_within("[0, 1)", dropout=0.0)
+        >>> check_within("[0, 1)", dropout=1.0)
+        Traceback (most recent call last):
+        uddm_lightning.core.errors.InputError: `dropout` must be in [0, 1), got 1.0.
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    for name, value in values.items():
+        if value is None or low < value < high:
+            continue
+        if not (value == low and interval[0] == "[") and not (value == high and interval[-1] == "]"):
+            raise InputError(f"`{prefix}{name}` must be in {interval}, got {value}.")
+
+
 def sanitize_message(message: str) -> str:
     """Return the text of an error on one line, without repeated lines, with unprintable characters escaped."""
     lines = [line.strip() for line in str(message).splitlines() if line.strip()]

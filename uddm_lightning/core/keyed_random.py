@@ -15,6 +15,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from uddm_lightning.core.errors import check_at_least
+
 # constants of SplitMix64, as signed integers
 _INCREMENT = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15
 _MULTIPLIER_1 = -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
@@ -110,8 +112,7 @@ def integers(high: int, *parts: int | Tensor) -> Tensor:
         >>> integers(27, 9, torch.arange(8))
         tensor([ 9,  6,  4,  3,  3, 19, 14,  4])
     """
-    if high < 1:
-        raise ValueError(f"`high` must be at least 1, got {high}.")
+    check_at_least(1, high=high)
     return (uniform(*parts) * high).long()
 
 
@@ -139,8 +140,7 @@ def permutation(indices: Tensor, size: int, *parts: int | Tensor) -> Tensor:
         >>> bool(permutation(torch.tensor([3]), 5, 0) == values[3])
         True
     """
-    if size < 1:
-        raise ValueError(f"`size` must be at least 1, got {size}.")
+    check_at_least(1, size=size)
     # with halves of one or two bits, permutations of few elements would not be equally likely
     half = max(3, ((size - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1

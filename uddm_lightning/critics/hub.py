@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.core.errors import InputError, require_package
+from uddm_lightning.core.errors import InputError, check_at_least, require_package
 from uddm_lightning.critics.base import Critic, CriticScores, CriticText
 
 
@@ -32,8 +32,7 @@ class HubCritic(Critic):
     """
 
     def __init__(self, model: str, batch_size: int = 16) -> None:
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+        check_at_least(1, batch_size=batch_size)
         self.model = model
         self.batch_size = batch_size
         self._decode: Callable[[Sequence[int]], str] | None = None

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.critics.base import Critic, CriticScores, CriticText
 from uddm_lightning.stats.ngrams import Ngrams
 
@@ -38,10 +39,7 @@ class NgramCritic(Critic):
     """
 
     def __init__(self, order: int = 5, num_rows: int = 16384) -> None:
-        if order < 1:
-            raise ValueError(f"`order` must be at least 1, got {order}.")
-        if num_rows < 1:
-            raise ValueError(f"`num_rows` must be at least 1, got {num_rows}.")
+        check_at_least(1, order=order, num_rows=num_rows)
         self.order = order
         self.num_rows = num_rows
         self._ngrams: Ngrams | None = None

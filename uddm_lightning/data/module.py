@@ -19,7 +19,7 @@ from uddm_lightning import __version__
 from uddm_lightning.config.ranges import check_batch_size, check_interval
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import TokenBatch
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, check_at_least, check_within
 from uddm_lightning.core.keyed_random import Stream
 from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.corpus import Corpus, prepare_corpus
@@ -84,20 +84,11 @@ class TextDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         check_train_size(train_size)
-        for name, value, smallest in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("num_train_rows", num_train_rows, 1),
-            ("num_test_rows", num_test_rows, 1),
-            ("num_sample_rows", num_sample_rows, 0),
-            ("num_random_rows", num_random_rows, 0),
-            ("seed", seed, 0),
-            ("num_workers", num_workers, 0),
-        ):
-            if value < smallest:
-                raise InputError(f"`data.{name}` must be at least {smallest}, got {value}.")
-        if not 0.0 < test_fraction < 1.0:
-            raise InputError(f"`data.test_fraction` must be in (0, 1), got {test_fraction}.")
+        check_at_least(1, "data.", batch_size=batch_size, eval_batch_size=eval_batch_size)
+        check_at_least(1, "data.", num_train_rows=num_train_rows, num_test_rows=num_test_rows)
+        check_at_least(0, "data.", num_sample_rows=num_sample_rows, num_random_rows=num_random_rows)
+        check_at_least(0, "data.", seed=seed, num_workers=num_workers)
+        check_within("(0, 1)", "data.", test_fraction=test_fraction)
         self.source = source
         self.packing = packing
         self.train_size = train_size

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.metrics.rowwise import FLOAT, ORIGIN, RowwiseMetric, added, check, ratio
 from uddm_lightning.stats.intervals import mean_interval
 
@@ -101,8 +102,7 @@ class CriticalTime(RowwiseMetric):
     """
 
     def __init__(self, length: int, times: Sequence[float]) -> None:
-        if length < 1:
-            raise ValueError(f"`length` must be at least 1, got {length}.")
+        check_at_least(1, length=length)
         super().__init__()
         flags = [f"{what}_{place}" for what in ("margin", "counts") for place in range(length)]
         by_time = [f"{what}_{t}" for what in ("led", "returned") for t in times]

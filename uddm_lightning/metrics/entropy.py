@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowwiseMetric, check, histogram, masked_sum, origin, ratio
 from uddm_lightning.stats.intervals import mean_interval
 
@@ -79,10 +80,8 @@ class ConditionalEntropy(RowwiseMetric):
     histogram_unrecovered: Tensor
 
     def __init__(self, vocab_size: int, bins: int = 64) -> None:
-        if vocab_size < 2:
-            raise ValueError(f"`vocab_size` must be at least 2, got {vocab_size}.")
-        if bins < 1:
-            raise ValueError(f"`bins` must be at least 1, got {bins}.")
+        check_at_least(2, vocab_size=vocab_size)
+        check_at_least(1, bins=bins)
         super().__init__()
         self.largest = math.log(vocab_size)
         self.bins = bins

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_within
 from uddm_lightning.core.progress import progress
 from uddm_lightning.metrics.rowwise import RowwiseMetric, masked_sum, ratio
 from uddm_lightning.stats.intervals import mean_interval
@@ -206,9 +207,7 @@ class SampleNeighbours(RowwiseMetric):
     """
 
     def __init__(self, length: int, memorized_within: float, spurious_within: float) -> None:
-        for name, value in (("memorized_within", memorized_within), ("spurious_within", spurious_within)):
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"`{name}` must be in [0, 1), got {value}.")
+        check_within("[0, 1)", memorized_within=memorized_within, spurious_within=spurious_within)
         super().__init__()
         self.memorized_within = memorized_within
         self.spurious_within = spurious_within

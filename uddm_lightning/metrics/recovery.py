@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowwiseMetric, check, histogram, masked_sum, origin, ratio
 from uddm_lightning.stats.intervals import mean_interval, rate_interval
 
@@ -206,8 +207,7 @@ class ClassificationMargin(RowwiseMetric):
     def __init__(self, low: float = -20.0, high: float = 20.0, bins: int = 80) -> None:
         if not low < high:
             raise ValueError(f"`high` must be above `low`, got low = {low} and high = {high}.")
-        if bins < 1:
-            raise ValueError(f"`bins` must be at least 1, got {bins}.")
+        check_at_least(1, bins=bins)
         super().__init__()
         self.low, self.high, self.bins = low, high, bins
         self.declare("draws", "least", "count", "sum", "fixed_tokens", "counted", "fixed_rows", *ORIGIN)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.metrics.functional import PredictionSpread
 from uddm_lightning.metrics.rowwise import RowwiseMetric, check, masked_sum, ratio
 from uddm_lightning.stats.intervals import mean_interval
@@ -56,8 +57,7 @@ class TrajectoryPoint(RowwiseMetric):
     """
 
     def __init__(self, vocab_size: int) -> None:
-        if vocab_size < 2:
-            raise ValueError(f"`vocab_size` must be at least 2, got {vocab_size}.")
+        check_at_least(2, vocab_size=vocab_size)
         super().__init__()
         self.largest = math.log(vocab_size)
         self.declare("draws", "count", *PredictionSpread._fields)

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone, SoftBackbone
 from uddm_lightning.core.batch import Noised, SoftTokens, TokenBatch
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, check_at_least
 from uddm_lightning.objectives import gaussian_duality
 from uddm_lightning.objectives.nelbo import NELBO
 from uddm_lightning.processes.base import Process
@@ -81,8 +81,7 @@ class DuoCurriculum(NELBO):
             raise ValueError(
                 f"`start_step` and `end_step` must satisfy 0 <= start_step < end_step, got {start_step} and {end_step}."
             )
-        if top_k < 2:
-            raise ValueError(f"`top_k` must be at least 2, got {top_k}.")
+        check_at_least(2, top_k=top_k)
         self.tau = tau
         self.gamma_min = gamma_min
         self.gamma_max = gamma_max

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from uddm_lightning.core.errors import check_within
 from uddm_lightning.core.keyed_random import Stream, key, sample_without_replacement, uniform
 from uddm_lightning.processes.schedules import NoiseLevel
 
@@ -84,8 +85,7 @@ def gamma_from_alpha(alpha: float, vocab_size: int) -> float:
         >>> round(gamma_from_alpha(0.942, vocab_size=30522), 2)
         -3.5
     """
-    if not 0.0 < alpha < 1.0:
-        raise ValueError(f"`alpha` must be in (0, 1), got {alpha}.")
+    check_within("(0, 1)", alpha=alpha)
     low, high = -GAMMA_LIMIT, GAMMA_LIMIT
     while low < (middle := 0.5 * (low + high)) < high:
         above = float(noise_level(torch.tensor(middle, dtype=torch.float64), vocab_size).alpha) > alpha

@@ -17,7 +17,7 @@ from torchmetrics import Metric
 from typing_extensions import override
 
 from uddm_lightning.core.batch import TokenBatch
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, check_at_least
 from uddm_lightning.metrics.rowwise import RowwiseMetric
 from uddm_lightning.probes.measured_batch import MeasuredBatch, drawn, select
 from uddm_lightning.probes.summary import SummaryColumn, cell
@@ -117,12 +117,8 @@ class Probe(Callback):
     ) -> None:
         if not weights:
             raise ValueError(f"`{self.kind}.weights` must name ema, raw or both, got {list(weights)}.")
-        for name, value, smallest in (
-            ("num_rows", num_rows, 1),
-            ("num_rows_during_training", num_rows_during_training, 0),
-        ):
-            if value is not None and value < smallest:
-                raise ValueError(f"`{self.kind}.{name}` must be at least {smallest}, got {value}.")
+        check_at_least(1, f"{self.kind}.", num_rows=num_rows)
+        check_at_least(0, f"{self.kind}.", num_rows_during_training=num_rows_during_training)
         self.weights = tuple(dict.fromkeys(weights))
         self.num_rows = num_rows
         self.num_rows_during_training = num_rows_during_training

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_at_least, check_within
 from uddm_lightning.core.keyed_random import Stream, key
 from uddm_lightning.metrics import CriticalTime
 from uddm_lightning.probes.base import Probe, check_times
@@ -91,10 +92,8 @@ class BasinProbe(Probe):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_rows=num_rows, num_rows_during_training=num_rows_during_training, **kwargs)
-        if not 0.0 <= tolerance < 1.0:
-            raise ValueError(f"`basin.tolerance` must be in [0, 1), got {tolerance}.")
-        if repeats < 1:
-            raise ValueError(f"`basin.repeats` must be at least 1, got {repeats}.")
+        check_within("[0, 1)", "basin.", tolerance=tolerance)
+        check_at_least(1, "basin.", repeats=repeats)
         self.times = check_times(times, "basin.times")
         self.repeats = repeats
         self.sampler = sampler

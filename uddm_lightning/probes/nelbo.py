@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, check_at_least, check_within
 from uddm_lightning.core.progress import progress
 from uddm_lightning.metrics import Nelbo
 from uddm_lightning.probes.base import History, Probe
@@ -83,11 +83,8 @@ class NelboProbe(Probe):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, value in (("t_min", t_min), ("t_max", t_max)):
-            if value is not None and not 0.0 < value <= 1.0:
-                raise ValueError(f"`nelbo.{name}` must be in (0, 1], got {value}.")
-        if times_per_row < 1:
-            raise ValueError(f"`nelbo.times_per_row` must be at least 1, got {times_per_row}.")
+        check_within("(0, 1]", "nelbo.", t_min=t_min, t_max=t_max)
+        check_at_least(1, "nelbo.", times_per_row=times_per_row)
         self.t_min = t_min
         self.t_max = t_max
         self.times_per_row = times_per_row

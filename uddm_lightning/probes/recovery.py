@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.core.batch import Noised
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
 from uddm_lightning.probes.base import Histogram, Probe, check_times
 from uddm_lightning.probes.measured_batch import MeasuredBatch, margins, select
@@ -172,8 +173,7 @@ class RecoveryProbe(Probe):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if num_reference_rows is not None and num_reference_rows < 1:
-            raise ValueError(f"`recovery.num_reference_rows` must be at least 1, got {num_reference_rows}.")
+        check_at_least(1, "recovery.", num_reference_rows=num_reference_rows)
         self.times = check_times(times, "recovery.times")
         self.sampler = sampler
         self.include_special = include_special

@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_at_least, check_within
 from uddm_lightning.critics import Critic
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.metrics.neighbours import NEAR, NGRAM
@@ -81,11 +82,8 @@ class SampleProbe(Probe):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_rows_during_training=num_rows_during_training, **kwargs)
-        for name, value in (("memorized_within", memorized_within), ("spurious_within", spurious_within)):
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"`samples.{name}` must be in [0, 1), got {value}.")
-        if ngram < 1:
-            raise ValueError(f"`samples.ngram` must be at least 1, got {ngram}.")
+        check_within("[0, 1)", "samples.", memorized_within=memorized_within, spurious_within=spurious_within)
+        check_at_least(1, "samples.", ngram=ngram)
         self.memorized_within = memorized_within
         self.spurious_within = spurious_within
         self.ngram = ngram

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.metrics import TrajectoryPoint
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.probes.base import Probe
@@ -58,8 +59,7 @@ class TrajectoryProbe(Probe):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_rows_during_training=num_rows_during_training, **kwargs)
-        if num_points < 2:
-            raise ValueError(f"`trajectory.num_points` must be at least 2, got {num_points}.")
+        check_at_least(2, "trajectory.", num_points=num_points)
         self.num_points = num_points
         self.include_special = include_special
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.core.batch import Noised
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import NoiseLevel, Schedule
 
@@ -37,8 +38,7 @@ class Process(ABC):
     """
 
     def __init__(self, vocab_size: int, schedule: Schedule) -> None:
-        if vocab_size < 2:
-            raise ValueError(f"`vocab_size` must be at least 2, got {vocab_size}.")
+        check_at_least(2, vocab_size=vocab_size)
         self.vocab_size = vocab_size
         self.schedule = schedule
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_within
+
 
 class NoiseLevel(NamedTuple):
     """Signal level at time t with its derivative, float64.
@@ -56,8 +58,7 @@ class Schedule(ABC):
     """
 
     def __init__(self, eps: float = 1e-3) -> None:
-        if not 0.0 < eps < 1.0:
-            raise ValueError(f"`eps` must be in (0, 1), got {eps}.")
+        check_within("(0, 1)", eps=eps)
         self.eps = eps
 
     @abstractmethod

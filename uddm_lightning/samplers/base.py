@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.samplers.denoiser import Denoiser
 
 # Called before each step as `observe(t, ids_BL, row_index_B)` for the rows whose chains have started; read-only.
@@ -40,8 +41,7 @@ class Sampler(ABC):
     """
 
     def __init__(self, steps: int = 1000) -> None:
-        if steps < 1:
-            raise ValueError(f"`steps` must be at least 1, got {steps}.")
+        check_at_least(1, steps=steps)
         self.steps = steps
 
     @property

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from uddm_lightning.core.errors import check_at_least
+
 ABSENT = -1  # token: padding; n-gram id: the n-gram is not in the index or reaches beyond its row
 
 
@@ -38,8 +40,7 @@ class Ngrams:
     """
 
     def __init__(self, rows_NL: Tensor, order: int, vocab_size: int) -> None:
-        if order < 1:
-            raise ValueError(f"`order` must be at least 1, got {order}.")
+        check_at_least(1, order=order)
         self.order = order
         self.vocab_size = vocab_size
         self.keys: list[Tensor] = []

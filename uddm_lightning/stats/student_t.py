@@ -7,6 +7,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from uddm_lightning.core.errors import check_at_least, check_within
+
 FLOAT = NDArray[np.float64]
 _SERIES = 30  # degrees of freedom up to which the quantile is solved for; above it the expansion is exact to 1e-7
 
@@ -32,10 +34,8 @@ def student_t(df: int, level: float = 0.975) -> float:
         >>> round(student_t(2), 4)
         4.3027
     """
-    if not 0.9 < level < 0.99:
-        raise ValueError(f"`level` must be in (0.9, 0.99), got {level}.")
-    if df < 1:
-        raise ValueError(f"`df` must be at least 1, got {df}.")
+    check_within("(0.9, 0.99)", level=level)
+    check_at_least(1, df=df)
     z = NormalDist().inv_cdf(level)
     if df == 1:
         return math.tan(math.pi * (level - 0.5))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.core.errors import check_within
 
 HALF = (torch.bfloat16, torch.float16)  # a relative change of 1e-4 is lost in their rounding
 
@@ -22,8 +23,7 @@ class ExponentialMovingAverage(nn.Module):
 
     def __init__(self, backbone: Backbone, decay: float) -> None:
         super().__init__()
-        if not 0.0 <= decay < 1.0:
-            raise ValueError(f"`ema_decay` must be in [0, 1), got {decay}.")
+        check_within("[0, 1)", ema_decay=decay)
         self.decay = decay
         self.backbone = copy.deepcopy(backbone).requires_grad_(False).eval()
         self._pairs: tuple[Backbone, list[Tensor], list[Tensor]] | None = None

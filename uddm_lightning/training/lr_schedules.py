@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_at_least, check_within
+
 
 class LRSchedule(ABC):
     """Factor on the optimizer's learning rate, per optimizer step.
@@ -13,8 +15,7 @@ class LRSchedule(ABC):
     """
 
     def __init__(self, warmup_steps: int = 0) -> None:
-        if warmup_steps < 0:
-            raise ValueError(f"`warmup_steps` must be at least 0 steps, got {warmup_steps}.")
+        check_at_least(0, warmup_steps=warmup_steps)
         self.warmup_steps = warmup_steps
 
     def __call__(self, finished: int, total: int) -> float:
@@ -54,8 +55,7 @@ class WarmupLinear(LRSchedule):
 
     def __init__(self, warmup_steps: int = 0, min_lr_ratio: float = 0.0) -> None:
         super().__init__(warmup_steps)
-        if not 0.0 <= min_lr_ratio <= 1.0:
-            raise ValueError(f"`min_lr_ratio` must be in [0, 1], got {min_lr_ratio}.")
+        check_within("[0, 1]", min_lr_ratio=min_lr_ratio)
         self.min_lr_ratio = min_lr_ratio
 
     @override

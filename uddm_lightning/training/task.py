@@ -21,7 +21,7 @@ from typing_extensions import override
 from uddm_lightning.backbones import DiT
 from uddm_lightning.backbones.base import Backbone, TextStatistics
 from uddm_lightning.core.batch import TokenBatch
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, check_within
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.objectives.base import Objective
 from uddm_lightning.processes import UniformProcess
@@ -89,8 +89,7 @@ class DiffusionTask(LightningModule):
         backbone_name: str | None = None,
     ) -> None:
         super().__init__()
-        if not 0.0 < predict_t <= 1.0:
-            raise ValueError(f"`predict_t` must be in (0, 1], got {predict_t}.")
+        check_within("(0, 1]", predict_t=predict_t)
         self.save_hyperparameters(logger=False)
         # objects given in Python would prevent that a checkpoint is loaded as data alone
         self.remove_ignored_hparams([name for name, value in self.hparams.items() if not _is_plain(value)])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, check_at_least
 from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.newlines import split_lines
 from uddm_lightning.data.tokenizers.base import Tokenizer
@@ -73,8 +73,7 @@ class Packing(ABC):
     """
 
     def __init__(self, length: int) -> None:
-        if length < 2:
-            raise ValueError(f"`length` must be at least 2, got {length}.")
+        check_at_least(2, length=length)
         self.length = length
 
     def sentences(self, text: str) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from typing_extensions import override
 
 from uddm_lightning.core import keyed_random
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, check_at_least, check_within
 from uddm_lightning.core.progress import progress
 from uddm_lightning.data.sources.base import Document, Source, SourceDistribution
 from uddm_lightning.stats.markov_chain import MarkovChain
@@ -50,14 +50,11 @@ class MarkovSource(Source):
         seed: int = 0,
     ) -> None:
         if len(set(alphabet)) < max(2, len(alphabet)) or any(character.isspace() for character in alphabet):
-            raise InputError(
-                f"`data.source`: `alphabet` must be two or more distinct visible characters, got {alphabet!r}."
-            )
-        for name, value, smallest in (("num_documents", num_documents, 2), ("length", length, 1), ("seed", seed, 0)):
-            if value < smallest:
-                raise InputError(f"`data.source`: `{name}` must be at least {smallest}, got {value}.")
-        if not 0.0 <= sharpness <= 50.0:
-            raise InputError(f"`data.source`: `sharpness` must be in [0, 50], got {sharpness}.")
+            raise InputError(f"`alphabet` must be two or more distinct visible characters, got {alphabet!r}.")
+        check_at_least(2, num_documents=num_documents)
+        check_at_least(1, length=length)
+        check_at_least(0, seed=seed)
+        check_within("[0, 50]", sharpness=sharpness)
         self.alphabet = alphabet
         self.num_documents = num_documents
         self.length = length

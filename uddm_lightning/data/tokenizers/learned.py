@@ -6,6 +6,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.data.tokenizers.base import Tokenizer
 
 SPECIAL_NAMES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]  # names of the special tokens with the ids 0 to 3
@@ -30,8 +31,7 @@ class LearnedTokenizer(Tokenizer):
 
     def __init__(self, vocab_size: int, lowercase: bool) -> None:
         super().__init__()
-        if vocab_size < self.min_vocab_size:
-            raise ValueError(f"`vocab_size` must be at least {self.min_vocab_size}, got {vocab_size}.")
+        check_at_least(self.min_vocab_size, vocab_size=vocab_size)
         self._size = vocab_size
         self.lowercase = lowercase
         self._pad, _, self._bos, self._eos = SPECIAL_NAMES
