@@ -11,7 +11,7 @@ import torch
 from tests.support.texts import everything, made, sentences
 from uddm_lightning.data import BPETokenizer, CharacterTokenizer, Corpus, DocumentPacking, Rows, WrappedPacking
 from uddm_lightning.data import rows as rows_module
-from uddm_lightning.data.packing import PackedRows
+from uddm_lightning.data.packing.base import PackedRows
 from uddm_lightning.data.rows import write_rows
 
 

@@ -49,7 +49,7 @@ def set_free_space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
         monkeypatch.setattr("uddm_lightning.preflight.needs.shutil.disk_usage", lambda _: Usage(0, 0, free))
 
     set_free(10**12)
-    monkeypatch.setattr(hub, "scan_cache_dir", lambda: SimpleNamespace(repos=[]))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.chdir(tmp_path)
     return set_free
@@ -113,22 +113,14 @@ def test_the_size_of_an_unknown_repository_is_unknown(capsys: pytest.CaptureFixt
     assert "parameters" not in found
 
 
-def test_cached_files_need_no_disk_space(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = Path("/cache/snapshots/1")
-    files = [
-        SimpleNamespace(
-            file_path=snapshot / "plain_text/train" / name, snapshot_path=snapshot, size_on_disk=361_000_000
-        )
-        for name in ("0000.parquet", "0001.parquet", "index.duckdb")
-    ]
-    right = "8d52bfd3cc2819fc1166dbb8144c328e2690de3e"
-    revisions = [
-        SimpleNamespace(commit_hash=commit, refs=set(), files=files, snapshot_path=snapshot)
-        for commit in (right, "0" * 40)
-    ]
-    repo = SimpleNamespace(repo_id="billion-word-benchmark/lm1b", repo_type="dataset", revisions=revisions)
-    other = SimpleNamespace(repo_id="billion-word-benchmark/lm1b", repo_type="model", revisions=revisions)
-    monkeypatch.setattr(hub, "scan_cache_dir", lambda: SimpleNamespace(repos=[other, repo]))
+def test_cached_files_need_no_disk_space(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    revisions = ("8d52bfd3cc2819fc1166dbb8144c328e2690de3e", "0" * 40)
+    for kind, revision in ((kind, revision) for kind in ("models", "datasets") for revision in revisions):
+        snapshot = tmp_path / "hub" / f"{kind}--billion-word-benchmark--lm1b" / "snapshots" / revision
+        (snapshot / "plain_text" / "train").mkdir(parents=True)
+        for name in ("0000.parquet", "0001.parquet", "index.duckdb"):
+            with (snapshot / "plain_text" / "train" / name).open("wb") as file:
+                file.truncate(361_000_000)  # takes no space on the disk
     for answers in (LM1B, FakeHub()):
         assert preflight(TINY, answers) == 0
         found = table(capsys.readouterr().out)
@@ -247,12 +239,9 @@ def test_downloads_of_components(tmp_path: Path) -> None:
     assert [one.repo for one in hub.downloads_of(nested)] == ["x/y"]
 
 
-def test_the_cache_of_the_hub_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> None:
-        raise ValueError("not a directory")
-
-    monkeypatch.setattr(hub, "scan_cache_dir", missing)
-    assert hub.cached_files(Download("model", "a/b", "main", ("*",))) == {}
+def test_the_cache_of_the_hub_may_be_missing() -> None:
+    for repo in ("a/b", "no//name"):
+        assert hub.cached_files(Download("model", repo, "main", ("*",))) == {}
 
 
 def test_every_corpus_config_has_a_known_size() -> None:

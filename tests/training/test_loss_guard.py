@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.support.tasks import small_task
-from uddm_lightning.training.loss_guard import LossGuard, Watched
+from uddm_lightning.training.loss_guard import LossGuard
 
 
 def losses(*bad: int) -> torch.Tensor:
@@ -41,6 +41,6 @@ def test_the_guard_waits_where_looking_costs_a_synchronisation():
 def test_nothing_is_saved_behind_a_broken_loss():
     model = small_task()
     model.guard.patience = 100
-    model.guard.waiting.append(Watched(5, torch.tensor([7]), torch.tensor([False])))
+    model.guard.waiting.append((5, torch.tensor([7]), torch.tensor([False])))
     with pytest.raises(FloatingPointError, match="step 5"):
         model.on_save_checkpoint({})

@@ -3,6 +3,7 @@
 Shapes: M draws, B of them in a batch; L positions of a row.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -43,6 +44,7 @@ def draw_keys(seed: int, code: int, rows_B: Tensor, repeats_B: Tensor) -> Tensor
     return keyed_random.key(seed, Stream.MEASURING, code, rows_B, repeats_B)
 
 
+@dataclass(eq=False)
 class EvalDataset(Dataset[TokenBatch]):
     """Dataset of whole batches of draws: draw j is row `row_ids[j % n]` with its noise key number j // n.
 
@@ -59,26 +61,18 @@ class EvalDataset(Dataset[TokenBatch]):
         world_size: number of processes.
     """
 
-    def __init__(
-        self,
-        rows: RowReader,
-        row_ids: Tensor,
-        draws: int,
-        batch_size: int,
-        seed: int,
-        code: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.rows = rows
-        self.row_ids = row_ids
-        self.draws = draws
-        self.seed = seed
-        self.code = code
-        self.rank = rank
-        self.world_size = world_size
-        self._per_rank = -(-draws // world_size)
-        self.batch_size = min(batch_size, self._per_rank)
+    rows: RowReader
+    row_ids: Tensor
+    draws: int
+    batch_size: int
+    seed: int
+    code: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        self._per_rank = -(-self.draws // self.world_size)
+        self.batch_size = min(self.batch_size, self._per_rank)
 
     def __len__(self) -> int:
         return -(-self._per_rank // self.batch_size)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from hashlib import blake2b
 from mmap import ACCESS_READ, MADV_DONTNEED, mmap
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,60 +27,31 @@ MAX_RESIDENT = 2**27  # bytes of a file that stay in memory
 READ_AHEAD = 2**16  # bytes that the system loads with each row
 
 
-class RowsMeta(TypedDict):
-    """Metadata of the rows of a split, as in `meta.json`.
-
-    Attributes:
-        rows: N.
-        length: L.
-        dtype: type of the ids, "uint16" or "uint32".
-        special: whether there is a file of special positions.
-        lengths: whether there is a file of lengths.
-        document_ids: whether there is a file of document numbers.
-        hash: hex hash of ids, special positions and lengths. Document numbers affect only the width of intervals and
-            are left out.
-        truncated_documents: number of documents whose end did not fit.
-        truncated_tokens: number of tokens that did not fit.
-    """
-
-    rows: int
-    length: int
-    dtype: str
-    special: bool
-    lengths: bool
-    document_ids: bool
-    hash: str
-    truncated_documents: int
-    truncated_tokens: int
-
-
 class Rows:
     """Rows of a split. The files are memory-mapped at the first access, so that the object can be pickled.
 
     Args:
         folder: folder of the files.
         split: prefix of the file names.
-        meta: metadata of the rows.
+        meta: metadata of the rows, as in `meta.json`: the numbers `rows` (N) and `length` (L); `dtype` of the ids,
+            "uint16" or "uint32"; `special`, `lengths` and `document_ids`, whether there are such files; `hash`;
+            `truncated_documents` and `truncated_tokens`, the numbers of documents and tokens that did not fit.
+
+    Attributes:
+        length: L.
+        hash: hex hash of ids, special positions and lengths. Document numbers affect only the width of intervals and
+            are left out.
     """
 
-    def __init__(self, folder: Path, split: str, meta: RowsMeta) -> None:
-        self._folder = folder
-        self._split = split
+    def __init__(self, folder: Path, split: str, meta: dict[str, Any]) -> None:
+        self._paths = _paths(folder, split)
         self.meta = meta
+        self.length = int(meta["length"])
+        self.hash = str(meta["hash"])
         self._files: tuple[_MappedFile, _MappedFile | None, _MappedFile | None, _MappedFile | None] | None = None
 
     def __len__(self) -> int:
-        return self.meta["rows"]
-
-    @property
-    def length(self) -> int:
-        """L."""
-        return self.meta["length"]
-
-    @property
-    def hash(self) -> str:
-        """Hex hash of the contents."""
-        return self.meta["hash"]
+        return int(self.meta["rows"])
 
     def tokens(self, ids: Tensor) -> Tensor:
         """Return the ids (B, L), int64, of the rows `ids` (B,)."""
@@ -120,7 +91,7 @@ class Rows:
 
     def remove(self) -> None:
         """Delete the files."""
-        for path in _paths(self._folder, self._split):
+        for path in self._paths:
             path.unlink(missing_ok=True)
 
     @override
@@ -130,11 +101,10 @@ class Rows:
     def open(self) -> tuple["_MappedFile", "_MappedFile | None", "_MappedFile | None", "_MappedFile | None"]:
         """Return the mapped files of ids, special positions, lengths and documents; map them at the first call."""
         if self._files is None:
-            paths = _paths(self._folder, self._split)
-            rows, length = len(self), self.length
+            paths, rows, length = self._paths, len(self), self.length
             self._files = (
                 _MappedFile(paths[0], self.meta["dtype"], (rows, length)),
-                _MappedFile(paths[1], "uint8", (rows, _width(length))) if self.meta["special"] else None,
+                _MappedFile(paths[1], "uint8", (rows, (length + 7) // 8)) if self.meta["special"] else None,
                 _MappedFile(paths[2], "uint32", (rows,)) if self.meta["lengths"] else None,
                 _MappedFile(paths[3], "uint32", (rows,)) if self.meta["document_ids"] else None,
             )
@@ -205,27 +175,17 @@ def write_rows(folder: Path, split: str, chunks: Iterable[PackedRows], length: i
         if not keep:
             path.unlink()
     header = f"{dtype}:{length}:{exists[:3]}".encode()
-    return Rows(
-        folder,
-        split,
-        RowsMeta(
-            rows=rows,
-            length=length,
-            dtype=dtype,
-            special=exists[1],
-            lengths=exists[2],
-            document_ids=exists[3],
-            hash=content_hash(header + b"".join(part.digest() for part in hashes[:3])),
-            truncated_documents=truncated_documents,
-            truncated_tokens=truncated_tokens,
-        ),
-    )
+    meta = {
+        "rows": rows,
+        "length": length,
+        "dtype": dtype,
+        **dict(zip(("special", "lengths", "document_ids"), exists[1:], strict=True)),
+        "hash": content_hash(header + b"".join(part.digest() for part in hashes[:3])),
+        "truncated_documents": truncated_documents,
+        "truncated_tokens": truncated_tokens,
+    }
+    return Rows(folder, split, meta)
 
 
 def _paths(folder: Path, split: str) -> list[Path]:
     return [folder / f"{split}{suffix}.bin" for suffix in ("", "_special", "_lengths", "_documents")]
-
-
-def _width(length: int) -> int:
-    """Return the number of bytes for one bit per position."""
-    return (length + 7) // 8

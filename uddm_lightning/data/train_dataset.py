@@ -4,6 +4,7 @@ Shapes: S micro-batches, B rows of the global batch or of a micro-batch, L posit
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from uddm_lightning.data.subset import Subset
 ROWS_PER_PLAN = 2**14
 
 
+@dataclass(eq=False)
 class TrainDataset(IterableDataset[TokenBatch]):
     """Dataset of micro-batches whose contents depend only on seed, step and position in the global batch.
 
@@ -39,25 +41,14 @@ class TrainDataset(IterableDataset[TokenBatch]):
         world_size: number of processes.
     """
 
-    def __init__(
-        self,
-        rows: Rows,
-        subset: Subset,
-        batch_size: int,
-        seed: int,
-        start: int = 0,
-        accumulation: int = 1,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.rows = rows
-        self.subset = subset
-        self.batch_size = batch_size
-        self.seed = seed
-        self.start = start
-        self.accumulation = accumulation
-        self.rank = rank
-        self.world_size = world_size
+    rows: Rows
+    subset: Subset
+    batch_size: int
+    seed: int
+    start: int = 0
+    accumulation: int = 1
+    rank: int = 0
+    world_size: int = 1
 
     @override
     def __iter__(self) -> Iterator[TokenBatch]:

@@ -12,8 +12,7 @@ from torch import Tensor
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.backbones.chunked_head import Loss, head_loss
 from uddm_lightning.core.batch import Noised, TokenBatch
-from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.parameterization import Parameterization
+from uddm_lightning.processes import Parameterization, Process
 
 
 class Objective(ABC):

@@ -5,8 +5,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from uddm_lightning.objectives.base import Objective
-from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.parameterization import Parameterization
+from uddm_lightning.processes import Parameterization, Process
 
 
 class DenoisingCrossEntropy(Objective):

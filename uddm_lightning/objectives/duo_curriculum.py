@@ -3,6 +3,7 @@
 Shapes: B rows, L positions, V ids, K = top_k ids.
 """
 
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -13,14 +14,14 @@ from uddm_lightning.core.batch import Noised, SoftTokens, TokenBatch
 from uddm_lightning.core.errors import InputError, check_at_least
 from uddm_lightning.objectives import gaussian_duality
 from uddm_lightning.objectives.nelbo import NELBO
-from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.uniform import UniformProcess
+from uddm_lightning.processes import Process, UniformProcess
 
 PAPER_GAMMA, PAPER_VOCAB = (-3.5, -1.75), 30_522
 MAX_DROPPED_WEIGHT = 1e-6  # largest mean softmax weight of the ids outside the top k
 MIN_LEVEL = 1e-6  # smallest alpha and 1 - alpha, because the loss is divided by both
 
 
+@dataclass(eq=False)
 class DuoCurriculum(NELBO):
     """NELBO on z_t = argmax w_t, where the network reads softmax(w_t / tau) during the first steps.
 
@@ -63,31 +64,25 @@ class DuoCurriculum(NELBO):
         tensor([0.5687, 0.1040], dtype=torch.float64)
     """
 
-    def __init__(
-        self,
-        t_min: float = 1e-3,
-        t_max: float = 1.0,
-        tau: float = 1e-3,
-        gamma_min: float | None = None,
-        gamma_max: float | None = None,
-        start_step: int = 0,
-        end_step: int = 500_000,
-        top_k: int = 8,
-    ) -> None:
-        super().__init__(t_min, t_max)
-        if not tau > 0.0:
-            raise ValueError(f"`tau` must be above 0, got {tau}.")
-        if not 0 <= start_step < end_step:
+    t_min: float = 1e-3
+    t_max: float = 1.0
+    tau: float = 1e-3
+    gamma_min: float | None = None
+    gamma_max: float | None = None
+    start_step: int = 0
+    end_step: int = 500_000
+    top_k: int = 8
+
+    def __post_init__(self) -> None:
+        super().__init__(self.t_min, self.t_max)
+        if not self.tau > 0.0:
+            raise ValueError(f"`tau` must be above 0, got {self.tau}.")
+        if not 0 <= self.start_step < self.end_step:
             raise ValueError(
-                f"`start_step` and `end_step` must satisfy 0 <= start_step < end_step, got {start_step} and {end_step}."
+                "`start_step` and `end_step` must satisfy 0 <= start_step < end_step, got "
+                f"{self.start_step} and {self.end_step}."
             )
-        check_at_least(2, top_k=top_k)
-        self.tau = tau
-        self.gamma_min = gamma_min
-        self.gamma_max = gamma_max
-        self.start_step = start_step
-        self.end_step = end_step
-        self.top_k = top_k
+        check_at_least(2, top_k=self.top_k)
 
     def gamma_range(self, vocab_size: int) -> tuple[float, float]:
         """Return the smallest and the largest gamma for V ids."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from huggingface_hub import scan_cache_dir
-from huggingface_hub.errors import CacheNotFound
+from huggingface_hub import snapshot_download
 
 from uddm_lightning.core.class_path import import_class
 from uddm_lightning.data.downloads import Download
@@ -109,19 +109,13 @@ def measure_download(download: Download, hub: Hub) -> DownloadSize:
 def cached_files(download: Download) -> dict[str, int]:
     """Return the names and bytes of the files of a download that are in the hub's cache, at its revision."""
     try:
-        cache = scan_cache_dir()
-    except (CacheNotFound, ValueError):
+        snapshot = snapshot_download(
+            download.repo, repo_type=download.kind, revision=download.revision, local_files_only=True
+        )
+    except (OSError, ValueError):  # nothing of this revision is in the cache
         return {}
-    files: dict[str, int] = {}
-    for repo in cache.repos:
-        if (repo.repo_id, repo.repo_type) != (download.repo, download.kind):
-            continue
-        for revision in repo.revisions:
-            if revision.commit_hash != download.revision and download.revision not in revision.refs:
-                continue
-            names = {file.file_path.relative_to(revision.snapshot_path).as_posix(): file for file in revision.files}
-            files.update({name: file.size_on_disk for name, file in names.items() if _matches(name, download)})
-    return files
+    files = {path.relative_to(snapshot).as_posix(): path for path in Path(snapshot).rglob("*") if path.is_file()}
+    return {name: path.stat().st_size for name, path in files.items() if _matches(name, download)}
 
 
 def _matches(name: str, download: Download) -> bool:

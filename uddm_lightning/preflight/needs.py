@@ -11,11 +11,10 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
 from uddm_lightning.backbones.base import Backbone
-from uddm_lightning.config.parser import UddmParser
-from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.data import CharacterTokenizer, Tokenizer
 from uddm_lightning.data.tokenizers.learned import LearnedTokenizer
 from uddm_lightning.preflight.hub import DownloadSize
+from uddm_lightning.runs.instantiate import build_plugin
 from uddm_lightning.training.trainer_access import device_count
 
 BYTES_PER_TOKEN = 4.75  # of English text in WordPiece or BPE tokens; 4.4 to 5 in the corpora of `configs/`
@@ -58,7 +57,7 @@ def vocab_size(tokenizer: dict[str, Any], downloads: Iterable[DownloadSize]) -> 
     models = [download for download in downloads if download.download.kind == "model"]
     if any(model.cached == 0 for model in models):
         return next((model.known.vocab_size for model in models if model.known), None)
-    instance: Tokenizer = _instantiate(Tokenizer, tokenizer)
+    instance: Tokenizer = build_plugin(Tokenizer, tokenizer)
     if isinstance(instance, LearnedTokenizer):
         return int(tokenizer["init_args"]["vocab_size"])
     try:
@@ -82,7 +81,7 @@ def num_parameters(backbone: dict[str, Any], vocab_size: int) -> int:
         InputError: an argument of the backbone is wrong.
     """
     with torch.device("meta"):
-        instance = _instantiate(Callable[[int], Backbone], backbone)(vocab_size)
+        instance = build_plugin(Callable[[int], Backbone], backbone)(vocab_size)
     return sum(parameter.numel() for parameter in instance.parameters() if parameter.requires_grad)
 
 
@@ -93,20 +92,11 @@ def states_per_parameter(optimizer: dict[str, Any]) -> int:
         InputError: an argument of the optimizer is wrong.
     """
     weight = nn.Parameter(torch.zeros(8, 8))
-    instance = _instantiate(OptimizerCallable, optimizer)([weight])
+    instance = build_plugin(OptimizerCallable, optimizer)([weight])
     weight.grad = torch.ones_like(weight)
     instance.step()
     states = [state for state in instance.state[weight].values() if isinstance(state, torch.Tensor)]
     return round(sum(state.numel() for state in states) / weight.numel())
-
-
-def _instantiate(kind: Any, config: dict[str, Any]) -> Any:
-    parser = UddmParser()
-    parser.add_argument("--it", type=kind)
-    try:
-        return parser.instantiate(parser.parse_object({"it": config})).it
-    except (ValueError, TypeError) as error:
-        raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
 
 
 def disk_usage(writes: Iterable[tuple[Path, int]]) -> list[tuple[Path, int, int]]:

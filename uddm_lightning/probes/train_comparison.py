@@ -10,10 +10,8 @@ from torch import Tensor
 
 from uddm_lightning.core.progress import progress
 from uddm_lightning.critics import Critic, CriticScores, CriticText
-from uddm_lightning.data.corpus import Corpus
+from uddm_lightning.data import Corpus, Packing, Subset
 from uddm_lightning.data.noise_rows import NoiseRows
-from uddm_lightning.data.packing import Packing
-from uddm_lightning.data.subset import Subset
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.metrics.neighbours import Overlap, nearest, unigram_entropy
 from uddm_lightning.stats.ngrams import ABSENT

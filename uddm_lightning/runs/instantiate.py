@@ -35,13 +35,13 @@ def build_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
     return task
 
 
-def build_plugin(kind: type, given: Any) -> Any:
-    """An object of a subclass of `kind`, from its class path and arguments.
+def build_plugin(kind: Any, given: Any) -> Any:
+    """Return an object of the type `kind`, a class or a type of callable, from its class path and arguments.
 
     Raises:
         InputError: the class or its arguments are wrong.
     """
-    return _made(UddmParser.add_subclass_arguments, kind, given)
+    return _made(lambda parser, kind, name: parser.add_argument(f"--{name}", type=kind), kind, given)
 
 
 def _made(add: Callable[..., Any], kind: type, given: Any) -> Any:

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from uddm_lightning.core.class_path import import_class
 from uddm_lightning.core.errors import InputError, sanitize_message
+from uddm_lightning.data import Packing, Tokenizer
 from uddm_lightning.data.corpus import Corpus, load_cached_corpus
 from uddm_lightning.data.eval_dataset import draw_keys
 from uddm_lightning.data.module import SAMPLES
 from uddm_lightning.data.noise_rows import uniform_rows
-from uddm_lightning.data.packing import Packing
-from uddm_lightning.data.tokenizers import Tokenizer
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs.instantiate import build_plugin, build_task

@@ -18,11 +18,10 @@ from uddm_lightning.data.eval_dataset import RowReader, draw_keys
 from uddm_lightning.data.module import SAMPLES, TEXT
 from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.data.text_rows import TextRows
-from uddm_lightning.data.tokenizers import Tokenizer
-from uddm_lightning.probes.base import Probe
+from uddm_lightning.data.tokenizers.base import Tokenizer
+from uddm_lightning.probes import Probe, RecoveryProbe
 from uddm_lightning.probes.entropy import EntropyProbe, entropy_caveat
 from uddm_lightning.probes.measured_batch import MeasuredBatch
-from uddm_lightning.probes.recovery import RecoveryProbe
 from uddm_lightning.runs.load import LoadedModel, load, sample_rows
 from uddm_lightning.training.batch_notes import BatchNotes
 from uddm_lightning.training.task import Weights

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.backbones.chunked_head import chunk_slices
-from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.parameterization import Parameterization
+from uddm_lightning.processes import Parameterization, Process
 
 # Tokens per network evaluation on a CPU: few enough that their features stay in the cache, and that the allocator
 # reuses its memory pages.

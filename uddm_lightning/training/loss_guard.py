@@ -4,18 +4,9 @@ Shapes: B rows, L positions.
 """
 
 from collections import deque
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-
-class Watched(NamedTuple):
-    """A micro-batch whose loss is not checked yet."""
-
-    step: int
-    rows_B: Tensor
-    finite_B: Tensor
 
 
 class LossGuard:
@@ -33,13 +24,13 @@ class LossGuard:
 
     def __init__(self, patience: int = 50) -> None:
         self.patience = patience
-        self.waiting: deque[Watched] = deque()
+        self.waiting: deque[tuple[int, Tensor, Tensor]] = deque()  # step, row numbers, whether each loss is finite
 
     def watch(self, step: int, rows_B: Tensor, loss_BL: Tensor) -> None:
         """Add the losses of a micro-batch."""
         if loss_BL.device.type == "cpu" and bool(loss_BL.detach().sum().isfinite()):
             return
-        self.waiting.append(Watched(step, rows_B, loss_BL.detach().sum(1).isfinite()))
+        self.waiting.append((step, rows_B, loss_BL.detach().sum(1).isfinite()))
         if loss_BL.device.type == "cpu" or len(self.waiting) >= self.patience:
             self.check()
 
@@ -50,9 +41,9 @@ class LossGuard:
             FloatingPointError: a loss was NaN or infinite.
         """
         waiting, self.waiting = self.waiting, deque()
-        if not waiting or bool(torch.cat([watched.finite_B for watched in waiting]).all()):
+        if not waiting or bool(torch.cat([finite_B for _, _, finite_B in waiting]).all()):
             return
-        step, rows_B, finite_B = next(watched for watched in waiting if not bool(watched.finite_B.all()))
+        step, rows_B, finite_B = next(watched for watched in waiting if not bool(watched[2].all()))
         rows = rows_B[~finite_B].tolist()
         raise FloatingPointError(
             f"The loss is NaN or infinite at optimizer step {step} in the pool's rows {rows}. A lower learning rate, "

@@ -18,18 +18,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from uddm_lightning.backbones import DiT
-from uddm_lightning.backbones.base import Backbone, TextStatistics
+from uddm_lightning.backbones import Backbone, DiT, TextStatistics
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError, check_within
-from uddm_lightning.objectives import NELBO
-from uddm_lightning.objectives.base import Objective
-from uddm_lightning.processes import UniformProcess
-from uddm_lightning.processes.base import Process
-from uddm_lightning.processes.parameterization import Parameterization
+from uddm_lightning.objectives import NELBO, Objective
+from uddm_lightning.processes import Parameterization, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
-from uddm_lightning.samplers import AncestralSampler
-from uddm_lightning.samplers.base import Sampler
+from uddm_lightning.samplers import AncestralSampler, Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.training.batch_notes import BatchNotes
 from uddm_lightning.training.ema import ExponentialMovingAverage

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.texts import ListSource
 from uddm_lightning.data import Detokenized, Document, LM1BDetokenizer, TextFiles, WikiTextDetokenizer
 from uddm_lightning.data.component_spec import component_spec
-from uddm_lightning.data.detokenizers import Rule
+from uddm_lightning.data.detokenizers.base import Rule
 
 
 class Shouting(LM1BDetokenizer):

@@ -2,6 +2,7 @@
 
 import glob
 from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +19,7 @@ from uddm_lightning.data.sources.reading import read_column, read_document, read
 KINDS = (".txt", ".jsonl", ".parquet")
 
 
+@dataclass(eq=False)
 class TextFiles(Source):
     r"""Plain text (`.txt`), JSON Lines (`.jsonl`) and Parquet (`.parquet`) files, each optionally gzipped (`.txt.gz`).
 
@@ -41,19 +43,14 @@ class TextFiles(Source):
         ['First line.', 'Second line.']
     """
 
-    def __init__(
-        self,
-        paths: str | list[str],
-        document: Literal["line", "paragraph", "file"] = "line",
-        field: str = "text",
-        test_paths: str | list[str] | None = None,
-    ) -> None:
-        if document not in ("line", "paragraph", "file"):
-            raise ValueError(f"`document` must be line, paragraph or file, got {document!r}.")
-        self.paths = paths
-        self.document = document
-        self.field = field
-        self.test_paths = test_paths
+    paths: str | list[str]
+    document: Literal["line", "paragraph", "file"] = "line"
+    field: str = "text"
+    test_paths: str | list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.document not in ("line", "paragraph", "file"):
+            raise ValueError(f"`document` must be line, paragraph or file, got {self.document!r}.")
 
     @override
     def documents(self) -> Iterator[Document]:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ SUFFIXES = (".arrow", ".csv", ".json", ".jsonl", ".parquet", ".txt", ".gz", ".zs
 Names = str | list[str] | dict[str, str | list[str]] | None
 
 
+@dataclass(eq=False)
 class HubDataset(Source):
     """Records of a dataset as documents, from one text column.
 
@@ -37,25 +39,17 @@ class HubDataset(Source):
         ValueError: `split` and `test_split` are equal.
     """
 
-    def __init__(
-        self,
-        path: str,
-        name: str | None = None,
-        split: str = "train",
-        test_split: str | None = None,
-        field: str = "text",
-        revision: str | None = None,
-        data_files: Names = None,
-    ) -> None:
-        if test_split == split:
-            raise ValueError(f"`test_split` must differ from `split`, got {split!r} for both.")
-        self.path = path
-        self.name = name
-        self.split = split
-        self.test_split = test_split
-        self.field = field
-        self.revision = revision
-        self.data_files = data_files
+    path: str
+    name: str | None = None
+    split: str = "train"
+    test_split: str | None = None
+    field: str = "text"
+    revision: str | None = None
+    data_files: Names = None
+
+    def __post_init__(self) -> None:
+        if self.test_split == self.split:
+            raise ValueError(f"`test_split` must differ from `split`, got {self.split!r} for both.")
 
     @classmethod
     @override

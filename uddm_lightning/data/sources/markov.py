@@ -4,6 +4,7 @@ Shapes: B documents, V states.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +20,7 @@ from uddm_lightning.stats.markov_chain import MarkovChain
 CHUNK_DOCUMENTS = 4096  # documents per tensor
 
 
+@dataclass(eq=False)
 class MarkovSource(Source):
     """Documents of equal length, sampled independently from a stationary Markov chain.
 
@@ -41,25 +43,19 @@ class MarkovSource(Source):
         ['ccacaccc', 'caccaccc']
     """
 
-    def __init__(
-        self,
-        alphabet: str = "abcdefghijklmnop",
-        num_documents: int = 20_000,
-        length: int = 32,
-        sharpness: float = 2.0,
-        seed: int = 0,
-    ) -> None:
-        if len(set(alphabet)) < max(2, len(alphabet)) or any(character.isspace() for character in alphabet):
-            raise InputError(f"`alphabet` must be two or more distinct visible characters, got {alphabet!r}.")
-        check_at_least(2, num_documents=num_documents)
-        check_at_least(1, length=length)
-        check_at_least(0, seed=seed)
-        check_within("[0, 50]", sharpness=sharpness)
-        self.alphabet = alphabet
-        self.num_documents = num_documents
-        self.length = length
-        self.sharpness = sharpness
-        self.seed = seed
+    alphabet: str = "abcdefghijklmnop"
+    num_documents: int = 20_000
+    length: int = 32
+    sharpness: float = 2.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(set(self.alphabet)) < max(2, len(self.alphabet)) or any(map(str.isspace, self.alphabet)):
+            raise InputError(f"`alphabet` must be two or more distinct visible characters, got {self.alphabet!r}.")
+        check_at_least(2, num_documents=self.num_documents)
+        check_at_least(1, length=self.length)
+        check_at_least(0, seed=self.seed)
+        check_within("[0, 50]", sharpness=self.sharpness)
 
     @cached_property
     def _chain(self) -> MarkovChain:

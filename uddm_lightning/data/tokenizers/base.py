@@ -44,11 +44,8 @@ class Tokenizer(ABC):
     def __init__(self) -> None:
         self._backend: tokenizers.Tokenizer | None = None
         self._cached_rules: BackendRules | None = None
-        # names of the special tokens; None if the tokenizer has none
-        self._bos: str | None = None
-        self._eos: str | None = None
-        self._separator: str | None = None
-        self._pad: str | None = None
+        # names of the special tokens by role: bos, eos, separator, pad; None or missing if there is none
+        self._special: dict[str, str | None] = {}
 
     @abstractmethod
     def fit(self, lines: Iterable[str]) -> None:
@@ -155,22 +152,22 @@ class Tokenizer(ABC):
     @property
     def bos_id(self) -> int | None:
         """Id at the beginning of a row; None if there is none."""
-        return self._token_id(self._bos)
+        return self._special_id("bos")
 
     @property
     def eos_id(self) -> int | None:
         """Id at the end of a row; None if there is none."""
-        return self._token_id(self._eos)
+        return self._special_id("eos")
 
     @property
     def separator_id(self) -> int | None:
         """Id of the special token between two sentences; None if there is none."""
-        return self._token_id(self._separator)
+        return self._special_id("separator")
 
     @property
     def pad_id(self) -> int | None:
         """Id of padding; None if there is none."""
-        return self._token_id(self._pad)
+        return self._special_id("pad")
 
     @property
     def joiner_ids(self) -> list[int]:
@@ -236,7 +233,8 @@ class Tokenizer(ABC):
     def _token_string(self, ids: list[int]) -> str:
         return "".join(str(self.backend.id_to_token(token)) for token in ids)
 
-    def _token_id(self, name: str | None) -> int | None:
+    def _special_id(self, role: str) -> int | None:
+        name = self._special.get(role)
         return None if name is None else self.backend.token_to_id(name)
 
     def _set_backend(self, backend: tokenizers.Tokenizer) -> None:

@@ -34,8 +34,7 @@ class LearnedTokenizer(Tokenizer):
         check_at_least(self.min_vocab_size, vocab_size=vocab_size)
         self._size = vocab_size
         self.lowercase = lowercase
-        self._pad, _, self._bos, self._eos = SPECIAL_NAMES
-        self._separator = self._eos
+        self._special = {"bos": "[CLS]", "eos": "[SEP]", "separator": "[SEP]", "pad": "[PAD]"}
 
     @override
     def spec(self) -> dict[str, Any]:

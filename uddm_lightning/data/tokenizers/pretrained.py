@@ -58,10 +58,8 @@ class PretrainedTokenizer(Tokenizer):
         self._hash = _hash_if_file(self._file)
         self._set_backend(_load(path))
         self.check_unchanged()
-        self._bos = self._find_token("bos", bos)
-        self._eos = self._find_token("eos", eos)
-        self._separator = self._find_token("separator", separator)
-        self._pad = self._find_token("pad", pad)
+        roles = {"bos": bos, "eos": eos, "separator": separator, "pad": pad}
+        self._special = {role: self._find_token(role, name) for role, name in roles.items()}
         self._mark_special_tokens()
 
     @classmethod
@@ -88,16 +86,15 @@ class PretrainedTokenizer(Tokenizer):
     @override
     def spec(self) -> dict[str, Any]:
         # the contents of the file determine the ids, not its path
-        names = {"bos": self._bos, "eos": self._eos, "separator": self._separator, "pad": self._pad}
         return {
             "class_path": component_spec(self)["class_path"],
-            "init_args": names,
+            "init_args": self._special,
             "content": content_hash(self.to_json()),
         }
 
     def _mark_special_tokens(self) -> None:
         """Mark the tokens that the packing adds as special, so that text that spells their names gets other ids."""
-        content, names = json.loads(self.to_json()), {self._bos, self._eos, self._separator, self._pad}
+        content, names = json.loads(self.to_json()), set(self._special.values())
         unmarked = [token for token in content["added_tokens"] if token["content"] in names and not token["special"]]
         for token in unmarked:
             token["special"] = True
@@ -108,8 +105,8 @@ class PretrainedTokenizer(Tokenizer):
         if name == "":
             return None
         if name is None:
-            return next((known for known in COMMON_NAMES[role] if self._token_id(known) is not None), None)
-        if self._token_id(name) is None:
+            return next((known for known in COMMON_NAMES[role] if self.backend.token_to_id(known) is not None), None)
+        if self.backend.token_to_id(name) is None:
             raise InputError(
                 f'`{role}` is {name!r}, which is not a token of `{self.path}`; set it to a token, or to "" for none.'
             )
