@@ -76,7 +76,7 @@ class SequenceTable(Callback):
         return [{"t": t, **chain, **row} for row in rows]
 
     def _texts(self, row: Record, tokenizer: Tokenizer) -> Record:
-        """Returns the pieces of text of the three rows, so that the table can be read without a tokenizer."""
+        """Return the pieces of text of the three rows, so that the table can be read without a tokenizer."""
         for token in {*row["x0"], *row["xt"], *row["xhat"]} - self._pieces.keys():
             self._pieces[token] = tokenizer.decode_token(token)
         return {f"{name}_text": [self._pieces[token] for token in row[name]] for name in ("x0", "xt", "xhat")}

@@ -27,7 +27,7 @@ EXPECTED_WARNINGS = (
     r".*Checkpoint directory .* exists and is not empty.*",  # a run is continued in its folder
     r".*isinstance.treespec, LeafSpec.. is deprecated.*",  # how Lightning 2.6 asks torch 2.13
     r".*Found \d+ module.s. in eval mode at the start of training.*",  # the averaged weights never train
-    r".*The dirpath has changed from.*",  # a checkpoint is measured from wherever it lies
+    r".*The dirpath has changed from.*",  # a checkpoint in any folder may be measured
     r".*Couldn't infer the batch indices.*",  # rows carry their own numbers
     r".*The `srun` command is available on your system but is not used.*",  # a login node may train, too
     r".*AMP with fp16 is not supported on CPU.*",  # `check_precision` refuses it

@@ -1,4 +1,4 @@
-"""The command `uddm preflight`: what a run would download and need, before anything of it happens."""
+"""The command `uddm preflight`: list the downloads and requirements of a run without starting it."""
 
 import sys
 
@@ -21,7 +21,7 @@ def preflight(arguments: list[str], hub: Hub | None = None) -> int:
 
     Args:
         arguments: of `uddm fit`.
-        hub: whom to ask for files; None is the Hugging Face hub.
+        hub: lists files and their sizes; None is the Hugging Face hub.
 
     Raises:
         InputError: the arguments are wrong, or the run could not start; the table is written before that.

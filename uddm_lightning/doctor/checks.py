@@ -45,7 +45,7 @@ class Check(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within the tolerance. A NaN fails."""
+        """Return whether the error is within the tolerance. A NaN fails."""
         return self.error <= self.tolerance
 
 

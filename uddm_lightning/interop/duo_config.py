@@ -80,7 +80,7 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
         tokenizer: the file of its tokenizer, where that came along.
 
     Raises:
-        InputError: the file does not say what nobody else can.
+        InputError: the file lacks a setting that has no default and that `given` does not contain.
     """
     settings, supposed = foreign.settings, []
 

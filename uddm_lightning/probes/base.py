@@ -132,7 +132,7 @@ class Probe(Callback):
         self._fewer = False  # whether this validation is one on the way that measures fewer draws
 
     def load(self) -> None:
-        """Loads the files that measuring needs, before a run begins. It is called for disabled probes, too.
+        """Load the files that measuring needs, before a run begins. It is called for disabled probes, too.
 
         Raises:
             InputError: a file is missing.
@@ -140,11 +140,11 @@ class Probe(Callback):
 
     @abstractmethod
     def measure(self, at: MeasuredBatch) -> None:
-        """Runs the network on one batch and updates the metrics."""
+        """Run the network on one batch and updates the metrics."""
 
     @abstractmethod
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
-        """Returns the records of one validation, one for each row of the table.
+        """Return the records of one validation, one for each row of the table.
 
         A record holds `split`, `weights`, the declared columns and, where they apply, `t`, `sampler`, `sampler_steps`,
         `n_rows` and `n_draws`. Fields with a leading underscore do not enter the table: `_draws` (columns of
@@ -152,14 +152,14 @@ class Probe(Callback):
         """
 
     def record_keys(self, task: DiffusionTask) -> Iterable[Record]:
-        """Returns the key fields that records have beside split and weights, one entry for each record of a split.
+        """Return the key fields that records have beside split and weights, one entry for each record of a split.
 
         They are known before the run, so that a callback can monitor a scalar by its name.
         """
         return [{"metric": self.kind}]
 
     def summary_lines(self, records: Sequence[Record]) -> list[str]:
-        """Returns lines for the terminal about records of one kind of weights, below the table by t."""
+        """Return lines for the terminal about records of one kind of weights, below the table by t."""
         if self.summary_columns or not records:
             return []
         name, lines = self.columns[0].name, []
@@ -170,7 +170,7 @@ class Probe(Callback):
         return lines
 
     def complete(self, records: Sequence[Record], history: History) -> None:
-        """Adds fields to the records that depend on earlier validations of the run.
+        """Add fields to the records that depend on earlier validations of the run.
 
         Args:
             records: of this validation.
@@ -179,12 +179,12 @@ class Probe(Callback):
 
     @classmethod
     def metrics(cls) -> tuple[str, ...]:
-        """Returns the entries of the column `metric` that its records have."""
+        """Return the entries of the column `metric` that its records have."""
         return (cls.kind, *cls.extra_metrics)
 
     @classmethod
     def declaration(cls) -> Declaration:
-        """Returns the declaration that stands in columns.json."""
+        """Return the declaration that stands in columns.json."""
         return Declaration(cls.metrics(), cls.title, cls.columns, cls.figure)
 
     @property
@@ -197,7 +197,7 @@ class Probe(Callback):
         return self._testing and split == "test" and self.every_test_row
 
     def metric(self, at: MeasuredBatch, make: type[Metric], *key: Any, **arguments: Any) -> Any:
-        """Returns the metric of the batch's split and weights under `key`, which it makes on first use."""
+        """Return the metric of the batch's split and weights under `key`, which it makes on first use."""
         place = (at.split, at.weights, *key)
         if place not in self.collected:
             self.collected[place] = metric = make(**arguments).to(at.task.device)
@@ -206,11 +206,11 @@ class Probe(Callback):
         return self.collected[place]
 
     def observer(self, at: MeasuredBatch) -> Observer | None:
-        """Returns a function to call before each step of the chain that draws samples; None if there is none."""
+        """Return a function to call before each step of the chain that draws samples; None if there is none."""
         return None
 
     def count_mask(self, batch: TokenBatch) -> Tensor:
-        """Returns the positions that count, bool (B, L)."""
+        """Return the positions that count, bool (B, L)."""
         counted_BL = torch.ones_like(batch.tokens_BL, dtype=torch.bool)
         if batch.valid_BL is not None:
             counted_BL &= batch.valid_BL
@@ -280,7 +280,7 @@ class Probe(Callback):
         self.seconds += time.monotonic() - started
 
     def _checked(self, record: Record) -> Record:
-        """Adds the metric to a record, whose fields must be declared."""
+        """Add the metric to a record, whose fields must be declared."""
         record = {"metric": self.kind, **record}
         known = {*COMMON, *Declarations([self.declaration()]).columns}
         undeclared = [name for name in record if name not in known and not name.startswith("_")]

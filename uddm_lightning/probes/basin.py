@@ -112,7 +112,7 @@ class BasinProbe(Probe):
         metric.update(*self._chains(at, sampler, times), nothing_B, *margins(at), *at.draws)
 
     def _chains(self, at: MeasuredBatch, sampler: Sampler, times: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """Returns the numbers of chains whose noise left each row, and of those that returned, int64 (B, T) each."""
+        """Return the numbers of chains whose noise left each row, and of those that returned, int64 (B, T) each."""
         batch, B = at.batch, len(at.batch.tokens_BL)
         allowed_B = torch.tensor([self._allowed(n) for n in at.counted_BL.sum(1).tolist()], device=batch.keys_B.device)
         keys_BR = key(Stream.PROBE, torch.arange(self.repeats, device=batch.keys_B.device), batch.keys_B[:, None])
@@ -138,7 +138,7 @@ class BasinProbe(Probe):
         return led_BT, returned_BT
 
     def _allowed(self, counted: int) -> int:
-        """Returns the number of tokens that may be wrong at the end of a chain that has returned."""
+        """Return the number of tokens that may be wrong at the end of a chain that has returned."""
         return math.floor(self.tolerance * counted + 1e-9)  # 0.29 * 100 is not 29
 
     @override

@@ -116,7 +116,7 @@ class EntropyProbe(Probe):
         super().__init__(**kwargs)
         self.times = check_times(times, "entropy.times")
         self.include_special = include_special
-        # chain and number of steps that gave what the rows of a split are split by, or are
+        # chain and number of steps that split the tokens by recovery, or that drew the rows
         self._chains: dict[str, tuple[str, int | None]] = {}
 
     @override
@@ -164,7 +164,7 @@ class EntropyProbe(Probe):
         self._measure_clean(at, metric_of[self.times[0]])
 
     def _measure_clean(self, at: MeasuredBatch, metric: ConditionalEntropy) -> None:
-        """Measures the entropy of the clean text, and the change of a prediction when only its own token is redrawn.
+        """Measure the entropy of the clean text, and the change of a prediction when only its own token is redrawn.
 
         A process that must mask a token to predict it is measured at one position of each row. The redrawn token is
         masked there, so that the leak is 0.

@@ -90,7 +90,7 @@ class NelboProbe(Probe):
         self.times_per_row = times_per_row
 
     def ranges(self, task: DiffusionTask) -> dict[str, tuple[float, float]]:
-        """Returns the ranges of t to measure on, by metric.
+        """Return the ranges of t to measure on, by metric.
 
         Raises:
             InputError: the range that is asked for is empty.

@@ -192,7 +192,7 @@ class RecoveryProbe(Probe):
     on_test_start = on_validation_start
 
     def limit(self, split: str, t: float) -> int | None:
-        """Returns the number of draws of this validation at a time; None is all."""
+        """Return the number of draws of this validation at a time; None is all."""
         if self.takes_all(split):
             return None
         more = not self._fewer and self.num_reference_rows is not None
@@ -239,7 +239,7 @@ class RecoveryProbe(Probe):
             margin.update(*margins(usual), *usual.draws)
 
     def _bayes(self, at: MeasuredBatch, noised: Noised) -> Tensor | None:
-        """Returns the largest probability of any id at each token (B, L), if the backbone knows the distribution."""
+        """Return the largest probability of any id at each token (B, L), if the backbone knows the distribution."""
         if at.split not in at.denoiser.backbone.exact_splits or not len(noised.xt_BL):
             return None
 

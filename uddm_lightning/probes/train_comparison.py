@@ -46,11 +46,11 @@ class TrainComparison:
 
     @property
     def length(self) -> int:
-        """K: positions of a row that are compared."""
+        """Number K of positions of a row that are compared."""
         return int(self.kept_L.sum())
 
     def update(self, metric: SampleNeighbours, tokens_BL: Tensor, counted_BL: Tensor, rows_B: Tensor) -> None:
-        """Adds samples to a metric, with their nearest training rows and critic scores.
+        """Add samples to a metric, with their nearest training rows and critic scores.
 
         Args:
             metric: collects it.

@@ -64,7 +64,7 @@ class TrajectoryProbe(Probe):
         self.include_special = include_special
 
     def times(self, sampler: Sampler) -> list[float]:
-        """Returns the recorded times, descending from 1."""
+        """Return the recorded times, descending from 1."""
         grid = sampler.grid(1.0)[:-1]
         count = min(self.num_points, len(grid))
         return [grid[round(number * (len(grid) - 1) / max(1, count - 1))] for number in range(count)]

@@ -1,4 +1,4 @@
-"""Where the transition lies and which regime each size is in, as transition.json says it. Nothing is judged here."""
+"""Read transition sizes and regimes from transition.json."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ class Crossing:
 
     @property
     def interval(self) -> str:
-        """The interval in words, or an empty text."""
+        """The interval in words; empty without an interval."""
         return "" if self.low is None or self.high is None else f"{count(self.low)} to {count(self.high)}"
 
     @property
@@ -52,8 +52,8 @@ class Estimate:
     Args:
         method: a key of `METHODS`, or a newer name.
         t: corruption time, None for the NELBO.
-        crossings: what is known of `SIZES`.
-        reasons: why the others are not.
+        crossings: the known sizes, by their keys in `SIZES`.
+        reasons: why the other sizes are not known.
         deviance_per_df: of the curve behind N_half.
         plateau: level of the quantity at small sizes; None without N_half.
         floor: level at large sizes; None without N_half.
@@ -143,7 +143,7 @@ class Estimates:
         return sorted(found, key=lambda e: (order.index(e.method) if e.method in order else len(order), e.t or 0.0))
 
     def at(self, backbone: str, method: str, t: float | None) -> Estimate | None:
-        """Return the estimate of a method at the nearest t; None if there is none."""
+        """Return the estimate of a method at the nearest t; None without an estimate."""
         mine = [estimate for estimate in self.estimates(backbone) if estimate.method == method]
         return min(mine, key=lambda e: abs((e.t or 0.0) - (t or 0.0))) if mine else None
 
@@ -162,7 +162,7 @@ class Estimates:
         return sorted(map(_size_regime, self._of(backbone).get("regimes") or ()), key=lambda found: found.size)
 
     def headline(self, backbone: str) -> Headline | None:
-        """Return the headline; None if there is none."""
+        """Return the headline, or None."""
         entry = self._headlines.get(backbone)
         crossing = _crossing(entry)
         if entry is None or crossing is None:

@@ -25,8 +25,8 @@ STATES = {
     BROKEN: "clean, but broken",
 }
 _COSTS = ("wrong tokens, test rows", "clean tokens changed")
-_MANY = 14  # so many sizes scroll inside their own box
-_LINE = 40  # characters of a sentence beside each other
+_MANY = 14  # a table with this many sizes scrolls inside its own box
+_LINE = 40  # characters of a sentence in one line
 
 _READING = (
     "<b>t</b> is the corruption time, from 0 (clean) to 1 (noise). With the log-linear schedule a token is redrawn "

@@ -33,7 +33,7 @@ class Line:
     """A version of the sentence.
 
     Args:
-        label: what it is.
+        label: name of the version.
         pieces: its tokens.
     """
 

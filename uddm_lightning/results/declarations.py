@@ -1,7 +1,7 @@
-"""What a probe declares about its results: plain data that tables, TensorBoard, report and glossary are made from.
+"""Declarations of the results of a probe, as plain data for tables, TensorBoard, report and glossary.
 
-The declarations of the probes of a run lie in columns.json beside measurements.csv, so that readers of the tables need
-no probe.
+A run writes the declarations of its probes to columns.json beside measurements.csv, so readers of the tables need no
+probe.
 """
 
 import json
@@ -77,7 +77,7 @@ class Scalar:
     minus_test: bool = False
 
     def name(self, record: Mapping[str, Any]) -> str:
-        """The tag of a record's scalar."""
+        """Return the tag of a record's scalar."""
         has_t = record.get("t") is not None
         word, _, rest = (self.tag or f"{self.column}/{{split}}{'/t={t:g}' if has_t else ''}").partition("/")
         raw = "" if record["weights"] == "ema" else f"_{record['weights']}"
@@ -163,7 +163,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Declaration:
-    """What readers of the tables know of a probe.
+    """The declarations of one probe.
 
     Args:
         metrics: its entries of the column `metric`.
@@ -223,7 +223,7 @@ def write_declarations(folder: Path, declared: Declarations) -> None:
 
 
 def read_declarations(folder: Path) -> Declarations:
-    """The declarations that lie beside the tables of a run or a sweep; none if there is no columns.json.
+    """Return the declarations in columns.json of a run or a sweep; empty without that file.
 
     Raises:
         InputError: the file is damaged.

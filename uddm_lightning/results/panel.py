@@ -1,16 +1,17 @@
-"""Measurements that share rows, their joint errors, and the interval of whatever is made of them.
+"""Joint errors of measurements that share rows, and intervals of functions of these measurements.
 
-Test rows and the noise on them are the same at every size of a sweep, and so are train rows from some size on. A
-bootstrap over units of error that gives a unit the same weight wherever it occurs keeps this in mind. Its covariance is
-known without drawing any weight: with e_u the influence of unit u on a measured ratio, two ratios have the covariance
-sum_u e_u e'_u over the units they share (the infinitesimal jackknife, which is the bootstrap in the limit of many
-replicates and units: Efron, "The jackknife, the bootstrap and other resampling plans", 1982, chapter 6; over documents
-the sandwich estimator with clusters). It gives the correlation of errors. The width comes from the interval of each
-measurement by itself (`intervals`), which holds with few units and few events, too, where a bootstrap sees no variance.
+Test rows and their noise are the same at every size of a sweep, and train rows are the same from some size on. The
+errors of measurements are therefore correlated. The correlation is that of a bootstrap over units of error in which a
+unit has the same weight in all measurements. Its covariance has a closed form: with e_u the influence of unit u on a
+measured ratio, two ratios have the covariance sum_u e_u e'_u over the units that they share. This is the infinitesimal
+jackknife, the limit of the bootstrap for many replicates and units (Efron, "The jackknife, the bootstrap and other
+resampling plans", 1982, chapter 6); over documents it is the sandwich estimator with clusters. The width of an error
+comes from the interval of the single measurement (`intervals`). That interval also holds for few units and few events,
+for which a bootstrap finds no variance.
 
-* Sums with weights (a gap, a difference of sizes, a slope) get their interval in closed form: `linear_interval`.
-* What is not linear (where a curve is half way down) is computed for many replicates of all measurements: a normal
-  variable with these correlations, scaled to the lower or to the upper half of each interval.
+* Weighted sums (a gap, a difference of sizes, a slope) have an interval in closed form: `linear_interval`.
+* Other functions (the half-way point of a curve) are computed for many replicates of all measurements: normal variables
+  with these correlations, scaled to the lower or the upper half of each interval.
 * Seeds enter by Student's t on the value of each seed: `seeds_interval`.
 
 Shapes: N measurements, B replicates, S seeds.
@@ -34,7 +35,7 @@ class Panel:
 
     Args:
         intervals: estimate and bounds of each cell, from the table.
-        units: sums over units; a cell without is taken to be independent of all others.
+        units: sums over units; a cell without units is taken to be independent of all others.
     """
 
     def __init__(self, intervals: Mapping[Cell, Interval], units: Mapping[Cell, Units]) -> None:
@@ -49,16 +50,16 @@ class Panel:
         return correlation([self.units.get(cell) for cell in self.cells], [cell[0] for cell in self.cells])
 
     def sizes(self, *splits: str) -> list[int]:
-        """Sizes at which some seed has all splits, ascending."""
+        """Return the sizes at which at least one seed has all splits, ascending."""
         return sorted({size for split, size, seed in self.cells if self.seeds(size, *splits)})
 
     def seeds(self, size: int, *splits: str) -> list[int]:
-        """Seeds that have all splits at a size, ascending."""
+        """Return the seeds that have all splits at a size, ascending."""
         found = [{seed for other, n, seed in self.cells if (other, n) == (split, size)} for split in splits]
         return sorted(set.intersection(*found)) if found else []
 
     def weights(self, signs: Mapping[str, float], size: int) -> FLOAT:
-        """One row (N,) for each seed: the sum over splits with these signs at a size."""
+        """Return weights (S, N), a row for each seed, of the sum over splits with these signs at a size."""
         seeds = self.seeds(size, *signs)
         weights_SN = np.zeros((len(seeds), len(self.cells)))
         for s, seed in enumerate(seeds):
@@ -67,11 +68,11 @@ class Panel:
         return weights_SN
 
     def mean(self, weights_SN: FLOAT, limits: tuple[float, float] = (-np.inf, np.inf)) -> Interval:
-        """Mean over seeds of a weighted sum, with an interval that speaks of another seed where there are several.
+        """Return the mean over seeds of a weighted sum; with several seeds, the interval includes their variation.
 
         Args:
             weights_SN: see `weights`.
-            limits: smallest and largest value that is possible.
+            limits: smallest and largest possible value.
         """
         each = [self.sum(weights_N) for weights_N in weights_SN]
         halves = [(one.high - one.low) / 2 for one in each]
@@ -79,21 +80,21 @@ class Panel:
         return Interval(value, max(low, min(limits[0], value)), min(high, max(limits[1], value)))
 
     def sum(self, weights_N: FLOAT) -> Interval:
-        """A weighted sum of the cells, with an interval for these seeds."""
+        """Return a weighted sum of the cells, with an interval for these seeds."""
         return linear_interval(weights_N, self.bounds_3N, self.correlation_NN)
 
     def replicates(self, count: int, seed: int = 0) -> FLOAT:
-        """Measurements as they might have been, shape (B, N); the same for the same arguments."""
+        """Return random replicates of the measurements, shape (B, N); the same for the same arguments."""
         return replicates(self.bounds_3N, self.correlation_NN, count, seed)
 
 
 def replicates(bounds_3MN: FLOAT, correlation_MNN: FLOAT, count: int, seed: int = 0) -> FLOAT:
-    """Measurements as they might have been, half of them mirrored normal variables of the other half.
+    """Return random replicates of measurements; the second half mirrors the normal variables of the first.
 
     Args:
         bounds_3MN: estimates and bounds, with any leading dimensions M.
         correlation_MNN: correlation of their errors.
-        count: how many.
+        count: number of replicates.
         seed: number of the stream; the same arguments give the same replicates.
 
     Returns:
@@ -110,14 +111,14 @@ def replicates(bounds_3MN: FLOAT, correlation_MNN: FLOAT, count: int, seed: int 
 
 
 def correlation(units: Sequence[Units | None], groups: Sequence[str]) -> FLOAT:
-    """Correlation of the errors of ratios that share units.
+    """Return the correlation of the errors of ratios that share units.
 
     Args:
-        units: of each ratio; None where they are not known.
-        groups: ratios of different groups share no units, though these may have the same numbers.
+        units: units of each ratio; None if they are not known.
+        groups: group of each ratio. Ratios of different groups share no units, even if unit numbers are equal.
 
     Returns:
-        The matrix (N, N), with 1 on its diagonal; 0 elsewhere for ratios without units, or without any variance.
+        The matrix (N, N) with 1 on its diagonal; 0 elsewhere for ratios without units or without variance.
     """
     matrix_NN = np.eye(len(units))
     for group in sorted(set(groups)):

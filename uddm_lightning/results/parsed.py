@@ -21,7 +21,7 @@ class Point:
         size: rows in the training subset.
         seed: seed of the run.
         value: in the unit of its column.
-        low: lower end of its 95 % interval; None if there is none.
+        low: lower end of its 95 % interval; None without an interval.
         high: upper end.
         row: the row of the table; empty for a difference.
     """

@@ -1,4 +1,4 @@
-"""The measurements that a report is about: means over seeds, by backbone, size, split and t."""
+"""The measurements of a report: means over seeds, by backbone, size, split and t."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,8 +30,8 @@ class Mean:
     Args:
         size: rows in the training subset.
         value: mean over seeds.
-        low: lower end of its 95 % interval: with one seed that of the run, over the sampling of rows and noise; with S
-            seeds Student's t with S - 1 degrees of freedom on their values, so that training varies, too.
+        low: lower end of its 95 % interval. With one seed it is the interval of the run, over the sampling of rows and
+            noise; with S seeds Student's t with S - 1 degrees of freedom, which includes the variation of training.
         high: upper end.
         points: the seeds; empty for values of transition.json.
     """
@@ -59,24 +59,24 @@ class Mean:
 
 
 class Study:
-    """The measurements that a report is about.
+    """The measurements of a report.
 
     Rows are chosen as for the transition (see `parse`).
 
     Args:
         rows: all rows of the tables, every field as text.
-        declared: declarations of the columns; intervals over seeds keep to their ranges.
-        draws: the sweep's rows.parquet, from which errors that seeds share are read. Without it, test rows are taken to
-            have the same errors for all seeds, and other rows independent ones.
+        declared: declarations of the columns; intervals over seeds are limited to their ranges.
+        draws: the sweep's rows.parquet, which gives the correlation of errors between seeds. Without it, errors on test
+            rows are taken to be equal for all seeds, and errors on other rows independent.
 
     Attributes:
         tables: the rows by backbone, oracles included.
         rows: those of the models.
-        by_chain: recovery of all chains, the main one among them.
-        parameters: of each model, by name, ascending.
+        by_chain: recovery of all chains, including the main one.
+        parameters: number of parameters of each model, by name, ascending.
         backbones: names of the models.
-        oracles: names of the backbones without parameters, which models are compared with; they are models if nothing
-            else was measured.
+        oracles: names of the backbones without parameters, with which models are compared; if only these were
+            measured, they count as models.
         reference: the measured time nearest to t = 0.1, of recovery or else of entropy; None without both.
     """
 

@@ -1,5 +1,9 @@
-"""The tables of a run: measurements.csv, a tidy row for each measurement; sequences.parquet, restored rows; and
-basins.parquet, how far single rows can be corrupted; and rows.parquet, the counts and sums of every draw.
+"""Write and read the tables of a run.
+
+* measurements.csv: one tidy row for each measurement;
+* sequences.parquet: restored rows;
+* basins.parquet: critical corruption of single rows;
+* rows.parquet: counts and sums of every draw.
 """
 
 import csv
@@ -19,9 +23,9 @@ from uddm_lightning.core.files import lock_for_update, write_atomically, write_t
 Record = dict[str, Any]  # one row before it is written, by column
 Row = Mapping[str, str]  # one row of measurements.csv, all fields as text
 
-LOCK = "tables.lock"  # in the folder of the tables; held while one of them is read, changed and written
+LOCK = "tables.lock"  # in the folder of the tables; held while a table is updated
 KEY = ("run", "metric", "step", "weights", "split", "t", "sampler", "sampler_steps")
-COMMON = (  # columns of every metric; those that the probes declare stand behind them
+COMMON = (  # columns of every metric; the declared columns of the probes follow
     *("run", "backbone", "parameters", "train_size", "seed", "metric", "step", "weights", "split", "t"),
     *("sampler", "sampler_steps", "n_rows", "n_draws"),
 )
@@ -54,15 +58,12 @@ BASINS = pa.schema(
         ("weights", pa.string()),
         ("sampler", pa.string()),
         ("sampler_steps", pa.int64()),
-        ("critical_t", pa.float64()),  # null where no chain was led away from the row
-        (
-            "critical_t_identity",
-            pa.float64(),
-        ),  # below it, a chain that does nothing ends at the row more often than not
+        ("critical_t", pa.float64()),  # null if noise left the row in no chain
+        ("critical_t_identity", pa.float64()),  # from smaller t, most chains that do nothing end at the row
         ("margin", pa.list_(pa.float32())),  # of the counted tokens of the clean row, in nats
         ("times", pa.list_(pa.float64())),
-        ("led", pa.list_(pa.int64())),  # chains from each time whose noise had led away from the row, 0 where none ran
-        ("returned", pa.list_(pa.int64())),  # those of them that returned
+        ("led", pa.list_(pa.int64())),  # chains from each time whose noise left the row; 0 if none was run
+        ("returned", pa.list_(pa.int64())),  # chains among them that returned
     ]
 )
 
@@ -74,28 +75,28 @@ ROWS = pa.schema(
         ("step", pa.int64()),
         ("weights", pa.string()),
         ("t", pa.float64()),  # null for the NELBO, which has a range
-        ("sampler", pa.string()),  # "" where none was run
+        ("sampler", pa.string()),  # "" if no chain was run
         ("sampler_steps", pa.int64()),
         ("row_id", pa.int64()),
-        ("document", pa.int64()),  # null where no document gives several rows
-        ("draw", pa.int64()),  # its place among the draws of the split
-        ("corrupted", pa.int64()),  # tokens that noise changed, and of them those that came back
-        ("recovered", pa.int64()),
-        ("clean", pa.int64()),  # tokens that noise left alone, and of them those that the chain changed
-        ("changed", pa.int64()),
-        ("count", pa.int64()),  # tokens that the two sums are over, in nats
-        ("entropy", pa.float64()),
-        ("loss", pa.float64()),  # mean over times
-        ("margin", pa.float64()),  # smallest of the row's counted tokens, in nats
+        ("document", pa.int64()),  # null if no document gives several rows
+        ("draw", pa.int64()),  # number of the draw in its split
+        ("corrupted", pa.int64()),  # tokens that noise changed
+        ("recovered", pa.int64()),  # corrupted tokens that the chain restored
+        ("clean", pa.int64()),  # tokens that noise did not change
+        ("changed", pa.int64()),  # clean tokens that the chain changed
+        ("count", pa.int64()),  # number of tokens in the sums `entropy` and `loss`
+        ("entropy", pa.float64()),  # in nats
+        ("loss", pa.float64()),  # mean over times, in nats
+        ("margin", pa.float64()),  # smallest margin of the row's counted tokens, in nats
     ]
 )
 
 
 def of_main_chain(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """The rows of one chain with one number of steps for each kind and split; and those for which no chain was run.
+    """Return the rows of the main chain of each metric and split, and the rows without a chain.
 
-    The chain is the first by name, which is "ancestral" where it was run; of several numbers of steps it is the one
-    with most rows, and of those the largest.
+    The main chain is the first by name ("ancestral" if it was run). If it was run with several numbers of steps, the
+    number with the most rows is kept; of equal ones, the largest.
     """
     counts = Counter(
         (row["metric"], row["split"], row["sampler"], row["sampler_steps"]) for row in rows if row["sampler"]
@@ -113,23 +114,23 @@ def of_main_chain(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
 def update_rows(
     path: Path, rows: Sequence[Record], schema: pa.Schema, key: Sequence[str], overwrite: bool = False
 ) -> None:
-    """As `update_parquet`, for rows as dictionaries."""
+    """Call `update_parquet` with rows given as dictionaries."""
     update_parquet(path, pa.Table.from_pylist(list(rows), schema=schema), key, overwrite)
 
 
 def update_parquet(path: Path, new: pa.Table, key: Sequence[str], overwrite: bool = False) -> None:
-    """Replaces the rows of a parquet file whose `key` rows of `new` have, keeps the others, sorts, writes atomically.
+    """Replace the groups of rows in a parquet file that `new` has, too; keep the others, sort, and write atomically.
 
-    Where the file has more rows of a key than `new`, it keeps them, unless told to overwrite them.
+    A group with more rows in the file than in `new` is kept unless `overwrite` is set.
 
     Args:
         path: the file.
         new: rows, in order; the file gets their schema.
-        key: columns by which rows are told apart in groups, and sorted.
+        key: columns that identify a group of rows; the file is sorted by them.
         overwrite: replace more rows by fewer.
 
     Raises:
-        InputError: another process does not let go of the tables.
+        InputError: another process holds the lock of the tables.
     """
 
     def keys(table: pa.Table) -> list[tuple[Any, ...]]:
@@ -159,7 +160,7 @@ def update_table(
         path: the file.
         records: rows by column; fields with a leading underscore are left out.
         overwrite: replace more draws by fewer.
-        columns: declared columns in their order; further ones of the records and of the file stand behind them.
+        columns: declared columns in their order; other columns of the records and of the file follow.
 
     Returns:
         The records that were not written because the table holds more draws.
@@ -186,9 +187,9 @@ def _draws(row: Mapping[str, str]) -> int:
 
 
 def _renamed(rows: Iterable[dict[str, str]], records: Iterable[Record]) -> Iterator[dict[str, str]]:
-    """Rows with the name that a run has now, where they were written under the name of a folder or of a copy.
+    """Yield the rows with the present name of their run, which may have been renamed or copied.
 
-    The table of a run holds that run alone: what has its network, size and seed is the same.
+    The table of a run holds only that run, so rows with its network, size and seed belong to it.
     """
     about = ("backbone", "train_size", "seed")
     names = {tuple(_text(record.get(name)) for name in about): str(record["run"]) for record in records}
@@ -202,7 +203,7 @@ def write_table(path: Path, rows: Iterable[dict[str, str]], columns: Sequence[st
     Args:
         path: the file.
         rows: by column; a missing one is empty.
-        columns: their order behind the common ones; further columns of the rows follow.
+        columns: declared columns in their order after the common ones; other columns of the rows follow.
     """
     text, by_key = io.StringIO(newline=""), {_key(row): row for row in rows}
     names = dict.fromkeys([*COMMON, *columns, *(name for row in by_key.values() for name in row)])

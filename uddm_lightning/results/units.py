@@ -1,14 +1,13 @@
-"""Sums over units of error, read off rows.parquet.
+"""Sums over units of error, computed from rows.parquet.
 
-A unit is what may be taken for an independent draw from what a measurement speaks about:
+Units of error are taken to be independent draws from the population of a measurement. A unit is:
 
-* a draw of noise, where the train rows measured are all rows of the subset (a census: another draw could only corrupt
-  the same rows anew; how much other subsets would give is told by seeds);
-* else a document, where documents give several rows;
+* a draw of noise, if all rows of the training subset were measured (a census: only the noise is random; the variation
+  between subsets is measured with several seeds);
+* else a document, if documents give several rows;
 * else a row, with all its draws.
 
-Units have numbers that depend on the row, draw or document alone, so that the same unit is found again at every size
-and in every seed.
+The number of a unit depends only on its row, draw or document, so a unit has the same number at every size and seed.
 """
 
 from collections.abc import Iterable
@@ -25,9 +24,9 @@ FLOAT = NDArray[np.float64]
 INT = NDArray[np.int64]
 
 SUMS = {"recovery": ("recovered", "corrupted"), "entropy": ("entropy", "count"), "nelbo": ("loss", "count")}
-_CELL = ("run", "metric", "split", "weights", "sampler", "sampler_steps", "t")  # what one measurement is told apart by
+_CELL = ("run", "metric", "split", "weights", "sampler", "sampler_steps", "t")  # columns that identify a measurement
 Place = tuple[str, str, float | None, int, int]  # kind, split, t, size, seed
-_MANY = 1 << 31  # more than there are draws
+_MANY = 1 << 31  # more than the number of draws
 
 
 class Units(NamedTuple):
@@ -35,8 +34,8 @@ class Units(NamedTuple):
 
     Attributes:
         key_U: numbers of the units, ascending.
-        sum_U: tokens recovered, entropies or losses [nats] of each unit.
-        count_U: tokens corrupted, or counted.
+        sum_U: recovered tokens, entropies or losses [nats] of each unit.
+        count_U: corrupted or counted tokens.
     """
 
     key_U: INT
@@ -45,7 +44,7 @@ class Units(NamedTuple):
 
     @property
     def influence_U(self) -> FLOAT:
-        """What each unit contributes to the error of the ratio; the squares sum to its variance."""
+        """Contribution of each unit to the error of the ratio; the squares sum to its variance."""
         total, rows = self.count_U.sum(), int((self.count_U > 0).sum())
         residual_U = self.sum_U - self.sum_U.sum() / total * self.count_U
         influence_U: FLOAT = residual_U / total * np.sqrt(rows / max(rows - 1, 1))
@@ -53,28 +52,28 @@ class Units(NamedTuple):
 
 
 def unit_keys(row_R: INT, draw_R: INT, document_R: INT, census: bool) -> INT:
-    """The number of the unit that each measured row belongs to.
+    """Return the number of the unit to which each measured row belongs.
 
     Args:
         row_R: number of the row in the pool of its split.
         draw_R: number of the draw.
-        document_R: number of the row's document; -1 where documents do not give several rows.
+        document_R: number of the row's document; -1 if documents do not give several rows.
         census: whether all rows of the subset were measured.
 
     Returns:
         Numbers (R,): not negative for rows and draws, negative for documents.
     """
-    single = len(np.unique(row_R)) == len(row_R)  # a row with one draw is that draw, and found again in a census
+    single = len(np.unique(row_R)) == len(row_R)  # a row with one draw has the number of that draw, as in a census
     key_R: INT = row_R * _MANY + (draw_R + 1) * (census or single)
     return key_R if census else np.where(document_R >= 0, -document_R - 1, key_R)
 
 
 def read_units(draws: pa.Table, rows: Iterable[Row]) -> dict[Place, Units]:
-    """Sums over units of the measurements in a table.
+    """Return the sums over units of the measurements in a table.
 
     Args:
         draws: rows.parquet of a sweep, with `run` and `size`.
-        rows: rows of measurements.csv whose units are wanted.
+        rows: rows of measurements.csv.
 
     Returns:
         The units by kind, split, t, size and seed; measurements without rows are missing.
@@ -110,14 +109,14 @@ def read_units(draws: pa.Table, rows: Iterable[Row]) -> dict[Place, Units]:
 
 
 def _cell(row: Row) -> tuple[Any, ...]:
-    """What a row of the table is told apart by, as rows.parquet has it."""
+    """Return the key of a row of measurements.csv, with the values and types of rows.parquet."""
     steps = number(row.get("sampler_steps"))
     text = (row["run"], row["metric"], row["split"], row["weights"], row["sampler"] if row["metric"] != "nelbo" else "")
     return (*text, None if steps is None or row["metric"] == "nelbo" else int(steps), number(row["t"]))
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[list[Any], INT]:
-    """The distinct values of a column, and the place of each entry among them."""
+    """Return the distinct values of a column, and the index of each entry among them."""
     coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     return coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 

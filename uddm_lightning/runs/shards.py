@@ -1,8 +1,8 @@
-"""The file of samples, and the shards that it is put together from.
+"""The file of samples, and the shards from which it is assembled.
 
-Finished shards lie in `FILE.parts/`, each written whole, and a lock beside each keeps two processes from drawing the
-same one. What is in a shard depends on its number alone, so whoever draws it, and however often a process is killed,
-the file ends up the same, byte for byte.
+Finished shards are written atomically to `FILE.parts/`. A lock beside each shard keeps two processes from drawing the
+same one. The content of a shard depends only on its number. Therefore the file is the same, byte for byte, for any
+number of processes and after any interruption.
 """
 
 import json
@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_atomically, write_text
 
-ROWS = 256  # of a shard, and of a row group in the file
-KEY = b"uddm"  # of the file's metadata
+ROWS = 256  # rows of a shard, and of a row group in the file
+KEY = b"uddm"  # key of the settings in the file's metadata
 SHARD = pa.schema(
     [
         ("sample", pa.int64()),
@@ -36,11 +36,11 @@ class Shards:
 
     Args:
         file: the file to write.
-        setting: what decides the samples; another one in the same place is refused.
+        setting: all settings on which the samples depend.
         total: number of samples.
 
     Raises:
-        InputError: the file, or what was begun of it, is of another setting or cannot be read.
+        InputError: the file or its shards have other settings, or the file cannot be read.
     """
 
     def __init__(self, file: Path, setting: dict[str, Any], total: int) -> None:
@@ -65,20 +65,20 @@ class Shards:
         return -(-self.total // ROWS)
 
     def range(self, number: int) -> range:
-        """Numbers of the samples of a shard."""
+        """Return the numbers of the samples of a shard."""
         return range(number * ROWS, min((number + 1) * ROWS, self.total))
 
     def begin(self) -> None:
-        """Says in the folder what it belongs to."""
+        """Write the settings to the folder of shards."""
         if not (self.folder / "setting.json").exists():
             write_text(self.folder / "setting.json", json.dumps(self.setting, indent=2, sort_keys=True) + "\n")
 
     def complete(self) -> bool:
-        """Whether the file holds as many samples, or more."""
+        """Return whether the file holds at least this many samples."""
         return self.file.exists() and int(read_settings(self.file)["samples"]) >= self.total
 
     def rows(self, number: int) -> pa.Table:
-        """What there is of a shard, from its beginning: in the folder, or in a file with fewer samples."""
+        """Return the first samples of a shard that exist, in the folder or in a file with fewer samples."""
         wanted = self.range(number)
         found = [self._shard(number)]
         if len(found[0]) < len(wanted) and self.file.exists():
@@ -89,27 +89,30 @@ class Shards:
         return max(found, key=len).slice(0, len(wanted))
 
     def done(self, number: int) -> bool:
-        """Whether all of a shard is there; a damaged one is not."""
+        """Return whether a shard is complete and not damaged."""
         if number not in self._sound and len(self.rows(number)) == len(self.range(number)):
             self._sound.add(number)
         return number in self._sound
 
     def write(self, number: int, table: pa.Table) -> None:
-        """Writes a shard."""
+        """Write a shard."""
         path = self._path(number)
         write_atomically(path, lambda temporary: pq.write_table(table, temporary, write_page_checksum=True))
 
     def lock(self, number: int) -> filelock.BaseFileLock:
-        """The lock of a shard."""
+        """Return the lock of a shard."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return filelock.FileLock(self._path(number).with_suffix(".lock"))
 
     def finish(self, more: dict[str, Any], text: Callable[[list[int]], str] | None) -> None:
-        """Puts the shards together and removes them; one that is gone or damaged by now raises a `KeyError`.
+        """Assemble the file from the shards and remove them.
 
         Args:
-            more: about the samples, for the file's metadata.
-            text: of the ids of a sample; None leaves the column empty.
+            more: other facts about the samples, for the file's metadata.
+            text: decodes the ids of a sample; None leaves the column empty.
+
+        Raises:
+            KeyError: a shard is missing or damaged.
         """
         with self.lock(len(self)):  # one past the last
             if not self.complete():
@@ -133,7 +136,7 @@ class Shards:
         return table.add_column(2, FILE.field("text"), pa.array(texts, pa.string()))
 
     def _clean(self) -> None:
-        """Removes what the file holds; another process may be on the way to more samples."""
+        """Remove the shards that are in the file. Others may belong to a process that draws more samples."""
         for path in self.folder.glob("*.parquet"):
             if len(_table(path)) + int(path.stem) * ROWS <= self.total:
                 path.unlink(missing_ok=True)
@@ -153,7 +156,7 @@ def check_name(file: Path) -> None:
     """Refuse a file name that does not end in `.parquet`.
 
     Raises:
-        InputError: with a name that is accepted.
+        InputError: the name has another ending; the message suggests a name.
     """
     if file.suffix != ".parquet":
         raise InputError(f"`--out {file}`: samples are written to a parquet file, such as `{file.stem}.parquet`.")
@@ -163,7 +166,7 @@ def read_settings(file: Path) -> dict[str, Any]:
     """Return the settings of the samples in a file, from its metadata.
 
     Raises:
-        InputError: it is no file of samples, or damaged.
+        InputError: the file holds no samples, or is damaged.
     """
     try:
         said = json.loads((pq.read_schema(file).metadata or {})[KEY])
@@ -177,13 +180,13 @@ def read_settings(file: Path) -> dict[str, Any]:
 
 
 def batches(file: Path) -> Iterable[pa.Table]:
-    """The contents of a file of samples, a shard at a time."""
+    """Return an iterator over the shards in a file of samples."""
     whole = pq.ParquetFile(file, page_checksum_verification=True)
     return (whole.read_row_group(number) for number in range(whole.num_row_groups))
 
 
 def _table(path: Path) -> pa.Table:
-    """The shard in a file, empty where there is none or a damaged one."""
+    """Return the shard in a file; empty if it is missing or damaged."""
     try:
         table = pq.read_table(path, page_checksum_verification=True)
         return table if table.schema.equals(SHARD) else SHARD.empty_table()
@@ -192,7 +195,7 @@ def _table(path: Path) -> pa.Table:
 
 
 def _read_begun(path: Path) -> dict[str, Any] | None:
-    """What was begun; nothing, where that cannot be read: its shards are then looked at one by one."""
+    """Return the settings of the folder of shards; None without a file, empty if it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -256,7 +256,7 @@ class DiffusionTask(LightningModule):
 
     @override
     def validation_step(self, batch: TokenBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Starts new notes: the probes, which are callbacks, measure the batch."""
+        """Start new notes: the probes, which are callbacks, measure the batch."""
         self.notes = {"ema": BatchNotes(), "raw": BatchNotes()}
 
     @override
