@@ -164,7 +164,7 @@ def test_wrong_input_is_one_message(
     for arguments, message in (
         ([], "the following arguments are required"),
         ([tmp_path / "none.ckpt"], "there is no such file"),
-        ([foreign, "-c", tmp_path / "none.yaml"], "there is no such file"),
+        ([foreign, "-c", tmp_path / "none.yaml"], "no such file, and no shipped config"),
         ([foreign, "-c", wrong(tmp_path, "broken.yaml", "a: [")], "is not valid YAML"),
         ([foreign, "-c", wrong(tmp_path, "odd.yaml", "dato: 3")], "dato"),
         ([foreign, "-c", text, "-c", longer], "`data.packing.length` is 17, and"),

@@ -11,11 +11,11 @@ from lightning.pytorch import Trainer
 from tests.support import standins
 from tests.support.standins import CONFIGS, as_options, short, standin
 from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.config.trainer_section import check_precision
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
 from uddm_lightning.runs.instantiate import build_data, build_task
-from uddm_lightning.training.trainer_access import check_precision
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 SMALL = (  # as `standins.SMALL`, but the sampler is not asked and the process may be another

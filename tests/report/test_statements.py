@@ -23,7 +23,7 @@ from tests.support import made_sweeps as sweeps
 from tests.support.probes import PROBES
 from uddm_lightning.callbacks.measurements import summary
 from uddm_lightning.commands.doctor import check_lines
-from uddm_lightning.doctor.checks import Check, DeviceCheck
+from uddm_lightning.doctor.checks import Check
 from uddm_lightning.probes import EntropyProbe
 from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.report.estimates import Estimates
@@ -699,8 +699,8 @@ STATEMENTS = [
     Statement(
         "{} {} {} {}  {}",
         "pass: found is at most the limit",
-        lambda: check_lines([DeviceCheck("cpu", Check("x", 1.0, 1.0))])[1],
-        lambda: check_lines([DeviceCheck("cpu", Check("x", 1.0 + 1e-9, 1.0))])[1],
+        lambda: check_lines([("cpu", Check("x", 1.0, 1.0))])[1],
+        lambda: check_lines([("cpu", Check("x", 1.0 + 1e-9, 1.0))])[1],
         "pass",
     ),
     Statement(
@@ -1030,12 +1030,12 @@ DEFINITIONS = (
     *("conditional entropy in nats per token", "A discrete diffusion language model", "By {} weights at step {}"),
     *(
         "Other uses, biases and",
-        "\nNELBO on t in {}{}",
-        "\nOwn-token leak, 0 for",
+        "NELBO on t in {}{}",
+        "Own-token leak, 0 for",
         "`{}` holds the weights",
         " (extrapolated: trained",
     ),
-    *("## Memory or generalization", "from uddm_lightning", "logits_BLV = ", "not at hand when", "* ", "| "),
+    *("## Memory or generalization", "```python\nimport math, torch", "not at hand when", "* ", "| "),
     *(
         "       t  recovery: train",
         "       t  test rows: clean",
@@ -1086,8 +1086,8 @@ DEFINITIONS = (
     *("recovery on train and test", "entropy on train rows", "entropy on the model's", "NELBO on train and test"),
     *("N_mem is defined for", "N_gen is defined for", "below or above any"),
     # code
-    *("{} rows of a pool", "{} wide, {} block", "By {} weights"),
-    *("<", "{}<div", "\n</main>", "np.typing", "tokens_BL = ", "sigma_B = ", "uddm_lightning {}, Python", ":root"),
+    *("{} rows of a pool", "rows of {} tokens", "{} wide, {} block", "By {} weights"),
+    *("<", "{}<div", "\n</main>", "np.typing", "[...])  # -ln alpha_t of", "uddm_lightning {}, Python", ":root"),
 )
 
 WRITERS = (

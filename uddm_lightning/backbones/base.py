@@ -42,6 +42,7 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         parameterization: distribution that the logits parameterize; None if the training objective decides.
+        trainable: whether the backbone has parameters to train; if not, sweeps only measure it.
         exact_splits: splits whose text has exactly the distribution that the backbone assumes.
 
     Example:
@@ -65,6 +66,7 @@ class Backbone(nn.Module, ABC):
     """
 
     parameterization: ClassVar[Parameterization | None] = None
+    trainable: ClassVar[bool] = True
     exact_splits: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, vocab_size: int) -> None:

@@ -24,6 +24,7 @@ class Oracle(Backbone):
     """
 
     parameterization = Parameterization.LEAVE_ONE_OUT
+    trainable = False
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__(vocab_size)

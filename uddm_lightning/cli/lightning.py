@@ -23,6 +23,7 @@ from uddm_lightning.cli.stopping import report_stop, stop_reason
 from uddm_lightning.cli.trainer_options import EXPECTED_WARNINGS, complete, make_logger, trainer_defaults
 from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.config.ranges import LARGEST, check_batch_size, check_end, check_numbers, fill_interval
+from uddm_lightning.config.trainer_section import check_precision
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.progress import silence_progress
 from uddm_lightning.data import TextDataModule
@@ -38,7 +39,7 @@ from uddm_lightning.probes import (
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask
-from uddm_lightning.training.trainer_access import callbacks_of, check_precision, is_dry_run
+from uddm_lightning.training.trainer_access import callbacks_of, is_dry_run
 
 # The defaults of `DiffusionTask` as values that a config can hold.
 MODEL_DEFAULTS = {

@@ -5,7 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from uddm_lightning.doctor.checks import DeviceCheck, run_all_checks
+import torch
+
+from uddm_lightning.doctor.checks import Check, run_all_checks
 from uddm_lightning.doctor.machine import machine_lines
 
 
@@ -21,13 +23,13 @@ def doctor(arguments: list[str]) -> int:
     started = time.monotonic()
     found = run_all_checks()
     sys.stdout.write("\n".join(check_lines(found)) + "\n")
-    failed = sum(not one.check.passed for one in found)
+    failed = sum(not check.passed for _, check in found)
     verdict = f"{failed} of {len(found)} checks FAILED" if failed else f"all {len(found)} checks passed"
     sys.stdout.write(f"{verdict} in {time.monotonic() - started:.1f} s\n")
     return int(failed > 0)
 
 
-def check_lines(found: Sequence[DeviceCheck]) -> list[str]:
+def check_lines(found: Sequence[tuple[torch.device, Check]]) -> list[str]:
     """Return a table of the checks, one line each."""
     lines = [f"{'check':<58} {'device':<8} {'error':>9} {'tolerance':>9}"]
     for device, check in found:

@@ -7,7 +7,7 @@ from pathlib import Path
 from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.sweeps.options import expand_files
 from uddm_lightning.sweeps.results import summary
-from uddm_lightning.sweeps.sweep import SweepOptions, run_sweep
+from uddm_lightning.sweeps.sweep import run_sweep
 
 EPILOG = """\
 Every other option is passed to `uddm fit`; `uddm fit --help` lists them. Options of a launcher
@@ -28,12 +28,13 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "-c",
         "--config",
+        dest="configs",
         action="append",
         required=True,
         metavar="CONFIG",
         help="as for `uddm fit`; a file with the section `sweep:` alone gives options of this command",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the sweep")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the sweep")
     parser.add_argument(
         "--sizes",
         metavar="SIZES",
@@ -46,7 +47,9 @@ def _parser() -> CommandParser:
     parser.add_argument("--seeds", metavar="SEEDS", help="comma-separated; default: the config's seed_everything")
     parser.add_argument(
         "--backbone",
+        dest="backbones",
         action="append",
+        default=[],
         metavar="FILE",
         help="YAML laid over the config, named by its stem in results; several give several models",
     )
@@ -62,19 +65,8 @@ def sweep(arguments: list[str]) -> int:
         InputError: the arguments, a config or a folder are wrong.
     """
     given, overrides = _parser().parse_known_args(expand_files(arguments))
-    options = SweepOptions(
-        out=Path(given.out),
-        configs=given.config,
-        overrides=overrides,
-        sizes=given.sizes,
-        budget=given.budget,
-        seeds=given.seeds,
-        backbones=given.backbone or [],
-        jobs=given.jobs,
-        launcher=given.launcher,
-    )
     try:
-        found = run_sweep(options)
+        found = run_sweep(overrides=overrides, **vars(given))
     except KeyboardInterrupt:
         sys.stderr.write("uddm: stopped. The same command continues the sweep.\n")
         return 1

@@ -49,18 +49,11 @@ class Check(NamedTuple):
         return self.error <= self.tolerance
 
 
-class DeviceCheck(NamedTuple):
-    """A check and the device that it ran on."""
-
-    device: torch.device
-    check: Check
-
-
-def run_all_checks() -> list[DeviceCheck]:
+def run_all_checks() -> list[tuple[torch.device, Check]]:
     """Run all checks on the CPU and on every CUDA device."""
     devices = [torch.device("cpu"), *(torch.device("cuda", number) for number in range(torch.cuda.device_count()))]
     checks = [(device, check) for device in devices for check in Checks(device).all()]
-    return [DeviceCheck(device, run_check(check)) for device, check in progress(checks, "checks")]
+    return [(device, run_check(check)) for device, check in progress(checks, "checks")]
 
 
 def run_check(check: Callable[[], Check]) -> Check:

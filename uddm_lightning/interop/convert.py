@@ -11,7 +11,7 @@ import yaml
 from lightning import __version__ as lightning_version
 
 from uddm_lightning.cli.resolve import Resolved, resolve
-from uddm_lightning.config.config_files import find_config, find_config_options
+from uddm_lightning.config.config_files import find_config_options
 from uddm_lightning.config.yaml_text import to_yaml
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
@@ -59,14 +59,13 @@ def convert(path: Path, folder: Path, configs: Sequence[str] = (), overrides: Se
     """
     if not path.is_file():
         raise InputError(f"`{path}`: there is no such file. Give the path of a checkpoint.")
-    files = [str(find_config(file)) for file in configs]
-    words = find_config_options([word for file in files for word in ("-c", file)])
+    files = find_config_options([word for file in configs for word in ("-c", file)])
     foreign = DuoCheckpoint(path)
     with run_folder.lock_run(folder):
         run_folder.check_unused(folder, "")
         tokenizer = _write_tokenizer(foreign, folder)
-        duo = recipe(foreign, _data_section(files), tokenizer)
-        resolved = _resolve(duo, [*words, *overrides, "--out", str(folder)])
+        duo = recipe(foreign, _data_section(files[1::2]), tokenizer)
+        resolved = _resolve(duo, [*files, *overrides, "--out", str(folder)])
         _check_length(foreign, resolved)
         task = build_task(resolved.values, foreign.vocab_size)
         shapes = {name: tuple(parameter.shape) for name, parameter in task.backbone.named_parameters()}
@@ -86,11 +85,10 @@ def _data_section(files: Sequence[str]) -> dict[str, Any]:
     """Return the merged section `data` of YAML files; the parser checks it later."""
     found: dict[str, Any] = {}
     for file in files:
-        if not Path(file).is_file():
-            raise InputError(f"`--config {file}`: there is no such file.")
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        path = Path(file)
+        content = yaml.safe_load(path.read_text(encoding="utf-8") if path.is_file() else file)
         data = content.get("data") if isinstance(content, dict) else None
-        if isinstance(data, str) and (part := Path(file).parent / data).is_file():  # a section may be a file of its own
+        if isinstance(data, str) and (part := path.parent / data).is_file():  # a section may be a file of its own
             find_config_options(["-c", str(part)])
             data = yaml.safe_load(part.read_text(encoding="utf-8"))
         found.update(data if isinstance(data, dict) else {})

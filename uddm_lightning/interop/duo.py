@@ -53,14 +53,10 @@ class Settings:
             node = node.attributes().get("_content") if isinstance(node, OpaqueObject) else node
             node = node.get(name) if isinstance(node, dict) else None
         value = node.attributes().get("_val") if isinstance(node, OpaqueObject) else node
-        match value:
-            case str():
-                return value if value.isprintable() and not value.startswith(("${", "???")) else None
-            case bool():
-                return value
-            case int() | float():
-                return value if abs(value) < 2**63 else None  # NaN compares as False
-        return None
+        if isinstance(value, str):
+            return value if value.isprintable() and not value.startswith(("${", "???")) else None
+        is_plain = isinstance(value, bool) or (isinstance(value, int | float) and abs(value) < 2**63)  # NaN: not plain
+        return value if is_plain else None
 
     def number(self, key: str) -> float | None:
         """Return the value if it is a number."""

@@ -3,45 +3,17 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
+from uddm_lightning.config.config_files import shipped_configs
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.interop.duo import DuoCheckpoint
 
-
-def _hub(path: str, **more: Any) -> dict[str, Any]:
-    return {"class_path": "HubDataset", "init_args": {"path": path, "split": "train", "field": "text", **more}}
-
-
-def _detokenized(source: dict[str, Any], detokenizer: str) -> dict[str, Any]:
-    arguments = {"source": source, "detokenizer": {"class_path": detokenizer}}
-    return {"class_path": "Detokenized", "init_args": arguments}
-
-
-# Corpora by Duo's names, as in the configs of this package.
-TEXTS: dict[str, dict[str, Any]] = {
-    "lm1b": _detokenized(
-        _hub(
-            "billion-word-benchmark/lm1b",
-            revision="8d52bfd3cc2819fc1166dbb8144c328e2690de3e",
-            data_files={"train": "plain_text/train/*.parquet", "test": "plain_text/test/*.parquet"},
-            test_split="test",
-        ),
-        "LM1BDetokenizer",
-    ),
-    "openwebtext": _hub(
-        "Skylion007/openwebtext",
-        revision="79d93d786212f7344586290adb811d4ae6a1762c",
-        split="train[:-100000]",
-        test_split="train[-100000:]",
-    ),
-    "wikitext103": _detokenized(
-        _hub(
-            "Salesforce/wikitext",
-            revision="b08601e04326c79dfdd32d625aee71d232d685c3",
-            data_files={"train": "wikitext-103-raw-v1/train-*", "test": "wikitext-103-raw-v1/test-*"},
-            test_split="test",
-        ),
-        "WikiTextDetokenizer",
-    ),
+# Shipped configs of corpora, by Duo's names.
+TEXTS = {
+    "lm1b": "paper/data/lm1b",
+    "openwebtext": "corpora/openwebtext",
+    "wikitext103": "corpora/wikitext103",
 }
 
 # Defaults of Duo's config, for settings that the file leaves out.
@@ -99,7 +71,7 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
                 f"`{foreign.path}` was trained on {text[:80]!r}, of which no copy is known here: say with "
                 "`--config FILE` which text to measure it on, in a section `data`."
             )
-        data["source"] = TEXTS[text]
+        data["source"] = _source(text)
     if "tokenizer" not in given:
         name = str(tokenizer) if tokenizer else settings.text("data.tokenizer_name_or_path")
         if name is None:
@@ -153,6 +125,13 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
         "trainer": trainer,
     }
     return DuoConfig(config, supposed)
+
+
+def _source(text: str) -> dict[str, Any]:
+    """Return the section `data.source` of the shipped config of a corpus."""
+    content = yaml.safe_load(shipped_configs()[TEXTS[text]].read_text(encoding="utf-8"))
+    source: dict[str, Any] = content.get("data", content)["source"]
+    return source
 
 
 def _silent(foreign: DuoCheckpoint, key: str, ours: str) -> InputError:

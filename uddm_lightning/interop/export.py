@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -15,16 +15,6 @@ from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.interop.exported import CARD, CONFIG, FORMAT, TOKENIZER, WEIGHTS
 from uddm_lightning.interop.model_card import card
 from uddm_lightning.runs.run import Run
-
-
-class Hub(Protocol):
-    """The calls of `huggingface_hub.HfApi` that an upload needs."""
-
-    def create_repo(self, repo_id: str, *, exist_ok: bool) -> Any:
-        """Create a repository."""
-
-    def upload_folder(self, *, repo_id: str, folder_path: Path) -> Any:
-        """Upload the files of a folder."""
 
 
 def export(run: Run, folder: Path) -> list[str]:
@@ -68,19 +58,18 @@ def check_empty(folder: Path) -> None:
         raise InputError(f"`{folder}` exists and is not empty; nothing is overwritten. Choose another `--out`.")
 
 
-def push(folder: Path, repository: str, hub: Hub | None = None) -> str:
+def push(folder: Path, repository: str) -> str:
     """Upload an exported model to the Hugging Face hub; return its address.
 
     Args:
         folder: as `export` wrote it.
         repository: OWNER/NAME; it is created if it does not exist.
-        hub: None is the Hugging Face hub, with the token of this machine.
 
     Raises:
         InputError: the name is not OWNER/NAME, the hub refuses it, or it cannot be reached.
     """
-    check_push(repository, hub)
-    hub = hub or HfApi()
+    check_push(repository)
+    hub = HfApi()
     try:
         hub.create_repo(repository, exist_ok=True)
         hub.upload_folder(repo_id=repository, folder_path=folder)
@@ -92,7 +81,7 @@ def push(folder: Path, repository: str, hub: Hub | None = None) -> str:
     return f"https://huggingface.co/{repository}"
 
 
-def check_push(repository: str, hub: Hub | None = None) -> None:
+def check_push(repository: str) -> None:
     """Refuse an upload that cannot succeed.
 
     Raises:
@@ -100,7 +89,7 @@ def check_push(repository: str, hub: Hub | None = None) -> None:
     """
     if repository.count("/") != 1 or not all(repository.split("/")):
         raise InputError(f"`--push {repository}`: give a repository as OWNER/NAME.")
-    if hub is None and get_token() is None:
+    if get_token() is None:
         raise InputError(
             f"`--push {repository}`: this machine has no token of the Hugging Face hub. Log in with "
             "`hf auth login`, or set $HF_TOKEN."

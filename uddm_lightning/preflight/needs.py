@@ -11,11 +11,11 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
 from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.config.trainer_section import device_count
 from uddm_lightning.data import CharacterTokenizer, Tokenizer
 from uddm_lightning.data.tokenizers.learned import LearnedTokenizer
 from uddm_lightning.preflight.hub import DownloadSize
 from uddm_lightning.runs.instantiate import build_plugin
-from uddm_lightning.training.trainer_access import device_count
 
 BYTES_PER_TOKEN = 4.75  # of English text in WordPiece or BPE tokens; 4.4 to 5 in the corpora of `configs/`
 FLOAT_BYTES = 4

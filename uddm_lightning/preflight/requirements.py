@@ -10,12 +10,12 @@ from huggingface_hub import HfApi
 from huggingface_hub.constants import HF_HUB_CACHE
 
 from uddm_lightning.config.ranges import check_batch_size
+from uddm_lightning.config.trainer_section import check_precision
 from uddm_lightning.core.cache import cache_folder
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.preflight import needs
 from uddm_lightning.preflight.hub import DownloadSize, Hub, downloads_of, measure_download
 from uddm_lightning.runs.instantiate import build_data, check_critic
-from uddm_lightning.training.trainer_access import check_precision
 
 CHECKPOINTS = 2  # a run keeps the last checkpoint and the one before it
 

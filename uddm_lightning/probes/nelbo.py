@@ -16,9 +16,9 @@ from uddm_lightning.probes.measured_batch import MeasuredBatch
 from uddm_lightning.probes.summary import cell
 from uddm_lightning.results.declarations import Column, Outcome, Scalar
 from uddm_lightning.results.tables import Record
+from uddm_lightning.stats.falling import falling
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of
-from uddm_lightning.transition import falling
 
 GOLDEN_RATIO = 0.6180339887498949
 EXTRAPOLATED = "nelbo_extrapolated"

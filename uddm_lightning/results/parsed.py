@@ -76,6 +76,11 @@ class ParsedTable(NamedTuple):
         """Corruption times at which there are points, ascending."""
         return sorted({t for _, _, t in self.points if t is not None})
 
+    @property
+    def test_times(self) -> list[float]:
+        """Corruption times at which recovery of test rows was measured, ascending."""
+        return sorted({t for kind, split, t in self.points if (kind, split) == ("recovery", "test") and t is not None})
+
 
 def parse(rows: Iterable[Row]) -> list[ParsedTable]:
     """Return the measurements of each backbone, by name.

@@ -1,1 +1,1 @@
-"""Statistics without torch: intervals, n-grams and Markov chains."""
+"""Statistics: intervals, a paired test, n-grams and Markov chains."""

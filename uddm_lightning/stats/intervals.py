@@ -216,12 +216,6 @@ def seeds_bounds(value_SM: FLOAT, half_SM: FLOAT, mean_3M: FLOAT) -> FLOAT:
     return result_3M
 
 
-def _unseen(counts_SR: FLOAT) -> FLOAT:
-    """Return the share of values that may lie at a limit although none was observed there."""
-    share_S: FLOAT = 3 / np.maximum(np.sqrt(counts_SR).sum(-1), 3.0)
-    return share_S
-
-
 def _columns(sums: str, sums_R: ArrayLike, counts: str, counts_R: ArrayLike) -> tuple[FLOAT, FLOAT]:
     first_R, second_R = np.asarray(sums_R, np.float64), np.asarray(counts_R, np.float64)
     if first_R.ndim != 1 or first_R.shape != second_R.shape:
@@ -233,12 +227,6 @@ def _columns(sums: str, sums_R: ArrayLike, counts: str, counts_R: ArrayLike) -> 
     return first_R, second_R
 
 
-def _residuals(sums_SR: FLOAT, counts_SR: FLOAT) -> FLOAT:
-    """Return residuals times the total count: exact for integers, so equal rates have residuals of exactly 0."""
-    residuals_SR: FLOAT = sums_SR * counts_SR.sum(-1, keepdims=True) - counts_SR * sums_SR.sum(-1, keepdims=True)
-    return residuals_SR
-
-
 def _score(
     sums_SR: FLOAT, counts_SR: FLOAT, low: float | None, high: float | None, *, trials: bool
 ) -> tuple[FLOAT, FLOAT, FLOAT]:
@@ -247,7 +235,8 @@ def _score(
         rows_S = (counts_SR > 0).sum(-1).astype(np.float64)
         total_S = counts_SR.sum(-1)
         value_S = sums_SR.sum(-1) / total_S
-        residuals_SR = _residuals(sums_SR, counts_SR)
+        # times the total count: exact for integers, so that rows of equal rate have residuals of exactly 0
+        residuals_SR = sums_SR * counts_SR.sum(-1, keepdims=True) - counts_SR * sums_SR.sum(-1, keepdims=True)
         squares_SR = residuals_SR**2
         spread_S = squares_SR.sum(-1)
         variance_S = rows_S / (rows_S - 1) * spread_S / total_S**4
@@ -281,7 +270,8 @@ def _score(
             bounds_S2 = low + scale * (middle_S2 + side_2 * half_S2) / (1 + curve * c_S2)
             if high is not None and not trials:
                 limit_S2 = np.array([low, high]) - value_S[..., None]
-                least_S2 = value_S[..., None] + _unseen(counts_SR)[..., None] * limit_S2
+                unseen_S = 3 / np.maximum(np.sqrt(counts_SR).sum(-1), 3.0)  # share of values that may lie at a limit
+                least_S2 = value_S[..., None] + unseen_S[..., None] * limit_S2
                 bounds_S2 = side_2 * np.maximum(side_2 * bounds_S2, side_2 * least_S2)
         bounds_S2 = np.clip(bounds_S2, low, high) if low is not None else bounds_S2
         bounds_S2 = np.where((rows_S > 1)[..., None], bounds_S2, np.nan)

@@ -155,7 +155,9 @@ class Sweep:
             tqdm.write(f"{run.name}: {ended(run, seconds)}", file=sys.stderr)
             return
         self.failed.append(outcome)
-        reason = outcome.reason or f"ended with status {outcome.status}"
+        signalled = outcome.status < 0
+        how = f"by signal {signal.Signals(-outcome.status).name}" if signalled else f"with status {outcome.status}"
+        reason = outcome.reason or f"ended {how}"
         tqdm.write(f"{run.name} FAILED: {reason}; the end of {run.log}:", file=sys.stderr)
         for line in _tail(run.log):
             tqdm.write(f"    {line}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,54 +10,27 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pyarrow import csv
 
-from uddm_lightning.backbones import MarkovBackbone
 from uddm_lightning.config.keys import flat
 from uddm_lightning.config.parser import UddmParser
+from uddm_lightning.config.trainer_section import check_precision
 from uddm_lightning.config.yaml_text import to_yaml
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.files import write_text
 from uddm_lightning.runs.instantiate import build_data, check_critic
-from uddm_lightning.sweeps import sizes
 from uddm_lightning.sweeps.collect import run_folders
 from uddm_lightning.sweeps.launchers import Launcher
 from uddm_lightning.sweeps.options import split_launcher_options, value_of
 from uddm_lightning.sweeps.plan import plan
 from uddm_lightning.sweeps.results import write_results
 from uddm_lightning.sweeps.run_all import Sweep
-from uddm_lightning.sweeps.variant import Variant
-from uddm_lightning.training.trainer_access import check_precision
+from uddm_lightning.sweeps.sizes import AUTO
+from uddm_lightning.sweeps.variant import BEST, Variant
 
 LAUNCHERS = {"local": "LocalLauncher", "slurm": "SlurmLauncher"}
 FILLED_IN = ("--seed_everything", "--ckpt_path", "--trainer.default_root_dir")  # the sweep fills these in
 SIZE = "--data.train_size"  # where sizes end that `--sizes` does not name
 
 Config = str | Path | Mapping[str, Any]
-
-
-class SweepOptions(NamedTuple):
-    """Options of a sweep, as the command line gives them.
-
-    Attributes:
-        out: folder of the sweep.
-        configs: files, or names of shipped configs.
-        overrides: other arguments of `uddm fit`, and options of the launcher.
-        sizes: `--sizes`; None is 2 to `data.train_size`, each four times the one before.
-        budget: number of sizes that `auto` trains.
-        seeds: comma-separated; None is the config's `seed_everything`.
-        backbones: files that are laid over the config, one for each model.
-        jobs: most runs at a time.
-        launcher: local, slurm or a class path.
-    """
-
-    out: Path
-    configs: Sequence[str]
-    overrides: Sequence[str] = ()
-    sizes: str | None = None
-    budget: int | None = None
-    seeds: str | None = None
-    backbones: Sequence[str] = ()
-    jobs: int | None = None
-    launcher: str = "local"
 
 
 class SweepResult(NamedTuple):
@@ -120,7 +93,7 @@ def sweep(
     """
     out = Path(out).absolute()
     configs = [config] if isinstance(config, str | Path | Mapping) else list(config)
-    options = SweepOptions(
+    return run_sweep(
         out=out,
         configs=[_config_file(one, out / f"config-{number}.yaml") for number, one in enumerate(configs)],
         overrides=[word for key, value in flat(overrides) for word in (f"--{key}", _word(value))],
@@ -131,7 +104,6 @@ def sweep(
         jobs=jobs,
         launcher=launcher,
     )
-    return run_sweep(options)
 
 
 def _config_file(config: Config, path: Path) -> str:
@@ -146,40 +118,60 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def run_sweep(options: SweepOptions) -> SweepResult:
+def run_sweep(
+    out: Path,
+    configs: Sequence[str],
+    overrides: Sequence[str] = (),
+    sizes: str | None = None,
+    budget: int | None = None,
+    seeds: str | None = None,
+    backbones: Sequence[str] = (),
+    jobs: int | None = None,
+    launcher: str = "local",
+) -> SweepResult:
     """Train what is not finished, then write tables, transition.json and the report.
+
+    Args:
+        out: folder of the sweep.
+        configs: files, or names of shipped configs.
+        overrides: other arguments of `uddm fit`, and options of the launcher.
+        sizes: `--sizes`; None is 2 to `data.train_size`, each four times the one before.
+        budget: number of sizes that `auto` trains.
+        seeds: comma-separated; None is the config's `seed_everything`.
+        backbones: files that are laid over the config, one for each model.
+        jobs: most runs at a time.
+        launcher: local, slurm or a class path.
 
     Raises:
         InputError: an option, a config or a folder is wrong.
         KeyboardInterrupt: the sweep was stopped; the same options go on with it.
     """
-    for_launcher, overrides = split_launcher_options(options.overrides)
+    for_launcher, overrides = split_launcher_options(overrides)
     largest = value_of(overrides, SIZE)
-    named = options.sizes not in (None, sizes.AUTO)
+    named = sizes not in (None, AUTO)
     if largest is not None and named:
         raise InputError(f"`{SIZE} {largest}` says where sizes end that `--sizes` does not name; give one of the two.")
     for word in overrides:
         if word.partition("=")[0] in FILLED_IN:
             raise InputError(f"`{word}` is for the sweep to fill in: use `--sizes`, `--seeds` and `--out`.")
-    launcher = _launcher(options.launcher, options.jobs, for_launcher)
-    arguments = [*(word for path in options.configs for word in ("-c", path)), *overrides]
-    fragments: Sequence[str | None] = options.backbones or [None]
+    place = _launcher(launcher, jobs, for_launcher)
+    arguments = [*(word for path in configs for word in ("-c", path)), *overrides]
+    fragments: Sequence[str | None] = backbones or [None]
     variants = [Variant.of(arguments, fragment) for fragment in fragments]
     names = [variant.name for variant in variants]
     if len(set(names)) < len(names):
         raise InputError(f"`--backbone`: results are told apart by the stems of the files, and these are {names}.")
     config = variants[0].config
-    seeds = _seeds(options.seeds, config["seed_everything"])
+    every_seed = _seeds(seeds, config["seed_everything"])
 
-    launcher.check_available()
+    place.check_available()
     for variant in variants:
         check_critic(variant.config, fetch=True)
         trainer = variant.config["trainer"]
-        check_precision(trainer["precision"], launcher.on_cpu(trainer["accelerator"]))
+        check_precision(trainer["precision"], place.on_cpu(trainer["accelerator"]))
     data = build_data(config)
     pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
-    known = data.markov_chain is not None and MarkovBackbone.__name__ not in names
-    best = Variant.best(arguments) if known else None
+    best = Variant.best(arguments) if data.markov_chain is not None and BEST not in names else None
     end = config["data"]["train_size"]
     if largest is None and isinstance(end, int) and end > pool:
         if not named:
@@ -187,15 +179,15 @@ def run_sweep(options: SweepOptions) -> SweepResult:
                 f"uddm: sizes end at {pool}, the training rows of the text, not at `data.train_size` = {end}.\n"
             )
         end = pool
-    rows_of: Callable[[int | float], int] = partial(data.num_rows, key="--sizes" if named else "data.train_size")
-    train = plan(options.sizes, options.budget, end, rows_of)
+    rows_of = partial(data.num_rows, key="--sizes" if named else "data.train_size")
+    train = plan(sizes, budget, end, rows_of)
 
-    folder = options.out.absolute()
-    work = Sweep(folder, variants, seeds, launcher, best)
+    out = out.absolute()
+    work = Sweep(out, variants, every_seed, place, best)
     with work.alone():
         train(work)
-        transition = write_results(folder) if run_folders(folder) else {}
-    return SweepResult(folder, transition, tuple(outcome.run.name for outcome in work.failed))
+        transition = write_results(out) if run_folders(out) else {}
+    return SweepResult(out, transition, tuple(outcome.run.name for outcome in work.failed))
 
 
 def _launcher(name: str, jobs: int | None, words: Sequence[str]) -> Launcher:

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ class SweepRun:
         size: number of training rows.
         seed: seed of all random numbers.
         sweep_folder: folder of the sweep.
-        start: arguments of `uddm` that train the run from its beginning.
+        start: command of `uddm` that trains the run from its beginning, without size, seed and folder.
         steps: optimizer steps of a finished run.
         threads: CPU threads of each process.
         processes: processes of a run, one for each device.
@@ -64,20 +63,19 @@ class SweepRun:
 
     def done(self) -> int:
         """Return the number of optimizer steps done, as last reported; `steps` once the run is finished."""
-        if self.finished():
-            return self.steps
-        with suppress(OSError, ValueError, IndexError):
-            return min(int(self._heard()[0]), self.steps)
-        return 0
+        return self.steps if self.finished() else min(self._heard()[0], self.steps)
 
     def step_seconds(self) -> float:
         """Return the seconds spent on optimizer steps since the run last started; 0 if it has not reported any."""
-        with suppress(OSError, ValueError, IndexError):
-            return float(self._heard()[1])
-        return 0.0
+        return self._heard()[1]
 
-    def _heard(self) -> list[str]:
-        return self.heartbeat.read_text(encoding="utf-8").split()
+    def _heard(self) -> tuple[int, float]:
+        """Return the steps and seconds of the heartbeat; zeros if it is missing or incomplete."""
+        try:
+            steps, seconds = self.heartbeat.read_text(encoding="utf-8").split()
+            return int(steps), float(seconds)
+        except (OSError, ValueError):
+            return 0, 0.0
 
     def finished(self) -> bool:
         """Return whether the run has saved its last step, or the step at which its config stopped it early."""
@@ -92,7 +90,8 @@ class SweepRun:
         config, last = self.folder / "config.yaml", self.folder / "checkpoints" / "last.ckpt"
         if config.exists() and last.exists():
             return ["fit", "-c", str(config), "--ckpt_path", "last"]
-        return list(self.start)
+        filled = {"--data.train_size": self.size, "--seed_everything": self.seed, "--out": self.folder}
+        return [*self.start, *(str(word) for pair in filled.items() for word in pair)]
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that every launcher sets for a run."""
@@ -102,13 +101,10 @@ class SweepRun:
             "TQDM_DISABLE": "1",  # a progress bar would fill the log
         }
 
-    def launch(
-        self, environment: Mapping[str, str] | None = None, before: Callable[[], object] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def launch(self, before: Callable[[], object] | None = None) -> subprocess.Popen[bytes]:
         """Start the run as a separate process that ends with this one and prints to `log`.
 
         Args:
-            environment: variables to set in addition to those of this process.
             before: called in the new process before the program starts.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +114,7 @@ class SweepRun:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment(), "UDDM_PARENT": str(os.getpid()), **(environment or {})},
+                env={**os.environ, **self.environment(), "UDDM_PARENT": str(os.getpid())},
                 start_new_session=True,  # Ctrl-C reaches only the sweep, which then stops its runs in order
                 preexec_fn=before,
             )

@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
-from uddm_lightning.backbones import MarkovBackbone, Oracle
 from uddm_lightning.cli.resolve import resolve
 from uddm_lightning.config.keys import Kind, flat, kind_of
+from uddm_lightning.config.trainer_section import device_count
 from uddm_lightning.core.class_path import import_class
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.runs.folder import read_config
 from uddm_lightning.sweeps.sweep_run import SweepRun
-from uddm_lightning.training.trainer_access import device_count
+
+BEST = "MarkovBackbone"  # exact model of text from a known Markov chain
 
 
 @dataclass(frozen=True)
@@ -57,26 +58,23 @@ class Variant:
         processes = device_count(trainer["devices"])
         accelerator = trainer["accelerator"]
         on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
-        run = SweepRun(
+        trainable = getattr(import_class(self.config["model"]["backbone"]["class_path"]), "trainable", True)
+        return SweepRun(
             backbone=self.name,
             size=size,
             seed=seed,
             sweep_folder=folder,
-            start=(),
+            start=("fit" if trainable else "validate", *self.arguments),
             steps=trainer["max_steps"],
             threads=self.config["threads"],
             processes=processes,
             gpus=processes if on_gpu else 0,
         )
-        filled = ("--data.train_size", str(size), "--seed_everything", str(seed), "--out", str(run.folder))
-        command = "validate" if _is_oracle(self.config["model"]["backbone"]["class_path"]) else "fit"
-        return SweepRun(**{**vars(run), "start": (command, *self.arguments, *filled)})
 
     @classmethod
     def best(cls, arguments: list[str]) -> "Variant":
         """Return the variant with the exact model of text from a known Markov chain, for comparison."""
-        name = MarkovBackbone.__name__
-        return cls.of([*arguments, "--model.backbone", name, "--model.backbone_name", name], None)
+        return cls.of([*arguments, "--model.backbone", BEST, "--model.backbone_name", BEST], None)
 
     def differences(self, run: SweepRun) -> dict[str, tuple[Any, Any]]:
         """Return the keys in which a run that exists differs from this variant, with both values; empty for a new run.
@@ -93,12 +91,6 @@ class Variant:
         found = _differences(read_config(run.folder), here)
         # options added since the file was written have their defaults once it is resolved
         return found and _differences(resolve(["-c", str(path)]).values, here)
-
-
-def _is_oracle(class_path: str) -> bool:
-    """Return whether a backbone has nothing to train and is only measured."""
-    kind = import_class(class_path)
-    return isinstance(kind, type) and issubclass(kind, Oracle)
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

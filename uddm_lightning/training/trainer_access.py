@@ -44,24 +44,3 @@ def is_dry_run(trainer: Trainer) -> bool:
     """Return whether this is a `fast_dev_run`, which writes no files."""
     attributes: Any = trainer
     return bool(attributes.fast_dev_run)
-
-
-def check_precision(precision: object, on_cpu: bool) -> None:
-    """Check that a CPU is not asked for float16 with a scaled loss: Lightning would train in bfloat16.
-
-    Raises:
-        InputError: the precision is 16-mixed on a CPU.
-    """
-    if on_cpu and str(precision) in ("16", "16-mixed"):
-        raise InputError(
-            f"`trainer.precision` is {precision}, which a CPU does not have, and Lightning would take bf16-mixed in "
-            "its place. Set `--trainer.precision bf16-mixed` or `32-true`, or train on a GPU."
-        )
-
-
-def device_count(devices: object) -> int:
-    """Return the number of devices in `trainer.devices`; 1 if Lightning chooses it."""
-    words = devices if isinstance(devices, list) else str(devices).split(",")
-    if len(words) == 1 and not isinstance(devices, list):
-        return max(1, int(words[0])) if words[0].strip().lstrip("-").isdigit() else 1
-    return len(words)

@@ -4,7 +4,6 @@ from uddm_lightning.transition.adaptive import next_sizes
 from uddm_lightning.transition.curves import Curve, curves
 from uddm_lightning.transition.equivalence import Equivalence, equivalence
 from uddm_lightning.transition.estimate import estimate
-from uddm_lightning.transition.falling import falling
 
 __all__ = [
     "Curve",
@@ -12,6 +11,5 @@ __all__ = [
     "curves",
     "equivalence",
     "estimate",
-    "falling",
     "next_sizes",
 ]

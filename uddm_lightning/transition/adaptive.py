@@ -15,15 +15,12 @@ from uddm_lightning.transition.profile_likelihood import half_way, shapes
 
 FLOAT = NDArray[np.float64]
 
-FIRST = 2  # sizes of the first round: both ends
 _DENSITY = 4  # candidates for each doubling
 _REPLICATES = 400
 _METHODS = ("recovery", "entropy")
 
 
-def next_sizes(
-    rows: Iterable[Row], low: int, high: int, budget: int, taken: Iterable[int] = (), count: int = 1
-) -> list[int]:
+def next_sizes(rows: Iterable[Row], low: int, high: int, budget: int, taken: Iterable[int] = ()) -> list[int]:
     """Return the sizes to train next.
 
     The first round consists of both ends of the range. Each later size is the candidate nearest to the middle of the
@@ -36,13 +33,12 @@ def next_sizes(
         high: largest size of interest.
         budget: number of sizes to train in total, including those in `rows` and `taken`.
         taken: sizes that have been started; they are not returned again.
-        count: largest number of sizes to return after the first round.
 
     Returns:
-        Sizes in ascending order; empty if the budget is spent or no candidate is left.
+        Both ends or what is left of them, then one size at a time; empty if the budget is spent or no size is left.
 
     Raises:
-        ValueError: not 1 <= low < high, or `budget` or `count` is below 1.
+        ValueError: not 1 <= low < high, or `budget` is below 1.
 
     Example:
         >>> next_sizes([], low=2, high=1024, budget=8)
@@ -53,28 +49,16 @@ def next_sizes(
     rows = list(rows)
     if not 1 <= low < high:
         raise ValueError(f"`low` and `high` must satisfy 1 <= low < high, got {low} and {high}.")
-    if budget < 1 or count < 1:
-        raise ValueError(f"`budget` and `count` must be at least 1, got {budget} and {count}.")
+    if budget < 1:
+        raise ValueError(f"`budget` must be at least 1, got {budget}.")
     used = {*taken, *(int(row["train_size"]) for row in rows)}
-    left = budget - len(used)
-    first = _spread(low, high, min(FIRST, budget))
-    open_ = [size for size in first if size not in used]
-    if not used or (open_ and len(used) < len(first)):
-        return sorted(open_[:left] if left > 0 else [])
-    chosen: list[int] = []
-    for _ in range(min(count, max(left, 0))):
-        size = _best(rows, low, high, used | set(chosen))
-        if size is None:
-            break
-        chosen.append(size)
-    return sorted(chosen)
-
-
-def _spread(low: int, high: int, count: int) -> list[int]:
-    """Return sizes in equal ratios, with both ends; the largest one for a count of 1."""
-    if count == 1:
-        return [high]
-    return sorted({round(size) for size in np.geomspace(low, high, count)})
+    left = max(budget - len(used), 0)
+    ends = [low, high] if budget > 1 else [high]
+    unused = [size for size in ends if size not in used]
+    if not used or (unused and len(used) < len(ends)):
+        return unused[:left]
+    size = _best(rows, low, high, used) if left else None
+    return [] if size is None else [size]
 
 
 def _best(rows: list[Row], low: int, high: int, used: set[int]) -> int | None:

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from uddm_lightning.results.parsed import ParsedTable, Point, parse
-from uddm_lightning.results.reference import METHODS, reference
+from uddm_lightning.results.reference import reference
 from uddm_lightning.results.tables import Row
 from uddm_lightning.stats.intervals import difference_interval
+from uddm_lightning.transition.methods import QUANTITIES
 
 
 class Curve(NamedTuple):
@@ -40,28 +41,22 @@ def curves(rows: Iterable[Row], reference_only: bool = False) -> list[Curve]:
     """
     found: list[Curve] = []
     for reading in parse(rows):
-        levels = reading.levels
-        if reference_only and levels:
-            levels = [reference(levels)]
-        for t in levels:
-            found.append(_curve(reading, "recovery", t, ("recovery", "train"), ("recovery", "test")))
-            found.append(_curve(reading, "entropy", t, ("entropy", "train")))
-            found.append(_curve(reading, "entropy_samples", t, ("entropy", "samples")))
-        found.append(_curve(reading, "nelbo", None, ("nelbo", "test"), ("nelbo", "train")))
-    order = {method: place for place, method in enumerate(METHODS)}
-    return sorted(
-        (curve for curve in found if curve.points),
-        key=lambda curve: (curve.backbone, order[curve.method], curve.t or 0.0),
-    )
+        levels = [reference(reading.levels)] if reference_only and reading.levels else reading.levels
+        for method, quantity in QUANTITIES.items():
+            for t in [None] if method == "nelbo" else levels:
+                points = _points(reading, method.partition("_")[0], quantity.signs, t)
+                if points:
+                    found.append(Curve(reading.backbone, method, t, tuple(sorted(points))))
+    return found
 
 
-def _curve(reading: ParsedTable, method: str, t: float | None, *sides: tuple[str, str]) -> Curve:
-    """Return the first side, or the first minus the second at each size and seed that has both."""
-    first, *second = (reading.points.get((*side, t), {}) for side in sides)
-    points = list(first.values())
-    if second:
-        points = [
-            Point(*cell, *difference_interval(first[cell].interval, second[0][cell].interval))
-            for cell in first.keys() & second[0].keys()
-        ]
-    return Curve(reading.backbone, method, t, tuple(sorted(points)))
+def _points(reading: ParsedTable, kind: str, splits: Iterable[str], t: float | None) -> list[Point]:
+    """Return the values of the only split, or the first split minus the second for every run that has both."""
+    first, *others = (reading.points.get((kind, split, t), {}) for split in splits)
+    if not others:
+        return list(first.values())
+    (second,) = others
+    return [
+        Point(*cell, *difference_interval(first[cell].interval, second[cell].interval))
+        for cell in first.keys() & second.keys()
+    ]

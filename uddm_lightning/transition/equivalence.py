@@ -1,31 +1,24 @@
 """Test whether a difference is equivalent to 0: its interval lies inside a tolerance, outside, or neither."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from uddm_lightning.results.reference import TOLERANCE
 from uddm_lightning.stats.intervals import Interval
-
-Answer = Literal["inside", "outside", "cannot be told"]
 
 
 class Equivalence(NamedTuple):
     """Result of `equivalence`.
 
     Attributes:
-        answer: "inside" if the whole interval lies in (-tolerance, tolerance), "outside" if it lies on one side of that
-            range, otherwise "cannot be told".
+        equivalent: True if the whole interval lies in (-tolerance, tolerance), False if it lies on one side of that
+            range, None if it cannot be told.
         draws_needed: draws for each split that would decide, if the estimate stayed the same and the interval shrank
             like one over the square root of their number; None if no more are needed or no number would decide.
     """
 
-    answer: Answer
+    equivalent: bool | None
     draws_needed: int | None
-
-    @property
-    def equivalent(self) -> bool | None:
-        """True for inside, False for outside, None if it cannot be told."""
-        return {"inside": True, "outside": False}.get(self.answer)
 
 
 def equivalence(interval: Interval, tolerance: float = TOLERANCE, draws: int = 0) -> Equivalence:
@@ -50,21 +43,21 @@ def equivalence(interval: Interval, tolerance: float = TOLERANCE, draws: int = 0
         >>> equivalence(Interval(0.005, -0.005, 0.015)).equivalent
         True
         >>> equivalence(Interval(0.01, -0.02, 0.04), draws=100)
-        Equivalence(answer='cannot be told', draws_needed=900)
+        Equivalence(equivalent=None, draws_needed=900)
     """
     if not tolerance > 0:
         raise ValueError(f"`tolerance` must be above 0, got {tolerance}.")
     value, low, high = interval
     if -tolerance < low and high < tolerance:
-        return Equivalence("inside", None)
+        return Equivalence(True, None)
     if low > tolerance or high < -tolerance:
-        return Equivalence("outside", None)
+        return Equivalence(False, None)
     if not all(map(math.isfinite, interval)) or draws < 1 or abs(value) == tolerance:
-        return Equivalence("cannot be told", None)
+        return Equivalence(None, None)
     below, above = (value - low, high - value) if value >= 0 else (high - value, value - low)  # mirrored to value >= 0
     value = abs(value)
     if value < tolerance:
         factor = max(above / (tolerance - value), below / (tolerance + value))
     else:
         factor = below / (value - tolerance)
-    return Equivalence("cannot be told", max(draws + 1, math.ceil(draws * factor**2)))
+    return Equivalence(None, max(draws + 1, math.ceil(draws * factor**2)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from uddm_lightning.results.panel import Cell, Panel
+from uddm_lightning.results.panel import Panel
 from uddm_lightning.results.parsed import ParsedTable, parse
 from uddm_lightning.results.reference import METHODS, SIZES, reference
 from uddm_lightning.results.tables import Row
@@ -67,10 +67,10 @@ def _backbone(
     def panel(kind: str, t: float | None, *splits: str) -> Panel:
         points = {split: reading.points.get((kind, split, t), {}) for split in splits}
         cells = {(split, *cell): point.interval for split in splits for cell, point in points[split].items()}
-        return Panel(cells, {cell: units[place] for cell in cells if (place := _place(kind, t, cell)) in units})
+        places = {(split, size, seed): (kind, split, t, size, seed) for split, size, seed in cells}
+        return Panel(cells, {cell: units[place] for cell, place in places.items() if place in units})
 
-    recovered = [t for kind, split, t in reading.points if (kind, split) == ("recovery", "test") and t is not None]
-    at = reference(recovered) if recovered else None
+    at = reference(reading.test_times) if reading.test_times else None
     regimes = regimes_by_size(reading, panel, at) if at is not None else []
     estimates = []
     for method in METHODS:
@@ -90,8 +90,7 @@ def _backbone(
     seeds = sorted({seed for points in reading.points.values() for _, seed in points})
     if len(seeds) == 1:
         notes.append(f"{name}: with one seed the intervals cover the sampling of sequences only, not the training.")
-    tests = sorted({t for kind, split, t in reading.points if (kind, split) == ("recovery", "test") and t is not None})
-    trends = [trend(panel("recovery", t, "test"), t) for t in tests]
+    trends = [trend(panel("recovery", t, "test"), t) for t in reading.test_times]
     why = [(one["t"], f"the trend of test recovery is null: {one['reason']}.") for one in trends if one["reason"]]
     notes += _once(name, why)
     entry = {
@@ -116,11 +115,6 @@ def _once(whose: str, said: list[tuple[float | None, str]]) -> list[str]:
 def _lacks(reading: ParsedTable, units: dict[Any, Units], kind: str, split: str, t: float | None) -> bool:
     wanted = kind in ("recovery", "entropy", "nelbo") and split != "random"
     return wanted and any((kind, split, t, *cell) not in units for cell in reading.points[kind, split, t])
-
-
-def _place(kind: str, t: float | None, cell: Cell) -> tuple[str, str, float | None, int, int]:
-    split, size, seed = cell
-    return kind, split, t, size, seed
 
 
 def _headline(

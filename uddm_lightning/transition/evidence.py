@@ -7,7 +7,7 @@ from typing import Any
 
 from uddm_lightning.results.panel import Panel
 from uddm_lightning.results.parsed import ParsedTable
-from uddm_lightning.results.tables import number
+from uddm_lightning.results.tables import Row, number
 from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.transition.regimes import Evidence, judge
 
@@ -68,45 +68,42 @@ def _still_falling(reading: ParsedTable, size: int, seed: int | None) -> bool | 
 
     The run itself makes this paired test (`falling`): tables do not say which noise validations share.
     """
-    told = [
-        row.get("nelbo_falling")
-        for row in reading.rows
-        if (row["metric"], row["split"], int(row["train_size"])) == ("nelbo", "test", size)
-        and seed in (None, int(row["seed"]))
-    ]
+    told = [row.get("nelbo_falling") for row in _rows(reading, "nelbo", None, size, seed)]
     if "True" in told:
         return True
     return False if told and set(told) == {"False"} else None
 
 
 def mean_of(
-    reading: ParsedTable,
-    column: str,
-    kind: str,
-    t: float | None,
-    size: int,
-    seed: int | None = None,
-    split: str = "test",
+    reading: ParsedTable, column: str, kind: str, t: float | None, size: int, seed: int | None = None
 ) -> float | None:
-    """Return the mean of a column of measurements.csv over the seeds of a size."""
-    values = [
-        value
-        for row in reading.rows
-        if (row["metric"], row["split"], number(row["t"]), int(row["train_size"])) == (kind, split, t, size)
-        and seed in (None, int(row["seed"]))
-        and (value := number(row.get(column))) is not None
-    ]
+    """Return the mean of a column of measurements.csv over the test rows of a size and all its seeds."""
+    values = [value for row in _rows(reading, kind, t, size, seed) if (value := number(row.get(column))) is not None]
     return fmean(values) if values else None
 
 
 def draws_per_split(reading: ParsedTable, kind: str, splits: Iterable[str], t: float | None, size: int) -> int:
     """Return the smallest number of draws among the splits."""
-    counts = [
-        number(row.get("n_draws"))
-        for row in reading.rows
-        if (row["metric"], number(row["t"]), int(row["train_size"])) == (kind, t, size) and row["split"] in splits
-    ]
+    counts = [number(row.get("n_draws")) for row in _rows(reading, kind, t, size, splits=splits)]
     return min((int(count) for count in counts if count is not None), default=0)
+
+
+def _rows(
+    reading: ParsedTable,
+    kind: str,
+    t: float | None,
+    size: int,
+    seed: int | None = None,
+    splits: Iterable[str] = ("test",),
+) -> list[Row]:
+    """Return the rows of a metric at one t and size, of one seed or of all."""
+    return [
+        row
+        for row in reading.rows
+        if (row["metric"], number(row["t"]), int(row["train_size"])) == (kind, t, size)
+        and row["split"] in splits
+        and seed in (None, int(row["seed"]))
+    ]
 
 
 def to_json(interval: Interval) -> dict[str, float | None]:

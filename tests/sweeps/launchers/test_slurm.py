@@ -179,7 +179,7 @@ def test_results_become_outcomes_once(tmp_path, programs):
     assert launcher.poll() == [
         Outcome(runs[0], 0),
         Outcome(runs[1], 2),
-        Outcome(runs[2], -9, "ended by signal SIGKILL"),
+        Outcome(runs[2], -9),
     ]
     assert launcher.running() == [runs[3]]
     write_result(tmp_path, "1_3", "error", "Traceback:\n  File\nUncompletedJobError: timed-out too many times\n")

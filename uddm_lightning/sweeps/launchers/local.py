@@ -66,7 +66,7 @@ class LocalLauncher(Launcher):
             if status is None:
                 running.append(one)
             else:
-                outcomes.append(Outcome(one.run, status, _in_words(status)))
+                outcomes.append(Outcome(one.run, status))
                 self._gpus += one.gpus
         self._running = running
         self._start()
@@ -113,7 +113,3 @@ def gpus() -> list[int]:
     import torch  # slow to import, and not needed if runs are trained on other machines
 
     return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-
-
-def _in_words(status: int) -> str:
-    return f"ended by signal {signal.Signals(-status).name}" if status < 0 else ""

@@ -1,7 +1,6 @@
 """Launcher on a SLURM cluster: runs are submitted as job arrays through `submitit`."""
 
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, require_package
 from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
 from uddm_lightning.sweeps.launchers.slurm_job import Training, outside_slurm
 from uddm_lightning.sweeps.sweep_run import SweepRun
@@ -95,61 +94,56 @@ class SlurmLauncher(Launcher):
                 raise InputError(f"`{name}` must be at least {least}, got {value}.")
         if mem_gb is not None and not mem_gb > 0:
             raise InputError(f"`mem_gb` must be above 0, got {mem_gb}.")
-        self.partition = partition
-        self.account = account
-        self.qos = qos
-        self.constraint = constraint
-        self.timeout_min = timeout_min
-        self.mem_gb = mem_gb
         self.max_timeouts = max_timeouts
-        self.setup = setup
-        self.additional = additional
+        self._parameters = {  # that submitit writes into the scripts of all arrays; it leaves out what is None
+            "job_name": "uddm",
+            "nodes": 1,
+            "ntasks_per_node": 1,
+            "time": timeout_min,
+            "signal_delay_s": min(SIGNAL_SECONDS, 15 * timeout_min),
+            "partition": partition,
+            "account": account,
+            "qos": qos,
+            "constraint": constraint,
+            "mem": None if mem_gb is None else f"{max(1, round(mem_gb * 1024))}M",
+            "setup": setup,
+            "additional_parameters": {"requeue": True, **(additional or {})},
+        }
         self._submissions: list[_Submission] = []
         self._looked = float("-inf")  # monotonic time of the last poll
 
     @override
     def check_available(self) -> None:
-        _submitit()
-        _check_programs()
+        require_package("submitit", "slurm", "`--launcher slurm` submits jobs")
+        absent = [name for name in PROGRAMS if shutil.which(name) is None]
+        if absent:
+            raise InputError(
+                f"`--launcher slurm` needs SLURM's programs, but `{'`, `'.join(absent)}` cannot be found on $PATH. "
+                "Start the sweep on a login node of the cluster, or use `--launcher local`."
+            )
 
     @override
     def submit(self, runs: Sequence[SweepRun]) -> None:
         self.check_available()
-        slurm_executor = _submitit().SlurmExecutor
+        from submitit import SlurmExecutor
+
         order = sorted(runs, key=_needs)  # stable: within an array, runs keep the order in which they were given
-        for needs, group in groupby(order, key=_needs):
+        for (folder, cores, gpus), group in groupby(order, key=_needs):
             array = list(group)
-            folder, cores, gpus = needs
-            executor = slurm_executor(folder / "logs" / "slurm", max_num_timeout=self.max_timeouts)
-            executor.update_parameters(**self._parameters(len(array), cores, gpus))
+            executor = SlurmExecutor(folder / "logs" / "slurm", max_num_timeout=self.max_timeouts)
+            executor.update_parameters(
+                cpus_per_task=cores,
+                srun_args=["--cpus-per-task", str(cores)],  # since SLURM 22.05 `srun` does not inherit it
+                gpus_per_node=gpus or None,
+                array_parallelism=self.jobs or len(array),
+                **self._parameters,
+            )
             try:
                 with outside_slurm():
                     jobs = executor.submit_array([Training(run) for run in array])
             except (RuntimeError, OSError) as error:  # submitit raises these if sbatch fails
                 raise InputError(f"`sbatch` did not take the jobs: {error}") from error
             self._submissions += [_Submission(run, job) for run, job in zip(array, jobs, strict=True)]
-
-    def _parameters(self, number: int, cores: int, gpus: int) -> dict[str, Any]:
-        """Return the parameters of submitit for an array of this many runs."""
-        wanted = {
-            "job_name": "uddm",
-            "nodes": 1,
-            "ntasks_per_node": 1,
-            "cpus_per_task": cores,
-            "srun_args": ["--cpus-per-task", str(cores)],  # since SLURM 22.05 `srun` does not inherit it from the job
-            "gpus_per_node": gpus or None,
-            "time": self.timeout_min,
-            "signal_delay_s": min(SIGNAL_SECONDS, 15 * self.timeout_min),
-            "array_parallelism": self.jobs or number,
-            "partition": self.partition,
-            "account": self.account,
-            "qos": self.qos,
-            "constraint": self.constraint,
-            "mem": None if self.mem_gb is None else f"{max(1, round(self.mem_gb * 1024))}M",
-            "setup": self.setup,
-            "additional_parameters": {"requeue": True, **(self.additional or {})},
-        }
-        return {name: value for name, value in wanted.items() if value is not None}
 
     @override
     def poll(self) -> list[Outcome]:
@@ -207,30 +201,6 @@ def _needs(run: SweepRun) -> tuple[Path, int, int]:
     return run.sweep_folder, run.cores, run.gpus
 
 
-def _submitit() -> Any:
-    try:
-        import submitit
-    except ImportError as error:
-        raise InputError(
-            "`--launcher slurm` needs the package submitit: `pip install 'uddm-lightning[slurm]'`."
-        ) from error
-    return submitit
-
-
-def _check_programs() -> None:
-    """Check that jobs can be submitted from here.
-
-    Raises:
-        InputError: SLURM's programs are not on the search path.
-    """
-    absent = [name for name in PROGRAMS if shutil.which(name) is None]
-    if absent:
-        raise InputError(
-            f"`--launcher slurm` needs SLURM's programs, but `{'`, `'.join(absent)}` cannot be found on $PATH. "
-            "Start the sweep on a login node of the cluster, or use `--launcher local`."
-        )
-
-
 def _call(command: Sequence[str]) -> str:
     answer = subprocess.run(  # noqa: S603 the programs are SLURM's own, and no shell is used
         command, capture_output=True, text=True, check=True, timeout=ANSWER_SECONDS
@@ -273,8 +243,7 @@ def _outcome(submission: _Submission) -> Outcome | None:
         error = job.exception()
         if error is not None:
             return Outcome(run, 1, f"SLURM job {job.job_id}: {_cause(error)}, see {job.paths.stderr}")
-        status = job.result()
-        return Outcome(run, status, f"ended by signal {signal.Signals(-status).name}" if status < 0 else "")
+        return Outcome(run, job.result())
     if submission.ended is None or time.monotonic() - submission.ended < RESULT_SECONDS:
         return None
     state = submission.state + (f" ({submission.reason})" if submission.reason not in ("", "None") else "")

@@ -1,4 +1,4 @@
-"""What the model card of an exported run says."""
+"""What the model card of an exported run says of its measurements."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import made_sweeps as sweeps
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.interop.model_card import _regime
+from uddm_lightning.report.measured import measured_paragraphs
 from uddm_lightning.results.tables import write_table
 
 
@@ -17,7 +17,7 @@ from uddm_lightning.results.tables import write_table
 def test_one_run_is_judged_by_absolute_rules(tmp_path: Path, size: int, regime: str) -> None:
     """A single run has no plateau: it was compared with half of itself, and a gap of 0.054 generalized."""
     sweeps.measurements(tmp_path, (size,))
-    text = "\n".join(_regime({"step": 200, "weights": "ema"}, tmp_path))
+    text = "\n".join(measured_paragraphs(tmp_path, "ema", 200))
     assert f"At t = 0.1, judged by this one run: **{regime}**. Recovery is " in text
     assert "plateau" not in text
     assert "the chain raised the share of wrong tokens from 9.6" in text
@@ -34,7 +34,7 @@ def test_a_run_that_has_not_learned_is_no_generalizer(tmp_path: Path) -> None:
         for row in sweeps.measurements(tmp_path, (8192,))
     ]
     write_table(tmp_path / "measurements.csv", rows)
-    text = "\n".join(_regime({"step": 200, "weights": "ema"}, tmp_path))
+    text = "\n".join(measured_paragraphs(tmp_path, "ema", 200))
     assert "judged by this one run: **not learned yet**" in text
     assert "lies below the coincidence level 0.076" in text
 
@@ -43,4 +43,4 @@ def test_damaged_draws_are_named(tmp_path: Path) -> None:
     sweeps.measurements(tmp_path, (8,))
     (tmp_path / "rows.parquet").write_bytes(b"nothing")
     with pytest.raises(InputError, match="Move it away; reports and model cards do without it"):
-        list(_regime({"step": 200, "weights": "ema"}, tmp_path))
+        list(measured_paragraphs(tmp_path, "ema", 200))
