@@ -27,7 +27,7 @@ from uddm_lightning.metrics import functional as F
 from uddm_lightning.processes import AbsorbingProcess
 from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import LogLinearSchedule
-from uddm_lightning.runs import folder as run_folder
+from uddm_lightning.results.manifest import read_run_name
 from uddm_lightning.runs import load as loading
 from uddm_lightning.runs import sampling, shards
 from uddm_lightning.runs.instantiate import build_data
@@ -94,7 +94,7 @@ def test_a_sample_is_what_the_probe_draws_and_the_file_says_all_about_it(sampled
         assert found == pytest.approx(-sum(n / 16 * math.log(n / 16) for n in Counter(row).values()))
 
     said = json.loads(pq.read_schema(tmp_path / "s.parquet").metadata[b"uddm"])
-    name = run_folder.name_of(run)
+    name = read_run_name(run)
     expected = {
         "run": name,
         "step": 6,

@@ -12,8 +12,8 @@ from tests.support.command_line import OFF, check, content, saved
 from uddm_lightning.cli.resolve import resolve
 from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Kind
+from uddm_lightning.results.manifest import read_manifest, read_run_name, trained_steps
 from uddm_lightning.results.tables import read_table
-from uddm_lightning.runs.folder import name_of, read_manifest, trained_steps
 from uddm_lightning.training.task import DiffusionTask
 
 ROOT = Path(__file__).parents[2]
@@ -305,7 +305,7 @@ def test_a_run_goes_on_in_another_folder_and_never_in_one_that_is_taken(uddm, ha
 
 def test_a_run_is_named_by_what_it_is(trained, uddm, config, tmp_path):
     names = {row["run"] for row in read_table(trained / "run" / "measurements.csv")}
-    assert names == {read_manifest(trained / "run")["run"]} == {name_of(trained / "run")}
+    assert names == {read_manifest(trained / "run")["run"]} == {read_run_name(trained / "run")}
     (name,) = names
     head, _, digits = name.rpartition("-")
     assert head == "DiT-n8-s0"
@@ -334,7 +334,7 @@ def test_a_copy_and_a_table_of_before_keep_one_set_of_rows(uddm, run):
     assert outcome.status == 0, outcome.err
     assert (run / "measurements.csv").read_bytes() == before
     # as an earlier version left it: rows under the folder's name, none in the manifest
-    name = name_of(run)
+    name = read_run_name(run)
     (run / "measurements.csv").write_bytes(before.replace(name.encode(), b"oldname"))
     manifest = read_manifest(run)
     del manifest["run"]

@@ -13,8 +13,8 @@ from uddm_lightning.core.console import say
 from uddm_lightning.probes.base import Probe
 from uddm_lightning.probes.summary import time_table
 from uddm_lightning.results.declarations import Declarations, write_declarations
+from uddm_lightning.results.manifest import complete_manifest, converted_from, find_run_folder, read_run_name
 from uddm_lightning.results.tables import Record, update_table
-from uddm_lightning.runs.folder import name_of, of_checkpoint, origin, settle
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import callbacks_of, data_of, is_dry_run
 
@@ -22,7 +22,7 @@ from uddm_lightning.training.trainer_access import callbacks_of, data_of, is_dry
 def run_folder(trainer: Trainer) -> Path:
     """Return the folder of the run: that of the checkpoint under measurement, else the output folder of `fit`."""
     if trainer.state.fn != TrainerFn.FITTING and trainer.ckpt_path:
-        return of_checkpoint(Path(trainer.ckpt_path))
+        return find_run_folder(Path(trainer.ckpt_path))
     return Path(trainer.default_root_dir).absolute()
 
 
@@ -58,7 +58,7 @@ class MeasurementTable(Callback):
         assert isinstance(pl_module, DiffusionTask)
         folder = run_folder(trainer)
         common = {
-            "run": pl_module.run_name or name_of(folder),
+            "run": pl_module.run_name or read_run_name(folder),
             "backbone": pl_module.backbone_name,
             "parameters": pl_module.parameter_count,
             "train_size": data_of(trainer).subset_size,
@@ -68,7 +68,7 @@ class MeasurementTable(Callback):
         measured = {probe: [{**common, **record} for record in probe.records] for probe in probes(trainer)}
         records = [record for found in measured.values() for record in found]
         if records:
-            settle(folder, data_of(trainer).manifest(), pl_module.run_name)
+            complete_manifest(folder, data_of(trainer).manifest(), pl_module.run_name)
             write_draws(folder, records, may_overwrite(trainer))
             for probe, found in measured.items():
                 probe.complete(found, partial(draws_until, folder, step=pl_module.weights_step))
@@ -102,7 +102,7 @@ def summary(probes: Sequence[Probe], records: Sequence[Record]) -> str:
 
 def _doubt(folder: Path) -> str:
     """Return the caveat about a network that was trained elsewhere, or nothing."""
-    file = origin(folder)
+    file = converted_from(folder)
     return "" if file is None else f"\n   converted from {file}: whether it was trained on these rows is not known"
 
 

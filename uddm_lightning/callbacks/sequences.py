@@ -1,5 +1,6 @@
 """A few restored sequences of a run, in sequences.parquet."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -8,7 +9,6 @@ from typing_extensions import override
 from uddm_lightning.callbacks.measurements import may_overwrite, run_folder
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import check_at_least
-from uddm_lightning.data import Tokenizer
 from uddm_lightning.results.tables import SEQUENCES, Record, update_rows
 from uddm_lightning.training.batch_notes import BatchNotes
 from uddm_lightning.training.task import DiffusionTask
@@ -54,7 +54,7 @@ class SequenceTable(Callback):
             common = {"split": split, "step": pl_module.weights_step, "weights": weights}
             for t in notes.restored:
                 self.sequences += [
-                    {**common, **row, **self._texts(row, data.tokenizer)} for row in self._rows(notes, t)
+                    {**common, **row, **self._texts(row, data.tokenizer.decode_token)} for row in self._rows(notes, t)
                 ]
 
     def _rows(self, notes: BatchNotes, t: float) -> list[Record]:
@@ -75,10 +75,10 @@ class SequenceTable(Callback):
         chain = {"sampler": notes.sampler.name, "sampler_steps": notes.sampler.steps}
         return [{"t": t, **chain, **row} for row in rows]
 
-    def _texts(self, row: Record, tokenizer: Tokenizer) -> Record:
+    def _texts(self, row: Record, decode: Callable[[int], str]) -> Record:
         """Return the pieces of text of the three rows, so that the table can be read without a tokenizer."""
         for token in {*row["x0"], *row["xt"], *row["xhat"]} - self._pieces.keys():
-            self._pieces[token] = tokenizer.decode_token(token)
+            self._pieces[token] = decode(token)
         return {f"{name}_text": [self._pieces[token] for token in row[name]] for name in ("x0", "xt", "xhat")}
 
     @override

@@ -14,11 +14,9 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from typing_extensions import override
 
-# importing a package registers its plugins by their short names
 from uddm_lightning import backbones, critics, data, objectives, processes, samplers
 from uddm_lightning.callbacks import MeasurementTable, check_monitors
 from uddm_lightning.callbacks.measurements import probes
-from uddm_lightning.cli.run_session import RunSession, output_folder
 from uddm_lightning.cli.stopping import report_stop, stop_reason
 from uddm_lightning.cli.trainer_options import EXPECTED_WARNINGS, complete, make_logger, trainer_defaults
 from uddm_lightning.config.parser import UddmParser
@@ -36,8 +34,11 @@ from uddm_lightning.probes import (
     SampleProbe,
     TrajectoryProbe,
 )
+
+# importing a package registers its plugins by their short names
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
+from uddm_lightning.runs.session import RunSession, output_folder
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import callbacks_of, is_dry_run
 
@@ -217,7 +218,7 @@ class UddmCLI(LightningCLI):
     def after_fit(self) -> None:
         """Record that the run is finished if its last step is trained, measured and saved; else say what is missing."""
         trainer, session = self.trainer, self.session
-        step, last = trainer.global_step, run_folder.checkpoint(session.folder, "last")
+        step, last = trainer.global_step, run_folder.checkpoint_path(session.folder, "last")
         own = (one.saved_step for one in callbacks_of(trainer) if isinstance(one, checkpoints.LastCheckpoint))
         saved = next(own, 0)
         if not saved and session.checkpoint and session.checkpoint.resolve() == last.resolve():
@@ -232,8 +233,8 @@ class UddmCLI(LightningCLI):
         elif step >= trainer.max_steps > 0:
             session.mark_trained(trainer, step)
         elif trainer.should_stop:
-            reason, folder = stop_reason(trainer), session.folder
-            if run_folder.trained_steps(folder) != step or not run_folder.stopped_early(folder):
+            reason = stop_reason(trainer)
+            if not session.stopped_at(step):
                 trainer.loggers = []  # this step is logged already
                 # it was measured as an intermediate step, with fewer rows
                 trainer.validate(self.model, self.datamodule, str(last), verbose=False, weights_only=True)

@@ -10,9 +10,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from uddm_lightning.cli.run_session import RunSession
 from uddm_lightning.core.errors import DiskFullError, InputError, sanitize_message
 from uddm_lightning.core.files import filesystem_error, is_disk_full
+from uddm_lightning.runs.session import RunSession
 from uddm_lightning.training.trainer_access import callbacks_of
 
 TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell reports a program that ended by this signal

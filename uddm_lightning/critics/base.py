@@ -15,7 +15,7 @@ class CriticText(NamedTuple):
 
     Attributes:
         pool_size: number of rows in the whole training pool. Every subset of the pool shares one critic.
-        rows: callable that maps row numbers (R,) to int64 ids (R, L), with `ngrams.ABSENT` at padding.
+        rows: callable that maps row numbers (R,) to int64 ids (R, L), with `ABSENT` at padding.
         vocab_size: V.
         decode: callable that maps ids to text; it omits begin, end, separator and padding tokens.
     """

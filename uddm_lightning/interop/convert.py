@@ -18,6 +18,7 @@ from uddm_lightning.core.files import write_text
 from uddm_lightning.core.progress import Progress
 from uddm_lightning.interop.duo import DuoCheckpoint
 from uddm_lightning.interop.duo_config import DuoConfig, recipe
+from uddm_lightning.results.manifest import CONVERTED, write_manifest
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs.instantiate import build_task
@@ -73,10 +74,10 @@ def convert(path: Path, folder: Path, configs: Sequence[str] = (), overrides: Se
             raise InputError(f"`--config` describes another network in `model.backbone` than `{path}` holds.")
         foreign.copy(foreign.raw, task.backbone)
         foreign.copy(foreign.averaged, task.ema.backbone)
-        run_folder.write_manifest(folder, _manifest(foreign, duo))
+        write_manifest(folder, _manifest(foreign, duo))
         write_text(folder / "config.yaml", resolved.text)
         checkpoint = _checkpoint(foreign, resolved, task.state_dict())
-        checkpoints.AtomicCheckpointIO().save_checkpoint(checkpoint, run_folder.checkpoint(folder, "last"))
+        checkpoints.AtomicCheckpointIO().save_checkpoint(checkpoint, run_folder.checkpoint_path(folder, "last"))
     step = int(foreign.step or 0)
     return Converted(foreign.vocab_size, task.parameter_count, step, foreign.ema_decay, duo.supposed, foreign.left_out)
 
@@ -132,7 +133,7 @@ def _manifest(foreign: DuoCheckpoint, duo: DuoConfig) -> dict[str, Any]:
         "left_out": foreign.left_out,
         "note": "The rows called train are of the text given here; whether the network has seen them is not known.",
     }
-    return {run_folder.CONVERTED: converted, "trained_steps": foreign.step}
+    return {CONVERTED: converted, "trained_steps": foreign.step}
 
 
 def _sha256(path: Path) -> str:

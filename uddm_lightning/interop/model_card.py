@@ -6,7 +6,7 @@ from typing import Any
 
 from uddm_lightning.interop.exported import CONFIG, WEIGHTS
 from uddm_lightning.report.measured import measured_paragraphs
-from uddm_lightning.runs import folder as run_folder
+from uddm_lightning.results.manifest import CONVERTED, converted_from, read_manifest
 
 UNKNOWN = "**Not measured.** `uddm validate` measures it."
 
@@ -18,7 +18,7 @@ def card(config: Mapping[str, Any], run: Path) -> str:
         config: content of its config.json.
         run: folder of the run that it comes from, with measurements.csv if it was measured.
     """
-    is_foreign = run_folder.origin(run) is not None
+    is_foreign = converted_from(run) is not None
     measured = list(measured_paragraphs(run, config["weights"], config["step"], is_foreign)) or [UNKNOWN]
     blocks = [*_head(config), "## Memory or generalization, as measured", *measured, *_origin(run), *_use(config)]
     return "\n\n".join(blocks) + "\n"
@@ -42,9 +42,9 @@ def _head(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _origin(run: Path) -> Iterator[str]:
     """Yield the training data, as far as it is known."""
-    manifest = run_folder.read_manifest(run)
+    manifest = read_manifest(run)
     yield "## Trained on"
-    converted = manifest.get(run_folder.CONVERTED)
+    converted = manifest.get(CONVERTED)
     if isinstance(converted, dict):
         yield f"Converted from `{converted.get('file')}` (sha256 `{converted.get('sha256')}`), layout of s-sahoo/duo."
         said = [

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.core.progress import progress
-from uddm_lightning.critics import Critic, CriticScores, CriticText
+from uddm_lightning.critics import ABSENT, Critic, CriticScores, CriticText
 from uddm_lightning.data import Corpus, Packing, Subset
 from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.metrics.neighbours import Overlap, nearest, unigram_entropy
-from uddm_lightning.stats.ngrams import ABSENT
 
 BLOCK = 2**14  # training rows that are read at a time
 

@@ -70,7 +70,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.dirpath = str(run_folder.checkpoint(Path(trainer.default_root_dir).absolute(), "last").parent)
+        self.dirpath = str(run_folder.checkpoint_path(Path(trainer.default_root_dir).absolute(), "last").parent)
         super().setup(trainer, pl_module, stage)
 
     @override
@@ -89,7 +89,7 @@ def check_callbacks(callbacks: Sequence[Callback], folder: Path, own_folder: boo
     Raises:
         InputError: a `ModelCheckpoint` would write, and later remove, files of these names.
     """
-    ours = run_folder.checkpoint(folder.absolute(), "last").parent
+    ours = run_folder.checkpoint_path(folder.absolute(), "last").parent
     for callback in callbacks:
         if not isinstance(callback, ModelCheckpoint):
             continue
@@ -141,7 +141,7 @@ def resolve(given: str, folder: Path) -> Path:
     Raises:
         InputError: there is no such file.
     """
-    path = run_folder.checkpoint(folder, given) if given in run_folder.CHECKPOINTS else Path(given)
+    path = run_folder.checkpoint_path(folder, given) if given in run_folder.CHECKPOINTS else Path(given)
     if path.is_file():
         return path
     if given in run_folder.CHECKPOINTS:

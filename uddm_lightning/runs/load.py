@@ -19,6 +19,7 @@ from uddm_lightning.data.corpus import Corpus, load_cached_corpus
 from uddm_lightning.data.eval_dataset import draw_keys
 from uddm_lightning.data.module import SAMPLES
 from uddm_lightning.data.noise_rows import uniform_rows
+from uddm_lightning.results.manifest import read_manifest
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs.instantiate import build_plugin, build_task
@@ -88,7 +89,7 @@ class LoadedModel(NamedTuple):
 
     def corpus(self) -> Corpus | None:
         """Return the prepared text of the run if it is in the cache; it is never built here."""
-        manifest = run_folder.read_manifest(self.folder)
+        manifest = read_manifest(self.folder)
         return load_cached_corpus(manifest, self.config["data"].get("cache_dir")) if manifest else None
 
 

@@ -12,7 +12,7 @@ from uddm_lightning.data.subset import Subset
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.metrics.neighbours import NEAR, NGRAM
 from uddm_lightning.probes.train_comparison import TrainComparison
-from uddm_lightning.runs import folder as run_folder
+from uddm_lightning.results.manifest import read_manifest
 from uddm_lightning.runs.load import LoadedModel
 from uddm_lightning.runs.sampling import SamplingJob
 from uddm_lightning.runs.shards import ROWS, batches, read_settings
@@ -41,7 +41,7 @@ def train_comparison(model: LoadedModel) -> TrainComparison:
     Raises:
         InputError: its prepared text is not in the cache.
     """
-    corpus, manifest = model.corpus(), run_folder.read_manifest(model.folder)
+    corpus, manifest = model.corpus(), read_manifest(model.folder)
     if corpus is None:
         raise InputError(
             f"`--against`: the prepared text of `{model.folder}` is not in the cache. Prepare it with `uddm validate "

@@ -19,7 +19,7 @@ from uddm_lightning.core.parent_process import exit_with_parent, parent_check
 from uddm_lightning.core.progress import Progress
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.metrics.neighbours import unigram_entropy
-from uddm_lightning.runs import folder as run_folder
+from uddm_lightning.results.manifest import read_run_name
 from uddm_lightning.runs.load import LoadedModel, load, sample_rows
 from uddm_lightning.runs.shards import ROWS, SHARD, Shards
 from uddm_lightning.samplers.denoiser import Denoiser
@@ -101,7 +101,7 @@ def sample_to_file(job: SamplingJob, model: LoadedModel, processes: int) -> bool
                 fill_shards(job, model, bar.update)
         versions = {"python": platform.python_version(), "torch": torch.__version__, "uddm_lightning": __version__}
         tokenizer = corpus.meta["tokenizer_hash"] if corpus else None
-        more = {"run": run_folder.name_of(model.folder), "versions": versions, "tokenizer": tokenizer}
+        more = {"run": read_run_name(model.folder), "versions": versions, "tokenizer": tokenizer}
         try:
             shards.finish(more, corpus.tokenizer.decode if corpus else None)
         except KeyError:  # a shard has been damaged since it was drawn

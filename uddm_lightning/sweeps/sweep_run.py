@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from uddm_lightning.results.manifest import stopped_early, trained_steps
 from uddm_lightning.runs import folder as run_folder
 
 
@@ -79,11 +80,11 @@ class SweepRun:
 
     def finished(self) -> bool:
         """Return whether the run has saved its last step, or the step at which its config stopped it early."""
-        return run_folder.trained_steps(self.folder) >= self.steps or bool(run_folder.stopped_early(self.folder))
+        return trained_steps(self.folder) >= self.steps or bool(stopped_early(self.folder))
 
     def busy(self) -> bool:
         """Return whether another process is training in the folder of the run."""
-        return run_folder.busy(self.folder)
+        return run_folder.is_locked(self.folder)
 
     def arguments(self) -> list[str]:
         """Return the arguments of `uddm` that continue from the last checkpoint, or start the run without one."""

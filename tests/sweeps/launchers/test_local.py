@@ -13,7 +13,8 @@ import yaml
 
 import uddm_lightning.sweeps.launchers.local as local
 from tests.support.command_line import tiny_config, write_corpus
-from uddm_lightning.runs.folder import busy, trained_steps
+from uddm_lightning.results.manifest import trained_steps
+from uddm_lightning.runs.folder import is_locked
 from uddm_lightning.sweeps.launchers import LocalLauncher
 from uddm_lightning.sweeps.sweep_run import SweepRun
 
@@ -100,7 +101,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_table(place):
     for training in (False, True, True):
         process = place.sweep("killed", "--jobs", 2)
         if training:
-            wait_for(lambda: runs.exists() and any(map(busy, runs.iterdir())))
+            wait_for(lambda: runs.exists() and any(map(is_locked, runs.iterdir())))
         time.sleep(moments.uniform(2.0, 8.0))
         process.kill()
         process.communicate()
@@ -115,7 +116,7 @@ def test_a_half_trained_run_goes_on_from_its_checkpoint(place):
     wait_for(lambda: (runs / "DiT-n8-s0" / "checkpoints" / "last.ckpt").exists())
     process.kill()
     process.communicate()
-    wait_for(lambda: not busy(runs / "DiT-n8-s0"), 10)
+    wait_for(lambda: not is_locked(runs / "DiT-n8-s0"), 10)
     assert trained_steps(runs / "DiT-n2-s0") == 120
     finished = (runs / "DiT-n2-s0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     (place.folder / "half" / "logs" / "DiT-n8-s0.log").unlink()
@@ -131,12 +132,12 @@ def test_a_request_to_stop_ends_every_run(place, name):
     out = f"stopped-{name.name}"
     process = place.sweep(out, "--jobs", 2)
     runs = place.folder / out / "runs"
-    wait_for(lambda: runs.exists() and any(busy(run) for run in runs.iterdir()))
+    wait_for(lambda: runs.exists() and any(is_locked(run) for run in runs.iterdir()))
     process.send_signal(name)
     text = finish(process, 1)
     assert "uddm: stopped. The same command continues the sweep." in text
     assert "Traceback" not in text
-    assert not any(busy(run) for run in runs.iterdir())
+    assert not any(is_locked(run) for run in runs.iterdir())
     finish(place.sweep(out, "--jobs", 2))
     assert place.table(out) == place.table("calm")
 

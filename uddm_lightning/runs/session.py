@@ -1,4 +1,4 @@
-"""The run's folder during one command: what may be continued, measured and written there."""
+"""The folder of a run during one command: checks what the command may do with the run, and records it."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,16 +13,27 @@ from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Change
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import TextDataModule
+from uddm_lightning.results.manifest import (
+    NAME,
+    complete_manifest,
+    find_run_folder,
+    mark_trained,
+    read_manifest,
+    record_changes,
+    stopped_early,
+    trained_steps,
+    write_manifest,
+)
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import is_dry_run
 
-FILES = (".ckpt", ".csv", ".html", ".json", ".parquet", ".yaml")  # of a run: no folder is called so
+FILES = (".ckpt", ".csv", ".html", ".json", ".parquet", ".yaml")  # of files of a run, which are no folders
 
 
 class RunSession:
-    """What one command does with the folder of a run.
+    """Checks that a command fits the run in a folder, and records in the folder what the command does.
 
     Args:
         command: fit, validate, test or predict.
@@ -52,7 +63,7 @@ class RunSession:
         # a measured run is the one of the config, wherever the output goes
         run = self.folder if self.is_training else folder_of_config(config) or self.folder
         self.checkpoint = checkpoints.resolve(config.ckpt_path, run) if config.ckpt_path else None
-        self.home = run_folder.of_checkpoint(self.checkpoint) if self.checkpoint else self.folder
+        self.home = find_run_folder(self.checkpoint) if self.checkpoint else self.folder
         if self.checkpoint:
             self._compare(self.checkpoint)
 
@@ -76,7 +87,7 @@ class RunSession:
         checkpoint, config = checkpoints.load(path, self.is_training), yaml.safe_load(self.dump())
         self.step = checkpoint["global_step"]
         self.changes = config_keys.changes(run_folder.read_config(self.home), config)
-        run_folder.check_same(self.home, self.changes, not self.is_training)
+        run_folder.check_same_run(self.home, self.changes, not self.is_training)
         checkpoints.check_same_model(path, checkpoint, config["model"])
         if not self.is_training:
             return
@@ -129,7 +140,7 @@ class RunSession:
         """Return the name of the run in results: the recorded one, or a new one."""
         config = {**yaml.safe_load(self.dump()), "corpus": data.corpus.hash}
         same = self.is_resuming if self.is_training else self.checkpoint
-        known = run_folder.read_manifest(self.home).get(run_folder.NAME) if same else None
+        known = read_manifest(self.home).get(NAME) if same else None
         return known or run_folder.run_name(model.backbone_name, data.subset_size, data.seed, config)
 
     def begin(self, trainer: Trainer, model: DiffusionTask, data: TextDataModule) -> None:
@@ -137,29 +148,33 @@ class RunSession:
         if self.command == "predict" or (not self.is_training and model.parameter_count):
             return  # a trained model has a run already
         folder = self.folder
-        if not self.is_resuming or not run_folder.read_manifest(folder):
-            run_folder.write_manifest(folder, {run_folder.NAME: model.run_name, **data.manifest()})
+        if not self.is_resuming or not read_manifest(folder):
+            write_manifest(folder, {NAME: model.run_name, **data.manifest()})
         if not self.is_resuming or not (folder / "config.yaml").exists():
             run_folder.write_config(folder, self.dump(), None)
         if not self.is_resuming:
             return
-        run_folder.settle(folder, data.manifest(), model.run_name)
+        complete_manifest(folder, data.manifest(), model.run_name)
         if changes := config_keys.recorded(self.changes, measuring=False):
             run_folder.write_config(folder, self.dump(), self.step)
-            run_folder.note(folder, "fit", self.step, changes)
+            record_changes(folder, "fit", self.step, changes)
         if self.step < trainer.max_steps or trainer.max_steps < 1:
-            run_folder.mark_trained(folder, 0)
+            mark_trained(folder, 0)
 
     def mark_trained(self, trainer: Trainer, steps: int, reason: str = "") -> None:
         """Record in the manifest that the run is finished after `steps` steps, and why if it stopped early."""
         if trainer.is_global_zero and not is_dry_run(trainer):
-            run_folder.mark_trained(self.folder, steps, reason)
+            mark_trained(self.folder, steps, reason)
+
+    def stopped_at(self, step: int) -> bool:
+        """Return whether the manifest records that the run stopped early after `step` steps."""
+        return trained_steps(self.folder) == step and bool(stopped_early(self.folder))
 
     def record_measurement(self, trainer: Trainer) -> None:
         """Record in the manifest of a measured run the keys that had other values."""
-        if trainer.is_global_zero and not is_dry_run(trainer) and run_folder.read_manifest(self.home):
+        if trainer.is_global_zero and not is_dry_run(trainer) and read_manifest(self.home):
             changes = config_keys.recorded(self.changes, measuring=True)
-            run_folder.note(self.home, self.command, self.step, changes)
+            record_changes(self.home, self.command, self.step, changes)
 
 
 def output_folder(config: Namespace, arguments: list[str]) -> str:
