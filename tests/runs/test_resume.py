@@ -311,7 +311,7 @@ def test_every_file_survives_a_full_disk(name: str, disk: Disk) -> None:
     WRITERS[name](path)
     before = path.read_bytes()
     ACTS["fill"](str(path.parent))
-    with pytest.raises(DiskFullError, match=f"^Cannot write `.*{name}`: .*No space left on device.*untouched"):
+    with pytest.raises(DiskFullError, match=f"^Cannot write `.*{name}`: .*No space left on device.*unchanged"):
         WRITERS[name](path)
     assert path.read_bytes() == before
     (path.parent / "ballast").unlink()
