@@ -1,6 +1,6 @@
-"""What holds for every process of the tests: one thread, no network, no traces in the home folder.
+"""Settings of every test process: one thread, no network, no files in the home folder.
 
-Set before torch and the hub's libraries are imported, whichever test comes first, and for the processes of tests.
+They are set before torch and the hub's libraries are imported, and they also hold for processes that tests start.
 """
 
 import os

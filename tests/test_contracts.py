@@ -1,4 +1,4 @@
-"""The plugins of the package are found by themselves, so that none can be added without its contract tests.
+"""Every plugin of the package is found automatically and has contract tests.
 
 The contract of each base class is in `test_base.py` of its package: `tests/processes/test_base.py` and so on; that of
 noise schedules in `tests/processes/test_schedules.py`, of learning rates in `tests/training/test_lr_schedules.py`.

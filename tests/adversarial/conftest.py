@@ -1,4 +1,4 @@
-"""The command line in this process, on a tiny corpus, without pytest's per-test fixtures: a property calls it often."""
+"""Run the command line in this process on a tiny corpus, without per-test fixtures, since a property calls it often."""
 
 import io
 import os

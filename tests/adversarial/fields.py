@@ -1,4 +1,4 @@
-"""Every numeric field of a config, found by looking at the package: a new one is there the moment it exists."""
+"""Find every numeric field of a config by inspecting the package, so that new fields are included."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""What the rows of a corpus must be, worked out from the definitions alone, without the package's packing."""
+"""Compute the expected rows of a corpus from the definitions, without the package's packing."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Whatever lies where a checkpoint should: it is used as it was written, or refused by name, and never runs code."""
+"""A file in place of a checkpoint is loaded as it was written, or refused by name, and never runs code."""
 
 import builtins
 import copy
@@ -213,7 +213,7 @@ SENTINEL = "executed"
 
 
 class Call:
-    """Asks whoever unpickles it to call a function."""
+    """An object whose unpickling calls a function."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = (function, arguments)

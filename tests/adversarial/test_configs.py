@@ -1,4 +1,4 @@
-"""Every number of a config, one at a time, out of its range: refused with its key and value, or really meant."""
+"""Every number of a config out of its range is refused with its key and value, or has a documented meaning."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Any text at all gives a corpus that is right by an independent count, or one message; never anything else."""
+"""Any text gives a corpus that agrees with an independent count, or one error message."""
 
 import gzip
 import json
@@ -404,7 +404,7 @@ sys.stdout.write(json.dumps({
 def large(folder: Path, text: str, tokenizer: str, packing: str, document: str = "line") -> dict[str, float]:
     """Builds a corpus in a process of its own, and says what it cost."""
     (folder / "large.txt").write_text(text, encoding="utf-8")
-    (folder / "test.txt").write_text("the end of the story, which nobody has read before\n" * 3, encoding="utf-8")
+    (folder / "test.txt").write_text("the end of the story, which is in no other file\n" * 3, encoding="utf-8")
     paths = (str(folder / "large.txt"), str(folder / "test.txt"), str(folder / "cache"))
     done = subprocess.run(
         [sys.executable, "-c", CHILD, *paths, tokenizer, packing, document], capture_output=True, text=True, check=False

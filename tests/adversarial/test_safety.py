@@ -1,4 +1,4 @@
-"""The package is safe by default: it runs no text as code, loads data as data only, and calls nobody over a network."""
+"""The package is safe by default: it runs no text as code, loads data as data only, and opens no connections."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""What every backbone promises."""
+"""Contract tests of backbones."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks`: every hot path against a dense textbook version of itself, in one process, in turns."""
+"""`python -m tests.benchmarks`: compare every hot path with a dense version of it, in one process, in turns."""
 
 import argparse
 import csv

@@ -1,4 +1,4 @@
-"""Text to rows: our whole preparation of a corpus beside what the `tokenizers` library alone does on the same text.
+"""Compare the preparation of a corpus with the `tokenizers` library alone on the same text.
 
 `ours` reads the documents, fingerprints and splits them, tokenises, packs, hashes and writes them, and opens the
 memory-mapped cache.

@@ -1,4 +1,4 @@
-"""The published formulas in plain PyTorch, over the whole cube of batch, length and vocabulary: a textbook.
+"""The published formulas in plain PyTorch, on dense tensors of batch, length and vocabulary.
 
 They are the other side of every comparison, and are never tuned: no chunks, no closed gradients, no checkpointing.
 

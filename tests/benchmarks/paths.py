@@ -1,4 +1,4 @@
-"""The hot paths, each beside a dense textbook version of itself on the same network and the same batch.
+"""The hot paths, each with a dense version on the same network and the same batch.
 
 Shapes: B rows, L positions, V ids.
 """

@@ -1,4 +1,4 @@
-"""Cost against everything that can grow: vocabulary, length, batch, network, and rows to train on.
+"""Cost as a function of vocabulary, length, batch size, network and number of training rows.
 
 Shapes: N rows to train on; the others as in `paths`.
 """

@@ -1,4 +1,4 @@
-"""The textbook side of the benchmark is right, and the benchmark runs."""
+"""The dense formulas of the benchmark are correct, and the benchmark runs."""
 
 import subprocess
 import sys

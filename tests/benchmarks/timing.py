@@ -1,4 +1,4 @@
-"""Honest comparisons: in one process, in turns, as medians with spread, and with the memory that each takes."""
+"""Compare functions in one process, in turns, by medians with their spread and by memory."""
 
 import ctypes
 import gc

@@ -1,4 +1,4 @@
-"""Every callback of Lightning's documentation works, or is refused by name before anything is trained."""
+"""Every callback of Lightning's documentation works, or is refused by name before training."""
 
 import inspect
 import os
@@ -228,7 +228,7 @@ def test_a_package_that_a_callback_needs_is_missed_at_the_start(uddm, config, mo
 
 
 @pytest.mark.parametrize("name", ["EarlyStopping", "ModelCheckpoint"])
-def test_a_value_that_nobody_measures_is_missed_at_the_start(uddm, config, tmp_path, name) -> None:
+def test_an_unknown_value_to_monitor_is_refused_at_the_start(uddm, config, tmp_path, name) -> None:
     given = (f"--trainer.callbacks+={name}", "--trainer.callbacks.monitor=recovery/test/t=0.2")
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", *given)
     assert outcome.status == 2

@@ -1,4 +1,4 @@
-"""TensorBoard shows each step of a run once, however often the run was stopped."""
+"""TensorBoard shows each step of a run once, even if the run was stopped several times."""
 
 from pathlib import Path
 

@@ -225,7 +225,7 @@ def test_a_run_that_saved_nothing_may_start_again(uddm, config, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_config_that_somebody_wrote_is_never_touched(uddm, config, tmp_path):
+def test_a_config_that_a_user_wrote_is_never_touched(uddm, config, tmp_path):
     own = tmp_path / "own" / "config.yaml"
     own.parent.mkdir()
     own.write_text("# my notes\n" + config.read_text(encoding="utf-8"), encoding="utf-8")

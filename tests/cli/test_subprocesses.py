@@ -1,4 +1,4 @@
-"""The installed command in processes of its own: ranks that Lightning starts, a compiled network, a wrong option."""
+"""The installed command in separate processes: ranks that Lightning starts, a compiled network, a wrong option."""
 
 import os
 import shutil

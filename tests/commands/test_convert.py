@@ -61,7 +61,7 @@ def test_a_converted_run_is_the_foreign_model(
     assert manifest["converted"]["file"] == "foreign.ckpt"
     assert len(manifest["converted"]["sha256"]) == 64
     assert manifest["converted"]["said_of_training"]["data.train"] == "lm1b"
-    assert "corpus" not in manifest  # nobody knows on which rows it was trained
+    assert "corpus" not in manifest  # the training rows are not known
     assert (run / "config.yaml").read_text().startswith("# lightning.pytorch==")
 
 
@@ -171,7 +171,7 @@ def test_wrong_input_is_one_message(
         ([foreign, "-c", text, "-c", wider], "describes another network in `model.backbone`"),
         ([foreign, "-c", text, "--seed", "x"], "seed_everything"),
         ([foreign, "-c", text, "--nonsense"], "unrecognized arguments: --nonsense"),
-        ([unknown], "of which no copy is known here"),
+        ([unknown], "no source of that text is known"),
         ([wrong(tmp_path, "text.ckpt", "hello")], "cannot be converted: it is no zip archive"),
         ([cut], "cannot be converted: it is no zip archive"),
     ):

@@ -1,4 +1,4 @@
-"""`uddm probe`: the entropies that the run itself has measured, from its checkpoint and config alone."""
+"""`uddm probe` returns the entropies that the run has measured, from its checkpoint and config alone."""
 
 import csv
 import shutil

@@ -1,4 +1,4 @@
-"""`uddm sample`: the same file whoever draws it, in whatever batches, however often it is killed, without any text."""
+"""`uddm sample` writes the same file for any number of processes and batches, and after interruptions."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""`uddm sweep` and `uddm report` through the command line, over runs that a launcher makes up."""
+"""`uddm sweep` and `uddm report` through the command line, with a launcher that writes made-up runs."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A run is gone on with, and measured, as what it is: other values of its config are refused, or recorded."""
+"""Resuming and measuring a run with other values of its config is refused, or recorded."""
 
 import json
 import shutil
@@ -269,7 +269,7 @@ def test_a_linear_decay_to_a_later_end_is_that_of_a_run_to_that_end(uddm, config
     assert once["optimizer_states"][0]["param_groups"] == twice["optimizer_states"][0]["param_groups"]
 
 
-def test_a_config_that_somebody_wrote_is_not_changed_on_resume(uddm, config, tmp_path):
+def test_a_config_that_a_user_wrote_is_not_changed_on_resume(uddm, config, tmp_path):
     own = tmp_path / "own" / "config.yaml"
     own.parent.mkdir()
     own.write_text("# my notes\n" + config.read_text(encoding="utf-8").replace("max_steps: 6", "max_steps: 3"))

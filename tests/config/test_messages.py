@@ -1,4 +1,4 @@
-"""What the parser says when something is wrong: one line with the key, the nearest name and the way out."""
+"""Messages of the parser: one line with the key, the nearest name and the way out."""
 
 from pathlib import Path
 

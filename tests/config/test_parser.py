@@ -1,4 +1,4 @@
-"""Whatever is written into a run's config.yaml is read again as the same, by the parser and by PyYAML."""
+"""A written config.yaml is read as the same values by the parser and by PyYAML."""
 
 import copy
 from typing import Any

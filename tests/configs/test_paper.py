@@ -1,4 +1,4 @@
-"""The configs of the paper hold the paper's numbers: read from the resolved configs, and from what is made of them."""
+"""The configs of the paper contain the paper's numbers, as resolved configs and as the objects made from them."""
 
 import copy
 import math

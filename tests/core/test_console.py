@@ -1,4 +1,4 @@
-"""What every command prints: to a terminal, to a file, to a reader that leaves, with bars and without."""
+"""Output of every command to a terminal, to a file and to a closed pipe, with and without progress bars."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What is read from a checkpoint in Duo's layout, and what is refused with which words."""
+"""Checkpoints in Duo's layout: the settings that are read, and the messages of refusals."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def test_what_the_file_leaves_out_is_supposed_and_said(tmp_path: Path, raw: DiT,
 
 
 @pytest.mark.parametrize("key", ["data.tokenizer_name_or_path", "model.length"])
-def test_what_nobody_else_can_know_is_asked_for(tmp_path: Path, raw: DiT, averaged: DiT, key: str) -> None:
+def test_a_setting_without_a_default_must_be_given(tmp_path: Path, raw: DiT, averaged: DiT, key: str) -> None:
     path = save_foreign(tmp_path / "x.ckpt", raw, averaged, merged(SETTINGS, key, None))
     duo = DuoCheckpoint(path)
     with pytest.raises(InputError, match=rf"does not say `{key}`: give `data\."):
@@ -77,7 +77,7 @@ def test_what_nobody_else_can_know_is_asked_for(tmp_path: Path, raw: DiT, averag
 def test_an_unknown_text_is_asked_for(tmp_path: Path, raw: DiT, averaged: DiT) -> None:
     path = save_foreign(tmp_path / "x.ckpt", raw, averaged, merged(SETTINGS, "data.train", "diaries"))
     duo = DuoCheckpoint(path)
-    with pytest.raises(InputError, match="'diaries', of which no copy is known here: say with `--config FILE`"):
+    with pytest.raises(InputError, match=r"'diaries', and no source of that text is known\. .* with `--config FILE`"):
         recipe(duo, {}, None)
     assert "source" not in recipe(duo, {"source": {}}, None).config["data"]
 

@@ -1,4 +1,4 @@
-"""A file of `torch.save` is read without running or importing anything that it names, and damage is noticed."""
+"""A file of `torch.save` is read without running or importing anything that it names; damage is detected."""
 
 import os
 import pickle

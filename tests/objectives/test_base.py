@@ -1,4 +1,4 @@
-"""What every objective promises: noise levels, padding, precision and gradients."""
+"""Contract tests of objectives: noise levels, padding, precision and gradients."""
 
 from typing import Any
 

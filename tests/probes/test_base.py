@@ -1,4 +1,4 @@
-"""What every probe checks, and how it treats fillers, limits and the notes of the probe before it."""
+"""Checks of the base class of probes, and its treatment of fillers, limits and earlier notes."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Critical corruption, fixed points and rows of random tokens, on oracles, against trying everything."""
+"""Critical corruption, fixed points and rows of random tokens on oracles, compared with exhaustive search."""
 
 import math
 from collections.abc import Callable

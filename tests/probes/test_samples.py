@@ -1,4 +1,4 @@
-"""The probe of samples: on oracles, against brute force, and whatever the batches."""
+"""The probe of samples on oracles, compared with brute force, for several batch sizes."""
 
 import json
 import math

@@ -1,6 +1,4 @@
-"""What is seen on the way from pure noise to a sample, against dense sums over the states that the chain visits, and
-against enumeration of every state that it could visit.
-"""
+"""The probe of trajectories, compared with dense sums over the visited states, and with enumeration of all states."""
 
 import math
 from collections.abc import Callable

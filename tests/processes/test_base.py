@@ -1,4 +1,4 @@
-"""What every process promises."""
+"""Contract tests of processes."""
 
 from typing import Any
 

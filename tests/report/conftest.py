@@ -1,4 +1,4 @@
-"""Reports that several tests look at, written once."""
+"""Reports that several tests read, written once."""
 
 from pathlib import Path
 

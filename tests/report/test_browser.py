@@ -1,4 +1,4 @@
-"""The page in a real browser: nothing to complain about, and everything in its place on a desk and on a phone."""
+"""The page in a browser: no console errors, and a correct layout on wide and narrow screens."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the model card of an exported run says of its measurements."""
+"""Paragraphs of the model card of an exported run about its measurements."""
 
 from pathlib import Path
 

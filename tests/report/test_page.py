@@ -1,4 +1,4 @@
-"""The page: one file, in words first, that holds whatever the data hold."""
+"""The page: a single file that starts with text and works for any data."""
 
 import math
 import re
@@ -161,7 +161,7 @@ def test_what_was_measured_is_told(page):
         "and 64 draws for each number",
         "t = 0.05, t = 0.1",
         "on t in [0.05, 1]",
-        "on t in [0.001, 1], of which the network was trained on a part only",
+        "on t in [0.001, 1]; the network was trained on a part of it",
         "two cores",
     ):
         assert words in text

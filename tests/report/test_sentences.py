@@ -1,4 +1,4 @@
-"""Which sentence is shown, what became of its tokens, and how they are set."""
+"""The choice of a sentence, the classes of its tokens, and their layout."""
 
 import pytest
 

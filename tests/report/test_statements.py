@@ -417,7 +417,7 @@ STATEMENTS = [
     ),
     Statement(
         "Judged one by one: {}.",
-        "a seed by itself is judged otherwise",
+        "a single seed is judged otherwise",
         lambda: by_seed("generalizing", "cannot be told"),
         lambda: by_seed("generalizing", "generalizing"),
         "Judged one by one: seed 0 generalizing and seed 1 cannot be told.",
@@ -494,11 +494,11 @@ STATEMENTS = [
         "In 1 of 2 panels",
     ),
     Statement(
-        "on t in {}, of which the network was trained on a part only",
+        "on t in {}; the network was trained on a part of it",
         "kind nelbo_extrapolated",
         html,
         lambda: html(rows(kinds=("recovery", "nelbo"))),
-        "of which the network was trained on a part only",
+        "the network was trained on a part of it",
     ),
     Statement(
         ": no {}",
@@ -1035,7 +1035,7 @@ DEFINITIONS = (
         "`{}` holds the weights",
         " (extrapolated: trained",
     ),
-    *("## Memory or generalization", "```python\nimport math, torch", "not at hand when", "* ", "| "),
+    *("## Memory or generalization", "```python\nimport math, torch", "not available when", "* ", "| "),
     *(
         "       t  recovery: train",
         "       t  test rows: clean",

@@ -1,4 +1,4 @@
-"""A run's folder can always be started in, whenever what began there was killed."""
+"""A run can always start in its folder, even after an earlier run there was killed."""
 
 import json
 import shutil

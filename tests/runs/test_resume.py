@@ -1,4 +1,4 @@
-"""A run that was killed, or met a full disk, goes on as if nothing had happened."""
+"""A run that was killed, or met a full disk, continues with the same numbers."""
 
 import errno
 import random

@@ -1,4 +1,4 @@
-"""What every sampler promises."""
+"""Contract tests of samplers."""
 
 from itertools import pairwise
 from typing import Any
@@ -51,7 +51,7 @@ class TestSampler:
         other = xt.where(valid, (xt + 1) % V)
         assert torch.equal(sampler(denoiser, other, 0.8, keys, valid, clean)[valid], whole[valid])
 
-    def test_whoever_looks_on_changes_nothing(self, cls: type, options: dict[str, Any]) -> None:
+    def test_observers_change_nothing(self, cls: type, options: dict[str, Any]) -> None:
         """An observer sees every row at every time of its grid but the last, under its own number."""
         sampler, denoiser = make(cls, steps=12, **options), self.denoiser()
         xt, keys, clean = torch.arange(8 * L).view(8, L) % V, torch.arange(8), torch.zeros(8, L).bool()

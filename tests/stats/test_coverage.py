@@ -1,4 +1,4 @@
-"""The judge of the intervals: how often they cover the truth, for every kind of value and every cell of a grid.
+"""Coverage of the intervals for every kind of value and every cell of a grid.
 
 Shapes: M simulations, R rows.
 """

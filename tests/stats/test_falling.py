@@ -1,4 +1,4 @@
-"""Whether the NELBO was still falling: paired over the last three validations, at the edge of the tolerance."""
+"""The test whether the NELBO was still falling, at the edge of the tolerance."""
 
 import numpy as np
 import pyarrow as pa

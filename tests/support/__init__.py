@@ -1,1 +1,1 @@
-"""What several tests share: small worlds and texts, a small config, real processes, made-up sweeps and clusters."""
+"""Shared helpers of the tests: small worlds and texts, a small config, real processes, made-up sweeps and clusters."""

@@ -1,4 +1,4 @@
-"""A small corpus, a small config, and what the command line answers."""
+"""A small corpus, a small config, and the output of the command line."""
 
 import csv
 import random

@@ -1,4 +1,4 @@
-"""Examples of detokenized text: as a corpus writes it, and as people do."""
+"""Examples of detokenized text, in the form of the corpus and in normal spelling."""
 
 from hypothesis import strategies as st
 

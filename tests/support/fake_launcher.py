@@ -1,4 +1,4 @@
-"""A launcher of another package: it trains nothing, and writes what a model with a known transition would measure."""
+"""A launcher outside the package that trains nothing and writes measurements of a model with a known transition."""
 
 import json
 import math

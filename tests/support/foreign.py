@@ -58,7 +58,7 @@ Kinds = dict[str, Any]
 
 
 def pretended() -> tuple[dict[str, ModuleType], Kinds]:
-    """Modules that nobody has installed, and their classes."""
+    """Modules that are not installed, and their classes."""
     modules, kinds = {}, {}
     for name, members in CLASSES.items():
         for parent in (name, *(name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1))):

@@ -1,4 +1,4 @@
-"""A plausible sweep, made up: tables as runs write them, and a verdict as transition.json holds it."""
+"""Tables and transition.json of a made-up sweep."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Find every plugin of the package and make it."""
+"""Find and instantiate every plugin of the package."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""Runs of `uddm` in real processes, as many ranks as one likes, started in no time.
+"""Start runs of `uddm` in real processes with any number of ranks.
 
 `python -m tests.support.ranks JOBS` imports everything once and forks the processes of
 them. A process may write down what it trains on; at a chosen moment it may kill itself, fill its disk or delete its

@@ -1,4 +1,4 @@
-"""A probe of someone else: one file, which no other file of the package knows."""
+"""A probe outside the package, in one file that no other file of the package names."""
 
 from collections.abc import Sequence
 

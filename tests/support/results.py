@@ -1,4 +1,4 @@
-"""Write the tables of figures that stand beside the tests."""
+"""Write tables of measured numbers beside the tests."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""A SLURM of one node in a temporary folder: its own key, sockets, ports, state and daemons, and nothing else's."""
+"""A SLURM cluster of one node in a temporary folder, with its own key, sockets, ports, state and daemons."""
 
 import os
 import secrets

@@ -1,6 +1,6 @@
-"""Corpora of the form of the published ones, and tokenizers of the kind that goes with them, all made here.
+"""Made-up corpora in the form of the published ones, with matching tokenizers.
 
-Files have the names, columns and splits of those on the hub, so that a config need only be told where they lie.
+Files have the names, columns and splits of those on the hub, so that a config only needs another path.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Toy worlds whose every probability is known by enumeration, and small helpers of the tests.
+"""Toy worlds whose probabilities are known by enumeration, and small helpers of the tests.
 
 Nothing here is written with the closed forms of the package: kernels are matrix exponentials or two-valued tables, and
 posteriors are sums over everything that could have happened.

@@ -30,7 +30,7 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     [
         ("sweep: {sizes: [1]}\ndata: {}\n", r"`-c .*study\.yaml`: .* the section `sweep` and nothing else; .*'data'"),
         ("sweep: 3\n", "this one has 3"),
-        ("sweep: {size: 3}\n", r"`-c .*study\.yaml`: `sweep.size` is no option of a sweep; there are sizes, seeds"),
+        ("sweep: {size: 3}\n", r"`-c .*study\.yaml`: `sweep.size` is not an option of a sweep; use sizes"),
         ("sweep: {sizes: [1\n", r"study\.yaml` is not valid YAML"),
     ],
 )

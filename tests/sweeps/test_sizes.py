@@ -1,4 +1,4 @@
-"""What `--sizes` means."""
+"""Parsing of `--sizes`."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What a run of a variant needs, and how variants differ."""
+"""Resources of a run of a variant, and differences between configurations."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Weights in half precision: their average follows them, is saved exactly, and is measured as it was."""
+"""Weights in half precision: their average follows them, and is saved and measured exactly."""
 
 from pathlib import Path
 

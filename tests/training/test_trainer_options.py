@@ -1,4 +1,4 @@
-"""Whatever Lightning's trainer is told: the batch of a step is a function of the step, or nothing begins.
+"""The batch of a step depends only on the step for all trainer options, or training is refused.
 
 And a run ends measured and saved, in its own folder.
 """

@@ -1,4 +1,4 @@
-"""The judge of the intervals that a sweep prints: curves with a known truth, measured as a sweep measures them.
+"""Coverage of the intervals of a sweep, on simulated curves with a known transition.
 
 What is judged, at every cell of the plan: the gap at each size (`gap`); the difference between the largest size and the
 first one that shares its rows (`sizes`); both as means over seeds where there are several; N_half (`half`); and that

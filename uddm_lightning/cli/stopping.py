@@ -1,4 +1,4 @@
-"""How a command ends before its work is done: the messages, exit statuses and reasons."""
+"""Messages, exit statuses and reasons of commands that end before their work is done."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""What `uddm fit | validate | test | predict` give to Lightning's trainer beside the options of the user."""
+"""Options of Lightning's trainer that `uddm fit | validate | test | predict` set in addition to the user's."""
 
 from typing import Any
 

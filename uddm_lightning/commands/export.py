@@ -12,8 +12,8 @@ from uddm_lightning.runs.run import load_run
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="uddm export",
-        description="Write the weights of a run as safetensors, with a JSON config, the tokenizer if it is at hand "
-        "without a download, and a model card with the measurements. `uddm_lightning.interop.load_exported(FOLDER)` "
+        description="Write the weights of a run as safetensors, with a JSON config, the tokenizer if it needs "
+        "no download, and a model card with the measurements. `uddm_lightning.interop.load_exported(FOLDER)` "
         "loads the network.",
         allow_abbrev=False,
     )

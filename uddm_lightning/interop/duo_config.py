@@ -68,8 +68,8 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
     if "source" not in given:
         if text not in TEXTS:
             raise InputError(
-                f"`{foreign.path}` was trained on {text[:80]!r}, of which no copy is known here: say with "
-                "`--config FILE` which text to measure it on, in a section `data`."
+                f"`{foreign.path}` was trained on {text[:80]!r}, and no source of that text is known. Give "
+                "the text to measure it on in a section `data`, with `--config FILE`."
             )
         data["source"] = _source(text)
     if "tokenizer" not in given:

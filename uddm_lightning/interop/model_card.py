@@ -35,7 +35,7 @@ def _head(config: Mapping[str, Any]) -> Iterator[str]:
         "process": f"{process['class']}, {process['schedule']['class']}, eps = {process['schedule']['eps']:g}",
         "logits": f"{config['prediction']} predictions",
         "weights": f"{config['weights']}, after {config['step']:,} steps",
-        "tokenizer": config["tokenizer"] or "not at hand when this was exported",
+        "tokenizer": config["tokenizer"] or "not available when this was exported",
     }
     yield "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in table.items())])
 

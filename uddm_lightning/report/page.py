@@ -284,7 +284,7 @@ def _measured(study: Study, about: Mapping[str, str]) -> str:
         "NELBO": f"on t in {listed(study.ranges())}" if study.ranges() else "not measured",
     }
     if wide := study.ranges("nelbo_extrapolated"):
-        entries["NELBO, extrapolated"] = f"on t in {listed(wide)}, of which the network was trained on a part only"
+        entries["NELBO, extrapolated"] = f"on t in {listed(wide)}; the network was trained on a part of it"
     if not recovery:
         for name in ("sampler", "rows", "recovery at"):
             entries[name] = "recovery was not measured"

@@ -1,4 +1,4 @@
-"""Make the objects that a resolved configuration names: data, model and plugins."""
+"""Instantiate the data, the model and the plugins of a resolved configuration."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from uddm_lightning.training.task import DiffusionTask
 
 
 def build_data(config: dict[str, Any]) -> TextDataModule:
-    """The data module of a resolved configuration.
+    """Return the data module of a resolved configuration.
 
     Raises:
         InputError: its arguments are wrong.
@@ -24,7 +24,7 @@ def build_data(config: dict[str, Any]) -> TextDataModule:
 
 
 def build_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
-    """The model of a resolved configuration, with new weights.
+    """Return the model of a resolved configuration, with new weights.
 
     Raises:
         InputError: its arguments are wrong.
@@ -46,7 +46,7 @@ def build_plugin(kind: Any, given: Any) -> Any:
 
 def _made(add: Callable[..., Any], kind: type, given: Any) -> Any:
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # plugins lie where one works, as for training
+        sys.path.append(os.getcwd())  # plugins are imported from the working directory, as in training
     parser = UddmParser()
     add(parser, kind, "it")
     try:
@@ -56,7 +56,7 @@ def _made(add: Callable[..., Any], kind: type, given: Any) -> Any:
 
 
 def check_critic(config: dict[str, Any], fetch: bool) -> None:
-    """Refuses a critic that the runs of a resolved configuration could not have.
+    """Refuse a critic that the runs of a resolved configuration could not load.
 
     Args:
         config: the configuration.

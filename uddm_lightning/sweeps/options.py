@@ -60,7 +60,7 @@ def _options(path: Path) -> list[str] | None:
     words: list[str] = []
     for key, value in content[SECTION].items():
         if key not in KEYS:
-            raise InputError(f"`-c {path}`: `{SECTION}.{key}` is no option of a sweep; there are {', '.join(KEYS)}.")
+            raise InputError(f"`-c {path}`: `{SECTION}.{key}` is not an option of a sweep; use {', '.join(KEYS)}.")
         for one in value if key == "backbone" and isinstance(value, list) else [value]:
             words += [f"--{key}", ",".join(map(str, one)) if isinstance(one, list) else str(one)]
     return words

@@ -28,7 +28,7 @@ from uddm_lightning.sweeps.variant import BEST, Variant
 
 LAUNCHERS = {"local": "LocalLauncher", "slurm": "SlurmLauncher"}
 FILLED_IN = ("--seed_everything", "--ckpt_path", "--trainer.default_root_dir")  # the sweep fills these in
-SIZE = "--data.train_size"  # where sizes end that `--sizes` does not name
+SIZE = "--data.train_size"  # end of the default sizes
 
 Config = str | Path | Mapping[str, Any]
 
@@ -38,8 +38,8 @@ class SweepResult(NamedTuple):
 
     Attributes:
         folder: of the sweep; it holds the tables, figures and `report.html`.
-        transition: content of transition.json; empty where no run has measured.
-        failed: names of the runs that failed. The same sweep, started again, trains them again.
+        transition: content of transition.json; empty if no run has measurements.
+        failed: names of the runs that failed. The same sweep trains them again when it is restarted.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class SweepResult(NamedTuple):
 
     @property
     def runs(self) -> list[Path]:
-        """Folders of the runs that have measured."""
+        """Folders of the runs that have measurements."""
         return run_folders(self.folder)
 
     def measurements(self) -> pa.Table:
@@ -74,7 +74,7 @@ def sweep(
 ) -> SweepResult:
     """Train and measure every backbone at every size with every seed, and write the report, as `uddm sweep` does.
 
-    Finished runs are never repeated: call it again to go on with a sweep that was stopped.
+    Finished runs are never repeated: call it again to continue a sweep that was stopped.
 
     Args:
         config: path of a config, name of a shipped one such as "quickstart", a nested mapping, or several of these,
@@ -129,7 +129,7 @@ def run_sweep(
     jobs: int | None = None,
     launcher: str = "local",
 ) -> SweepResult:
-    """Train what is not finished, then write tables, transition.json and the report.
+    """Train the unfinished runs, then write the tables, transition.json and the report.
 
     Args:
         out: folder of the sweep.
@@ -144,23 +144,23 @@ def run_sweep(
 
     Raises:
         InputError: an option, a config or a folder is wrong.
-        KeyboardInterrupt: the sweep was stopped; the same options go on with it.
+        KeyboardInterrupt: the sweep was stopped; the same options continue it.
     """
     for_launcher, overrides = split_launcher_options(overrides)
     largest = value_of(overrides, SIZE)
     named = sizes not in (None, AUTO)
     if largest is not None and named:
-        raise InputError(f"`{SIZE} {largest}` says where sizes end that `--sizes` does not name; give one of the two.")
+        raise InputError(f"`{SIZE} {largest}` limits the default sizes, but `--sizes` is given; give one of the two.")
     for word in overrides:
         if word.partition("=")[0] in FILLED_IN:
-            raise InputError(f"`{word}` is for the sweep to fill in: use `--sizes`, `--seeds` and `--out`.")
+            raise InputError(f"`{word}` is set by the sweep: use `--sizes`, `--seeds` and `--out`.")
     place = _launcher(launcher, jobs, for_launcher)
     arguments = [*(word for path in configs for word in ("-c", path)), *overrides]
     fragments: Sequence[str | None] = backbones or [None]
     variants = [Variant.of(arguments, fragment) for fragment in fragments]
     names = [variant.name for variant in variants]
     if len(set(names)) < len(names):
-        raise InputError(f"`--backbone`: results are told apart by the stems of the files, and these are {names}.")
+        raise InputError(f"`--backbone`: the stems of the files name the results and must differ, got {names}.")
     config = variants[0].config
     every_seed = _seeds(seeds, config["seed_everything"])
 

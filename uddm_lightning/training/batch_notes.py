@@ -1,4 +1,4 @@
-"""What probes find on a batch, for the callbacks that run after them on the same batch.
+"""Results of probes on a batch, for the callbacks that run after them on the same batch.
 
 Shapes: B rows, L positions.
 """

@@ -1,4 +1,4 @@
-"""The figures of basins, margins and trajectories, and what is said where several chains were run."""
+"""The figures of basins, margins and trajectories, and their captions for several chains."""
 
 import numpy as np
 import pyarrow as pa

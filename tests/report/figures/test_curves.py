@@ -1,4 +1,4 @@
-"""The figures: what they show, and that nothing is blank."""
+"""The figures over N: their content, and that none is blank."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The process from which a sweep's runs are forked."""
+"""The server process from which the runs of a sweep are forked."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Sweeps as real processes: in parallel, interrupted, killed, two at once. Every run is a process of its own."""
+"""Sweeps as real processes: in parallel, interrupted, killed, and two at once."""
 
 import os
 import random

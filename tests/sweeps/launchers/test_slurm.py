@@ -1,4 +1,4 @@
-"""Runs as jobs: what is asked of SLURM, what its answers come to, and three runs on a real one-node cluster."""
+"""Runs as SLURM jobs: submission, states of jobs, and three runs on a real one-node cluster."""
 
 import os
 import pickle
