@@ -128,8 +128,8 @@ def _headline(
     qualifiers = []
     if regimes and regimes[-1]["regime"] == NOT_LEARNED:
         qualifiers.append(f"size {regimes[-1]['train_size']} is not learned yet")
-    if any(regime["qualifiers"] for regime in regimes):
-        unfinished = [str(regime["train_size"]) for regime in regimes if regime["qualifiers"]]
+    unfinished = [str(regime["train_size"]) for regime in regimes if regime["qualifiers"]]
+    if unfinished:
         qualifiers.append(f"training was not at its end at size {', '.join(unfinished)}")
     if len(seeds) == 1:
         qualifiers.append("one seed: the interval covers the sampling of sequences only")

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.sweeps.sweep_run import SweepRun
 
 
@@ -33,8 +33,7 @@ class Launcher(ABC):
     """
 
     def __init__(self, jobs: int | None = None) -> None:
-        if jobs is not None and jobs < 1:
-            raise InputError(f"`--jobs` must be at least 1, got {jobs}.")
+        check_at_least(1, "--", jobs=jobs)
         self.jobs = jobs
 
     def check_available(self) -> None:  # noqa: B027 most launchers need nothing

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from uddm_lightning.core.errors import InputError, require_package
+from uddm_lightning.core.errors import InputError, check_at_least, require_package
 from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
 from uddm_lightning.sweeps.launchers.slurm_job import Training, outside_slurm
 from uddm_lightning.sweeps.sweep_run import SweepRun
@@ -89,9 +89,8 @@ class SlurmLauncher(Launcher):
         additional: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(jobs)
-        for name, value, least in (("timeout_min", timeout_min, 1), ("max_timeouts", max_timeouts, 0)):
-            if value < least:
-                raise InputError(f"`{name}` must be at least {least}, got {value}.")
+        check_at_least(1, timeout_min=timeout_min)
+        check_at_least(0, max_timeouts=max_timeouts)
         if mem_gb is not None and not mem_gb > 0:
             raise InputError(f"`mem_gb` must be above 0, got {mem_gb}.")
         self.max_timeouts = max_timeouts
