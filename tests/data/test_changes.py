@@ -155,10 +155,10 @@ def test_a_text_to_restore_that_changes(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(lines_module, "read_lines", disturbed)
     with pytest.raises(InputError, match=r"given\.txt` changed while it was read"):
-        TextRows(str(path), CharacterTokenizer(LETTERS), DocumentPacking(8))
+        TextRows.from_file(str(path), CharacterTokenizer(LETTERS), DocumentPacking(8))
     path.unlink()
     with pytest.raises(InputError, match=r"given\.txt` cannot be read: No such file"):
-        TextRows(str(path), CharacterTokenizer(LETTERS), DocumentPacking(8))
+        TextRows.from_file(str(path), CharacterTokenizer(LETTERS), DocumentPacking(8))
 
 
 def test_a_broken_link_is_an_error(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_predict_gives_the_ids_of_training(tmp_path: Path, file: Path, name: str
         ]
         if not trained:
             return
-        rows = TextRows(str(tmp_path / "a.txt"), tokenizer, packing)
+        rows = TextRows.from_file(str(tmp_path / "a.txt"), tokenizer, packing)
         restored: dict[int, list[int]] = {}
         every = torch.arange(len(rows))
         special = rows.special(every)

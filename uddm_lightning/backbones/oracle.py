@@ -25,10 +25,7 @@ class Oracle(Backbone):
 
     parameterization = Parameterization.LEAVE_ONE_OUT
     trainable = False
-
-    def __init__(self, vocab_size: int) -> None:
-        super().__init__(vocab_size)
-        self.mask_id: int | None = None
+    mask_id: int | None = None  # set by `prepare`
 
     @override
     def prepare(self, statistics: TextStatistics) -> None:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.progress import progress
 from uddm_lightning.data.batching import batch_by_length
-from uddm_lightning.data.checksums import write_checksums
-from uddm_lightning.data.fingerprints import changed_while_read, content_hash
+from uddm_lightning.data.checksums import changed_while_read, content_hash, write_checksums
 from uddm_lightning.data.packing.base import EncodedDocument, PackedRows, Packing
 from uddm_lightning.data.rows import Rows, write_rows
 from uddm_lightning.data.sources.base import Source

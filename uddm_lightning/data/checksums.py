@@ -1,4 +1,4 @@
-"""Checksums of the files in a folder, which detect damaged files.
+"""Hashes of contents, and checksums of the files in a folder, which detect damaged files.
 
 A file is intact if its size and modification time are unchanged. If only the modification time differs (a copy, a
 backup, an edit in place), the contents are hashed.
@@ -6,11 +6,11 @@ backup, an edit in place), the contents are hashed.
 
 import json
 from contextlib import suppress
+from hashlib import blake2b, file_digest
 from pathlib import Path
 
 from uddm_lightning.core.errors import DiskFullError, InputError
 from uddm_lightning.core.files import write_text
-from uddm_lightning.data.fingerprints import file_hash
 
 NAME = "checksums.json"
 
@@ -48,3 +48,28 @@ def verify_checksums(folder: Path) -> None:
 def _size_and_time(path: Path) -> list[int]:
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
+
+
+def content_hash(content: str | bytes) -> str:
+    """Return the hex hash of a text or of bytes."""
+    return blake2b(content.encode() if isinstance(content, str) else content, digest_size=16).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Return the hex hash of a file's contents.
+
+    Raises:
+        InputError: the file is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise InputError(f"`{path}` cannot be read: {error.strerror or error}.") from error
+
+
+def changed_while_read(name: str) -> InputError:
+    """Return the error for a text or file that changed while it was read."""
+    return InputError(
+        f"{name} changed while it was read; nothing was saved. Run the command again when no program writes to it."
+    )

@@ -14,8 +14,7 @@ from uddm_lightning.core.class_path import import_class
 from uddm_lightning.core.errors import DiskFullError, InputError
 from uddm_lightning.core.files import DISK_FULL_ERRNOS
 from uddm_lightning.data.building import build_corpus
-from uddm_lightning.data.checksums import verify_checksums
-from uddm_lightning.data.fingerprints import changed_while_read, content_hash
+from uddm_lightning.data.checksums import changed_while_read, content_hash, verify_checksums
 from uddm_lightning.data.notices import notice
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.rows import Rows

@@ -226,7 +226,7 @@ class TextDataModule(LightningDataModule):
         """Rows of the file `text`."""
         if self.text is None:
             raise InputError("There is no text to restore; set `--text FILE` (UTF-8, one passage per line).")
-        return TextRows(self.text, self.tokenizer, self.packing)
+        return TextRows.from_file(self.text, self.tokenizer, self.packing)
 
     @override
     def transfer_batch_to_device(self, batch: TokenBatch, device: torch.device, dataloader_idx: int) -> TokenBatch:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.data.fingerprints import content_hash
+from uddm_lightning.data.checksums import content_hash
 from uddm_lightning.data.packing.base import CHUNK_ROWS, PackedRows
 
 if sys.byteorder != "little":  # pragma: no cover - CI has no such machine

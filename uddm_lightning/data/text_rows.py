@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data.fingerprints import changed_while_read, file_hash
+from uddm_lightning.data.checksums import changed_while_read, file_hash
 from uddm_lightning.data.notices import notice
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.sources.reading import read_lines
@@ -20,37 +20,24 @@ from uddm_lightning.data.tokenizers.losses import TokenizationLosses, loss_messa
 
 
 class TextRows:
-    """Non-empty lines of a UTF-8 file as rows, padded at the end. A long line gives several rows.
+    """Non-empty lines of text as rows, padded at the end. A long line gives several rows.
 
     A line gets the same ids as a line of a training document.
 
     Args:
-        path: the file.
+        texts: the lines.
         tokenizer: fitted tokenizer.
         packing: defines the length of a row and adds begin and end tokens.
+        name: name of the text in messages.
 
     Attributes:
         lines: line number of each row, from 1.
 
     Raises:
-        InputError: the file is missing, is not UTF-8, changed while it was read, or has no text that the tokenizer can
-            encode.
+        InputError: there is no text that the tokenizer can encode.
     """
 
-    def __init__(self, path: str, tokenizer: Tokenizer, packing: Packing) -> None:
-        content, lines = file_hash(Path(path)), list(read_lines(Path(path)))
-        if file_hash(Path(path)) != content:
-            raise changed_while_read(f"`{path}`")
-        self._encode(lines, tokenizer, packing, f"`{path}`")
-
-    @classmethod
-    def from_texts(cls, texts: Sequence[str], tokenizer: Tokenizer, packing: Packing) -> "TextRows":
-        """Return the rows of texts, as if each were a line of a file; `lines` then numbers the texts from 1."""
-        rows = cls.__new__(cls)
-        rows._encode(texts, tokenizer, packing, "`texts`")
-        return rows
-
-    def _encode(self, texts: Sequence[str], tokenizer: Tokenizer, packing: Packing, name: str) -> None:
+    def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, packing: Packing, name: str = "`texts`") -> None:
         text_length = packing.text_length(tokenizer)
         numbered = [(number, line) for number, line in enumerate(texts, 1) if line.strip()]
         lines = [line for _, line in numbered]
@@ -74,6 +61,19 @@ class TextRows:
         lengths_N = np.array([len(ids) for ids in pieces])
         separators_NR = np.zeros(pieces_NR.shape, dtype=np.bool_)
         self._rows = packing.add_special_tokens(pieces_NR, separators_NR, tokenizer, lengths_N)
+
+    @classmethod
+    def from_file(cls, path: str, tokenizer: Tokenizer, packing: Packing) -> "TextRows":
+        """Return the lines of a UTF-8 file as rows.
+
+        Raises:
+            InputError: the file is missing, is not UTF-8, changed while it was read, or has no text that the tokenizer
+                can encode.
+        """
+        content, lines = file_hash(Path(path)), list(read_lines(Path(path)))
+        if file_hash(Path(path)) != content:
+            raise changed_while_read(f"`{path}`")
+        return cls(lines, tokenizer, packing, f"`{path}`")
 
     def __len__(self) -> int:
         return len(self.lines)

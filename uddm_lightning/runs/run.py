@@ -212,8 +212,8 @@ class Run:
     def _text_rows(self, texts: Texts) -> TextRows:
         tokenizer, packing = self._tokenizer(), self.model.packing
         if isinstance(texts, Path):
-            return TextRows(str(texts), tokenizer, packing)
-        return TextRows.from_texts(texts, tokenizer, packing)
+            return TextRows.from_file(str(texts), tokenizer, packing)
+        return TextRows(texts, tokenizer, packing)
 
     def _tokenizer(self) -> Tokenizer:
         tokenizer = self.model.tokenizer(fetch=True)

@@ -127,7 +127,7 @@ def null_sources(folder: Path) -> dict[str, Callable[[], object]]:
         "datasets": lambda: read(HubDataset("json", data_files=str(folder / "a.jsonl"))),
         "detokenized": lambda: read(Detokenized(TextFiles(str(folder / "a.txt")), LM1BDetokenizer())),
         "a plugin": lambda: split_documents(ListSource([NULLS, "b"]), 0.5),
-        "predict": lambda: TextRows(str(folder / "a.txt"), CharacterTokenizer("abc "), DocumentPacking(8)),
+        "predict": lambda: TextRows.from_file(str(folder / "a.txt"), CharacterTokenizer("abc "), DocumentPacking(8)),
     }
 
 

@@ -336,7 +336,7 @@ def test_too_little_text_names_the_alphabet(tmp_path: Path, capsys: pytest.Captu
 
 def test_losses_of_text_to_restore_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "given.txt").write_text("peace, war", encoding="utf-8")
-    TextRows(str(tmp_path / "given.txt"), CharacterTokenizer(LETTERS), DocumentPacking(16))
+    TextRows.from_file(str(tmp_path / "given.txt"), CharacterTokenizer(LETTERS), DocumentPacking(16))
     said = capsys.readouterr().err
     assert (
         said
@@ -344,7 +344,7 @@ def test_losses_of_text_to_restore_are_reported(tmp_path: Path, capsys: pytest.C
     )
     (tmp_path / "given.txt").write_text("мир", encoding="utf-8")
     with pytest.raises(InputError, match=r"no text to restore \(the alphabet of `data\.tokenizer` drops 100 % of the"):
-        TextRows(str(tmp_path / "given.txt"), CharacterTokenizer(LETTERS), DocumentPacking(16))
+        TextRows.from_file(str(tmp_path / "given.txt"), CharacterTokenizer(LETTERS), DocumentPacking(16))
 
 
 def test_no_message_without_losses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from typing_extensions import override
 
+from uddm_lightning.data.checksums import content_hash
 from uddm_lightning.data.detokenizers.base import Detokenizer
-from uddm_lightning.data.fingerprints import content_hash
 from uddm_lightning.data.sources.base import Document, Source
 
 

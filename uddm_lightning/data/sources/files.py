@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.progress import progress
-from uddm_lightning.data.fingerprints import file_hash
+from uddm_lightning.data.checksums import file_hash
 from uddm_lightning.data.sources.base import Document, Source
 from uddm_lightning.data.sources.reading import read_column, read_document, read_lines, read_records
 

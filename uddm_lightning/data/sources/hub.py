@@ -12,8 +12,8 @@ import filelock
 from typing_extensions import override
 
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.data.checksums import changed_while_read, content_hash, file_hash
 from uddm_lightning.data.downloads import Download
-from uddm_lightning.data.fingerprints import changed_while_read, content_hash, file_hash
 from uddm_lightning.data.sources.base import Document, Source
 from uddm_lightning.data.sources.reading import require_text
 
@@ -75,11 +75,9 @@ class HubDataset(Source):
             raise InputError(
                 f"{place}: no column `{self.field}`; set `field` to one of {sorted(dataset.column_names)}."
             )
-        number = 0
-        for batch in dataset.select_columns([self.field]).iter(batch_size=1024):
-            for value in batch[self.field]:
-                number += 1
-                yield Document(require_text(value, f"{place}, record {number}, column `{self.field}`"), official)
+        batches = dataset.select_columns([self.field]).iter(batch_size=1024)
+        for number, value in enumerate((value for batch in batches for value in batch[self.field]), 1):
+            yield Document(require_text(value, f"{place}, record {number}, column `{self.field}`"), official)
 
     def _load_splits(self, splits: list[str]) -> list[Any]:
         """Return the splits. Local files are cached by their contents: `datasets` compares only modification times."""

@@ -114,16 +114,18 @@ def read_column(path: Path, field: str) -> Iterator[str]:
     Raises:
         InputError: the file cannot be read, or a row has no such text.
     """
-    with _translate_errors(path), _open_seekable(path) as stream:
-        file = pyarrow.parquet.ParquetFile(stream)
+    with _translate_errors(path), _open(path) as stream, tempfile.TemporaryFile() as unpacked:
+        is_packed = path.suffix == ".gz"
+        if is_packed:  # the reader needs a seekable stream
+            shutil.copyfileobj(stream, unpacked)
+        file = pyarrow.parquet.ParquetFile(unpacked if is_packed else stream)
         names = file.schema_arrow.names
         if field not in names:
             raise InputError(f"`{path}`: no column `{field}`; set `field` to one of {reprlib.repr(sorted(names))}.")
-        number = 0
-        for batch in file.iter_batches(batch_size=1024, columns=[field]):
-            for value in batch.column(0).to_pylist():
-                number += 1
-                yield require_text(value, f"`{path}`, row {number}, column `{field}`")
+        batches = file.iter_batches(batch_size=1024, columns=[field])
+        values = (value for batch in batches for value in batch.column(0).to_pylist())
+        for number, value in enumerate(values, 1):
+            yield require_text(value, f"`{path}`, row {number}, column `{field}`")
 
 
 def require_text(value: object, place: str) -> str:
@@ -163,16 +165,3 @@ def _translate_errors(path: Path) -> Iterator[None]:
 
 def _open(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-
-
-@contextmanager
-def _open_seekable(path: Path) -> Iterator[IO[bytes]]:
-    """Open a seekable stream, which Parquet needs; a gzipped file is unpacked to a temporary file."""
-    with _open(path) as stream:
-        if path.suffix != ".gz":
-            yield stream
-            return
-        with tempfile.TemporaryFile() as unpacked:
-            shutil.copyfileobj(stream, unpacked)
-            unpacked.seek(0)
-            yield unpacked

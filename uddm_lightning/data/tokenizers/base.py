@@ -100,7 +100,7 @@ class Tokenizer(ABC):
             ids: result of `encode` for the lines.
             losses: counts, updated in place.
         """
-        losses.add_characters(lines)
+        losses.characters += sum(len(word) for line in lines for word in line.split())
         rules = self._rules
         characters = set().union(*lines)
         for character in characters - rules.character_classes.keys():

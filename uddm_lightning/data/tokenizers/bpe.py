@@ -27,9 +27,6 @@ class BPETokenizer(LearnedTokenizer):
 
     min_vocab_size = 256 + len(SPECIAL_NAMES)
 
-    def __init__(self, vocab_size: int = 4096, lowercase: bool = False) -> None:
-        super().__init__(vocab_size, lowercase)
-
     @override
     def fit(self, lines: Iterable[str]) -> None:
         backend = tokenizers.Tokenizer(models.BPE())

@@ -29,7 +29,7 @@ class LearnedTokenizer(Tokenizer):
 
     min_vocab_size = len(SPECIAL_NAMES) + 1
 
-    def __init__(self, vocab_size: int, lowercase: bool) -> None:
+    def __init__(self, vocab_size: int = 4096, lowercase: bool = False) -> None:
         super().__init__()
         check_at_least(self.min_vocab_size, vocab_size=vocab_size)
         self._size = vocab_size

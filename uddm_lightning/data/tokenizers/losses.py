@@ -2,7 +2,6 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +23,6 @@ class TokenizationLosses:
     characters: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
-
-    def add_characters(self, lines: Iterable[str]) -> None:
-        """Add the characters of lines to `characters`."""
-        self.characters += sum(len(word) for line in lines for word in line.split())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts and the most frequent characters as plain data."""

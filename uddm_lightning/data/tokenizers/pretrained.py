@@ -11,9 +11,9 @@ from tokenizers import models
 from typing_extensions import override
 
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.data.checksums import changed_while_read, content_hash, file_hash
 from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.downloads import Download
-from uddm_lightning.data.fingerprints import changed_while_read, content_hash, file_hash
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.tokenizers.wordpiece import UNKNOWN, bert_backend
 
