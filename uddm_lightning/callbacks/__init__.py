@@ -1,4 +1,4 @@
-"""Callbacks that write what the probes measured: tables, TensorBoard, progress and restored text."""
+"""Callbacks that write the results of the probes: tables, TensorBoard, progress and restored text."""
 
 from uddm_lightning.callbacks.basin_table import BasinTable
 from uddm_lightning.callbacks.foreign import check_callbacks, check_monitors

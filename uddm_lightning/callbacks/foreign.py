@@ -13,7 +13,7 @@ from uddm_lightning.training.trainer_access import callbacks_of
 
 NO_EPOCHS = "it acts at the beginning of an epoch, and the stream of training rows has none"
 
-# Class and its subclasses; why it cannot work, and what to do instead.
+# Class (with its subclasses), the reason why it cannot work, and the alternative.
 REFUSED: dict[type[Callback], str] = {
     callbacks.BackboneFinetuning: f"{NO_EPOCHS}; a subclass of BaseFinetuning may freeze from the start",
     callbacks.BatchSizeFinder: "the batch of every step follows from `data.batch_size`; set it there",

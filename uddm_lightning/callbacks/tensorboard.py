@@ -86,7 +86,7 @@ class TensorBoardPage(Callback):
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the HPARAMS row: what the run was, and the last of what it measured."""
+        """Write the HPARAMS row: the settings of the run and its last results."""
         assert isinstance(pl_module, DiffusionTask)
         if is_dry_run(trainer) or not trainer.is_global_zero:
             return

@@ -8,7 +8,7 @@ from uddm_lightning.cli.commands import LIGHTNING, check_command, find_command, 
 from uddm_lightning.config.config_files import find_config_options
 from uddm_lightning.core.errors import sanitize_message
 
-LOST_RANK = re.compile("gloo.*Connection (closed|reset) by peer", re.DOTALL)  # what the remaining ranks report
+LOST_RANK = re.compile("gloo.*Connection (closed|reset) by peer", re.DOTALL)  # message of the remaining ranks
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -29,7 +29,7 @@ def find_config(name: str) -> Path:
 
 
 def describe_config(path: Path) -> str:
-    """Return the comment on the first line of a config; empty where it has none."""
+    """Return the comment on the first line of a config; empty if it has none."""
     first = path.read_text(encoding="utf-8").partition("\n")[0]
     return first.lstrip("# ").rstrip(".") if first.startswith("#") else ""
 

@@ -1,4 +1,4 @@
-"""The parser's errors in the words of the user: the key, the value, the nearest known name and the way out."""
+"""Messages for errors of the parser: the key, the value, the nearest known name and the way out."""
 
 import inspect
 import re

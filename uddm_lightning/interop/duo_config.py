@@ -111,7 +111,7 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
     }
     trainer = {
         "devices": 1,
-        "max_steps": foreign.step or -1,  # it is trained, and measured as what is
+        "max_steps": foreign.step or -1,  # the model is trained; the run is only measured
         "val_check_interval": foreign.step or 1,
         "gradient_clip_val": number("trainer.gradient_clip_val"),
         "enable_model_summary": False,

@@ -116,7 +116,7 @@ def _config(run: Run, backbone: DiT, tokenizer: bool) -> dict[str, Any]:
         "format": FORMAT,
         "name": task.backbone_name,
         "vocab_size": task.process.vocab_size,
-        "states": task.process.num_states,  # ids in noisy text: one more where there is a mask
+        "states": task.process.num_states,  # ids in noisy text, including the mask token of an absorbing process
         "length": run.model.length,
         "architecture": {"class": DiT.__name__, **network},
         "parameters": task.parameter_count,

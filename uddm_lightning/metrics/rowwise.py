@@ -84,7 +84,7 @@ def check(rows_B: Tensor, mask_BL: Tensor, **tensors_BL: Tensor) -> None:
 
     Args:
         rows_B: int64 row ids.
-        mask_BL: bool mask of what is counted.
+        mask_BL: bool mask of the counted positions.
         tensors_BL: other arguments by name; each must have the shape of `mask_BL`.
 
     Raises:

@@ -106,7 +106,7 @@ class Probe(Callback):
     summary_columns: ClassVar[tuple[SummaryColumn, ...]] = ()
     figure: ClassVar[Figure | None] = None
     splits: ClassVar[tuple[str, ...]] = ("train", "test")  # that it measures
-    every_test_row: ClassVar[bool] = True  # in `uddm test`, whatever `num_rows` says
+    every_test_row: ClassVar[bool] = True  # in `uddm test`, for any `num_rows`
 
     def __init__(
         self,
@@ -300,7 +300,7 @@ def check_times(times: Sequence[float], key: str) -> tuple[float, ...]:
     """Return the times of a measurement, sorted and without repetition.
 
     Raises:
-        ValueError: there is no time, or one lies outside (0, 1].
+        ValueError: `times` is empty, or a time is outside (0, 1].
     """
     if not times:
         raise ValueError(f"`{key}` must name at least one time, got {list(times)}.")

@@ -62,7 +62,7 @@ class BasinProbe(Probe):
         times: times t in (0, 1] from which chains start, each moved to the nearest point of the sampler's grid.
         repeats: chains from each time for a row, at least 1.
         sampler: the chain; None takes the task's.
-        tolerance: share of a row's counted tokens that may differ where it is said to have returned, in [0, 1).
+        tolerance: share of a row's counted tokens that may be wrong at the end of a chain that has returned, in [0, 1).
         include_special: count begin, end and separator positions too, as the paper does.
         num_rows: see `Probe`.
         num_rows_during_training: see `Probe`; by default basins are measured at the last step only.

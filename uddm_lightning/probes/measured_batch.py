@@ -1,4 +1,4 @@
-"""One batch under measurement, and what several probes do with it.
+"""One batch under measurement, and operations on it that several probes share.
 
 Shapes: B rows, L positions.
 """

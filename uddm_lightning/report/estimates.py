@@ -59,7 +59,7 @@ class Estimate:
         floor: level at large sizes; None without N_half.
         means: the method's quantity at each size.
         equivalent: by size, whether the gap is equivalent to 0; None where these draws cannot tell.
-        draws_needed: by size, how many draws would tell, where it cannot be told.
+        draws_needed: number of draws that would decide, by undecided size.
     """
 
     method: str
@@ -114,7 +114,7 @@ class Headline:
         t: corruption time.
         estimate: a key of `SIZES`.
         crossing: the size.
-        qualifier: what limits it, or "".
+        qualifier: limits of the headline; "" without any.
     """
 
     method: str

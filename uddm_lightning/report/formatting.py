@@ -73,7 +73,7 @@ def percent(value: float | None) -> str:
 
 
 def time(t: float | None) -> str:
-    """Return a corruption time, or a dash for what has none."""
+    """Return a corruption time as text; a dash for None."""
     return decimal(None) if t is None else f"{t:g}"
 
 

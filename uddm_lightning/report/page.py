@@ -58,7 +58,7 @@ def page(
     """Return the whole page as HTML.
 
     Args:
-        study: what was measured.
+        study: the measurements.
         verdict: estimates and regimes.
         drawings: the figures, in their order.
         sentences: content of the figure `sentences`, to show as text.

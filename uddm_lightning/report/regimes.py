@@ -20,7 +20,7 @@ class Answer(NamedTuple):
 
     Attributes:
         words: the transition size, or that there is none.
-        more: what it means, what limits it, and how far training was.
+        more: its meaning, its limits, and the progress of training.
     """
 
     words: str

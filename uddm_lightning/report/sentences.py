@@ -20,7 +20,7 @@ class Piece:
     """A token in a line.
 
     Args:
-        text: what to show, never empty.
+        text: text to show, never empty.
         state: clean, changed (in the corrupted line), recovered, lost or broken.
     """
 
@@ -50,7 +50,7 @@ class Sentence:
         row_id: its number in the corpus.
         t: corruption time.
         lines: original, corrupted, and restored at each size.
-        summary: what became of it at each size, in words.
+        summary: result at each size, in words.
     """
 
     split: str
@@ -158,7 +158,7 @@ def columns(sentence: Sentence, width: int) -> list[list[list[Piece]]]:
     """Split a sentence into pages of at most `width` characters, with the tokens of all lines aligned.
 
     Args:
-        sentence: what to cut.
+        sentence: the sentence to cut.
         width: in characters; a longer token has a page of its own.
 
     Returns:

@@ -22,7 +22,7 @@ def write_summary(folder: Path, study: Study, verdict: Estimates, backbone: str,
 
     Args:
         folder: the run's folder.
-        study: what was measured.
+        study: the measurements.
         verdict: gaps between train and test rows.
         backbone: whose curves to write.
         pictures: PNG files to show beside them, by name.
@@ -50,7 +50,7 @@ def write_summary(folder: Path, study: Study, verdict: Estimates, backbone: str,
 
 
 def axis(sizes: Sequence[int]) -> tuple[str, dict[int, int]]:
-    """Return what the step axis is, as a sentence, and the step of each size."""
+    """Return a sentence that describes the step axis, and the step of each size."""
     if all(size & (size - 1) == 0 for size in sizes):
         return "The step is log2 N, N being the number of training rows.", {n: n.bit_length() - 1 for n in sizes}
     words = "The step is 100 log2 N, rounded, N being the number of training rows."

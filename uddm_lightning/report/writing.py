@@ -50,7 +50,7 @@ def write_report(
         rows: the measurements of all runs, every field as text.
         transition: the content of transition.json.
         sequences: restored sequences of all runs with their text, if there are any.
-        about: more about what was measured, for the end of the page.
+        about: more facts about the runs, for the end of the page.
         basins: critical corruption and margins of single rows of all runs, if there are any.
         declared: declarations of the probes; those that have a figure get one.
         draws: rows.parquet of all runs, if there are any: errors that seeds share.

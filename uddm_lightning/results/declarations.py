@@ -27,7 +27,7 @@ class Column:
         meaning: definition in one sentence without a full stop.
         low: smallest possible value.
         high: largest possible value.
-        interval: a 95 % interval stands beside it, in the columns `<name>_low` and `<name>_high`.
+        interval: whether it has a 95 % interval, in the columns `<name>_low` and `<name>_high`.
         leading: stands before all columns that are not leading.
 
     Example:
@@ -152,7 +152,7 @@ class Figure:
 
     Args:
         title: its heading.
-        caption: what it shows, in full sentences.
+        caption: description of the figure, in full sentences.
         column: its value; "" is the first column of the probe.
     """
 

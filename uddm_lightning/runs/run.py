@@ -260,7 +260,7 @@ def load_run(
         path: folder of the run, or its config.yaml.
         ckpt: "last", "previous" or the path of a checkpoint.
         weights: averaged ("ema") or raw weights.
-        device: such as "cpu" or "cuda:1"; None takes a GPU where there is one.
+        device: such as "cpu" or "cuda:1"; None takes a GPU if there is one.
         steps: of the reverse chain; None takes the run's.
 
     Raises:

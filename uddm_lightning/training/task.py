@@ -101,7 +101,7 @@ class DiffusionTask(LightningModule):
         self.lr_schedule = lr_schedule
         self.eval_dtype: torch.dtype = getattr(torch, eval_dtype)
         self.predict_t = predict_t
-        self.run_name: str | None = None  # what results call the run; None is the name in its folder's manifest
+        self.run_name: str | None = None  # name of the run in the results; None takes the one in its folder's manifest
         self.guard = LossGuard()
         self.notes: dict[Weights, BatchNotes] = {}  # on the batch under measurement, by the weights that are measured
         self._loaded_step = 0

@@ -39,7 +39,7 @@ class BackendRules:
 
         Args:
             backend: the tokenizer of the library.
-            row_ids: ids of the begin, end, separator and padding tokens; None where there is none.
+            row_ids: ids of the begin, end, separator and padding tokens; None for a token that is not used.
         """
         content = json.loads(backend.to_str())
         model = content["model"]

@@ -36,7 +36,7 @@ from uddm_lightning.report.formatting import count, decimal, visible
 from uddm_lightning.results.study import Mean, Study
 
 SPLITS = ("train", "test", "random")
-_EDGE = 20.0  # nats; what lies beyond stands in the outermost bins
+_EDGE = 20.0  # nats; larger values are counted in the outermost bins
 _COLOURS = {"train": RECOVERED[0], "test": LOST[0], "random": FAINT[0]}
 
 Row = dict[str, Any]  # one row of basins.parquet

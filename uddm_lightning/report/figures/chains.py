@@ -1,4 +1,4 @@
-"""Recovery by every chain that was run, with what it costs."""
+"""Figure of recovery by every chain that was run, with its cost."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Colours for light and dark pages, and what a figure of the report consists of."""
+"""Colours for light and dark pages, and the parts of a figure of the report."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -62,12 +62,12 @@ class Drawing:
 
     Args:
         name: one word; names files and the section of the page.
-        title: what it shows.
+        title: title of the figure.
         figure: the picture.
         caption: how to read it.
         table: the numbers behind it.
-        tips: for each artist's gid, what each of its markers says when pointed at.
-        remarks: what stands below it, a line each.
+        tips: texts at the markers of each artist, by the artist's gid.
+        remarks: lines below the figure.
     """
 
     name: str

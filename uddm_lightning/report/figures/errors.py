@@ -63,7 +63,7 @@ def errors_drawing(study: Study) -> Drawing | None:
 
 
 def errors_sentences(study: Study) -> list[str]:
-    """Return what the chain does to wrong tokens of test rows, at the reference t and each model's largest size."""
+    """Return the effect of the chain on wrong tokens of test rows, at the reference t and each model's largest size."""
     found, costs, t = [], False, study.reference
     for backbone in study.backbones:
         before, after, changed = (next(reversed(_of(study, name, backbone, "test")), None) for name in COLUMNS)

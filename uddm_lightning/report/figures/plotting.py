@@ -15,7 +15,7 @@ from uddm_lightning.report.figures.drawing import STAR, WIDTH, Drawing, new_figu
 from uddm_lightning.report.formatting import count, decimal, visible, with_interval
 from uddm_lightning.results.study import Mean, Study
 
-WIDE = 0.5  # share of what a curve spans beyond which an interval tells nothing
+WIDE = 0.5  # share of the range of a curve above which an interval is not drawn
 LineStyle = Literal["-", "--", ":", "-."]
 # by number of the oracle
 ORACLE_STYLES = ((0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 3)), (0, (8, 2)))
@@ -66,7 +66,7 @@ def size_axis(axes: Axes, sizes: Sequence[int], label: str = "training rows N", 
     Args:
         axes: whose x axis to set.
         sizes: ascending.
-        label: what the axis shows.
+        label: label of the axis.
         room: length of the axis in points.
     """
     axes.set_xscale("log", base=2)
@@ -91,10 +91,10 @@ def curve(drawing: Drawing, axes: Axes, means: Sequence[Mean], name: str, colour
     """Draw a curve of means with its band and markers with texts; several seeds are small points.
 
     Args:
-        drawing: collects what the markers say.
+        drawing: collects the texts at the markers.
         axes: where to draw.
         means: one for each size.
-        name: what the markers say before the number.
+        name: text at the markers before the number.
         colour: of the curve.
         style: of the line.
         line: other properties of the line.
@@ -150,7 +150,7 @@ def draw_crossing(axes: Axes, crossing: Crossing | None, name: str, label: bool 
 
     Args:
         axes: where to draw; its x axis shows sizes.
-        crossing: what to mark; None marks nothing.
+        crossing: the size to mark; None marks nothing.
         name: of the number.
         label: whether to say it.
         style: of the line.

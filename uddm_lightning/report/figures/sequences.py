@@ -24,9 +24,9 @@ from uddm_lightning.report.sentences import RECOVERED as IS_RECOVERED
 MONO = "DejaVu Sans Mono"
 FONT = 10.5  # points
 CELL = 0.602 * FONT / 72  # inches for a character: its advance in this font
-FEW = 5  # below so many tokens a density says nothing: they are drawn as strokes
+FEW = 5  # with fewer tokens, strokes are drawn instead of a density
 _BACKGROUNDS = {IS_RECOVERED: RECOVERED[0], IS_LOST: LOST[0], IS_BROKEN: BROKEN[0], IS_CHANGED: FAINT[0]}
-_PAGES = 3  # the picture shows so many lines of a long sentence, the page shows all
+_PAGES = 3  # largest number of lines of a sentence in the picture; the page shows all
 
 
 def densities_drawing(sequences: list[Restored], sizes: list[int], t: float, backbone: str) -> Drawing | None:

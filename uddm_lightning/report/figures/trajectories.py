@@ -8,7 +8,7 @@ from uddm_lightning.report.formatting import count, decimal, visible, with_inter
 from uddm_lightning.results.study import Mean, Study
 from uddm_lightning.results.tables import number
 
-# columns of the table, and what stands over their panels
+# columns of the table, and the titles of their panels
 STATISTICS = {
     "entropy": "entropy [nats]",
     "variance": "variance",

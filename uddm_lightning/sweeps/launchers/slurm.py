@@ -94,7 +94,7 @@ class SlurmLauncher(Launcher):
         if mem_gb is not None and not mem_gb > 0:
             raise InputError(f"`mem_gb` must be above 0, got {mem_gb}.")
         self.max_timeouts = max_timeouts
-        self._parameters = {  # that submitit writes into the scripts of all arrays; it leaves out what is None
+        self._parameters = {  # of the scripts of all arrays; submitit leaves out those that are None
             "job_name": "uddm",
             "nodes": 1,
             "ntasks_per_node": 1,
