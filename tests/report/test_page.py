@@ -120,7 +120,7 @@ def test_every_point_says_its_value(report, page):
     mean = study.mean("recovery", "DiT", "train", 2, 0.05)
     assert mean is not None
     value = f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})"
-    assert f"train, t = 0.05, N = 2: {value}, chance {mean.chance:.3f}, coincidence 0.076" in titles
+    assert f"train, t = 0.05, N = 2: {value}, chance {mean.number('chance'):.3f}, coincidence 0.076" in titles
     recovery, gap, errors, entropy, samples, numbers = 70, 28, 35, 84, 7 * 8 + 5, 12 + 8
     assert len(page.all("circle", class_="hit")) == recovery + gap + errors + entropy + samples + numbers
 
@@ -217,7 +217,7 @@ def test_the_entropy_gap_is_that_of_each_run_with_its_interval(tmp_path):
     assert Study(apart).entropy_gaps("DiT", 0.1) == []
     blank = [{**row, "entropy_low": ""} if row["split"] == "train" else row for row in rows]
     (gap,) = Study(blank).entropy_gaps("DiT", 0.1)
-    assert (gap.low, gap.high, gap.chance) == (None, None, None)
+    assert (gap.low, gap.high, gap.number("chance")) == (None, None, None)
 
 
 def test_gaps_of_recovery_are_those_of_transition_json(report):

@@ -92,28 +92,24 @@ class StepProgressLines(ProgressBar):
         self._close()
 
     @override
-    def on_validation_start(self, *_: Any) -> None:
-        self._measuring = self._start("measuring", sum(self.trainer.num_val_batches), "batches")
+    def on_validation_start(self, *_: Any, **__: Any) -> None:
+        trainer = self.trainer
+        batches = sum(trainer.num_test_batches if trainer.testing else trainer.num_val_batches)
+        self._measuring = self._start("measuring", batches, "batches")
 
     @override
-    def on_validation_batch_end(self, *_: Any) -> None:
-        self._update()
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
+        if self._measuring is not None:
+            self._measuring.update()
 
     @override
-    def on_validation_end(self, *_: Any) -> None:
-        self._close_measuring()
+    def on_validation_end(self, *_: Any, **__: Any) -> None:
+        if self._measuring is not None:
+            self._measuring.close()
 
-    @override
-    def on_test_start(self, *_: Any) -> None:
-        self._measuring = self._start("measuring", sum(self.trainer.num_test_batches), "batches")
-
-    @override
-    def on_test_batch_end(self, *_: Any) -> None:
-        self._update()
-
-    @override
-    def on_test_end(self, *_: Any) -> None:
-        self._close_measuring()
+    on_test_start = on_validation_start
+    on_test_batch_end = on_validation_batch_end
+    on_test_end = on_validation_end
 
     @override
     def on_exception(self, *_: Any) -> None:
@@ -122,15 +118,7 @@ class StepProgressLines(ProgressBar):
     def _start(self, doing: str, total: float | None, unit: str, initial: int = 0) -> Progress | None:
         return Progress(doing, total, unit, initial) if self._is_enabled else None
 
-    def _update(self) -> None:
-        if self._measuring is not None:
-            self._measuring.update()
-
-    def _close_measuring(self) -> None:
-        if self._measuring is not None:
-            self._measuring.close()
-
     def _close(self) -> None:
-        self._close_measuring()
+        self.on_validation_end()
         if self._training is not None:
             self._training.close()

@@ -79,4 +79,4 @@ class Nelbo(RowwiseMetric):
         each = self.per_draw("draws")
         times = each["times"]
         own = {"count": (each["count"] / times).astype(np.int64), "loss": each["sum"] / times}
-        return NelboResult(rows, draws, mean.value, mean.low, mean.high, origin(each) | own)
+        return NelboResult(rows, draws, *mean, origin(each) | own)

@@ -133,25 +133,22 @@ class TokenRecovery(RowwiseMetric):
         """Return rates over all draws, with the interval of recovery clustered by unit of error."""
         rows, draws, sums = self.per_unit("draws")
         total = {name: float(values.sum()) for name, values in sums.items()}
+        counted = total["corrupted"] + total["clean"]
         recovery = rate_interval(sums["recovered"], sums["corrupted"])
         each = self.per_draw("draws")
         counts = {"corrupted": "corrupted", "recovered": "recovered", "clean": "clean", "changed": "unstable"}
         return RecoveryResult(
-            n_rows=rows,
-            n_draws=draws,
-            n_corrupted=int(total["corrupted"]),
-            n_recovered=int(total["recovered"]),
-            recovery=recovery.value,
-            recovery_low=recovery.low,
-            recovery_high=recovery.high,
+            rows,
+            draws,
+            int(total["corrupted"]),
+            int(total["recovered"]),
+            *recovery,
             chance=ratio(total["chance"], total["corrupted"]),
             n_clean=int(total["clean"]),
             n_clean_changed=int(total["unstable"]),
             clean_change_rate=ratio(total["unstable"], total["clean"]),
-            errors_before=ratio(total["corrupted"], total["corrupted"] + total["clean"]),
-            errors_after=ratio(
-                total["corrupted"] - total["recovered"] + total["unstable"], total["corrupted"] + total["clean"]
-            ),
+            errors_before=ratio(total["corrupted"], counted),
+            errors_after=ratio(total["corrupted"] - total["recovered"] + total["unstable"], counted),
             n_exact=int(total["exact"]),
             exact_match_rate=ratio(total["exact"], total["touched"]),
             bayes_argmax=ratio(total["bayes_argmax"], total["corrupted"]),
@@ -256,11 +253,9 @@ class ClassificationMargin(RowwiseMetric):
         mean = mean_interval(sums["sum"], sums["count"], low=None)
         each = self.per_draw("draws")
         return MarginResult(
-            n_rows=rows,
-            n_draws=draws,
-            margin=mean.value,
-            margin_low=mean.low,
-            margin_high=mean.high,
+            rows,
+            draws,
+            *mean,
             fixed_tokens=ratio(float(sums["fixed_tokens"].sum()), float(sums["count"].sum())),
             fixed_rows=ratio(float(sums["fixed_rows"].sum()), float(sums["counted"].sum())),
             edges=torch.linspace(self.low, self.high, self.bins + 1, dtype=torch.float64),

@@ -15,7 +15,7 @@ from uddm_lightning.probes.base import Probe, check_times
 from uddm_lightning.probes.measured_batch import MeasuredBatch, margins
 from uddm_lightning.probes.summary import cell
 from uddm_lightning.processes import Process
-from uddm_lightning.results.declarations import Column, Scalar
+from uddm_lightning.results.declarations import Scalar, corruption_time, count
 from uddm_lightning.results.tables import Record
 from uddm_lightning.samplers import Sampler
 from uddm_lightning.training.task import DiffusionTask
@@ -23,23 +23,14 @@ from uddm_lightning.training.task import DiffusionTask
 LOST = 12  # chains in a row that did not return, after which larger times are not asked
 TIMES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.22, 0.32, 0.47, 0.7, 1.0)
 COLUMNS = (
-    Column(
-        "critical_t",
-        "corruption time",
-        "mean over rows of the time up to which the chain returns to the row with probability 1/2 or more",
-        0.0,
-        1.0,
-        interval=True,
+    corruption_time(
+        "critical_t", "mean time up to which the chain returns to the row with probability 1/2", interval=True
     ),
-    Column(
-        "critical_t_identity",
-        "corruption time",
-        "critical_t of a chain that changes nothing: the time at which noise changes the row with probability 1/2",
-        0.0,
-        1.0,
+    corruption_time(
+        "critical_t_identity", "critical_t of a chain that changes nothing: noise changes the row with probability 1/2"
     ),
-    Column("n_never_returned", "draws", "draws whose chains return in less than half of the cases at every t", 0),
-    Column("n_always_returned", "draws", "draws whose chains return in half of the cases or more from t = 1", 0),
+    count("n_never_returned", "draws", "draws whose chains return in less than half of the cases at every t"),
+    count("n_always_returned", "draws", "draws whose chains return in half of the cases or more from t = 1"),
 )
 
 
@@ -156,11 +147,9 @@ class BasinProbe(Probe):
             result = metric.compute()._asdict()
             rows = result.pop("rows")
             known = [row["critical_t"] for row in rows if row["critical_t"] is not None]
+            about = {"split": split, "weights": weights, "sampler": sampler.name, "sampler_steps": sampler.steps}
             yield {
-                "split": split,
-                "weights": weights,
-                "sampler": sampler.name,
-                "sampler_steps": sampler.steps,
+                **about,
                 **result,
                 "_rows": rows,
                 "_histograms": {"critical_t/{split}": known} if known else {},

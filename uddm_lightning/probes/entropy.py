@@ -17,49 +17,30 @@ from uddm_lightning.probes.base import Histogram, Probe, check_times
 from uddm_lightning.probes.measured_batch import MeasuredBatch, one_position
 from uddm_lightning.probes.summary import SummaryColumn
 from uddm_lightning.processes.parameterization import Parameterization
-from uddm_lightning.results.declarations import Column, Outcome, Scalar, TimeCurve
+from uddm_lightning.results.declarations import Column, Outcome, Scalar, TimeCurve, leading, nats
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
 
 ILL_CONDITIONED = 0.1  # below this t a posterior says little beyond the token it saw
 
-COLUMNS = (
-    Column(
+COLUMNS = leading(
+    nats(
         "entropy",
-        "nats per token",
-        "conditional entropy: mean entropy of the leave-one-out prediction p(x0 at a position | all other positions)",
-        0.0,
+        "conditional entropy: mean entropy of the leave-one-out prediction p(x0 | all other positions)",
         interval=True,
-        leading=True,
     ),
-    Column("entropy_corrupted", "nats per token", "entropy at corrupted tokens", 0.0, leading=True),
-    Column("entropy_clean", "nats per token", "entropy at tokens that the noise has left unchanged", 0.0, leading=True),
-    Column(
-        "entropy_recovered", "nats per token", "entropy at corrupted tokens that the chain restores", 0.0, leading=True
-    ),
-    Column(
-        "entropy_unrecovered",
-        "nats per token",
-        "entropy at corrupted tokens that the chain does not restore",
-        0.0,
-        leading=True,
-    ),
-    Column(
-        "entropy_leave_one_out",
-        "nats per token",
-        "entropy on uncorrupted rows, at the smallest t of training",
-        0.0,
-        leading=True,
-    ),
+    nats("entropy_corrupted", "entropy at corrupted tokens"),
+    nats("entropy_clean", "entropy at tokens that the noise has left unchanged"),
+    nats("entropy_recovered", "entropy at corrupted tokens that the chain restores"),
+    nats("entropy_unrecovered", "entropy at corrupted tokens that the chain does not restore"),
+    nats("entropy_leave_one_out", "entropy on uncorrupted rows, at the smallest t of training"),
     Column(
         "self_token_influence",
         "total variation",
-        "own-token leak: total variation by which a prediction changes when only its own token is redrawn; 0 for an "
-        "exact leave-one-out prediction",
+        "own-token leak: change of a prediction if only its own token is redrawn; 0 for exact leave-one-out ones",
         0.0,
         1.0,
         interval=True,
-        leading=True,
     ),
 )
 LEAK = ("self_token_influence", "self_token_influence_low", "self_token_influence_high")
@@ -201,12 +182,10 @@ class EntropyProbe(Probe):
                     f"entropy_{name}/{{split}}/t={{t:g}}": Histogram(result["edges"], result[f"histogram_{name}"])
                     for name in ("recovered", "unrecovered")
                 }
+                name, steps = self._chains[split]
+                about = {"split": split, "weights": weights, "t": t, "sampler": name, "sampler_steps": steps}
                 yield {
-                    "split": split,
-                    "weights": weights,
-                    "t": t,
-                    "sampler": self._chains[split][0],
-                    "sampler_steps": self._chains[split][1],
+                    **about,
                     **fields,
                     "entropy_leave_one_out": clean.entropy_leave_one_out,
                     **{name: getattr(clean, name) for name in LEAK},

@@ -1,5 +1,6 @@
 """The negative evidence lower bound (NELBO) on training and test rows."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from uddm_lightning.metrics import Nelbo
 from uddm_lightning.probes.base import History, Probe
 from uddm_lightning.probes.measured_batch import MeasuredBatch
 from uddm_lightning.probes.summary import cell
-from uddm_lightning.results.declarations import Column, Outcome, Scalar
+from uddm_lightning.results.declarations import Column, Outcome, Scalar, corruption_time, leading, nats
 from uddm_lightning.results.tables import Record
 from uddm_lightning.stats.falling import falling
 from uddm_lightning.training.task import DiffusionTask
@@ -22,29 +23,12 @@ from uddm_lightning.training.trainer_access import data_of
 
 GOLDEN_RATIO = 0.6180339887498949
 EXTRAPOLATED = "nelbo_extrapolated"
-COLUMNS = (
-    Column(
-        "nelbo",
-        "nats per token",
-        "Monte-Carlo estimate of the negative evidence lower bound, integrated over t from t_min to t_max",
-        interval=True,
-        leading=True,
-    ),
-    Column("t_min", "corruption time", "smallest t of the range", 0.0, 1.0, leading=True),
-    Column("t_max", "corruption time", "largest t of the range", 0.0, 1.0, leading=True),
-    Column(
-        "pool_unigram_entropy",
-        "nats per token",
-        "entropy of the token frequencies of the pool, which a model without context reaches",
-        0.0,
-        leading=True,
-    ),
-    Column(
-        "nelbo_falling",
-        "true or false",
-        "whether the NELBO still fell over the last three validations; empty if these draws cannot tell",
-        leading=True,
-    ),
+COLUMNS = leading(
+    nats("nelbo", "Monte-Carlo negative evidence lower bound, integrated over t from t_min to t_max", -math.inf, True),
+    corruption_time("t_min", "smallest t of the range"),
+    corruption_time("t_max", "largest t of the range"),
+    nats("pool_unigram_entropy", "entropy of the token frequencies of the pool, which a model without context reaches"),
+    Column("nelbo_falling", "true or false", "NELBO still fell over the last three validations; empty if unclear"),
 )
 
 
@@ -141,12 +125,8 @@ class NelboProbe(Probe):
             draws = result.pop("draws")
             low, high = ranges[kind]
             about = {"metric": kind, "split": split, "weights": weights, "t_min": low, "t_max": high}
-            yield {
-                **about,
-                **result,
-                "pool_unigram_entropy": level,
-                **({"_draws": draws} if kind == self.kind else {}),
-            }
+            own = {"_draws": draws} if kind == self.kind else {}
+            yield {**about, **result, "pool_unigram_entropy": level, **own}
 
     @override
     def complete(self, records: Sequence[Record], history: History) -> None:

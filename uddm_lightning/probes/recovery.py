@@ -15,7 +15,7 @@ from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
 from uddm_lightning.probes.base import Histogram, Probe, check_times
 from uddm_lightning.probes.measured_batch import MeasuredBatch, margins, select
 from uddm_lightning.probes.summary import SummaryColumn, cell, time_table
-from uddm_lightning.results.declarations import Column, Outcome, Scalar, TimeCurve
+from uddm_lightning.results.declarations import Column, Outcome, Scalar, TimeCurve, count, leading, share
 from uddm_lightning.results.reference import reference
 from uddm_lightning.results.tables import Record
 from uddm_lightning.samplers.base import Sampler
@@ -24,78 +24,33 @@ from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of
 
 COLUMNS = (
-    Column("n_corrupted", "tokens", "counted tokens that the noise has changed", 0, leading=True),
-    Column("n_recovered", "tokens", "corrupted tokens that the reverse chain restores", 0, leading=True),
-    Column(
-        "recovery",
-        "share",
-        "share of corrupted tokens that the reverse chain restores, n_recovered / n_corrupted",
-        0.0,
-        1.0,
-        interval=True,
-        leading=True,
+    *leading(
+        count("n_corrupted", "tokens", "counted tokens that the noise has changed"),
+        count("n_recovered", "tokens", "corrupted tokens that the reverse chain restores"),
+        share(
+            "recovery", "share of corrupted tokens that the chain restores, n_recovered / n_corrupted", interval=True
+        ),
+        share("chance", "recovery that the exact unigram posterior reaches from the noisy token alone"),
+        share("coincidence", "recovery of a chain that overwrites the row with unrelated text"),
+        share(
+            "bayes_argmax",
+            "largest recovery of any chain, the mean largest probability of the exact posterior, where it is known",
+        ),
+        count("n_clean", "tokens", "counted tokens that the noise has left unchanged"),
+        count("n_clean_changed", "tokens", "clean tokens that the chain changes"),
+        share("clean_change_rate", "share of clean tokens that the chain changes, n_clean_changed / n_clean"),
+        share("errors_before", "share of counted tokens that are wrong before the chain"),
+        share("errors_after", "share of counted tokens that are wrong after the chain"),
+        count("n_exact", "draws", "draws with corrupted tokens whose counted tokens all end right"),
+        share("exact_match_rate", "share of draws with corrupted tokens whose counted tokens all end right"),
+        Column(
+            "margin",
+            "nats",
+            "mean classification margin of clean tokens, ln p(token) - ln p(likeliest other), at the smallest t",
+        ),
     ),
-    Column(
-        "chance",
-        "share",
-        "recovery that the exact unigram posterior reaches from the noisy token alone",
-        0.0,
-        1.0,
-        leading=True,
-    ),
-    Column(
-        "coincidence",
-        "share",
-        "recovery of a chain that overwrites the row with unrelated text",
-        0.0,
-        1.0,
-        leading=True,
-    ),
-    Column(
-        "bayes_argmax",
-        "share",
-        "largest recovery of any chain, where the backbone knows the distribution of the text: the mean of the largest "
-        "posterior probability",
-        0.0,
-        1.0,
-        leading=True,
-    ),
-    Column("n_clean", "tokens", "counted tokens that the noise has left unchanged", 0, leading=True),
-    Column("n_clean_changed", "tokens", "clean tokens that the chain changes", 0, leading=True),
-    Column(
-        "clean_change_rate",
-        "share",
-        "share of clean tokens that the chain changes, n_clean_changed / n_clean",
-        0.0,
-        1.0,
-        leading=True,
-    ),
-    Column("errors_before", "share", "share of counted tokens that are wrong before the chain", 0.0, 1.0, leading=True),
-    Column("errors_after", "share", "share of counted tokens that are wrong after the chain", 0.0, 1.0, leading=True),
-    Column("n_exact", "draws", "draws with corrupted tokens whose counted tokens all end right", 0, leading=True),
-    Column(
-        "exact_match_rate",
-        "share",
-        "share of the draws with corrupted tokens whose counted tokens all end right",
-        0.0,
-        1.0,
-        leading=True,
-    ),
-    Column(
-        "margin",
-        "nats",
-        "mean classification margin of clean tokens: log-probability of the token minus the largest one of another id, "
-        "at the smallest t of training",
-        leading=True,
-    ),
-    Column("fixed_tokens", "share", "share of clean tokens with a margin above 0", 0.0, 1.0),
-    Column(
-        "fixed_rows",
-        "share",
-        "fixed points: share of draws in which all counted tokens have a margin above 0",
-        0.0,
-        1.0,
-    ),
+    share("fixed_tokens", "share of clean tokens with a margin above 0"),
+    share("fixed_rows", "fixed points: share of draws in which all counted tokens have a margin above 0"),
 )
 COSTS = (
     SummaryColumn("test rows: clean tokens changed", "clean_change_rate", "test"),
@@ -231,10 +186,8 @@ class RecoveryProbe(Probe):
             notes.restored[t] = RestoredRows(one.xt_BL, xhat_BL)
         notes.sampler, notes.batch = sampler, at.batch
 
-        margin, usual = (
-            self.metric(at, ClassificationMargin),
-            _first(at, None if self.takes_all(at.split) else self._usual),
-        )
+        margin = self.metric(at, ClassificationMargin)
+        usual = _first(at, None if self.takes_all(at.split) else self._usual)
         if len(usual.batch.rows_B):
             margin.update(*margins(usual), *usual.draws)
 
@@ -267,6 +220,7 @@ class RecoveryProbe(Probe):
             if (unigram_V := self.unigram_V) is not None:
                 text_V = torch.full_like(unigram_V, 1 / len(unigram_V)) if split == "random" else unigram_V
                 coincidence = task.process.coincidence(unigram_V, text_V, sampler.is_argmax)
+            about = {"split": split, "weights": weights, "sampler": sampler.name, "sampler_steps": sampler.steps}
             margin = self.collected[split, weights].compute()
             histogram = Histogram(margin.edges, margin.histogram)
             for t in self.times:
@@ -274,16 +228,11 @@ class RecoveryProbe(Probe):
                 draws = fields.pop("draws")
                 least = dict(zip(margin.draws["draw"].tolist(), margin.draws["margin"].tolist(), strict=True))
                 yield {
-                    "split": split,
-                    "weights": weights,
+                    **about,
                     "t": t,
-                    "sampler": sampler.name,
-                    "sampler_steps": sampler.steps,
                     **fields,
                     "coincidence": coincidence,
-                    "margin": margin.margin,
-                    "fixed_tokens": margin.fixed_tokens,
-                    "fixed_rows": margin.fixed_rows,
+                    **{name: getattr(margin, name) for name in ("margin", "fixed_tokens", "fixed_rows")},
                     "_histograms": {"margin/{split}": histogram} if t == self.times[0] else {},
                     "_draws": {**draws, "margin": [least.get(place, math.nan) for place in draws["draw"].tolist()]},
                 }

@@ -14,7 +14,7 @@ from uddm_lightning.probes.base import Probe
 from uddm_lightning.probes.measured_batch import MeasuredBatch, select
 from uddm_lightning.probes.summary import cell
 from uddm_lightning.probes.train_comparison import TrainComparison
-from uddm_lightning.results.declarations import Column, Scalar
+from uddm_lightning.results.declarations import Column, Scalar, count, nats, share
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of
@@ -23,21 +23,13 @@ SCALARS = ("n_memorized", "n_spurious", "n_novel", "generative_perplexity", "nov
 COLUMNS = (
     Column("critic", "name", "language model that gives the perplexities"),
     Column("generative_perplexity", "1", "perplexity of the rows under the critic", 0.0, interval=True),
-    Column("unigram_entropy", "nats per token", "mean entropy of the token frequencies within a row", 0.0),
-    Column("n_memorized", "rows", "rows near a training row", 0),
-    Column("n_spurious", "rows", "rows near another sample, but near no training row", 0),
-    Column("n_novel", "rows", "rows near neither a training row nor another sample", 0),
-    Column(
-        "nearest_distance",
-        "share",
-        "mean share of positions in which a row differs from its nearest training row",
-        0.0,
-        1.0,
-    ),
-    Column(
-        "nearest_overlap", "share", "mean share of the n-grams of a row that its nearest training row has", 0.0, 1.0
-    ),
-    Column("train_overlap", "share", "mean share of the n-grams of a row that any training row has", 0.0, 1.0),
+    nats("unigram_entropy", "mean entropy of the token frequencies within a row"),
+    count("n_memorized", "rows", "rows near a training row"),
+    count("n_spurious", "rows", "rows near another sample, but near no training row"),
+    count("n_novel", "rows", "rows near neither a training row nor another sample"),
+    share("nearest_distance", "mean share of positions in which a row differs from its nearest training row"),
+    share("nearest_overlap", "mean share of the n-grams of a row that its nearest training row has"),
+    share("train_overlap", "mean share of the n-grams of a row that any training row has"),
     Column("novel_perplexity", "1", "perplexity of the novel rows under the critic", 0.0),
 )
 

@@ -12,14 +12,14 @@ from uddm_lightning.metrics import TrajectoryPoint
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.probes.base import Probe
 from uddm_lightning.probes.measured_batch import MeasuredBatch
-from uddm_lightning.results.declarations import Column, Scalar
+from uddm_lightning.results.declarations import Column, Scalar, corruption_time, nats
 from uddm_lightning.results.tables import Record
 from uddm_lightning.samplers import Observer, Sampler
 from uddm_lightning.training.task import DiffusionTask
 
 COLUMNS = (
-    Column("entropy", "nats per token", "mean entropy of the predictions p at this t of the chain", 0.0, interval=True),
-    Column("t_min", "corruption time", "smallest t of training; below it the network extrapolates", 0.0, 1.0),
+    nats("entropy", "mean entropy of the predictions p at this t of the chain", interval=True),
+    corruption_time("t_min", "smallest t of training; below it the network extrapolates"),
     Column("variance", "1", "mean of sum_v p_v (1 - p_v)", 0.0, 1.0),
     Column("variance_norm", "1", "mean of sqrt(sum_v (p_v (1 - p_v))^2)", 0.0, 0.5),
     Column("top2_gap", "probability", "mean of the largest minus the second largest probability", 0.0, 1.0),
@@ -98,13 +98,7 @@ class TrajectoryProbe(Probe):
 
     @override
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
+        chain = {"sampler": task.sampler.name, "sampler_steps": task.sampler.steps, "t_min": task.objective.t_min}
         for (split, weights, t), metric in self.collected.items():
-            yield {
-                "split": split,
-                "weights": weights,
-                "t": round(t, 12),  # the grid is made by additions
-                "sampler": task.sampler.name,
-                "sampler_steps": task.sampler.steps,
-                "t_min": task.objective.t_min,
-                **metric.compute()._asdict(),
-            }
+            about = {"split": split, "weights": weights, "t": round(t, 12)}  # the grid is made by additions
+            yield {**about, **chain, **metric.compute()._asdict()}

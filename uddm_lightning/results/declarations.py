@@ -7,7 +7,7 @@ probe.
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,31 @@ class Column:
     def names(self) -> tuple[str, ...]:
         """Names of the columns in the table."""
         return (self.name, *((f"{self.name}_low", f"{self.name}_high") if self.interval else ()))
+
+
+def share(name: str, meaning: str, interval: bool = False) -> Column:
+    """Return a column of shares of a whole, from 0 to 1."""
+    return Column(name, "share", meaning, 0.0, 1.0, interval)
+
+
+def count(name: str, unit: str, meaning: str) -> Column:
+    """Return a column of counts."""
+    return Column(name, unit, meaning, 0)
+
+
+def nats(name: str, meaning: str, low: float = 0.0, interval: bool = False) -> Column:
+    """Return a column in nats per token."""
+    return Column(name, "nats per token", meaning, low, interval=interval)
+
+
+def corruption_time(name: str, meaning: str, interval: bool = False) -> Column:
+    """Return a column of times t, from 0 to 1."""
+    return Column(name, "corruption time", meaning, 0.0, 1.0, interval)
+
+
+def leading(*columns: Column) -> tuple[Column, ...]:
+    """Return columns that stand before those of other probes."""
+    return tuple(replace(column, leading=True) for column in columns)
 
 
 @dataclass(frozen=True)

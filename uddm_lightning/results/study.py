@@ -47,16 +47,6 @@ class Mean:
         known = [value for point in self.points if (value := point.number(column)) is not None]
         return fmean(known) if known else None
 
-    @property
-    def chance(self) -> float | None:
-        """Recovery of the exact unigram posterior, which does not look at the rest of the row."""
-        return self.number("chance")
-
-    @property
-    def coincidence(self) -> float | None:
-        """Recovery of a chain that overwrites a row with unrelated text."""
-        return self.number("coincidence")
-
 
 class Study:
     """The measurements of a report.

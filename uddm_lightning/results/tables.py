@@ -30,64 +30,55 @@ COMMON = (  # columns of every metric; the declared columns of the probes follow
     *("sampler", "sampler_steps", "n_rows", "n_draws"),
 )
 
+INT, FLOAT, TEXT = pa.int64(), pa.float64(), pa.string()
+MODEL = (("split", TEXT), ("step", INT), ("weights", TEXT))
+CHAIN = (("sampler", TEXT), ("sampler_steps", INT))  # the sampler is "" if no chain was run
+
 SEQUENCES = pa.schema(
     [
-        ("row_id", pa.int64()),
-        ("split", pa.string()),
-        ("step", pa.int64()),
-        ("weights", pa.string()),
-        ("t", pa.float64()),
-        ("sampler", pa.string()),
-        ("sampler_steps", pa.int64()),
-        ("x0", pa.list_(pa.int32())),
-        ("xt", pa.list_(pa.int32())),
-        ("xhat", pa.list_(pa.int32())),
+        ("row_id", INT),
+        *MODEL,
+        ("t", FLOAT),
+        *CHAIN,
+        *((name, pa.list_(pa.int32())) for name in ("x0", "xt", "xhat")),
         ("entropy", pa.list_(pa.float32())),
-        ("x0_text", pa.list_(pa.string())),  # the piece of text that each id stands for
-        ("xt_text", pa.list_(pa.string())),
-        ("xhat_text", pa.list_(pa.string())),
+        # piece of text of each id
+        *((name, pa.list_(TEXT)) for name in ("x0_text", "xt_text", "xhat_text")),
     ]
 )
 
 BASINS = pa.schema(
     [
-        ("row_id", pa.int64()),
-        ("place", pa.int64()),  # number of the draw; a row may be drawn more than once, with other noise
-        ("split", pa.string()),
-        ("step", pa.int64()),
-        ("weights", pa.string()),
-        ("sampler", pa.string()),
-        ("sampler_steps", pa.int64()),
-        ("critical_t", pa.float64()),  # null if noise left the row in no chain
-        ("critical_t_identity", pa.float64()),  # from smaller t, most chains that do nothing end at the row
+        ("row_id", INT),
+        ("place", INT),  # number of the draw; a row may be drawn more than once, with other noise
+        *MODEL,
+        *CHAIN,
+        ("critical_t", FLOAT),  # null if noise left the row in no chain
+        ("critical_t_identity", FLOAT),  # from smaller t, most chains that do nothing end at the row
         ("margin", pa.list_(pa.float32())),  # of the counted tokens of the clean row, in nats
-        ("times", pa.list_(pa.float64())),
-        ("led", pa.list_(pa.int64())),  # chains from each time whose noise left the row; 0 if none was run
-        ("returned", pa.list_(pa.int64())),  # chains among them that returned
+        ("times", pa.list_(FLOAT)),
+        ("led", pa.list_(INT)),  # chains from each time whose noise left the row; 0 if none was run
+        ("returned", pa.list_(INT)),  # chains among them that returned
     ]
 )
 
-
 ROWS = pa.schema(
     [
-        ("metric", pa.string()),  # recovery, entropy or nelbo
-        ("split", pa.string()),
-        ("step", pa.int64()),
-        ("weights", pa.string()),
-        ("t", pa.float64()),  # null for the NELBO, which has a range
-        ("sampler", pa.string()),  # "" if no chain was run
-        ("sampler_steps", pa.int64()),
-        ("row_id", pa.int64()),
-        ("document", pa.int64()),  # null if no document gives several rows
-        ("draw", pa.int64()),  # number of the draw in its split
-        ("corrupted", pa.int64()),  # tokens that noise changed
-        ("recovered", pa.int64()),  # corrupted tokens that the chain restored
-        ("clean", pa.int64()),  # tokens that noise did not change
-        ("changed", pa.int64()),  # clean tokens that the chain changed
-        ("count", pa.int64()),  # number of tokens in the sums `entropy` and `loss`
-        ("entropy", pa.float64()),  # in nats
-        ("loss", pa.float64()),  # mean over times, in nats
-        ("margin", pa.float64()),  # smallest margin of the row's counted tokens, in nats
+        ("metric", TEXT),  # recovery, entropy or nelbo
+        *MODEL,
+        ("t", FLOAT),  # null for the NELBO, which has a range
+        *CHAIN,
+        ("row_id", INT),
+        ("document", INT),  # null if no document gives several rows
+        ("draw", INT),  # number of the draw in its split
+        ("corrupted", INT),  # tokens that noise changed
+        ("recovered", INT),  # corrupted tokens that the chain restored
+        ("clean", INT),  # tokens that noise did not change
+        ("changed", INT),  # clean tokens that the chain changed
+        ("count", INT),  # number of tokens in the sums `entropy` and `loss`
+        ("entropy", FLOAT),  # in nats
+        ("loss", FLOAT),  # mean over times, in nats
+        ("margin", FLOAT),  # smallest margin of the row's counted tokens, in nats
     ]
 )
 

@@ -81,30 +81,18 @@ def read_units(draws: pa.Table, rows: Iterable[Row]) -> dict[Place, Units]:
     wanted = {_cell(row): (int(row["train_size"]), int(row["seed"])) for row in rows if row["metric"] in SUMS}
     runs = pa.array(list({cell[0] for cell in wanted}), pa.string())
     draws = draws.filter(pc.is_in(draws["run"], value_set=runs))
-    code_R = np.zeros(len(draws), np.int64)
-    values = []
-    for name in _CELL:
-        found_V, place_R = _coded(draws[name])
-        values.append(found_V)
-        code_R = code_R * len(found_V) + place_R
-    order_R = np.argsort(code_R, kind="stable")
-    starts = np.flatnonzero(np.diff(code_R[order_R], prepend=-1))
-    columns = {
-        name: draws[name].to_numpy(zero_copy_only=False)[order_R]
-        for name in ("row_id", "draw", "document", *sorted({c for pair in SUMS.values() for c in pair}))
-    }
+    draws = draws.append_column("place", pa.array(np.arange(len(draws))))
+    cells = draws.group_by(list(_CELL), use_threads=False).aggregate([("place", "list")])
+    names = ("row_id", "draw", "document", *sorted({column for pair in SUMS.values() for column in pair}))
+    columns = {name: draws[name].to_numpy(zero_copy_only=False) for name in names}
     result: dict[Place, Units] = {}
-    for start, end in zip(starts, [*starts[1:], len(order_R)], strict=True):
-        code, parts = int(code_R[order_R[start]]), []
-        for found_V in reversed(values):
-            code, place = divmod(code, len(found_V))
-            parts.append(found_V[place])
-        cell = tuple(reversed(parts))
-        if cell not in wanted:
-            continue
-        (_, kind, split, *_, t), (size, seed) = cell, wanted[cell]
-        part = {name: column[start:end] for name, column in columns.items()}
-        result[kind, split, t, size, seed] = _units(kind, part, split == "train", size)
+    keys = zip(*(cells[name].to_pylist() for name in _CELL), strict=True)
+    for cell, place in zip(keys, cells["place_list"], strict=True):
+        if cell in wanted:
+            (_, kind, split, *_, t), (size, seed) = cell, wanted[cell]
+            place_R = place.values.to_numpy()
+            part = {name: column[place_R] for name, column in columns.items()}
+            result[kind, split, t, size, seed] = _units(kind, part, split == "train", size)
     return result
 
 
@@ -113,12 +101,6 @@ def _cell(row: Row) -> tuple[Any, ...]:
     steps = number(row.get("sampler_steps"))
     text = (row["run"], row["metric"], row["split"], row["weights"], row["sampler"] if row["metric"] != "nelbo" else "")
     return (*text, None if steps is None or row["metric"] == "nelbo" else int(steps), number(row["t"]))
-
-
-def _coded(column: pa.ChunkedArray) -> tuple[list[Any], INT]:
-    """Return the distinct values of a column, and the index of each entry among them."""
-    coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-    return coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _units(kind: str, part: dict[str, NDArray[np.generic]], train: bool, size: int) -> Units:

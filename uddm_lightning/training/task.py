@@ -152,10 +152,9 @@ class DiffusionTask(LightningModule):
             trainer.check_val_every_n_epoch = None
         if type(self.backbone).prepare is not Backbone.prepare:  # other backbones do not need the text
             data = data_of(self.trainer)
+            statistics = TextStatistics(data.training_rows, data.unigram, data.markov_chain, self.process.mask_id)
             for backbone in (self.backbone, self.ema.backbone):
-                backbone.prepare(
-                    TextStatistics(data.training_rows, data.unigram, data.markov_chain, self.process.mask_id)
-                )
+                backbone.prepare(statistics)
 
     def check_optimizer(self, precision: object = None) -> None:
         """Make an optimizer and discard it, so that wrong arguments are reported before training."""
@@ -180,9 +179,8 @@ class DiffusionTask(LightningModule):
 
     @override
     def training_step(self, batch: TokenBatch, batch_idx: int) -> Tensor:
-        # An optimizer such as LBFGS evaluates a batch several times with the same result: dropout is a function of
-        # seed, step, micro-batch and rank. `torch.manual_seed` would take milliseconds, since it records the stack for
-        # every kind of device that this machine lacks.
+        # Dropout is a function of seed, step, micro-batch and rank, so that LBFGS may evaluate a batch several times.
+        # `torch.manual_seed` takes milliseconds: it records the stack for every kind of device that is missing.
         torch.default_generator.manual_seed(batch.seed)
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(batch.seed)
@@ -214,8 +212,7 @@ class DiffusionTask(LightningModule):
         """Clip gradients as Lightning does, and also those of fused optimizers under mixed precision.
 
         Lightning refuses fused optimizers, because they unscale the gradients within their step, after the clipping. In
-        bfloat16 there is no scale. In float16 the gradients are unscaled here, and the scaler then skips that in the
-        step.
+        bfloat16 there is no scale. In float16 the gradients are unscaled here, and not again in the step.
         """
         plugin = self.trainer.precision_plugin
         if not isinstance(plugin, MixedPrecision) or not getattr(optimizer, "_step_supports_amp_scaling", False):

@@ -58,15 +58,17 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
             for split in ("train", "test"):
                 means = study.means("recovery", backbone, split, t)
                 curve(drawing, axes, means, f"{split}, t = {t:g}", colour, SPLIT_STYLES[split], linewidth=weight)
-            chances = [m for m in study.means("recovery", backbone, "test", t) if m.chance is not None]
-            at = [m.size for m in chances], [m.chance or 0.0 for m in chances]
+            chances = [m for m in study.means("recovery", backbone, "test", t) if m.number("chance") is not None]
+            at = [m.size for m in chances], [m.number("chance") or 0.0 for m in chances]
             axes.plot(*at, ":", color=colour, alpha=0.55, linewidth=1.0)
             for index, oracle in enumerate(study.oracles):
                 level(axes, study.sizes, study.means("recovery", oracle, "test", t), index, colour)
                 level(axes, study.sizes, _argmax(study, oracle, t), len(study.oracles), colour)
-        levels_K = [mean for mean in study.means("recovery", backbone, "test", study.reference) if mean.coincidence]
+        levels_K = [
+            mean for mean in study.means("recovery", backbone, "test", study.reference) if mean.number("coincidence")
+        ]
         sizes_K = [mean.size for mean in levels_K]
-        axes.plot(sizes_K, [mean.coincidence or 0.0 for mean in levels_K], "-", color=FAINT[0], linewidth=1.0)
+        axes.plot(sizes_K, [mean.number("coincidence") or 0.0 for mean in levels_K], "-", color=FAINT[0], linewidth=1.0)
         panel_axis(axes, study)
         axes.set_ylim(-0.02, 1.04)
         found = verdict.headline(backbone)
@@ -237,7 +239,7 @@ def _recovery_table(study: Study, verdict: Estimates, times: list[float]) -> Tab
                     one = test or train
                     assert one is not None
                     exact = _argmax(study, backbone, t)[:1] if t is not None else []
-                    known = [one.chance, one.coincidence, exact[0].value if exact else None]
+                    known = [one.number("chance"), one.number("coincidence"), exact[0].value if exact else None]
                     name = (
                         f"NELBO on {listed(study.ranges(kind))} [nats], gap test \N{MINUS SIGN} train"
                         if t is None

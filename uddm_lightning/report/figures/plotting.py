@@ -192,6 +192,6 @@ def by_size(means: Sequence[Mean]) -> dict[int, Mean]:
 def _tip(name: str, mean: Mean) -> str:
     value = spelled(mean)
     seeds = f", mean of {len(mean.points)} seeds" if len(mean.points) > 1 else ""
-    levels = {"chance": mean.chance, "coincidence": mean.coincidence}
+    levels = {name: mean.number(name) for name in ("chance", "coincidence")}
     told = "".join(f", {level} {decimal(value)}" for level, value in levels.items() if value is not None)
     return f"{name}, N = {count(mean.size)}: {value}{seeds}{told}"
