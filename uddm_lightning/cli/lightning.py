@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -14,9 +15,9 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from typing_extensions import override
 
-from uddm_lightning import backbones, critics, data, objectives, processes, samplers
+from uddm_lightning import probes
 from uddm_lightning.callbacks import MeasurementTable, check_monitors
-from uddm_lightning.callbacks.measurements import probes
+from uddm_lightning.callbacks.measurements import probes as probes_of
 from uddm_lightning.cli.stopping import report_stop, stop_reason
 from uddm_lightning.cli.trainer_options import EXPECTED_WARNINGS, complete, make_logger, trainer_defaults
 from uddm_lightning.config.parser import UddmParser
@@ -25,17 +26,6 @@ from uddm_lightning.config.trainer_section import check_precision
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.progress import silence_progress
 from uddm_lightning.data import TextDataModule
-from uddm_lightning.probes import (
-    BasinProbe,
-    EntropyProbe,
-    NelboProbe,
-    Probe,
-    RecoveryProbe,
-    SampleProbe,
-    TrajectoryProbe,
-)
-
-# importing a package registers its plugins by their short names
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs.session import RunSession, output_folder
@@ -54,7 +44,17 @@ MODEL_DEFAULTS = {
     "model.optimizer": {"class_path": "torch.optim.AdamW"},
     "model.lr_schedule": {"class_path": "WarmupConstant"},
 }
-PLUGINS = (backbones, critics, data, objectives, processes, samplers)
+# Sections of the probes, in the order in which they run.
+PROBES = {
+    "recovery": probes.RecoveryProbe,
+    "trajectory": probes.TrajectoryProbe,  # observes how samples are drawn: before others
+    "entropy": probes.EntropyProbe,
+    "nelbo": probes.NelboProbe,
+    "basin": probes.BasinProbe,
+    "samples": probes.SampleProbe,
+}
+for _package in ("backbones", "critics", "data", "objectives", "processes", "samplers"):
+    import_module(f"uddm_lightning.{_package}")  # registers its plugins by their short names
 
 
 class RunConfig(SaveConfigCallback):
@@ -95,15 +95,11 @@ class UddmCLI(LightningCLI):
             "--threads", type=int, default=2, help="CPU threads of a process; results repeat only with the same number."
         )
         parser.add_argument("--text", type=str | None, default=None, help="Text file whose lines `predict` restores.")
-        parser.add_lightning_class_args(RecoveryProbe, "recovery")
-        parser.add_lightning_class_args(TrajectoryProbe, "trajectory")  # observes how samples are drawn: before others
-        parser.add_lightning_class_args(EntropyProbe, "entropy")
-        parser.add_lightning_class_args(NelboProbe, "nelbo")
-        parser.add_lightning_class_args(BasinProbe, "basin")
-        parser.add_lightning_class_args(SampleProbe, "samples")
+        for section, probe in PROBES.items():
+            parser.add_lightning_class_args(probe, section)
         parser.add_argument(
             "--probes",
-            type=list[Probe],
+            type=list[probes.Probe],
             default=[],
             help="Further probes, by class path. On the command line: `--probes+ my_module.MyProbe`.",
         )
@@ -191,7 +187,7 @@ class UddmCLI(LightningCLI):
             users = [one for one in callbacks_of(trainer) if not isinstance(one, checkpoints.LastCheckpoint)]
             checkpoints.check_callbacks(users, session.folder, config.trainer.logger in (None, True, False))
         if session.command != "predict":
-            for probe in probes(trainer):
+            for probe in probes_of(trainer):
                 probe.load()
         if session.checkpoint:
             checkpoints.check_fits(session.checkpoint, self.model, session.is_training)

@@ -1,7 +1,7 @@
 """Read transition sizes and regimes from transition.json."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,6 @@ from uddm_lightning.report.formatting import count, visible
 from uddm_lightning.results.reference import METHODS, SIZES
 from uddm_lightning.results.study import Mean, Study, nearest
 from uddm_lightning.results.tables import number
-from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.transition.regimes import Regime
 
 MEANINGS = {  # by recovery
@@ -91,17 +90,11 @@ class SizeRegime:
     Args:
         size: training rows.
         regime: the judgement.
-        train: recovery of train rows at the reference t.
-        test: recovery of test rows.
-        gap: train minus test.
         by_seed: the regime of each seed's run alone.
     """
 
     size: int
     regime: Regime
-    train: Interval | None
-    test: Interval | None
-    gap: Interval | None
     by_seed: Mapping[int, str]
 
 
@@ -163,12 +156,11 @@ class Estimates:
 
     def headline(self, backbone: str) -> Headline | None:
         """Return the headline, or None."""
-        entry = self._headlines.get(backbone)
-        crossing = _crossing(entry)
-        if entry is None or crossing is None:
+        entry = self._headlines.get(backbone) or {}
+        if (crossing := _crossing(entry)) is None:
             return None
-        estimate, qualifier = str(entry.get("estimate")), str(entry.get("qualifier") or "")
-        return Headline(str(entry.get("method")), number(entry.get("t")), estimate, crossing, qualifier)
+        method, estimate, qualifier = (str(entry.get(name) or "") for name in ("method", "estimate", "qualifier"))
+        return Headline(method, number(entry.get("t")), estimate, crossing, qualifier)
 
     def trend(self, backbone: str, t: float | None) -> Mapping[str, Any] | None:
         """Return the trend of test recovery at the t nearest to `t`."""
@@ -228,21 +220,7 @@ def _crossing(entry: Mapping[str, Any] | None) -> Crossing | None:
 
 
 def _size_regime(entry: Mapping[str, Any]) -> SizeRegime:
-    needed = number(entry.get("draws_needed"))
-    qualifiers: Iterable[Any] = entry.get("qualifiers") or ()
-    regime = Regime(
-        str(entry.get("regime")),
-        tuple(map(str, qualifiers)),
-        str(entry.get("reason") or ""),
-        None if needed is None else int(needed),
-    )
-    train, test, gap = (_interval(entry.get(name)) for name in ("train", "test", "gap"))
+    qualifiers = tuple(map(str, entry.get("qualifiers") or ()))
+    regime = Regime(str(entry.get("regime")), qualifiers, str(entry.get("reason") or ""), entry.get("draws_needed"))
     by_seed = {int(one["seed"]): str(one.get("regime")) for one in entry.get("by_seed") or ()}
-    return SizeRegime(int(entry["train_size"]), regime, train, test, gap, by_seed)
-
-
-def _interval(entry: Mapping[str, Any] | None) -> Interval | None:
-    value, low, high = (number((entry or {}).get(name)) for name in ("value", "low", "high"))
-    if value is None:
-        return None
-    return Interval(value, *(math.nan if end is None else end for end in (low, high)))
+    return SizeRegime(int(entry["train_size"]), regime, by_seed)

@@ -67,9 +67,8 @@ def final_sequences(study: Study, sequences: pa.Table | None, backbone: str) -> 
     keep = {(row["run"], int(row["step"]), row["weights"]) for row in study.rows if row["backbone"] == backbone}
     names = ("run", "step", "weights", "sampler", "seed")
     columns = [sequences[name].to_pylist() for name in names]
-    chains = {row["sampler"] for row in study.rows if row["backbone"] == backbone and row["metric"] == "recovery"} - {
-        ""
-    }
+    recovery = [row for row in study.rows if row["backbone"] == backbone and row["metric"] == "recovery"]
+    chains = {row["sampler"] for row in recovery} - {""}
     places = [
         (seed, place)
         for place, (run, step, weights, chain, seed) in enumerate(zip(*columns, strict=True))
@@ -86,11 +85,6 @@ def noise_level(sequences: Sequence[Restored]) -> float | None:
     times = sorted({sequence["t"] for sequence in sequences})
     below = [t for t in times if t <= NOISE]
     return (below[-1] if below else times[0]) if times else None
-
-
-def sizes_of(sequences: Sequence[Restored]) -> list[int]:
-    """Return the sizes that have sequences."""
-    return sorted({sequence["train_size"] for sequence in sequences})
 
 
 def choose(sequences: Sequence[Restored], sizes: Sequence[int], split: str, t: float) -> Sentence | None:

@@ -1,18 +1,17 @@
 """A TensorBoard run over the size of the training subset: its step axis is log2 N."""
 
 import math
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from matplotlib.image import imread
 from torch.utils.tensorboard import SummaryWriter
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.report.estimates import Estimates
-from uddm_lightning.results.study import Study
+from uddm_lightning.results.study import Mean, Study
 
 Scalar = tuple[str, int, float]  # tag, size, value
 
@@ -32,21 +31,14 @@ def write_summary(folder: Path, study: Study, verdict: Estimates, backbone: str,
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True) as temporary:
+            new = Path(temporary, "new")
+            _write(new, study, verdict, backbone, pictures)
+            if folder.exists():
+                folder.rename(new.with_name("old"))
+            new.rename(folder)
     except OSError as error:
         raise InputError(f"Cannot write `{folder}`: {error.strerror or error}.") from error
-    old = new.with_name(new.name + ".old")
-    try:
-        _write(new, study, verdict, backbone, pictures)
-        new.chmod(0o755)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    except OSError as error:
-        raise InputError(f"Cannot write `{folder}`: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def axis(sizes: Sequence[int]) -> tuple[str, dict[int, int]]:
@@ -59,35 +51,30 @@ def axis(sizes: Sequence[int]) -> tuple[str, dict[int, int]]:
 
 def scalars(study: Study, verdict: Estimates, backbone: str) -> list[Scalar]:
     """Return every curve of a backbone, averaged over seeds."""
-    found: list[Scalar] = []
+    return [(tag, mean.size, mean.value) for tag, means in _curves(study, verdict, backbone) for mean in means]
+
+
+def _curves(study: Study, verdict: Estimates, backbone: str) -> Iterator[tuple[str, list[Mean]]]:
+    """Yield the tag and the means of every curve."""
     for kind in ("recovery", "entropy"):
-        for t in study.times(kind):
-            for split in ("train", "test", "random", "samples"):
-                means = study.means(kind, backbone, split, t)
-                found += [(f"{kind}/{split}/t={t:g}", mean.size, mean.value) for mean in means]
+        for t, split in product(study.times(kind), ("train", "test", "random", "samples")):
+            yield f"{kind}/{split}/t={t:g}", study.means(kind, backbone, split, t)
     for t in study.times("recovery"):
-        gaps = [gap for gap in verdict.gaps(backbone, "recovery", t) if gap.size in study.sizes]
-        found += [(f"gap/t={t:g}", gap.size, gap.value) for gap in gaps]
+        yield f"gap/t={t:g}", [gap for gap in verdict.gaps(backbone, "recovery", t) if gap.size in study.sizes]
         for split, name in product(("train", "test"), ("errors_before", "errors_after")):
-            shares = study.column(name, "recovery", backbone, split, t)
-            found += [(f"{name}/{split}/t={t:g}", mean.size, mean.value) for mean in shares]
+            yield f"{name}/{split}/t={t:g}", study.column(name, "recovery", backbone, split, t)
     for split in ("train", "test", "random"):
-        means = study.column("critical_t", "basin", backbone, split)
-        found += [(f"critical_t/{split}", mean.size, mean.value) for mean in means]
+        yield f"critical_t/{split}", study.column("critical_t", "basin", backbone, split)
         for name in ("fixed_tokens", "fixed_rows"):
-            shares = study.column(name, "recovery", backbone, split, study.reference)
-            found += [(f"{name}/{split}", mean.size, mean.value) for mean in shares]
-    for split in ("train", "test"):
-        for kind in ("nelbo", "nelbo_extrapolated"):
-            for mean in study.column("nelbo", kind, backbone, split):
-                row = mean.points[0].row
-                found.append((f"{kind}/{split}/t={row['t_min']}-{row['t_max']}", mean.size, mean.value))
+            yield f"{name}/{split}", study.column(name, "recovery", backbone, split, study.reference)
+    for split, kind in product(("train", "test"), ("nelbo", "nelbo_extrapolated")):
+        for mean in study.column("nelbo", kind, backbone, split):
+            row = mean.points[0].row
+            yield f"{kind}/{split}/t={row['t_min']}-{row['t_max']}", [mean]
     for one in study.declared:
         if one.figure:
             for (column, split, time), means in study.curves(one, backbone).items():
-                at = "" if time is None else f"/t={time:g}"
-                found += [(f"{column}/{split}{at}", mean.size, mean.value) for mean in means]
-    return found
+                yield f"{column}/{split}{'' if time is None else f'/t={time:g}'}", means
 
 
 def _write(folder: Path, study: Study, verdict: Estimates, backbone: str, pictures: Mapping[str, Path]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.core.files import write_atomically
+from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.report import sentences as text
 from uddm_lightning.report.estimates import Estimates, three_sizes
 from uddm_lightning.report.figures.basins import basins_drawing, final_basins, margins_drawing
@@ -27,9 +27,8 @@ from uddm_lightning.results.declarations import NONE, Declarations
 from uddm_lightning.results.study import Study
 
 FIGURES = (
-    *("recovery", "gap", "errors", "models", "sentences", "entropy", "samples", "densities"),
-    *("basins", "margins", "trajectories"),
-    "agreement",
+    *("recovery", "gap", "errors", "models", "sentences", "entropy", "samples", "densities", "basins", "margins"),
+    *("trajectories", "agreement"),
 )
 
 
@@ -72,7 +71,7 @@ def write_report(
             for suffix in ("png", "svg"):
                 (folder / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
         html = page(study, verdict, drawings, sentences, missing, about)
-        write_atomically(folder / "report.html", lambda path: path.write_text(html, encoding="utf-8"))
+        write_text(folder / "report.html", html)
         for backbone in study.backbones:
             pictures = {drawing.name: folder / "figures" / f"{drawing.name}.png" for drawing in drawings}
             write_summary(folder / "summary" / backbone, study, verdict, backbone, pictures)
@@ -82,95 +81,80 @@ def _drawings(
     study: Study, verdict: Estimates, sequences: pa.Table | None, basins: pa.Table | None
 ) -> tuple[list[Drawing], list[text.Sentence], list[str]]:
     """Return all figures that the data allow, the sentences to show as text, and the reasons for missing figures."""
-    found: dict[str, Drawing | None] = {}
-    missing = []
-    if study.times("recovery"):
-        found["recovery"] = recovery_drawing(study, verdict)
-    else:
-        missing.append("Recovery of the reported weights was not measured, so there is no figure of it.")
-    found["gap"], found["errors"] = gaps_drawing(study, verdict), errors_drawing(study)
-    if study.times("entropy"):
-        found["entropy"] = entropy_drawing(study, verdict)
-    else:
-        missing.append("Entropy of the reported weights was not measured, so there is no figure of it.")
-    if not study.ranges():
-        missing.append("The NELBO was not measured, so it is not drawn above recovery.")
-    found["samples"] = samples_drawing(study)
-    if found["samples"] is None:
-        missing.append("Samples were not measured, so there is no figure of them.")
-    if len(study.backbones) > 1 and study.times("recovery"):
-        found["models"] = models_drawing(study, verdict)
-    sentences = _from_sequences(study, verdict, sequences, found, missing)
-    _from_basins(study, verdict, basins, found, missing)
-    found["trajectories"] = trajectories_drawing(study)
-    if found["trajectories"] is None:
-        missing.append("No samples were watched while they were drawn, so there is no figure of their trajectories.")
-    found["agreement"] = agreement_drawing(study, verdict)
-    if found["agreement"] is None:
-        missing.append("There are no estimates of transition sizes to compare.")
+    has_recovery, has_entropy = bool(study.times("recovery")), bool(study.times("entropy"))
+    from_sequences, sentences, notes = _from_sequences(study, verdict, sequences)
+    found: dict[str, Drawing | None] = {
+        "recovery": recovery_drawing(study, verdict) if has_recovery else None,
+        "gap": gaps_drawing(study, verdict),
+        "errors": errors_drawing(study),
+        "models": models_drawing(study, verdict) if has_recovery and len(study.backbones) > 1 else None,
+        "entropy": entropy_drawing(study, verdict) if has_entropy else None,
+        "samples": samples_drawing(study),
+        "trajectories": trajectories_drawing(study),
+        "agreement": agreement_drawing(study, verdict),
+        **from_sequences,
+        **_from_basins(study, verdict, basins),
+    }
+    reasons = [
+        (has_recovery, "Recovery of the reported weights was not measured, so there is no figure of it."),
+        (has_entropy, "Entropy of the reported weights was not measured, so there is no figure of it."),
+        (study.ranges(), "The NELBO was not measured, so it is not drawn above recovery."),
+        (found["samples"], "Samples were not measured, so there is no figure of them."),
+        *((False, note) for note in notes),
+        (found.get("basins"), "Critical corruption was not measured, so there are no figures of basins and margins."),
+        (
+            found["trajectories"],
+            "No samples were watched while they were drawn, so there is no figure of their trajectories.",
+        ),
+        (found["agreement"], "There are no estimates of transition sizes to compare."),
+    ]
     drawings = [drawing for name in FIGURES if (drawing := found.get(name))]
-    return drawings, sentences, missing
+    return drawings, sentences, [reason for is_there, reason in reasons if not is_there]
 
 
 def _from_sequences(
-    study: Study,
-    verdict: Estimates,
-    sequences: pa.Table | None,
-    found: dict[str, Drawing | None],
-    missing: list[str],
-) -> list[text.Sentence]:
-    """Add the figures of restored sequences, or the reasons why there are none; return the sentences."""
+    study: Study, verdict: Estimates, sequences: pa.Table | None
+) -> tuple[dict[str, Drawing | None], list[text.Sentence], list[str]]:
+    """Return the figures of restored sequences, the sentences, and notes on both."""
     kept = {name: text.final_sequences(study, sequences, name) for name in study.backbones}
     backbone = next((name for name in study.backbones if kept[name]), "")
     t = text.noise_level(kept.get(backbone, []))
     if t is None:
-        missing.append(
-            "No restored sequences of these measurements were kept, so densities of token entropy and "
-            "sentences are left out."
-        )
-        return []
+        no_sequences = "No restored sequences of these measurements were kept, so densities of token entropy and "
+        return {}, [], [no_sequences + "sentences are left out."]
     mine = [sequence for sequence in kept[backbone] if sequence["t"] == t]
-    sizes = three_sizes(study, verdict, backbone, text.sizes_of(mine))
-    found["densities"] = densities_drawing(mine, sizes, t, backbone)
-    if found["densities"] is None:
-        missing.append("The restored sequences hold no entropy of corrupted tokens, so their densities are left out.")
+    sizes = three_sizes(study, verdict, backbone, sorted({sequence["train_size"] for sequence in mine}))
+    densities, notes = densities_drawing(mine, sizes, t, backbone), []
+    if densities is None:
+        notes.append("The restored sequences hold no entropy of corrupted tokens, so their densities are left out.")
     chosen = {split: text.choose(mine, sizes, split, t) for split in ("train", "test")}
     shown = listed([count(size) for size in sizes])
-    missing += [
+    notes += [
         f"No {split} row was kept at all of the sizes {shown}, so none is shown as text."
         for split, sentence in chosen.items()
         if sentence is None
     ]
-    sentences = [sentence for sentence in chosen.values() if sentence]
-    if sentences:
-        found["sentences"] = sentences_drawing(sentences, backbone)
     if len(study.backbones) > 1:
-        missing.append(f"Densities and sentences are those of {backbone}.")
-    return sentences
+        notes.append(f"Densities and sentences are those of {backbone}.")
+    sentences = [sentence for sentence in chosen.values() if sentence]
+    drawn = sentences_drawing(sentences, backbone) if sentences else None
+    return {"densities": densities, "sentences": drawn}, sentences, notes
 
 
-def _from_basins(
-    study: Study,
-    verdict: Estimates,
-    basins: pa.Table | None,
-    found: dict[str, Drawing | None],
-    missing: list[str],
-) -> None:
-    """Add the figures of single rows, or the reason why there are none."""
-    kept = {name: final_basins(study, basins, name) for name in study.backbones}
-    backbone = next((name for name in study.backbones if kept[name]), None)
-    if backbone is None:
-        missing.append("Critical corruption was not measured, so there are no figures of basins and margins.")
-        return
-    sizes = three_sizes(study, verdict, backbone, sorted({row["train_size"] for row in kept[backbone]}))
-    found["basins"] = basins_drawing(study, kept[backbone], sizes, backbone)
-    found["margins"] = margins_drawing(study, kept[backbone], sizes, backbone)
+def _from_basins(study: Study, verdict: Estimates, basins: pa.Table | None) -> dict[str, Drawing | None]:
+    """Return the figures of single rows."""
+    for backbone in study.backbones:
+        if rows := final_basins(study, basins, backbone):
+            sizes = three_sizes(study, verdict, backbone, sorted({row["train_size"] for row in rows}))
+            draw = {"basins": basins_drawing, "margins": margins_drawing}
+            return {name: drawing(study, rows, sizes, backbone) for name, drawing in draw.items()}
+    return {}
 
 
 def _write_figure(folder: Path, drawing: Drawing) -> None:
     svg = drawing.svg
     write_atomically(folder / f"{drawing.name}.svg", lambda path: path.write_bytes(svg))
-    metadata = {"Software": None}
     write_atomically(
-        folder / f"{drawing.name}.png", lambda path: drawing.figure.savefig(path, format="png", metadata=metadata)
+        folder / f"{drawing.name}.png",
+        lambda path: drawing.figure.savefig(path, format="png", metadata={"Software": None}),
     )

@@ -57,11 +57,8 @@ def final_basins(study: Study, basins: pa.Table | None, backbone: str) -> list[R
         return []
     names = ("run", "step", "weights", "split", "sampler", "sampler_steps")
     mine = [row for row in study.rows if row["backbone"] == backbone and row["metric"] == "basin"]
-    keep = {
-        (row["run"], int(row["step"]), row["weights"], row["split"], row["sampler"], int(row["sampler_steps"]))
-        for row in mine
-    }
-    found: list[Row] = [row for row in basins.to_pylist() if tuple(row[name] for name in names) in keep]
+    keep = {tuple(row[name] for name in names) for row in mine}
+    found: list[Row] = [row for row in basins.to_pylist() if tuple(str(row[name]) for name in names) in keep]
     first = min((row["seed"] for row in found), default=0)
     return [row for row in found if row["seed"] == first]
 
