@@ -268,35 +268,28 @@ def _notes(verdict: Estimates, study: Study, missing: Sequence[str]) -> str:
 
 
 def _measured(study: Study, about: Mapping[str, str]) -> str:
-    recovery = [row for row in study.rows if row["metric"] == "recovery"]
-    rows = sorted({int(row["n_rows"]) for row in recovery if row.get("n_rows")})
-    draws = sorted({int(row["n_draws"]) for row in recovery if row.get("n_draws")})
+    sampler, steps = (", ".join(study.values(name, "recovery")) for name in ("sampler", "sampler_steps"))
+    rows, draws = (_span(study.values(name, "recovery")) for name in ("n_rows", "n_draws"))
     entries = {
         "models": listed([f"{name} ({size:,} parameters)" for name, size in study.parameters.items()]),
         "sizes": ", ".join(count(size) for size in study.sizes) + " rows",
         "seeds": ", ".join(map(str, study.seeds)),
         "weights": ", ".join(study.values("weights")),
         "training step": ", ".join(f"{int(step):,}" for step in study.values("step")),
-        "sampler": f"{_all(study, 'sampler', 'recovery')} on {_all(study, 'sampler_steps', 'recovery')} steps",
-        "rows": f"{_span(rows)} distinct rows and {_span(draws)} draws for each number",
+        "sampler": f"{sampler} on {steps} steps",
+        "rows": f"{rows} distinct rows and {draws} draws for each number",
         "recovery at": ", ".join(f"t = {t:g}" for t in study.times("recovery")),
         "entropy at": ", ".join(f"t = {t:g}" for t in study.times("entropy")),
         "NELBO": f"on t in {listed(study.ranges())}" if study.ranges() else "not measured",
     }
     if wide := study.ranges("nelbo_extrapolated"):
         entries["NELBO, extrapolated"] = f"on t in {listed(wide)}; the network was trained on a part of it"
-    if not recovery:
-        for name in ("sampler", "rows", "recovery at"):
-            entries[name] = "recovery was not measured"
+    if not study.values("metric", "recovery"):
+        entries |= dict.fromkeys(("sampler", "rows", "recovery at"), "recovery was not measured")
     lines = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(text)}</dd>" for name, text in {**entries, **about}.items())
     return f"<h2>What was measured</h2><dl>{lines}</dl>"
 
 
-def _all(study: Study, column: str, kind: str) -> str:
-    return ", ".join(study.values(column, kind))
-
-
-def _span(values: Sequence[int]) -> str:
-    return (
-        f"{values[0]:,}" if len(set(values)) == 1 else f"{values[0]:,} to {values[-1]:,}" if values else decimal(None)
-    )
+def _span(values: Sequence[str]) -> str:
+    """Return the ends of ascending numbers."""
+    return " to ".join(f"{int(value):,}" for value in dict.fromkeys([*values[:1], *values[-1:]])) or decimal(None)

@@ -1,7 +1,7 @@
 """Figures of single rows: critical corruption, and margins of tokens."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from statistics import fmean, median
 from typing import Any, NamedTuple
@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from uddm_lightning.report.figures.drawing import (
     FAINT,
@@ -102,15 +101,13 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
         remarks=list(_beyond_nothing(study)),
     )
     _against_size(drawing, study, below, curves, "mean t_c")
-    level = next(
-        (found for split in SPLITS if (found := study.column("critical_t_identity", "basin", backbone, split))), []
-    )
+    levels = (study.column("critical_t_identity", "basin", backbone, split) for split in SPLITS)
+    level = next(filter(None, levels), [])
     below.plot([mean.size for mean in level], [mean.value for mean in level], "-", color=FAINT[0], linewidth=1.0)
     below.set_yscale("symlog", linthresh=0.01)
     below.set_ylim(-0.003, 1.2)
-    below.yaxis.set_major_locator(FixedLocator([0.0, 0.01, 0.03, 0.1, 0.3, 1.0]))
-    below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    below.yaxis.set_minor_locator(NullLocator())
+    below.set_yticks([0.0, 0.01, 0.03, 0.1, 0.3, 1.0], ["0", "0.01", "0.03", "0.1", "0.3", "1"])
+    below.set_yticks([], minor=True)
     drawing.table.rows += _means_rows(study, "basin", "critical_t", len(drawing.table.head))
     return drawing
 
@@ -131,9 +128,8 @@ def _probabilities(axes: Axes, rows: list[Row], split: str, nothing: float | Non
     if nothing:
         axes.axvline(nothing, color=FAINT[0], linewidth=1.2, gid="nothing")
     axes.set(xscale="log", xlim=(0.01, 1.1), ylim=(-0.05, 1.05), yticks=[0.0, 0.5, 1.0])
-    axes.xaxis.set_major_locator(FixedLocator([0.01, 0.1, 1.0]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks([0.01, 0.1, 1.0], ["0.01", "0.1", "1"])
+    axes.set_xticks([], minor=True)
 
 
 def _beyond_nothing(study: Study) -> Iterator[str]:
@@ -202,11 +198,8 @@ def _layout(lines: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
 
 def _histogram(axes: Axes, values: Iterable[float], bins: Any, split: str, size: int, words: str) -> None:
     if found := list(values):
-        common: dict[str, Any] = {
-            "bins": list(bins),
-            "weights": [1 / len(found)] * len(found),
-            "color": _COLOURS[split],
-        }
+        weights = [1 / len(found)] * len(found)
+        common: dict[str, Any] = {"bins": list(bins), "weights": weights, "color": _COLOURS[split]}
         axes.hist(found, histtype="stepfilled", alpha=0.3, **common)
         axes.hist(found, histtype="step", linewidth=1.2, **common)
     axes.set(yticks=[], xlim=(bins[0], bins[-1]))
@@ -263,5 +256,5 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _centre(values: list[float]) -> list[str]:
-    found: list[Callable[[list[float]], float]] = [fmean, median]
-    return [decimal(of(values) if values else None) for of in found]
+    """Return the mean and the median."""
+    return [decimal(fmean(values)), decimal(median(values))] if values else [decimal(None)] * 2

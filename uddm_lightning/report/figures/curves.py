@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import chain, zip_longest
+from itertools import chain, product, zip_longest
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -29,6 +29,7 @@ from uddm_lightning.report.formatting import count, decimal, draws, listed, visi
 from uddm_lightning.results.reference import SIZES
 from uddm_lightning.results.study import Mean, Study
 
+NELBOS = ("nelbo", "nelbo_extrapolated")
 _ACROSS = 5  # entries of a legend side by side; oracles have longer names
 
 
@@ -226,32 +227,26 @@ def _cut(handles: list[Line2D], across: int) -> list[list[Line2D]]:
 
 
 def _recovery_table(study: Study, verdict: Estimates, times: list[float]) -> Table:
-    rows, splits = [], ("train", "test", "random")
-    kinds = [(kind, None) for kind in ("nelbo", "nelbo_extrapolated") if study.ranges(kind)]
-    for backbone in [*study.backbones, *study.oracles]:
-        for kind, t in [*(("recovery", t) for t in times), *kinds]:
-            column = "recovery" if t is not None else "nelbo"
-            gaps = by_size(verdict.gaps(backbone, kind, t))
-            for size in study.sizes:
-                train, test, random = (study.mean(kind, backbone, split, size, t, column) for split in splits)
-                if train or test:
-                    cells = [spelled(mean) for mean in (train, test, gaps.get(size), random)]
-                    one = test or train
-                    assert one is not None
-                    exact = _argmax(study, backbone, t)[:1] if t is not None else []
-                    known = [one.number("chance"), one.number("coincidence"), exact[0].value if exact else None]
-                    name = (
-                        f"NELBO on {listed(study.ranges(kind))} [nats], gap test \N{MINUS SIGN} train"
-                        if t is None
-                        else f"{t:g}"
-                    )
+    rows = []
+    kinds = [*(("recovery", t) for t in times), *((kind, None) for kind in NELBOS if study.ranges(kind))]
+    for backbone, (kind, t) in product([*study.backbones, *study.oracles], kinds):
+        column = "recovery" if t is not None else "nelbo"
+        splits = ("train", "test", "random")
+        train, test, random = (by_size(study.column(column, kind, backbone, split, t)) for split in splits)
+        gaps = by_size(verdict.gaps(backbone, kind, t))
+        for size in study.sizes:
+            means = [of.get(size) for of in (train, test, gaps, random)]
+            one = means[1] or means[0]
+            if one and t is not None:
+                exact = next((mean.value for mean in _argmax(study, backbone, t)), None)
+                known = (one.number("chance"), one.number("coincidence"), exact)
+                cells = [*map(spelled, means), *map(decimal, known)]
+                rows.append([visible(backbone), f"{t:g}", count(size), *cells])
+            elif one:
+                for unit, values in (("nats", means), ("bits", [_in_bits(mean) for mean in means])):
+                    name = f"NELBO on {listed(study.ranges(kind))} [{unit}], gap test \N{MINUS SIGN} train"
                     name += ", extrapolated" if kind == "nelbo_extrapolated" else ""
-                    last = [""] * 3 if t is None else [decimal(value) for value in known]
-                    rows.append([visible(backbone), name, count(size), *cells, *last])
-                    if t is None:
-                        bits = [_in_bits(mean) for mean in (train, test, gaps.get(size), random)]
-                        shown = name.replace("[nats]", "[bits]")
-                        rows.append([visible(backbone), shown, count(size), *map(spelled, bits), *last])
+                    rows.append([visible(backbone), name, count(size), *map(spelled, values), "", "", ""])
     head = ["model", "t", "N", "train", "test", "gap", "random tokens", "chance", "coincidence", "Bayes argmax"]
     return Table(head, rows)
 
@@ -276,11 +271,10 @@ def _in_bits(mean: Mean | None) -> Mean | None:
 
 def _entropy_table(study: Study, times: list[float], splits: list[str]) -> Table:
     rows = []
-    for backbone in [*study.backbones, *study.oracles]:
-        for t in times:
-            for size in study.sizes:
-                means = [study.mean("entropy", backbone, split, size, t) for split in splits]
-                if any(means):
-                    cells = [spelled(mean) for mean in means]
-                    rows.append([visible(backbone), f"{t:g}", count(size), *cells])
+    for backbone, t in product([*study.backbones, *study.oracles], times):
+        columns = [by_size(study.means("entropy", backbone, split, t)) for split in splits]
+        for size in study.sizes:
+            if any(size in column for column in columns):
+                cells = [spelled(column.get(size)) for column in columns]
+                rows.append([visible(backbone), f"{t:g}", count(size), *cells])
     return Table(["model", "t", "N", *(SPLIT_NAMES[split] for split in splits)], rows)

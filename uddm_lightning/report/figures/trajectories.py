@@ -1,5 +1,7 @@
 """The figure of the way from pure noise to a sample."""
 
+from itertools import product
+
 from matplotlib.axes import Axes
 
 from uddm_lightning.report.figures.drawing import FAINT, WIDTH, Drawing, Table, new_figure, ramp
@@ -24,27 +26,20 @@ def trajectories_drawing(study: Study) -> Drawing | None:
     times = study.times("trajectory")[::-1]
     if not times:
         return None
-    backbones = [
-        name
-        for name in study.backbones
-        if any(study.points("entropy", "trajectory", name, "samples", t) for t in times)
-    ]
-    sizes = [size for size in study.sizes if any(_means(study, name, "entropy", size, times) for name in backbones)]
+    found = {name: _sizes(study, name, times) for name in study.backbones}
+    backbones = [name for name in study.backbones if found[name]]
+    sizes = sorted(set().union(*found.values()))
     alone = len(backbones) == 1
     if alone:
         figure = new_figure(WIDTH, 5.6)
         grid = figure.subplots(3, 2, sharex=True)
-        key, panels = grid.flat[1], [grid.flat[place] for place in (0, 2, 3, 4, 5)]
-        places = {(backbones[0], name): panel for name, panel in zip(STATISTICS, panels, strict=True)}
+        first, key, *others = grid.flat
         key.axis("off")
+        panels = [first, *others]
     else:
         figure = new_figure(2.4 * len(backbones) + 0.8, 8.2 + 0.2 * -(-len(sizes) // _ACROSS))
         grid = figure.subplots(5, len(backbones), sharex=True, sharey="row", squeeze=False)
-        places = {
-            (backbone, name): grid[row][column]
-            for column, backbone in enumerate(backbones)
-            for row, name in enumerate(STATISTICS)
-        }
+        panels = list(grid.T.flat)
     drawing = Drawing(
         "trajectories",
         "On the way from pure noise to a sample",
@@ -56,7 +51,7 @@ def trajectories_drawing(study: Study) -> Drawing | None:
         f"probability. {_extrapolation(study)}Bands of the entropy are 95 % intervals.",
         _table(study, backbones, sizes, times),
     )
-    for (backbone, name), axes in places.items():
+    for (backbone, name), axes in zip(product(backbones, STATISTICS), panels, strict=True):
         for index, size in enumerate(sizes):
             _line(drawing, axes, name, size, _means(study, backbone, name, size, times), ramp(index, len(sizes))[0])
         title = STATISTICS[name] if alone else f"{visible(backbone)}: {STATISTICS[name]}"
@@ -95,6 +90,10 @@ def _means(study: Study, backbone: str, name: str, size: int, times: list[float]
     return [(t, mean) for t, means in found for mean in means if mean.size == size]
 
 
+def _sizes(study: Study, backbone: str, times: list[float]) -> set[int]:
+    return {point.size for t in times for point in study.points("entropy", "trajectory", backbone, "samples", t)}
+
+
 def _t_min(study: Study) -> float | None:
     """Return the smallest t of training, if all runs have the same."""
     values = study.values("t_min", "trajectory")
@@ -108,11 +107,9 @@ def _extrapolation(study: Study) -> str:
 
 def _table(study: Study, backbones: list[str], sizes: list[int], times: list[float]) -> Table:
     rows = []
-    for backbone in backbones:
-        for size in sizes:
-            columns = {name: dict(_means(study, backbone, name, size, times)) for name in STATISTICS}
-            for t, entropy in columns["entropy"].items():
-                others = [columns[name].get(t) for name in STATISTICS if name != "entropy"]
-                cells = [decimal(mean.value if mean else None) for mean in others]
-                rows.append([visible(backbone), count(size), f"{t:.3g}", spelled(entropy), *cells])
+    for backbone, size in product(backbones, sizes):
+        entropies, *others = (dict(_means(study, backbone, name, size, times)) for name in STATISTICS)
+        for t, entropy in entropies.items():
+            cells = [decimal(column[t].value if t in column else None) for column in others]
+            rows.append([visible(backbone), count(size), f"{t:.3g}", spelled(entropy), *cells])
     return Table(["model", "N", "t", *STATISTICS.values()], rows)
