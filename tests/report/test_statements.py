@@ -967,7 +967,7 @@ DEFINITIONS = (
     *(
         "Entropy against the number",
         "Recovery against the number",
-        "NELBO on {} [nats], gap",
+        "NELBO on {} [{}], gap",
         "What the models write by",
     ),
     *(

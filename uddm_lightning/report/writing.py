@@ -120,8 +120,11 @@ def _from_sequences(
     backbone = next((name for name in study.backbones if kept[name]), "")
     t = text.noise_level(kept.get(backbone, []))
     if t is None:
-        no_sequences = "No restored sequences of these measurements were kept, so densities of token entropy and "
-        return {}, [], [no_sequences + "sentences are left out."]
+        reason = (
+            "No restored sequences of these measurements were kept, so densities of token entropy and sentences are "
+            "left out."
+        )
+        return {}, [], [reason]
     mine = [sequence for sequence in kept[backbone] if sequence["t"] == t]
     sizes = three_sizes(study, verdict, backbone, sorted({sequence["train_size"] for sequence in mine}))
     densities, notes = densities_drawing(mine, sizes, t, backbone), []
