@@ -14,7 +14,6 @@ from uddm_lightning.metrics import CriticalTime
 from uddm_lightning.probes.base import Probe, check_times
 from uddm_lightning.probes.measured_batch import MeasuredBatch, margins
 from uddm_lightning.probes.summary import cell
-from uddm_lightning.processes import Process
 from uddm_lightning.results.declarations import Scalar, corruption_time, count
 from uddm_lightning.results.tables import Record
 from uddm_lightning.samplers import Sampler
@@ -98,7 +97,7 @@ class BasinProbe(Probe):
         times = sorted({min(1.0, round(sampler.grid(t)[0], 12)) for t in self.times})
         metric = self.metric(at, CriticalTime, length=at.batch.tokens_BL.shape[1], times=times)
         counted_B = at.counted_BL.sum(1)
-        levels = {n: _nothing(at.task.process, n, self._allowed(n)) for n in set(counted_B.tolist())}
+        levels = {n: _chance_time(at.task, n, self._allowed(n)) for n in set(counted_B.tolist())}
         nothing_B = torch.tensor([levels[n] for n in counted_B.tolist()], dtype=torch.float64, device=counted_B.device)
         metric.update(*self._chains(at, sampler, times), nothing_B, *margins(at), *at.draws)
 
@@ -156,10 +155,11 @@ class BasinProbe(Probe):
             }
 
 
-def _nothing(process: Process, counted: int, allowed: int) -> float:
+def _chance_time(task: DiffusionTask, counted: int, allowed: int) -> float:
     """Return the time at which noise changes more than `allowed` tokens with probability 1/2; 1 if it never does."""
 
     def stays(t: float) -> bool:
+        process = task.process
         changed = float(process.change_probability(process.level(torch.tensor(t, dtype=torch.float64)).alpha))
         wrong = torch.arange(min(allowed, counted) + 1, dtype=torch.float64)
         law: Any = torch.distributions.Binomial(counted, torch.tensor(changed, dtype=torch.float64))

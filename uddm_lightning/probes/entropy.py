@@ -16,7 +16,6 @@ from uddm_lightning.metrics import functional as F
 from uddm_lightning.probes.base import Histogram, Probe, check_times
 from uddm_lightning.probes.measured_batch import MeasuredBatch, one_position
 from uddm_lightning.probes.summary import SummaryColumn
-from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.results.declarations import Column, Outcome, Scalar, TimeCurve, leading, nats
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
@@ -110,7 +109,7 @@ class EntropyProbe(Probe):
             rank_zero_info(
                 f"Entropy at t = {outside} is extrapolation: the network is trained on t >= {objective.t_min} only."
             )
-        if pl_module.parameterization is Parameterization.POSTERIOR and self.times[0] < ILL_CONDITIONED:
+        if pl_module.parameterization.conditions_on_own_token and self.times[0] < ILL_CONDITIONED:
             rank_zero_info(
                 f"{type(objective).__name__} learns the posterior; its conversion to leave-one-out predictions is "
                 f"ill-conditioned below t = {ILL_CONDITIONED}, so read entropies there with care."
@@ -202,5 +201,4 @@ def entropy_caveat(task: DiffusionTask, t: float) -> str:
     """Return why an entropy at time `t` is not reliable: "extrapolated", "ill-conditioned", or ""."""
     if t < task.objective.t_min:
         return "extrapolated"  # the network was not trained there
-    posterior = task.parameterization is Parameterization.POSTERIOR
-    return "ill-conditioned" if posterior and t < ILL_CONDITIONED else ""
+    return "ill-conditioned" if task.parameterization.conditions_on_own_token and t < ILL_CONDITIONED else ""

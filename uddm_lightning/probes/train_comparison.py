@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.core.progress import progress
-from uddm_lightning.critics import ABSENT, Critic, CriticScores, CriticText
+from uddm_lightning.critics import ABSENT, Critic, CriticScores, CriticText, NgramCritic
 from uddm_lightning.data import Corpus, Packing, Subset
 from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.metrics import SampleNeighbours
-from uddm_lightning.metrics.neighbours import Overlap, nearest, unigram_entropy
+from uddm_lightning.metrics.neighbours import NGRAM, Overlap, nearest, unigram_entropy
 
 BLOCK = 2**14  # training rows that are read at a time
 
@@ -42,6 +42,11 @@ class TrainComparison:
         self.kept_L = torch.ones(packing.length, dtype=torch.bool) if special_1L is None else ~special_1L[0]
         self.ngram = min(ngram, self.length)
         self._fitted = False
+
+    @classmethod
+    def with_ngram_critic(cls, corpus: Corpus, subset: Subset, packing: Packing) -> "TrainComparison":
+        """Return a comparison with the n-gram critic and the default length of n-grams."""
+        return cls(corpus, subset, packing, NgramCritic(), NGRAM)
 
     @property
     def length(self) -> int:

@@ -17,3 +17,8 @@ class Parameterization(Enum):
 
     LEAVE_ONE_OUT = "leave-one-out"
     POSTERIOR = "posterior"
+
+    @property
+    def conditions_on_own_token(self) -> bool:
+        """Whether the distribution conditions on x_t^l."""
+        return self is Parameterization.POSTERIOR

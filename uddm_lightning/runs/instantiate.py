@@ -7,8 +7,8 @@ from typing import Any
 
 from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.core.errors import InputError, sanitize_message
-from uddm_lightning.critics import Critic
 from uddm_lightning.data import TextDataModule
+from uddm_lightning.probes import SampleProbe
 from uddm_lightning.training.task import DiffusionTask
 
 
@@ -18,7 +18,7 @@ def build_data(config: dict[str, Any]) -> TextDataModule:
     Raises:
         InputError: its arguments are wrong.
     """
-    data = _made(UddmParser.add_class_arguments, TextDataModule, config["data"])
+    data = _instantiate(UddmParser.add_class_arguments, TextDataModule, config["data"])
     assert isinstance(data, TextDataModule)
     return data
 
@@ -30,7 +30,7 @@ def build_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
         InputError: its arguments are wrong.
     """
     given = {**config["model"], "vocab_size": vocab_size}
-    task = _made(UddmParser.add_class_arguments, DiffusionTask, given)
+    task = _instantiate(UddmParser.add_class_arguments, DiffusionTask, given)
     assert isinstance(task, DiffusionTask)
     return task
 
@@ -41,10 +41,10 @@ def build_plugin(kind: Any, given: Any) -> Any:
     Raises:
         InputError: the class or its arguments are wrong.
     """
-    return _made(lambda parser, kind, name: parser.add_argument(f"--{name}", type=kind), kind, given)
+    return _instantiate(lambda parser, kind, name: parser.add_argument(f"--{name}", type=kind), kind, given)
 
 
-def _made(add: Callable[..., Any], kind: type, given: Any) -> Any:
+def _instantiate(add: Callable[..., Any], kind: type, given: Any) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # plugins are imported from the working directory, as in training
     parser = UddmParser()
@@ -56,16 +56,15 @@ def _made(add: Callable[..., Any], kind: type, given: Any) -> Any:
 
 
 def check_critic(config: dict[str, Any], fetch: bool) -> None:
-    """Refuse a critic that the runs of a resolved configuration could not load.
+    """Check that the critic of a resolved configuration, if any, can be used.
 
     Args:
         config: the configuration.
-        fetch: load what the hub has, too, instead of only looking for the packages.
+        fetch: download and load the model; otherwise only the installed packages are checked.
 
     Raises:
-        InputError: with the way out.
+        InputError: a package is missing, or the model cannot be loaded.
     """
-    samples = config["samples"]
-    if samples["critic"] and samples["enabled"]:
-        critic = build_plugin(Critic, samples["critic"])
-        critic.load() if fetch else critic.check_requirements()
+    probe = _instantiate(UddmParser.add_class_arguments, SampleProbe, config["samples"])
+    if probe.enabled and probe.critic:
+        probe.critic.load() if fetch else probe.critic.check_requirements()

@@ -7,10 +7,9 @@ import torch
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.progress import progress
-from uddm_lightning.critics import NgramCritic
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.metrics import SampleNeighbours
-from uddm_lightning.metrics.neighbours import NEAR, NGRAM
+from uddm_lightning.metrics.neighbours import NEAR
 from uddm_lightning.probes.train_comparison import TrainComparison
 from uddm_lightning.results.manifest import read_manifest
 from uddm_lightning.runs.load import LoadedModel
@@ -48,7 +47,7 @@ def train_comparison(model: LoadedModel) -> TrainComparison:
             f"-c {model.folder / 'config.yaml'} --ckpt_path last`, or leave `--against` out."
         )
     subset = Subset(len(corpus.train), int(manifest["train_size"]), int(manifest["seed"]), corpus.hash)
-    return TrainComparison(corpus, subset, model.packing, NgramCritic(), NGRAM)
+    return TrainComparison.with_ngram_critic(corpus, subset, model.packing)
 
 
 def summarize(job: SamplingJob, against: TrainComparison | None) -> SampleSummary:
