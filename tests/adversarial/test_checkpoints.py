@@ -39,11 +39,11 @@ def written(path: Path) -> tuple[bytes, dict[str, Any]]:
     return path.read_bytes(), torch.load(path, weights_only=True)
 
 
-def refused(path: Path, home: Home, to_go_on: bool = True) -> bool:
+def refused(path: Path, home: Home, to_resume: bool = True) -> bool:
     """Whether the package refuses the file, with one line that names it; any other exception fails the test."""
     try:
-        checkpoints.load(path, to_go_on)
-        checkpoints.check_fits(path, home.task, to_go_on)
+        checkpoints.load(path, to_resume)
+        checkpoints.check_fits(path, home.task, to_resume)
     except InputError as error:
         message = sanitize_message(str(error))
     else:
@@ -160,7 +160,7 @@ def test_weights_of_another_kind_are_refused(home: Home, number: int, how: str, 
 
 
 @given(
-    key=st.sampled_from(sorted(checkpoints.TO_GO_ON)),
+    key=st.sampled_from(sorted(checkpoints.KEYS_TO_RESUME)),
     value=st.sampled_from([KeyError, None, "3", 0.5, [], {}, (), {"a": 1}, {1: torch.zeros(2)}, torch.zeros(3)]),
 )
 @settings(QUIET, max_examples=80)
@@ -169,7 +169,7 @@ def test_a_part_that_is_missing_or_of_another_kind_is_refused(home: Home, key: s
     path = home.folder / "part.ckpt"
     torch.save({name: part for name, part in {**content, key: value}.items() if part is not KeyError}, path)
     # what a dict holds only its reader can judge
-    assert refused(path, home) or (type(value) is checkpoints.TO_GO_ON[key] and value)
+    assert refused(path, home) or (type(value) is checkpoints.KEYS_TO_RESUME[key] and value)
 
 
 def test_another_vocabulary_and_another_network_are_named(home: Home) -> None:
@@ -200,8 +200,8 @@ def test_any_precision_fits(home: Home) -> None:
 def test_a_checkpoint_without_the_optimizer_can_be_measured_but_not_trained(home: Home) -> None:
     _, content = written(home.checkpoint)
     path = home.folder / "lean.ckpt"
-    torch.save({name: content[name] for name in checkpoints.TO_MEASURE}, path)
-    assert not refused(path, home, to_go_on=False)
+    torch.save({name: content[name] for name in checkpoints.KEYS_TO_MEASURE}, path)
+    assert not refused(path, home, to_resume=False)
     assert "holds no `epoch`" in one_message(uddm("fit", "-c", home.config, "--ckpt_path", path, "--out", "lean"))
     outcome = uddm("validate", "-c", home.config, "--ckpt_path", path, "--out", "lean")
     assert outcome.status == 0, outcome.err
@@ -349,7 +349,7 @@ def test_a_forged_pickle_with_a_right_checksum_is_data_or_refused(home: Home, pl
 
 
 def wrong_checkpoints(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key in checkpoints.TO_GO_ON:
+    for key in checkpoints.KEYS_TO_RESUME:
         yield f"no {key}", {name: part for name, part in content.items() if name != key}
     yield "no callbacks", {name: part for name, part in content.items() if name != "callbacks"}
     for how in ("integer", "NaN", "integers"):
@@ -371,7 +371,7 @@ def test_every_command_says_it_in_one_line(home: Home, command: str) -> None:
         path, out = home.folder / f"wrong{number}.ckpt", home.folder / f"{command}{number}"
         torch.save(wrong, path)
         outcome = uddm(command, "-c", home.config, "--ckpt_path", path, "--out", out, *more)
-        needed = checkpoints.TO_GO_ON if command == "fit" else checkpoints.TO_MEASURE
+        needed = checkpoints.KEYS_TO_RESUME if command == "fit" else checkpoints.KEYS_TO_MEASURE
         if what == "no callbacks" or (what.startswith("no ") and what.removeprefix("no ") not in needed):
             assert outcome.status == 0, (what, outcome.err)
         else:

@@ -185,7 +185,7 @@ class UddmCLI(LightningCLI):
             check_monitors(trainer, self.model, self.datamodule.splits)
             check_batch_size(self.datamodule.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
             users = [one for one in callbacks_of(trainer) if not isinstance(one, checkpoints.LastCheckpoint)]
-            checkpoints.check_callbacks(users, session.folder, config.trainer.logger in (None, True, False))
+            checkpoints.check_checkpoint_callbacks(users, session.folder, config.trainer.logger in (None, True, False))
         if session.command != "predict":
             for probe in probes_of(trainer):
                 probe.load()

@@ -1,4 +1,4 @@
-"""Checkpoints are written whole or not at all, looked at before they are used, and never run code."""
+"""Checkpoints: written atomically, checked before use, and loaded as data that cannot run code."""
 
 import shutil
 import zipfile
@@ -20,19 +20,19 @@ from uddm_lightning.core.files import write_atomically
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask
 
-TO_MEASURE = {"state_dict": dict, "hyper_parameters": dict, "global_step": int, "pytorch-lightning_version": str}
-TO_GO_ON = {**TO_MEASURE, "epoch": int, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
+KEYS_TO_MEASURE = {"state_dict": dict, "hyper_parameters": dict, "global_step": int, "pytorch-lightning_version": str}
+KEYS_TO_RESUME = {**KEYS_TO_MEASURE, "epoch": int, "loops": dict, "optimizer_states": list, "lr_schedulers": list}
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the old checkpoint and renames; the last checkpoint before it stays as `previous.ckpt`.
+    """Writes a temporary file and renames it; the checkpoint that `last.ckpt` replaces is kept as `previous.ckpt`.
 
-    Lightning's own goes through the system's temporary folder: on another disk, that ends with a copy, and a program
-    killed while copying leaves a torn checkpoint in the place of a good one.
+    Lightning writes to the temporary folder of the system. If that is on another disk, the file is copied, and a
+    process that is killed while it copies leaves a damaged checkpoint.
     """
 
-    own: Path | None = None  # the last checkpoint, once this process has written it
+    written: Path | None = None  # the last checkpoint that this process has written
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
@@ -40,19 +40,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
         def write(temporary: Path) -> None:
             _save(checkpoint, temporary)
-            if path.name == "last.ckpt" and (path == self.own or _is_whole(path)):
+            if path.name == "last.ckpt" and (path == self.written or _is_valid(path)):
                 _link(path, path.with_name("previous.ckpt"))
 
-        for torn in path.parent.glob(f".{path.name}.*"):
-            torn.unlink()  # left by a program that was killed while it wrote; nobody else writes here now
+        for partial in path.parent.glob(f".{path.name}.*"):
+            partial.unlink()  # left by a killed process; the lock of the run excludes other writers
         write_atomically(path, write)
-        self.own = path if path.name == "last.ckpt" else self.own
+        self.written = path if path.name == "last.ckpt" else self.written
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Saves after each validation, so that no checkpoint lacks its measurements, into the folder of the run.
+    """Saves `last.ckpt` to the folder of the run after each validation, so that every checkpoint has measurements.
 
-    Lightning's own asks the first logger for a folder, where neither a resumed run nor a measurement would look.
+    Lightning's callback would save to the folder of the first logger.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     @property
     def saved_step(self) -> int:
-        """Optimizer steps behind the last checkpoint that this process wrote; 0 where it wrote none."""
+        """Number of optimizer steps of the last checkpoint that this process has written; 0 without one."""
         return int(self._last_global_step_saved)
 
     @override
@@ -75,19 +75,19 @@ class LastCheckpoint(ModelCheckpoint):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes nothing over: where a run lies may have changed, and the last checkpoint has no score."""
+        """Load nothing: the folder of the run may have moved, and the last checkpoint has no score."""
 
 
-def check_callbacks(callbacks: Sequence[Callback], folder: Path, own_folder: bool) -> None:
-    """Keeps the names of the run's own checkpoints free.
+def check_checkpoint_callbacks(callbacks: Sequence[Callback], folder: Path, own_folder: bool) -> None:
+    """Check that no callback of the user writes `last.ckpt` or `previous.ckpt` of the run.
 
     Args:
         callbacks: of the user.
         folder: of the run.
-        own_folder: whether a callback that names no folder writes into the run's.
+        own_folder: whether a callback without `dirpath` writes to the folder of the run.
 
     Raises:
-        InputError: a `ModelCheckpoint` would write, and later remove, files of these names.
+        InputError: a `ModelCheckpoint` would overwrite or remove them.
     """
     ours = run_folder.checkpoint_path(folder.absolute(), "last").parent
     for callback in callbacks:
@@ -102,7 +102,7 @@ def check_callbacks(callbacks: Sequence[Callback], folder: Path, own_folder: boo
 
 
 def _save(checkpoint: dict[str, Any], path: Path) -> None:
-    """As `torch.save`, which reports an error of the file system, and Ctrl-C, as an error of its own."""
+    """Call `torch.save`, but raise errors of the file system and Ctrl-C, which it wraps in a RuntimeError."""
     try:
         with path.open("wb") as file:
             torch.save(checkpoint, file)
@@ -113,8 +113,8 @@ def _save(checkpoint: dict[str, Any], path: Path) -> None:
         raise (cause or error) from None
 
 
-def _is_whole(last: Path) -> bool:
-    """Whether the last checkpoint of an earlier process is worth keeping: it may be why this one began from another."""
+def _is_valid(last: Path) -> bool:
+    """Return whether a checkpoint of an earlier process can be loaded; a damaged one is not kept."""
     try:
         load(last)
     except InputError:
@@ -123,7 +123,7 @@ def _is_whole(last: Path) -> bool:
 
 
 def _link(last: Path, previous: Path) -> None:
-    """Gives the last checkpoint a second name, under which it outlives the next one."""
+    """Link the last checkpoint under a second name, so that it is kept when the next one replaces it."""
 
     def link(temporary: Path) -> None:
         temporary.unlink()
@@ -136,7 +136,11 @@ def _link(last: Path, previous: Path) -> None:
 
 
 def resolve(given: str, folder: Path) -> Path:
-    """Path of a checkpoint; "last" and "previous" stand for the last of the run in `folder` and the one before it.
+    """Return the path of a checkpoint.
+
+    Args:
+        given: a path, or "last" or "previous" for the last checkpoint of the run and the one before it.
+        folder: of the run.
 
     Raises:
         InputError: there is no such file.
@@ -156,26 +160,26 @@ def resolve(given: str, folder: Path) -> Path:
     )
 
 
-def load(path: Path, to_go_on: bool = False) -> dict[str, Any]:
-    """Contents of a checkpoint, loaded as data only.
+def load(path: Path, to_resume: bool = False) -> dict[str, Any]:
+    """Return the content of a checkpoint, loaded as data only.
 
     Args:
         path: the file.
-        to_go_on: it must also hold what training needs to go on.
+        to_resume: require the state that training needs to resume.
 
     Raises:
         InputError: the file is damaged, holds more than data, or is not a checkpoint of a `DiffusionTask`.
     """
     try:
-        _check_sums(path)
+        _verify_checksums(path)
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a pickle that is not what it should be makes its reader raise anything
+    except Exception as error:  # a wrong pickle may raise any exception
         raise InputError(
             f"`--ckpt_path {path}` cannot be read as a checkpoint: it is damaged, of another kind, or holds objects "
-            f"other than data, which are never loaded ({_first_line(error)}).{_way_out(path)}"
+            f"other than data, which are never loaded ({_first_line(error)}).{_previous_hint(path)}"
         ) from error
     held = checkpoint if isinstance(checkpoint, dict) else {}
-    for name, kind in (TO_GO_ON if to_go_on else TO_MEASURE).items():
+    for name, kind in (KEYS_TO_RESUME if to_resume else KEYS_TO_MEASURE).items():
         value = held.get(name)
         if not isinstance(value, kind) or value in ({}, []):
             raise InputError(f"`--ckpt_path {path}` is no checkpoint of `uddm fit`: it holds no `{name}`.")
@@ -191,40 +195,39 @@ def load(path: Path, to_go_on: bool = False) -> dict[str, Any]:
     return held
 
 
-def _check_sums(path: Path) -> None:
-    """Compares every record with its checksum, about a second for a gigabyte: `torch.load` does not.
+def _verify_checksums(path: Path) -> None:
+    """Compare every record with its checksum, in about a second per gigabyte. `torch.load` does not check it.
 
-    A flipped bit would otherwise be a slightly different network.
+    Without the check, a flipped bit would load as a slightly different network.
     """
     with zipfile.ZipFile(path) as archive:
         if (name := archive.testzip()) is not None:
             raise zipfile.BadZipFile(f"its record {name!r} is not as it was written")
 
 
-def check_fits(path: Path, task: DiffusionTask, to_go_on: bool = False) -> None:
-    """Compares a checkpoint with the model that is to take its weights.
+def check_fits(path: Path, task: DiffusionTask, to_resume: bool = False) -> None:
+    """Check that a model can load the weights of a checkpoint.
 
     Raises:
-        InputError: another vocabulary, another network, or weights that are no numbers; or as `load`.
+        InputError: the vocabulary or the network differs, a weight is not finite, or `load` fails.
     """
-    checkpoint = load(path, to_go_on)
-    there = checkpoint["hyper_parameters"].get("vocab_size")
-    here = task.process.vocab_size
+    checkpoint = load(path, to_resume)
+    there, here = checkpoint["hyper_parameters"].get("vocab_size"), task.process.vocab_size
     if there != here:
         raise InputError(
             f"`--ckpt_path {path}` has a vocabulary of {there} ids, the configured data one of {here}. Use the "
             "`config.yaml` beside the checkpoint (and the same text)."
         )
-    theirs, ours = checkpoint["state_dict"], task.state_dict()
-    for name in sorted(theirs.keys() | ours.keys()):
-        kinds = [_kind(state[name]) if name in state else None for state in (theirs, ours)]
+    saved, current = checkpoint["state_dict"], task.state_dict()
+    for name in sorted(saved.keys() | current.keys()):
+        kinds = [_kind(state[name]) if name in state else None for state in (saved, current)]
         if kinds[0] != kinds[1]:
             raise InputError(
                 f"`--ckpt_path {path}` holds another network than `model.backbone` describes: `{name}` is {kinds[0]} "
                 f"there and {kinds[1]} here. Use the `config.yaml` beside the checkpoint."
             )
-    for name, _ in task.named_parameters():  # a buffer may hold the logarithm of 0
-        if not theirs[name].isfinite().all():
+    for name, _ in task.named_parameters():  # buffers may be infinite, such as log(0)
+        if not saved[name].isfinite().all():
             raise InputError(
                 f"`--ckpt_path {path}`: `{name}` holds NaN or infinity, of which nothing can be measured. Use an "
                 "earlier checkpoint, or train again."
@@ -232,17 +235,17 @@ def check_fits(path: Path, task: DiffusionTask, to_go_on: bool = False) -> None:
 
 
 def check_same_model(path: Path, checkpoint: Mapping[str, Any], model: Mapping[str, Any]) -> None:
-    """Compares the model that a checkpoint was saved with to the one that is to take its weights.
+    """Check that a checkpoint was saved by the model of a config.
 
-    Other settings may have the same shapes: the number of heads, or what the logits mean.
+    Equal shapes do not show it: the number of heads or the parameterization may differ.
 
     Args:
         path: of the checkpoint.
-        checkpoint: its contents.
-        model: the section `model` of a config.
+        checkpoint: its content.
+        model: section `model` of a config.
 
     Raises:
-        InputError: a key differs that decides what the model is.
+        InputError: a key that identifies the model differs.
     """
     found = model_changes(checkpoint, model)
     if decisive := config_keys.decisive(found, measuring=True):
@@ -253,18 +256,18 @@ def check_same_model(path: Path, checkpoint: Mapping[str, Any], model: Mapping[s
 
 
 def model_changes(checkpoint: Mapping[str, Any], model: Mapping[str, Any]) -> list[Change]:
-    """Keys in which the model of a checkpoint differs from the section `model` of a config."""
-    theirs = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
-    return config_keys.changes({"model": theirs}, {"model": model})
+    """Return the keys in which the model of a checkpoint differs from the section `model` of a config."""
+    saved = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
+    return config_keys.changes({"model": saved}, {"model": model})
 
 
 def _kind(value: Tensor) -> str:
-    """Shape, and dtype unless it is a floating one: weights may be kept in any precision."""
+    """Return the shape, and the dtype unless it is floating: weights may be stored in any precision."""
     return f"{tuple(value.shape)}" + ("" if value.dtype in FLOATS else f" of {value.dtype}")
 
 
-def _way_out(path: Path) -> str:
-    """What is left where the last checkpoint is damaged."""
+def _previous_hint(path: Path) -> str:
+    """Return a hint to resume from the previous checkpoint if the last one is damaged."""
     if path.name == "last.ckpt" and path.with_name("previous.ckpt").exists():
         return " Go on from the one before it with `--ckpt_path previous`."
     return ""
