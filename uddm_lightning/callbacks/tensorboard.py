@@ -91,7 +91,9 @@ class TensorBoardPage(Callback):
         if is_dry_run(trainer) or not trainer.is_global_zero:
             return
         records = [record for probe in probes(trainer) for record in probe.records]
-        outcomes = [_outcomes(probe, records[0]["weights"]) for probe in probes(trainer)] if records else []
+        outcomes: dict[str, float] = {}
+        for probe in probes(trainer) if records else ():
+            outcomes |= _outcomes(probe, records[0]["weights"])
         data = data_of(trainer)
         about = {
             "train_size": data.subset_size,
@@ -101,9 +103,7 @@ class TensorBoardPage(Callback):
         }
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(
-                    about, {name: value for one in outcomes for name, value in one.items()}, pl_module.weights_step
-                )
+                logger.log_hyperparams(about, outcomes, pl_module.weights_step)
 
 
 def names_of_scalars(trainer: Trainer, task: DiffusionTask, splits: Sequence[str]) -> set[str]:

@@ -151,9 +151,8 @@ class CriticalTime(RowwiseMetric):
         known = ~np.isnan(critical)
         sums: FLOAT = added(self.units(rows, entries), np.stack([np.nan_to_num(critical), known], 1))
         mean = mean_interval(sums[:, 0], sums[:, 1], low=0.0, high=1.0)
-        each = []
-        for entry in np.argsort(entries[:, -1], kind="stable"):
-            told = {
+        each = [
+            {
                 "row_id": int(rows[entry]),
                 "place": int(entries[entry, -1]),
                 "critical_t": float(critical[entry]) if known[entry] else None,
@@ -163,7 +162,8 @@ class CriticalTime(RowwiseMetric):
                 "led": led[entry].astype(np.int64).tolist(),
                 "returned": returned[entry].astype(np.int64).tolist(),
             }
-            each.append(told)
+            for entry in np.argsort(entries[:, -1], kind="stable")
+        ]
         nothing = ratio(float(rest[:, 0].sum()), len(rest))
         never, always = int((critical == 0.0).sum()), int((critical == 1.0).sum())
         return BasinResult(len(np.unique(rows)), len(rows), *mean, nothing, never, always, rows=each)

@@ -263,14 +263,9 @@ def read_declarations(folder: Path) -> Declarations:
 
 
 def _declaration(content: Mapping[str, Any]) -> Declaration:
-    columns: Sequence[Mapping[str, Any]] = content["columns"]
+    metrics, columns = tuple(map(str, content["metrics"])), tuple(Column(**column) for column in content["columns"])
     figure = content.get("figure")
-    return Declaration(
-        tuple(map(str, content["metrics"])),
-        str(content["title"]),
-        tuple(Column(**column) for column in columns),
-        Figure(**figure) if figure else None,
-    )
+    return Declaration(metrics, str(content["title"]), columns, Figure(**figure) if figure else None)
 
 
 def _without_infinity(value: Any) -> Any:
