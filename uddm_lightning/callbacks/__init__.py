@@ -1,23 +1,12 @@
 """Callbacks that write the results of the probes: tables, TensorBoard, progress and restored text."""
 
-from uddm_lightning.callbacks.basin_table import BasinTable
-from uddm_lightning.callbacks.foreign import check_callbacks, check_monitors
-from uddm_lightning.callbacks.heartbeat import Heartbeat
-from uddm_lightning.callbacks.measurements import MeasurementTable
-from uddm_lightning.callbacks.progress import StepProgressBar, StepProgressLines
-from uddm_lightning.callbacks.restored import RestoredText
-from uddm_lightning.callbacks.sequences import SequenceTable
-from uddm_lightning.callbacks.tensorboard import TensorBoardPage
-
-__all__ = [
-    "BasinTable",
-    "Heartbeat",
-    "MeasurementTable",
-    "RestoredText",
-    "SequenceTable",
-    "StepProgressBar",
-    "StepProgressLines",
-    "TensorBoardPage",
-    "check_callbacks",
-    "check_monitors",
-]
+from uddm_lightning.callbacks.basin_table import BasinTable as BasinTable
+from uddm_lightning.callbacks.foreign import check_callbacks as check_callbacks
+from uddm_lightning.callbacks.foreign import check_monitors as check_monitors
+from uddm_lightning.callbacks.heartbeat import Heartbeat as Heartbeat
+from uddm_lightning.callbacks.measurements import MeasurementTable as MeasurementTable
+from uddm_lightning.callbacks.progress import StepProgressBar as StepProgressBar
+from uddm_lightning.callbacks.progress import StepProgressLines as StepProgressLines
+from uddm_lightning.callbacks.restored import RestoredText as RestoredText
+from uddm_lightning.callbacks.sequences import SequenceTable as SequenceTable
+from uddm_lightning.callbacks.tensorboard import TensorBoardPage as TensorBoardPage

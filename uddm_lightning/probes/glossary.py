@@ -66,8 +66,7 @@ def glossary(kinds: Iterable[type[Probe]]) -> str:
 
 def shipped() -> list[type[Probe]]:
     """Return the probes of the package."""
-    found = (getattr(probes, name) for name in probes.__all__)
-    return [kind for kind in found if kind is not Probe]
+    return [kind for kind in vars(probes).values() if isinstance(kind, type) and kind is not Probe]
 
 
 def _line(column: Column) -> str:

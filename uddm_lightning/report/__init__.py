@@ -1,5 +1,3 @@
 """Figures, a page and a TensorBoard run of a sweep, read off its tables alone."""
 
-from uddm_lightning.report.writing import write_report
-
-__all__ = ["write_report"]
+from uddm_lightning.report.writing import write_report as write_report

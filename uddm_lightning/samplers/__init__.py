@@ -1,6 +1,5 @@
 """Samplers: reverse chains from noise to text."""
 
-from uddm_lightning.samplers.ancestral import AncestralSampler
-from uddm_lightning.samplers.base import Observer, Sampler
-
-__all__ = ["AncestralSampler", "Observer", "Sampler"]
+from uddm_lightning.samplers.ancestral import AncestralSampler as AncestralSampler
+from uddm_lightning.samplers.base import Observer as Observer
+from uddm_lightning.samplers.base import Sampler as Sampler

@@ -1,15 +1,8 @@
 """Estimate the training size at which a model stops memorizing, from the table of a sweep."""
 
-from uddm_lightning.transition.adaptive import next_sizes
-from uddm_lightning.transition.curves import Curve, curves
-from uddm_lightning.transition.equivalence import Equivalence, equivalence
-from uddm_lightning.transition.estimate import estimate
-
-__all__ = [
-    "Curve",
-    "Equivalence",
-    "curves",
-    "equivalence",
-    "estimate",
-    "next_sizes",
-]
+from uddm_lightning.transition.adaptive import next_sizes as next_sizes
+from uddm_lightning.transition.curves import Curve as Curve
+from uddm_lightning.transition.curves import curves as curves
+from uddm_lightning.transition.equivalence import Equivalence as Equivalence
+from uddm_lightning.transition.equivalence import equivalence as equivalence
+from uddm_lightning.transition.estimate import estimate as estimate

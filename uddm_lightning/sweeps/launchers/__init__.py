@@ -1,7 +1,6 @@
 """Launchers: train the runs of a sweep on this machine or on a cluster."""
 
-from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
-from uddm_lightning.sweeps.launchers.local import LocalLauncher
-from uddm_lightning.sweeps.launchers.slurm import SlurmLauncher
-
-__all__ = ["Launcher", "LocalLauncher", "Outcome", "SlurmLauncher"]
+from uddm_lightning.sweeps.launchers.base import Launcher as Launcher
+from uddm_lightning.sweeps.launchers.base import Outcome as Outcome
+from uddm_lightning.sweeps.launchers.local import LocalLauncher as LocalLauncher
+from uddm_lightning.sweeps.launchers.slurm import SlurmLauncher as SlurmLauncher
