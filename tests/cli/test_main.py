@@ -85,11 +85,11 @@ def test_a_file_in_another_encoding_is_named(uddm, config, corpus):
     ("text", "encoding", "needles"),
     [
         ("Präsident\n", "cp1252", ("iconv -f WINDOWS-1252 -t UTF-8", "corpus_utf8.txt")),
-        ("the law of the people\n", "utf-16-le", ("zero", "iconv -f UTF-16LE")),
+        ("the law of the people\n", "utf-16-le", ("null", "iconv -f UTF-16LE")),
         ("the law of the people\n", "utf-16", ("iconv -f UTF-16 ",)),
         ("закон и народ\n", "koi8-r", ("iconv -f KOI8-R",)),
         ("国民の法律です。\n", "shift_jis", ("iconv -f SHIFT_JIS",)),
-        ("the law\0of\n", "utf-8", ("zero", "tr -d")),
+        ("the law\0of\n", "utf-8", ("null", "tr -d")),
     ],
 )
 def test_the_command_that_converts_a_text_is_named(uddm, config, corpus, text, encoding, needles):

@@ -68,11 +68,11 @@ def test_a_wrong_key_of_a_file_is_explained(config: Path, section: str, content:
 
 def test_a_missing_section_is_explained(config: Path) -> None:
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    del settings["model"]["process"]
+    del settings["data"]["packing"]
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
     message = refusal("-c", config)
-    assert message.startswith("`model.process` is missing; give one of the classes ")
-    assert "UniformProcess" in message
+    assert message.startswith("`data.packing` is missing; give one of the classes ")
+    assert "WrappedPacking" in message
 
 
 def test_an_unknown_config_is_explained() -> None:

@@ -52,7 +52,7 @@ def explain(message: str, options: Iterable[Any]) -> str:
     if option := re.search(r"Option '([^']+)' is not accepted", problem):
         arguments = {name for kind in classes.values() for name in inspect.signature(kind).parameters}
         return f"`{key}` has no argument `{option[1]}`{_nearest(option[1], arguments)}"
-    if "Expected an import path or a subclass spec, but got None" in problem:
+    if re.match(r"Not a valid subclass of \w+\. Got value: None\b", problem):
         return f"`{key}` is missing; give one of the classes {_listed(classes)}, or the import path of your own."
     if classes and (given := re.search(r"Expected a path but (\S+) either", problem)):
         reason = re.search(r"(module '[^']+' has no attribute '[^']+'|No module named '[^']+')", problem)
