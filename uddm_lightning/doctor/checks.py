@@ -150,9 +150,8 @@ class Checks:
     def batches(self) -> Check:
         """Count tokens that a network restores differently in batches of another size."""
         _, (whole, *others) = self._network()
-        return Check(
-            "tokens restored differently in other batch sizes", sum(int((other != whole).sum()) for other in others), 0
-        )
+        differing = sum(int((other != whole).sum()) for other in others)
+        return Check("tokens restored differently in other batch sizes", differing, 0)
 
     def checkpoint(self) -> Check:
         """Compare a tensor with itself after it was saved as a checkpoint and loaded."""

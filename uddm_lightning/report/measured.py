@@ -12,7 +12,7 @@ from uddm_lightning.report.regimes import NOT_AT_END, sentence
 from uddm_lightning.results.declarations import read_declarations
 from uddm_lightning.results.parquet import read_parquet, with_run_columns
 from uddm_lightning.results.study import Study
-from uddm_lightning.results.tables import number, read_table
+from uddm_lightning.results.tables import bounds, number, read_table
 from uddm_lightning.transition import estimate
 from uddm_lightning.transition.regimes import NOT_AT_ITS_END
 
@@ -55,7 +55,8 @@ def measured_paragraphs(run: Path, weights: str, step: int, is_foreign: bool = F
         if row["metric"] in ("nelbo", "nelbo_extrapolated"):
             span = f"[{number(row['t_min']):g}, {number(row['t_max']):g}]"
             wide = " (extrapolated: trained on a part of it)" if row["metric"] == "nelbo_extrapolated" else ""
-            yield f"NELBO on t in {span}{wide}, {row['split']} rows: {_value(row, 'nelbo')} nats per token."
+            value = with_interval(*bounds(row, "nelbo"))
+            yield f"NELBO on t in {span}{wide}, {row['split']} rows: {value} nats per token."
     leaks = {row["split"]: leak for row in rows if (leak := number(row.get("self_token_influence"))) is not None}
     if leaks:
         told = ", ".join(f"{_SPLITS.get(split, split)} {leak:.3f}" for split, leak in leaks.items())
@@ -90,13 +91,12 @@ def _table_lines(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
             found.setdefault((float(row["t"]), row["split"]), {}).setdefault(row["metric"], row)
     for (t, split), kinds in sorted(found.items()):
         recovery, entropy = kinds.get("recovery", {}), kinds.get("entropy", {})
-        cells = [f"{t:g}", split, *(_value(recovery, name) for name in ("recovery", "chance", "coincidence"))]
+        cells = [
+            f"{t:g}",
+            split,
+            *(with_interval(*bounds(recovery, name)) for name in ("recovery", "chance", "coincidence")),
+        ]
         shares = ("errors_before", "errors_after", "clean_change_rate")
-        cells += [*(percent(number(recovery.get(name))) for name in shares), _value(entropy, "entropy")]
+        cells += [*(percent(number(recovery.get(name))) for name in shares), with_interval(*bounds(entropy, "entropy"))]
         cells += [(recovery or entropy).get(name, "") for name in ("n_rows", "n_draws")]
         yield f"| {' | '.join(cells)} |"
-
-
-def _value(row: Mapping[str, str], column: str) -> str:
-    value, low, high = (number(row.get(f"{column}{end}")) for end in ("", "_low", "_high"))
-    return with_interval(value, low, high)

@@ -39,7 +39,8 @@ def headline(study: Study, verdict: Estimates, backbone: str) -> Answer:
         return Answer(
             f"{whose}{none if whose else none.capitalize()}.", f"{because[:1].upper()}{because[1:]}. {trained}"
         )
-    more = [_meaning(found)] if found.method == "recovery" and found.estimate in MEANINGS else []
+    is_defined = found.method == "recovery" and found.estimate in MEANINGS
+    more = [f"{SIZES[found.estimate]} is {MEANINGS[found.estimate]}."] if is_defined else []
     if found.qualifier:
         more.append(f"Qualified: {found.qualifier.rstrip('.')}.")
     if unlearned and NOT_LEARNED not in found.qualifier:
@@ -53,10 +54,6 @@ def _size(found: Headline) -> str:
     interval = f" (95 % interval {found.crossing.interval})" if found.crossing.interval else ""
     name = SIZES.get(found.estimate, found.estimate)
     return f"{name} = {count(found.crossing.value)} training rows{interval} by {at}."
-
-
-def _meaning(found: Headline) -> str:
-    return f"{SIZES[found.estimate]} is {MEANINGS[found.estimate]}."
 
 
 def _trained(study: Study, backbone: str) -> str:

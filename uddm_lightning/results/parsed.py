@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from uddm_lightning.results.tables import Row, number, of_main_chain
+from uddm_lightning.results.tables import Row, bounds, number, of_main_chain
 from uddm_lightning.stats.intervals import NORMAL, Interval
 
 Quantity = tuple[str, str, float | None]  # metric, split, t
@@ -99,7 +99,7 @@ def parse(rows: Iterable[Row]) -> list[ParsedTable]:
 
 def point(row: Row, column: str) -> Point | None:
     """Return the value of a row in a column, with its interval; None if the field is empty."""
-    value, low, high = (number(row.get(name)) for name in (column, f"{column}_low", f"{column}_high"))
+    value, low, high = bounds(row, column)
     if value is None:
         return None
     return Point(int(row["train_size"]), int(row["seed"]), value, low, high, row)

@@ -231,6 +231,11 @@ def _text(value: Any) -> str:
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
+def bounds(row: Row, column: str) -> tuple[float | None, float | None, float | None]:
+    """Return the value of a column and the ends of its interval; None for an empty field."""
+    return number(row.get(column)), number(row.get(f"{column}_low")), number(row.get(f"{column}_high"))
+
+
 def number(text: Any) -> float | None:
     """Return the finite number that a field of a table or of a JSON file holds, or None."""
     try:

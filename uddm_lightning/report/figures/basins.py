@@ -26,10 +26,12 @@ from uddm_lightning.report.figures.plotting import (
     SPLIT_NAMES,
     SPLIT_STYLES,
     curve,
+    histogram_axis,
     legend_line,
     size_axis,
     small_title,
     spelled,
+    thin_line,
 )
 from uddm_lightning.report.formatting import count, decimal, visible
 from uddm_lightning.results.study import Mean, Study
@@ -103,7 +105,7 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
     _against_size(drawing, study, below, curves, "mean t_c")
     levels = (study.column("critical_t_identity", "basin", backbone, split) for split in SPLITS)
     level = next(filter(None, levels), [])
-    below.plot([mean.size for mean in level], [mean.value for mean in level], "-", color=FAINT[0], linewidth=1.0)
+    thin_line(below, level, FAINT[0])
     below.set_yscale("symlog", linthresh=0.01)
     below.set_ylim(-0.003, 1.2)
     below.set_yticks([0.0, 0.01, 0.03, 0.1, 0.3, 1.0], ["0", "0.01", "0.03", "0.1", "0.3", "1"])
@@ -202,10 +204,7 @@ def _histogram(axes: Axes, values: Iterable[float], bins: Any, split: str, size:
         common: dict[str, Any] = {"bins": list(bins), "weights": weights, "color": _COLOURS[split]}
         axes.hist(found, histtype="stepfilled", alpha=0.3, **common)
         axes.hist(found, histtype="step", linewidth=1.2, **common)
-    axes.set(yticks=[], xlim=(bins[0], bins[-1]))
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="y", visible=False)
-    small_title(axes, f"{split}, N = {count(size)}", words)
+    histogram_axis(axes, bins, split, size, words)
 
 
 def _against_size(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from uddm_lightning.report.figures.drawing import Table
 from uddm_lightning.report.formatting import count, decimal, percent, visible, with_interval
 from uddm_lightning.results.study import Study
-from uddm_lightning.results.tables import number
+from uddm_lightning.results.tables import bounds, number
 
 _COSTS = ("coincidence", "errors_before", "errors_after", "clean_change_rate")  # of test rows
 _HEAD = (
@@ -21,25 +21,14 @@ def chains_table(study: Study) -> Table | None:
         return None
     runs: dict[tuple[str, float, int, int, str, str], dict[str, Mapping[str, str]]] = {}
     for row in rows:
-        place = (
-            row["backbone"],
-            float(row["t"]),
-            int(row["train_size"]),
-            int(row["seed"]),
-            row["sampler"],
-            row["sampler_steps"],
-        )
-        runs.setdefault(place, {})[row["split"]] = row
+        size, seed, chain = int(row["train_size"]), int(row["seed"]), (row["sampler"], row["sampler_steps"])
+        runs.setdefault((row["backbone"], float(row["t"]), size, seed, *chain), {})[row["split"]] = row
     lines = []
     for place in sorted(runs):
-        backbone, t, size, seed, chain, steps = place
-        cells = [_recovery(runs[place].get(split, {})) for split in ("train", "test", "random")]
+        backbone, t, size, seed, sampler, steps = place
+        found = (bounds(runs[place].get(split, {}), "recovery") for split in ("train", "test", "random"))
+        cells = [with_interval(*one) for one in found]
         level, *shares = (number(runs[place].get("test", {}).get(name)) for name in _COSTS)
-        told = [visible(backbone), f"{t:g}", count(size), str(seed), f"{chain}, {steps} steps", *cells]
+        told = [visible(backbone), f"{t:g}", count(size), str(seed), f"{sampler}, {steps} steps", *cells]
         lines.append([*told, decimal(level), *map(percent, shares)])
     return Table(list(_HEAD), lines)
-
-
-def _recovery(row: Mapping[str, str]) -> str:
-    value, low, high = (number(row.get(name)) for name in ("recovery", "recovery_low", "recovery_high"))
-    return with_interval(value, low, high)

@@ -24,6 +24,7 @@ from uddm_lightning.report.figures.plotting import (
     panel_axis,
     panels_of,
     spelled,
+    thin_line,
 )
 from uddm_lightning.report.formatting import count, decimal, draws, listed, visible
 from uddm_lightning.results.reference import SIZES
@@ -59,17 +60,11 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
             for split in ("train", "test"):
                 means = study.means("recovery", backbone, split, t)
                 curve(drawing, axes, means, f"{split}, t = {t:g}", colour, SPLIT_STYLES[split], linewidth=weight)
-            chances = [m for m in study.means("recovery", backbone, "test", t) if m.number("chance") is not None]
-            at = [m.size for m in chances], [m.number("chance") or 0.0 for m in chances]
-            axes.plot(*at, ":", color=colour, alpha=0.55, linewidth=1.0)
+            thin_line(axes, study.column("chance", "recovery", backbone, "test", t), colour, ":", alpha=0.55)
             for index, oracle in enumerate(study.oracles):
                 level(axes, study.sizes, study.means("recovery", oracle, "test", t), index, colour)
                 level(axes, study.sizes, _argmax(study, oracle, t), len(study.oracles), colour)
-        levels_K = [
-            mean for mean in study.means("recovery", backbone, "test", study.reference) if mean.number("coincidence")
-        ]
-        sizes_K = [mean.size for mean in levels_K]
-        axes.plot(sizes_K, [mean.number("coincidence") or 0.0 for mean in levels_K], "-", color=FAINT[0], linewidth=1.0)
+        thin_line(axes, study.column("coincidence", "recovery", backbone, "test", study.reference), FAINT[0])
         panel_axis(axes, study)
         axes.set_ylim(-0.02, 1.04)
         found = verdict.headline(backbone)

@@ -1,5 +1,7 @@
 """Figure of wrong tokens before and after the chain, and of clean tokens that it changes."""
 
+from itertools import product
+
 from uddm_lightning.report import formatting as words
 from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, category
 from uddm_lightning.report.figures.plotting import (
@@ -108,11 +110,9 @@ def _of(study: Study, column: str, backbone: str, split: str, t: float | None = 
 
 def _table(study: Study) -> Table:
     rows = []
-    for backbone in [*study.backbones, *study.oracles]:
-        for t in study.times("recovery"):
-            for split in SPLITS:
-                columns = [by_size(_of(study, name, backbone, split, t)) for name in COLUMNS]
-                for size in sorted(columns[1]):
-                    shares = [spelled(column.get(size)) for column in columns]
-                    rows.append([visible(backbone), f"{t:g}", split, count(size), *shares])
+    for backbone, t, split in product([*study.backbones, *study.oracles], study.times("recovery"), SPLITS):
+        columns = [by_size(_of(study, name, backbone, split, t)) for name in COLUMNS]
+        for size in sorted(columns[1]):
+            shares = [spelled(column.get(size)) for column in columns]
+            rows.append([visible(backbone), f"{t:g}", split, count(size), *shares])
     return Table(["model", "t", "rows", "N", "wrong before", "wrong after", "clean tokens changed"], rows)

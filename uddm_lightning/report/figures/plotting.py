@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 from uddm_lightning.report.estimates import Crossing
 from uddm_lightning.report.figures.drawing import STAR, WIDTH, Drawing, new_figure
 from uddm_lightning.report.formatting import count, decimal, visible, with_interval
+from uddm_lightning.results.parsed import Point
 from uddm_lightning.results.study import Mean, Study
 
 WIDE = 0.5  # share of the range of a curve above which an interval is not drawn
@@ -58,6 +59,14 @@ def small_title(axes: Axes, title: str, words: str) -> None:
     """Write two lines above a small panel."""
     axes.set_title(f"{title}\n", fontsize=8.5, fontweight="bold")
     axes.text(0.0, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=7.5)
+
+
+def histogram_axis(axes: Axes, bins: Any, split: str, size: int, words: str) -> None:
+    """Set the axes of a histogram, whose height has no scale, and write its split, its size and `words` above."""
+    axes.set(yticks=[], xlim=(bins[0], bins[-1]))
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y", visible=False)
+    small_title(axes, f"{split}, N = {count(size)}", words)
 
 
 def size_axis(axes: Axes, sizes: Sequence[int], label: str = "training rows N", room: int = 300) -> None:
@@ -110,9 +119,13 @@ def curve(drawing: Drawing, axes: Axes, means: Sequence[Mean], name: str, colour
     if points:
         where = [point.size for point in points], [point.value for point in points]
         (dots,) = axes.plot(*where, "o", markersize=2.2, markeredgewidth=0, color=colour, alpha=0.65)
-        texts = [with_interval(point.value, point.low, point.high) for point in points]
-        pairs = zip(points, texts, strict=True)
-        drawing.mark(dots, [f"{name}, N = {count(p.size)}, seed {p.seed}: {text}" for p, text in pairs])
+        drawing.mark(dots, [f"{name}, N = {count(p.size)}, seed {p.seed}: {spelled(p)}" for p in points])
+
+
+def thin_line(axes: Axes, means: Sequence[Mean], colour: str, style: str = "-", alpha: float | None = None) -> None:
+    """Draw means as a thin line without markers."""
+    sizes, values = [mean.size for mean in means], [mean.value for mean in means]
+    axes.plot(sizes, values, style, color=colour, alpha=alpha, linewidth=1.0)
 
 
 def level(axes: Axes, sizes: Sequence[int], means: Sequence[Mean], index: int, colour: str) -> None:
@@ -179,8 +192,8 @@ def draw_crossing(axes: Axes, crossing: Crossing | None, name: str, label: bool 
         )
 
 
-def spelled(mean: Mean | None) -> str:
-    """Return a mean with its interval, or a dash for None."""
+def spelled(mean: Mean | Point | None) -> str:
+    """Return a mean or a point with its interval, or a dash for None."""
     return with_interval(mean.value, mean.low, mean.high) if mean else decimal(None)
 
 
@@ -190,8 +203,7 @@ def by_size(means: Sequence[Mean]) -> dict[int, Mean]:
 
 
 def _tip(name: str, mean: Mean) -> str:
-    value = spelled(mean)
     seeds = f", mean of {len(mean.points)} seeds" if len(mean.points) > 1 else ""
     levels = {name: mean.number(name) for name in ("chance", "coincidence")}
     told = "".join(f", {level} {decimal(value)}" for level, value in levels.items() if value is not None)
-    return f"{name}, N = {count(mean.size)}: {value}{seeds}{told}"
+    return f"{name}, N = {count(mean.size)}: {spelled(mean)}{seeds}{told}"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, product
 from statistics import median, quantiles
 from typing import Any
 
@@ -12,20 +12,23 @@ from matplotlib.colors import to_rgba
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
 
+from uddm_lightning.report import sentences as states
 from uddm_lightning.report.figures.drawing import BROKEN, FAINT, LOST, RECOVERED, TEXT, Drawing, Table, new_figure
-from uddm_lightning.report.figures.plotting import small_title
+from uddm_lightning.report.figures.plotting import histogram_axis
 from uddm_lightning.report.formatting import count, decimal, visible
-from uddm_lightning.report.sentences import BROKEN as IS_BROKEN
-from uddm_lightning.report.sentences import CHANGED as IS_CHANGED
 from uddm_lightning.report.sentences import CLEAN, Piece, Restored, Sentence, columns
-from uddm_lightning.report.sentences import LOST as IS_LOST
-from uddm_lightning.report.sentences import RECOVERED as IS_RECOVERED
 
 MONO = "DejaVu Sans Mono"
 FONT = 10.5  # points
 CELL = 0.602 * FONT / 72  # inches for a character: its advance in this font
 FEW = 5  # with fewer tokens, strokes are drawn instead of a density
-_BACKGROUNDS = {IS_RECOVERED: RECOVERED[0], IS_LOST: LOST[0], IS_BROKEN: BROKEN[0], IS_CHANGED: FAINT[0]}
+_BACKGROUNDS = {
+    states.RECOVERED: RECOVERED[0],
+    states.LOST: LOST[0],
+    states.BROKEN: BROKEN[0],
+    states.CHANGED: FAINT[0],
+}
+_DENSITIES = (("recovered", RECOVERED[0], "-"), ("not recovered", LOST[0], "--"))
 _PAGES = 3  # largest number of lines of a sentence in the picture; the page shows all
 
 
@@ -44,24 +47,16 @@ def densities_drawing(sequences: list[Restored], sizes: list[int], t: float, bac
     top = max(max(values, default=0.0) for pair in groups.values() for values in pair)
     bins = np.linspace(0.0, max(top * 1.02, 0.1), 19)
     rows = []
-    for line, split in enumerate(splits):
-        for column, size in enumerate(sizes):
-            axes: Axes = panels[line, column]
-            for values, name, colour in zip(
-                groups[split, size], ("recovered", "not recovered"), (RECOVERED[0], LOST[0]), strict=True
-            ):
-                _density(axes, values, bins, colour, dashed=name != "recovered")
-                rows.append([split, count(size), name, *_quantiles(values)])
-            axes.set(yticks=[], xlim=(bins[0], bins[-1]))
-            axes.spines["left"].set_visible(False)
-            axes.grid(axis="y", visible=False)
-            right, wrong = map(len, groups[split, size])
-            small_title(axes, f"{split}, N = {count(size)}", f"{right} recovered, {wrong} not")
-            if line == len(splits) - 1 and column == len(sizes) // 2:
-                axes.set_xlabel("entropy of the corrupted token [nats]")
+    for (split, size), axes in zip(product(splits, sizes), panels.flat, strict=True):
+        for values, (name, colour, line) in zip(groups[split, size], _DENSITIES, strict=True):
+            _density(axes, values, bins, colour, line)
+            rows.append([split, count(size), name, *_quantiles(values)])
+        right, wrong = map(len, groups[split, size])
+        histogram_axis(axes, bins, split, size, f"{right} recovered, {wrong} not")
+    panels[-1, len(sizes) // 2].set_xlabel("entropy of the corrupted token [nats]")
     handles = [
-        Rectangle((0, 0), 1, 1, facecolor=to_rgba(c, 0.3), edgecolor=c, linestyle=s, label=name)
-        for name, c, s in (("recovered", RECOVERED[0], "-"), ("not recovered", LOST[0], "--"))
+        Rectangle((0, 0), 1, 1, facecolor=to_rgba(colour, 0.3), edgecolor=colour, linestyle=line, label=name)
+        for name, colour, line in _DENSITIES
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return Drawing(
@@ -124,12 +119,12 @@ def _draw_line(axes: Axes, x: float, y: float, pieces: list[Piece]) -> None:
         if colour:
             bare = len(text.rstrip()) or wide
             axes.add_patch(Rectangle((x, y - 0.46), bare, 0.92, facecolor=colour, alpha=0.2, linewidth=0))
-            if piece.state in (IS_RECOVERED, IS_LOST, IS_BROKEN):
-                dash = {IS_RECOVERED: "-", IS_LOST: ":", IS_BROKEN: "--"}[piece.state]
+            if piece.state in (states.RECOVERED, states.LOST, states.BROKEN):
+                dash = {states.RECOVERED: "-", states.LOST: ":", states.BROKEN: "--"}[piece.state]
                 axes.plot([x + 0.06, x + bare - 0.06], [y + 0.43] * 2, dash, color=colour, linewidth=1.3)
         if text.strip():
-            ink = colour if colour and piece.state != IS_CHANGED else TEXT[0]
-            bold = "bold" if piece.state in (IS_LOST, IS_BROKEN) else "normal"
+            ink = colour if colour and piece.state != states.CHANGED else TEXT[0]
+            bold = "bold" if piece.state in (states.LOST, states.BROKEN) else "normal"
             word: dict[str, Any] = {"family": MONO, "fontsize": FONT, "color": ink, "fontweight": bold}
             start = x + len(text) - len(text.lstrip())
             axes.text(start + len(text.strip()) / 2, y, text.strip(), ha="center", va="center_baseline", **word)
@@ -149,10 +144,10 @@ def _joined(pieces: list[Piece]) -> Iterator[Piece]:
 def _legend(axes: Axes, y: float) -> None:
     x = 0.0
     for state, words in (
-        (IS_CHANGED, "corrupted"),
-        (IS_RECOVERED, "recovered"),
-        (IS_LOST, "not recovered"),
-        (IS_BROKEN, "clean, but broken"),
+        (states.CHANGED, "corrupted"),
+        (states.RECOVERED, "recovered"),
+        (states.LOST, "not recovered"),
+        (states.BROKEN, "clean, but broken"),
     ):
         _draw_line(axes, x, y, [Piece("a", state)])
         axes.text(x + 1.5, y, words, va="center", fontsize=8.5)
@@ -177,8 +172,7 @@ def _entropies(sequences: list[Restored]) -> tuple[list[float], list[float]]:
     return right, wrong
 
 
-def _density(axes: Axes, values: list[float], bins: "np.typing.NDArray[np.float64]", colour: str, dashed: bool) -> None:
-    line = "--" if dashed else "-"
+def _density(axes: Axes, values: list[float], bins: "np.typing.NDArray[np.float64]", colour: str, line: str) -> None:
     if len(values) >= FEW:
         fill = to_rgba(colour, 0.22)
         edge: dict[str, Any] = {"edgecolor": colour, "linestyle": line, "linewidth": 1.3}

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from uddm_lightning.report.figures.drawing import FAINT, WIDTH, Drawing, Table, new_figure, ramp
 from uddm_lightning.report.figures.plotting import legend_line, spelled
-from uddm_lightning.report.formatting import count, decimal, visible, with_interval
+from uddm_lightning.report.formatting import count, decimal, visible
 from uddm_lightning.results.study import Mean, Study
 from uddm_lightning.results.tables import number
 
@@ -79,9 +79,7 @@ def _line(drawing: Drawing, axes: Axes, name: str, size: int, means: list[tuple[
         axes.fill_between(where, lows, highs, color=colour, alpha=0.13, linewidth=0)
     at = [t for t, _ in means], [mean.value for _, mean in means]
     (line,) = axes.plot(*at, "-", color=colour, marker="o", markersize=1.8, linewidth=1.2)
-    texts = [with_interval(mean.value, mean.low, mean.high) for _, mean in means]
-    pairs = zip(means, texts, strict=True)
-    drawing.mark(line, [f"{STATISTICS[name]}, N = {count(size)}, t = {t:.3g}: {text}" for (t, _), text in pairs])
+    drawing.mark(line, [f"{STATISTICS[name]}, N = {count(size)}, t = {t:.3g}: {spelled(mean)}" for t, mean in means])
 
 
 def _means(study: Study, backbone: str, name: str, size: int, times: list[float]) -> list[tuple[float, Mean]]:
