@@ -1,6 +1,7 @@
 """Progress of the trainer: a bar on a terminal, plain lines elsewhere."""
 
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -12,6 +13,16 @@ from typing_extensions import override
 from uddm_lightning.core.progress import Progress
 
 REFRESH = 20  # micro-batches, because drawing the bar takes a noticeable part of a small network's step
+
+
+def _on_stderr(draw: Callable[[TQDMProgressBar], Tqdm]) -> Callable[[TQDMProgressBar], Tqdm]:
+    """Let a method of Lightning, which names stdout and draws the bar at once, draw on stderr."""
+
+    def drawn(self: TQDMProgressBar) -> Tqdm:
+        with redirect_stdout(sys.stderr):
+            return draw(self)
+
+    return drawn
 
 
 class StepProgressBar(TQDMProgressBar):
@@ -37,27 +48,10 @@ class StepProgressBar(TQDMProgressBar):
         # a resumed run is measured by the speed of this session alone
         self.train_progress_bar.initial = trainer.global_step * trainer.accumulate_grad_batches
 
-    # Lightning's own methods name stdout, and a bar is drawn as soon as it is made.
-
-    @override
-    def init_train_tqdm(self) -> Tqdm:
-        with redirect_stdout(sys.stderr):
-            return super().init_train_tqdm()
-
-    @override
-    def init_validation_tqdm(self) -> Tqdm:
-        with redirect_stdout(sys.stderr):
-            return super().init_validation_tqdm()
-
-    @override
-    def init_test_tqdm(self) -> Tqdm:
-        with redirect_stdout(sys.stderr):
-            return super().init_test_tqdm()
-
-    @override
-    def init_predict_tqdm(self) -> Tqdm:
-        with redirect_stdout(sys.stderr):
-            return super().init_predict_tqdm()
+    init_train_tqdm = _on_stderr(TQDMProgressBar.init_train_tqdm)
+    init_validation_tqdm = _on_stderr(TQDMProgressBar.init_validation_tqdm)
+    init_test_tqdm = _on_stderr(TQDMProgressBar.init_test_tqdm)
+    init_predict_tqdm = _on_stderr(TQDMProgressBar.init_predict_tqdm)
 
 
 class StepProgressLines(ProgressBar):

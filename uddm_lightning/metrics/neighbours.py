@@ -177,6 +177,7 @@ class NeighbourResult(NamedTuple):
 
 NEAR = 0.1  # default of the largest share of positions in which near rows differ
 NGRAM = 6  # default length of n-grams
+FOUND = ("distance", "overlap", "train_overlap", "unigram_entropy", "nll", "count")  # measures of each sample
 
 
 class SampleNeighbours(RowwiseMetric):
@@ -212,7 +213,7 @@ class SampleNeighbours(RowwiseMetric):
         self.memorized_within = memorized_within
         self.spurious_within = spurious_within
         self.declare("samples", *(str(position) for position in range(length)))
-        self.declare("found", "distance", "overlap", "train_overlap", "unigram_entropy", "nll", "count")
+        self.declare("found", *FOUND)
 
     @override
     def update(
@@ -246,9 +247,8 @@ class SampleNeighbours(RowwiseMetric):
     @override
     def compute(self) -> NeighbourResult:
         """Return the counts of the labels and means over all samples."""
-        found = self.per_row("found").sums
-        samples = self.per_row("samples")
-        tokens_SL = torch.from_numpy(np.stack(list(samples.sums.values()), 1)).long().to(self.device)
+        found = dict(zip(FOUND, self.entries("found")[1].T, strict=True))
+        tokens_SL = torch.from_numpy(self.entries("samples")[1]).long().to(self.device)
         total, length = tokens_SL.shape
         memorized_S = found["distance"] <= self.memorized_within * length + 1e-9  # 0.1 * 30 is a little more than 3
         doubled_S = nearest_other(tokens_SL).cpu().numpy() <= self.spurious_within * length + 1e-9

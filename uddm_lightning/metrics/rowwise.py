@@ -40,20 +40,6 @@ class PerUnit(NamedTuple):
     sums: dict[str, FLOAT]
 
 
-class PerRow(NamedTuple):
-    """Sums of entries by row, rows in ascending order.
-
-    Attributes:
-        rows: int64 row ids (R,).
-        draws: number of measurements of each row (R,).
-        sums: float64 sums (R,) by column name; sums of integers are exact.
-    """
-
-    rows: NDArray[np.int64]
-    draws: NDArray[np.int64]
-    sums: dict[str, FLOAT]
-
-
 def fold(values_BL: Tensor) -> Tensor:
     """Return sums over positions in a fixed tree order, float64 (B,).
 
@@ -187,13 +173,6 @@ class RowwiseMetric(Metric):
         document, place = entries[firsts, -2:].T.astype(np.int64)
         origin = {"row_id": rows[firsts], "document": document, "draw": place}
         return {**origin, **dict(zip(names, sums.T, strict=True))}
-
-    def per_row(self, ledger: str) -> PerRow:
-        """Return the sums of the entries by row; they are added in sorted order."""
-        rows, entries = self.entries(ledger)
-        distinct, starts, draws = np.unique(rows, return_index=True, return_counts=True)
-        sums = np.add.reduceat(entries, starts, axis=0) if len(starts) else entries
-        return PerRow(distinct, draws, dict(zip(self._ledgers[ledger], sums.T, strict=True)))
 
     def entries(self, ledger: str) -> tuple[NDArray[np.int64], FLOAT]:
         """Return row ids (M,) and columns (M, C) of all M entries, sorted by row, then by the last columns."""

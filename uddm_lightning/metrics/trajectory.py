@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.metrics.functional import PredictionSpread
-from uddm_lightning.metrics.rowwise import RowwiseMetric, check, masked_sum, ratio
+from uddm_lightning.metrics.rowwise import ORIGIN, RowwiseMetric, check, masked_sum, ratio
 from uddm_lightning.stats.intervals import mean_interval
 
 
@@ -60,7 +60,7 @@ class TrajectoryPoint(RowwiseMetric):
         check_at_least(2, vocab_size=vocab_size)
         super().__init__()
         self.largest = math.log(vocab_size)
-        self.declare("draws", "count", *PredictionSpread._fields)
+        self.declare("draws", "count", *PredictionSpread._fields, *ORIGIN)
 
     @override
     def update(self, spread_BL: PredictionSpread, counted_BL: Tensor, rows_B: Tensor) -> None:
@@ -72,13 +72,14 @@ class TrajectoryPoint(RowwiseMetric):
             rows_B: int64 row ids; -1 marks a filler row, which is ignored.
         """
         check(rows_B, counted_BL, **spread_BL._asdict())
-        self.record("draws", rows_B, counted_BL.sum(1), *(masked_sum(values_BL, counted_BL) for values_BL in spread_BL))
+        sums_B = (masked_sum(values_BL, counted_BL) for values_BL in spread_BL)
+        self.record_draws("draws", rows_B, None, None, counted_BL.sum(1), *sums_B)
 
     @override
     def compute(self) -> TrajectoryResult:
         """Return means over all draws, with the interval of the entropy clustered by row."""
-        rows, draws, sums = self.per_row("draws")
+        rows, draws, sums = self.per_unit("draws")
         count = sums["count"]
         entropy = mean_interval(sums["entropy"], count, low=0.0, high=self.largest)
         others = {name: ratio(float(sums[name].sum()), float(count.sum())) for name in PredictionSpread._fields[1:]}
-        return TrajectoryResult(len(rows), int(draws.sum()), *entropy, **others)
+        return TrajectoryResult(rows, draws, *entropy, **others)

@@ -160,19 +160,16 @@ class RecoveryProbe(Probe):
         unigram_V = None if self.unigram_V is None else self.unigram_V.to(task.device)
         metrics = [self.metric(at, TokenRecovery, t) for t in self.times]  # also where a rank has no draw of a time
         parts = [_first(at, self.limit(at.split, t)) for t in self.times]
-        t_P = [
-            torch.full_like(one.batch.rows_B, t, dtype=torch.float64) for t, one in zip(self.times, parts, strict=True)
-        ]
-        noised = [
-            task.process.corrupt(one.batch.tokens_BL, t_B, one.batch.keys_B, one.batch.valid_BL)
-            for t_B, one in zip(t_P, parts, strict=True)
-        ]
+        noised = []
+        for t, part in zip(self.times, parts, strict=True):
+            t_B = torch.full_like(part.batch.rows_B, t, dtype=torch.float64)
+            noised.append(task.process.corrupt(part.batch.tokens_BL, t_B, part.batch.keys_B, part.batch.valid_BL))
         # the chains from every t share one batch as soon as they have begun
         x0_NL, xt_NL = torch.cat([one.x0_BL for one in noised]), torch.cat([one.xt_BL for one in noised])
         valid = [one.valid_BL for one in noised if one.valid_BL is not None]
         keys_N = torch.cat([one.batch.keys_B for one in parts])
         valid_NL = torch.cat(valid) if valid else None
-        xhat_NL = sampler(at.denoiser, xt_NL, torch.cat(t_P), keys_N, valid_NL, xt_NL == x0_NL)
+        xhat_NL = sampler(at.denoiser, xt_NL, torch.cat([one.t_B for one in noised]), keys_N, valid_NL, xt_NL == x0_NL)
         ends = torch.split(xhat_NL, [len(one.xt_BL) for one in noised])
         for t, metric, part, one, xhat_BL in zip(self.times, metrics, parts, noised, ends, strict=True):
             x0_BL = one.x0_BL

@@ -166,17 +166,13 @@ def _entropies(denoiser: Denoiser, tokens_BL: Tensor, t: float) -> Tensor:
     """Return the entropy of each token of clean rows at time t, in nats, (B, L)."""
     t_B = torch.full((len(tokens_BL),), t, dtype=torch.float64, device=tokens_BL.device)
     if bool(denoiser.process.prediction_mask(tokens_BL).all()):
-        return denoiser(_entropy, tokens_BL, t_B, None)[0]
+        return denoiser(lambda logits_CV, _: (F.entropy(logits_CV),), tokens_BL, t_B, None)[0]
     columns = []  # the process predicts masked tokens only: one position after the other is masked
     for position in range(tokens_BL.shape[1]):
         position_B = torch.full_like(tokens_BL[:, 0], position)
         masked_BL = denoiser.process.mask_position(tokens_BL, position_B)
         columns.append(F.entropy(denoiser.predict_at(masked_BL, position_B, t_B, None)))
     return torch.stack(columns, 1)
-
-
-def _entropy(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
-    return (F.entropy(logits_CV),)
 
 
 def fill_in_processes(job: SamplingJob, processes: int, shards: Shards) -> bool:

@@ -13,17 +13,7 @@ from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Change
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import TextDataModule
-from uddm_lightning.results.manifest import (
-    NAME,
-    complete_manifest,
-    find_run_folder,
-    mark_trained,
-    read_manifest,
-    record_changes,
-    stopped_early,
-    trained_steps,
-    write_manifest,
-)
+from uddm_lightning.results import manifest
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask
@@ -63,7 +53,7 @@ class RunSession:
         # a measured run is the one of the config, wherever the output goes
         run = self.folder if self.is_training else folder_of_config(config) or self.folder
         self.checkpoint = checkpoints.resolve(config.ckpt_path, run) if config.ckpt_path else None
-        self.home = find_run_folder(self.checkpoint) if self.checkpoint else self.folder
+        self.home = manifest.find_run_folder(self.checkpoint) if self.checkpoint else self.folder
         if self.checkpoint:
             self._compare(self.checkpoint)
 
@@ -140,7 +130,7 @@ class RunSession:
         """Return the name of the run in results: the recorded one, or a new one."""
         config = {**yaml.safe_load(self.dump()), "corpus": data.corpus.hash}
         same = self.is_resuming if self.is_training else self.checkpoint
-        known = read_manifest(self.home).get(NAME) if same else None
+        known = manifest.read_manifest(self.home).get(manifest.NAME) if same else None
         return known or run_folder.run_name(model.backbone_name, data.subset_size, data.seed, config)
 
     def begin(self, trainer: Trainer, model: DiffusionTask, data: TextDataModule) -> None:
@@ -148,33 +138,33 @@ class RunSession:
         if self.command == "predict" or (not self.is_training and model.parameter_count):
             return  # a trained model has a run already
         folder = self.folder
-        if not self.is_resuming or not read_manifest(folder):
-            write_manifest(folder, {NAME: model.run_name, **data.manifest()})
+        if not self.is_resuming or not manifest.read_manifest(folder):
+            manifest.write_manifest(folder, {manifest.NAME: model.run_name, **data.manifest()})
         if not self.is_resuming or not (folder / "config.yaml").exists():
             run_folder.write_config(folder, self.dump(), None)
         if not self.is_resuming:
             return
-        complete_manifest(folder, data.manifest(), model.run_name)
+        manifest.complete_manifest(folder, data.manifest(), model.run_name)
         if changes := config_keys.recorded(self.changes, measuring=False):
             run_folder.write_config(folder, self.dump(), self.step)
-            record_changes(folder, "fit", self.step, changes)
+            manifest.record_changes(folder, "fit", self.step, changes)
         if self.step < trainer.max_steps or trainer.max_steps < 1:
-            mark_trained(folder, 0)
+            manifest.mark_trained(folder, 0)
 
     def mark_trained(self, trainer: Trainer, steps: int, reason: str = "") -> None:
         """Record in the manifest that the run is finished after `steps` steps, and why if it stopped early."""
         if trainer.is_global_zero and not is_dry_run(trainer):
-            mark_trained(self.folder, steps, reason)
+            manifest.mark_trained(self.folder, steps, reason)
 
     def stopped_at(self, step: int) -> bool:
         """Return whether the manifest records that the run stopped early after `step` steps."""
-        return trained_steps(self.folder) == step and bool(stopped_early(self.folder))
+        return manifest.trained_steps(self.folder) == step and bool(manifest.stopped_early(self.folder))
 
     def record_measurement(self, trainer: Trainer) -> None:
         """Record in the manifest of a measured run the keys that had other values."""
-        if trainer.is_global_zero and not is_dry_run(trainer) and read_manifest(self.home):
+        if trainer.is_global_zero and not is_dry_run(trainer) and manifest.read_manifest(self.home):
             changes = config_keys.recorded(self.changes, measuring=True)
-            record_changes(self.home, self.command, self.step, changes)
+            manifest.record_changes(self.home, self.command, self.step, changes)
 
 
 def output_folder(config: Namespace, arguments: list[str]) -> str:

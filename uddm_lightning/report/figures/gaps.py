@@ -5,17 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from uddm_lightning.report.estimates import MEANINGS, Estimate, Estimates
+from uddm_lightning.report.figures import plotting
 from uddm_lightning.report.figures.curves import colour_of, times_key
 from uddm_lightning.report.figures.drawing import FAINT, STAR, Drawing, Table
-from uddm_lightning.report.figures.plotting import (
-    LineStyle,
-    curve,
-    draw_crossing,
-    legend_line,
-    panel_axis,
-    panels_of,
-    spelled,
-)
 from uddm_lightning.report.formatting import answer, count, time, visible
 from uddm_lightning.results.reference import SIZES, TOLERANCE
 from uddm_lightning.results.study import Study
@@ -32,7 +24,7 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     }
     if not any(estimates.values()):
         return None
-    figure, (panels,) = panels_of(study, (1.0,), 4.0)
+    figure, (panels,) = plotting.panels_of(study, (1.0,), 4.0)
     times = sorted({one.t for mine in estimates.values() for one in mine if one.t is not None})
     handles: list[Artist] = [*times_key(study, times), Patch(color=FAINT[0], alpha=0.25, label="tolerance")]
     drawing = Drawing(
@@ -51,8 +43,10 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
             if one.t is None:
                 continue
             weight = 2.2 if one.t == study.reference else 1.2
-            curve(drawing, axes, one.means, f"gap, t = {one.t:g}", colour_of(study, one.t), "-", linewidth=weight)
-        panel_axis(axes, study)
+            plotting.curve(
+                drawing, axes, one.means, f"gap, t = {one.t:g}", colour_of(study, one.t), "-", linewidth=weight
+            )
+        plotting.panel_axis(axes, study)
         if at := next((one for one in estimates[backbone] if one.t == study.reference), None):
             whose = f"{visible(backbone)}: " if len(study.backbones) > 1 else ""
             handles += _crossings(axes, at, whose)
@@ -71,12 +65,12 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
 def _crossings(axes: Axes, estimate: Estimate, whose: str) -> list[Artist]:
     """Draw the three sizes with their intervals; return their entries of the legend."""
     handles: list[Artist] = []
-    styles: dict[str, LineStyle] = {"n_mem": "--", "n_half": "-", "n_gen": ":"}
+    styles: dict[str, plotting.LineStyle] = {"n_mem": "--", "n_half": "-", "n_gen": ":"}
     for name, style in styles.items():
         if found := estimate.crossings.get(name):
-            draw_crossing(axes, found, SIZES[name], label=False, style=style)
+            plotting.draw_crossing(axes, found, SIZES[name], label=False, style=style)
             words = f"{whose}{SIZES[name]} = {found.spelled}"
-            handles.append(legend_line(words, STAR[0], style, 1.3))
+            handles.append(plotting.legend_line(words, STAR[0], style, 1.3))
     return handles
 
 
@@ -95,6 +89,6 @@ def _table(estimates: dict[str, list[Estimate]]) -> Table:
             for mean in one.means:
                 needed = one.draws_needed.get(mean.size)
                 cells = [answer(one.equivalent.get(mean.size)), f"{needed:,}" if needed else ""]
-                rows.append([visible(backbone), time(one.t), count(mean.size), spelled(mean), *cells])
+                rows.append([visible(backbone), time(one.t), count(mean.size), plotting.spelled(mean), *cells])
     head = ["model", "t", "N", "train \N{MINUS SIGN} test", f"inside \N{PLUS-MINUS SIGN}{TOLERANCE:g}"]
     return Table([*head, "draws that would tell"], rows)

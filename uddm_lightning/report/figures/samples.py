@@ -3,21 +3,12 @@
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from uddm_lightning.report import formatting as words
+from uddm_lightning.report.figures import plotting
 from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, category
-from uddm_lightning.report.figures.plotting import (
-    LineStyle,
-    by_size,
-    curve,
-    legend_line,
-    level,
-    panel_axis,
-    panels_of,
-    spelled,
-)
 from uddm_lightning.report.formatting import count, decimal, listed, visible
 from uddm_lightning.results.study import LABELS, Mean, Study
 
-STYLES: dict[str, LineStyle] = {"memorized": "-", "spurious": "--", "novel": ":"}
+STYLES: dict[str, plotting.LineStyle] = {"memorized": "-", "spurious": "--", "novel": ":"}
 PANELS = ("share of samples", "generative\nperplexity", "unigram entropy\n[nats]", "entropy gap\n[nats]")
 
 
@@ -30,7 +21,7 @@ def samples_drawing(study: Study) -> Drawing | None:
         return None
     t = study.reference
     rows = len(PANELS) if any(study.entropy_gaps(name, t) for name in study.backbones) else len(PANELS) - 1
-    figure, panels = panels_of(study, [1.6, *[1.0] * (rows - 1)], 1.0 + 1.45 * rows)
+    figure, panels = plotting.panels_of(study, [1.6, *[1.0] * (rows - 1)], 1.0 + 1.45 * rows)
     drawing = Drawing(
         "samples",
         "What the models write by themselves",
@@ -51,23 +42,25 @@ def samples_drawing(study: Study) -> Drawing | None:
     for column, backbone in enumerate(study.backbones):
         axes = [row[column] for row in panels]
         for index, label in enumerate(LABELS):
-            curve(drawing, axes[0], _of(study, label, backbone), label, category(index), STYLES[label])
+            plotting.curve(drawing, axes[0], _of(study, label, backbone), label, category(index), STYLES[label])
         for place, name in ((1, "generative_perplexity"), (2, "unigram_entropy")):
             spoken = name.replace("_", " ")
-            curve(drawing, axes[place], _of(study, name, backbone), f"own samples, {spoken}", TEXT[0], "-")
+            plotting.curve(drawing, axes[place], _of(study, name, backbone), f"own samples, {spoken}", TEXT[0], "-")
             tests = _of(study, name, backbone, "test")
-            curve(drawing, axes[place], tests, f"test rows, {spoken}", FAINT[0], "--", markersize=2.5)
+            plotting.curve(drawing, axes[place], tests, f"test rows, {spoken}", FAINT[0], "--", markersize=2.5)
             if place == 1:
                 novel = _of(study, "novel_perplexity", backbone)
-                curve(drawing, axes[place], novel, "novel samples, generative perplexity", category(2), STYLES["novel"])
+                plotting.curve(
+                    drawing, axes[place], novel, "novel samples, generative perplexity", category(2), STYLES["novel"]
+                )
             for index, oracle in enumerate(study.oracles):
-                level(axes[place], study.sizes, _of(study, name, oracle), index, TEXT[0])
+                plotting.level(axes[place], study.sizes, _of(study, name, oracle), index, TEXT[0])
         if len(axes) == len(PANELS):
             axes[3].axhline(0.0, color=FAINT[0], linewidth=0.8)
             gaps = study.entropy_gaps(backbone, t)
-            curve(drawing, axes[3], gaps, "own samples minus train rows", TEXT[0], "-")
+            plotting.curve(drawing, axes[3], gaps, "own samples minus train rows", TEXT[0], "-")
         for place, one in enumerate(axes):
-            panel_axis(one, study, labelled=place == len(axes) - 1)
+            plotting.panel_axis(one, study, labelled=place == len(axes) - 1)
         axes[0].set_ylim(-0.04, 1.04)
         if axes[1].lines:  # perplexities of noise and of text lie powers of ten apart
             axes[1].set_yscale("log")
@@ -76,8 +69,8 @@ def samples_drawing(study: Study) -> Drawing | None:
             axes[1].yaxis.set_minor_formatter(NullFormatter())
     for row, name in zip(panels, PANELS, strict=False):
         row[0].set_ylabel(name)
-    handles = [legend_line(label, category(index), STYLES[label]) for index, label in enumerate(LABELS)]
-    handles += [legend_line("own samples", TEXT[0]), legend_line("test rows", FAINT[0], "--")]
+    handles = [plotting.legend_line(label, category(index), STYLES[label]) for index, label in enumerate(LABELS)]
+    handles += [plotting.legend_line("own samples", TEXT[0]), plotting.legend_line("test rows", FAINT[0], "--")]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(LABELS))
     return drawing
 
@@ -107,13 +100,13 @@ def _table(study: Study) -> Table:
     )
     rows = []
     for backbone in [*study.backbones, *study.oracles]:
-        gaps = by_size(study.entropy_gaps(backbone, study.reference))
+        gaps = plotting.by_size(study.entropy_gaps(backbone, study.reference))
         for split, spoken in (("samples", "own samples"), ("test", "test rows")):
-            found = {name: by_size(_of(study, name, backbone, split)) for name in (*LABELS, *names)}
+            found = {name: plotting.by_size(_of(study, name, backbone, split)) for name in (*LABELS, *names)}
             for size in sorted(found["unigram_entropy"]):
                 means = [found[name].get(size) for name in (*LABELS, *names)]
-                gap = spelled(gaps.get(size)) if split == "samples" else decimal(None)
-                rows.append([visible(backbone), spoken, count(size), *map(spelled, means), gap])
+                gap = plotting.spelled(gaps.get(size)) if split == "samples" else decimal(None)
+                rows.append([visible(backbone), spoken, count(size), *map(plotting.spelled, means), gap])
     shares = "positions that differ from the nearest training row"
     grams = ("n-grams in that row", "n-grams in any training row")
     spoken_names = ["generative perplexity", "that of novel samples", "unigram entropy", shares, *grams]
