@@ -6,16 +6,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from uddm_lightning.callbacks import (
-    BasinTable,
-    Heartbeat,
-    RestoredText,
-    SequenceTable,
-    StepProgressBar,
-    StepProgressLines,
-    TensorBoardPage,
-    check_callbacks,
-)
+from uddm_lightning import callbacks
 from uddm_lightning.core.progress import shows_bars
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.training.trainer_access import NullProfiler
@@ -45,7 +36,13 @@ def trainer_defaults() -> dict[str, Any]:
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,
         "log_every_n_steps": 10,
-        "callbacks": [SequenceTable(), BasinTable(), TensorBoardPage(), RestoredText(), checkpoints.LastCheckpoint()],
+        "callbacks": [
+            callbacks.SequenceTable(),
+            callbacks.BasinTable(),
+            callbacks.TensorBoardPage(),
+            callbacks.RestoredText(),
+            checkpoints.LastCheckpoint(),
+        ],
     }
 
 
@@ -69,12 +66,12 @@ def complete(config: dict[str, Any]) -> None:
         InputError: a callback of the user cannot work here.
     """
     given = as_list(config["callbacks"])
-    check_callbacks(given, config["enable_progress_bar"] is not False)
-    if heartbeat := Heartbeat.from_environment():  # the program that watches shows the progress
+    callbacks.check_callbacks(given, config["enable_progress_bar"] is not False)
+    if heartbeat := callbacks.Heartbeat.from_environment():  # the program that watches shows the progress
         config["enable_progress_bar"] = False
         config["callbacks"] = [*(one for one in given if not isinstance(one, ProgressBar)), heartbeat]
     elif config["enable_progress_bar"] is not False and not any(isinstance(one, ProgressBar) for one in given):
-        config["callbacks"] = [*given, StepProgressBar() if shows_bars() else StepProgressLines()]
+        config["callbacks"] = [*given, callbacks.StepProgressBar() if shows_bars() else callbacks.StepProgressLines()]
     if not any(isinstance(plugin, CheckpointIO) for plugin in as_list(config["plugins"])):
         config["plugins"] = [*as_list(config["plugins"]), checkpoints.AtomicCheckpointIO()]
     config["profiler"] = config["profiler"] or NullProfiler()

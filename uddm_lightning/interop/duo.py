@@ -245,8 +245,7 @@ def _tokenizer(placeholder: Any) -> str | None:
 
 def _shown(*values: Any) -> str:
     """Return values of the file as text for a message."""
-    words = ["not there" if v is None else _one(v) for v in values]
-    return " or ".join(words)
+    return " or ".join("not there" if value is None else _one(value) for value in values)
 
 
 def _one(value: Any) -> str:

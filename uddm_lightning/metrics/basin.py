@@ -146,7 +146,8 @@ class CriticalTime(RowwiseMetric):
     def compute(self) -> BasinResult:
         """Return the mean over all draws, with its interval clustered by unit of error, and the draws."""
         rows, entries = self.entries("each")
-        margins, counts, led, returned, rest = np.split(entries, np.cumsum(self._widths), axis=1)
+        widths = [self.length, self.length, len(self.times), len(self.times)]
+        margins, counts, led, returned, rest = np.split(entries, np.cumsum(widths), axis=1)
         critical = np.array([critical_time(self.times, *two) for two in zip(returned, led, strict=True)])
         known = ~np.isnan(critical)
         sums: FLOAT = added(self.units(rows, entries), np.stack([np.nan_to_num(critical), known], 1))
@@ -167,7 +168,3 @@ class CriticalTime(RowwiseMetric):
         nothing = ratio(float(rest[:, 0].sum()), len(rest))
         never, always = int((critical == 0.0).sum()), int((critical == 1.0).sum())
         return BasinResult(len(np.unique(rows)), len(rows), *mean, nothing, never, always, rows=each)
-
-    @property
-    def _widths(self) -> list[int]:
-        return [self.length, self.length, len(self.times), len(self.times)]

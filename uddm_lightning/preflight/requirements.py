@@ -87,13 +87,9 @@ class Requirements:
         self.add("pool", f"about {_format_count(rows)} rows" if rows else "known after the text is read")
         if rows:
             # `datasets` writes a copy of the text for random access
-            self.writes += [
-                (Path(HF_HUB_CACHE), text_bytes if any(download.remaining for download in self.downloads) else 0),
-                (
-                    cache_folder(self.config["data"]["cache_dir"]),
-                    rows * needs.bytes_per_row(self.length, self.vocab_size or 0),
-                ),
-            ]
+            copied = text_bytes if any(download.remaining for download in self.downloads) else 0
+            prepared = rows * needs.bytes_per_row(self.length, self.vocab_size or 0)
+            self.writes += [(Path(HF_HUB_CACHE), copied), (cache_folder(self.config["data"]["cache_dir"]), prepared)]
         size = self.config["data"]["train_size"]
         if rows and isinstance(size, float):
             self.add("subset", f"about {_format_count(max(1, math.floor(size * rows)))} rows ({size:g} of the pool)")
@@ -142,9 +138,8 @@ class Requirements:
                 f"machine has {gpus} GPU(s); use a machine with enough GPUs, or set `trainer.devices`."
             )
         self.add("precision", _precision(str(trainer["precision"] or "32-true"), processes.on_gpu and gpus > 0))
-        self._require(
-            check_precision, trainer["precision"], not processes.on_gpu and not torch.accelerator.is_available()
-        )
+        on_cpu = not processes.on_gpu and not torch.accelerator.is_available()
+        self._require(check_precision, trainer["precision"], on_cpu)
         self._require(check_critic, self.config, False)
 
     def disk(self) -> None:

@@ -6,15 +6,9 @@ from uddm_lightning.results.panel import Panel
 from uddm_lightning.results.parsed import ParsedTable
 from uddm_lightning.results.reference import SIZES, reference
 from uddm_lightning.stats.intervals import NORMAL, Interval
+from uddm_lightning.transition import methods
 from uddm_lightning.transition.equivalence import equivalence
 from uddm_lightning.transition.evidence import RATE, PanelOf, draws_per_split, mean_of, to_json
-from uddm_lightning.transition.methods import (
-    QUANTITIES,
-    UNDEFINED,
-    generalizes_from,
-    half_size,
-    memorized_up_to,
-)
 from uddm_lightning.transition.regimes import NOT_LEARNED
 
 _BLANK = 0.999  # noise level from which on nothing of a row is left, so that it cannot be recalled
@@ -24,7 +18,7 @@ def estimates_of(
     method: str, reading: ParsedTable, panel: PanelOf, regimes: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the entries of one method, by t; `panel(kind, t, *splits)` gives the measurements."""
-    kind, signs = method.partition("_")[0], QUANTITIES[method].signs
+    kind, signs = method.partition("_")[0], methods.QUANTITIES[method].signs
     levels: list[float | None] = [None] if method == "nelbo" else list(reading.levels)
     panels = {t: panel(kind, t, *signs) for t in levels}
     return [_estimate(method, t, mine, reading, panel, regimes) for t, mine in panels.items() if mine.sizes(*signs)]
@@ -37,17 +31,19 @@ def _estimate(
     if t is not None and t >= _BLANK:
         reason = "blank: nothing of a row is left at this t, so there is nothing to recall"
         return empty_estimate(method, t, dict.fromkeys(SIZES, reason))
-    kind, quantity = method.partition("_")[0], QUANTITIES[method]
+    kind, quantity = method.partition("_")[0], methods.QUANTITIES[method]
     signs, tolerance = quantity.signs, quantity.tolerance
     sizes = mine.sizes(*signs)
-    found: dict[str, tuple[Interval | None, str | None]] = {key: (None, UNDEFINED.get(key)) for key in SIZES}
+    found: dict[str, tuple[Interval | None, str | None]] = {key: (None, methods.UNDEFINED.get(key)) for key in SIZES}
     if method == "recovery":
-        found["n_mem"] = memorized_up_to(sizes, [mine.mean(mine.weights({"train": 1.0}, size), RATE) for size in sizes])
-    half = half_size(mine, quantity, saturated=found["n_mem"][0] is not None)
+        found["n_mem"] = methods.memorized_up_to(
+            sizes, [mine.mean(mine.weights({"train": 1.0}, size), RATE) for size in sizes]
+        )
+    half = methods.half_size(mine, quantity, saturated=found["n_mem"][0] is not None)
     found["n_half"] = half.size, half.reason
     curve = [mine.mean(mine.weights(signs, size), quantity.limits) for size in sizes]
     if tolerance is not None:
-        found["n_gen"] = generalizes_from(sizes, curve, _learned(sizes, t, reading, panel), tolerance)
+        found["n_gen"] = methods.generalizes_from(sizes, curve, _learned(sizes, t, reading, panel), tolerance)
     last = regimes[-1] if regimes and regimes[-1]["train_size"] >= sizes[-1] else None
     if last and last["regime"] == NOT_LEARNED:
         step = max(int(row["step"]) for row in reading.rows)
