@@ -144,7 +144,7 @@ CASES: dict[str, Case] = {
     "RichModelSummary": Case(),  # see its own test
     "RichProgressBar": Case(),  # see its own test
     "SpikeDetection": Case(
-        options=("warmup_steps=1", "mode=max", "atol=0", "rtol=0"), status=1, check=says("stopped: SpikeDetection: ")
+        options=("warmup=1", "mode=max", "atol=0", "rtol=0"), status=1, check=says("stopped: SpikeDetection: ")
     ),
     "StochasticWeightAveraging": Case(options=("swa_lrs=0.1",), refused="model.ema_decay"),
     "ThroughputMonitor": Case(options=(f"batch_size_fn={MINE}.rows_of", "window_size=3"), check=has("train/device/")),
@@ -318,8 +318,8 @@ def test_a_run_that_stopped_early_is_measured_whole_and_stays_where_it_is(uddm, 
     assert outcome.status == 0, outcome.err
     assert table(out) == before
     cell = SweepRun("DiT", 8, 0, tmp_path / "sweep", (), steps=6)
-    cell.run.parent.mkdir(parents=True)
-    out.rename(cell.run)
+    cell.folder.parent.mkdir(parents=True)
+    out.rename(cell.folder)
     assert cell.finished()
     assert cell.done() == 6
 
