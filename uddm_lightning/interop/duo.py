@@ -161,8 +161,7 @@ class DuoCheckpoint:
         heads = self.settings.whole("model.n_heads")
         if heads is None:
             raise self._refusal("its settings do not say `model.n_heads`, which its weights do not show")
-        dropout = self.settings.number("model.dropout")
-        return table[0], {**found, "n_heads": heads, "dropout": dropout or 0.0}
+        return table[0], {**found, "n_heads": heads, "dropout": self.settings.number("model.dropout") or 0.0}
 
     def _check_network(self) -> None:
         """Compare names, order and shapes of the weights, and the rotary frequencies, with those of our DiT."""

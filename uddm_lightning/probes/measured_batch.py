@@ -67,26 +67,17 @@ def drawn(at: MeasuredBatch, observe: Observer | None = None) -> TokenBatch:
     return batch._replace(tokens_BL=samples_BL[: len(batch.tokens_BL)])
 
 
-class Margins(NamedTuple):
-    """Classification margins of the clean tokens of a batch.
+def margins(at: MeasuredBatch) -> tuple[Tensor, Tensor]:
+    """Return the classification margins of the clean rows in nats, (B, L), and a bool mask of those that count, (B, L).
 
-    Attributes:
-        margin_BL: margins in nats.
-        asked_BL: bool, the counted tokens whose margin is defined: all, or one random token of each row for a process
-            that must mask a token to predict it.
+    They are taken at the smallest t of training, so that nothing is extrapolated. All counted tokens have a margin, or
+    one random token of each row for a process that must mask a token to predict it.
     """
-
-    margin_BL: Tensor
-    asked_BL: Tensor
-
-
-def margins(at: MeasuredBatch) -> Margins:
-    """Return the margins of the clean rows at the smallest t of training, so that nothing is extrapolated."""
     x0_BL, process = at.batch.tokens_BL, at.task.process
     t_B = torch.full((len(x0_BL),), at.task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
     shown_BL = process.mask_position(x0_BL, one_position(at.batch, at.counted_BL))
     margin_BL = at.denoiser(_margin, shown_BL, t_B, at.batch.valid_BL, x0_BL)[0]
-    return Margins(margin_BL, at.counted_BL & process.prediction_mask(shown_BL))
+    return margin_BL, at.counted_BL & process.prediction_mask(shown_BL)
 
 
 def _margin(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor) -> tuple[Tensor]:

@@ -68,8 +68,8 @@ def page(
     kind = "answer" if len(study.backbones) == 1 else "answer several"
     parts = []
     for name in study.backbones:
-        answer = regimes.headline(study, verdict, name)
-        parts.append(f'<p class="{kind}">{escaped(answer.words)}</p><p>{escaped(answer.more)}</p>')
+        size, more = regimes.headline(study, verdict, name)
+        parts.append(f'<p class="{kind}">{escaped(size)}</p><p>{escaped(more)}</p>')
     parts += [_regimes(study, verdict, name) for name in study.backbones]
     parts += [_paragraph(errors.errors_sentences(study)), _oracles(study), _trend(study, verdict)]
     parts.append("<h2>How to read this page</h2><ol>" + "".join(f"<li>{line}</li>" for line in _READING) + "</ol>")

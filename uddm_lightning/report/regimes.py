@@ -1,7 +1,6 @@
 """The headline and the regimes in words; `transition.regimes` judges them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from uddm_lightning.report.estimates import MEANINGS, Estimates, Headline, SizeRegime
 from uddm_lightning.report.formatting import count, listed
@@ -15,37 +14,26 @@ NOT_AT_END = (
 )
 
 
-class Answer(NamedTuple):
-    """The headline of a backbone.
+def headline(study: Study, verdict: Estimates, backbone: str) -> tuple[str, str]:
+    """Return the headline of a backbone: the transition size, or that there is none; and a text about it.
 
-    Attributes:
-        words: the transition size, or that there is none.
-        more: its meaning, its limits, and the progress of training.
+    The text gives the meaning and the limits of the size, or why there is none, and the progress of training.
     """
-
-    words: str
-    more: str
-
-
-def headline(study: Study, verdict: Estimates, backbone: str) -> Answer:
-    """Return the transition size of the headline with its qualifiers, or why there is none."""
     whose = "" if len(study.backbones) == 1 else f"{backbone} ({study.parameters[backbone]:,} parameters): "
     found, regimes = verdict.headline(backbone), verdict.regimes(backbone)
     unlearned = [count(one.size) for one in regimes if one.regime.name == NOT_LEARNED]
     trained = _trained(study, backbone)
     if found is None or (regimes and len(unlearned) == len(regimes)):
-        none = "no transition size"
         because = _because(study, verdict, backbone, regimes)
-        return Answer(
-            f"{whose}{none if whose else none.capitalize()}.", f"{because[:1].upper()}{because[1:]}. {trained}"
-        )
+        none = f"{whose}no transition size." if whose else "No transition size."
+        return none, f"{because[:1].upper()}{because[1:]}. {trained}"
     is_defined = found.method == "recovery" and found.estimate in MEANINGS
     more = [f"{SIZES[found.estimate]} is {MEANINGS[found.estimate]}."] if is_defined else []
     if found.qualifier:
         more.append(f"Qualified: {found.qualifier.rstrip('.')}.")
     if unlearned and NOT_LEARNED not in found.qualifier:
         more.append(f"Qualified: N = {listed(unlearned)} {'have' if len(unlearned) > 1 else 'has'} {NOT_LEARNED}.")
-    return Answer(whose + _size(found), " ".join([*more, trained]))
+    return whose + _size(found), " ".join([*more, trained])
 
 
 def _size(found: Headline) -> str:
