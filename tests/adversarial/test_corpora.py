@@ -187,7 +187,7 @@ def expected(case: Case, path: Path, documents: list[str]) -> tuple[list[Row], l
         tokenizer.fit(lines)
     except InputError as error:
         if isinstance(tokenizer, WordPieceTokenizer):
-            found = re.search(r"`data\.tokenizer\.init_args\.vocab_size` is (\d+), .* need (\d+) ids; choose", str(error))
+            found = re.search(r"`data\.tokenizer\.init_args\.vocab_size` is (\d+), .* need (\d+) ids;", str(error))
             assert found, "every other text has a vocabulary"
             assert int(found[1]) < int(found[2])
         else:
