@@ -67,7 +67,7 @@ class Run:
         return self.model.step
 
     @overload  # a str is a Sequence[str], too; the first signature holds
-    def restore(self, texts: str, t: float = 0.1) -> str: ...  # type: ignore[overload-overlap] str is a sequence of str; the first overload wins
+    def restore(self, texts: str, t: float = 0.1) -> str: ...  # type: ignore[overload-overlap]  # str is a sequence of str; the first overload wins
     @overload
     def restore(self, texts: Sequence[str], t: float = 0.1) -> list[str]: ...
     def restore(self, texts: str | Sequence[str], t: float = 0.1) -> str | list[str]:
