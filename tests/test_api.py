@@ -91,6 +91,7 @@ def test_a_script_sweeps(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Lightning warns in a notebook, too; the kernel prints it
 def test_the_notebook_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "cache"))
