@@ -88,11 +88,16 @@ def fields() -> list[Field]:
 
 
 def _numeric(kind: type) -> Iterator[tuple[str, bool]]:
-    """Names of the numeric arguments of a constructor; and whether each takes a list."""
-    for name, parameter in inspect.signature(kind.__init__).parameters.items():
+    """Names of the numeric arguments of a constructor and, behind `**kwargs`, of its base; if each takes a list."""
+    hints: dict[str, Any] = {}
+    for owner in kind.__mro__:
+        own = inspect.signature(owner.__init__).parameters
+        hints = {**{name: typing.get_type_hints(owner.__init__).get(name) for name in own}, **hints}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values()):
+            break
+    for name, annotation in hints.items():
         if name in ("self", "vocab_size") and not issubclass(kind, Tokenizer):
             continue
-        annotation = typing.get_type_hints(kind.__init__).get(name, parameter.annotation)
         if _mentions(annotation, sequences=False):
             yield name, False
         elif _mentions(annotation, sequences=True):

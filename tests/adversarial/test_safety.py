@@ -39,7 +39,12 @@ FORBIDDEN_CALLS = {
 }
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "httpx", "aiohttp", "ftplib", "smtplib", "huggingface_hub"}
 # what a run would download is for the hub to say, and asking is all that `uddm preflight` does there
-ASKS_THE_HUB = {PACKAGE / "preflight" / name for name in ("requirements.py", "hub.py")}
+# besides, `uddm export --push` uploads there, and a tokenizer by a hub name is looked up once before it is loaded
+ASKS_THE_HUB = {
+    *(PACKAGE / "preflight" / name for name in ("requirements.py", "hub.py")),
+    PACKAGE / "interop" / "export.py",
+    PACKAGE / "data" / "tokenizers" / "pretrained.py",
+}
 
 
 def dotted(node: ast.expr) -> str:
