@@ -135,12 +135,12 @@ def test_no_opcode_runs_or_imports_anything(tmp_path: Path, name: str) -> None:
 
 
 def test_names_attributes_and_slots_are_kept(tmp_path: Path) -> None:
-    thing = load(tmp_path, b"\x80\x02cmodule.of.nobody\nThing\n(K\x01K\x02t\x81}X\x01\x00\x00\x00aK\x02sb.")
-    assert thing.path == "module.of.nobody.Thing"
+    thing = load(tmp_path, b"\x80\x02cmissing.module\nThing\n(K\x01K\x02t\x81}X\x01\x00\x00\x00aK\x02sb.")
+    assert thing.path == "missing.module.Thing"
     assert thing.attributes() == {"a": 2}
-    slots = load(tmp_path, b"\x80\x02cmodule.of.nobody\nThing\n)\x81N}X\x01\x00\x00\x00aK\x02s\x86b.")
+    slots = load(tmp_path, b"\x80\x02cmissing.module\nThing\n)\x81N}X\x01\x00\x00\x00aK\x02s\x86b.")
     assert slots.attributes() == {"a": 2}
-    number = load(tmp_path, b"\x80\x02cmodule.of.nobody\nThing\n)\x81K\x01b.")
+    number = load(tmp_path, b"\x80\x02cmissing.module\nThing\n)\x81K\x01b.")
     assert (number.state, number.attributes()) == (1, {})
 
 
