@@ -1,8 +1,6 @@
 """Find every numeric field of a config by inspecting the package, so that new fields are included."""
 
-import importlib
 import inspect
-import pkgutil
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import Trainer
 
-import uddm_lightning
+from tests.support.plugins import plugins
 from uddm_lightning.backbones import Backbone
 from uddm_lightning.critics import Critic
 from uddm_lightning.data import Packing, Source, TextDataModule, Tokenizer
@@ -120,14 +118,4 @@ def _concrete(base: type) -> list[type]:
     """Every concrete class of the package under `base`; of PyTorch's optimizers, the paper's."""
     if base is torch.optim.Optimizer:
         return [torch.optim.AdamW]
-    for info in pkgutil.walk_packages(uddm_lightning.__path__, "uddm_lightning."):
-        if not info.name.endswith("__main__"):
-            importlib.import_module(info.name)
-    found: list[type] = []
-    waiting = [base]
-    while waiting:
-        for child in waiting.pop().__subclasses__():
-            waiting.append(child)
-            if child.__module__.startswith("uddm_lightning.") and not inspect.isabstract(child):
-                found.append(child)
-    return sorted(set(found), key=lambda child: child.__qualname__)
+    return plugins(base)
