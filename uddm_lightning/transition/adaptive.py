@@ -35,7 +35,7 @@ def next_sizes(rows: Iterable[Row], low: int, high: int, budget: int, taken: Ite
         taken: sizes that have been started; they are not returned again.
 
     Returns:
-        Both ends or what is left of them, then one size at a time; empty if the budget is spent or no size is left.
+        First the ends that are not taken yet, then one size per call. Empty if the budget is spent or no size is left.
 
     Raises:
         ValueError: not 1 <= low < high, or `budget` is below 1.
