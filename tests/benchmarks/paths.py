@@ -34,7 +34,7 @@ class Setting(NamedTuple):
         V: ids in the vocabulary.
         B: rows.
         L: positions.
-        hidden: width of the network.
+        hidden_size: width of the network.
         blocks: blocks of the network.
         heads: attention heads.
         device: where.
@@ -45,7 +45,7 @@ class Setting(NamedTuple):
     V: int = 30_522
     B: int = 8
     L: int = 128
-    hidden: int = 256
+    hidden_size: int = 256
     blocks: int = 8
     heads: int = 8
     device: torch.device = torch.device("cpu")
@@ -58,7 +58,7 @@ class Setting(NamedTuple):
 
     def network(self) -> DiT:
         torch.manual_seed(0)
-        network = DiT(self.V, self.hidden, self.blocks, self.heads, gate_init=1.0, embedding_init_std=0.2).to(
+        network = DiT(self.V, self.hidden_size, self.blocks, self.heads, gate_init=1.0, embedding_init_std=0.2).to(
             self.device
         )
         torch.nn.init.normal_(network.output_layer.linear.weight, std=0.05)

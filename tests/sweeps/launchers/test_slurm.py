@@ -491,7 +491,7 @@ class TestCluster:
         launcher.submit(runs)
         (array,) = {line.partition("_")[0] for line in queue()}
         assert len(queue()) == 3
-        wait_until((killed.run / "checkpoints" / "last.ckpt").exists)
+        wait_until((killed.folder / "checkpoints" / "last.ckpt").exists)
         first = launcher.poll()
         assert killed in launcher.running()
         subprocess.run(["scancel", "--signal=KILL", f"{array}_0"], check=True)
@@ -516,7 +516,7 @@ class TestCluster:
             command += ["--out", str(out), "--sizes", "2,4,8", "--trainer.max_steps", "30", *options]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
                 if status:
-                    wait_until((killed.run / "checkpoints" / "last.ckpt").exists)
+                    wait_until((killed.folder / "checkpoints" / "last.ckpt").exists)
                     (job,) = (line.partition(" ")[0] for line in queue() if line.partition(" ")[0].endswith("_0"))
                     subprocess.run(["scancel", "--signal=KILL", job], check=True)
                 text, _ = process.communicate(timeout=400)
@@ -524,11 +524,11 @@ class TestCluster:
             return text
 
         slurm_options = ("--launcher", "slurm", "--launcher.timeout_min", "20")
-        text = sweep(killed.folder, *slurm_options, status=1)
+        text = sweep(killed.sweep_folder, *slurm_options, status=1)
         assert "DiT-n2-s0 FAILED: SLURM job" in text
-        assert "2 of 3 runs are finished already" in sweep(killed.folder, *slurm_options)
+        assert "2 of 3 runs are finished already" in sweep(killed.sweep_folder, *slurm_options)
         sweep(tmp_path / "local")
-        tables = [(folder / "measurements.csv").read_bytes() for folder in (killed.folder, tmp_path / "local")]
+        tables = [(folder / "measurements.csv").read_bytes() for folder in (killed.sweep_folder, tmp_path / "local")]
         assert tables[0] == tables[1]
 
     def test_a_job_at_its_time_limit_is_requeued_and_goes_on(self, make_run):
