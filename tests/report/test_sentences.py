@@ -28,8 +28,8 @@ def test_states_of_tokens():
         ["clean", "recovered", "recovered", "clean"],
     ]
     assert sentence.summary == (
-        "Trained on 8 rows: 1 of 2 corrupted tokens came back, 1 clean token broken.",
-        "Trained on 64 rows: 2 of 2 corrupted tokens came back, 0 clean tokens broken.",
+        "Trained on 8 rows: 1 of 2 corrupted tokens restored, 1 clean token changed.",
+        "Trained on 64 rows: 2 of 2 corrupted tokens restored, 0 clean tokens changed.",
     )
 
 

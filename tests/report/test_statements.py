@@ -283,11 +283,11 @@ STATEMENTS = [
         "No transition size. No size has learned yet.",
     ),
     Statement(
-        "the regime of no size can be told",
+        "no size has a known regime",
         "of no size, and there is no headline",
         lambda: told(regimes=["cannot be told"] * 3, headline=False),
         lambda: told(regimes=["cannot be told"] * 2 + ["generalizing"], headline=False),
-        "The regime of no size can be told.",
+        "No size has a known regime.",
     ),
     Statement(
         "recovery of train and test rows was not measured or not judged",
@@ -361,12 +361,14 @@ STATEMENTS = [
         "of the clean tokens",
     ),
     Statement(
-        "Sampling costs that: ",
+        "This is the cost of sampling: ",
         "errors rise",
         lambda: costs(but(rows(), RECOVERY, errors_before="0.1", errors_after="0.100001")),
         lambda: costs(but(rows(), RECOVERY, errors_before="0.1", errors_after="0.1")),
     ),
-    Statement("Sampling costs that: ", "the chain draws", lambda: costs(rows()), lambda: costs(argmax(rows()))),
+    Statement(
+        "This is the cost of sampling: ", "the chain draws", lambda: costs(rows()), lambda: costs(argmax(rows()))
+    ),
     Statement(
         "With the exact posterior, {}.",
         "the exact posterior's errors were counted",
@@ -389,7 +391,7 @@ STATEMENTS = [
         "DiT at N = 512 reaches",
     ),
     Statement(
-        "the likeliest token at every corrupted position would restore {} with the exact law",
+        "the likeliest token at every corrupted position would restore {} under the exact distribution",
         "the Bayes-argmax level was computed",
         lambda: html(oracle(rows(), bayes_argmax="0.42")),
         lambda: html(oracle(rows())),
@@ -443,7 +445,7 @@ STATEMENTS = [
         lambda: curves.bands(Study(rows())),
     ),
     Statement(
-        "Grey: coincidence, what the {} chain restores when it overwrites a row with unrelated ",
+        "Grey: coincidence, the recovery of the {} chain if it overwrites a row with unrelated ",
         "the level was computed",
         lambda: curves.levels(Study(rows())),
         lambda: curves.levels(Study(but(rows(), {}, coincidence=""))),
@@ -629,7 +631,7 @@ STATEMENTS = [
         "lies below the level",
     ),
     Statement(
-        "Bayes argmax: what the likeliest token at every corrupted position restores",
+        "Bayes argmax: recovery of the likeliest token at every corrupted position",
         "the level was computed",
         lambda: curves._best(Study(oracle(rows(), bayes_argmax="0.4")), [0.1]),
         lambda: curves._best(Study(oracle(rows())), [0.1]),
@@ -918,8 +920,8 @@ ELSEWHERE = {  # statements whose edges other tests hold
     "all {} checks passed": "commands/test_doctor.py",
     "{} of {} checks FAILED": "commands/test_doctor.py",
     "; it CANNOT be written": "commands/test_doctor.py",
-    "Trained on {} rows: {} of {} corrupted tokens came back": "report/test_sentences.py",
-    "No samples were watched while they were drawn": "report/figures/test_basins.py",
+    "Trained on {} rows: {} of {} corrupted tokens restored": "report/test_sentences.py",
+    "No sampling chain was observed": "report/figures/test_basins.py",
     "Critical corruption was not measured": "report/figures/test_basins.py",
     "a training row of all of these models": "report/test_page.py",
     "{} distinct rows and {} draws for each number": "report/test_page.py",
@@ -947,14 +949,14 @@ DEFINITIONS = (
         "From how much corruption",
         "below 1/2 from",
         "a chain that does nothing",
-        "Margins, and what is fixed",
+        "Margins and fixed tokens",
         "critical corruption t of a row",
         "margin of a token [nats]",
     ),
     *(
         "returned from no t",
         "returned from t = 1",
-        "share that is fixed",
+        "fixed share",
         "clean tokens changed, test",
         "draws that would",
     ),
@@ -968,7 +970,7 @@ DEFINITIONS = (
         "Entropy against the number",
         "Recovery against the number",
         "NELBO on {} [{}], gap",
-        "What the models write by",
+        "The models' own samples",
     ),
     *(
         "n-grams in",
@@ -978,7 +980,7 @@ DEFINITIONS = (
         "that of novel samples",
     ),
     *(
-        "What the chain repairs",
+        "Wrong tokens before and after the chain",
         "The gap between train and",
         "Memorizing and generalizing, by",
         "entropy of each token",
@@ -988,12 +990,18 @@ DEFINITIONS = (
         "within a factor of 2",
         "wrong tokens, test rows",
         "A {} row at t = {}",
-        "Entropy of tokens that",
+        "Entropy of restored",
         "One sentence, corrupted",
     ),
-    *("entropy of the corrupted token", "On the way from pure noise", "norm of the variance", "first "),
+    *("entropy of the corrupted token", "Predictions along the sampling chain", "norm of the variance", "first "),
     *("the exact posterior's chain", "posterior of train rows", "the chain of ", "training was not at its end"),
-    *("marks: + recovered", "the largest size such", "the size at which", "the smallest size such", "tokens come back"),
+    *(
+        "marks: + recovered",
+        "the largest size such",
+        "the size at which",
+        "the smallest size such",
+        "tokens are restored",
+    ),
     # what is drawn, and how a quantity is defined
     *(
         "The margin of a token is",
@@ -1004,7 +1012,7 @@ DEFINITIONS = (
     ),
     *(
         ". At small t it is near 0",
-        "Dotted: chance, what the exact",
+        "Dotted: chance, the recovery of",
         "The share of corrupted tokens that",
         "Rows drawn from pure",
     ),
@@ -1015,7 +1023,7 @@ DEFINITIONS = (
         "The same row, restored by",
     ),
     *(
-        "What the model predicts while",
+        "Predictions of the model while",
         "A transition size is given",
         "Bands and brackets are",
         "Recovery is sampled and no",

@@ -22,7 +22,7 @@ STATES = {
     CHANGED: "corrupted",
     RECOVERED: "corrupted and recovered",
     LOST: "corrupted and not recovered",
-    BROKEN: "clean, but broken",
+    BROKEN: "clean, then changed",
 }
 _COSTS = ("wrong tokens, test rows", "clean tokens changed")
 _MANY = 14  # a table with this many sizes scrolls inside its own box
@@ -32,15 +32,15 @@ _READING = (
     "<b>t</b> is the corruption time, from 0 (clean) to 1 (noise). With the log-linear schedule a token is redrawn "
     "uniformly with probability of about t.",
     "<b>Recovery</b> is the share of corrupted tokens that the reverse chain restores. Train rows are rows the model "
-    "was trained on, test rows are held out. <b>Chance</b> is what the exact unigram posterior restores from the noisy "
-    "token alone; <b>coincidence</b> is what a chain restores that overwrites the row with unrelated text.",
+    "was trained on, test rows are held out. <b>Chance</b> is the recovery of the exact unigram posterior from the "
+    "noisy token alone; <b>coincidence</b> is the recovery of a chain that overwrites the row with unrelated text.",
     "<b>Memorizing</b>: train recovery is at least 0.95, and the gap between train and test is surely above the "
     "tolerance of 0.02. <b>In transition</b>: the gap is surely above the tolerance. <b>Not learned yet</b>: test "
     "recovery is not surely above coincidence, or the test NELBO is not 0.1 nats below the unigram entropy. "
     "<b>Generalizing</b>: the whole interval of the gap lies inside the tolerance, and test recovery is surely above "
     "coincidence. Surely means: with the whole 95 % interval. The rules apply in this order.",
     *(f"<b>{SIZES[name]}</b>: {meaning}." for name, meaning in MEANINGS.items()),
-    "A transition size is given only where the data support it; the reasons stand beside the missing ones.",
+    "A transition size is given only if the data support it; the reason is given for each missing one.",
     "Recovery is sampled and no proper score: an overconfident model recovers more corrupted tokens and changes more "
     "clean ones. Read it together with the share of wrong tokens before and after the chain.",
     "Bands and brackets are 95 % intervals. Point at a dot, or tap it, to read its value; the tables hold all of them.",
@@ -125,7 +125,8 @@ def _oracles(study: Study) -> str:
         argmax = exact.number("bayes_argmax")
         if argmax is not None:
             parts.append(
-                f"the likeliest token at every corrupted position would restore {decimal(argmax)} with the exact law"
+                f"the likeliest token at every corrupted position would restore {decimal(argmax)} "
+                "under the exact distribution"
             )
         found.append("; ".join(parts) + ".")
     if found:
@@ -249,7 +250,7 @@ def _agreement(study: Study, verdict: Estimates) -> str:
             rows.append([backbone, time(t), *sizes, with_interval(ratio, low, high, digits=2), *told])
     if not rows:
         return ""
-    head = ["model", "t", "by recovery", "by entropy", "ratio (95 % interval)", "within a factor of 2", "why not told"]
+    head = ["model", "t", "by recovery", "by entropy", "ratio (95 % interval)", "within a factor of 2", "reason"]
     return f"<h3>N_half by recovery and by entropy of train rows</h3>{_table(Table(head, rows))}"
 
 

@@ -55,7 +55,7 @@ def _because(study: Study, verdict: Estimates, backbone: str, regimes: Sequence[
     if regimes and all(found.regime.name == NOT_LEARNED for found in regimes):
         return "no size has learned yet"
     if regimes and all(found.regime.name == CANNOT_BE_TOLD for found in regimes):
-        return "the regime of no size can be told"
+        return "no size has a known regime"
     estimate = verdict.at(backbone, "recovery", study.reference)
     if estimate is None:
         return "recovery of train and test rows was not measured or not judged"

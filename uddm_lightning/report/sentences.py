@@ -126,8 +126,8 @@ def _sentence(picked: list[Restored], split: str, t: float, same: bool) -> Sente
         states = [piece.state for piece in line.pieces]
         right, wrong, broken = (states.count(state) for state in (RECOVERED, LOST, BROKEN))
         summary.append(
-            f"Trained on {sequence['train_size']:,} rows: {right} of {right + wrong} corrupted tokens came back, "
-            f"{broken} clean {'token' if broken == 1 else 'tokens'} broken."
+            f"Trained on {sequence['train_size']:,} rows: {right} of {right + wrong} corrupted tokens restored, "
+            f"{broken} clean {'token' if broken == 1 else 'tokens'} changed."
         )
     return Sentence(split, picked[0]["row_id"], t, tuple(lines), tuple(summary))
 

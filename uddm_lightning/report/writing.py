@@ -104,7 +104,7 @@ def _drawings(
         (found.get("basins"), "Critical corruption was not measured, so there are no figures of basins and margins."),
         (
             found["trajectories"],
-            "No samples were watched while they were drawn, so there is no figure of their trajectories.",
+            "No sampling chain was observed, so there is no figure of their trajectories.",
         ),
         (found["agreement"], "There are no estimates of transition sizes to compare."),
     ]

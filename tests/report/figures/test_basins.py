@@ -162,5 +162,5 @@ def test_all_of_it_is_on_the_page(tmp_path):
     write_report(tmp_path, sweeps.measurements(tmp_path / "plain", SIZES), sweeps.transition(), None, {})
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Critical corruption was not measured" in page
-    assert "No samples were watched" in page
+    assert "No sampling chain was observed" in page
     assert not list((tmp_path / "figures").glob("basins.*")), "figures of an earlier report are gone"

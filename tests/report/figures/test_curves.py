@@ -53,7 +53,7 @@ def test_train_is_solid_test_dashed_chance_dotted_and_colours_tell_t(study, verd
     colours = [ramp(index, 4)[0] for index in range(4)]
     coincidence = solid.pop()
     assert set(coincidence.get_ydata()) == {sweeps.COINCIDENCE}
-    assert "the ancestral chain restores when it overwrites a row" in drawing.caption
+    assert "the recovery of the ancestral chain if it overwrites a row" in drawing.caption
     assert "the sum of squared token frequencies" in drawing.caption
     for lines in (solid, dashed, dotted):
         assert [to_hex(line.get_color()) for line in lines] == colours

@@ -173,16 +173,16 @@ def margins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: s
     ]
     drawing = Drawing(
         "margins",
-        "Margins, and what is fixed",
+        "Margins and fixed tokens",
         figure,
-        "The margin of a token is the log-probability of its own id minus that of the likeliest other one, where the "
-        "model sees the row without noise, and must not read the token itself. Above 0 the token is fixed; a row of "
-        f"which all tokens are is a fixed point. Above: tokens of {visible(backbone)}, each row once; "
-        f"the outermost bins hold what lies beyond {edge:.0f} nats. Below: the share of fixed tokens (solid) and of "
+        "The margin of a token is the log-probability of its own id minus that of the likeliest other id. The model "
+        "sees the row without noise and must not read the token itself. A token is fixed if its margin is above 0; a "
+        f"row is a fixed point if all its tokens are fixed. Above: tokens of {visible(backbone)}, each row once; "
+        f"the outermost bins hold all values beyond {edge:.0f} nats. Below: the share of fixed tokens (solid) and of "
         "fixed rows (dashed).",
         Table(["split", "N", "tokens", "mean", "median", "above 0"], table),
     )
-    _against_size(drawing, study, below, curves, "share that is fixed", top=1.04)
+    _against_size(drawing, study, below, curves, "fixed share", top=1.04)
     for column in ("fixed_tokens", "fixed_rows"):
         drawing.table.rows += _means_rows(study, "recovery", column, len(drawing.table.head))
     return drawing

@@ -34,7 +34,7 @@ def errors_drawing(study: Study) -> Drawing | None:
     figure, panels = panels_of(study, (1.6, 1.0), 5.4)
     drawing = Drawing(
         "errors",
-        "What the chain repairs, and what it breaks",
+        "Wrong tokens before and after the chain",
         figure,
         f"Above: the share of wrong tokens at t = {t:g} before the chain (dotted) and after it, on train rows (solid) "
         "and test rows (dashed). Below: the share of clean tokens that the chain changed. Recovery counts the "
@@ -81,8 +81,8 @@ def errors_sentences(study: Study) -> list[str]:
     exact = [next(reversed(_of(study, name, EXACT, "test")), None) for name in COLUMNS[:2]]
     if costs and all(map(draws, study.values("sampler", "recovery"))):
         found.append(
-            "Sampling costs that: a chain that draws its tokens is wrong more often than the likeliest tokens would "
-            "be, even with the exact posterior."
+            "This is the cost of sampling: a chain that draws its tokens is wrong more often than the likeliest tokens "
+            "would be, even with the exact posterior."
         )
     if exact[0] and exact[1]:
         found.append(f"With the exact posterior, {moved(exact[0].value, exact[1].value)}.")

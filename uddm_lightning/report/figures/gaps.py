@@ -91,4 +91,4 @@ def _table(estimates: dict[str, list[Estimate]]) -> Table:
                 cells = [answer(one.equivalent.get(mean.size)), f"{needed:,}" if needed else ""]
                 rows.append([visible(backbone), time(one.t), count(mean.size), plotting.spelled(mean), *cells])
     head = ["model", "t", "N", "train \N{MINUS SIGN} test", f"inside \N{PLUS-MINUS SIGN}{TOLERANCE:g}"]
-    return Table([*head, "draws that would tell"], rows)
+    return Table([*head, "draws needed"], rows)

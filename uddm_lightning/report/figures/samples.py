@@ -24,11 +24,11 @@ def samples_drawing(study: Study) -> Drawing | None:
     figure, panels = plotting.panels_of(study, [1.6, *[1.0] * (rows - 1)], 1.0 + 1.45 * rows)
     drawing = Drawing(
         "samples",
-        "What the models write by themselves",
+        "The models' own samples",
         figure,
         "Rows drawn from pure noise, against the number of training rows. Top: the share of samples that are near a "
         "training row (memorized), near no training row but another sample (spurious), and near neither (novel). Novel "
-        "says nothing of quality: noise is novel, too, and the perplexity below tells it from text. Near means that at "
+        "does not mean good: noise is novel, too. The perplexity below separates it from text. Near means that at "
         "most the stated share of positions differ, by default one in ten; among more samples more are near another, "
         f"so only equal numbers compare (here {_numbers(study)}). Generative perplexity: "
         f"exp of the mean negative log-likelihood per token of the samples under another model, the {_critics(study)} "

@@ -61,7 +61,7 @@ def densities_drawing(sequences: list[Restored], sizes: list[int], t: float, bac
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return Drawing(
         "densities",
-        "Entropy of tokens that come back and of tokens that do not",
+        "Entropy of restored and of lost tokens",
         figure,
         f"Corrupted tokens of {visible(backbone)} at t = {t:g}, from the sequences that the runs kept. "
         f"{_medians(list(groups.values()))}Each density has area 1; its height has no meaning across panels. Fewer "
@@ -147,7 +147,7 @@ def _legend(axes: Axes, y: float) -> None:
         (states.CHANGED, "corrupted"),
         (states.RECOVERED, "recovered"),
         (states.LOST, "not recovered"),
-        (states.BROKEN, "clean, but broken"),
+        (states.BROKEN, "clean, then changed"),
     ):
         _draw_line(axes, x, y, [Piece("a", state)])
         axes.text(x + 1.5, y, words, va="center", fontsize=8.5)

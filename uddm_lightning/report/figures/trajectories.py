@@ -42,9 +42,9 @@ def trajectories_drawing(study: Study) -> Drawing | None:
         panels = list(grid.T.flat)
     drawing = Drawing(
         "trajectories",
-        "On the way from pure noise to a sample",
+        "Predictions along the sampling chain",
         figure,
-        "What the model predicts while its own chain draws samples, from pure noise at t = 1 (left) to text at t = 0 "
+        "Predictions of the model while its own chain draws samples, from pure noise at t = 1 (left) to text at t = 0 "
         "(right): means over all tokens, one line for each number of training rows. With p a token's prediction: "
         "its entropy; its variance, the sum of p (1 \N{MINUS SIGN} p) over the vocabulary; the norm of the variance, "
         "the root of the sum of their squares; the largest minus the second largest probability; the largest "
