@@ -1,4 +1,5 @@
-"""Run the command line in this process on a tiny corpus, without per-test fixtures, since a property calls it often."""
+"""Run the command line in this process on a tiny corpus. There are no per-test fixtures, because a property calls it
+often."""
 
 import io
 import os
@@ -22,7 +23,7 @@ QUIET = settings(deadline=None, derandomize=True, database=None)
 
 
 def uddm(*arguments: object) -> Outcome:
-    """Runs `uddm` with the given arguments; an exception that it lets out is the failure of the test."""
+    """Run `uddm` with the given arguments; an exception fails the test."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
@@ -33,7 +34,7 @@ def uddm(*arguments: object) -> Outcome:
 
 
 def one_message(outcome: Outcome) -> str:
-    """The one line that the command line says about a wrong input."""
+    """Return the one-line message about a wrong input."""
     assert outcome.status == 2, outcome.err
     assert "Traceback" not in outcome.err
     _, found, message = outcome.err.rpartition("uddm: error: ")
@@ -43,7 +44,7 @@ def one_message(outcome: Outcome) -> str:
 
 
 def check_line(message: str) -> None:
-    """A message is one line that can be read at a glance."""
+    """Check that a message is one short line."""
     assert message.strip()
     assert len(message.splitlines()) == 1, message
     assert len(message) < 1000, message
@@ -54,8 +55,8 @@ class Home(NamedTuple):
 
     Attributes:
         folder: the working folder.
-        config: of the run.
-        checkpoint: its last one.
+        config: config of the run.
+        checkpoint: last checkpoint of the run.
         task: the trained model.
     """
 
@@ -65,7 +66,7 @@ class Home(NamedTuple):
     task: DiffusionTask
 
     def __repr__(self) -> str:
-        return f"Home({self.folder})"  # not the whole network where a property fails
+        return f"Home({self.folder})"  # keeps the network out of the message of a failing property
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from uddm_lightning.samplers import Sampler
 from uddm_lightning.training.lr_schedules import LRSchedule
 from uddm_lightning.training.task import DiffusionTask
 
-# where in a config a class of each kind goes
+# key of each kind of class in a config
 PLUGINS: dict[type, tuple[str, ...]] = {
     Source: ("data.source",),
     Tokenizer: ("data.tokenizer",),
@@ -45,17 +45,17 @@ FIXED: dict[type, str] = {
     BasinProbe: "basin",
     Trainer: "trainer",
 }
-LINKED = {("data", "seed"), ("model", "seed"), ("model", "vocab_size")}  # the command line fills them in
+LINKED = {("data", "seed"), ("model", "seed"), ("model", "vocab_size")}  # set by the command line
 
 
 class Field(NamedTuple):
     """One numeric field.
 
     Attributes:
-        path: its keys, from the top of the config.
-        slot: keys under which its class is chosen; empty where there is no choice.
-        class_path: of its class, to be chosen there.
-        listed: whether it holds a list of numbers.
+        path: keys from the top of the config.
+        slot: keys of the choice of its class; empty without a choice.
+        class_path: class path to set at `slot`.
+        listed: whether the field is a list of numbers.
     """
 
     path: tuple[str, ...]
@@ -69,7 +69,7 @@ class Field(NamedTuple):
 
 
 def fields() -> list[Field]:
-    """All of them, in a fixed order."""
+    """Return all numeric fields in a fixed order."""
     found = [Field(("threads",)), Field(("seed_everything",))]
     for kind, group in FIXED.items():
         for name, listed in _numeric(kind):
@@ -86,7 +86,7 @@ def fields() -> list[Field]:
 
 
 def _numeric(kind: type) -> Iterator[tuple[str, bool]]:
-    """Names of the numeric arguments of a constructor and, behind `**kwargs`, of its base; if each takes a list."""
+    """Return the numeric arguments of a constructor and of its bases, and whether each takes a list."""
     hints: dict[str, Any] = {}
     for owner in kind.__mro__:
         own = inspect.signature(owner.__init__).parameters
@@ -103,7 +103,7 @@ def _numeric(kind: type) -> Iterator[tuple[str, bool]]:
 
 
 def _mentions(annotation: Any, sequences: bool) -> bool:
-    """Whether a type is a number, one of several types that is, or, if asked for, a sequence of numbers."""
+    """Return whether a type is a number or a union with one, or, if requested, a sequence of numbers."""
     if annotation in (int, float):
         return True
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -115,7 +115,7 @@ def _mentions(annotation: Any, sequences: bool) -> bool:
 
 
 def _concrete(base: type) -> list[type]:
-    """Every concrete class of the package under `base`; of PyTorch's optimizers, the paper's."""
+    """Return every concrete subclass of `base` in the package; for optimizers, only that of the paper."""
     if base is torch.optim.Optimizer:
         return [torch.optim.AdamW]
     return plugins(base)

@@ -13,7 +13,7 @@ LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def documents_of(raw: str, document: str) -> list[str]:
-    """Documents of a text file: its lines end with a line feed, a carriage return, or both in this order."""
+    """Return the lines of a text file, which end with a line feed, a carriage return, or both in this order."""
     lines = LINE_END.split(raw.removeprefix("\ufeff"))
     if document == "line":
         texts = lines
@@ -29,11 +29,11 @@ def sentences_of(document: str) -> list[str]:
 
 
 def lowered(text: str) -> str:
-    return "".join(sign.lower() for sign in text)  # sign by sign: no rule for the end of a Greek word
+    return "".join(sign.lower() for sign in text)  # character by character, without the rule for a final sigma
 
 
 def characters(tokenizer: CharacterTokenizer, sentence: str, alphabet: str | None, lowercase: bool) -> str:
-    """What the tokenizer may write of a sentence; `alphabet` None keeps every character."""
+    """Return the characters that the tokenizer keeps; an `alphabet` of None keeps all."""
     if alphabet is None:
         return lowered(sentence) if lowercase else sentence
     text = unicodedata.normalize("NFKD", sentence)
@@ -45,7 +45,7 @@ def characters(tokenizer: CharacterTokenizer, sentence: str, alphabet: str | Non
 
 
 def bytes_of_pieces(pieces: Iterable[str]) -> bytes:
-    """Bytes behind the printable stand-ins of byte-level BPE, whose table is that of GPT-2."""
+    """Return the bytes of tokens of byte-level BPE, by the table of GPT-2."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in visible]
     table = {chr(byte): byte for byte in visible} | {chr(256 + number): byte for number, byte in enumerate(hidden)}
@@ -53,7 +53,7 @@ def bytes_of_pieces(pieces: Iterable[str]) -> bytes:
 
 
 def bert_letters(sentence: str, lowercase: bool) -> str:
-    """What BERT's clean-up leaves of a sentence, without spaces."""
+    """Return a sentence after BERT's normalization, without spaces."""
     kept = [
         sign for sign in sentence if sign in "\t\n\r" or (sign != "\ufffd" and unicodedata.category(sign)[0] != "C")
     ]
@@ -65,7 +65,7 @@ def bert_letters(sentence: str, lowercase: bool) -> str:
 
 
 def encoded(tokenizer: Tokenizer, sentence: str, vocabulary: dict[str, int]) -> list[int]:
-    """Ids of one sentence, which must stand for exactly its text."""
+    """Return the ids of one sentence and check that they decode to its text."""
     if isinstance(tokenizer, CharacterTokenizer):
         text = characters(tokenizer, sentence, tokenizer.alphabet, tokenizer.lowercase)
         return [vocabulary[sign] if sign in vocabulary else vocabulary["<unk>"] for sign in text]
@@ -74,7 +74,7 @@ def encoded(tokenizer: Tokenizer, sentence: str, vocabulary: dict[str, int]) -> 
     if isinstance(tokenizer, BPETokenizer):
         text = lowered(sentence) if tokenizer.lowercase else sentence
         assert bytes_of_pieces(pieces) == text.encode()
-    # what is no assigned character, Unicode's versions treat differently
+    # versions of Unicode differ in unassigned characters
     known = all(unicodedata.category(sign) not in ("Cn", "Co") for sign in sentence)
     if isinstance(tokenizer, WordPieceTokenizer) and "[UNK]" not in pieces and known:
         assert "".join(piece.removeprefix("##") for piece in pieces) == bert_letters(sentence, tokenizer.lowercase)
@@ -83,7 +83,7 @@ def encoded(tokenizer: Tokenizer, sentence: str, vocabulary: dict[str, int]) -> 
 
 @dataclass(frozen=True)
 class Row:
-    """A row as it must be: ids without padding, and the places of what the packing put there."""
+    """Expected row: ids without padding, and the positions of special tokens."""
 
     ids: tuple[int, ...]
     special: frozenset[int]
@@ -92,7 +92,7 @@ class Row:
 def rows_of(
     documents: list[str], tokenizer: Tokenizer, vocabulary: dict[str, int], length: int, wrapped: bool
 ) -> list[Row]:
-    """Rows of one side, in order."""
+    """Return the rows of one split, in order."""
     marked = not isinstance(tokenizer, CharacterTokenizer)
     begin, end = ([vocabulary["[CLS]"]], [vocabulary["[SEP]"]]) if marked else ([], [])
     space = [vocabulary[" "]] if not marked and " " in vocabulary else []
@@ -120,7 +120,7 @@ def rows_of(
 
 
 def size_of(size: int | float, pool: int) -> int:
-    """Training rows that a size stands for; 0 where it is none."""
+    """Return the number of training rows of a size; 0 for an invalid size."""
     if isinstance(size, bool) or size <= 0 or (isinstance(size, float) and not size <= 1):
         return 0
     rows = size if isinstance(size, int) else max(1, math.floor(size * pool))

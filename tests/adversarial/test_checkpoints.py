@@ -1,4 +1,4 @@
-"""A file in place of a checkpoint is loaded as it was written, or refused by name, and never runs code."""
+"""A damaged or hostile checkpoint is loaded as it was written, or refused with its name, and never runs code."""
 
 import builtins
 import copy
@@ -40,7 +40,7 @@ def written(path: Path) -> tuple[bytes, dict[str, Any]]:
 
 
 def refused(path: Path, home: Home, to_resume: bool = True) -> bool:
-    """Whether the package refuses the file, with one line that names it; any other exception fails the test."""
+    """Return whether the package refuses the file with one line that names it; other exceptions fail the test."""
     try:
         checkpoints.load(path, to_resume)
         checkpoints.check_fits(path, home.task, to_resume)
@@ -77,7 +77,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(home: Home, share: float, b
         assert same(checkpoints.load(path), content)
 
 
-def test_a_flipped_bit_in_the_weights_is_really_refused(home: Home) -> None:
+def test_a_flipped_bit_in_the_weights_is_refused(home: Home) -> None:
     data, content = written(home.checkpoint)
     weights = content["state_dict"]["ema.backbone.vocab_embed.embedding"].numpy().tobytes()
     start = data.index(weights)
@@ -101,7 +101,7 @@ def rewritten(path: Path, records: Iterator[tuple[str, bytes]], compression: int
     what=st.sampled_from(["remove", "rename", "empty", "shorten", "lengthen", "compress"]),
 )
 @settings(QUIET, max_examples=100)
-def test_records_that_are_missing_or_of_another_length_are_refused(home: Home, number: int, what: str) -> None:
+def test_missing_or_truncated_records_are_refused(home: Home, number: int, what: str) -> None:
     _, content = written(home.checkpoint)
     path = home.folder / "records.ckpt"
     with zipfile.ZipFile(home.checkpoint) as archive:
@@ -145,7 +145,7 @@ REPLACEMENTS: dict[str, Callable[[Any], Any]] = {
 
 @given(number=st.integers(0, 10**6), how=st.sampled_from(["missing", *REPLACEMENTS]), both=st.booleans())
 @settings(QUIET, max_examples=60)
-def test_weights_of_another_kind_are_refused(home: Home, number: int, how: str, both: bool) -> None:
+def test_invalid_weights_are_refused(home: Home, number: int, how: str, both: bool) -> None:
     _, content = written(home.checkpoint)
     names = list(content["state_dict"])
     name = names[number % len(names)]
@@ -164,11 +164,11 @@ def test_weights_of_another_kind_are_refused(home: Home, number: int, how: str, 
     value=st.sampled_from([KeyError, None, "3", 0.5, [], {}, (), {"a": 1}, {1: torch.zeros(2)}, torch.zeros(3)]),
 )
 @settings(QUIET, max_examples=80)
-def test_a_part_that_is_missing_or_of_another_kind_is_refused(home: Home, key: str, value: object) -> None:
+def test_missing_or_invalid_entries_are_refused(home: Home, key: str, value: object) -> None:
     _, content = written(home.checkpoint)
     path = home.folder / "part.ckpt"
     torch.save({name: part for name, part in {**content, key: value}.items() if part is not KeyError}, path)
-    # what a dict holds only its reader can judge
+    # only the reader of a dict can check its content
     assert refused(path, home) or (type(value) is checkpoints.KEYS_TO_RESUME[key] and value)
 
 
@@ -188,7 +188,7 @@ def test_another_vocabulary_and_another_network_are_named(home: Home) -> None:
         checkpoints.check_fits(path, home.task)
 
 
-def test_any_precision_fits(home: Home) -> None:
+def test_weights_of_any_precision_are_loaded(home: Home) -> None:
     _, content = written(home.checkpoint)
     path = home.folder / "half.ckpt"
     torch.save(
@@ -213,7 +213,7 @@ SENTINEL = "executed"
 
 
 class Call:
-    """An object whose unpickling calls a function."""
+    """Object that calls a function when it is unpickled."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -297,7 +297,7 @@ def test_a_checkpoint_never_runs_code(home: Home, payload: str, place: str, cont
     assert not Path(SENTINEL).exists()
 
 
-RAW = {  # the ways in which a pickle names a function and calls it
+RAW = {  # all ways in which a pickle calls a function
     "global": b"cposix\nsystem\n(Vtouch executed\ntR.",
     "stack": b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x0etouch executed\x85R.",
     "inst": b"(Vtouch executed\niposix\nsystem\n.",
@@ -308,7 +308,7 @@ RAW = {  # the ways in which a pickle names a function and calls it
 
 
 @pytest.mark.parametrize("raw", RAW)
-def test_no_way_of_calling_is_followed(home: Home, raw: str) -> None:
+def test_no_opcode_calls_a_function(home: Home, raw: str) -> None:
     path = home.folder / "raw.ckpt"
     for data in (RAW[raw], b"\x80\x02" + RAW[raw].removeprefix(b"\x80\x04")):
         path.write_bytes(data)
@@ -322,15 +322,15 @@ def test_no_way_of_calling_is_followed(home: Home, raw: str) -> None:
 
 
 @pytest.mark.parametrize("raw", [raw for raw in RAW if raw != "state"])
-def test_the_same_file_runs_code_where_it_is_trusted(home: Home, raw: str) -> None:
-    pickle.loads(RAW[raw])  # noqa: S301 that it does run code is the point
+def test_the_same_file_runs_code_in_pickle(home: Home, raw: str) -> None:
+    pickle.loads(RAW[raw])  # noqa: S301 this test must run the code
     assert Path(SENTINEL).exists(), "the payloads of these tests work"
     Path(SENTINEL).unlink()
 
 
 @given(place=st.floats(0, 1, exclude_max=True), new=st.binary(min_size=1, max_size=4))
 @settings(QUIET, max_examples=100)
-def test_a_forged_pickle_with_a_right_checksum_is_data_or_refused(home: Home, place: float, new: bytes) -> None:
+def test_a_forged_pickle_with_a_valid_checksum_is_data_or_refused(home: Home, place: float, new: bytes) -> None:
     path = home.folder / "forged.ckpt"
     with zipfile.ZipFile(home.checkpoint) as archive:
 
@@ -361,13 +361,13 @@ def wrong_checkpoints(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
-def test_every_command_says_it_in_one_line(home: Home, command: str) -> None:
+def test_every_command_refuses_with_one_line(home: Home, command: str) -> None:
     _, content = written(home.checkpoint)
     text = home.folder / "text.txt"
     text.write_text("the war of the people\n", encoding="utf-8")
     more = {"predict": ("--text", text), "fit": ("--trainer.max_steps", 6)}.get(command, ())
     every = list(enumerate(wrong_checkpoints(content)))
-    for number, (what, wrong) in every if command in ("fit", "validate") else every[1::3]:  # all load by one function
+    for number, (what, wrong) in every if command in ("fit", "validate") else every[1::3]:  # one loader
         path, out = home.folder / f"wrong{number}.ckpt", home.folder / f"{command}{number}"
         torch.save(wrong, path)
         outcome = uddm(command, "-c", home.config, "--ckpt_path", path, "--out", out, *more)

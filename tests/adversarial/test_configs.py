@@ -1,4 +1,4 @@
-"""Every number of a config out of its range is refused with its key and value, or has a documented meaning."""
+"""Every number outside its range is refused with its key and value, or has a documented meaning."""
 
 import copy
 import math
@@ -48,11 +48,11 @@ def times(value: Any) -> bool:
 
 
 share = real(lambda x: 0 <= x <= 1)
-part = real(lambda x: x == 1.0 and isinstance(x, float), null=True)  # all of it: the stream has no parts
+part = real(lambda x: x == 1.0 and isinstance(x, float), null=True)  # the stream has no fraction: all of it
 draws = whole(1, null=True)
 
-# The judge, written without a look at the package: which values a field may have. A field that is missing here fails
-# the test, so a new number says its range before it is used.
+# Valid values of every field, independent of the package. A field that is missing here fails the test, so every new
+# number needs a range.
 LEGAL: dict[str, Callable[[Any], bool]] = {
     "threads": whole(1, 1024),
     "seed_everything": whole(0),
@@ -156,12 +156,12 @@ LEGAL: dict[str, Callable[[Any], bool]] = {
 }
 
 
-# PyTorch's optimizers name their arguments in words
+# PyTorch's optimizers use their own words for arguments
 WORDS = {"lr": "learning rate", "betas": "beta parameter", "eps": "epsilon value"}
 
 
 def cases() -> Iterator[tuple[Field, Any]]:
-    """All fields with all wrong values; in a list of numbers, beside a right one, too."""
+    """Return all fields with all invalid values; a list of numbers is also tried with one valid value."""
     for field in fields():
         for value in WRONG:
             yield field, value
@@ -169,12 +169,12 @@ def cases() -> Iterator[tuple[Field, Any]]:
                 yield field, [0.9, value]
 
 
-def test_every_number_of_a_config_has_its_range_in_the_judge() -> None:
+def test_every_number_of_a_config_has_a_range_here() -> None:
     assert {field.name for field in fields()} == LEGAL.keys()
 
 
 def with_value(home: Home, field: Field, value: Any) -> Path:
-    """A config that is right but for one field."""
+    """Return a valid config with one invalid field."""
     content = tiny_config(home.folder / "corpus.txt")
     node = content
     if field.slot:
@@ -194,7 +194,7 @@ def with_value(home: Home, field: Field, value: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def ready(home: Home) -> Iterator[Home]:
-    """Training ends where its first step would begin; and the parser, half of the time, is made only once."""
+    """End training before its first step, and create the parser once, because it takes half of the time."""
     made: dict[str, Any] = {}
     names = ("parser", "_subcommand_parsers", "_subcommand_method_arguments")
     setup = UddmCLI.setup_parser
@@ -214,7 +214,7 @@ def ready(home: Home) -> Iterator[Home]:
 
 
 def shown(value: Any) -> tuple[str, ...]:
-    """Ways in which a message may write a value."""
+    """Return the ways in which a message may write a value."""
     if isinstance(value, list) and value:
         return shown(value[-1])
     ways = {str(value), repr(value)}
@@ -233,19 +233,19 @@ def check(home: Home, field: Field, value: Any) -> None:
     assert outcome.status == 2, f"{field.name} = {value!r} was accepted"
     message = one_message(outcome)
     assert field.path[-1] in message or WORDS.get(field.path[-1], "?") in message or value == [0.9, {}], message
-    if field.path[0] != "trainer" and field.slot[-1:] != ("optimizer",):  # Lightning and PyTorch word it by themselves
+    if field.path[0] != "trainer" and field.slot[-1:] != ("optimizer",):  # messages of Lightning and PyTorch
         assert any(way in message for way in shown(value)), message
     assert {path.name for path in out.rglob("*")} <= {"run.lock"}
 
 
 EVERY = list(cases())
-# Strides without a common divisor with the number of values: every value comes up, with ever another field. All of
-# them together take some minutes: put `EVERY` in the place of `SLOW` when fields or their checks change.
+# The strides and the number of values are coprime, so every value is tried, each with another field. All values take
+# some minutes: replace `SLOW` by `EVERY` when fields or their checks change.
 FAST = EVERY[::29]
 SLOW = [case for number, case in enumerate(EVERY) if number % 5 < 2]
 
 
-@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Lightning remarks on values that are legal, but unusual
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Lightning warns about unusual values
 @pytest.mark.parametrize("number", range(len(FAST)), ids=lambda number: f"{FAST[number][0].name}={FAST[number][1]!r}")
 def test_a_wrong_number_is_refused_by_name(ready: Home, number: int) -> None:
     check(ready, *FAST[number])
@@ -259,7 +259,7 @@ def test_many_wrong_numbers_are_refused_by_name(ready: Home, share: int) -> None
     for field, value in SLOW[share::8]:
         try:
             check(ready, field, value)
-        except Exception as error:  # all of them at once say more than the first
+        except Exception as error:  # report all failures and not only the first
             failures.append(f"{field.name} = {value!r}: {type(error).__name__}: {str(error)[:300]}")
     assert not failures, "\n".join(failures)
 
@@ -275,7 +275,7 @@ def test_many_wrong_numbers_are_refused_by_name(ready: Home, share: int) -> None
         ("trainer.val_check_interval", {"minutes": 3}, "would depend on the clock; give a number of micro-batches"),
     ],
 )
-def test_a_number_that_nothing_can_mean(key: str, value: Any, message: str) -> None:
+def test_a_value_that_is_no_number_is_refused(key: str, value: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_numbers({key: value})
     check_numbers({"trainer.max_steps": -1, "trainer.val_check_interval": None, "a": LARGEST, "b": True, "c": [1e38]})

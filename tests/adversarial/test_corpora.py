@@ -37,7 +37,7 @@ from uddm_lightning.data.split import TEST, TRAIN, split_documents
 # --- texts ----------------------------------------------------------------------------------------------------------
 
 STRANGE = [
-    "\x01",  # text that holds a zero is refused: tests/data/sources/test_encodings.py
+    "\x01",  # text with a null character is refused: tests/data/sources/test_encodings.py
     "\u202eright to left",
     "שלום",
     "مرحبا بالعالم",
@@ -134,13 +134,13 @@ def cases(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Case]:
 
 
 def written(case: Case, folder: Path) -> tuple[Path, list[str]]:
-    """The file of a case, and the documents in it."""
+    """Write the file of a case and return it with its documents."""
     path = folder / f"text{case.kind}"
     kind = case.kind.removesuffix(".gz")
     if kind == ".txt":
         documents = documents_of(case.raw, case.document)
         data = case.raw.encode()
-    else:  # every line is a record, whatever strange line ends it holds
+    else:  # every line is a record, with any line breaks inside
         records = case.raw.split("\n")
         documents = [text for text in records if text.strip()]
         if kind == ".jsonl":
@@ -168,11 +168,11 @@ def made(case: Case, path: Path, folder: Path) -> TextDataModule:
     )
 
 
-# --- the judge's verdict --------------------------------------------------------------------------------------------
+# --- the expected corpus --------------------------------------------------------------------------------------------
 
 
 def expected(case: Case, path: Path, documents: list[str]) -> tuple[list[Row], list[Row], Tokenizer] | None:
-    """Rows of the pool and of the held-out side; None where the text cannot give both."""
+    """Return the rows of the pool and of the held-out split; None if the text is too short for both."""
     if len(set(documents)) < 2:
         return None
     sides = split_documents(TextFiles(str(path), document=case.document), case.test_fraction).tolist()
@@ -222,7 +222,7 @@ def check_rows(rows: Rows, right: list[Row], tokenizer: Tokenizer) -> None:
 
 
 def check_draws(data: TextDataModule, rows: Rows, which: int, allowed: torch.Tensor) -> None:
-    """Every draw once, of rows as evenly as can be, with the tokens of that row."""
+    """Check that draws occur once, cover the rows evenly, and hold the tokens of their row."""
     batches = list(data.val_dataloader()[which])
     places = torch.cat([batch.places_B[batch.rows_B >= 0] for batch in batches])
     assert sorted(places.tolist()) == list(range(data.num_train_rows))
@@ -261,7 +261,7 @@ def check(case: Case) -> None:
         counts = Counter(one for row in train for one in row.ids)
         assert corpus.unigram.tolist() == [counts[one] for one in range(tokenizer.vocab_size)]
 
-        # once more: from the cache, and from the beginning
+        # again, from the cache and from scratch
         again = made(case, path, folder)
         assert again.corpus.hash == corpus.hash
         assert torch.equal(again.corpus.unigram, corpus.unigram)
@@ -289,13 +289,13 @@ SLOW_DRAWING = settings(QUIET, suppress_health_check=[HealthCheck.too_slow, Heal
 
 @given(case=cases(st.one_of(TEXTS)))
 @settings(SLOW_DRAWING, max_examples=20)
-def test_any_text_is_a_right_corpus_or_one_message(case: Case) -> None:
+def test_any_text_gives_a_correct_corpus_or_one_message(case: Case) -> None:
     check(case)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", range(len(TEXTS)))
-def test_every_kind_of_text_is_a_right_corpus_or_one_message(kind: int) -> None:
+def test_every_kind_of_text_gives_a_correct_corpus_or_one_message(kind: int) -> None:
     @given(case=cases(TEXTS[kind]))
     @settings(SLOW_DRAWING, max_examples=30)
     def property_of_kind(case: Case) -> None:
@@ -308,7 +308,7 @@ def test_every_kind_of_text_is_a_right_corpus_or_one_message(kind: int) -> None:
 
 
 def not_utf8() -> bytes:
-    """A Parquet file whose text is no UTF-8: its reader only notices when the text is asked for."""
+    """Write a Parquet file with invalid UTF-8, which its reader detects on access only."""
     places, letters = b"\0\0\0\0\1\0\0\0\2\0\0\0", b"\xffa"
     text = pyarrow.Array.from_buffers(pyarrow.string(), 2, [None, *map(pyarrow.py_buffer, (places, letters))])
     sink = pyarrow.BufferOutputStream()
@@ -327,7 +327,7 @@ def not_utf8() -> bytes:
         ("a.parquet", not_utf8(), r"a\.parquet` is not a readable Parquet file \('utf-8' codec can't decode"),
     ],
 )
-def test_a_strange_file_is_one_message(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+def test_an_invalid_file_gives_one_message(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=message) as caught:
         split_documents(TextFiles(str(tmp_path / name)), 0.5)
@@ -353,7 +353,7 @@ def whole_file(kind: str) -> bytes:
     cut=st.booleans(),
 )
 @settings(QUIET, max_examples=100)
-def test_a_damaged_file_is_text_or_one_message(
+def test_a_damaged_file_gives_text_or_one_message(
     tmp_path_factory: pytest.TempPathFactory, kind: str, place: float, new: bytes, cut: bool
 ) -> None:
     data = whole_file(kind)
@@ -371,7 +371,7 @@ def test_a_damaged_file_is_text_or_one_message(
     assert path.name in message
 
 
-def test_padding_is_no_token(tmp_path: Path) -> None:
+def test_padding_is_not_counted_as_a_token(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a\naa\n", encoding="utf-8")
     corpus = TextDataModule(TextFiles(str(path)), CharacterTokenizer(), DocumentPacking(3), test_fraction=0.5).corpus
@@ -402,7 +402,7 @@ sys.stdout.write(json.dumps({
 
 
 def large(folder: Path, text: str, tokenizer: str, packing: str, document: str = "line") -> dict[str, float]:
-    """Builds a corpus in a process of its own, and says what it cost."""
+    """Build a corpus in a separate process and return its time and memory."""
     (folder / "large.txt").write_text(text, encoding="utf-8")
     (folder / "test.txt").write_text("the end of the story, which is in no other file\n" * 3, encoding="utf-8")
     paths = (str(folder / "large.txt"), str(folder / "test.txt"), str(folder / "cache"))
@@ -428,7 +428,7 @@ def test_one_huge_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", ["BPETokenizer", "WordPieceTokenizer"])
 def test_one_huge_word(tmp_path: Path, tokenizer: str) -> None:
-    """A word of a million letters; the library alone takes its length squared to learn from it."""
+    """A word of a million letters; the library's training alone takes quadratic time."""
     text = "ab" * 500_000 + " " + "the quick brown fox " * 100
     measured = large(tmp_path, text + "\n", tokenizer, "WrappedPacking")
     assert measured["tokens"] == 32 * measured["rows"]
@@ -447,6 +447,6 @@ def test_a_million_short_lines(tmp_path: Path, packing: str) -> None:
         assert measured["rows"] == 10**6
         assert measured["tokens"] == letters
     else:
-        assert measured["rows"] == letters // 32  # there is no space in the alphabet to join them by
+        assert measured["rows"] == letters // 32  # the alphabet has no space to join them with
     assert measured["seconds"] < 120
     assert measured["bytes"] < 2**30

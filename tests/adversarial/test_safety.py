@@ -1,4 +1,4 @@
-"""The package is safe by default: it runs no text as code, loads data as data only, and opens no connections."""
+"""The package executes no text as code, loads files as plain data, and opens no network connections."""
 
 import ast
 import os
@@ -14,7 +14,7 @@ from tests.adversarial.conftest import Home
 PACKAGE = Path(__file__).parents[2] / "uddm_lightning"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# names by which text becomes code, bytes become objects, or a shell is reached
+# names that run text as code, unpickle bytes or start a shell
 FORBIDDEN_NAMES = {"eval", "exec", "compile", "__import__", "breakpoint"}
 FORBIDDEN_CALLS = {
     "os.system",
@@ -38,8 +38,8 @@ FORBIDDEN_CALLS = {
     "subprocess.getstatusoutput",
 }
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "httpx", "aiohttp", "ftplib", "smtplib", "huggingface_hub"}
-# what a run would download is for the hub to say, and asking is all that `uddm preflight` does there
-# besides, `uddm export --push` uploads there, and a tokenizer by a hub name is looked up once before it is loaded
+# `uddm preflight` only asks the hub for the sizes of downloads
+# `uddm export --push` uploads, and a tokenizer by a hub name is looked up once before it is loaded
 ASKS_THE_HUB = {
     *(PACKAGE / "preflight" / name for name in ("requirements.py", "hub.py")),
     PACKAGE / "interop" / "export.py",
@@ -54,7 +54,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def offences(source: str) -> Iterator[str]:
-    """What a file does that it must not, with its line."""
+    """Return the forbidden names of a file with their lines."""
     for node in ast.walk(ast.parse(source)):
         place = f"line {getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -81,7 +81,7 @@ def offences(source: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_no_file_runs_text_or_loads_objects(path: Path) -> None:
+def test_no_file_runs_text_or_unpickles_objects(path: Path) -> None:
     found = list(offences(path.read_text(encoding="utf-8")))
     assert [offence for offence in found if not (path in ASKS_THE_HUB and "huggingface_hub" in offence)] == []
 
@@ -107,18 +107,18 @@ def test_no_file_runs_text_or_loads_objects(path: Path) -> None:
         "load_dataset(path, trust_remote_code=True)",
     ],
 )
-def test_an_offence_is_found(source: str) -> None:
+def test_forbidden_names_are_found(source: str) -> None:
     assert list(offences(source))
 
 
-def test_what_is_allowed_is_no_offence() -> None:
+def test_allowed_names_are_accepted() -> None:
     source = (
         "re.compile('a'); model.compile(); torch.load(path, weights_only=True); np.load(path); yaml.safe_load(text)"
     )
     assert list(offences(source)) == []
 
 
-# Whoever opens a connection other than to this machine itself, or asks for an address, ends the program.
+# A connection to another machine or a lookup of an address ends the program.
 ALONE = """
 import os, socket, sys
 def refuse(*arguments, **more):
@@ -143,13 +143,13 @@ sys.stdout.write("ALONE\\n")
 
 
 def alone(home: Home, *commands: list[str], code: str = ALONE) -> subprocess.CompletedProcess[str]:
-    online = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}  # as with a user
+    online = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}  # as for a user
     command = [sys.executable, "-c", code, repr(commands)]
     return subprocess.run(command, cwd=home.folder, env=online, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
-def test_no_command_calls_anybody(home: Home) -> None:
+def test_no_command_opens_a_connection(home: Home) -> None:
     run = ["fit", "-c", str(home.folder / "tiny.yaml"), "--out", str(home.folder / "alone")]
     again = [
         "validate",
@@ -166,7 +166,7 @@ def test_no_command_calls_anybody(home: Home) -> None:
     assert "NETWORK" not in done.stderr
 
 
-def test_a_call_would_be_noticed(home: Home) -> None:
+def test_a_connection_would_be_detected(home: Home) -> None:
     for call in ("socket.create_connection(('localhost', 9))", "socket.socket().connect(('127.0.0.1', 9))"):
         done = alone(home, code=ALONE.replace("import torch\n", call + "\n"))
         assert done.returncode == 97

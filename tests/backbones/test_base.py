@@ -52,7 +52,7 @@ class TestBackbone:
         parts = [self.ask(backbone, a, b) for a, b in zip(tokens.split(3), sigma.split(3), strict=True)]
         torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-12)
 
-    def test_padding_is_not_seen_and_fillers_are_harmless(self, cls: type, options: dict[str, Any]) -> None:
+    def test_padding_is_ignored_and_fillers_have_no_effect(self, cls: type, options: dict[str, Any]) -> None:
         backbone, (tokens, sigma) = self.ready(cls, options), self.some()
         valid = torch.arange(L) < torch.arange(B)[:, None]
         base = self.ask(backbone, tokens, sigma, valid)
@@ -81,7 +81,7 @@ class TestSoftBackbone:
         sure = SoftTokens(ids, torch.zeros_like(weights).index_fill(2, torch.tensor(1), 1.0))
         torch.testing.assert_close(self.read(cls, options, sure), self.read(cls, options, ids[..., 1]))
 
-    def test_order_and_ids_without_weight_say_nothing(self, cls: type, options: dict[str, Any]) -> None:
+    def test_order_and_ids_without_weight_have_no_effect(self, cls: type, options: dict[str, Any]) -> None:
         ids, weights = self.mixed()
         base = self.read(cls, options, SoftTokens(ids, weights))
         torch.testing.assert_close(self.read(cls, options, SoftTokens(ids.flip(2), weights.flip(2))), base)

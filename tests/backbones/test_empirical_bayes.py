@@ -24,7 +24,7 @@ def test_the_perfect_memorizer_restores_every_training_row(uddm, markov_config, 
     [entropy] = select(rows, "entropy", "train")
     assert float(entropy["entropy"]) < 1e-3
     [bound] = select(rows, "nelbo", "train")
-    # ln 8 nats tell 8 rows of 16 tokens apart; what of them is beyond t = 1 is little
+    # 8 rows of 16 tokens have ln 8 nats; little of that is left at t = 1
     assert float(bound["nelbo_low"]) - 0.03 < 2.0794 / 16 < float(bound["nelbo_high"]) + 0.03
 
 

@@ -9,7 +9,7 @@ from uddm_lightning.core.errors import InputError
 
 
 @pytest.mark.slow
-def test_the_perfect_generalizer_is_the_same_on_seen_and_unseen_text(uddm, markov_config, tmp_path):
+def test_the_exact_posterior_is_equal_on_train_and_test_text(uddm, markov_config, tmp_path):
     rows = measure_oracle(
         uddm, markov_config, tmp_path / "run", "MarkovBackbone", "--data.train_size", 128, "--data.num_test_rows", 40
     )
@@ -19,7 +19,7 @@ def test_the_perfect_generalizer_is_the_same_on_seen_and_unseen_text(uddm, marko
         assert float(train["self_token_influence"]) < 1e-12
     for row in select(rows, "recovery", "train"):
         assert float(row["recovery_low"]) > float(row["chance"])
-    # another objective says nothing about what an oracle means
+    # the objective has no effect on an oracle
     others = measure_oracle(
         *(
             uddm,
@@ -36,7 +36,7 @@ def test_the_perfect_generalizer_is_the_same_on_seen_and_unseen_text(uddm, marko
     assert [{**row, "run": ""} for row in rows] == [{**row, "run": ""} for row in others]
 
 
-def test_a_text_without_a_law_has_no_generalizer(uddm, config):
+def test_a_text_without_a_known_distribution_is_refused(uddm, config):
     outcome = uddm("validate", "-c", config, "--model.backbone", "MarkovBackbone")
     check(outcome, "MarkovBackbone", "MarkovSource", "CharacterTokenizer")
 
@@ -51,7 +51,7 @@ def test_a_text_without_a_law_has_no_generalizer(uddm, config):
         (("--data.packing.init_args.length", 12), False),
     ],
 )
-def test_the_law_is_known_where_tokens_and_rows_keep_it(uddm, markov_config, tmp_path, options, known):
+def test_the_distribution_is_known_if_tokens_and_rows_preserve_it(uddm, markov_config, tmp_path, options, known):
     probes = ("--recovery.enabled", "false", "--entropy.enabled", "false")
     outcome = uddm(
         "validate",

@@ -49,7 +49,7 @@ def assert_exact_predictions(world: World, shown_YL: Tensor) -> None:
 @every_noise
 @every_world
 @pytest.mark.parametrize(("V", "L"), [(2, 2), (3, 4), (8, 3), (8, 4)])
-def test_predictions_are_those_of_enumeration(make: Callable[..., World], V: int, L: int, mask: bool) -> None:
+def test_predictions_equal_enumeration(make: Callable[..., World], V: int, L: int, mask: bool) -> None:
     world = make(V, L, mask=mask)
     few = torch.randperm(len(world.joint.noisy_YL), generator=torch.Generator().manual_seed(1))[:40]
     assert_exact_predictions(world, world.joint.noisy_YL[few])
@@ -141,8 +141,8 @@ def test_expected_nelbo_of_the_posterior_is_larger() -> None:
     assert losses[0] < losses[1] - 0.1
 
 
-def test_an_oracle_sees_all_draws_at_once(uddm, markov_config, tmp_path):
-    """Nothing is on the way to anywhere, so that no measurement is cut short."""
+def test_an_oracle_is_measured_on_all_draws(uddm, markov_config, tmp_path):
+    """An oracle has no training, so all measurements use all draws."""
     rows = measure_oracle(
         uddm, markov_config, tmp_path / "run", "UnigramBackbone", "--recovery.num_rows_during_training", 3
     )
@@ -200,7 +200,7 @@ def test_an_oracle_cannot_be_trained(uddm, markov_config):
 
 
 @pytest.mark.slow
-def test_a_sweep_over_known_text_measures_the_best_model_beside_the_others(uddm, markov_config, tmp_path):
+def test_a_sweep_over_known_text_also_measures_the_oracle(uddm, markov_config, tmp_path):
     out = tmp_path / "sweep"
     few = ("--data.num_train_rows", 16, "--data.num_test_rows", 16)
     command = ("sweep", "-c", markov_config, "--out", out, "--sizes", "4,64", *few)
@@ -216,7 +216,7 @@ def test_a_sweep_over_known_text_measures_the_best_model_beside_the_others(uddm,
     again = uddm(*command)
     assert "3 of 3 runs are finished already" in again.err
     assert (out / "measurements.csv").read_bytes() == text
-    # measured by hand, it is the same
+    # equal to a separate measurement
     options = (
         "--model.backbone",
         "MarkovBackbone",

@@ -16,7 +16,7 @@ HEAD = ("path", "side", "ms", "low", "high", "times as fast", "peak MiB", "token
 
 
 def main() -> None:
-    """Prints a table, and writes it as CSV where asked."""
+    """Print a table, and write it as CSV with `--csv`."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", choices=PATHS, action="append", help="a hot path; default: all of them")
     parser.add_argument("--rounds", type=int, default=7, help="timed calls of each side")
@@ -57,10 +57,10 @@ def main() -> None:
 
 
 def measure(path: str, setting: Setting, rounds: int, peak: float) -> list[tuple[str, ...]]:
-    """A row of the table for each side of a path; ratios are against the second side, the textbook."""
+    """Return a row of the table for each side of a path; ratios are relative to the second side, the textbook."""
     sides = PATHS[path](setting)
-    whole = path in ("training step", "reverse step", "entropy")  # the others run elsewhere, or without a network
-    # gradients in a forward pass cannot be counted: both sides of a training step need the same products
+    whole = path in ("training step", "reverse step", "entropy")  # the others run elsewhere or have no network
+    # gradients inside a forward pass cannot be counted; both sides of a training step need the same products
     counted = {side: flops_of(sides["dense" if path == "training step" else side]) for side in sides if whole}
     found = compare(sides, rounds)
     textbook = found[list(sides)[1]].seconds

@@ -2,9 +2,8 @@
 
 `ours` reads the documents, fingerprints and splits them, tokenises, packs, hashes and writes them, and opens the
 memory-mapped cache.
-`dense` is `encode_batch_fast` over the lines of the same documents, which are in memory already, and drops what it
-returns; over whole documents it is slower. Both sides use the library's threads where torch has more than one, and not
-otherwise.
+`dense` is `encode_batch_fast` over the lines of the same documents in memory, without using its result; over whole
+documents it is slower. Both sides use the library's threads only if torch has more than one.
 """
 
 import os
@@ -32,13 +31,13 @@ from uddm_lightning.data import (
 )
 from uddm_lightning.data.batching import batch_by_length
 
-SPEECHES = 30  # for each row of the batch: all of them at the default
+SPEECHES = 30  # for each row of the batch: all speeches by default
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
-BATCH_CHARACTERS = 2**18  # that the library is given at a time; more or less of them is not faster
+BATCH_CHARACTERS = 2**18  # characters per call of the library; more or fewer are not faster
 
 
 class Sized(Protocol):
-    """What a path wants of the benchmark's setting."""
+    """The part of the benchmark's setting that a path reads."""
 
     @property
     def V(self) -> int: ...
@@ -70,12 +69,12 @@ def wordpiece(setting: Sized) -> dict[str, Callable[[], object]]:
 
 
 def letters(setting: Sized) -> dict[str, Callable[[], object]]:
-    """27 letters: the other side is the library with the character tokenizer of this package."""
+    """27 letters; the other side is the library with the character tokenizer of this package."""
     return _sides(setting, CharacterTokenizer(LETTERS, lowercase=True))
 
 
 def characters(setting: Sized) -> dict[str, Callable[[], object]]:
-    """All characters of the text, learned each time: as for letters."""
+    """All characters of the text, learned each time; the other side is as for letters."""
     return _sides(setting, CharacterTokenizer())
 
 
@@ -85,7 +84,7 @@ def _sides(setting: Sized, tokenizer: Tokenizer) -> dict[str, Callable[[], objec
     lines = [line for document in source.documents() for line in document.text.splitlines() if line.strip()]
     folder = Path(tempfile.mkdtemp(prefix="uddm-benchmark-"))
     tokenizer.fit(lines)
-    if not isinstance(tokenizer, CharacterTokenizer):  # whose learning is a part of what is timed
+    if not isinstance(tokenizer, CharacterTokenizer):  # its training is timed, too
         (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
         tokenizer = PretrainedTokenizer(str(folder / "tokenizer.json"))
     packing = WrappedPacking(setting.L)

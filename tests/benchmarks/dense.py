@@ -1,6 +1,6 @@
 """The published formulas in plain PyTorch, on dense tensors of batch, length and vocabulary.
 
-They are the other side of every comparison, and are never tuned: no chunks, no closed gradients, no checkpointing.
+They are the baseline of every comparison and are not optimized: no chunks, no closed-form gradients, no checkpointing.
 
 Shapes: B rows, L positions, V ids.
 """
@@ -41,7 +41,7 @@ def posterior(logits_BLV: Tensor, xt_BL: Tensor, alpha_s: Tensor, alpha_t: Tenso
 
 
 def reverse_step(logits_BLV: Tensor, xt_BL: Tensor, alpha_s: Tensor, alpha_t: Tensor) -> Tensor:
-    """Draws x_s (B, L) from the dense posterior, by the race of exponential times."""
+    """Draw x_s (B, L) from the dense posterior, by the smallest of exponential times."""
     q_BLV = posterior(logits_BLV, xt_BL, alpha_s, alpha_t)
     return (q_BLV / torch.empty_like(q_BLV).exponential_()).argmax(-1)
 

@@ -26,11 +26,11 @@ V, B, L, T_MIN, STEPS, WARM_UP = 27, 32, 32, 0.05, 200, 20
 TOKENS = B * L
 
 
-PROBES = ("recovery", "entropy", "nelbo", "basin", "trajectory", "samples")  # switched off: steps are timed alone
+PROBES = ("recovery", "entropy", "nelbo", "basin", "trajectory", "samples")  # disabled: only steps are timed
 
 
 class StepTimes(Callback):
-    """Notes when each training step ends."""
+    """Record the end time of each training step."""
 
     ends: list[float]
 
@@ -42,7 +42,7 @@ class StepTimes(Callback):
 
 
 def fit(backbone: tuple[str, ...] = ()) -> Seconds:
-    """Median step of `uddm fit` on the quickstart: keyed data, averaging, logging and progress bar included."""
+    """Return the median step of `uddm fit` on the quickstart, with keyed data, averaging, logging and progress bar."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [
             *("fit", "-c", str(CONFIG), "--out", folder),
@@ -57,7 +57,7 @@ def fit(backbone: tuple[str, ...] = ()) -> Seconds:
 
 
 def bare(dropout: float = 0.0) -> Seconds:
-    """Median step of the loop that a textbook would write: batch, noise, loss, gradient, clipping, AdamW."""
+    """Return the median step of a plain loop: batch, noise, loss, gradient, clipping, AdamW."""
     with one_thread():
         return _bare(dropout)
 
@@ -84,7 +84,7 @@ def _bare(dropout: float) -> Seconds:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """As the quickstart has it, so that a sweep trains a model on each core; without log messages."""
+    """Use one thread, as the quickstart does, and no log messages."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     logging.disable()
@@ -96,5 +96,5 @@ def one_thread() -> Iterator[None]:
 
 
 def median_step(ends: list[float]) -> Seconds:
-    """Median time between the ends of two steps, after the first few."""
+    """Return the median time between the ends of two steps, without the first few."""
     return Seconds(statistics.median(later - earlier for earlier, later in pairwise(ends[WARM_UP:])))

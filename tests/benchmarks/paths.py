@@ -28,7 +28,7 @@ TIME, STEPS = 0.5, 1000
 
 
 class Setting(NamedTuple):
-    """What to run on.
+    """Size of the benchmark.
 
     Attributes:
         V: ids in the vocabulary.
@@ -37,9 +37,9 @@ class Setting(NamedTuple):
         hidden_size: width of the network.
         blocks: blocks of the network.
         heads: attention heads.
-        device: where.
-        autocast: dtype of the network's products; None leaves float32.
-        compiled: our training step goes through `torch.compile`.
+        device: device of the network.
+        autocast: dtype of the network's products; None is float32.
+        compiled: whether our training step uses `torch.compile`.
     """
 
     V: int = 30_522
@@ -104,9 +104,8 @@ def training_step(setting: Setting) -> Sides:
 
 
 def reverse_step(setting: Setting) -> Sides:
-    """One step of the ancestral chain, another one each time: how much a step asks of the network depends on its draws.
-
-    `floor` is the network and its projection alone, of all tokens, in chunks.
+    """One step of the ancestral chain, a different one each time, because its cost depends on its draws. `floor` is the
+    network and its projection alone, for all tokens, in chunks.
     """
     process, noised, network = UniformProcess(setting.V, LogLinearSchedule()), setting.batch(), setting.network().eval()
     denoiser, sampler = Denoiser(process, network, Parameterization.LEAVE_ONE_OUT), AncestralSampler(steps=STEPS)
@@ -130,7 +129,7 @@ def reverse_step(setting: Setting) -> Sides:
 
 @torch.no_grad()
 def floor(setting: Setting, network: DiT, noised: Noised) -> None:
-    """What nothing can be faster than: the network and its projection, in chunks."""
+    """Return the lower limit: the network and its projection, in chunks."""
     with setting.cast():
         hidden_ND = network(noised.xt_BL, -noised.alpha_B.log()).flatten(0, 1)
         for chunk in chunk_slices(setting.tokens, setting.V):
@@ -162,7 +161,7 @@ def entropy(setting: Setting) -> Sides:
 
 
 def quickstart_step(setting: Setting) -> Sides:
-    """A training step of the quickstart's model with dropout, whatever the setting, through `uddm fit` and bare."""
+    """A training step of the quickstart's model with dropout, for any setting, by `uddm fit` and by a plain loop."""
     dropout = 0.1
     ours = partial(loop.fit, ("--model.backbone.init_args.dropout", str(dropout)))
     return {"ours": ours, "bare": partial(loop.bare, dropout)}

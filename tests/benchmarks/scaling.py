@@ -21,7 +21,7 @@ from uddm_lightning.data.train_dataset import TrainDataset
 HEAD = ("grows", "to", "path", "side", "ms", "low", "high", "peak MiB")
 Row = tuple[str, ...]
 
-# Everything but what grows stays at these, where two cores take about a minute for a point.
+# Fixed values of the other quantities; a point takes about a minute on two cores.
 BASE = {"V": 8192, "B": 4, "L": 128, "hidden_size": 256}
 GROWS = {
     "V": (100, 1_000, 10_000, 30_522, 100_000),
@@ -34,7 +34,7 @@ TITLES = {"V": "vocabulary", "L": "positions", "B": "rows of a batch", "hidden_s
 
 
 class EndlessRows:
-    """Stands for a pool of rows of any number: what is measured is how rows are chosen, not how a disk reads them."""
+    """A pool of any number of rows. Only the choice of rows is timed, not reading from a disk."""
 
     def tokens(self, ids: Tensor) -> Tensor:
         return ids[:, None] % torch.arange(2, 34)
@@ -45,7 +45,7 @@ class EndlessRows:
 
 
 def training_batch(rows: int) -> Sides:
-    """A thousand batches of 32 rows from a subset of `rows`: order, times and keys."""
+    """A thousand batches of 32 rows from a subset of `rows` rows: order, times and keys."""
 
     def ours() -> None:
         subset = Subset(rows, rows, 0, "0" * 16)
@@ -57,7 +57,7 @@ def training_batch(rows: int) -> Sides:
 
 
 def measure(setting: Setting, rounds: int) -> list[Row]:
-    """Rows of the table."""
+    """Return the rows of the table."""
     found = []
     points = [(name, value) for name, values in GROWS.items() for value in values]
     for name, value in tqdm(points, leave=False):
@@ -78,7 +78,7 @@ def measure(setting: Setting, rounds: int) -> list[Row]:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """One panel for each thing that grows, time upon logarithmic axes; solid is ours, dashed the textbook."""
+    """Draw time against each quantity on logarithmic axes; solid is ours, dashed is the textbook."""
     curves = defaultdict(list)
     for grows, value, what, side, ms, low, high, _ in rows:
         curves[grows, what, side].append((float(value), float(ms), float(low), float(high)))

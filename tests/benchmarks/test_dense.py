@@ -63,7 +63,7 @@ def test_the_benchmark_runs(tmp_path):
     assert "GFLOP/s" in done.stdout
 
 
-def test_a_call_may_take_its_own_time():
+def test_a_call_may_return_its_own_time():
     calls = {"told": lambda: Seconds(123.0), "taken": lambda: 123.0}
     found = compare(calls, 3)
     assert found["told"].seconds == found["told"].low == 123.0
@@ -78,7 +78,7 @@ def test_products_are_counted():
 
 
 @pytest.mark.slow
-def test_what_grows_is_drawn(tmp_path, monkeypatch):
+def test_scaling_figure_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "BASE", {"V": 20, "B": 1, "L": 8, "hidden_size": 32})
     monkeypatch.setattr(
         scaling, "GROWS", {"V": (10, 30), "L": (4, 8), "B": (1, 2), "hidden_size": (32, 64), "N": (10, 10**9)}

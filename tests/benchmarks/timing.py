@@ -16,17 +16,17 @@ MIB = 2**20
 
 
 class Seconds(float):
-    """What a call returns that takes its own time: of a part of it, or of one of many repetitions."""
+    """Time that a call measures itself, of a part of it or of one of many repetitions."""
 
 
 class Timing(NamedTuple):
-    """How one side of a comparison did.
+    """Result of one side of a comparison.
 
     Attributes:
         seconds: median time of a call.
         low: first quartile.
         high: third quartile.
-        peak: bytes that a call takes beyond what was there before it; None where the system does not tell.
+        peak: additional bytes that a call allocates at its peak; None if the system does not report it.
     """
 
     seconds: float
@@ -36,10 +36,10 @@ class Timing(NamedTuple):
 
 
 def compare(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
-    """Calls every side in turns, `rounds` times after one call to warm up.
+    """Call every side in turns, `rounds` times after one warm-up call.
 
     Args:
-        sides: what to call, by name.
+        sides: functions by name.
         rounds: timed calls of each.
     """
     peaks = {name: peak_of(call) for name, call in sides.items()}  # warms up, too
@@ -60,7 +60,7 @@ def compare(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
 
 
 def peak_of(call: Callable[[], object]) -> int | None:
-    """Bytes that a call takes at its peak, beyond what was taken before."""
+    """Return the additional bytes that a call allocates at its peak."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -71,15 +71,15 @@ def peak_of(call: Callable[[], object]) -> int | None:
     if not status.exists():
         call()
         return None
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier calls have freed must not hide what this one takes
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the kernel forgets the earlier peak
+    ctypes.CDLL(None).malloc_trim(0)  # memory freed by earlier calls must not hide the peak of this call
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset the peak that the kernel keeps
     before = _kib(status, "VmRSS")
     call()
     return max(0, _kib(status, "VmHWM") - before) * 1024
 
 
 def machine(device: torch.device) -> str:
-    """Name of the processor or the accelerator."""
+    """Return the name of the processor or accelerator."""
     if device.type == "cuda":
         return torch.cuda.get_device_name()
     known = Path("/proc/cpuinfo")
@@ -98,14 +98,14 @@ def _wait() -> None:
 
 
 def flops_of(call: Callable[[], object]) -> int:
-    """Floating-point operations of the matrix products of a call, its gradients included."""
+    """Return the floating-point operations of the matrix products of a call, including gradients."""
     with FlopCounterMode(display=False) as counter:
         call()
     return int(counter.get_total_flops())
 
 
 def matmul_flops(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
-    """Floating-point operations a second of a square matrix product: what this hardware can do at best."""
+    """Return the floating-point operations per second of a square matrix product, an upper limit for this hardware."""
     a = torch.randn(size, size, device=device).to(dtype)
     timing = compare({"matmul": lambda: a @ a}, rounds=5)["matmul"]
     return 2 * size**3 / timing.seconds
