@@ -17,14 +17,14 @@ from uddm_lightning.results.manifest import read_manifest, trained_steps
 
 
 class Killed(BaseException):
-    """As if the process had ended: nothing handles it."""
+    """The simulated end of the process; no code handles it."""
 
 
 ACTS = ("mkdir", "chmod", "replace", "unlink", "write_text", "hardlink_to", "open")
 
 
 class Killer:
-    """Ends the program at the n-th change of a file in a folder: before it, or right after it."""
+    """End the program at the n-th change of a file in a folder, before it or right after it."""
 
     def __init__(self, patch: pytest.MonkeyPatch, folder: Path, number: int, after: bool) -> None:
         self.folder = folder
@@ -41,7 +41,7 @@ class Killer:
             reads = name == "open" and (arguments[1:] or [options.get("mode", "r")])[0] in ("r", "rb")
             if reads or not Path(str(path)).absolute().is_relative_to(self.folder):
                 return act(*arguments, **options)
-            if self.dead:  # a dead program cleans nothing up
+            if self.dead:  # a killed program cleans up nothing
                 raise Killed
             self.left -= 1
             if self.left >= 0:
@@ -56,7 +56,7 @@ class Killer:
 
 @pytest.fixture
 def stopped(uddm, config, tmp_path, monkeypatch) -> Path:
-    """What a run leaves that was killed between its first table and its first checkpoint."""
+    """Return the folder of a run that was killed between its first table and its first checkpoint."""
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr("uddm_lightning.runs.checkpoints.LastCheckpoint.on_validation_end", kill)
@@ -72,7 +72,7 @@ def kill(*_: Any) -> None:
 
 
 def die_at(uddm: Any, patch: pytest.MonkeyPatch, out: Path, number: int, after: bool, *words: object) -> bool:
-    """Whether the program was killed at the n-th file operation before its first step."""
+    """Return whether the program was killed at the n-th file operation before its first step."""
     killer = Killer(patch, out, number, after)
     patch.setattr("uddm_lightning.training.task.DiffusionTask.on_train_batch_start", kill)
     with pytest.raises(Killed):
@@ -81,7 +81,7 @@ def die_at(uddm: Any, patch: pytest.MonkeyPatch, out: Path, number: int, after: 
 
 
 STRIDES = [pytest.param(1, marks=pytest.mark.slow, id="every"), pytest.param(11, id="some")]
-TORN = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a dead program closes no file
+TORN = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a killed program closes no file
 
 
 @TORN
@@ -103,7 +103,7 @@ def test_a_start_killed_at_any_file_operation_can_start_again(
             died = die_at(uddm, patch, out, number, after, *words)
         assert not before or yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8")), "never away"
         assert not before or read_manifest(out), "never away"
-        with pytest.MonkeyPatch.context() as patch:  # killed once more, in its first step
+        with pytest.MonkeyPatch.context() as patch:  # killed again in its first step
             assert not die_at(uddm, patch, out, 10**6, after, *words)
         assert read_manifest(out)["run"]
         number += stride
@@ -118,7 +118,7 @@ def test_a_start_killed_at_any_file_operation_can_start_again(
 @TORN
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("stride", STRIDES)
-def test_a_resumption_killed_at_any_file_operation_goes_on(uddm, config, tmp_path, after, stride) -> None:
+def test_a_resumption_killed_at_any_file_operation_can_be_resumed(uddm, config, tmp_path, after, stride) -> None:
     half = tmp_path / "half"
     assert uddm("fit", "-c", config, "--out", half, "--trainer.max_steps", 3, *OFF).status == 0
     number, died = stride // 2, True
@@ -138,14 +138,14 @@ def test_a_resumption_killed_at_any_file_operation_goes_on(uddm, config, tmp_pat
     assert trained_steps(out) == 6
 
 
-def test_what_an_attempt_measured_on_another_text_is_not_mixed(uddm, config, corpus, stopped) -> None:
+def test_measurements_of_another_text_are_not_mixed(uddm, config, corpus, stopped) -> None:
     before = content(stopped)
     corpus.write_text(corpus.read_text(encoding="utf-8").replace("peace", "place"), encoding="utf-8")
     check(uddm("fit", "-c", config, "--out", stopped), "manifest.json", "corpus", "--out")
     assert content(stopped) == before
 
 
-def test_another_config_never_takes_over_measurements(uddm, config, stopped) -> None:
+def test_another_config_never_overwrites_measurements(uddm, config, stopped) -> None:
     before = content(stopped)
     options = ("--model.optimizer.init_args.lr", 0.5)
     check(uddm("fit", "-c", config, "--out", stopped, *options), "already holds measurements", "--out")
@@ -154,7 +154,7 @@ def test_another_config_never_takes_over_measurements(uddm, config, stopped) -> 
 
 @pytest.mark.slow
 def test_killed_processes_start_again(tmp_path, corpus) -> None:
-    """Killed between the first table and the first checkpoint; again right after its start; and left alone."""
+    """Kill a run between the first table and the first checkpoint, again right after its start, then let it finish."""
     settings = tiny_config(corpus)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")

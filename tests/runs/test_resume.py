@@ -26,8 +26,8 @@ from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.runs import checkpoints
 
 STEPS = 24
-PERIOD = 6  # steps from one validation to the next
-BATCHES = 8  # of a validation: two of each split
+PERIOD = 6  # steps between validations
+BATCHES = 8  # batches of a validation: two per split
 
 Disk = Callable[[str], Path]
 
@@ -50,14 +50,14 @@ def resume(out: Path, checkpoint: str = "last") -> Job:
 
 
 def losses(out: Path) -> dict[int, float]:
-    """The loss of every step, as TensorBoard draws it: what was logged last."""
+    """Return the last logged loss of every step, as TensorBoard shows it."""
     events = EventAccumulator(str(out), size_guidance={"scalars": 0})
     events.Reload()
     return {event.step: event.value for event in sorted(events.Scalars("loss/train"), key=lambda e: e.wall_time)}
 
 
 def check_equal(one: Path, other: Path) -> None:
-    """Loss curve, weights, their average, optimizer, learning rate and both tables, bit for bit."""
+    """Check that loss curve, weights, average, optimizer, learning rate and both tables are equal bit for bit."""
     assert losses(one) == losses(other)
     assert len(losses(one)) == STEPS
     here, there = (torch.load(out / "checkpoints" / "last.ckpt", weights_only=True) for out in (one, other))
@@ -87,7 +87,7 @@ def check_message(job: Job, status: int, *needles: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_moment_ends_as_if_left_alone(tmp_path: Path, settings: Path) -> None:
+def test_a_run_killed_at_any_moment_ends_like_an_undisturbed_run(tmp_path: Path, settings: Path) -> None:
     dice = random.Random(0)  # noqa: S311 no secret is made here
     moments = {
         "before-the-first-checkpoint": ("step", dice.randrange(1, PERIOD)),
@@ -109,7 +109,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_left_alone(tmp_path: Path, settin
 
 
 @pytest.mark.slow
-def test_two_ranks_killed_together_go_on(tmp_path: Path, settings: Path) -> None:
+def test_two_ranks_killed_together_resume(tmp_path: Path, settings: Path) -> None:
     ranks = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     jobs = [begin(settings, tmp_path / "calm"), begin(settings, tmp_path / "killed", "step", 15, "kill", "")]
     for job in jobs:
@@ -124,8 +124,8 @@ def test_two_ranks_killed_together_go_on(tmp_path: Path, settings: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_run_that_is_interrupted_says_how_to_go_on_and_goes_on(tmp_path: Path, settings: Path) -> None:
-    """Ctrl-C and SIGTERM; while a checkpoint is written, the one before it stands."""
+def test_an_interrupted_run_prints_how_to_resume_and_resumes(tmp_path: Path, settings: Path) -> None:
+    """Test Ctrl-C and SIGTERM; the previous checkpoint remains while another one is written."""
     moments = {
         "before-the-first-checkpoint": ("step", 2),
         "training": ("step", PERIOD + 2),
@@ -159,7 +159,7 @@ def test_a_run_that_is_interrupted_says_how_to_go_on_and_goes_on(tmp_path: Path,
 
 @pytest.mark.slow
 def test_the_checkpoint_before_the_last_is_kept(uddm, settings, tmp_path) -> None:
-    calm, out = tmp_path / "calm", tmp_path / "copy" / "calm"  # results are kept by the name of their folder
+    calm, out = tmp_path / "calm", tmp_path / "copy" / "calm"  # results are keyed by the name of their folder
     assert uddm("fit", "-c", settings, "--out", calm).status == 0
     shutil.copytree(calm, out)
     folder = out / "checkpoints"
@@ -185,7 +185,7 @@ def test_the_checkpoint_before_the_last_is_kept(uddm, settings, tmp_path) -> Non
 
 
 @pytest.mark.slow
-def test_a_lost_checkpoint_leaves_the_other(uddm, settings, tmp_path) -> None:
+def test_a_missing_checkpoint_does_not_affect_the_other(uddm, settings, tmp_path) -> None:
     out = tmp_path / "run"
     half = ("--trainer.max_steps", 2 * PERIOD)
     assert uddm("fit", "-c", settings, "--out", out, *half).status == 0
@@ -203,7 +203,7 @@ def test_a_lost_checkpoint_leaves_the_other(uddm, settings, tmp_path) -> None:
 
 
 class Watch:
-    """Looks after every step in the file system whether there is a good last checkpoint."""
+    """Check after every change of the file system that a valid last checkpoint exists."""
 
     def __init__(self, last: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.last = last
@@ -227,7 +227,7 @@ def checkpoint_of(step: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_there_is_a_good_last_checkpoint_at_any_moment(tmp_path, monkeypatch, links) -> None:
+def test_a_valid_last_checkpoint_exists_at_any_moment(tmp_path, monkeypatch, links) -> None:
     plugin, last = checkpoints.AtomicCheckpointIO(), tmp_path / "last.ckpt"
     plugin.save_checkpoint(checkpoint_of(1), last)
     if not links:
@@ -246,7 +246,7 @@ def refuse_link(*_: object) -> None:
     raise OSError(errno.EPERM, "no links here")
 
 
-def test_another_error_of_the_writer_is_not_taken_for_a_full_disk(tmp_path, monkeypatch) -> None:
+def test_other_errors_of_the_writer_are_not_reported_as_a_full_disk(tmp_path, monkeypatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("boom")
 
@@ -257,7 +257,7 @@ def test_another_error_of_the_writer_is_not_taken_for_a_full_disk(tmp_path, monk
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "a broken disk"), RuntimeError("a broken program")])
-def test_an_error_of_another_kind_is_not_explained_away(uddm, settings, monkeypatch, error) -> None:
+def test_other_errors_are_raised_unchanged(uddm, settings, monkeypatch, error) -> None:
     def fail(*_: object) -> None:
         raise error
 
@@ -266,12 +266,12 @@ def test_an_error_of_another_kind_is_not_explained_away(uddm, settings, monkeypa
         uddm("fit", "-c", settings)
 
 
-# A full disk. Root may make a small one.
+# A full disk; root can mount a small one.
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """Makes file systems of their own."""
+    """Mount small file systems."""
     made: list[Path] = []
 
     def make(name: str, size: str = "8m") -> Path:
@@ -346,8 +346,8 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, settings: Path, disk: Disk) -
 
 
 @pytest.mark.slow
-def test_a_process_says_nothing_after_its_one_message(tmp_path: Path, settings: Path) -> None:
-    """TensorBoard's events outgrow what a file may hold, in a process that ends as every process ends."""
+def test_a_process_prints_one_message_only(tmp_path: Path, settings: Path) -> None:
+    """TensorBoard's events exceed the size limit of files, in a process that ends normally."""
     command = [sys.executable, "-m", "uddm_lightning", "fit", "-c", str(settings), "--out", str(tmp_path / "run")]
     options = ["--trainer.max_steps", "4000", "--trainer.val_check_interval", "4000"]
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (2**16, 2**16))
@@ -360,12 +360,12 @@ def test_a_process_says_nothing_after_its_one_message(tmp_path: Path, settings: 
 
 
 @pytest.mark.slow
-def test_two_ranks_on_a_full_disk_give_one_reason(tmp_path: Path, settings: Path, disk: Disk) -> None:
+def test_two_ranks_on_a_full_disk_print_one_reason(tmp_path: Path, settings: Path, disk: Disk) -> None:
     folder = disk("small")
     job = begin(settings, folder / "run", "saving", 2, "fill", str(folder))
     job.world = 2
     job.arguments += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    # what a callback monitors, every rank must know
+    # every rank must know the value that a callback monitors
     job.arguments += ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=nelbo/test/[0.02,1]"]
     run(tmp_path / "logs", [job], well=False)
     assert job.status == [1, 1]
@@ -381,7 +381,7 @@ def test_two_ranks_on_a_full_disk_give_one_reason(tmp_path: Path, settings: Path
 
 
 @pytest.mark.slow
-def test_a_full_or_forbidden_cache_is_one_message(tmp_path: Path, settings: Path, disk: Disk) -> None:
+def test_a_full_or_forbidden_cache_gives_one_message(tmp_path: Path, settings: Path, disk: Disk) -> None:
     small = disk("small", "16k")
     forbidden = tmp_path / "forbidden"
     forbidden.mkdir(mode=0o555)
@@ -400,7 +400,7 @@ def test_a_full_or_forbidden_cache_is_one_message(tmp_path: Path, settings: Path
 
 
 @pytest.mark.slow
-def test_a_run_in_a_forbidden_folder_is_one_message(tmp_path: Path, settings: Path) -> None:
+def test_a_run_in_a_forbidden_folder_gives_one_message(tmp_path: Path, settings: Path) -> None:
     out = tmp_path / "run"
     run(tmp_path / "logs", [begin(settings, out)])
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -418,11 +418,11 @@ def test_a_run_in_a_forbidden_folder_is_one_message(tmp_path: Path, settings: Pa
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
-# The cache, and the text behind it.
+# The cache, and its text.
 
 
 @pytest.mark.slow
-def test_a_cache_deleted_during_a_run_is_not_missed(tmp_path: Path, settings: Path) -> None:
+def test_a_run_continues_if_its_cache_is_deleted(tmp_path: Path, settings: Path) -> None:
     jobs = [begin(settings, tmp_path / "calm")]
     for workers in (0, 2):
         cache = tmp_path / f"cache{workers}"
@@ -436,14 +436,14 @@ def test_a_cache_deleted_during_a_run_is_not_missed(tmp_path: Path, settings: Pa
 
 
 @pytest.mark.slow
-def test_a_cache_damaged_between_two_sessions_is_built_again(uddm, settings, tmp_path) -> None:
+def test_a_cache_damaged_between_two_sessions_is_rebuilt(uddm, settings, tmp_path) -> None:
     calm, out = tmp_path / "calm", tmp_path / "run"
 
     def session(run: Path, steps: int) -> None:
         more = ("-c", run / "config.yaml", "--ckpt_path", "last") if run.exists() else ("-c", settings, "--out", run)
         assert uddm("fit", *more, "--trainer.max_steps", steps).status == 0
 
-    for steps in (PERIOD, 2 * PERIOD, STEPS):  # each session ends with measurements of its own
+    for steps in (PERIOD, 2 * PERIOD, STEPS):  # each session ends with its own measurements
         session(calm, steps)
     session(out, PERIOD)
     (rows,) = (tmp_path / "cache").glob("*/train.bin")

@@ -1,4 +1,4 @@
-"""`load_run`: the numbers and texts of the commands `predict`, `sample`, `validate` and `probe`, in Python."""
+"""`load_run` gives the numbers and texts of the commands `predict`, `sample`, `validate` and `probe`."""
 
 import json
 
@@ -22,7 +22,7 @@ def test_a_run_knows_its_config_and_step(run, trained):
     assert load_run(trained / "run" / "config.yaml", weights="raw").weights == "raw"
 
 
-def test_restored_text_is_what_predict_writes(run, uddm, tmp_path):
+def test_restored_text_equals_that_of_predict(run, uddm, tmp_path):
     (tmp_path / "lines.txt").write_text("\n".join(LINES) + "\n", encoding="utf-8")
     words = ("--text", tmp_path / "lines.txt", "--model.predict_t", 0.5, "--out", tmp_path)
     given = ("-c", run.folder / "config.yaml", "--ckpt_path", "last")
@@ -36,7 +36,7 @@ def test_restored_text_is_what_predict_writes(run, uddm, tmp_path):
         run.restore("")
 
 
-def test_samples_are_those_of_the_command(run, uddm, tmp_path):
+def test_samples_equal_those_of_the_command(run, uddm, tmp_path):
     import pyarrow.parquet as pq
 
     assert uddm("sample", run.folder, "-n", 5, "--out", tmp_path / "s.parquet").status == 0
@@ -44,7 +44,7 @@ def test_samples_are_those_of_the_command(run, uddm, tmp_path):
     assert run.sample(2, seed=1) != run.sample(2)
 
 
-def test_samples_are_ids_where_the_tokenizer_is_not_known(run, monkeypatch, tmp_path):
+def test_samples_are_ids_without_a_tokenizer(run, monkeypatch, tmp_path):
     tokenizer, texts = run.model.tokenizer(fetch=False), run.sample(2)
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path))
     assert [tokenizer.decode(ids) for ids in run.sample(2)] == texts
@@ -53,7 +53,7 @@ def test_samples_are_ids_where_the_tokenizer_is_not_known(run, monkeypatch, tmp_
             call()
 
 
-def test_entropy_of_samples_is_what_the_run_measured(run):
+def test_entropy_of_samples_equals_that_of_the_run(run):
     found = run.entropy(t=[0.1, 0.5], num_rows=16).to_pylist()
     measured = [
         row

@@ -2,7 +2,7 @@
 
 `UDDM_SOAK_CYCLES=100 UDDM_SOAK_SEED=0 pytest -m bar -n 0 -s tests/runs/test_soak.py`
 
-UDDM_SOAK_FIRST begins with another cycle than 0, to see one again; a cycle depends on its number and the seed only.
+UDDM_SOAK_FIRST is the first cycle, to repeat a failure; a cycle depends on its number and the seed only.
 """
 
 import os
@@ -30,8 +30,8 @@ SEED = int(os.environ.get("UDDM_SOAK_SEED", "0"))
 FIRST = int(os.environ.get("UDDM_SOAK_FIRST", "0"))  # number of the first cycle
 
 STEPS, PERIOD = 12, 4
-# Options that are not drawn: where a run lies, what it is made of (classes), what would never end, start other
-# processes, leave nothing behind, or depend on the clock.
+# Excluded options: folders, classes, and options that never end, start other processes, save nothing, or depend on the
+# clock.
 KEPT = re.compile(
     r"^(config|print_config|help|out|text|ckpt_path|threads|optimizer|lr_scheduler"
     r"|model\.(compile|vocab_size|seed|process|backbone|objective|sampler|optimizer|lr_schedule)"
@@ -51,7 +51,7 @@ class Option(NamedTuple):
 
 
 class Cycle(NamedTuple):
-    """One cycle: its folder, the options that were drawn, and when its run is killed."""
+    """One cycle: its folder, its random options, and the moments of its kills."""
 
     folder: Path
     options: list[str]
@@ -59,7 +59,7 @@ class Cycle(NamedTuple):
 
 
 def options() -> list[Option]:
-    """What the command's own help offers."""
+    """Return the options in the help of the command."""
     command = [sys.executable, "-m", "uddm_lightning", "fit", "--help"]
     text = subprocess.run(
         command, env={**os.environ, "COLUMNS": "400"}, capture_output=True, text=True, check=True
@@ -84,7 +84,7 @@ def options() -> list[Option]:
 
 
 def draw(number: int, folder: Path, offered: list[Option]) -> Cycle:
-    """The cycle of a number, whatever the others are."""
+    """Draw a cycle by its number, independent of the others."""
     dice = random.Random(f"{SEED}-{number}")  # noqa: S311 no secret is made here
     chosen = dice.sample(offered, dice.choice((1, 1, 2, 3)))
     words = [f"--{option.name}={dice.choice(option.values)}" for option in chosen]
@@ -95,7 +95,7 @@ def draw(number: int, folder: Path, offered: list[Option]) -> Cycle:
 
 
 def check_said(job: Job) -> None:
-    """One message, and no report of the program about itself."""
+    """Check that there is one message and no traceback."""
     (out,) = job.out
     about = f"{job.status} {job.name}: {' '.join(job.arguments)}\n{out[-3000:]}"
     assert "Traceback" not in out, about
@@ -108,7 +108,7 @@ def check_said(job: Job) -> None:
 
 
 def check_equal(cycle: Cycle) -> None:
-    """Tables, weights, optimizer and learning rate are those of the calm run, bit for bit."""
+    """Check that tables, weights, optimizer and learning rate equal those of the undisturbed run, bit for bit."""
     calm, out = cycle.folder / "calm" / "run", cycle.folder / "killed" / "run"
     assert anonymous_table(calm) == anonymous_table(out), "measurements.csv"
     last = Path("checkpoints") / "last.ckpt"
@@ -126,10 +126,10 @@ def check_equal(cycle: Cycle) -> None:
 
 
 def live(cycle: Cycle, parent: Parent, settings: Path) -> list[str]:
-    """Takes a cycle through its stages; returns what became of it.
+    """Run the stages of a cycle and return its outcome.
 
     Raises:
-        AssertionError: a fault.
+        AssertionError: a check failed.
     """
     calm, out = cycle.folder / "calm" / "run", cycle.folder / "killed" / "run"
 

@@ -18,7 +18,7 @@ class Outcome(NamedTuple):
 
 
 def write_corpus(path: Path) -> Path:
-    """300 lines of small words."""
+    """Write 300 lines of short words."""
     generator = random.Random(0)  # noqa: S311 no secret is made here
     path.write_text("\n".join(" ".join(generator.choices(WORDS, k=12)) for _ in range(300)) + "\n", encoding="utf-8")
     return path
@@ -107,7 +107,7 @@ def table(run: Path) -> list[dict[str, str]]:
 
 
 def anonymous_table(run: Path) -> list[dict[str, str]]:
-    """The table without the run's name, so that tables of two runs can be compared."""
+    """Return the table without the run's name, to compare the tables of two runs."""
     return [{**row, "run": ""} for row in table(run)]
 
 

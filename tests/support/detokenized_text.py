@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-# Sentences as the corpora write them, and as people do.
+# Sentences in the form of the corpora, and in normal spelling.
 LM1B = [
     ("Schools closed , then reopened .", "Schools closed, then reopened."),
     ("The U.S. Centers said so on Monday .", "The U.S. Centers said so on Monday."),
@@ -16,7 +16,7 @@ LM1B = [
     ("She [ the mayor ] left .", "She [the mayor] left."),
     ("the ' yes ' vote", "the 'yes' vote"),
     ("The first . The second .", "The first. The second."),
-    # the limits that are kept
+    # limits: these stay unchanged
     ("They do n't , , , know .", "They do n't, ,, know."),
     ("Why .", "Why ."),
     ("( he left ) .", "(he left) ."),

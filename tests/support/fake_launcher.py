@@ -10,12 +10,12 @@ from uddm_lightning.sweeps.sweep_run import SweepRun
 
 
 class FakeLauncher(Launcher):
-    """Every run is finished at the next look.
+    """Every run is finished at the next poll.
 
     Args:
-        jobs: as for every launcher; not used.
-        turn: N* of the curves it makes up.
-        fails: size whose run fails.
+        jobs: not used.
+        turn: transition size of the curves.
+        fails: size of the run that fails.
     """
 
     def __init__(self, jobs: int | None = None, turn: float = 90.0, fails: int = 0) -> None:

@@ -29,7 +29,7 @@ def parquet(path: Path, **columns: Sequence[object]) -> Path:
 
 
 def write_texts(path: Path, texts: list[str]) -> Path:
-    """The texts, as a file of the kind that its name says, of a time long ago."""
+    """Write texts to a file of the kind of its suffix, with an old modification time."""
     if path.suffix == ".parquet":
         pyarrow.parquet.write_table(pyarrow.table({"text": texts}), path)
     elif path.suffix == ".jsonl":

@@ -1,4 +1,4 @@
-"""Checkpoints in Duo's layout, made with classes whose modules are gone when the file is read."""
+"""Checkpoints in Duo's layout, with classes whose modules do not exist when the file is read."""
 
 import pickle
 import sys
@@ -58,7 +58,7 @@ Kinds = dict[str, Any]
 
 
 def pretended() -> tuple[dict[str, ModuleType], Kinds]:
-    """Modules that are not installed, and their classes."""
+    """Modules that exist temporarily, and their classes."""
     modules, kinds = {}, {}
     for name, members in CLASSES.items():
         for parent in (name, *(name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1))):
@@ -76,7 +76,7 @@ def made(kind: Any, **attributes: Any) -> Any:
 
 
 def tree(value: Any, kinds: Kinds, parent: Any = None) -> Any:
-    """Settings as OmegaConf keeps them: every node knows its parent and its metadata."""
+    """Return settings as OmegaConf stores them, with parent and metadata in every node."""
     if isinstance(value, dict | list):
         about = made(kinds["ContainerMetadata"], object_type=dict, flags={}, resolver_cache=defaultdict(dict))
         kind = kinds["DictConfig" if isinstance(value, dict) else "ListConfig"]
@@ -96,12 +96,12 @@ def save_foreign(
     change: Callable[[dict[str, Any]], object] = lambda _: None,
     tokenizer: Any = None,
 ) -> Path:
-    """Writes a checkpoint; `change` may spoil its content first."""
+    """Write a checkpoint; `change` may change its content first."""
     modules, kinds = pretended()
     state = OrderedDict()
     for name, value in raw.state_dict().items():
         state[f"backbone.{name}"] = value
-        if name == "sigma_map.mlp.2.bias":  # where Duo's network keeps this buffer
+        if name == "sigma_map.mlp.2.bias":  # the buffer's name in Duo's network
             state["backbone.rotary_emb.inv_freq"] = raw.rotary_emb.inv_freq
     hyper_parameters: dict[str, Any] = {"config": tree(settings, kinds)}
     if tokenizer is not None:
@@ -125,7 +125,7 @@ def save_foreign(
 
 
 def merged(settings: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """Settings with another value under a dotted key; without the key, where that is None."""
+    """Return settings with another value under a dotted key; None removes the key."""
     first, _, rest = key.partition(".")
     if rest:
         return {**settings, first: merged(settings[first], rest, value)}
@@ -134,7 +134,7 @@ def merged(settings: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def zipped(path: Path, data: bytes, records: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
-    """A file as `torch.save` writes it, around any pickle."""
+    """Write a file like `torch.save`, with any pickle."""
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("archive/data.pkl", data)
         archive.writestr("archive/version", "3\n")
@@ -145,7 +145,7 @@ def zipped(path: Path, data: bytes, records: dict[str, bytes], compression: int 
 
 
 def described(storage: Any, offset: Any, shape: Any, stride: Any) -> bytes:
-    """A pickle that describes one tensor in any way."""
+    """Return a pickle that describes one tensor."""
 
     class Tensor:
         def __reduce__(self) -> Any:
@@ -154,7 +154,7 @@ def described(storage: Any, offset: Any, shape: Any, stride: Any) -> bytes:
     class Storage:
         pass
 
-    class Pickler(pickle._Pickler):  # the one in Python, which writes what it is told
+    class Pickler(pickle._Pickler):  # the implementation in Python writes arbitrary ids
         def persistent_id(self, thing: Any) -> Any:
             return storage if isinstance(thing, Storage) else None
 
@@ -166,7 +166,7 @@ def described(storage: Any, offset: Any, shape: Any, stride: Any) -> bytes:
 
 
 def task_of(run: Path) -> DiffusionTask:
-    """The model of a run, as `uddm validate` loads it."""
+    """Load the model of a run as `uddm validate` does."""
     path = run / "checkpoints" / "last.ckpt"
     found = checkpoints.load(path)
     task = build_task(yaml.safe_load((run / "config.yaml").read_text()), found["hyper_parameters"]["vocab_size"])

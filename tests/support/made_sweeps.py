@@ -20,12 +20,12 @@ COINCIDENCE = 0.0756
 
 
 def memorized(size: int, star: float = STAR) -> float:
-    """How much of its rows a model trained on `size` rows holds, from 1 to 0."""
+    """Return the memorized share of the training rows at a size, from 1 to 0."""
     return 1 / (1 + (size / star) ** 2)
 
 
 def recovery(size: int, t: float, split: str, star: float = STAR, seed: int = 0) -> float:
-    """What such a model restores of the corrupted tokens of a split."""
+    """Return the recovery of such a model on a split."""
     noise = 0.01 * math.sin(7 * seed + math.log(size))
     test = 0.1 + 0.01 * math.log2(size) / (1 + t)
     return min(test + (split == "train") * (0.99 - test) * memorized(size, star) + noise, 1.0)
@@ -39,7 +39,7 @@ def measurements(
     kinds: Iterable[str] = ("recovery", "entropy", "nelbo", "nelbo_extrapolated", "samples"),
     splits: Iterable[str] = ("train", "test", "samples"),
 ) -> list[dict[str, str]]:
-    """Rows of a sweep's table, written and read by the functions that runs use."""
+    """Return rows of a sweep's table, written and read by the functions of the package."""
     path = folder / "measurements.csv"
     records = [
         record
@@ -142,7 +142,7 @@ def sequences(
     splits: Iterable[str] = ("train", "test"),
     alphabet: Sequence[str] = ALPHABET,
 ) -> pa.Table:
-    """Restored sequences of a sweep, with the text of every token; subsets are nested."""
+    """Return restored sequences of a sweep with the text of every token; subsets are nested."""
     fields = [("run", pa.string()), ("backbone", pa.string()), ("train_size", pa.int64()), ("seed", pa.int64())]
     texts = [(f"{name}_text", pa.list_(pa.string())) for name in ("x0", "xt", "xhat")]
     schema = pa.schema([*fields, *((f.name, f.type) for f in SEQUENCES if not f.name.endswith("_text")), *texts])
@@ -163,7 +163,7 @@ def _sequence(size: int, split: str, t: float, draw: int, vocabulary: int) -> Re
     row_id = draw % size + 100 * (split == "test")
     source = np.random.default_rng([row_id])
     x0 = source.integers(vocabulary, size=32)
-    noise = np.random.default_rng([row_id, draw, int(100 * t)])  # of the row and the draw, not of the run
+    noise = np.random.default_rng([row_id, draw, int(100 * t)])  # depends on row and draw, not on the run
     xt = np.where(noise.random(32) < t, noise.integers(vocabulary, size=32), x0)
     luck = np.random.default_rng([row_id, draw, size])
     right = luck.random(32) < (memorized(size) if split == "train" else 0.2)
@@ -177,7 +177,7 @@ def _sequence(size: int, split: str, t: float, draw: int, vocabulary: int) -> Re
 def transition(
     backbones: Sequence[str] = ("DiT",), null: bool = False, sizes: Sequence[int] = SIZES, falling: bool = False
 ) -> dict[str, object]:
-    """A verdict as transition.json holds it; with `null`, one without transition sizes."""
+    """Return the content of transition.json; with `null`, without transition sizes."""
     found, headlines = {}, {}
     for index, backbone in enumerate(backbones):
         star = STAR * 4**index
@@ -217,7 +217,7 @@ def transition(
 
 
 def around(value: float) -> dict[str, float]:
-    """A transition size with its interval."""
+    """Return a transition size with its interval."""
     return {"value": value, "low": value / 1.3, "high": value * 1.3}
 
 
@@ -232,7 +232,7 @@ def _reasons(method: str, null: bool) -> dict[str, str]:
 
 
 def gap(size: int, t: float, star: float = STAR) -> Interval:
-    """Train minus test recovery with its interval."""
+    """Return train minus test recovery with its interval."""
     value = recovery(size, t, "train", star) - recovery(size, t, "test", star)
     return Interval(value, value - 0.01, value + 0.01)
 
@@ -246,7 +246,7 @@ def _size(size: int, t: float, method: str, star: float) -> dict[str, object]:
 
 
 def regime(size: int, star: float = STAR, falling: bool = False) -> dict[str, object]:
-    """The entry of a size, judged as the program judges it."""
+    """Return the entry of a size, with the regime by the rules of the package."""
     sides = {split: recovery(size, 0.1, split, star) for split in ("train", "test")}
     known = {split: Interval(value, value - 0.01, min(value + 0.01, 1.0)) for split, value in sides.items()}
     nelbo = 2.1 + 4 * memorized(size, star)

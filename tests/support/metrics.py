@@ -1,4 +1,4 @@
-"""Every metric of the package, and random draws to feed it with."""
+"""Every metric of the package, and random draws as input."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ ROWS, LENGTH, VOCAB = 23, 11, 5
 
 
 def toy(seed: int = 0) -> dict[str, Tensor]:
-    """Draws of rows, some of them repeated and some of them fillers."""
+    """Return draws of rows, some repeated and some fillers."""
     g = torch.Generator().manual_seed(seed)
     shape = (ROWS, LENGTH)
     x0 = torch.randint(VOCAB, shape, generator=g)
@@ -75,7 +75,7 @@ every_metric = pytest.mark.parametrize("make", MAKERS, ids=NAMES)
 
 
 def plain(result: Any) -> dict[str, Any]:
-    """A result as bits: floats in hexadecimal, so that NaN equals NaN and rounding shows."""
+    """Return a result with floats in hexadecimal, so that NaN equals NaN and every bit counts."""
     exact: dict[str, Any] = {}
     for name, value in result._asdict().items():
         if isinstance(value, dict):  # columns of draws

@@ -11,7 +11,7 @@ names = st.sampled_from(["begin, end, separator", "separator", "end", "joiner", 
 
 
 class Marks(CharacterTokenizer):
-    """Has the special ids it is told to have."""
+    """A tokenizer with the given special ids."""
 
     def __init__(self, has: str) -> None:
         super().__init__("ab")

@@ -10,7 +10,7 @@ import pytest
 
 
 def plugins(base: type) -> list[type]:
-    """Every concrete class under `base`, of all modules in the package of the base."""
+    """Return every concrete subclass of `base` in the package of the base."""
     package = importlib.import_module(".".join(base.__module__.split(".")[:2]))
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(info.name)
@@ -24,7 +24,7 @@ def plugins(base: type) -> list[type]:
     return sorted(found, key=lambda child: child.__qualname__)
 
 
-# The arguments of classes that need more than those of their base.
+# Arguments of classes that require more than their base.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "DiT": [{"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "cond_dim": 8, "gate_init": 1.0}],
     "AncestralSampler": [{}, {"decoding": "argmax"}, {"clamp": True}, {"noise_removal": "argmax"}],

@@ -1,4 +1,4 @@
-"""The probes of the package, and a record as they make them."""
+"""The probes of the package, and a record in their form."""
 
 from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe, TrajectoryProbe
 from uddm_lightning.results.declarations import Declarations

@@ -1,7 +1,7 @@
 """Start runs of `uddm` in real processes with any number of ranks.
 
 `python -m tests.support.ranks JOBS` imports everything once and forks the processes of
-them. A process may write down what it trains on; at a chosen moment it may kill itself, fill its disk or delete its
+them. A process may record its training batches; at a chosen moment it may kill itself, fill its disk or delete its
 cache.
 """
 
@@ -28,26 +28,26 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[2]
-CORES = 2  # that jobs may keep busy at a time
+CORES = 2  # cores that jobs may use at once
 
 
 @dataclass
 class Job:
-    """One run.
+    """A run to start.
 
     Attributes:
-        name: of its log files.
-        arguments: of `uddm`.
-        world: processes.
-        record: file for what each rank trains on, followed by the number of the rank.
-        event: a moment, its number, an act and the folder that it concerns: ("step", 17, "kill", ""), ("validation", 3
+        name: name of its log files.
+        arguments: arguments of `uddm`.
+        world: number of processes.
+        record: file for the training batches of each rank; the number of the rank is appended.
+        event: a moment, its number, an action and its folder: ("step", 17, "kill", ""), ("validation", 3
             (third batch), "delete", cache), ("saving", 2 (second checkpoint), "fill", disk). "within saving" is while
             torch writes.
-        stdout: "log" is one file with stderr; "file" is one without; "terminal" is one that both go to; "head" is a
-            pipe whose reader leaves after the first line; "ascii" is a file to which nothing else can be written;
+        stdout: "log" is one file with stderr; "file" is one without stderr; "terminal" is a terminal for both; "head"
+            is a pipe whose reader stops after the first line; "ascii" is a file that accepts ASCII only;
             "none" is closed.
-        status: exit status of each rank, once it has ended; minus the signal's number if it was killed.
-        out: what each rank has printed.
+        status: exit status of each rank after its end; minus the signal's number if it was killed.
+        out: output of each rank.
     """
 
     name: str
@@ -61,18 +61,18 @@ class Job:
 
 
 def run(folder: Path, jobs: Sequence[Job], well: bool = True) -> list[Job]:
-    """Runs jobs and fills in how they ended.
+    """Run jobs and set their status and output.
 
     Args:
-        folder: for logs.
-        jobs: what to run; jobs of one process run side by side.
-        well: every job must end with status 0.
+        folder: folder of the logs.
+        jobs: jobs to run; jobs of one process run in parallel.
+        well: whether every job must end with status 0.
     """
     folder.mkdir(parents=True, exist_ok=True)
     listed = folder / "jobs.json"
     listed.write_text(json.dumps([asdict(job) for job in jobs]), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    # a launcher that hangs would take its ranks along
+    # a launcher that hangs would block its ranks
     subprocess.run([sys.executable, "-m", "tests.support.ranks", str(listed)], env=environment, check=True, timeout=580)
     for job, status in zip(jobs, json.loads(listed.read_text(encoding="utf-8")), strict=True):
         job.status = status
@@ -84,20 +84,20 @@ def run(folder: Path, jobs: Sequence[Job], well: bool = True) -> list[Job]:
 
 
 class Parent:
-    """A process that has imported everything once, and forks the jobs of one process that any thread asks for."""
+    """A process that has imported everything once and forks jobs of one process for any thread."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.context = multiprocessing.get_context("forkserver")
-        # what a run imports when it needs it, too
+        # includes the lazy imports of a run
         self.context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.commands.sweep", "pandas"])
 
     def run(self, folder: Path, job: Job) -> Job:
-        """Runs a job and fills in how it ended; its log lies in the folder."""
+        """Run a job and set its status and output; its log is in the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         (log,) = _logs(folder, job)
         process = self.context.Process(target=_begin, args=(job, 0, 0, log))
-        with self.lock:  # a start asks all processes how they ended, and only the first to ask is told
+        with self.lock:  # a start collects the exit status of all processes, and only the first caller gets it
             process.start()
         connection.wait([process.sentinel])
         with self.lock:
@@ -112,8 +112,8 @@ def _logs(folder: Path, job: Job) -> list[Path]:
 
 
 def main() -> None:
-    """Starts the jobs of the file named on the command line and replaces it by their exit statuses."""
-    import uddm_lightning.cli.lightning  # noqa: F401 the children inherit what is imported here
+    """Start the jobs of the file on the command line and replace it by their exit statuses."""
+    import uddm_lightning.cli.lightning  # noqa: F401 the children inherit these imports
 
     listed = Path(sys.argv[1])
     jobs = [Job(**job) for job in json.loads(listed.read_text(encoding="utf-8"))]
@@ -149,7 +149,7 @@ def _fork(job: Job, rank: int, port: int, log: Path) -> int:
 
 def _begin(job: Job, rank: int, port: int, log: Path) -> NoReturn:
     status = 1
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell takes it from what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell disables Ctrl-C for background processes
     try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         if job.stdout in ("terminal", "head"):
@@ -168,7 +168,7 @@ def _begin(job: Job, rank: int, port: int, log: Path) -> NoReturn:
 
 
 def _watched(log: int, job: Job, work: Callable[[], int]) -> int:
-    """Runs in a process of its own, whose terminal or pipe is copied to the log here."""
+    """Run in a separate process and copy its terminal or pipe to the log."""
     if job.stdout == "terminal":
         pid, end = pty.fork()
     else:
@@ -180,9 +180,9 @@ def _watched(log: int, job: Job, work: Callable[[], int]) -> int:
         os.close(theirs)
     if not pid:
         if job.stdout == "terminal":
-            sys.stdout.reconfigure(line_buffering=True)  # as at the start of a process with a terminal
+            sys.stdout.reconfigure(line_buffering=True)  # as for a process that starts with a terminal
         os._exit(_flushed(work))
-    with suppress(OSError):  # reading from a pty fails once its other end is closed
+    with suppress(OSError):  # reading from a pty fails after its other end is closed
         while data := os.read(end, 2**16):
             os.write(log, data)
             if job.stdout == "head" and b"\n" in data:
@@ -200,7 +200,7 @@ def _flushed(work: Callable[[], int]) -> int:
 
 
 def _rank(job: Job, rank: int, port: int) -> int:
-    """What a process does after the fork; returns its exit status."""
+    """Run the job after the fork and return its exit status."""
     import traceback
 
     from uddm_lightning.core.console import make_enduring
@@ -216,11 +216,11 @@ def _rank(job: Job, rank: int, port: int) -> int:
 
     from uddm_lightning.cli.main import main as uddm
 
-    if job.world > 1:  # the names under which torchrun tells a process who it is
+    if job.world > 1:  # the environment variables of torchrun
         about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job.world, "LOCAL_WORLD_SIZE": job.world}
         about |= {"GROUP_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": job.name}
         os.environ.update({name: str(value) for name, value in about.items()})
-        rank_zero_only.rank = rank  # Lightning looks once, when it is imported
+        rank_zero_only.rank = rank  # Lightning reads it at import only
     try:
         recorder = Recorder() if job.record else None
         if job.event:
@@ -229,7 +229,7 @@ def _rank(job: Job, rank: int, port: int) -> int:
         status = uddm(job.arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-    except BaseException:  # a test reads it in the log
+    except BaseException:  # a test reads the log
         traceback.print_exc()
         return 1
     if recorder:
@@ -238,7 +238,7 @@ def _rank(job: Job, rank: int, port: int) -> int:
 
 
 class Recorder:
-    """Writes down what a process trains on: listens to the task from its making on."""
+    """Record the training batches of a process from the creation of the task on."""
 
     def __init__(self) -> None:
         from torch.nn import functional
@@ -276,7 +276,7 @@ class Recorder:
         functional.dropout = dropped
 
     def note(self, step: int, rows_B: Any, loss_BL: Any) -> None:
-        """One micro-batch: places, rows, times, noisy ids, and the loss of each row."""
+        """Record a micro-batch: positions, rows, times, noisy ids, and the loss of each row."""
         self.batches.append(
             {
                 "step": step,
@@ -290,13 +290,13 @@ class Recorder:
         )
 
     def write(self, path: Path) -> None:
-        """Saves everything."""
+        """Save all records."""
         import torch
 
         torch.save(self.batches, path)
 
 
-# What happens at which moment.
+# Actions and moments.
 
 
 def _kill(folder: str) -> None:
@@ -322,13 +322,13 @@ def _delete(folder: str) -> None:
 
 
 def _give_up_rights(folder: str) -> None:
-    """Root may write everywhere; without two of its capabilities, what a folder's owner has forbidden holds for it."""
+    """Drop two capabilities of root, so that folder permissions apply to it."""
     if os.geteuid():
         return
     libc = ctypes.CDLL(None, use_errno=True)
     header, rights = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()  # version 3; this process
     libc.capget(header, rights)
-    rights[0] &= ~0b110  # what is in effect: without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+    rights[0] &= ~0b110  # effective capabilities without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
     if libc.capset(header, rights):
         raise OSError(ctypes.get_errno(), "capset")
 
@@ -381,7 +381,7 @@ def _while_saving(turn: int, act: Callable[[], None]) -> None:
 
 
 def _within_saving(turn: int, act: Callable[[], None]) -> None:
-    """While the library itself is writing, which hands its bytes to the file from below Python."""
+    """Act while torch writes the file from C++."""
     import torch
 
     original, turns = torch.save, count(1)
@@ -422,7 +422,7 @@ ACTS = {
 
 
 def parts(content: Any, name: str = "") -> dict[str, Any]:
-    """Every tensor and number of a checkpoint, by its place in it."""
+    """Return every tensor and number of a checkpoint by its path."""
     if isinstance(content, dict):
         content = content.items()
     elif isinstance(content, list | tuple):

@@ -1,4 +1,4 @@
-"""A probe outside the package, in one file that no other file of the package names."""
+"""A probe outside the package, in a single file."""
 
 from collections.abc import Sequence
 

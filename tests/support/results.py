@@ -13,7 +13,7 @@ RESULTS = ROOT / "tests" / "configs" / "results"
 
 
 def write_results(name: str, command: str, lines: list[dict[str, object]], *notes: str) -> None:
-    """Writes measured figures down with the command, the machine, the commit and what else is to be known."""
+    """Write measured numbers with the command, the machine, the commit and further facts."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )

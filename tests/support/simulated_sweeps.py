@@ -1,9 +1,9 @@
-"""Sweeps with a known truth, measured row by row as a sweep measures them.
+"""Simulated sweeps with a known transition, with values for each row as in a real sweep.
 
-Test rows and their noise are the same at every size, and so are train rows where the subset is larger than what is
-measured: residuals correlate over sizes. Smaller subsets are a census, and every size has noise of its own.
+Test rows and their noise are equal at every size, and so are train rows if the subset is larger than the measured
+number of rows, so residuals correlate over sizes. Smaller subsets are a census with separate noise at every size.
 
-Shapes: M sweeps, S seeds, K sizes, U draws, C = 2 K cells (train, then test), L tokens that noise changed.
+Shapes: M sweeps, S seeds, K sizes, U draws, C = 2 K cells (train, then test), L corrupted tokens.
 """
 
 import math
@@ -31,7 +31,7 @@ def richards(kappa: float) -> Callable[[FLOAT], FLOAT]:
     return lambda u: (1 + (2 ** (1 / kappa) - 1) * np.exp(np.clip(u, -200, 200))) ** -kappa
 
 
-# falling from 1 to 0, and 1/2 at 0; about as steep as each other there
+# fall from 1 to 0 and are 1/2 at 0, with similar slopes there
 SHAPES: dict[str, Callable[[FLOAT], FLOAT]] = {
     "logistic": richards(1.0),
     "probit": lambda u: stats.norm.cdf(-u / 1.6),
@@ -39,28 +39,28 @@ SHAPES: dict[str, Callable[[FLOAT], FLOAT]] = {
     "late": richards(1 / 1.5),
     "kappa 2": richards(2.0),
     "kappa 1/2": richards(0.5),
-    "bump": lambda u: richards(1.0)(u) + 0.1 * np.exp(-((u + 3.0) ** 2)),  # up 5 % before it falls
+    "bump": lambda u: richards(1.0)(u) + 0.1 * np.exp(-((u + 3.0) ** 2)),  # rises by 5 % before it falls
 }
 
 
-BITS = np.array([number.bit_count() for number in range(64)], np.uint8)  # of 6 tokens noise changes half on average
+BITS = np.array([number.bit_count() for number in range(64)], np.uint8)  # noise changes half of the 6 tokens on average
 
 
 class Plan(NamedTuple):
-    """How sweeps are simulated.
+    """Parameters of a simulation.
 
     Attributes:
-        grid: the sizes.
-        width: scale of the fall, in spacings of the grid.
-        place: where it is, in spacings above the smallest size.
-        draws: draws of each split.
+        grid: name of the sizes.
+        width: width of the fall, in spacings of the grid.
+        place: position of the fall, in spacings above the smallest size.
+        draws: number of draws of each split.
         seeds: number of seeds.
-        shift: deviation of the fall's place between seeds, in ln N.
-        cell: deviation between runs, as a share of what is possible half way, less near the limits.
-        shape: one of `SHAPES`; `slope`: falls with ln N from the smallest size to the largest; `open`: a logistic curve
-            that has not ended at the largest size.
+        shift: standard deviation of the fall's position between seeds, in ln N.
+        cell: standard deviation between runs, relative to the largest possible value; smaller near the limits.
+        shape: one of `SHAPES`; `slope`: linear in ln N from the smallest size to the largest; `open`: a logistic curve
+            that still falls at the largest size.
         method: recovery or entropy.
-        best: expected train recovery of a model that knows its rows.
+        best: expected train recovery of a model that memorizes its rows.
     """
 
     grid: str = "x4"
@@ -84,11 +84,11 @@ class Plan(NamedTuple):
 
     @property
     def rng(self) -> np.random.Generator:
-        """Depends on the plan alone."""
+        """Return a generator that depends on the plan alone."""
         return np.random.default_rng(list(repr(tuple(self)).encode()))
 
     def height(self, x: FLOAT | float, shift: FLOAT | float = 0.0) -> FLOAT:
-        """Share of the fall that is left at ln N = x."""
+        """Return the remaining share of the fall at ln N = x."""
         spacing = float(np.ptp(self.x)) / (len(self.x) - 1)
         if self.shape == "slope":
             return 1.0 - (np.asarray(x) + shift - self.x[0]) / np.ptp(self.x)
@@ -97,7 +97,7 @@ class Plan(NamedTuple):
         return shape((np.asarray(x) - shift - self.x[0] - place * spacing) / (self.width * spacing))
 
     def sides(self, share: FLOAT) -> tuple[FLOAT, FLOAT]:
-        """Expected train and test recovery; both are the expected entropy for that method."""
+        """Return the expected train and test recovery; for the method entropy both are the expected entropy."""
         if self.method == "entropy":
             mean = 0.02 + 1.7 * (1 - share) + (0.1 if self.shape == "bump" else 0.0)  # stays above 0
             return mean, mean
@@ -107,7 +107,8 @@ class Plan(NamedTuple):
 
     @property
     def truth(self) -> float:
-        """ln N_half: where the expected curve is half way from its value at the smallest size to the lower level."""
+        """Return ln N_half, at which the expected curve is half way from its value at the smallest size to its lower
+        level."""
 
         def curve(x: FLOAT | float) -> FLOAT:
             train, test = self.sides(self.height(x))
@@ -119,19 +120,19 @@ class Plan(NamedTuple):
 
     @property
     def resolved(self) -> bool:
-        """Whether noise, and not what is unknown between two sizes, decides the width of the interval."""
+        """Return whether noise, and not the spacing of the sizes, determines the width of the interval."""
         return self.width >= 0.6 and self.seeds == 1
 
 
 class Data(NamedTuple):
-    """Measured sums and counts (M, S, C, U); for entropy the cells of test are missing."""
+    """Measured sums and counts (M, S, C, U); entropy has no test cells."""
 
     sums: FLOAT
     counts: FLOAT
 
 
 def measured(plan: Plan, count: int, rng: np.random.Generator) -> Data:
-    """Simulates `count` sweeps."""
+    """Simulate `count` sweeps."""
     K = len(plan.sizes)
     shift_MS1 = plan.shift * rng.standard_normal((count, plan.seeds, 1))
     noise_MSK = plan.cell * rng.standard_normal((count, plan.seeds, K))
@@ -141,7 +142,7 @@ def measured(plan: Plan, count: int, rng: np.random.Generator) -> Data:
     if plan.method == "entropy":
         mean_MSK1 = np.clip(train_MSK * (1 + 2 * noise_MSK), 1e-3, None)[..., None]
         z = _common(rng, shape, 0.6, shared)
-        # rows differ most half way between the levels
+        # the variance between rows is largest half way between the levels
         spread = 0.1 + 0.7 * np.sqrt(np.clip(mean_MSK1 * (1.72 - mean_MSK1), 0, None)) / 0.86
         counts = np.full(shape, 32.0)
         return Data(counts * mean_MSK1 * np.exp(spread * z - spread**2 / 2), counts)
@@ -153,7 +154,7 @@ def measured(plan: Plan, count: int, rng: np.random.Generator) -> Data:
         own = BITS[rng.integers(64, size=shape, dtype=np.uint8)]
         counts = np.where(together[:, None], fixed, own)
         sums = np.zeros(shape, np.uint8)
-        # tokens of a row resemble each other, too
+        # tokens of a row correlate, too
         limit = (limit - math.sqrt(0.2) * _common(rng, shape, 0.8, together)) / np.float32(math.sqrt(0.8))
         for token in range(6):
             sums += (token < counts) & (_common(rng, shape, 0.8, together) < limit)
@@ -162,7 +163,7 @@ def measured(plan: Plan, count: int, rng: np.random.Generator) -> Data:
 
 
 def _common(rng: np.random.Generator, shape: tuple[int, ...], share: float, shared: NDArray[np.bool_]) -> FLOAT:
-    """Normal variables (M, S, K, U) that correlate over sizes where these share rows."""
+    """Return normal variables (M, S, K, U) that correlate over sizes with shared rows."""
     result = rng.standard_normal(shape, np.float32)
     result[:, :, shared] *= math.sqrt(1 - share)
     result[:, :, shared] += math.sqrt(share) * rng.standard_normal((*shape[:2], 1, shape[3]), np.float32)
@@ -170,7 +171,7 @@ def _common(rng: np.random.Generator, shape: tuple[int, ...], share: float, shar
 
 
 def tables(plan: Plan, data: Data, index: int, t: float = 0.1) -> tuple[list[dict[str, str]], pa.Table]:
-    """One sweep as the rows of measurements.csv, and as rows.parquet."""
+    """Return one sweep as rows of measurements.csv and as rows.parquet."""
     K, rows, draws = len(plan.sizes), [], []
     splits = ("train", "test") if plan.method == "recovery" else ("train",)
     for s in range(plan.seeds):
@@ -194,7 +195,7 @@ def tables(plan: Plan, data: Data, index: int, t: float = 0.1) -> tuple[list[dic
 
 
 def parquet(draws: list[dict[str, object]]) -> pa.Table:
-    """Draws as rows.parquet of a sweep."""
+    """Return draws in the form of rows.parquet."""
     about = [("run", pa.string()), ("backbone", pa.string()), ("train_size", pa.int64()), ("seed", pa.int64())]
     schema = pa.schema([*about, *ROWS])
     whole = {field.name for field in schema if pa.types.is_integer(field.type)}
@@ -212,7 +213,7 @@ def row(
     high: float | None,
     **other: object,
 ) -> dict[str, str]:
-    """One row of the table, all fields as text."""
+    """Return one row of the table, with all fields as text."""
     fields: dict[str, object] = {
         "run": f"{other.get('backbone', 'DiT')}-n{size}-s{seed}",
         "backbone": "DiT",

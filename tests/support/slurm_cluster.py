@@ -14,9 +14,9 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))  # daemons are not on every PATH
-DAEMONS = ("slurmd", "slurmctld", "munged")  # in the order in which they are stopped
+DAEMONS = ("slurmd", "slurmctld", "munged")  # in the order of stopping
 CPUS = 2
-PATIENCE = 60.0  # seconds in which a daemon has to answer
+PATIENCE = 60.0  # seconds within which a daemon must answer
 
 CONFIG = """\
 ClusterName=uddm
@@ -56,7 +56,7 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 def missing() -> str:
-    """Why no cluster can be started here; empty where one can."""
+    """Return why no cluster can be started here; empty if one can."""
     if os.name != "posix" or os.geteuid() != 0:
         return "a SLURM of its own is started by root only"
     absent = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
@@ -65,13 +65,13 @@ def missing() -> str:
 
 @contextmanager
 def slurm_cluster() -> Iterator[Path]:
-    """Starts the cluster, points $SLURM_CONF to it, and yields its folder once the node is idle.
+    """Start the cluster, set $SLURM_CONF, and yield its folder once the node is idle.
 
     Raises:
-        RuntimeError: it does not come up; the message holds the ends of the daemons' logs.
+        RuntimeError: the cluster does not start; the message holds the ends of the daemons' logs.
     """
     before = os.environ.get("SLURM_CONF")
-    folder = Path(tempfile.mkdtemp(prefix="uddm-slurm-", dir="/tmp"))  # the path of a socket has to be short
+    folder = Path(tempfile.mkdtemp(prefix="uddm-slurm-", dir="/tmp"))  # paths of sockets must be short
     with ExitStack() as ending:
         ending.callback(shutil.rmtree, folder, ignore_errors=True)
         ending.callback(_restore, before)
@@ -92,7 +92,7 @@ def _configure(folder: Path) -> Path:
     key = folder / "munge.key"
     key.write_bytes(secrets.token_bytes(128))
     key.chmod(0o400)
-    # a daemon looks for control groups even where none is used, and for systemd to make them: version 1 looks least
+    # a daemon looks for control groups and systemd even if they are unused; version 1 requires the least
     group = "disabled" if _version() >= (23, 2) else "cgroup/v1"
     (folder / "cgroup.conf").write_text(f"CgroupPlugin={group}\n", encoding="utf-8")
     controller_port, node_port = _free_ports(2)
@@ -118,7 +118,7 @@ def _version() -> tuple[int, int]:
 def _munge_arguments(folder: Path) -> list[str]:
     names = {"socket": "munge.socket", "key-file": "munge.key", "pid-file": "munged.pid"}
     names |= {"log-file": "munged.log", "seed-file": "munge.seed"}
-    # threads: the default is enough; --force: the folder lies in /tmp, which others may write to
+    # --force: the folder is in /tmp, which other users may write to
     return ["--force", *(f"--{option}={folder / name}" for option, name in names.items())]
 
 
@@ -131,8 +131,8 @@ def _free_ports(number: int) -> list[int]:
 
 
 def _start(folder: Path, name: str, *arguments: str) -> None:
-    """Each of them puts itself into the background."""
-    with (folder / f"{name}.start").open("wb") as output:  # a pipe would stay open as long as the daemon lives
+    """Start the daemons, which detach themselves."""
+    with (folder / f"{name}.start").open("wb") as output:  # a pipe would stay open until the daemon ends
         status = subprocess.call([_program(name), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     if status:
         raise RuntimeError(f"{name} ended with status {status}\n{_logs(folder)}")
@@ -164,7 +164,7 @@ def _restore(config: str | None) -> None:
 
 
 def _stop(folder: Path) -> None:
-    """Ends this cluster's jobs, which outlive it otherwise, then its daemons, known by their pid files alone."""
+    """End this cluster's jobs, which would outlive it, then its daemons, by their pid files."""
     if (folder / "slurmd.pid").exists():
         for command in (["scancel", "--user=root"], ["scancel", "--user=root", "--signal=KILL", "--full"]):
             subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
@@ -186,7 +186,7 @@ def _end(pid: int, name: str) -> None:
 
 
 def _is_running(pid: int, name: str) -> bool:
-    """Whether the process is there and still that daemon: numbers are given out again, and zombies run no more."""
+    """Return whether the process is still that daemon, because ids are reused and zombies do not run."""
     with suppress(OSError):
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         return f"Name:\t{name}\n" in status and "State:\tZ" not in status

@@ -18,12 +18,12 @@ ENDS = (" .", " ?", " , he said .", " ( again ) .", ' , " it \'s over . "')
 
 
 def lm1b(folder: Path) -> list[str]:
-    """LM1B, as the hub's conversion to Parquet holds it."""
+    """Write LM1B in the form of the hub's Parquet files."""
     return _written(folder, {f"plain_text/{split}/0000.parquet": _sentences(*of) for split, of in _SPLITS.items()})
 
 
 def text8(folder: Path) -> list[str]:
-    """text8: one text a split."""
+    """Write text8: one text per split."""
     letters = "abcdefghijklmnopqrstuvwxyz "
     texts = {
         split: "".join(sign for sign in " ".join(_sentences(*of)) if sign in letters) for split, of in _SPLITS.items()
@@ -32,7 +32,7 @@ def text8(folder: Path) -> list[str]:
 
 
 def wikitext103(folder: Path) -> list[str]:
-    """WikiText: headings, paragraphs and empty lines, a record each."""
+    """Write WikiText: headings, paragraphs and empty lines, one record each."""
     records = {
         split: [part for one in _sentences(*of) for part in ("", f" = {one[:5]} = \n", f" {one} 1 @,@ 0 \n")]
         for split, of in _SPLITS.items()
@@ -43,7 +43,7 @@ def wikitext103(folder: Path) -> list[str]:
 
 
 def openwebtext(folder: Path) -> list[str]:
-    """OpenWebText: documents of several paragraphs in one split, the last of them held out."""
+    """Write OpenWebText: documents of several paragraphs in one split, the last ones held out."""
     documents = ["\n\n".join(_sentences(8, seed)) for seed in range(400)]
     halves = {f"plain_text/train-{k:05}-of-00002.parquet": documents[k::2] for k in (0, 1)}
     cut = ["--data.source.init_args.split", "train[:-200]", "--data.source.init_args.test_split", "train[-200:]"]
@@ -59,13 +59,13 @@ CORPORA: dict[str, Callable[[Path], list[str]]] = {
 
 
 def config_of(path: Path) -> str | None:
-    """The config with a stand-in that a file is, or is laid over; None for the configs that need none."""
+    """Return the config with a stand-in of a file or of the config under an overlay; None if none is needed."""
     name = "/".join(path.parts[-3:])
     return "configs/paper/lm1b_small.yaml" if "/distributed/" in name else name if name in CORPORA else None
 
 
 def options(config: str, folder: Path) -> list[str]:
-    """Makes the text and the tokenizer of a config in a folder; returns the options that point there."""
+    """Write the text and the tokenizer of a config into a folder and return the options that name them."""
     source = plain = "--data.source.init_args."
     if config.rpartition("/")[2].startswith(("lm1b", "wikitext")):
         source += "source.init_args."
@@ -78,7 +78,7 @@ def options(config: str, folder: Path) -> list[str]:
     return words
 
 
-SMALL = (  # what makes a network and its probes small, and fits a CPU
+SMALL = (  # options for a small network and few measurements on a CPU
     *("--model.backbone.init_args.hidden_size", "16", "--model.backbone.init_args.n_blocks", "1"),
     *("--model.backbone.init_args.n_heads", "2", "--model.backbone.init_args.cond_dim", "8"),
     *("--model.sampler.init_args.steps", "4", "--data.batch_size", "4", "--data.eval_batch_size", "4"),
@@ -97,7 +97,7 @@ SMALL = (  # what makes a network and its probes small, and fits a CPU
 
 
 def vocabulary(path: Path) -> Path:
-    """A vocabulary of an uncased BERT: its special tokens, letters, and the words."""
+    """Write a vocabulary of an uncased BERT: special tokens, letters, and the words."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,?!:;()\"'$-"
     pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *WORDS]
     path.write_text("\n".join(dict.fromkeys(pieces)) + "\n", encoding="utf-8")
@@ -105,7 +105,7 @@ def vocabulary(path: Path) -> Path:
 
 
 def byte_pairs(path: Path) -> Path:
-    """A tokenizer of GPT-2's kind: byte pairs and one special token, which does everything."""
+    """Write a tokenizer like that of GPT-2: byte pairs and one special token for all purposes."""
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -137,14 +137,14 @@ def _written(folder: Path, tables: dict[str, list[str]]) -> list[str]:
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "configs" / "paper"
-# a part of others, and options of the sweep: `test_paper.py` reads the one with them, and gives the other to a sweep
+# overlays and options of the sweep; `test_paper.py` tests both
 PARTS = (*(PAPER / name for name in ("data/lm1b.yaml", "lm1b.yaml", "sweep.yaml")), PAPER.parent / "corpora/small.yaml")
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path not in PARTS)
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 
 
 def as_options(path: Path) -> list[object]:
-    """A config as it is used; what only names a backbone, or how a run is shared out, is laid over another."""
+    """Return the options of a complete config; configs of a backbone or of distributed launches are overlays."""
     if path.parent.name == "backbones":
         return ["-c", QUICKSTART, "-c", path]
     if path.parent.name == "distributed":
@@ -153,7 +153,7 @@ def as_options(path: Path) -> list[object]:
 
 
 def standin(path: Path, folder: Path) -> list[str]:
-    """What replaces a text of the world and a network that no test can wait for; nothing for the small configs."""
+    """Return options that replace a large text and a large network; none for the small configs."""
     config = config_of(path)
     if config is None:
         return []

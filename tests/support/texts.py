@@ -24,7 +24,7 @@ WORDS = ("the", "state", "of", "union", "is", "strong", "peace", "with", "all", 
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:
-    """Distinct sentences of five words and a number in letters."""
+    """Return distinct sentences of five words and a number in letters."""
     picks = keyed_random.integers(len(WORDS), seed, torch.arange(count)[:, None], torch.arange(5)).tolist()
     return [
         " ".join([*(WORDS[pick] for pick in row), "".join(LETTERS[int(digit)] for digit in str(number))])
@@ -33,7 +33,7 @@ def sentences(count: int, seed: int = 0) -> list[str]:
 
 
 class ListSource(Source):
-    """Documents given as texts, or as pairs of text and official split."""
+    """Source of given texts, or of pairs of text and official split."""
 
     def __init__(self, texts: Sequence[str | tuple[str, str | None]]) -> None:
         self._texts = texts

@@ -1,7 +1,5 @@
-"""Toy worlds whose probabilities are known by enumeration, and small helpers of the tests.
-
-Nothing here is written with the closed forms of the package: kernels are matrix exponentials or two-valued tables, and
-posteriors are sums over everything that could have happened.
+"""Toy distributions with probabilities by enumeration, and small helpers of the tests. Nothing here uses the closed
+forms of the package: kernels are matrix exponentials or two-valued tables, and posteriors are sums over all clean rows.
 """
 
 import math
@@ -25,15 +23,15 @@ from uddm_lightning.processes.schedules import LogLinearSchedule, Schedule
 
 QUIET = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
-# a chi-square or KS value beyond these is no accident: every draw in these tests is the same on every machine
-# sizes of a vocabulary, and levels alpha at s and t, on which processes are judged
+# limits of chi-square and KS statistics; every draw in these tests is equal on every machine
+# vocabulary sizes and levels alpha at s and t for tests of processes
 SIZES = [2, 3, 7]
 PAIRS = [(1.0, 0.9), (0.8, 0.35), (0.3, 0.001), (1.0, 0.001), (0.9999, 0.9998)]
 SMALLEST_P = 1e-4
 
 
 def reference(name: str) -> Path:
-    """A file with numbers of another implementation; they lie beside the checkout, or where UDDM_REFERENCE says."""
+    """Return a file with numbers of another implementation, beside the checkout or in $UDDM_REFERENCE."""
     folder = os.environ.get("UDDM_REFERENCE")
     root = Path(folder) if folder else Path(__file__).resolve().parents[3] / "shared" / "reference"
     if not (root / name).is_file():
@@ -50,7 +48,7 @@ def random_logp(rng: torch.Generator, count: int, V: int, scale: float = 2.0) ->
 
 
 def assert_frequencies(counts: Tensor, probabilities: Tensor) -> None:
-    """Chi-square of counts against probabilities; outcomes of probability 0 must not occur."""
+    """Assert that counts fit probabilities by chi-square; outcomes of probability 0 must not occur."""
     counts, probabilities = counts.double(), probabilities.double()
     possible = probabilities > 1e-15
     assert counts[~possible].sum() == 0, "an impossible outcome occurred"
@@ -64,14 +62,14 @@ def assert_frequencies(counts: Tensor, probabilities: Tensor) -> None:
 
 
 def uniform_kernel(sigma: float, V: int) -> Tensor:
-    """q(x_t = j | x_s = i) as the exponential of the integrated generator: jump to any id at rate 1 / V each."""
+    """Return q(x_t = j | x_s = i) as the exponential of the integrated generator: jumps to each id at rate 1 / V."""
     generator = torch.full((V, V), 1.0 / V, dtype=torch.float64) - torch.eye(V, dtype=torch.float64)
     return torch.matrix_exp(sigma * generator)
 
 
 @cache
 def absorbing_kernel(sigma: float, V: int) -> Tensor:
-    """The same for jumps at rate 1 to the mask, state V, which nothing leaves."""
+    """Return the same for jumps at rate 1 to the mask, the absorbing state V."""
     generator = torch.zeros(V + 1, V + 1, dtype=torch.float64)
     generator[:V, V] = 1.0
     generator[range(V), range(V)] = -1.0
@@ -79,10 +77,10 @@ def absorbing_kernel(sigma: float, V: int) -> Tensor:
 
 
 class Joint:
-    """A distribution over all V^L rows, with everything the forward process makes of it, by enumeration.
+    """A distribution over all V^L rows and its distribution under the forward process, by enumeration.
 
-    Rows are listed in lexicographic order, X rows in all. Noisy rows of a process with a mask may hold it, too: Y rows
-    in all, of S ids. Without a mask both lists are one.
+    Rows are listed in lexicographic order, X rows in all. Noisy rows may hold the mask of the process: Y rows in all,
+    of S ids. Without a mask both lists are equal.
     """
 
     def __init__(self, V: int, L: int, seed: int, sharpness: float = 1.5, mask: bool = False) -> None:
@@ -97,13 +95,13 @@ class Joint:
         return float(torch.special.entr(self.p_X).sum())
 
     def code(self, tokens_BL: Tensor, noisy: bool = False) -> Tensor:
-        """Place of each row in the list of texts, or in that of noisy rows."""
+        """Return the index of each row in the list of texts, or in that of noisy rows."""
         base = self.S if noisy else self.V
         weights = torch.tensor([base ** (self.L - 1 - place) for place in range(self.L)])
         return (tokens_BL * weights).sum(-1)
 
     def factors(self, alpha: float, shown_YL: Tensor | None = None) -> Tensor:
-        """q(x_t^l | x_0^l), indexed [x_0 row, x_t row, l], for all noisy rows or those that are given."""
+        """Return q(x_t^l | x_0^l), indexed [x_0 row, x_t row, l], for all or given noisy rows."""
         shown_YL = self.noisy_YL if shown_YL is None else shown_YL
         hit = self.rows_XL[:, None] == shown_YL[None]
         noise = torch.tensor(1.0 - alpha, dtype=torch.float64)
@@ -112,7 +110,7 @@ class Joint:
         return torch.where(hit, alpha, torch.where(shown_YL[None] == self.V, noise, 0.0))
 
     def noisy(self, alpha: float) -> Tensor:
-        """p(x_0, x_t), indexed [x_0 row, x_t row]."""
+        """Return p(x_0, x_t), indexed [x_0 row, x_t row]."""
         return self.p_X[:, None] * self.factors(alpha).prod(-1)
 
     def _marginals(self, weights_XYL: Tensor) -> Tensor:
@@ -127,14 +125,14 @@ class Joint:
             dim=1,
         )
         total = table.sum(-1, keepdim=True)
-        return torch.where(total > 0, table / total, 1.0 / self.V)  # of what cannot be, anything may be said
+        return torch.where(total > 0, table / total, 1.0 / self.V)  # the prediction for impossible rows is arbitrary
 
     def posterior(self, alpha: float) -> Tensor:
-        """p(x_0^l = v | x_t), indexed [x_t row, l, v]."""
+        """Return p(x_0^l = v | x_t), indexed [x_t row, l, v]."""
         return self._marginals(self.noisy(alpha)[..., None].expand(-1, -1, self.L))
 
     def leave_one_out(self, alpha: float, shown_YL: Tensor | None = None) -> Tensor:
-        """p(x_0^l = v | x_t without l), indexed [x_t row, l, v]."""
+        """Return p(x_0^l = v | x_t without l), indexed [x_t row, l, v]."""
         factors = self.factors(alpha, shown_YL)
         others = torch.stack(
             [factors[..., [m for m in range(self.L) if m != place]].prod(-1) for place in range(self.L)], dim=-1
@@ -143,7 +141,7 @@ class Joint:
 
 
 class JointOracle(Backbone):
-    """Answers with the enumerated prediction of a `Joint`: leave-one-out, or the posterior."""
+    """A backbone with the enumerated prediction of a `Joint`: leave-one-out or the posterior."""
 
     def __init__(self, joint: Joint, posterior: bool = False) -> None:
         super().__init__(joint.S)
@@ -163,7 +161,7 @@ class JointOracle(Backbone):
 
 
 def expected_nelbo(process: Process, joint: Joint, logp_YLV: Tensor, t: float) -> float:
-    """Mean over x_0 and x_t, sum over positions, of the loss at time t; predictions are a table over x_t."""
+    """Return the loss at time t, as mean over x_0 and x_t and sum over positions; predictions are a table over x_t."""
     shape = X, Y, L = len(joint.rows_XL), len(joint.noisy_YL), joint.L
     level = process.level(torch.tensor(t, dtype=torch.float64))
     loss = process.nelbo(
@@ -178,11 +176,11 @@ def expected_nelbo(process: Process, joint: Joint, logp_YLV: Tensor, t: float) -
 
 
 def integrated_nelbo(process: Process, joint: Joint, predict: Callable[[float], Tensor], t_min: float = 1e-8) -> float:
-    """Integral of the loss of a row over t in [t_min, 1], by Gauss-Legendre in ln t.
+    """Return the integral of the loss of a row over t in [t_min, 1], by Gauss-Legendre in ln t.
 
     Args:
-        process: the noise.
-        joint: where rows come from.
+        process: forward process.
+        joint: distribution of the rows.
         predict: leave-one-out log-probabilities [x_t row, l, v] at a signal level.
         t_min: lower end.
     """
@@ -197,10 +195,8 @@ def integrated_nelbo(process: Process, joint: Joint, predict: Callable[[float], 
 
 
 def prior_gap(process: Process, joint: Joint) -> float:
-    """KL divergence, in nats a row, of what is left of a row at t = 1 from a prior that knows no row.
-
-    The prior is uniform noise; with a mask, from which no row is at a finite distance, it is what is left in the mean
-    over all rows.
+    """Return the KL divergence of q(x_1 | x_0) from a prior, in nats per row. The prior is uniform noise; with a mask,
+    for which that KL divergence is infinite, it is the mean of q(x_1 | x_0) over all rows.
     """
     V = process.vocab_size
     if process.mask_id is None:
@@ -212,7 +208,8 @@ def prior_gap(process: Process, joint: Joint) -> float:
 
 
 def reverse_posterior(process: Process, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
-    """Dense q(x_s | x_t, p) (N, S) by Bayes' rule: proportional to sum_{x_0} p[x_0] q(x_s | x_0) q(x_t | x_s)."""
+    """Return the dense q(x_s | x_t, p) (N, S) by Bayes' rule, proportional to sum_{x_0} p[x_0] q(x_s | x_0) q(x_t |
+    x_s)."""
     mask, S = process.mask_id, process.num_states
     noise_S = torch.full((S,), 1 / S, dtype=torch.float64) if mask is None else torch.eye(S, dtype=torch.float64)[mask]
     ratio_N1 = (alpha_t_N / alpha_s_N)[:, None]
@@ -225,7 +222,8 @@ def reverse_posterior(process: Process, logp_NV: Tensor, xt_N: Tensor, alpha_s_N
 
 
 def chain_kernel(process: Process, joint: Joint, predict: Callable[[float], Tensor], times: list[float]) -> Tensor:
-    """Where the chain ends, [row at the first time, row at time 0], from the dense reverse posterior of each step."""
+    """Return the transition matrix of the chain, [row at the first time, row at time 0], from the dense reverse
+    posteriors."""
     Y, L = len(joint.noisy_YL), joint.L
     kernel_YY = torch.eye(Y, dtype=torch.float64)
     alphas = process.level(torch.tensor(times, dtype=torch.float64)).alpha
@@ -239,14 +237,13 @@ def chain_kernel(process: Process, joint: Joint, predict: Callable[[float], Tens
         ).view(Y, L, joint.S)
         kernel_YY = kernel_YY @ torch.stack([q_YLS[:, place, joint.noisy_YL[:, place]] for place in range(L)]).prod(0)
     kernel_YX = kernel_YY[:, joint.code(joint.rows_XL, noisy=True)]
-    torch.testing.assert_close(kernel_YX.sum(1), kernel_YY.sum(1))  # nothing is masked in the end
+    torch.testing.assert_close(kernel_YX.sum(1), kernel_YY.sum(1))  # no token is masked at the end
     return kernel_YX
 
 
 class TableBackbone(Backbone):
-    """Logits looked up by (noisy id, position, a step of the noise level): as arbitrary as a network, exact, and fast.
-
-    With `context`, every position also looks at the (valid) tokens around it.
+    """Logits from a table by noisy id, position and bin of the noise level. With `context`, every position also depends
+    on the valid tokens around it.
     """
 
     def __init__(self, V: int, L: int, seed: int = 0, scale: float = 1.0, context: bool = True) -> None:
@@ -270,7 +267,7 @@ class TableBackbone(Backbone):
 
 
 class UnigramOracle(Backbone):
-    """The same prediction everywhere."""
+    """The same prediction at every position."""
 
     def __init__(self, unigram_V: Tensor) -> None:
         super().__init__(len(unigram_V))

@@ -19,7 +19,7 @@ def test_a_file_gives_options(tmp_path: Path) -> None:
     assert expand_files([f"--config={study}", "-c", model, "--sizes", "4"]) == [*given, "-c", model, "--sizes", "4"]
 
 
-def test_other_files_are_left_alone(tmp_path: Path) -> None:
+def test_other_files_are_unchanged(tmp_path: Path) -> None:
     model, empty = written(tmp_path / "model.yaml", "data: {}\n"), written(tmp_path / "empty.yaml", "")
     for words in (["-c", model], ["-c", empty], ["-c"], ["--sizes", "4"], []):
         assert expand_files(words) == words
@@ -34,6 +34,6 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
         ("sweep: {sizes: [1\n", r"study\.yaml` is not valid YAML"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_options_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         expand_files(["-c", written(tmp_path / "study.yaml", text)])

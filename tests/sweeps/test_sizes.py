@@ -36,13 +36,13 @@ def test_sizes_are_rows_in_order(text, sizes):
     "text",
     ["", "many", "2:8", "2:8:4", "8:2:x2", "2:8:x1", "0:8:x2", "2:0.5:x2", "2:8:xinf", "0", "1.5", "200000", "-3"],
 )
-def test_what_is_no_size_is_named(text):
+def test_an_invalid_size_is_named(text):
     with pytest.raises(InputError, match=r"`--sizes|`data\.train_size`"):
         parse(text, rows)
 
 
 @given(st.integers(1, 1000), st.integers(0, 12), st.integers(2, 9))
-def test_a_range_ends_where_it_is_told_to(first, steps, factor):
+def test_a_range_ends_at_its_limit(first, steps, factor):
     last = first * factor**steps
     sizes = parse(f"{first}:{last}:x{factor}", lambda size: int(size))
     assert sizes == [first * factor**step for step in range(steps + 1)]

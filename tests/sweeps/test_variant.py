@@ -15,7 +15,7 @@ def variant(devices: object, accelerator: str = "cpu", backbone: str = "DiT") ->
 @pytest.mark.parametrize(
     ("devices", "processes"), [(1, 1), (2, 2), ("2", 2), ("auto", 1), ([0, 3], 2), ([1], 1), ("0,1,2", 3), (-1, 1)]
 )
-def test_a_process_for_each_device(tmp_path, devices, processes):
+def test_there_is_a_process_for_each_device(tmp_path, devices, processes):
     run = variant(devices).run(tmp_path, 8, 0)
     assert (run.processes, run.cores, run.gpus) == (processes, 3 * processes, 0)
     assert variant(devices, "gpu").run(tmp_path, 8, 0).gpus == processes
@@ -27,7 +27,7 @@ def test_an_oracle_is_measured_and_not_trained(tmp_path):
     assert run.folder.name == "MarkovBackbone-n8-s5"
 
 
-def test_a_cell_says_how_it_is_started(tmp_path):
+def test_a_run_has_its_command_line(tmp_path):
     run = variant(1).run(tmp_path, 8, 5)
     assert run.start[:3] == ("fit", "-c", "x.yaml")
     words = run.arguments()

@@ -13,12 +13,12 @@ from uddm_lightning.sweeps.launchers.forked_run import serve
 
 
 def look() -> None:
-    """Status 0 where no bar is drawn and everything is imported."""
+    """Return status 0 if bars are disabled and everything is imported."""
     sys.exit(int(not tqdm(range(3)).disable) + 2 * int("uddm_lightning.cli.lightning" not in sys.modules))
 
 
 def begin() -> None:
-    """What a sweep does at its first run."""
+    """Start a run as a sweep does."""
     serve()
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert "TQDM_DISABLE" not in os.environ
@@ -29,8 +29,8 @@ def begin() -> None:
 
 
 @pytest.mark.slow
-def test_a_forked_run_finds_everything_imported_and_draws_no_bars():
-    # in a process of its own: a process has one server, and another test may have started this one's
+def test_a_forked_run_has_all_imports_and_shows_no_bars():
+    # in a separate process, because a process has one server and another test may have started it
     environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
     subprocess.run(
         [sys.executable, "-c", "from tests.sweeps.launchers.test_forked_run import begin; begin()"],

@@ -20,7 +20,7 @@ from uddm_lightning.sweeps.sweep_run import SweepRun
 
 pytestmark = pytest.mark.slow
 SIZES = (2, 8, 32)
-# As from a shell's foreground: a test run in the background hands on that Ctrl-C is to be ignored.
+# As in a shell's foreground: a test run in the background would inherit an ignored Ctrl-C.
 START = (
     "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "runpy.run_module('uddm_lightning', run_name='__main__', alter_sys=True)"
@@ -28,7 +28,7 @@ START = (
 
 
 class Place:
-    """A folder with a text, a config, a cache that every sweep shares, and the command in it."""
+    """A folder with a text, a config and a shared cache, and the command that runs there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -77,12 +77,12 @@ def place(tmp_path_factory) -> Place:
     return place
 
 
-def test_numbers_do_not_depend_on_how_many_run_at_a_time(place):
+def test_numbers_do_not_depend_on_the_number_of_parallel_runs(place):
     finish(place.sweep("two", "--jobs", 2))
     assert place.table("two") == place.table("calm")
 
 
-def test_a_cell_is_a_run_that_fit_could_have_made(place):
+def test_a_run_of_a_sweep_equals_a_run_of_fit(place):
     run = place.folder / "calm" / "runs" / "DiT-n8-s0"
     before = (run / "measurements.csv").read_bytes()
     finish(place.start("validate", "-c", run / "config.yaml", "--ckpt_path", "last"))
@@ -94,8 +94,9 @@ def test_a_cell_is_a_run_that_fit_could_have_made(place):
 
 
 @pytest.mark.timeout(1200)
-def test_killed_at_any_moment_it_goes_on_to_the_same_table(place):
-    """`kill -9` of the sweep alone, once while it starts and twice while runs train: they must end by themselves."""
+def test_killed_at_any_moment_it_resumes_to_the_same_result(place):
+    """Kill the sweep alone with `kill -9`, once at its start and twice during training; its runs must end by
+    themselves."""
     moments = random.Random(0)  # noqa: S311 no secret is made here
     runs = place.folder / "killed" / "runs"
     for training in (False, True, True):
@@ -110,7 +111,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_table(place):
     assert place.table("killed") == place.table("calm")
 
 
-def test_a_half_trained_run_goes_on_from_its_checkpoint(place):
+def test_a_half_trained_run_resumes_from_its_checkpoint(place):
     process = place.sweep("half", "--jobs", 1)
     runs = place.folder / "half" / "runs"
     wait_for(lambda: (runs / "DiT-n8-s0" / "checkpoints" / "last.ckpt").exists())
@@ -175,8 +176,8 @@ def test_a_run_that_fails_is_shown_with_its_log(place):
     assert b"good-n8-s0" in place.table("mixed")
 
 
-def test_cores_and_gpus_are_never_promised_twice(tmp_path, monkeypatch):
-    """The launcher alone, with programs that only sleep."""
+def test_cores_and_gpus_are_never_assigned_twice(tmp_path, monkeypatch):
+    """Test the launcher with programs that sleep."""
     environments = []
 
     class Sleeping:

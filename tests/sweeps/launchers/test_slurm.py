@@ -28,11 +28,11 @@ def plain_run(folder: Path, size: int = 2, **fields: object) -> SweepRun:
     return replace(SweepRun("DiT", size, 0, folder, ("fit",), 6), **fields)
 
 
-# What is asked of SLURM, whose programs are scripts here
+# Requests to SLURM, whose programs are scripts here
 
 
 class Programs:
-    """`sbatch` and its kin as scripts that write down how they were called and say what they are told to."""
+    """`sbatch` and the other programs as scripts that record their arguments and print given output."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,13 +72,13 @@ def write_result(folder: Path, job: str, *result: object) -> None:
     cloudpickle_dump(result, folder / "logs" / "slurm" / f"{job}_0_result.pkl")
 
 
-def test_submitit_is_asked_for_where_it_is_missing(tmp_path, programs, monkeypatch):
+def test_missing_submitit_is_reported(tmp_path, programs, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(InputError, match=r"pip install 'uddm-lightning\[slurm\]'"):
         SlurmLauncher().submit([plain_run(tmp_path)])
 
 
-def test_a_login_node_is_asked_for_where_there_is_no_slurm(tmp_path, monkeypatch):
+def test_missing_slurm_is_reported_with_the_login_node(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="`sbatch`, `srun`, `squeue`, `scancel` cannot be found"):
         SlurmLauncher().submit([plain_run(tmp_path)])
@@ -93,7 +93,7 @@ def test_arguments_are_checked(argument, value):
         SlurmLauncher(**{argument: value})
 
 
-def test_cells_with_equal_needs_form_one_array(tmp_path, programs):
+def test_runs_with_equal_resources_form_one_array(tmp_path, programs):
     runs = [
         plain_run(tmp_path, 2),
         plain_run(tmp_path, 4, threads=2),
@@ -120,7 +120,7 @@ def test_cells_with_equal_needs_form_one_array(tmp_path, programs):
     assert programs.calls("squeue")[-1].endswith("--jobs=1,2,3")
 
 
-def test_arguments_reach_the_script(tmp_path, programs):
+def test_arguments_are_written_to_the_script(tmp_path, programs):
     launcher = SlurmLauncher(
         partition="long",
         account="us",
@@ -150,7 +150,7 @@ def test_arguments_reach_the_script(tmp_path, programs):
         assert line in script
 
 
-def test_a_sweep_inside_a_job_does_not_hand_on_its_resources(tmp_path, programs, monkeypatch):
+def test_a_sweep_inside_a_job_does_not_pass_on_its_resources(tmp_path, programs, monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "8")
     monkeypatch.setenv("SLURM_CONF", "/etc/here.conf")
     programs.say("sbatch", 'echo "Submitted batch job 1"; env > seen')
@@ -161,13 +161,13 @@ def test_a_sweep_inside_a_job_does_not_hand_on_its_resources(tmp_path, programs,
     assert os.environ["SLURM_NTASKS"] == "8"
 
 
-def test_what_sbatch_refuses_is_handed_on(tmp_path, programs):
+def test_an_error_of_sbatch_is_reported(tmp_path, programs):
     programs.say("sbatch", "echo 'invalid partition specified: lnog' >&2", status=1)
     with pytest.raises(InputError, match=r"`sbatch` did not take the jobs: .*invalid partition specified: lnog"):
         SlurmLauncher(partition="lnog").submit([plain_run(tmp_path)])
 
 
-def test_results_become_outcomes_once(tmp_path, programs):
+def test_results_are_returned_once(tmp_path, programs):
     runs = [plain_run(tmp_path, size) for size in (2, 4, 8, 16)]
     launcher = SlurmLauncher()
     launcher.submit(runs)
@@ -211,7 +211,7 @@ def test_a_job_that_left_no_result_is_reported_after_a_while(tmp_path, programs,
     assert outcome.reason.startswith(f"SLURM job 1 left no result: {reason}, see ")
 
 
-def test_a_cell_that_is_finished_has_not_failed_however_its_job_ended(tmp_path, programs):
+def test_a_finished_run_has_not_failed_however_its_job_ended(tmp_path, programs):
     runs = [plain_run(tmp_path, size) for size in (2, 4)]
     launcher = SlurmLauncher()
     launcher.submit(runs)
@@ -223,7 +223,7 @@ def test_a_cell_that_is_finished_has_not_failed_however_its_job_ended(tmp_path, 
     assert launcher.poll() == [Outcome(run, 0) for run in runs]
 
 
-def test_a_job_of_which_the_controller_remembers_nothing_is_reported(tmp_path, programs):
+def test_a_job_that_the_controller_has_forgotten_is_reported(tmp_path, programs):
     launcher = SlurmLauncher()
     launcher.submit([plain_run(tmp_path)])
     programs.say("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2", status=1)
@@ -231,7 +231,7 @@ def test_a_job_of_which_the_controller_remembers_nothing_is_reported(tmp_path, p
     assert "not known to SLURM" in outcome.reason
 
 
-def test_no_job_is_given_up_while_the_controller_is_silent_or_requeues_it(tmp_path, programs, monkeypatch):
+def test_a_job_is_not_failed_while_the_controller_is_silent_or_requeues_it(tmp_path, programs, monkeypatch):
     launcher = SlurmLauncher()
     launcher.submit([plain_run(tmp_path)])
     programs.say("squeue", "echo 'Unable to contact slurm controller' >&2", status=1)
@@ -248,7 +248,7 @@ def test_no_job_is_given_up_while_the_controller_is_silent_or_requeues_it(tmp_pa
     assert launcher.poll() == []
 
 
-def test_the_controller_is_not_asked_at_every_look(tmp_path, programs, monkeypatch):
+def test_the_controller_is_not_queried_at_every_poll(tmp_path, programs, monkeypatch):
     monkeypatch.setattr(slurm, "QUERY_SECONDS", 60.0)
     launcher = SlurmLauncher()
     assert launcher.poll() == []
@@ -261,7 +261,7 @@ def test_the_controller_is_not_asked_at_every_look(tmp_path, programs, monkeypat
     assert len(programs.calls("squeue")) == 1
 
 
-def test_stop_cancels_what_has_not_ended(tmp_path, programs):
+def test_stop_cancels_jobs_that_have_not_ended(tmp_path, programs):
     launcher = SlurmLauncher()
     launcher.stop()
     assert programs.calls("scancel") == []
@@ -274,7 +274,7 @@ def test_stop_cancels_what_has_not_ended(tmp_path, programs):
     assert launcher.poll() == []
 
 
-def test_a_cancelling_that_fails_says_how_to_do_it_by_hand(tmp_path, programs):
+def test_a_failed_cancellation_prints_the_command(tmp_path, programs):
     launcher = SlurmLauncher()
     launcher.submit([plain_run(tmp_path)])
     programs.say("scancel", "echo 'no controller' >&2", status=1)
@@ -282,11 +282,11 @@ def test_a_cancelling_that_fails_says_how_to_do_it_by_hand(tmp_path, programs):
         launcher.stop()
 
 
-# What a job does, without SLURM
+# The work of a job, without SLURM
 
 
 class ScriptedRun:
-    """A run whose process is a line of Python, and whose state is a list of answers."""
+    """A run whose process is a line of Python and whose state is a list of values."""
 
     def __init__(self, script: str = "", finished: tuple[bool, ...] = (), busy: tuple[bool, ...] = ()) -> None:
         self.script = script
@@ -313,24 +313,24 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm_job, "GRACE_SECONDS", 0.5)
 
 
-# Python 3.12 and later warn of what runs between fork and exec while there are threads; here these are pytest-xdist's
+# Python 3.12 and later warn about code between fork and exec with threads; the threads here are those of pytest-xdist
 in_a_job = pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 
 
 @pytest.mark.usefixtures("_impatient")
 @in_a_job
 class TestTraining:
-    def test_a_finished_cell_is_not_started(self):
+    def test_a_finished_run_is_not_started(self):
         run = ScriptedRun(finished=(True,))
         assert Training(run)() == 0
         assert run.launched == []
 
-    def test_a_cell_that_another_one_trains_is_waited_for(self):
+    def test_a_job_waits_for_another_process_that_trains_its_run(self):
         run = ScriptedRun(finished=(False, False, True), busy=(True, True))
         assert Training(run)() == 0
         assert run.launched == []
 
-    def test_a_run_that_came_second_waits_for_the_first(self):
+    def test_a_second_job_of_a_run_waits_for_the_first(self):
         run = ScriptedRun("sys.exit(2)", finished=(False, False, True), busy=(False, True, True))
         assert Training(run)() == 0
         assert len(run.launched) == 1
@@ -340,7 +340,7 @@ class TestTraining:
         assert Training(ScriptedRun("os.kill(os.getpid(), signal.SIGKILL)"))() == -signal.SIGKILL
         assert Training(ScriptedRun("", finished=(False, True)))() == 0
 
-    def test_the_run_sees_neither_slurm_nor_its_signals(self, monkeypatch):
+    def test_the_run_inherits_neither_slurm_variables_nor_signals(self, monkeypatch):
         monkeypatch.setenv("SLURM_JOB_ID", "1")
         monkeypatch.setenv("SLURM_CONF", "/etc/here.conf")
         script = """
@@ -351,12 +351,12 @@ sys.exit(5 if [name for name in os.environ if name.startswith("SLURM")] == ["SLU
         assert Training(ScriptedRun(script))() == 5
         assert os.environ["SLURM_JOB_ID"] == "1"
 
-    def test_a_run_that_obeyed_sigterm_has_not_succeeded(self):
+    def test_a_run_ended_by_sigterm_has_not_succeeded(self):
         assert Training(ScriptedRun("sys.exit(0)"))() == -signal.SIGTERM
         obedient = "signal.signal(signal.SIGTERM, signal.SIG_DFL)\nos.kill(os.getpid(), signal.SIGTERM)"
         assert Training(ScriptedRun(obedient))() == -signal.SIGTERM
 
-    def test_a_job_that_goes_back_into_the_queue_leaves_no_process_behind(self, tmp_path):
+    def test_a_requeued_job_leaves_no_process_behind(self, tmp_path):
         script = f"""
 other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 open({str(tmp_path / "other")!r}, "w").write(str(other.pid))
@@ -385,9 +385,9 @@ time.sleep(60)
         finally:
             signal.signal(signal.SIGUSR2, before)
 
-    def test_a_requeued_job_does_the_same_once_more(self, tmp_path):
+    def test_a_requeued_job_runs_again(self, tmp_path):
         training = Training(plain_run(tmp_path))
-        again = pickle.loads(pickle.dumps(training.checkpoint()))  # noqa: S301 of its own making
+        again = pickle.loads(pickle.dumps(training.checkpoint()))  # noqa: S301 written by this test
         assert type(again.function) is Training
         assert again.function.run == training.run
 
@@ -403,14 +403,14 @@ def wait_until(condition: Callable[[], object], seconds: float = 240.0) -> None:
 
 
 def collect(launcher: SlurmLauncher, number: int, first: Sequence[Outcome] = ()) -> dict[int, Outcome]:
-    """Outcomes by the size of their runs, once there are so many."""
+    """Wait for a number of outcomes and return them by the size of their runs."""
     outcomes = [*first]
     wait_until(lambda: outcomes.extend(launcher.poll()) or len(outcomes) >= number)
     return {outcome.run.size: outcome for outcome in outcomes}
 
 
 def show(outcomes: dict[int, Outcome]) -> str:
-    """What there is to say where something went wrong."""
+    """Return the logs for the message of a failed assertion."""
     runs = [outcome.run for outcome in outcomes.values()]
     paths = [path for run in runs for path in (run.log, *sorted((run.sweep_folder / "logs" / "slurm").glob("*_log.*")))]
     logs = [f"--- {path}\n{path.read_text()[-3000:]}" for path in dict.fromkeys(paths) if path.exists()]
@@ -432,7 +432,8 @@ def _cluster() -> Iterator[None]:
 
 @pytest.fixture
 def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], SweepRun]:
-    """Runs of a tiny network on a tiny text, by size and steps; every third step is measured and saved."""
+    """Return a function that makes runs of a tiny network, by size and steps; every third step is measured and
+    saved."""
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(slurm, "QUERY_SECONDS", 0.5)
     monkeypatch.setattr(slurm, "RESULT_SECONDS", 2.0)
@@ -485,7 +486,7 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_cluster")
 class TestCluster:
-    def test_three_cells_form_an_array_and_a_killed_one_can_be_repeated(self, make_run):
+    def test_three_runs_form_an_array_and_a_killed_one_can_be_repeated(self, make_run):
         killed, *others = runs = [make_run(2, 30), make_run(4, 3), make_run(8, 3)]
         launcher = SlurmLauncher(timeout_min=20)
         launcher.submit(runs)
@@ -508,8 +509,8 @@ class TestCluster:
         assert "Restored all states" in killed.log.read_text(), show(outcomes)
 
     @pytest.mark.timeout(900)
-    def test_a_sweep_through_the_queue_gives_the_numbers_of_a_local_one(self, make_run, tmp_path):
-        killed = make_run(2, 30)  # its folder is the one that the sweep uses
+    def test_a_sweep_by_slurm_gives_the_numbers_of_a_local_one(self, make_run, tmp_path):
+        killed = make_run(2, 30)  # the sweep uses its folder
 
         def sweep(out: Path, *options: str, status: int = 0) -> str:
             command = [sys.executable, "-m", "uddm_lightning", "sweep", "-c", str(tmp_path / "tiny.yaml")]
@@ -531,7 +532,7 @@ class TestCluster:
         tables = [(folder / "measurements.csv").read_bytes() for folder in (killed.sweep_folder, tmp_path / "local")]
         assert tables[0] == tables[1]
 
-    def test_a_job_at_its_time_limit_is_requeued_and_goes_on(self, make_run):
+    def test_a_job_at_its_time_limit_is_requeued_and_resumes(self, make_run):
         run = make_run(2, 30)
         launcher = SlurmLauncher(timeout_min=5)
         launcher.submit([run])
@@ -544,7 +545,7 @@ class TestCluster:
         assert f"Requeued job {job} (9 remaining timeouts)" in show(outcomes)
         assert "Restored all states" in run.log.read_text(), show(outcomes)
 
-    def test_stop_takes_running_and_waiting_jobs_out_of_the_queue(self, make_run):
+    def test_stop_cancels_running_and_pending_jobs(self, make_run):
         runs = [make_run(size, 30) for size in (2, 4, 8)]
         launcher = SlurmLauncher(timeout_min=5)
         launcher.submit(runs)
@@ -556,6 +557,6 @@ class TestCluster:
         wait_until(lambda: queue() == [], 30)
         assert not any(run.busy() for run in runs)
 
-    def test_an_unknown_partition_is_the_users_to_mend(self, make_run):
+    def test_an_unknown_partition_gives_one_message(self, make_run):
         with pytest.raises(InputError, match=r"did not take the jobs: .*[Ii]nvalid partition"):
             SlurmLauncher(partition="nowhere").submit([make_run(2, 3)])
