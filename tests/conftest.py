@@ -28,10 +28,8 @@ torch.set_num_threads(1)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark bars as slow, so that `-m "not slow"` leaves them out, and put files with many slow tests first.
-
-    A worker of pytest-xdist runs whole files, in this order: a long file that starts last would keep one worker busy
-    after the others have ended.
+    """Mark bars as slow, so that `-m "not slow"` leaves them out, and put files with many slow tests first. A worker of
+    pytest-xdist runs whole files in this order; a long file at the end would run on one worker alone.
     """
     for item in items:
         if item.get_closest_marker("bar"):
@@ -44,8 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _undisturbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Every test has its own cache and working folder, and leaves threads, environment and process group as they were.
 
-    DDP of one process, run inside the test's own, stays in its group and leaves the group's port in the environment,
-    where the next test's processes would find it taken.
+    DDP of one process inside the test process keeps its group open and its port in the environment, where the processes
+    of the next test would use it again.
     """
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
@@ -81,7 +79,7 @@ def markov_config(config: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the run of `tiny_config`, its cache and what `fit` printed: trained once, looked at by many."""
+    """A folder with the run of `tiny_config`, its cache and the output of `fit`; trained once for all tests."""
     folder = tmp_path_factory.mktemp("trained")
     config = folder / "tiny.yaml"
     config.write_text(yaml.safe_dump(tiny_config(write_corpus(folder / "corpus.txt"))), encoding="utf-8")
@@ -96,7 +94,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def textless(trained: Path) -> Iterator[Path]:
-    """The same folder while its text is away."""
+    """The same folder without its text."""
     text = trained / "corpus.txt"
     away = text.rename(trained / "away.txt")
     yield trained
@@ -105,7 +103,7 @@ def textless(trained: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def uddm(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Runs `uddm` with the given arguments, as a shell would start it, but in this process."""
+    """Run `uddm` with the given arguments in this process."""
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()

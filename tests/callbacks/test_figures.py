@@ -10,7 +10,7 @@ from uddm_lightning.callbacks.figures import pixels, sequence_panel, time_figure
 CURVES = [(probe.time_curve, probe.kind) for probe in PROBES if probe.time_curve]
 
 
-def test_marks_tell_what_happened_to_each_token():
+def test_marks_show_the_state_of_each_token():
     panel = sequence_panel(list("abcd"), list("axyd"), list("abzq"))
     assert panel.splitlines() == ["original  abcd", "corrupted axyd", "restored  abzq", "           +x!"]
 
@@ -37,7 +37,7 @@ def test_the_figure_has_a_curve_for_each_split():
     assert time_figure(CURVES, [], "nothing was measured").axes
 
 
-def test_a_file_holds_the_pixels_that_were_drawn(tmp_path):
+def test_a_file_holds_the_pixels_of_the_figure(tmp_path):
     picture = pixels(time_figure(CURVES, [], "nothing was measured"))
     assert picture.shape == (396, 990, 3)
     assert picture.min() < 64, "nothing is drawn"

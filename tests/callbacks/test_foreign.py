@@ -18,7 +18,7 @@ from uddm_lightning.results.manifest import stopped_early, trained_steps
 from uddm_lightning.sweeps.sweep_run import SweepRun
 
 FEW = ("--entropy.enabled=false", "--basin.enabled=false", "--samples.enabled=false", "--trajectory.enabled=false")
-EVENTS: list[str] = []  # what callbacks of this file were told
+EVENTS: list[str] = []  # calls that the callbacks of this file received
 
 
 def happened(*_: object) -> None:
@@ -85,7 +85,7 @@ def check_bar(out: Path, outcome: Outcome) -> None:
 
 
 class Case(NamedTuple):
-    """How a callback is given, and what comes of it: an error that says so, or a run that passes the check."""
+    """Options of a callback, and the expected result: an error message, or a run that passes the check."""
 
     kind: str = ""
     options: tuple[str, ...] = ()
@@ -151,7 +151,7 @@ CASES: dict[str, Case] = {
     "Timer": Case(options=("duration={milliseconds: 1}",), check=check_stopped("Timer: ")),
     "TQDMProgressBar": Case(options=(BAR,), check=check_bar),
     "WeightAveraging": Case(refused="model.ema_decay"),
-    # and what people make of base classes
+    # and subclasses of base classes
     "a subclass of BaseFinetuning": Case(kind=f"{MINE}.FrozenEmbedding", check=check_frozen),
     "a callback of one's own": Case(kind=f"{MINE}.Watch", check=told("step 6")),
 }
@@ -163,7 +163,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, MINE, sys.modules[__name__])
 
 
-def test_the_table_holds_every_callback_of_the_installed_lightning() -> None:
+def test_the_table_has_every_callback_of_the_installed_lightning() -> None:
     there = {name for name in callbacks.__all__ if inspect.isclass(getattr(callbacks, name))}
     assert there == {name for name in CASES if name.isidentifier()}
 
@@ -218,7 +218,7 @@ def test_a_callback_that_needs_a_package_works_with_it(uddm, config, tmp_path, n
         ("DeviceStatsMonitor", "lightning.pytorch.accelerators.cpu._PSUTIL_AVAILABLE"),
     ],
 )
-def test_a_package_that_a_callback_needs_is_missed_at_the_start(uddm, config, monkeypatch, name, check) -> None:
+def test_a_missing_package_of_a_callback_is_reported_at_the_start(uddm, config, monkeypatch, name, check) -> None:
     monkeypatch.setattr(check, False)
     monkeypatch.setattr("lightning.pytorch.callbacks.device_stats_monitor._PSUTIL_AVAILABLE", False)
     outcome = uddm("fit", "-c", config, BAR, f"--trainer.callbacks+={name}")
@@ -242,7 +242,7 @@ def test_an_unknown_value_to_monitor_is_refused_at_the_start(uddm, config, tmp_p
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
-def test_what_others_may_log_is_missed_at_the_first_validation(uddm, config) -> None:
+def test_a_value_that_was_not_logged_is_reported_at_the_first_validation(uddm, config) -> None:
     given = (f"--trainer.callbacks+={MINE}.Watch", "--trainer.callbacks+=EarlyStopping")
     outcome = uddm("fit", "-c", config, *FEW, *given, "--trainer.callbacks.monitor=theirs")
     assert outcome.status == 2
@@ -250,7 +250,9 @@ def test_what_others_may_log_is_missed_at_the_first_validation(uddm, config) -> 
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
-def test_every_name_that_may_be_watched_is_logged_at_the_first_validation(uddm, config, tmp_path, monkeypatch) -> None:
+def test_every_value_that_can_be_monitored_is_logged_at_the_first_validation(
+    uddm, config, tmp_path, monkeypatch
+) -> None:
     names: list[set[str]] = []
 
     def keep(trainer: Trainer, task: LightningModule, splits: tuple[str, ...]) -> None:
@@ -277,14 +279,14 @@ def test_two_progress_bars_are_refused(uddm, config) -> None:
     assert "several progress bars, TQDMProgressBar and TQDMProgressBar" in outcome.err
 
 
-def test_a_bar_that_is_switched_off_is_refused(uddm, config) -> None:
+def test_a_disabled_progress_bar_is_refused(uddm, config) -> None:
     outcome = uddm("fit", "-c", config, "--trainer.callbacks+=TQDMProgressBar")
     assert outcome.status == 2
     assert "`trainer.enable_progress_bar` is false and `trainer.callbacks` has TQDMProgressBar" in outcome.err
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
-def test_a_run_of_a_sweep_draws_no_bar_of_its_own(uddm, config, tmp_path, monkeypatch) -> None:
+def test_a_run_of_a_sweep_shows_no_progress_bar(uddm, config, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("UDDM_HEARTBEAT", str(tmp_path / "beat"))
     monkeypatch.setenv("UDDM_PARENT", str(os.getppid()))
     outcome = uddm("fit", "-c", config, *FEW, BAR, "--trainer.callbacks+=TQDMProgressBar")
@@ -293,7 +295,7 @@ def test_a_run_of_a_sweep_draws_no_bar_of_its_own(uddm, config, tmp_path, monkey
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
-def test_a_bound_on_a_wider_range_than_the_trained_one_can_be_watched(uddm, config) -> None:
+def test_a_nelbo_on_a_wider_range_than_the_trained_one_can_be_monitored(uddm, config) -> None:
     monitor = "--trainer.callbacks.monitor=nelbo_extrapolated/test/[0.001,1]"
     outcome = uddm("fit", "-c", config, *FEW, "--nelbo.t_min", 0.001, "--trainer.callbacks+=EarlyStopping", monitor)
     assert outcome.status == 0, outcome.err
@@ -301,7 +303,7 @@ def test_a_bound_on_a_wider_range_than_the_trained_one_can_be_watched(uddm, conf
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
-def test_a_run_that_stopped_early_is_measured_whole_and_stays_where_it_is(uddm, config, tmp_path) -> None:
+def test_a_run_that_stopped_early_is_fully_measured_and_is_not_continued(uddm, config, tmp_path) -> None:
     out = tmp_path / "run"
     given = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=nelbo/test/[0.02,1]")
     outcome = uddm("fit", "-c", config, "--out", out, *given, "--trainer.callbacks.stopping_threshold=1e9")
@@ -325,7 +327,7 @@ def test_a_run_that_stopped_early_is_measured_whole_and_stays_where_it_is(uddm, 
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
-def test_a_prediction_writer_of_ones_own_is_called(uddm, trained, tmp_path) -> None:
+def test_a_custom_prediction_writer_is_called(uddm, trained, tmp_path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("of the people we\n", encoding="utf-8")
     config = ("-c", trained / "run" / "config.yaml", "--ckpt_path", trained / "run" / "checkpoints" / "last.ckpt")

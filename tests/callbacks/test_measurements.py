@@ -35,7 +35,7 @@ def test_the_summary_is_one_small_table():
             assert row[:end].split()[-1] == value, "columns stand under their names"
 
 
-def test_the_summary_tells_of_the_best_estimate_and_of_a_falling_bound():
+def test_the_summary_shows_the_bayes_argmax_and_a_falling_nelbo():
     oracle = record(split="test", recovery=0.25, bayes_argmax=0.5)
     bound = record("nelbo", split="test", t=None, nelbo=2.1, t_min=0.05, t_max=1.0, nelbo_falling=True)
     lines = summary(PROBES, [oracle, bound]).splitlines()

@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-KINDS = ("scalars", "images", "histograms")  # of text, this reader knows nothing that is no longer shown
+KINDS = ("scalars", "images", "histograms")  # this reader drops text that is no longer shown
 
 
 def shown(out: Path) -> dict[str, list[int]]:
-    """Steps by tag, in the order in which TensorBoard has them."""
+    """Return the steps by tag, in the order of TensorBoard."""
     events = EventAccumulator(str(out), size_guidance=dict.fromkeys(KINDS, 0))
     events.Reload()
     tags = events.Tags()
     read = {"scalars": events.Scalars, "images": events.Images, "histograms": events.Histograms}
     found = {f"{kind}/{tag}": [event.step for event in read[kind](tag)] for kind in KINDS for tag in tags[kind]}
-    # of a histogram's kind there is one for each t under one tag; and no step belongs to the hyperparameters
+    # a histogram has one entry per t under one tag, and hyperparameters have no step
     return {tag: steps for tag, steps in found.items() if "margin" not in tag and "hparams" not in tag}
 
 
@@ -38,7 +38,7 @@ def test_steps_that_are_trained_again_are_shown_once(uddm, config, tmp_path, few
     }
 
 
-def test_a_run_that_starts_again_shows_nothing_of_the_first_attempt(uddm, config, tmp_path, few) -> None:
+def test_a_restarted_run_shows_no_steps_of_the_first_attempt(uddm, config, tmp_path, few) -> None:
     out = tmp_path / "run"
     broken = ("--model.optimizer.init_args.lr", 1e30, "--model.lr_schedule.init_args.warmup_steps", 1)
     assert uddm("fit", "-c", config, "--out", out, *few, *broken).status == 1

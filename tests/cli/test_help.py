@@ -38,7 +38,7 @@ def test_a_help_text_fits_a_terminal(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LIGHTNING)
-def test_the_short_help_is_the_beginning_of_the_long_one(name: str) -> None:
+def test_the_long_help_begins_with_the_short_one(name: str) -> None:
     short, long = help_text(name, short=True), help_text(name)
     assert long.startswith(short.partition("\n`uddm")[0])
     assert "--recovery.times" in short
@@ -60,7 +60,7 @@ def test_help_is_printed_without_heavy_imports(arguments: list[str]) -> None:
     assert time.monotonic() - started < 5, "0.1 s on a quiet machine"
 
 
-def test_help_is_found_wherever_it_is_asked_for(uddm) -> None:
+def test_help_is_printed_for_any_position_of_the_option(uddm) -> None:
     assert uddm("help", "fit").out == uddm("fit", "--help").out == uddm("fit", "-c", "x.yaml", "--help").out
     assert uddm("help").out == uddm("--help").out == uddm().out
     assert uddm("fit", "-h").out == help_text("fit", short=True)

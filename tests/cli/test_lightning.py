@@ -18,11 +18,11 @@ from uddm_lightning.results.tables import COMMON
 
 @pytest.fixture
 def run(trained, tmp_path) -> Path:
-    """A copy, to do with as one likes."""
+    """A copy of the run that tests may change."""
     return shutil.copytree(trained / "run", tmp_path / "run")
 
 
-def test_fit_says_what_it_measured(trained):
+def test_fit_prints_its_measurements(trained):
     printed = (trained / "printed.txt").read_text(encoding="utf-8")
     assert "recovery: train" in printed
     assert "NELBO on [0.02, 1]" in printed
@@ -91,7 +91,7 @@ def test_sequences_can_be_drawn_again(run):
         for name in ("x0", "xt", "xhat"):
             assert len(row[f"{name}_text"]) == 16
             assert all(row[f"{name}_text"])
-        if row["split"] != "random":  # where the id of unknown characters is as likely as any
+        if row["split"] != "random":  # where the id of unknown characters may occur
             assert set("".join(row["x0_text"])) <= set("abcdefghijklmnopqrstuvwxyz ")
 
 
@@ -129,7 +129,7 @@ def test_validate_repeats_what_fit_logged_bit_for_bit(run, uddm):
     path, before = run / "measurements.csv", {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
     text, parquet = path.read_bytes(), [p.read_bytes() for p in sorted(run.glob("*.parquet"))]
     lines = text.splitlines(keepends=True)
-    # a validation has to restore what was lost, and leave the rest
+    # a validation must restore the lost part and keep the rest
     path.write_bytes(b"".join(line for line in lines if b",6,ema,test" not in line))
     outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt")
     assert outcome.status == 0, outcome.err
@@ -140,7 +140,7 @@ def test_validate_repeats_what_fit_logged_bit_for_bit(run, uddm):
     assert [p.read_bytes() for p in sorted(run.glob("*.parquet"))] == parquet
 
 
-def test_a_quick_validation_replaces_nothing_precise_unless_told_to(run, uddm):
+def test_a_quick_validation_does_not_replace_precise_results_by_default(run, uddm):
     tables = ("measurements.csv", "sequences.parquet", "basins.parquet", "rows.parquet")
     before = {name: (run / name).read_bytes() for name in tables}
     checkpoint = run / "checkpoints" / "last.ckpt"
@@ -161,7 +161,7 @@ def test_a_quick_validation_replaces_nothing_precise_unless_told_to(run, uddm):
     assert {row["draw"] for row in draws if row["step"] == 3} == set(range(16))
 
 
-def test_the_reference_time_may_have_draws_of_its_own(run, uddm):
+def test_the_reference_time_may_have_its_own_number_of_draws(run, uddm):
     checkpoint = run / "checkpoints" / "last.ckpt"
     more = ("--data.num_train_rows", 40, "--data.num_test_rows", 40, "--entropy.num_rows", 16, "--nelbo.num_rows", 16)
     draws = ("--recovery.num_rows", 12, "--recovery.num_reference_rows", 40, "--table.overwrite", "true")
@@ -219,7 +219,7 @@ def test_results_do_not_depend_on_the_batch_size(run, uddm, size):
         }
 
 
-def test_test_takes_all_held_out_rows(run, uddm):
+def test_test_measures_all_held_out_rows(run, uddm):
     limits = ("--recovery.num_rows", 2, "--recovery.num_reference_rows", 4, "--entropy.num_rows", 2)
     outcome = uddm("test", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt", *limits)
     assert outcome.status == 0, outcome.err
@@ -245,7 +245,7 @@ def test_predict_restores_the_lines_of_a_file(run, uddm, tmp_path, config):
     assert "given" in outcome.out
 
 
-def test_resume_gives_the_run_that_was_never_stopped(run, uddm, config, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(run, uddm, config, tmp_path):
     other = tmp_path / "other"
     assert uddm("fit", "-c", config, "--out", other, "--trainer.max_steps", 3).status == 0
     text = (other / "config.yaml").read_text(encoding="utf-8")
@@ -260,7 +260,7 @@ def test_resume_gives_the_run_that_was_never_stopped(run, uddm, config, tmp_path
     assert here.keys() == there.keys()
     assert all(torch.equal(here[name], there[name]) for name in here)
     first, second = ([{**row, "run": ""} for row in table(path)] for path in (run, other))
-    # the other run ended once before, and measured what is measured at the end
+    # the other run ended once before, with the measurements of the end of a run
     assert first == [row for row in second if row["step"] == "6" or row["metric"] in ("recovery", "entropy", "nelbo")]
 
 
@@ -275,12 +275,12 @@ def test_a_run_may_be_moved(run, uddm, tmp_path):
     assert not run.exists()
 
 
-def test_a_run_has_a_folder_of_its_own_by_default(uddm, config):
+def test_a_run_has_its_own_folder_by_default(uddm, config):
     assert uddm("fit", "-c", config, "--trainer.max_steps", 3).status == 0
     assert (Path("runs") / "tiny-n8-s0" / "measurements.csv").exists()
 
 
-def test_raw_and_averaged_weights_are_told_apart(uddm, config, tmp_path):
+def test_raw_and_averaged_weights_have_separate_results(uddm, config, tmp_path):
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "both", "--recovery.weights", "[ema,raw]")
     assert outcome.status == 0, outcome.err
     rows = [r for r in table(tmp_path / "both") if r["metric"] == "recovery" and r["step"] == "6"]
@@ -289,7 +289,7 @@ def test_raw_and_averaged_weights_are_told_apart(uddm, config, tmp_path):
     assert len(by_weights["ema"]) == len(by_weights["raw"])
 
 
-def test_probes_can_be_switched_off_and_limited(uddm, config, tmp_path):
+def test_probes_can_be_disabled_and_limited(uddm, config, tmp_path):
     options = ("--recovery.num_rows", 5, "--recovery.num_rows_during_training", 2, "--nelbo.enabled", "false")
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "few", *options)
     assert outcome.status == 0, outcome.err
@@ -297,7 +297,7 @@ def test_probes_can_be_switched_off_and_limited(uddm, config, tmp_path):
     assert {r["metric"] for r in rows} == {"recovery", "entropy", "trajectory", "basin", "samples"}
     assert {(r["step"], r["n_draws"]) for r in rows if r["metric"] == "recovery"} == {("3", "2"), ("6", "5")}
     for row in rows:
-        if row["metric"] == "entropy":  # measured on more draws than the chain ran on, and split by it where it did
+        if row["metric"] == "entropy":  # the chain ran on fewer draws, which alone are split by recovery
             assert row["n_draws"] == "16"
             assert row["sampler"] == "ancestral"
             assert bool(row["entropy_unrecovered"]) == (row["split"] != "samples")
@@ -327,7 +327,7 @@ EACH_ONCE = (  # every value of every column, in three runs
     ("objective", "schedule", "size"),
     [pytest.param(*one, marks=[] if one in EACH_ONCE else pytest.mark.slow) for one in TOGETHER],
 )
-def test_plugins_go_together(uddm, config, tmp_path, objective, schedule, size):
+def test_plugins_can_be_combined(uddm, config, tmp_path, objective, schedule, size):
     outcome = uddm(
         *("fit", "-c", config, "--out", tmp_path / "run", "--data.train_size", size),
         *("--model.objective", objective, "--model.process.init_args.schedule", schedule),

@@ -1,4 +1,4 @@
-"""Every mistake a user can make gives one message with the key, the value and the way out, and exit status 2."""
+"""Every wrong input gives one message with the key, the value and a solution, and exit status 2."""
 
 import pickle
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_a_broken_config_is_named(uddm, tmp_path):
     check(uddm("fit", "-c", tmp_path / "broken.yaml"), "broken.yaml")
 
 
-def test_a_file_in_the_place_of_the_folder_is_named(uddm, config):
+def test_a_file_in_place_of_the_folder_is_named(uddm, config):
     check(uddm("fit", "-c", config, "--out", "x.csv"), "`--out x.csv` names a file; give a folder")
 
 
@@ -126,7 +126,7 @@ def test_a_vocabulary_that_is_too_small_is_named(uddm, config):
     check(uddm("fit", "-c", config, *options), "data.tokenizer.init_args.vocab_size", "is 9", "choose at least ")
 
 
-def test_a_tokenizer_that_cannot_write_the_text_is_named(uddm, config, tmp_path):
+def test_a_tokenizer_that_cannot_encode_the_text_is_named(uddm, config, tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text(tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1})).to_str(), encoding="utf-8")
     options = ("--data.tokenizer", "PretrainedTokenizer", "--data.tokenizer.init_args.path", path)
@@ -158,12 +158,12 @@ def test_an_earlier_run_is_not_overwritten(uddm, config, tmp_path):
     check(uddm("fit", "-c", config, "--out", out), str(out), "--ckpt_path last", "--out")
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
-    # a run goes on with its own data only
+    # a run resumes with its own data only
     options = ("--ckpt_path", "last", "--data.train_size", 9, "--trainer.max_steps", 6)
     check(uddm("fit", "-c", out / "config.yaml", *options), "`data.train_size` is 8 there and 9 now", "--out")
     last = out / "checkpoints" / "last.ckpt"
 
-    # measuring needs weights, and the right ones
+    # measuring requires matching weights
     check(uddm("validate", "-c", out / "config.yaml"), "--ckpt_path")
     check(uddm("predict", "-c", out / "config.yaml", "--ckpt_path", last), "--text")
     options = ("--ckpt_path", last, "--model.backbone.init_args.hidden_size", 32)
@@ -200,7 +200,7 @@ def test_a_foreign_checkpoint_is_refused(uddm, config, tmp_path, kind):
     assert not Path("executed").exists()
 
 
-def test_what_lightning_refuses_is_one_message_too(uddm, config):
+def test_refusals_of_lightning_are_one_message(uddm, config):
     check(uddm("fit", "-c", config, "--trainer.val_check_interval", 0.5), "val_check_interval")
 
 
@@ -225,7 +225,7 @@ def test_a_run_that_saved_nothing_may_start_again(uddm, config, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_config_that_a_user_wrote_is_never_touched(uddm, config, tmp_path):
+def test_a_config_of_the_user_is_never_changed(uddm, config, tmp_path):
     own = tmp_path / "own" / "config.yaml"
     own.parent.mkdir()
     own.write_text("# my notes\n" + config.read_text(encoding="utf-8"), encoding="utf-8")
@@ -236,7 +236,7 @@ def test_a_config_that_a_user_wrote_is_never_touched(uddm, config, tmp_path):
     assert own.read_bytes() == text
 
 
-def test_help_is_written_for_people(uddm):
+def test_help_is_readable(uddm):
     for arguments in ((), ("--help",), ("help",)):
         outcome = uddm(*arguments)
         assert outcome.status == 0

@@ -28,7 +28,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_two_ranks_that_lightning_starts_train_and_measure_like_one(config, tmp_path):
+def test_two_ranks_started_by_lightning_train_and_measure_like_one(config, tmp_path):
     common = ("fit", "-c", config, "--model.backbone.init_args.dropout", 0)
     ddp = ("--trainer.devices", 2, "--trainer.strategy", "ddp")
     split = ("--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 6)

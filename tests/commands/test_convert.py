@@ -50,7 +50,7 @@ def test_a_converted_run_is_the_foreign_model(
 
     parts = yaml.safe_load(text.read_text())
     (tmp_path / "part.yaml").write_text(yaml.safe_dump(parts["data"]))
-    text.write_text(yaml.safe_dump({**parts, "data": "part.yaml"}))  # a section in a file of its own
+    text.write_text(yaml.safe_dump({**parts, "data": "part.yaml"}))  # a section in a separate file
     assert (
         uddm("convert", foreign, "--out", tmp_path / "again", "-c", text, "--name", "theirs", "--size", 8).status == 0
     )
@@ -66,7 +66,7 @@ def test_a_converted_run_is_the_foreign_model(
 
 
 @pytest.mark.slow
-def test_it_is_measured_on_any_text_but_on_one(uddm: Run, foreign: Path, text: Path, tmp_path: Path) -> None:
+def test_it_is_measured_on_any_text_but_on_one_only(uddm: Run, foreign: Path, text: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert uddm("convert", foreign, "--out", run, "-c", text, "--size", 8).status == 0
     validate = ("validate", "-c", run / "config.yaml", "--ckpt_path", "last")
@@ -95,7 +95,7 @@ def test_it_is_measured_on_any_text_but_on_one(uddm: Run, foreign: Path, text: P
     assert "holds no `loops`" in outcome.err
 
 
-def test_a_measurement_that_fails_settles_nothing(uddm: Run, foreign: Path, text: Path, tmp_path: Path) -> None:
+def test_a_failed_measurement_does_not_fix_the_text(uddm: Run, foreign: Path, text: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert uddm("convert", foreign, "--out", run, "-c", text).status == 0
     outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last", "--data.tokenizer.alphabet", "abc")
@@ -114,7 +114,7 @@ def test_a_run_is_never_overwritten(uddm: Run, foreign: Path, text: Path, tmp_pa
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def test_the_tokenizer_comes_along_where_it_was_saved(uddm: Run, tmp_path: Path, raw: DiT, averaged: DiT) -> None:
+def test_a_saved_tokenizer_is_converted_with_the_run(uddm: Run, tmp_path: Path, raw: DiT, averaged: DiT) -> None:
     names = [UNKNOWN, "[CLS]", "[SEP]", "[PAD]", *"abcdefghijklmnopq"]
     vocabulary = {name: number for number, name in enumerate(names)}
     tokenizer = tokenizers.Tokenizer(models.WordPiece(vocab=vocabulary, unk_token=UNKNOWN))
@@ -198,7 +198,7 @@ print(status, named, [name for name in ("omegaconf", "transformers") if name in 
 
 
 @pytest.mark.slow
-def test_nothing_that_the_file_names_is_imported(foreign: Path, tmp_path: Path) -> None:
+def test_no_module_named_by_the_file_is_imported(foreign: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ALONE, str(foreign)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -206,7 +206,7 @@ def test_nothing_that_the_file_names_is_imported(foreign: Path, tmp_path: Path) 
     assert done.stdout.splitlines()[-1] == "0 [] []"
 
 
-def test_help_is_there(uddm: Run) -> None:
+def test_help_is_printed(uddm: Run) -> None:
     for command in ("convert", "export"):
         outcome = uddm(command, "--help")
         assert outcome.status == 0

@@ -23,7 +23,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture
 def run(uddm: Run, foreign: Path, text: Path, tmp_path: Path) -> Path:
-    """A converted run: nothing had to be trained for it."""
+    """A converted run, which needs no training."""
     assert uddm("convert", foreign, "--out", tmp_path / "run", "-c", text).status == 0
     return tmp_path / "run"
 
@@ -32,7 +32,7 @@ def export(uddm: Run, run: Path, folder: Path, *more: str) -> Outcome:
     return uddm("export", run, "--out", folder, *more)
 
 
-def test_the_logits_survive_from_file_to_run_to_file(
+def test_logits_are_equal_after_conversion_and_export(
     uddm: Run, run: Path, tmp_path: Path, raw: DiT, averaged: DiT
 ) -> None:
     tokens_BL, sigma_B = torch.randint(21, (3, 16)), torch.tensor([1e-5, 0.3, 6.0])
@@ -43,7 +43,7 @@ def test_the_logits_survive_from_file_to_run_to_file(
 
 
 @pytest.mark.slow
-def test_what_is_loaded_is_what_was_trained(
+def test_the_loaded_model_equals_the_trained_one(
     uddm: Run, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UDDM_CACHE", str(trained / "cache"))
@@ -130,7 +130,7 @@ def test_wrong_input_is_one_message(uddm: Run, run: Path, tmp_path: Path) -> Non
         assert not (tmp_path / "out").exists()
 
 
-def test_a_checkpoint_must_say_its_vocabulary(uddm: Run, run: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_must_have_its_vocabulary_size(uddm: Run, run: Path, tmp_path: Path) -> None:
     path = run / "checkpoints" / "last.ckpt"
     content = torch.load(path, weights_only=True)
     content["hyper_parameters"].pop("vocab_size")
@@ -151,7 +151,7 @@ def test_other_networks_are_not_exported(uddm: Run, run: Path, tmp_path: Path, m
 
 
 class FakeHub:
-    """Keeps what is uploaded, or fails."""
+    """Fake hub that records uploads, or fails."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -220,7 +220,7 @@ def test_a_damaged_export_is_refused(uddm: Run, run: Path, tmp_path: Path) -> No
         load_exported(tmp_path)
 
 
-def test_a_run_without_a_manifest_has_a_card_that_says_so(uddm: Run, run: Path, tmp_path: Path) -> None:
+def test_the_card_of_a_run_without_a_manifest_states_it(uddm: Run, run: Path, tmp_path: Path) -> None:
     assert export(uddm, run, tmp_path / "out").status == 0
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     config["process"]["schedule"]["class"] = "CosineSchedule"

@@ -22,7 +22,7 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-def test_own_samples_say_what_the_run_measured(uddm, run, tmp_path):
+def test_entropy_of_own_samples_equals_that_of_the_run(uddm, run, tmp_path):
     outcome = uddm("probe", run, "-n", 16, "--times", "0.1,0.5", "--out", tmp_path / "probe.csv")
     assert outcome.status == 0, outcome.err
     found = table(tmp_path / "probe.csv")
@@ -37,7 +37,7 @@ def test_own_samples_say_what_the_run_measured(uddm, run, tmp_path):
     assert "16 own samples; ema weights of step 6" in outcome.out
 
 
-def test_neither_text_nor_cache_is_needed(uddm, run, tmp_path, monkeypatch):
+def test_text_and_cache_are_not_needed(uddm, run, tmp_path, monkeypatch):
     with_text = uddm("probe", run / "config.yaml", "-n", 16, "--times", "1e-5,0.1")
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "empty"))
     shutil.copytree(run, tmp_path / "alone")
@@ -49,7 +49,7 @@ def test_neither_text_nor_cache_is_needed(uddm, run, tmp_path, monkeypatch):
     assert not (tmp_path / "empty").exists()
 
 
-def test_lines_of_a_text_are_measured_where_the_ids_have_a_meaning(uddm, run, tmp_path, monkeypatch):
+def test_lines_of_a_text_are_measured_with_a_known_tokenizer(uddm, run, tmp_path, monkeypatch):
     text = tmp_path / "lines.txt"
     text.write_text("the people\nof peace and war\n", encoding="utf-8")
     outcome = uddm("probe", run, "--text", text, "--times", "0.5", "--out", tmp_path / "probe.csv")
@@ -62,7 +62,7 @@ def test_lines_of_a_text_are_measured_where_the_ids_have_a_meaning(uddm, run, tm
     assert "was learned from its text, which is not in the cache" in refused.err
 
 
-def test_an_alphabet_in_the_config_is_meaning_enough(uddm, tmp_path):
+def test_an_alphabet_in_the_config_is_sufficient(uddm, tmp_path):
     config = tiny_config(write_corpus(tmp_path / "corpus.txt"))
     config["data"]["tokenizer"]["init_args"] = {"alphabet": "abcdefghijklmnopqrstuvwxyz "}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -73,7 +73,7 @@ def test_an_alphabet_in_the_config_is_meaning_enough(uddm, tmp_path):
     assert "3 rows of text" in outcome.out
 
 
-def test_the_hub_is_asked_for_a_tokenizer_only_where_there_is_a_text_to_read(run, tmp_path, monkeypatch):
+def test_the_hub_is_asked_for_a_tokenizer_only_with_a_text(run, tmp_path, monkeypatch):
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "empty"))
     asked = []
     monkeypatch.setattr("uddm_lightning.data.tokenizers.pretrained._load", asked.append)
@@ -88,7 +88,7 @@ def test_the_hub_is_asked_for_a_tokenizer_only_where_there_is_a_text_to_read(run
     assert model.tokenizer(fetch=True) is None
 
 
-def test_a_sweep_is_no_model_and_its_runs_are_named(uddm, run, tmp_path):
+def test_a_sweep_is_refused_with_the_names_of_its_runs(uddm, run, tmp_path):
     for size in (2, 8):
         shutil.copytree(run, tmp_path / "sweep" / "runs" / f"DiT-n{size}-s0")
     outcome = uddm("probe", tmp_path / "sweep")
@@ -112,7 +112,7 @@ def _no_network(path):
         (["--text", "nowhere.txt"], "nowhere.txt"),
     ],
 )
-def test_arguments_are_checked_in_words(uddm, run, words, message):
+def test_invalid_arguments_give_one_message(uddm, run, words, message):
     outcome = uddm("probe", run, *words)
     assert (outcome.status, outcome.out) == (2, "")
     assert message in outcome.err

@@ -34,12 +34,12 @@ from uddm_lightning.runs.instantiate import build_data
 from uddm_lightning.runs.sampling import SamplingJob
 from uddm_lightning.samplers.denoiser import Denoiser
 
-SMALL = 8  # rows of a shard, in this process
+SMALL = 8  # rows of a shard in this process
 
 
 @cache
 def loaded(*arguments):
-    """To make a model from its config takes longer than to draw from it."""
+    """Load the model once, because loading takes longer than sampling."""
     return loading.load(*arguments)
 
 
@@ -67,7 +67,7 @@ def sampled(uddm, run):
     return sample
 
 
-def test_a_sample_is_what_the_probe_draws_and_the_file_says_all_about_it(sampled, run, tmp_path):
+def test_samples_equal_those_of_the_probe_and_the_file_describes_them(sampled, run, tmp_path):
     out = sampled(tmp_path / "s.parquet", 20)
     table = pq.read_table(tmp_path / "s.parquet")
     assert table.schema.remove_metadata() == shards.FILE
@@ -113,13 +113,13 @@ def test_a_sample_is_what_the_probe_draws_and_the_file_says_all_about_it(sampled
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 8])
-def test_no_byte_depends_on_the_size_of_a_batch(sampled, tmp_path, batch_size):
+def test_the_file_does_not_depend_on_the_batch_size(sampled, tmp_path, batch_size):
     sampled(tmp_path / "one.parquet", 19)
     sampled(tmp_path / "other.parquet", 19, "--batch_size", batch_size)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "other.parquet").read_bytes()
 
 
-def test_more_go_on_from_what_there_is_and_fewer_are_there_at_once(sampled, tmp_path, monkeypatch):
+def test_more_samples_continue_the_existing_ones_and_fewer_are_read(sampled, tmp_path, monkeypatch):
     sampled(tmp_path / "whole.parquet", 21)
     sampled(tmp_path / "grown.parquet", 12)
     asked = []
@@ -138,7 +138,7 @@ def test_more_go_on_from_what_there_is_and_fewer_are_there_at_once(sampled, tmp_
     assert out.startswith("5 samples in")
 
 
-def test_weights_seeds_and_steps_are_other_samples_and_are_refused_in_the_same_place(sampled, tmp_path, monkeypatch):
+def test_other_weights_seeds_and_steps_are_refused_in_the_same_file(sampled, tmp_path, monkeypatch):
     file = tmp_path / "s.parquet"
     sampled(file, 4)
     for option, value, name in (
@@ -160,7 +160,7 @@ def test_weights_seeds_and_steps_are_other_samples_and_are_refused_in_the_same_p
 
 
 def begun(sampled, file, monkeypatch):
-    """All shards of 20 samples, not yet put together."""
+    """All shards of 20 samples, before they are merged."""
     with monkeypatch.context() as patch:
         patch.setattr(shards.Shards, "finish", lambda *_: sys.exit(9))
         sampled(file, 20, status=9)
@@ -193,7 +193,7 @@ def test_a_damaged_shard_is_drawn_again(sampled, tmp_path, monkeypatch, damage):
     assert (tmp_path / "s.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
-def test_a_shard_that_is_damaged_when_they_are_put_together_is_drawn_again(sampled, tmp_path, monkeypatch):
+def test_a_shard_that_is_damaged_during_the_merge_is_drawn_again(sampled, tmp_path, monkeypatch):
     sampled(tmp_path / "whole.parquet", 20)
     real, damaged = shards.Shards.finish, []
 
@@ -210,20 +210,20 @@ def test_a_shard_that_is_damaged_when_they_are_put_together_is_drawn_again(sampl
 
 
 @pytest.mark.parametrize("content", [b"", b"something else"])
-def test_a_file_of_another_kind_is_left_alone(sampled, tmp_path, content):
+def test_a_file_of_another_kind_is_not_overwritten(sampled, tmp_path, content):
     (tmp_path / "s.parquet").write_bytes(content)
     assert "is no file of samples" in sampled(tmp_path / "s.parquet", 4, status=2)
     assert (tmp_path / "s.parquet").read_bytes() == content
 
 
-def test_a_setting_that_cannot_be_read_is_no_setting(sampled, tmp_path):
+def test_unreadable_settings_are_ignored(sampled, tmp_path):
     (tmp_path / "s.parquet.parts").mkdir()
     (tmp_path / "s.parquet.parts" / "setting.json").write_text("{", encoding="utf-8")
     assert "holds samples of another setting" in sampled(tmp_path / "s.parquet", 4, status=2)
 
 
-def test_a_checkpoint_and_a_config_are_enough(sampled, run, tmp_path, monkeypatch):
-    """What is in the file does not depend on the text, but for the column of text."""
+def test_a_checkpoint_and_a_config_are_sufficient(sampled, run, tmp_path, monkeypatch):
+    """The file does not depend on the text, except for the column of text."""
     sampled(tmp_path / "with.parquet", 9)
     monkeypatch.setenv("UDDM_CACHE", str(tmp_path / "empty"))
     sampled(tmp_path / "without.parquet", 9)
@@ -268,14 +268,14 @@ def drawing_subset(corpus, manifest):
         ("--out", "s.csv", "`--out s.csv`: samples are written to a parquet file, such as `s.parquet`."),
     ],
 )
-def test_arguments_are_checked_in_words(uddm, run, tmp_path, option, value, message):
+def test_invalid_arguments_give_one_message(uddm, run, tmp_path, option, value, message):
     outcome = uddm(*arguments(run, tmp_path / "s.parquet", 4), option, value)
     assert (outcome.status, outcome.out) == (2, "")
     assert message in outcome.err
 
 
 def changed(run, tmp_path, change):
-    """The run's config with something else in it, beside a link to its checkpoint."""
+    """Return a changed config of the run beside a link to its checkpoint."""
     config = yaml.safe_load((run / "config.yaml").read_text())
     change(config)
     path = tmp_path / "changed.yaml"
@@ -304,7 +304,7 @@ def test_a_config_that_cannot_be_read_is_named(run, tmp_path):
         loading.load(tmp_path / "broken.yaml", str(run / "checkpoints" / "last.ckpt"))
 
 
-def test_a_text_that_has_changed_is_not_the_run_s(run, tmp_path):
+def test_a_changed_text_is_refused(run, tmp_path):
     model = loaded(run / "config.yaml", "last", None, None)
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -316,7 +316,7 @@ def test_a_text_that_has_changed_is_not_the_run_s(run, tmp_path):
     assert model._replace(folder=copy).corpus() is None
 
 
-def test_another_process_at_a_shard_is_waited_for(run, tmp_path, monkeypatch):
+def test_a_shard_of_another_process_is_waited_for(run, tmp_path, monkeypatch):
     order = SamplingJob(run / "config.yaml", "last", None, None, "ema", 0, 4, tmp_path / "s.parquet", 20)
     model = order.load()
     mine = order.shards(model)
@@ -334,7 +334,7 @@ def test_another_process_at_a_shard_is_waited_for(run, tmp_path, monkeypatch):
     assert len(waits) == 1
 
 
-def test_where_a_token_must_be_hidden_to_be_asked_about_its_entropy_is_that_of_the_hidden_one():
+def test_a_process_with_a_mask_has_the_entropy_of_masked_tokens():
     V, L = 5, 4
     process = AbsorbingProcess(V, LogLinearSchedule())
     torch.manual_seed(0)
@@ -365,7 +365,7 @@ def command(words, environment):
 
 
 def start(textless, file, *more):
-    """The command in a process of its own, forked from one that has imported everything."""
+    """Start the command in a process forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.commands.sample"])
     words = [str(word) for word in arguments(textless / "run", file, COUNT, *more)]
@@ -381,7 +381,7 @@ def finish(process):
 
 @pytest.fixture(scope="module")
 def reference(textless, tmp_path_factory):
-    """The samples drawn by one process without a break."""
+    """The samples of one process without interruption."""
     file = tmp_path_factory.mktemp("reference") / "s.parquet"
     finish(start(textless, file))
     return file.read_bytes()
@@ -396,7 +396,7 @@ def test_several_processes_and_several_commands_write_the_same_file(textless, re
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_goes_on_to_the_same_file(textless, reference, tmp_path):
+def test_killed_at_any_moment_it_resumes_to_the_same_file(textless, reference, tmp_path):
     file, parts = tmp_path / "s.parquet", tmp_path / "s.parquet.parts"
     for moment, sight in enumerate(("*.lock", "000000.parquet", "000001.parquet")):
         process = start(textless, file, "--batch_size", 4 + moment)

@@ -59,7 +59,7 @@ def test_a_sweep_ends_with_the_transition(uddm, config, tmp_path):
     assert list((out / "figures").glob("recovery.png"))
 
 
-def test_the_same_command_repeats_nothing_and_others_add_to_it(uddm, config, tmp_path):
+def test_the_same_command_repeats_no_run_and_others_add_runs(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     assert uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2,8,32").status == 0
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
@@ -86,7 +86,7 @@ POOL = 1022  # rows of the corpus
         (("--sizes", "auto", "--budget", 4, "--data.train_size", 100), ["8", "100"], False),
     ],
 )
-def test_the_config_s_size_is_only_where_sizes_end(uddm, config, tmp_path, options, sizes, told):
+def test_the_size_of_the_config_limits_the_sizes(uddm, config, tmp_path, options, sizes, told):
     text = config.read_text(encoding="utf-8")
     assert "  train_size: 8\n" in text
     config.write_text(text.replace("  train_size: 8\n", "  train_size: 8192\n"), encoding="utf-8")
@@ -123,7 +123,7 @@ def test_a_failed_run_is_shown_and_does_not_stop_the_others(uddm, config, tmp_pa
 
 
 @pytest.mark.slow
-def test_adaptive_sizes_go_where_the_transition_is(uddm, config, tmp_path):
+def test_adaptive_sizes_are_near_the_transition(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     auto = ("--sizes", "auto:1:256", "--budget", 6, "--launcher.turn", 20)
     outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, *auto)
@@ -179,7 +179,7 @@ def test_a_report_of_any_folder_of_runs(uddm, config, tmp_path):
     assert table(tmp_path / "mine") == table(tmp_path / "sweep")
 
 
-# --- what is wrong is named -----------------------------------------------------------------------------------------
+# --- wrong input is named ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -225,20 +225,20 @@ def test_a_folder_without_measurements_is_named(uddm, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_sweep_is_kept_out_of_a_folder(uddm, config, tmp_path):
+def test_a_second_sweep_in_a_folder_is_refused(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     with hold_lock(out / "sweep.lock", "mine"):
         refused(uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2,4"), str(out), "Another sweep")
     assert uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2,4").status == 0
 
 
-def test_a_second_fit_is_kept_out_of_a_run(uddm, config, tmp_path):
+def test_a_second_fit_in_a_run_folder_is_refused(uddm, config, tmp_path):
     run = tmp_path / "run"
     with hold_lock(run / "run.lock", "mine"):
         refused(uddm("fit", "-c", config, "--out", run), str(run), "Another process is training")
 
 
-def test_help_is_written_for_people(uddm):
+def test_help_is_readable(uddm):
     for command in ("sweep", "report"):
         outcome = uddm(command, "--help")
         assert outcome.status == 0
@@ -247,6 +247,6 @@ def test_help_is_written_for_people(uddm):
     assert "uddm sweep -c CONFIG" in uddm("--help").out
 
 
-def test_another_package_may_bring_a_launcher(uddm, config, tmp_path):
+def test_a_launcher_of_another_package_works(uddm, config, tmp_path):
     assert uddm("sweep", "-c", config, "--out", tmp_path / "sweep", *FAKE, "--sizes", "2,4").status == 0
     assert "tests.support.fake_launcher" in sys.modules

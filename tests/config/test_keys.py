@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
-    """A copy of a run of 6 steps, to do with as one likes."""
+    """A copy of a run of 6 steps that tests may change."""
     return shutil.copytree(trained / "run", tmp_path / "copy")
 
 
@@ -46,7 +46,7 @@ def test_every_key_is_in_the_table(config):
     assert not [key for key, _ in config_keys.flat(values) if config_keys.kind_of(key) is None]
 
 
-def test_an_unknown_key_is_not_in_the_table_and_is_taken_for_one_that_decides():
+def test_an_unknown_key_is_treated_as_a_deciding_key():
     assert config_keys.kind_of("model.invented") is None
     (change,) = config_keys.changes({"model": {"invented": 1}}, {"model": {"invented": 2}})
     assert config_keys.decisive([change], measuring=True) == [change]
@@ -75,13 +75,13 @@ def files(entry: Any) -> dict[str, Any]:
         (plugin(class_path="DiT"), plugin(class_path="a.DiT", init_args={"hidden_size": 1}), []),
         ({"trainer": {"precision": None}}, {"trainer": {"precision": "32-true"}}, []),
         ({"trainer": {"precision": 16}}, {"trainer": {"precision": "bf16-true"}}, ["trainer.precision"]),
-        ({"model": {"new": 1}}, {"model": {}}, []),  # of another version
+        ({"model": {"new": 1}}, {"model": {}}, []),  # saved by another version
         ({"data": "file.yaml"}, {"data": {"train_size": 8}}, []),
         (files({"a": 1}), files({"b": 1}), ["data.source.init_args.files.a", "data.source.init_args.files.b"]),
         (files(None), files({"b": 1}), ["data.source.init_args.files"]),
     ],
 )
-def test_what_counts_as_a_change(there, here, keys):
+def test_changes_are_detected(there, here, keys):
     assert [change.key for change in config_keys.changes(there, here)] == keys
 
 
@@ -113,7 +113,7 @@ DECIDING = {
         ("predict", "model.backbone.init_args.n_heads"),
     ],
 )
-def test_what_decides_is_refused(uddm, run, command, key):
+def test_changed_deciding_keys_are_refused(uddm, run, command, key):
     there, here = DECIDING[key]
     before = content(run)
     options = ("--text", run / "config.yaml") if command == "predict" else ()
@@ -130,7 +130,7 @@ def test_another_loss_is_refused(uddm, run):
 
 
 @pytest.mark.parametrize("command", ["validate", "sample", "export"])
-def test_a_config_that_was_edited_is_found_out_by_the_checkpoint(uddm, run, tmp_path, command):
+def test_an_edited_config_is_detected_by_the_checkpoint(uddm, run, tmp_path, command):
     path = run / "config.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("heads: 2", "heads: 4"), encoding="utf-8")
     before = content(run)
@@ -141,7 +141,7 @@ def test_a_config_that_was_edited_is_found_out_by_the_checkpoint(uddm, run, tmp_
     assert content(run) == before
 
 
-def test_a_checkpoint_apart_from_its_run_knows_its_model(uddm, run, config, tmp_path):
+def test_a_checkpoint_outside_its_run_has_its_model(uddm, run, config, tmp_path):
     lone = tmp_path / "lone" / "some.ckpt"
     lone.parent.mkdir()
     shutil.copy(run / "checkpoints" / "last.ckpt", lone)
@@ -156,7 +156,7 @@ def test_another_text_is_named_by_its_keys(uddm, run, trained):
     options = ("--data.source.init_args.paths", other)
     outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last", *options)
     check(outcome, "manifest.json", "`data.source.init_args.paths`", str(other))
-    shutil.copy(trained / "corpus.txt", other)  # the same text at another place
+    shutil.copy(trained / "corpus.txt", other)  # the same text in another file
     outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last", *options, *OFF)
     assert outcome.status == 0, outcome.err
 
@@ -187,7 +187,7 @@ def test_another_measurement_is_recorded(uddm, run):
 @pytest.mark.parametrize(("there", "here", "well"), [
     ("16-mixed", None, True), ("bf16-mixed", "32-true", True), ("bf16-true", None, False), ("64-true", "32", False),
 ])  # fmt: skip  # an option and its value stand together
-def test_a_precision_that_keeps_the_weights_may_measure_them(there, here, well):
+def test_a_run_is_measured_in_a_precision_that_preserves_the_weights(there, here, well):
     (change,) = config_keys.changes({"trainer": {"precision": there}}, {"trainer": {"precision": here}})
     assert (config_keys.decisive([change], measuring=True) == []) is well
     assert config_keys.decisive([change], measuring=False) == [change]
@@ -213,7 +213,7 @@ def test_another_learning_rate_takes_effect_and_is_recorded(uddm, half, tmp_path
     assert (half / "config-3.yaml").read_text(encoding="utf-8") == before
     (entry,) = read_manifest(half)["history"]
     assert entry["keys"]["model.optimizer.init_args.lr"] == {"before": 0.01, "now": 0.5}
-    # gone on with once more, without a word: the rate is remembered
+    # resumed again without a message: the rate is saved
     for steps in (9, 12):
         outcome = uddm("fit", "-c", half / "config.yaml", "--ckpt_path", "last", "--trainer.max_steps", steps)
         assert outcome.status == 0, outcome.err
@@ -225,7 +225,7 @@ def test_another_learning_rate_takes_effect_and_is_recorded(uddm, half, tmp_path
     assert outcome.status == 0, outcome.err
 
 
-def test_nothing_is_written_anew_where_nothing_changes(uddm, half):
+def test_no_file_is_rewritten_without_a_change(uddm, half):
     before = content(half)
     outcome = uddm("fit", "-c", half / "config.yaml", "--ckpt_path", "last", "--trainer.enable_progress_bar", "true")
     assert outcome.status == 0, outcome.err
@@ -235,7 +235,7 @@ def test_nothing_is_written_anew_where_nothing_changes(uddm, half):
     }
 
 
-def test_more_steps_are_remembered_and_the_run_is_not_finished(uddm, half, monkeypatch):
+def test_more_steps_are_saved_and_the_run_is_not_finished(uddm, half, monkeypatch):
     assert trained_steps(half) == 3
     train = DiffusionTask.training_step
 
@@ -253,12 +253,12 @@ def test_more_steps_are_remembered_and_the_run_is_not_finished(uddm, half, monke
     assert trained_steps(half) == saved(half)["global_step"] == 6
 
 
-def test_fewer_steps_than_are_done_are_refused(uddm, run):
+def test_fewer_steps_than_trained_are_refused(uddm, run):
     outcome = uddm("fit", "-c", run / "config.yaml", "--ckpt_path", "last", "--trainer.max_steps", 3)
     check(outcome, "`trainer.max_steps` is 3", "has trained 6 steps already", "--out")
 
 
-def test_a_linear_decay_to_a_later_end_is_that_of_a_run_to_that_end(uddm, config, tmp_path):
+def test_a_linear_decay_with_a_later_end_equals_that_of_a_longer_run(uddm, config, tmp_path):
     line = ("--model.lr_schedule", "WarmupLinear", *OFF)
     for name, steps in (("once", 6), ("twice", 3)):
         assert uddm("fit", "-c", config, "--out", tmp_path / name, *line, "--trainer.max_steps", steps).status == 0
@@ -269,7 +269,7 @@ def test_a_linear_decay_to_a_later_end_is_that_of_a_run_to_that_end(uddm, config
     assert once["optimizer_states"][0]["param_groups"] == twice["optimizer_states"][0]["param_groups"]
 
 
-def test_a_config_that_a_user_wrote_is_not_changed_on_resume(uddm, config, tmp_path):
+def test_a_config_of_the_user_is_not_changed_on_resume(uddm, config, tmp_path):
     own = tmp_path / "own" / "config.yaml"
     own.parent.mkdir()
     own.write_text("# my notes\n" + config.read_text(encoding="utf-8").replace("max_steps: 6", "max_steps: 3"))
@@ -284,7 +284,7 @@ def test_a_config_that_a_user_wrote_is_not_changed_on_resume(uddm, config, tmp_p
 # A run that begins with the weights of another.
 
 
-def test_a_run_goes_on_in_another_folder_and_never_in_one_that_is_taken(uddm, half, run, config, tmp_path):
+def test_a_run_starts_from_another_run_in_an_unused_folder_only(uddm, half, run, config, tmp_path):
     last = half / "checkpoints" / "last.ckpt"
     before = content(run)
     check(uddm("fit", "-c", config, "--out", run, "--ckpt_path", last), "already holds a run", str(run))
@@ -303,7 +303,7 @@ def test_a_run_goes_on_in_another_folder_and_never_in_one_that_is_taken(uddm, ha
 # The name of a run.
 
 
-def test_a_run_is_named_by_what_it_is(trained, uddm, config, tmp_path):
+def test_a_run_is_named_by_backbone_size_and_seed(trained, uddm, config, tmp_path):
     names = {row["run"] for row in read_table(trained / "run" / "measurements.csv")}
     assert names == {read_manifest(trained / "run")["run"]} == {read_run_name(trained / "run")}
     (name,) = names
@@ -313,7 +313,7 @@ def test_a_run_is_named_by_what_it_is(trained, uddm, config, tmp_path):
     assert int(digits, 16) >= 0
 
 
-def test_names_tell_runs_apart_by_what_decides_and_nothing_else():
+def test_names_differ_by_deciding_keys_only():
     config = {"model": {"optimizer": {"init_args": {"lr": 1}}}, "trainer": {"devices": 1, "max_steps": 3}, "out": "a"}
     first = config_keys.digest(config)
     assert config_keys.digest({**config, "out": "b", "threads": 3}) == first
@@ -328,12 +328,12 @@ def test_names_tell_runs_apart_by_what_decides_and_nothing_else():
     assert len({first, *map(config_keys.digest, others)}) == 4
 
 
-def test_a_copy_and_a_table_of_before_keep_one_set_of_rows(uddm, run):
+def test_a_copy_and_an_old_table_keep_one_set_of_rows(uddm, run):
     before = (run / "measurements.csv").read_bytes()
     outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last")
     assert outcome.status == 0, outcome.err
     assert (run / "measurements.csv").read_bytes() == before
-    # as an earlier version left it: rows under the folder's name, none in the manifest
+    # as written by an earlier version: rows under the folder's name, no name in the manifest
     name = read_run_name(run)
     (run / "measurements.csv").write_bytes(before.replace(name.encode(), b"oldname"))
     manifest = read_manifest(run)

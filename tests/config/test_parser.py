@@ -35,7 +35,8 @@ for one in ODD:
 
 @pytest.fixture
 def parsed(tmp_path, corpus):
-    """What the command line makes of a config with `text` under its string-typed keys, and of its own config.yaml."""
+    """Return the parsed config with `text` under its string keys, and the parsed config.yaml that is written from
+    it."""
 
     def both(text: str, *options: str) -> tuple[dict[str, Any], dict[str, Any]]:
         content = copy.deepcopy(tiny_config(corpus))
@@ -54,10 +55,10 @@ def parsed(tmp_path, corpus):
 
 
 @pytest.mark.parametrize("text", ["1e3", "7435e12", "null", "yes", "012", "1_000", "nan", *ODD[8:20:4]])
-def test_a_resolved_config_is_resolved_to_itself(parsed, text) -> None:
+def test_resolving_a_resolved_config_changes_nothing(parsed, text) -> None:
     first, again = parsed(text)
     assert first == again
-    read = None if text == "null" else text  # for the parser, however it is quoted, where a key may have no value
+    read = None if text == "null" else text  # the parser reads it as null, even quoted, for keys that may be null
     assert first["model"]["backbone_name"] == first["data"]["source"]["init_args"]["revision"] == read
     assert first["data"]["source"]["init_args"]["data_files"] == {"train": text}
 
@@ -70,7 +71,7 @@ def test_a_string_of_the_command_line_is_kept(parsed, text) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_with_a_name_like_a_number_goes_on(uddm, config, tmp_path) -> None:
+def test_a_run_with_a_name_like_a_number_resumes(uddm, config, tmp_path) -> None:
     out = tmp_path / "run"
     options = ("--model.backbone_name", "1e3", "--trainer.max_steps", 3)
     assert uddm("fit", "-c", config, "--out", out, *options).status == 0

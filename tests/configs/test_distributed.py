@@ -12,7 +12,7 @@ from tests.support.command_line import anonymous_table
 from tests.support.slurm_cluster import missing, slurm_cluster
 
 FRAGMENTS = Path(__file__).parents[2] / "configs" / "distributed"
-HERE = (  # what the fragments ask of a cluster, on this machine
+HERE = (  # the requirements of the fragments, reduced to this machine
     *("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.num_nodes", "1"),
     *("--trainer.precision", "32-true", "--model.backbone.init_args.dropout", "0"),
 )

@@ -48,7 +48,7 @@ def resolved(name: str) -> dict[str, Any]:
 
 
 def made(name: str, kind: type, key: str) -> Any:
-    """An object of the resolved config, made by the parser of the command line."""
+    """Return an object of the resolved config, made by the parser of the command line."""
     parser = UddmParser()
     parser.add_class_arguments(kind, key, fail_untyped=False)
     return parser.instantiate(parser.parse_object({key: resolved(name)[key]}))[key]
@@ -56,7 +56,7 @@ def made(name: str, kind: type, key: str) -> Any:
 
 @cache
 def task(name: str) -> DiffusionTask:
-    """The task with a small network in the place of the real one."""
+    """Return the task with a small network."""
     content = {**resolved(name)["model"], "vocab_size": 27}
     content["backbone"] = {"class_path": "DiT", "init_args": {"hidden_size": 16, "n_blocks": 1, "n_heads": 2}}
     parser = UddmParser()
@@ -234,7 +234,7 @@ def test_the_54_fractions() -> None:
 
 
 def test_rows_are_cls_126_tokens_sep(tmp_path: Path) -> None:
-    """On text of the same form, against the definition: all sentences joined by [SEP], cut into pieces of 126."""
+    """Compare text of the same form with the definition: all sentences joined by [SEP], cut into pieces of 126."""
     words = ["-c", str(PAPER / "lm1b_tiny.yaml"), *standins.options("configs/paper/lm1b_tiny.yaml", tmp_path)]
     data = build_data(resolve(words).values)
     cls, sep = data.tokenizer.bos_id, data.tokenizer.eos_id

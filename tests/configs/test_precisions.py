@@ -18,7 +18,7 @@ from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
 from uddm_lightning.runs.instantiate import build_data, build_task
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
-SMALL = (  # as `standins.SMALL`, but the sampler is not asked and the process may be another
+SMALL = (  # as `standins.SMALL`, without the sampler and for any process
     *("--model.backbone.init_args.hidden_size", "16", "--model.backbone.init_args.n_blocks", "1"),
     *("--model.backbone.init_args.n_heads", "2", "--model.backbone.init_args.cond_dim", "8"),
     *("--model.sampler.init_args.steps", "2", "--data.train_size", "4", "--data.batch_size", "4"),
@@ -30,7 +30,7 @@ STEPS = 2
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For the configs that train on speeches: sentences as those of the stand-ins."""
+    """Write sentences like those of the stand-ins, for the configs that train on speeches."""
     path = tmp_path_factory.mktemp("text") / "speeches.txt"
     path.write_text("\n".join(standins._sentences(900, 0)), encoding="utf-8")
     return path
@@ -102,7 +102,7 @@ def test_every_precision_trains_or_is_refused(path: Path, tmp_path: Path, text: 
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of settings that only a test has
-def test_float16_refuses_what_is_zero_in_it(uddm, config, tmp_path) -> None:
+def test_float16_refuses_values_that_underflow(uddm, config, tmp_path) -> None:
     given = ("fit", "-c", config, "--out", tmp_path / "run", "--trainer.precision", "16-true")
     outcome = uddm(*given)
     assert outcome.status == 2

@@ -1,4 +1,5 @@
-"""The bars of the quickstart. The full ones take about 45 minutes (`pytest -m bar -n 0 -s`); CI runs a reduced form."""
+"""Acceptance tests of the quickstart. The full ones take about 45 minutes (`pytest -m bar -n 0 -s`); CI runs a reduced
+form."""
 
 import copy
 import csv
@@ -32,7 +33,7 @@ COUNTS = ("n_rows", "n_draws", "n_corrupted", "n_recovered", "n_clean", "n_clean
 
 
 def uddm(*arguments: object) -> float:
-    """Runs the command in a process of its own; returns its seconds."""
+    """Run the command in a separate process and return its duration in seconds."""
     started = time.monotonic()
     command = [sys.executable, "-m", "uddm_lightning", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -46,7 +47,7 @@ def table(run: Path, step: int) -> dict[tuple[str, str, str], dict[str, str]]:
 
 
 def figures(run: Path, step: int) -> dict[str, float]:
-    """What the bars are about, at t = 0.1."""
+    """Return the tested quantities at t = 0.1."""
     rows = table(run, step)
     test = rows["recovery", "test", "0.1"]
     return {
@@ -66,7 +67,7 @@ def _demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory) -> Path:
-    """Where the sweeps of these tests go; $UDDM_BAR_FOLDER keeps them, and what is there is not trained again."""
+    """Return the folder of the sweeps; $UDDM_BAR_FOLDER keeps them, and finished runs are not trained again."""
     return Path(os.environ.get("UDDM_BAR_FOLDER", tmp_path_factory.mktemp("bars"))) / "quickstart"
 
 
@@ -113,11 +114,11 @@ def test_the_quickstart_finds_the_transition(swept):
 @pytest.mark.bar
 @pytest.mark.timeout(3600)
 @pytest.mark.usefixtures("_demo")
-def test_adaptive_sizes_do_with_half_of_the_runs(swept):
+def test_adaptive_sizes_need_half_of_the_runs(swept):
     """Six sizes chosen by the program against the thirteen powers of two, on real runs."""
     uddm("sweep", "-c", QUICKSTART, "--out", swept, *SEEDS)
     folders = {"auto": swept.with_name("auto"), "dense": swept.with_name("dense")}
-    for name, sizes in (("auto", (8, 8192)), ("dense", (2, 8, 32, 128, 512, 2048, 8192))):  # as trained already
+    for name, sizes in (("auto", (8, 8192)), ("dense", (2, 8, 32, 128, 512, 2048, 8192))):  # already trained
         for size in sizes:
             run = Path("runs") / f"DiT-n{size}-s0"
             shutil.copytree(swept / run, folders[name] / run, dirs_exist_ok=True)
@@ -136,14 +137,15 @@ def test_adaptive_sizes_do_with_half_of_the_runs(swept):
     write_results("adaptive.csv", BARS, lines)
     widths = {line["sizes"]: line["log_width"] for line in lines if line["method"] == "recovery"}
     assert {line["sizes"]: line["runs"] for line in lines} == {"auto": 6, "dense": 13}
-    assert widths["auto"] <= 1.25 * widths["dense"]  # 1.19 was measured; 1.1 is wanted
+    assert widths["auto"] <= 1.25 * widths["dense"]  # measured: 1.19
 
 
 @pytest.mark.bar
 @pytest.mark.timeout(3600)
 @pytest.mark.usefixtures("_demo")
 def test_measuring_a_quickstart_again_gives_the_same_numbers(tmp_path):
-    """Bit for bit at the same batch size; in every integer at any, over at least 1e5 corrupted tokens."""
+    """Equal bit for bit at the same batch size; equal integers at any batch size, over at least 1e5 corrupted
+    tokens."""
     out = tmp_path / "run"
     uddm("fit", "-c", QUICKSTART, "--out", out)
     text = (out / "measurements.csv").read_bytes()
@@ -177,7 +179,7 @@ def test_measuring_a_quickstart_again_gives_the_same_numbers(tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("_demo")
 def test_a_short_quickstart_learns(tmp_path):
-    """The reduced form: after 600 steps eight rows are recognised far better than others."""
+    """Reduced form: after 600 steps recovery of the eight training rows is far above that of test rows."""
     out = tmp_path / "run"
     size = (
         "--data.train_size",

@@ -20,7 +20,7 @@ class Printed(dict[tuple[str, str, str], tuple[int, str]]):
 
 
 def lines(text: str) -> list[str]:
-    """What stands on a terminal: bars are drawn over, and say where with signs of control."""
+    """Return the visible lines of a terminal: control characters move the cursor, and bars overwrite lines."""
     return [
         line.strip() for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", text)) if line.strip()
     ]
@@ -38,7 +38,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def jobs_of(text: Path, trained: Path, kind: str, bar: str) -> dict[str, Job]:
-    """Every command once, with folders of its own."""
+    """Return one job per command, each with its own folders."""
     here = text / f"{kind}-{bar}"
     given = ["-c", str(trained / "run" / "config.yaml"), "--ckpt_path"]
     last = str(trained / "run" / "checkpoints" / "last.ckpt")
@@ -148,7 +148,7 @@ def test_tables_are_printed_above_the_bar(uddm, trained, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["head", "ascii", "none"])
 def test_printing_never_ends_a_run(text: Path, trained: Path, tmp_path: Path, monkeypatch, kind: str) -> None:
-    """`| head -1`, a terminal without the letters, and a stream that is closed."""
+    """Test `| head -1`, a terminal that lacks characters, and a closed stream."""
     monkeypatch.setenv("UDDM_CACHE", str(trained / "cache"))
     all_of_them = jobs_of(text, trained, kind, "true")
     jobs = [all_of_them[name] for name in ("fit", "validate", "predict", "preflight", "probe")]

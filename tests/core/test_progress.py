@@ -27,7 +27,7 @@ CURSOR = re.compile(r"[\r\x1b]")
 
 
 def start(kind: str, tmp_path: Path, environment: dict[str, str], work: str = WORK) -> str:
-    """What the work above writes to stderr, a file or a terminal."""
+    """Return the stderr of the work above, as a file or a terminal."""
     command, environment = [sys.executable, "-c", work], {**os.environ, **environment}
     if kind == "file":
         with (tmp_path / "log").open("wb") as file:
@@ -38,7 +38,7 @@ def start(kind: str, tmp_path: Path, environment: dict[str, str], work: str = WO
     with subprocess.Popen(command, stderr=slave, env=environment) as process:
         os.close(slave)
         written = b""
-        with os.fdopen(master, "rb", buffering=0) as reader, suppress(OSError):  # of a terminal without a program
+        with os.fdopen(master, "rb", buffering=0) as reader, suppress(OSError):  # defaults of a terminal
             while piece := reader.read(1024):
                 written += piece
         assert process.wait() == 0
@@ -77,7 +77,7 @@ def test_it_can_be_silenced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert capsys.readouterr().err.startswith("uddm: audible: 1 of 2, about 1 s left\n")
 
 
-def test_work_that_is_broken_off_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_work_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     items = progress(range(9), "broken")
     next(items)
     items.close()  # type: ignore[attr-defined]  # of a generator
@@ -98,5 +98,5 @@ def test_a_note_replaces_the_time_left() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.0, "1 s"), (89.0, "89 s"), (91, "2 min"), (5399, "90 min"), (7200, "2.0 h")]
 )
-def test_a_time_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
+def test_a_duration_has_a_suitable_unit(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text

@@ -1,4 +1,4 @@
-"""The command line of the tests beside this folder, and a foreign checkpoint on a text that suits it."""
+"""The command line, and a foreign checkpoint with a matching text."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from torch import nn
 from tests.support.foreign import SETTINGS, save_foreign
 from uddm_lightning.backbones import DiT
 
-VOCABULARY = 21  # of the characters in the corpus of the tests
+VOCABULARY = 21  # ids of the characters in the corpus of the tests
 
 
 @torch.no_grad()
 def network(seed: int, vocab_size: int = VOCABULARY) -> DiT:
-    """Weights that are nowhere zero, so that every one of them counts."""
+    """Weights without zeros, so that every weight has an effect."""
     torch.manual_seed(seed)
     made = DiT(vocab_size, hidden_size=16, n_blocks=2, n_heads=2, cond_dim=8, dropout=0.1)
     for parameter in made.parameters():
@@ -40,7 +40,7 @@ def foreign(tmp_path: Path, raw: DiT, averaged: DiT) -> Path:
 
 @pytest.fixture
 def text(tmp_path: Path, corpus: Path) -> Path:
-    """A fragment that names the text to measure on, and measures little of it."""
+    """A fragment with the text to measure on and few draws."""
     path = tmp_path / "text.yaml"
     content = {
         "threads": 1,

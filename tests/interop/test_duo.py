@@ -18,7 +18,7 @@ from uddm_lightning.interop.duo_config import TEXTS, recipe
 Change = Callable[[dict[str, Any]], object]
 
 
-def test_the_file_says_what_is_in_it(foreign: Path, raw: DiT, averaged: DiT) -> None:
+def test_settings_are_read_from_the_file(foreign: Path, raw: DiT, averaged: DiT) -> None:
     duo = DuoCheckpoint(foreign)
     assert (duo.step, duo.vocab_size, duo.ema_decay) == (1234, 21, 0.999)
     assert duo.architecture == {"hidden_size": 16, "n_blocks": 2, "n_heads": 2, "cond_dim": 8, "dropout": 0.1}
@@ -54,7 +54,7 @@ def test_texts_are_those_of_the_configs(tmp_path: Path, raw: DiT, averaged: DiT,
     assert recipe(duo, {}, None).config["data"]["source"] == content.get("data", content)["source"]
 
 
-def test_what_the_file_leaves_out_is_supposed_and_said(tmp_path: Path, raw: DiT, averaged: DiT) -> None:
+def test_missing_settings_have_defaults_and_are_reported(tmp_path: Path, raw: DiT, averaged: DiT) -> None:
     settings = {name: part for name, part in SETTINGS.items() if name not in ("optim", "loader", "training")}
     duo = DuoCheckpoint(save_foreign(tmp_path / "x.ckpt", raw, averaged, merged(settings, "data.wrap", False)))
     made = recipe(duo, {}, tmp_path / "tokenizer.json")
@@ -94,7 +94,7 @@ def test_names_of_wrapped_models_are_those_of_the_model(tmp_path: Path, raw: DiT
     assert duo.left_out == ["noise.sigma"]
 
 
-def test_without_an_average_the_weights_stand_for_it(tmp_path: Path, raw: DiT, averaged: DiT) -> None:
+def test_without_an_average_the_raw_weights_are_used(tmp_path: Path, raw: DiT, averaged: DiT) -> None:
     path = save_foreign(tmp_path / "x.ckpt", raw, averaged, SETTINGS, lambda content: content.pop("ema"))
     duo = DuoCheckpoint(path)
     assert duo.averaged == duo.raw
@@ -175,7 +175,7 @@ def drop_a_shadow(content: dict[str, Any]) -> None:
         (reorder, "another order than Duo's"),
     ],
 )
-def test_another_content_is_refused(tmp_path: Path, raw: DiT, averaged: DiT, change: Change, message: str) -> None:
+def test_other_content_is_refused(tmp_path: Path, raw: DiT, averaged: DiT, change: Change, message: str) -> None:
     path = save_foreign(tmp_path / "x.ckpt", raw, averaged, SETTINGS, change)
     with pytest.raises(InputError, match=message):
         DuoCheckpoint(path)
@@ -211,7 +211,7 @@ def test_other_settings_are_refused(
 
 
 @pytest.mark.parametrize("value", [lambda: 10**500, lambda: "\ud800", lambda: b"x", lambda: float("nan"), lambda: [1]])
-def test_a_value_that_no_setting_has_is_as_good_as_none(
+def test_an_invalid_setting_is_treated_as_missing(
     tmp_path: Path, raw: DiT, averaged: DiT, value: Callable[[], Any]
 ) -> None:
     path = save_foreign(tmp_path / "x.ckpt", raw, averaged, merged(SETTINGS, "model.dropout", value()))
@@ -220,7 +220,7 @@ def test_a_value_that_no_setting_has_is_as_good_as_none(
     assert duo.architecture["dropout"] == 0.0
 
 
-def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, raw: DiT, averaged: DiT) -> None:
+def test_nan_weights_are_refused(tmp_path: Path, raw: DiT, averaged: DiT) -> None:
     with torch.no_grad():
         raw.blocks[1].attn_out.weight[0, 0] = torch.nan
     path, message = save_foreign(tmp_path / "x.ckpt", raw, averaged, SETTINGS), r"attn_out\.weight` in it holds NaN"
@@ -229,7 +229,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, raw: DiT, avera
         duo.copy(duo.raw, DiT(21, **duo.architecture))
 
 
-def test_half_precision_is_read_as_it_is(tmp_path: Path, raw: DiT, averaged: DiT) -> None:
+def test_half_precision_is_preserved(tmp_path: Path, raw: DiT, averaged: DiT) -> None:
     path = save_foreign(tmp_path / "x.ckpt", raw.bfloat16(), averaged.half(), SETTINGS)
     duo = DuoCheckpoint(path)
     mine = DiT(21, **duo.architecture)

@@ -34,7 +34,7 @@ def load(folder: Path, data: bytes) -> Any:
 
 @settings(deadline=None, derandomize=True, database=None, max_examples=30)
 @given(value=values)
-def test_plain_data_is_what_torch_says_it_is(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+def test_plain_data_equals_that_of_torch(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     path = tmp_path_factory.mktemp("saved") / "x.pt"
     torch.save(value, path)
     assert safe_load(path) == value
@@ -54,7 +54,7 @@ def test_shared_objects_stay_shared_and_cycles_end(tmp_path: Path) -> None:
 
 
 class Call:
-    """Pickles as the call of a function."""
+    """Object that is pickled as the call of a function."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -79,14 +79,14 @@ def attacks(canary: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", sorted(attacks(Path("x"))))
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_an_attack_that_works_on_pickle_does_nothing_here(tmp_path: Path, name: str, protocol: int) -> None:
+def test_an_attack_that_works_on_pickle_has_no_effect(tmp_path: Path, name: str, protocol: int) -> None:
     canary = tmp_path / "canary"
     data = pickle.dumps(attacks(canary)[name], protocol)
-    with suppress(DamagedError):  # torch reads protocol 2 only, and never a name of `posix`
+    with suppress(DamagedError):  # torch reads protocol 2 only and no names of `posix`
         assert isinstance(load(tmp_path, data), OpaqueObject)
     assert not canary.exists()
     if name != "torch.load":
-        pickle.loads(data)  # noqa: S301 to see that it is an attack
+        pickle.loads(data)  # noqa: S301 shows that the attack works
         assert canary.exists()
 
 
@@ -146,7 +146,7 @@ def test_names_attributes_and_slots_are_kept(tmp_path: Path) -> None:
 
 @settings(deadline=None, derandomize=True, database=None, max_examples=100)
 @given(data=st.binary(max_size=60), cut=st.integers(0, 80))
-def test_any_bytes_give_a_value_or_one_error_type(
+def test_any_bytes_give_a_value_or_an_input_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, cut: int
 ) -> None:
     folder = tmp_path_factory.mktemp("bytes")
@@ -175,7 +175,7 @@ def test_every_dtype_view_and_shape_is_read_as_torch_reads_it(tmp_path: Path) ->
         assert found[name].dtype == value.dtype
 
 
-def test_a_tensor_by_hand_is_read(tmp_path: Path) -> None:
+def test_a_handwritten_tensor_is_read(tmp_path: Path) -> None:
     numbers = torch.arange(6.0)
     path = zipped(tmp_path / "x.pt", described(storage(), 1, (2, 2), (2, 1)), {"0": numbers.numpy().tobytes()})
     assert torch.equal(safe_load(path), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
@@ -291,20 +291,20 @@ def test_a_pickle_of_any_size_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         load(tmp_path, b"NNN0.")
 
 
-def test_every_flipped_bit_and_missing_end_is_noticed(tmp_path: Path) -> None:
+def test_every_flipped_bit_and_truncation_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     saved = {"a": torch.arange(50.0), "b": torch.arange(7), "c": "text"}
     torch.save(saved, path)
     whole = path.read_bytes()
     noticed = 0
     for place in range(0, len(whole), 7):
-        path.unlink()  # tensors of the file before may still be mapped
+        path.unlink()  # tensors of the previous file may still be mapped
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         try:
             found = safe_load(path)
         except DamagedError:
             noticed += 1
-        else:  # it was in the padding between the records
+        else:  # the bit was in the padding between the records
             assert found["c"] == "text"
             assert all(torch.equal(found[name], saved[name]) for name in ("a", "b"))
     assert noticed > len(whole) // 7 // 3

@@ -242,8 +242,8 @@ def chain_kernel(process: Process, joint: Joint, predict: Callable[[float], Tens
 
 
 class TableBackbone(Backbone):
-    """Logits from a table by noisy id, position and bin of the noise level. With `context`, every position also depends
-    on the valid tokens around it.
+    """Logits from a table by position and noisy id, times cos(sigma). With `context`, every position also depends on
+    the valid tokens around it.
     """
 
     def __init__(self, V: int, L: int, seed: int = 0, scale: float = 1.0, context: bool = True) -> None:
