@@ -154,6 +154,15 @@ def test_backbones_are_named_by_their_files(uddm, config, tmp_path):
     shutil.copy(tmp_path / "wide8.yaml", tmp_path / "cache.yaml")
     (tmp_path / "other").mkdir()
     shutil.copy(tmp_path / "wide8.yaml", tmp_path / "other" / "wide8.yaml")
+    named = tmp_path / "named"
+    assert (
+        uddm("sweep", "-c", config, "--out", named, *FAKE, "--sizes", "2", "--backbone", "backbones/hidden32").status
+        == 0
+    )
+    assert {row["backbone"] for row in table(named)} == {"hidden32"}
+    unknown = ("--backbone", "backbones/hiden32")
+    told = "`--backbone backbones/hiden32`: no such file, and no shipped config; did you mean `backbones/hidden32`?"
+    refused(uddm("sweep", "-c", config, "--out", tmp_path / "x", *unknown), f"{told} `uddm configs` lists them.")
     twice = ("--backbone", tmp_path / "wide8.yaml", "--backbone", tmp_path / "other" / "wide8.yaml")
     refused(uddm("sweep", "-c", config, "--out", out, *twice), "--backbone", "wide8")
 

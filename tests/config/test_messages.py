@@ -18,7 +18,7 @@ def refusal(*arguments: object) -> str:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--data.size", 8), "`--data.size` is not an option; it was renamed to `data.train_size`."),
+        (("--data.size", 8), "`--data.size` is not an option; did you mean `data.train_size`?"),
         (("--data.train_sise", 8), "`--data.train_sise` is not an option; did you mean `data.train_size`?"),
         (("--recovery.tims=[0.1]",), "`--recovery.tims` is not an option; did you mean `recovery.times`?"),
         (("--outt", "x"), "`--outt` is not an option; did you mean `out`?"),
@@ -30,7 +30,7 @@ def refusal(*arguments: object) -> str:
         ),
         (
             ("--model.backbone.heads", 8),
-            "`model.backbone` has no argument `heads`; it was renamed to `n_heads`.",
+            "`model.backbone` has no argument `heads`; did you mean `n_heads`?",
         ),
         (("--data.train_size", "many"), "`data.train_size` is many; expected int or float."),
         (("--trainer.max_steps", "many"), "`trainer.max_steps` is many; expected int."),
@@ -55,7 +55,7 @@ def test_an_unknown_class_is_explained(config: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "content", "message"),
     [
-        ("data", {"size": 8}, "`data.size` is not a key of a config; it was renamed to `data.train_size`."),
+        ("data", {"size": 8}, "`data.size` is not a key of a config; did you mean `data.train_size`?"),
         ("recovery", {"tims": [0.1]}, "`recovery.tims` is not a key of a config; did you mean `recovery.times`?"),
     ],
 )

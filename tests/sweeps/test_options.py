@@ -21,7 +21,7 @@ def test_a_file_gives_options(tmp_path: Path) -> None:
 
 def test_other_files_are_unchanged(tmp_path: Path) -> None:
     model, empty = written(tmp_path / "model.yaml", "data: {}\n"), written(tmp_path / "empty.yaml", "")
-    for words in (["-c", model], ["-c", empty], ["-c"], ["--sizes", "4"], []):
+    for words in (["-c", model], ["-c", empty], ["--sizes", "4"], []):
         assert expand_files(words) == words
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.sweeps.options import expand_files
 from uddm_lightning.sweeps.results import summary
-from uddm_lightning.sweeps.sweep import run_sweep
+from uddm_lightning.sweeps.sweep import sweep as run_sweep
 
 EPILOG = """\
 Every other option is passed to `uddm fit`; `uddm fit --help` lists them. Options of a launcher
@@ -28,7 +28,6 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "-c",
         "--config",
-        dest="configs",
         action="append",
         required=True,
         metavar="CONFIG",
@@ -50,8 +49,9 @@ def _parser() -> CommandParser:
         dest="backbones",
         action="append",
         default=[],
-        metavar="FILE",
-        help="YAML laid over the config, named by its stem in results; several give several models",
+        metavar="CONFIG",
+        help="path or name of a config to lay over the others; its stem names the model in results; several give "
+        "several models",
     )
     parser.add_argument("--jobs", type=int, metavar="K", help="runs at a time, at most; default: as many as fit")
     parser.add_argument("--launcher", default="local", metavar="NAME", help="local (default), slurm or a class path")
@@ -64,9 +64,9 @@ def sweep(arguments: list[str]) -> int:
     Raises:
         InputError: the arguments, a config or a folder are wrong.
     """
-    given, overrides = _parser().parse_known_args(expand_files(arguments))
+    given, options = _parser().parse_known_args(expand_files(arguments))
     try:
-        found = run_sweep(overrides=overrides, **vars(given))
+        found = run_sweep(options=options, **vars(given))
     except KeyboardInterrupt:
         sys.stderr.write("uddm: stopped. The same command continues the sweep.\n")
         return 1

@@ -44,15 +44,20 @@ def find_config_options(arguments: list[str]) -> list[str]:
     for word in arguments:
         option, is_inline, value = word.partition("=")
         if option in OPTIONS and is_inline:
-            word = f"{option}={_find_valid(option, value)}"
+            word = f"{option}={find_valid_config(option, value)}"
         elif previous in OPTIONS:
-            word = str(_find_valid(previous, word))
+            word = str(find_valid_config(previous, word))
         found.append(word)
         previous = word
     return found
 
 
-def _find_valid(option: str, name: str) -> Path:
+def find_valid_config(option: str, name: str) -> Path:
+    """Return the path of a config that an option gives by its path or, if this package ships it, by its name.
+
+    Raises:
+        InputError: the config does not exist, or is not valid YAML; the message names the option.
+    """
     path = find_config(name)
     if not path.exists() and not set(name) & set(":{\n"):  # the parser takes YAML in the place of a file, too
         near = suggest(name, shipped_configs())

@@ -10,23 +10,6 @@ from uddm_lightning.core.errors import sanitize_message, suggest
 
 SIMILAR = 0.6  # least ratio of `SequenceMatcher` at which a name is suggested
 
-# Last parts of keys that were renamed, for configs of a version before 0.1.
-RENAMED = {
-    "hidden": "hidden_size",
-    "blocks": "n_blocks",
-    "heads": "n_heads",
-    "conditioning": "cond_dim",
-    "gate": "gate_init",
-    "warmup": "warmup_steps",
-    "floor": "min_lr_ratio",
-    "size": "train_size",
-    "draws": "num_rows",
-    "points": "num_points",
-    "start": "start_step",
-    "end": "end_step",
-    "kept": "top_k",
-}
-
 
 def explain(message: str, options: Iterable[Any]) -> str:
     """Return the message of an error of the parser, on one line.
@@ -73,9 +56,6 @@ def _nearest(key: str, known: Iterable[str]) -> str:
     """Return `; did you mean ...?` with the most similar key, or a full stop; keys of one section are compared."""
     section, _, name = key.rpartition(".")
     names = list(known)
-    renamed = f"{section}.{RENAMED[name]}".lstrip(".") if name in RENAMED else ""
-    if renamed in names:
-        return f"; it was renamed to `{renamed}`."
     same = [one for one in names if one.rpartition(".")[0] == section]
     score, best = max(((_similarity(name, one.rpartition(".")[2]), one) for one in same), default=(0.0, ""))
     return f"; did you mean `{best}`?" if score >= SIMILAR else suggest(key, names)

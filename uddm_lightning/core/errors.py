@@ -89,6 +89,11 @@ def sanitize_message(message: str) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of the text of an error, or its type if it has none; at most 200 characters."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean ...?` with the known name nearest to `name`, or a full stop if none is near."""
     nearest = get_close_matches(name, list(known), n=1, cutoff=0.6)

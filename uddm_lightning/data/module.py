@@ -27,7 +27,7 @@ from uddm_lightning.data.eval_dataset import EvalDataset, RowReader
 from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.sources.base import Source
-from uddm_lightning.data.subset import Subset, check_train_size, key_from_hash, num_rows
+from uddm_lightning.data.subset import Subset, check_train_size, key_from_hash
 from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.train_dataset import TrainDataset
@@ -121,18 +121,6 @@ class TextDataModule(LightningDataModule):
     def subset_size(self) -> int:
         """Number of rows to train on."""
         return len(self.subset)
-
-    def num_rows(self, size: int | float, key: str = "data.train_size") -> int:
-        """Return the number of rows of a size.
-
-        Args:
-            size: number of rows (int), or fraction of the pool (float).
-            key: config key or option of the size, for the error message.
-
-        Raises:
-            InputError: the size is invalid or larger than the pool.
-        """
-        return num_rows(size, len(self.corpus.train), key)
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from uddm_lightning import __version__
 from uddm_lightning.backbones import DiT
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, first_line
 from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.interop.exported import CARD, CONFIG, FORMAT, TOKENIZER, WEIGHTS
 from uddm_lightning.interop.model_card import card
@@ -74,9 +74,8 @@ def push(folder: Path, repository: str) -> str:
         hub.create_repo(repository, exist_ok=True)
         hub.upload_folder(repo_id=repository, folder_path=folder)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"`--push {repository}`: the upload failed ({reason}). The files are in `{folder}`."
+            f"`--push {repository}`: the upload failed ({first_line(error)}). The files are in `{folder}`."
         ) from error
     return f"https://huggingface.co/{repository}"
 

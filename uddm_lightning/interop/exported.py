@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from uddm_lightning.backbones import Backbone, DiT
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, first_line
 
 FORMAT = 1  # of config.json; changes with the meaning of its keys
 WEIGHTS, CONFIG, TOKENIZER, CARD = "model.safetensors", "config.json", "tokenizer.json", "README.md"
@@ -38,8 +38,7 @@ def load_exported(folder: str | Path) -> Backbone:
         weights = load_file(str(folder / WEIGHTS))
         backbone.load_state_dict(weights)
     except Exception as error:  # of a damaged file: errors of its reader, of torch, of missing entries
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"`{folder}` holds no exported model that can be read: {reason[:200]}") from error
+        raise InputError(f"`{folder}` holds no exported model that can be read: {first_line(error)}") from error
     kind: torch.dtype = next(iter(weights.values())).dtype
     return backbone.to(kind).eval()
 

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Change
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, first_line
 from uddm_lightning.core.files import write_atomically
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask
@@ -176,7 +176,7 @@ def load(path: Path, to_resume: bool = False) -> dict[str, Any]:
     except Exception as error:  # a wrong pickle may raise any exception
         raise InputError(
             f"`--ckpt_path {path}` cannot be read as a checkpoint: it is damaged, of another kind, or holds objects "
-            f"other than data, which are never loaded ({_first_line(error)}).{_previous_hint(path)}"
+            f"other than data, which are never loaded ({first_line(error)}).{_previous_hint(path)}"
         ) from error
     held = checkpoint if isinstance(checkpoint, dict) else {}
     for name, kind in (KEYS_TO_RESUME if to_resume else KEYS_TO_MEASURE).items():
@@ -271,7 +271,3 @@ def _previous_hint(path: Path) -> str:
     if path.name == "last.ckpt" and path.with_name("previous.ckpt").exists():
         return " Go on from the one before it with `--ckpt_path previous`."
     return ""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -3,13 +3,15 @@
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.probes import SampleProbe
 from uddm_lightning.training.task import DiffusionTask
+
+T = TypeVar("T")
 
 
 def build_data(config: dict[str, Any]) -> TextDataModule:
@@ -18,9 +20,7 @@ def build_data(config: dict[str, Any]) -> TextDataModule:
     Raises:
         InputError: its arguments are wrong.
     """
-    data = _instantiate(UddmParser.add_class_arguments, TextDataModule, config["data"])
-    assert isinstance(data, TextDataModule)
-    return data
+    return _instantiate(UddmParser.add_class_arguments, TextDataModule, config["data"])
 
 
 def build_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
@@ -30,9 +30,7 @@ def build_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
         InputError: its arguments are wrong.
     """
     given = {**config["model"], "vocab_size": vocab_size}
-    task = _instantiate(UddmParser.add_class_arguments, DiffusionTask, given)
-    assert isinstance(task, DiffusionTask)
-    return task
+    return _instantiate(UddmParser.add_class_arguments, DiffusionTask, given)
 
 
 def build_plugin(kind: Any, given: Any) -> Any:
@@ -44,13 +42,14 @@ def build_plugin(kind: Any, given: Any) -> Any:
     return _instantiate(lambda parser, kind, name: parser.add_argument(f"--{name}", type=kind), kind, given)
 
 
-def _instantiate(add: Callable[..., Any], kind: type, given: Any) -> Any:
+def _instantiate(add: Callable[..., Any], kind: type[T], given: Any) -> T:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # plugins are imported from the working directory, as in training
     parser = UddmParser()
     add(parser, kind, "it")
     try:
-        return parser.instantiate(parser.parse_object({"it": given})).it
+        made: T = parser.instantiate(parser.parse_object({"it": given})).it
+        return made
     except (ValueError, TypeError) as error:
         raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.config.config_files import find_config_options
 from uddm_lightning.core.errors import InputError
 
@@ -26,21 +27,16 @@ def expand_files(arguments: list[str]) -> list[str]:
     Raises:
         InputError: a file has other sections beside `sweep`, or an unknown option.
     """
-    arguments = find_config_options(arguments)
-    from_files: list[str] = []
-    rest: list[str] = []
-    words = iter(pairwise([*arguments, ""]))
-    for word, following in words:
-        name, _, inline = word.partition("=")
-        path = inline or following
-        options = _options(Path(path)) if name in ("-c", "--config") else None
-        if options is None:
-            rest.append(word)
-            continue
-        from_files += options
-        if not inline:
-            next(words, None)  # the file's name
-    return [*from_files, *rest]
+    parser = CommandParser("uddm sweep", add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--config", dest="files", action="append", default=[])
+    given, rest = parser.parse_known_args(find_config_options(arguments))
+    options: list[str] = []
+    configs: list[str] = []
+    for file in given.files:
+        found = _options(Path(file))
+        options += found or []
+        configs += ["-c", file] if found is None else []
+    return [*options, *configs, *rest]
 
 
 def _options(path: Path) -> list[str] | None:

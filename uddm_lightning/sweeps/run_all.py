@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -23,31 +24,25 @@ LOG_LINES = 15  # last lines of the log that are shown if a run fails
 KEYS = 8  # number of differing keys in the error message
 
 
+@dataclass
 class Sweep:
     """Trains runs through a launcher and reports their progress.
 
-    Args:
+    Attributes:
         folder: folder of the sweep; runs are written to `runs/`, their output to `logs/`.
         variants: one for each backbone.
         seeds: every size is trained with each of them.
         launcher: starts the runs.
         best: exact model of the text, which is measured once; None if the distribution of the text is unknown.
+        failed: runs that have failed.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        variants: Sequence[Variant],
-        seeds: Sequence[int],
-        launcher: Launcher,
-        best: Variant | None = None,
-    ) -> None:
-        self.folder = folder
-        self.variants = variants
-        self.best = best
-        self.seeds = seeds
-        self.launcher = launcher
-        self.failed: list[Outcome] = []
+    folder: Path
+    variants: Sequence[Variant]
+    seeds: Sequence[int]
+    launcher: Launcher
+    best: Variant | None = None
+    failed: list[Outcome] = field(default_factory=list, init=False)
 
     def runs(self, variant: Variant, sizes: Sequence[int]) -> list[SweepRun]:
         """Return the runs of one backbone."""

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pyarrow import csv
 
+from uddm_lightning.config.config_files import find_valid_config
 from uddm_lightning.config.keys import flat
 from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.config.trainer_section import check_precision
 from uddm_lightning.config.yaml_text import to_yaml
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.files import write_text
+from uddm_lightning.data.subset import num_rows
 from uddm_lightning.runs.instantiate import build_data, check_critic
 from uddm_lightning.sweeps.collect import run_folders
 from uddm_lightning.sweeps.launchers import Launcher
@@ -65,11 +67,12 @@ def sweep(
     config: Config | Sequence[Config],
     out: str | Path,
     sizes: str | Sequence[int | float] | None = None,
-    seeds: Sequence[int] | None = None,
+    seeds: str | Sequence[int] | None = None,
     backbones: Sequence[str | Path] = (),
     jobs: int | None = None,
     launcher: str = "local",
     budget: int | None = None,
+    options: Sequence[str] = (),
     **overrides: Any,
 ) -> SweepResult:
     """Train and measure every backbone at every size with every seed, and write the report, as `uddm sweep` does.
@@ -80,30 +83,69 @@ def sweep(
         config: path of a config, name of a shipped one such as "quickstart", a nested mapping, or several of these,
             where later ones override earlier ones.
         out: folder of the sweep.
-        sizes: training rows (int), fractions of the pool (float), or a string as `--sizes` takes it.
-        seeds: of subsets, weights and noise; None takes the config's `seed_everything`.
-        backbones: config files with other backbones, named by their stems in results.
+        sizes: training rows (int), fractions of the pool (float), or a string as `--sizes` takes it. None is 2 to
+            `data.train_size`, each four times the one before.
+        seeds: of subsets, weights and noise, or a string as `--seeds` takes it; None takes the config's
+            `seed_everything`.
+        backbones: paths or names of configs with other backbones, named by their stems in results.
         jobs: most runs at a time; None runs as many as fit.
         launcher: "local", "slurm" or a class path.
         budget: number of sizes to train with `sizes="auto"`.
+        options: other options of the command line, such as `["--launcher.partition", "gpu"]`.
         overrides: values of the config by section, such as `trainer={"max_steps": 500}`.
 
     Raises:
-        InputError: an argument or a config is wrong; the message names it.
+        InputError: an argument, a config or a folder is wrong; the message names it.
+        KeyboardInterrupt: the sweep was stopped; the same call continues it.
     """
     out = Path(out).absolute()
-    configs = [config] if isinstance(config, str | Path | Mapping) else list(config)
-    return run_sweep(
-        out=out,
-        configs=[_config_file(one, out / f"config-{number}.yaml") for number, one in enumerate(configs)],
-        overrides=[word for key, value in flat(overrides) for word in (f"--{key}", _word(value))],
-        sizes=sizes if isinstance(sizes, str) or sizes is None else ",".join(map(str, sizes)),
-        budget=budget,
-        seeds=None if seeds is None else ",".join(map(str, seeds)),
-        backbones=[str(path) for path in backbones],
-        jobs=jobs,
-        launcher=launcher,
-    )
+    sizes, seeds = _listed(sizes), _listed(seeds)
+    configs = [config] if isinstance(config, str | Path | Mapping) else config
+    files = [_config_file(one, out / f"config-{number}.yaml") for number, one in enumerate(configs)]
+    given = [*options, *(word for key, value in flat(overrides) for word in (f"--{key}", _word(value)))]
+    for_launcher, for_fit = split_launcher_options(given)
+    largest = value_of(for_fit, SIZE)
+    named = sizes not in (None, AUTO)
+    if largest is not None and named:
+        raise InputError(f"`{SIZE} {largest}` limits the default sizes, but `--sizes` is given; give one of the two.")
+    for word in for_fit:
+        if word.partition("=")[0] in FILLED_IN:
+            raise InputError(f"`{word}` is set by the sweep: use `--sizes`, `--seeds` and `--out`.")
+    place = _launcher(launcher, jobs, for_launcher)
+    arguments = [*(word for file in files for word in ("-c", file)), *for_fit]
+    variants = _variants(arguments, backbones)
+    config = variants[0].config
+    every_seed = _seeds(seeds, config["seed_everything"])
+
+    place.check_available()
+    for variant in variants:
+        check_critic(variant.config, fetch=True)
+        trainer = variant.config["trainer"]
+        check_precision(trainer["precision"], place.on_cpu(trainer["accelerator"]))
+    data = build_data(config)
+    pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
+    has_best = data.markov_chain is not None and BEST not in [variant.name for variant in variants]
+    best = Variant.best(arguments) if has_best else None
+    end = config["data"]["train_size"]
+    if largest is None and isinstance(end, int) and end > pool:
+        if not named:
+            sys.stderr.write(
+                f"uddm: sizes end at {pool}, the training rows of the text, not at `data.train_size` = {end}.\n"
+            )
+        end = pool
+    rows_of = partial(num_rows, pool=pool, key="--sizes" if named else "data.train_size")
+    train = plan(sizes, budget, end, rows_of)
+
+    work = Sweep(out, variants, every_seed, place, best)
+    with work.alone():
+        train(work)
+        transition = write_results(out) if run_folders(out) else {}
+    return SweepResult(out, transition, tuple(outcome.run.name for outcome in work.failed))
+
+
+def _listed(values: str | Sequence[float] | None) -> str | None:
+    """Return values as an option of the command line takes them."""
+    return values if isinstance(values, str) or values is None else ",".join(map(str, values))
 
 
 def _config_file(config: Config, path: Path) -> str:
@@ -118,76 +160,14 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def run_sweep(
-    out: Path,
-    configs: Sequence[str],
-    overrides: Sequence[str] = (),
-    sizes: str | None = None,
-    budget: int | None = None,
-    seeds: str | None = None,
-    backbones: Sequence[str] = (),
-    jobs: int | None = None,
-    launcher: str = "local",
-) -> SweepResult:
-    """Train the unfinished runs, then write the tables, transition.json and the report.
-
-    Args:
-        out: folder of the sweep.
-        configs: files, or names of shipped configs.
-        overrides: other arguments of `uddm fit`, and options of the launcher.
-        sizes: `--sizes`; None is 2 to `data.train_size`, each four times the one before.
-        budget: number of sizes that `auto` trains.
-        seeds: comma-separated; None is the config's `seed_everything`.
-        backbones: files that are laid over the config, one for each model.
-        jobs: most runs at a time.
-        launcher: local, slurm or a class path.
-
-    Raises:
-        InputError: an option, a config or a folder is wrong.
-        KeyboardInterrupt: the sweep was stopped; the same options continue it.
-    """
-    for_launcher, overrides = split_launcher_options(overrides)
-    largest = value_of(overrides, SIZE)
-    named = sizes not in (None, AUTO)
-    if largest is not None and named:
-        raise InputError(f"`{SIZE} {largest}` limits the default sizes, but `--sizes` is given; give one of the two.")
-    for word in overrides:
-        if word.partition("=")[0] in FILLED_IN:
-            raise InputError(f"`{word}` is set by the sweep: use `--sizes`, `--seeds` and `--out`.")
-    place = _launcher(launcher, jobs, for_launcher)
-    arguments = [*(word for path in configs for word in ("-c", path)), *overrides]
-    fragments: Sequence[str | None] = backbones or [None]
-    variants = [Variant.of(arguments, fragment) for fragment in fragments]
+def _variants(arguments: list[str], backbones: Sequence[str | Path]) -> list[Variant]:
+    """Return the variants of a sweep: one for each file, or that of the config without files."""
+    files = [str(find_valid_config("--backbone", str(name))) for name in backbones]
+    variants = [Variant.of(arguments, file) for file in files] or [Variant.of(arguments, None)]
     names = [variant.name for variant in variants]
     if len(set(names)) < len(names):
         raise InputError(f"`--backbone`: the stems of the files name the results and must differ, got {names}.")
-    config = variants[0].config
-    every_seed = _seeds(seeds, config["seed_everything"])
-
-    place.check_available()
-    for variant in variants:
-        check_critic(variant.config, fetch=True)
-        trainer = variant.config["trainer"]
-        check_precision(trainer["precision"], place.on_cpu(trainer["accelerator"]))
-    data = build_data(config)
-    pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
-    best = Variant.best(arguments) if data.markov_chain is not None and BEST not in names else None
-    end = config["data"]["train_size"]
-    if largest is None and isinstance(end, int) and end > pool:
-        if not named:
-            sys.stderr.write(
-                f"uddm: sizes end at {pool}, the training rows of the text, not at `data.train_size` = {end}.\n"
-            )
-        end = pool
-    rows_of = partial(data.num_rows, key="--sizes" if named else "data.train_size")
-    train = plan(sizes, budget, end, rows_of)
-
-    out = out.absolute()
-    work = Sweep(out, variants, every_seed, place, best)
-    with work.alone():
-        train(work)
-        transition = write_results(out) if run_folders(out) else {}
-    return SweepResult(out, transition, tuple(outcome.run.name for outcome in work.failed))
+    return variants
 
 
 def _launcher(name: str, jobs: int | None, words: Sequence[str]) -> Launcher:

@@ -52,6 +52,7 @@ class _Submission:
     ended: float | None = None
 
 
+@dataclass(eq=False)
 class SlurmLauncher(Launcher):
     """Trains each run as a job of a SLURM cluster; runs that need the same resources form one job array.
 
@@ -75,39 +76,23 @@ class SlurmLauncher(Launcher):
         InputError: an argument is out of range.
     """
 
-    def __init__(
-        self,
-        jobs: int | None = None,
-        partition: str | None = None,
-        account: str | None = None,
-        qos: str | None = None,
-        constraint: str | None = None,
-        timeout_min: int = 24 * 60,
-        mem_gb: float | None = None,
-        max_timeouts: int = 10,
-        setup: list[str] | None = None,
-        additional: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(jobs)
-        check_at_least(1, timeout_min=timeout_min)
-        check_at_least(0, max_timeouts=max_timeouts)
-        if mem_gb is not None and not mem_gb > 0:
-            raise InputError(f"`mem_gb` must be above 0, got {mem_gb}.")
-        self.max_timeouts = max_timeouts
-        self._parameters = {  # of the scripts of all arrays; submitit leaves out those that are None
-            "job_name": "uddm",
-            "nodes": 1,
-            "ntasks_per_node": 1,
-            "time": timeout_min,
-            "signal_delay_s": min(SIGNAL_SECONDS, 15 * timeout_min),
-            "partition": partition,
-            "account": account,
-            "qos": qos,
-            "constraint": constraint,
-            "mem": None if mem_gb is None else f"{max(1, round(mem_gb * 1024))}M",
-            "setup": setup,
-            "additional_parameters": {"requeue": True, **(additional or {})},
-        }
+    jobs: int | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    timeout_min: int = 24 * 60
+    mem_gb: float | None = None
+    max_timeouts: int = 10
+    setup: list[str] | None = None
+    additional: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__(self.jobs)
+        check_at_least(1, timeout_min=self.timeout_min)
+        check_at_least(0, max_timeouts=self.max_timeouts)
+        if self.mem_gb is not None and not self.mem_gb > 0:
+            raise InputError(f"`mem_gb` must be above 0, got {self.mem_gb}.")
         self._submissions: list[_Submission] = []
         self._looked = float("-inf")  # monotonic time of the last poll
 
@@ -130,12 +115,23 @@ class SlurmLauncher(Launcher):
         for (folder, cores, gpus), group in groupby(order, key=_needs):
             array = list(group)
             executor = SlurmExecutor(folder / "logs" / "slurm", max_num_timeout=self.max_timeouts)
-            executor.update_parameters(
+            executor.update_parameters(  # submitit leaves out those that are None
+                job_name="uddm",
+                nodes=1,
+                ntasks_per_node=1,
                 cpus_per_task=cores,
                 srun_args=["--cpus-per-task", str(cores)],  # since SLURM 22.05 `srun` does not inherit it
                 gpus_per_node=gpus or None,
                 array_parallelism=self.jobs or len(array),
-                **self._parameters,
+                time=self.timeout_min,
+                signal_delay_s=min(SIGNAL_SECONDS, 15 * self.timeout_min),
+                partition=self.partition,
+                account=self.account,
+                qos=self.qos,
+                constraint=self.constraint,
+                mem=None if self.mem_gb is None else f"{max(1, round(self.mem_gb * 1024))}M",
+                setup=self.setup,
+                additional_parameters={"requeue": True, **(self.additional or {})},
             )
             try:
                 with outside_slurm():
