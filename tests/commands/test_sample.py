@@ -216,7 +216,7 @@ def test_a_file_of_another_kind_is_not_overwritten(sampled, tmp_path, content):
     assert (tmp_path / "s.parquet").read_bytes() == content
 
 
-def test_unreadable_settings_are_ignored(sampled, tmp_path):
+def test_unreadable_settings_are_refused(sampled, tmp_path):
     (tmp_path / "s.parquet.parts").mkdir()
     (tmp_path / "s.parquet.parts" / "setting.json").write_text("{", encoding="utf-8")
     assert "holds samples of another setting" in sampled(tmp_path / "s.parquet", 4, status=2)

@@ -75,7 +75,7 @@ SOURCES: dict[str, tuple[str, Callable[[str], Source]]] = {
     "datasets, folder": ("a.parquet", lambda path: HubDataset(str(Path(path).parent))),
 }
 
-# A text is read four times: for sides, vocabulary, held-out rows and training rows. `datasets` takes half a second.
+# A text is read four times: for splits, vocabulary, held-out rows and training rows. `datasets` takes half a second.
 MOMENTS = [(kind, at) for kind in SOURCES for at in ((1, 4) if "datasets" in kind else (1, 2, 3, 4))]
 
 
@@ -106,7 +106,7 @@ def test_a_file_that_is_removed_while_it_is_prepared_is_an_error(tmp_path: Path,
     (tmp_path / "text").mkdir()
     name, make = SOURCES[kind]
     path = write_texts(tmp_path / "text" / name, sentences(40))
-    if kind == "pattern":  # another one is left
+    if kind == "pattern":  # another file remains
         write_texts(tmp_path / "text" / "b.txt", sentences(30, seed=1))
     with pytest.raises(InputError):
         prepared(Disturbed(make(str(path)), at, lambda: path.unlink(missing_ok=True)), tmp_path / "cache")

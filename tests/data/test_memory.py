@@ -13,7 +13,7 @@ ROWS = 10**7
 GIBIBYTE = 2**30
 LINUX = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system tells no peak of memory")
 
-# VmHWM is of this program alone; `getrusage` would also tell of the process that started it.
+# VmHWM counts this program alone; `getrusage` also counts the process that started it.
 PEAK = """
 import json, sys, time
 from itertools import islice
@@ -106,7 +106,7 @@ def test_random_access_keeps_a_bounded_part_of_the_file_in_memory(tmp_path: Path
     length = 128
     for name, size in (("train", 2 * length), ("train_special", length // 8), ("train_lengths", 4)):
         with (tmp_path / f"{name}.bin").open("wb") as file:
-            file.truncate(ROWS * size)  # takes no room on the disk, and as much memory as any other when it is read
+            file.truncate(ROWS * size)  # a sparse file: no disk space, normal memory when read
     meta = {"rows": ROWS, "length": length, "dtype": "uint16", "special": True, "lengths": True}
     meta |= {"document_ids": False, "hash": "0" * 32}
     found = told(READ, str(tmp_path), json.dumps(meta))["read"]

@@ -23,7 +23,7 @@ from uddm_lightning.data import (
 )
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # few are meant: reading is cheap
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),  # few workers are intended: reading is cheap
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),  # Lightning 2.6 on torch 2.13
 ]
 

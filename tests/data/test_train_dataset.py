@@ -37,7 +37,7 @@ def by_position(batches: list[TokenBatch]) -> dict[tuple[int, int], tuple[object
 
 
 CREWS = [(1, 3, 0), (2, 1, 0), (2, 3, 0)]  # world size, accumulation, workers
-LARGE_CREWS = [(1, 2, 2), (2, 2, 2)]  # processes are slow to start, so one size must do
+LARGE_CREWS = [(1, 2, 2), (2, 2, 2)]  # processes start slowly, so one size is tested
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from uddm_lightning.metrics import ClassificationMargin, CriticalTime
 
 
-def test_histograms_keep_what_lies_beyond_their_edges() -> None:
+def test_histograms_count_values_beyond_their_edges() -> None:
     metric = ClassificationMargin(-1.0, 1.0, 4)
     values = torch.tensor([[-torch.inf, -0.2, 0.3, 7.0, 0.0]])
     metric.update(values, torch.ones(1, 5, dtype=torch.bool), torch.tensor([3]))

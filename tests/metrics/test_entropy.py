@@ -10,7 +10,7 @@ from uddm_lightning.metrics import ConditionalEntropy
 from uddm_lightning.stats.intervals import mean_interval
 
 
-def test_entropy_agrees_with_masks_by_hand() -> None:
+def test_entropy_equals_masked_means() -> None:
     d = toy()
     metric = ConditionalEntropy(VOCAB, 8)
     feed(metric, d)
@@ -40,7 +40,7 @@ def test_entropy_agrees_with_masks_by_hand() -> None:
     assert result.edges[-1] == pytest.approx(math.log(VOCAB))
 
 
-def test_entropy_without_a_chain_knows_nothing_of_recovery() -> None:
+def test_entropy_without_a_chain_is_not_split_by_recovery() -> None:
     d = toy()
     metric = ConditionalEntropy(VOCAB)
     metric.update(d["real"], d["xt"] != d["x0"], d["counted"], d["rows"])

@@ -5,7 +5,7 @@ from scipy import stats
 from uddm_lightning.metrics.functional import entropy, margin, total_variation
 
 
-def test_entropy_agrees_with_scipy_and_bears_impossible_ids() -> None:
+def test_entropy_agrees_with_scipy_and_allows_impossible_ids() -> None:
     p_NV = torch.tensor([[0.5, 0.25, 0.25, 0.0], [1.0, 0.0, 0.0, 0.0], [0.25] * 4], dtype=torch.float64)
     expected = torch.as_tensor(stats.entropy(p_NV.numpy(), axis=1))
     torch.testing.assert_close(entropy(p_NV.log()), expected)
@@ -20,7 +20,7 @@ def test_entropy_agrees_with_scipy_and_bears_impossible_ids() -> None:
     assert torch.isnan(entropy(torch.full((1, 3), torch.nan)))
 
 
-def test_margin_is_the_gap_to_the_best_rival() -> None:
+def test_margin_is_the_gap_to_the_most_likely_other_id() -> None:
     logp_NV = torch.tensor([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]).double().log()
     expected = torch.tensor([2.0, 0.5, torch.inf, 0.0]).double().log()
     expected[2] = torch.inf

@@ -64,7 +64,7 @@ def test_overlaps_are_shares_of_n_grams(n):
         assert share == pytest.approx(sum(gram in theirs for gram in grams(sample, n)) / (L - n + 1))
 
 
-def test_an_n_gram_has_one_number_and_nothing_reaches_over_padding():
+def test_an_n_gram_has_one_number_and_does_not_cross_padding():
     text = torch.tensor([[0, 1, 2, 0], [1, 2, ABSENT, ABSENT]])
     ngrams = Ngrams(text, 2, V)
     begun, ended = list(ngrams.lookup(text))[1]
@@ -87,7 +87,7 @@ def test_numbers_of_long_n_grams_of_large_vocabularies_do_not_overflow():
     assert len(longest.unique()) == 30 * 29
 
 
-def test_unigram_entropy_is_that_of_the_frequencies_within_a_row():
+def test_unigram_entropy_is_the_entropy_of_frequencies_within_a_row():
     samples = rows(15, 5)
     counted = torch.rand(15, L, generator=torch.Generator().manual_seed(6)) < 0.8
     counted[0] = False
@@ -106,7 +106,7 @@ def update(metric, samples, ids, distances):
     metric.update(samples, ids, distances, share, share, share, nll, torch.ones(count, 2).bool())
 
 
-def test_labels_follow_their_definition_whatever_the_batches():
+def test_labels_follow_their_definition_for_any_batch_size():
     samples = rows(40, 7, length=10)
     samples[31:36] = samples[30]
     samples[33, 0] = (samples[33, 0] + 1) % V
@@ -145,8 +145,8 @@ def test_the_perplexity_is_that_of_all_tokens():
     assert result.generative_perplexity_low < result.generative_perplexity < result.generative_perplexity_high
 
 
-def test_novel_samples_have_a_perplexity_of_their_own():
-    """Near nothing is no quality: their perplexity stands beside their number."""
+def test_novel_samples_have_a_separate_perplexity():
+    """Novel samples may be bad text, so their perplexity is reported with their number."""
     metric = SampleNeighbours(L, 0.1, 0.1)
     update(metric, rows(8, 8), torch.arange(8), torch.tensor([0, 0, 0, L, L, L, L, L]))
     result = metric.compute()
@@ -157,8 +157,8 @@ def test_novel_samples_have_a_perplexity_of_their_own():
     assert math.isnan(metric.compute().novel_perplexity)
 
 
-def test_one_threshold_is_not_rounded_away():
-    """0.1 of 30 positions is 3, which floats say is a little less than 0.1 * 30."""
+def test_thresholds_are_not_affected_by_rounding():
+    """A difference of 3 of 30 positions is within the threshold 0.1, whatever the rounding."""
     samples = torch.arange(30).repeat(2, 1)
     samples[1, :3] += 1
     metric = SampleNeighbours(30, 0.1, 0.1)
@@ -166,7 +166,7 @@ def test_one_threshold_is_not_rounded_away():
     assert metric.compute()[2:5] == (1, 1, 0)
 
 
-def test_no_sample_gives_no_numbers():
+def test_without_samples_there_are_no_numbers():
     result = SampleNeighbours(L, 0.1, 0.1).compute()
     assert result[:5] == (0, 0, 0, 0, 0)
     assert all(math.isnan(value) for value in result[5:])

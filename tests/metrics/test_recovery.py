@@ -1,4 +1,4 @@
-"""TokenRecovery against counting by hand."""
+"""TokenRecovery, compared with direct counts."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from uddm_lightning.metrics import TokenRecovery
 from uddm_lightning.stats.intervals import rate_interval
 
 
-def test_recovery_agrees_with_counting_by_hand() -> None:
+def test_recovery_equals_direct_counts() -> None:
     d = toy()
     tally: dict[int, list[int]] = {}
     draws = clean = unstable = exact = touched = 0

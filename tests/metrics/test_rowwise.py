@@ -18,14 +18,14 @@ from uddm_lightning.metrics.rowwise import RowwiseMetric, fold
 
 @every_metric
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
-def test_no_bit_depends_on_batches_or_order(make: Callable[[], RowwiseMetric], size: int) -> None:
+def test_batches_and_order_do_not_change_a_bit(make: Callable[[], RowwiseMetric], size: int) -> None:
     d = toy()
     order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(size))
     assert computed(make, [take(d, places) for places in order.split(size)]) == computed(make, [d])
 
 
 @every_metric
-def test_fillers_count_for_nothing(make: Callable[[], RowwiseMetric]) -> None:
+def test_fillers_do_not_count(make: Callable[[], RowwiseMetric]) -> None:
     d = toy()
     kept = take(d, d["rows"] >= 0)
     spoilt = dict(d, real=torch.where((d["rows"] < 0)[:, None], torch.nan, d["real"]))
@@ -35,7 +35,7 @@ def test_fillers_count_for_nothing(make: Callable[[], RowwiseMetric]) -> None:
 
 
 @every_metric
-def test_what_is_not_counted_may_be_anything(make: Callable[[], RowwiseMetric]) -> None:
+def test_positions_that_do_not_count_have_no_effect(make: Callable[[], RowwiseMetric]) -> None:
     d = toy()
     spoilt = dict(d, real=torch.where(d["counted"], d["real"], torch.nan))
     assert computed(make, [spoilt]) == computed(make, [d])
@@ -67,7 +67,7 @@ def test_empty_and_reset_metrics_compute_nothing(make: Callable[[], RowwiseMetri
     assert plain(metric.compute()) == computed(make, [d])
 
 
-def test_fold_sums_alike_in_any_batch() -> None:
+def test_fold_gives_equal_sums_in_any_batch() -> None:
     values = torch.randn(40, 37, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert fold(values).tolist() == [float(fold(row[None])) for row in values] == fold(values.T.contiguous().T).tolist()
     torch.testing.assert_close(fold(values), values.sum(1))

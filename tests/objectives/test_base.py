@@ -135,7 +135,7 @@ class TestObjective:
             cls(t_min=0.5, t_max=0.1, **options)
 
     @pytest.mark.parametrize("noise", plugins(Process))
-    def test_loss_is_finite_non_negative_and_blind_to_padding(
+    def test_loss_is_finite_non_negative_and_ignores_padding(
         self, cls: type, options: dict[str, Any], noise: type[Process]
     ) -> None:
         objective, process = make(cls, **options), noise(V, LogLinearSchedule())
@@ -182,8 +182,10 @@ class TestObjective:
                 assert torch.equal(torch.cat([part[number] for part in parts]), values)
 
     @pytest.mark.parametrize("t", [0.2, 0.7])
-    def test_it_is_minimal_at_what_it_says_it_predicts(self, cls: type, options: dict[str, Any], t: float) -> None:
-        """Over all rows of a random joint distribution, by enumeration. (With a mask, all predictions are one.)"""
+    def test_loss_is_minimal_at_the_declared_parameterization(
+        self, cls: type, options: dict[str, Any], t: float
+    ) -> None:
+        """Enumerate all rows of a random joint distribution. With a mask, both parameterizations are equal."""
         joint, objective = Joint(3, 3, seed=6), make(cls, **options)
         process = UniformProcess(3, LogLinearSchedule())
         level = process.level(torch.tensor(t, dtype=torch.float64))

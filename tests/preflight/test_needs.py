@@ -40,7 +40,7 @@ def test_float16_with_a_scaled_loss_on_a_cpu(uddm, config, tmp_path, command) ->
     assert not list(tmp_path.rglob("measurements.csv"))
 
 
-def test_a_cluster_that_is_not_there(uddm, config, tmp_path, monkeypatch) -> None:
+def test_a_missing_cluster(uddm, config, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     outcome = uddm("sweep", "-c", config, "--out", tmp_path / "sweep", "--sizes", "2,4", "--launcher", "slurm")
     assert outcome.status == 2

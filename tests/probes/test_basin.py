@@ -30,7 +30,7 @@ STEPS = 12
 def records(
     probe: Probe, world: World, batch: TokenBatch, counted_BL: Tensor, sampler: Sampler, size: int = 10**6
 ) -> list[dict[str, Any]]:
-    """What a probe concludes from a batch that comes in pieces of `size` rows."""
+    """Return the records of a probe for a batch in pieces of `size` rows."""
     task = task_of(world, sampler)
     for places in torch.arange(len(batch.rows_B)).split(size):
         kept = torch.zeros(len(batch.rows_B), dtype=torch.bool).index_fill(0, places, True)
@@ -42,7 +42,7 @@ def records(
 def fates(
     world: World, sampler: Sampler, batch: TokenBatch, counted_BL: Tensor, tolerance: float, t: float, repeats: int
 ) -> list[tuple[int, int]]:
-    """Of each row: chains from t that were led away from it, and those that returned, counted one by one."""
+    """Count for each row the chains from t that left it and those that returned, one by one."""
     found = []
     for x0, counted, own in zip(batch.tokens_BL.tolist(), counted_BL.tolist(), batch.keys_B, strict=True):
         places = [place for place, counts in enumerate(counted) if counts]
@@ -59,7 +59,7 @@ def fates(
 
 
 def some_rows(world: World) -> tuple[TokenBatch, Tensor]:
-    """Rows that are known and rows that are not; in some of them not all positions count."""
+    """Return known and unknown rows; in some of them not all positions count."""
     known = world.joint.rows_XL[world.joint.p_X > 0][:4]
     tokens = torch.cat([known.repeat(6, 1), world.joint.rows_XL[::9]])
     counted = torch.ones_like(tokens).bool()
@@ -77,7 +77,7 @@ def some_rows(world: World) -> tuple[TokenBatch, Tensor]:
     ids=["exact", "tolerant", "clamped"],
 )
 @pytest.mark.parametrize("make", [memory, markov], ids=["empirical Bayes", "markov"])
-def test_every_chain_is_counted_as_it_is_alone(
+def test_every_chain_is_counted_as_in_a_single_run(
     make: Callable[..., World], sampler: AncestralSampler, tolerance: float
 ) -> None:
     world, repeats = make(4, 4), 4
@@ -115,13 +115,13 @@ def test_every_chain_is_counted_as_it_is_alone(
     assert record["critical_t_low"] <= record["critical_t"] < record["critical_t_high"]
     (pieces,) = records(probe(), world, batch, counted, AncestralSampler(steps=3), size=7)
     for piece, whole in zip(pieces.pop("_rows"), record.pop("_rows"), strict=True):
-        # the same for any batch size; but the oracle itself rounds otherwise in another batch
+        # equal for any batch size, up to the rounding of the oracle
         assert piece.pop("margin") == pytest.approx(whole.pop("margin"), rel=1e-9)
         assert piece == whole
     assert pieces == record
 
 
-def test_the_only_row_returns_from_everything_and_a_stranger_from_nothing() -> None:
+def test_the_only_row_always_returns_and_an_unknown_row_never_does() -> None:
     world = memory(3, 4, n=1)
     row = world.joint.rows_XL[world.joint.p_X > 0]
     batch = batch_of(torch.cat([row, (row + 1) % 3]))
@@ -142,7 +142,7 @@ def test_a_row_without_counted_tokens_is_left_out() -> None:
 
 
 class Nothing(AncestralSampler):
-    """A chain that leaves every row as it is."""
+    """A chain that changes nothing."""
 
     @override
     def __call__(self, denoiser: Any, xt_BL: Tensor, *rest: Any, **options: Any) -> Tensor:
@@ -151,8 +151,8 @@ class Nothing(AncestralSampler):
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.3])
 @pytest.mark.parametrize("mask", [False, True], ids=["uniform", "absorbing"])
-def test_what_noise_never_touched_has_not_returned(tolerance: float, mask: bool) -> None:
-    """A chain that does nothing returns from nothing, and its level stands beside the critical corruption."""
+def test_a_row_without_noise_has_not_returned(tolerance: float, mask: bool) -> None:
+    """A chain that does nothing never returns, and its level is reported with the critical corruption."""
     world, rows = markov(4, 4, mask=mask), 400
     batch, counted = batch_of(world.draw(rows)), torch.ones(rows, 4).bool()
     probe = BasinProbe((0.05, 0.1, 0.2, 0.4, 0.9), 4, Nothing(steps=20), tolerance)
@@ -170,7 +170,7 @@ def test_what_noise_never_touched_has_not_returned(tolerance: float, mask: bool)
         assert (1 - (1 - float(world.process.level(t_B[0]).alpha)) * (1 if mask else 0.75)) ** 4 == pytest.approx(0.5)
 
 
-def test_rows_that_no_noise_leads_away_from_have_no_critical_corruption() -> None:
+def test_rows_without_corrupted_tokens_have_no_critical_corruption() -> None:
     world = memory(3, 4, n=1)
     row = world.joint.rows_XL[world.joint.p_X > 0].repeat(20, 1)
     probe = BasinProbe((0.001,), repeats=1, sampler=AncestralSampler(steps=1000))
@@ -180,7 +180,7 @@ def test_rows_that_no_noise_leads_away_from_have_no_critical_corruption() -> Non
     assert (record["n_never_returned"], record["n_always_returned"], record["n_draws"]) == (0, 0, 20)
 
 
-def test_the_critical_time_is_where_returning_becomes_rarer_than_one_half() -> None:
+def test_the_critical_time_has_a_probability_of_returning_of_one_half() -> None:
     times = (0.1, 0.2, 0.4, 1.0)
     assert critical_time(times, (8, 8, 0, 0), (8, 8, 8, 8)) == pytest.approx(0.2 * 2**0.5)
     assert critical_time(times, (8, 4, 4, 0), (8, 8, 8, 8)) == pytest.approx(0.4), "1/2 is not below 1/2"
@@ -196,7 +196,7 @@ def test_the_critical_time_is_where_returning_becomes_rarer_than_one_half() -> N
 
 @pytest.mark.parametrize("number", [6, 11, 40])
 def test_the_critical_time_does_not_depend_on_the_spacing(number: int) -> None:
-    """Rows that are returned to with probability 1 / (1 + (t / c)^6), 8 chains from each time."""
+    """Simulate rows with the probability of returning 1 / (1 + (t / c)^6), with 8 chains from each time."""
     rng = np.random.default_rng(number)
     times = np.geomspace(0.02, 1.0, number)
     for critical in (0.08, 0.3):
@@ -206,7 +206,7 @@ def test_the_critical_time_does_not_depend_on_the_spacing(number: int) -> None:
 
 
 def test_corruption_is_nested_along_t() -> None:
-    """Chains of one number walk on one path, on which a token that is touched stays so."""
+    """Chains of one number share their noise, so a corrupted token stays corrupted at larger t."""
     world = markov(4, 4)
     x0, keys = world.draw(200), key(1, torch.arange(200))
     times = torch.linspace(0, 1, 21, dtype=torch.float64)
@@ -216,7 +216,7 @@ def test_corruption_is_nested_along_t() -> None:
         assert torch.equal(path[index + 1][changed], xt[changed])
 
 
-def test_a_tolerance_that_lets_everything_pass_is_refused() -> None:
+def test_arguments_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^`basin\.tolerance` must be in \[0, 1\), got 1\.0\.$"):
         BasinProbe(tolerance=1.0)
     with pytest.raises(ValueError, match=r"^`basin\.num_rows` must be at least 1, got 0\.$"):
@@ -236,7 +236,7 @@ def recovery(world: World, tokens: Tensor, counted: Tensor, t: float = 0.5) -> d
 
 
 @every_world
-def test_fixed_points_are_those_of_enumeration(make: Callable[..., World]) -> None:
+def test_fixed_points_equal_enumeration(make: Callable[..., World]) -> None:
     world = make(3, 4)
     joint = world.joint
     counted = torch.ones_like(joint.rows_XL).bool()
@@ -259,12 +259,12 @@ def test_fixed_points_are_those_of_enumeration(make: Callable[..., World]) -> No
     (basins,) = records(BasinProbe(), world, batch_of(joint.rows_XL), counted, AncestralSampler(steps=1))
     for row, mine in zip(basins["_rows"], margins, strict=True):
         for ours, theirs in zip(row["margin"], mine, strict=True):
-            assert ours == pytest.approx(theirs, abs=1e-6) or abs(theirs) > 100  # what is impossible has no logarithm
+            assert ours == pytest.approx(theirs, abs=1e-6) or abs(theirs) > 100  # impossible ids have no logarithm
 
 
 @every_world
-def test_recovery_of_random_rows_is_that_of_enumeration(make: Callable[..., World]) -> None:
-    """Rows of uniform random tokens, corrupted and restored by a model that knows another text."""
+def test_recovery_of_random_rows_equals_enumeration(make: Callable[..., World]) -> None:
+    """Rows of uniform random tokens are corrupted and restored by a model of another text."""
     world, t, rows = make(3, 3), 0.5, 4000
     joint = world.joint
     random = torch.randint(3, (rows, 3), generator=torch.Generator().manual_seed(2))
@@ -288,7 +288,7 @@ def test_recovery_of_random_rows_is_that_of_enumeration(make: Callable[..., Worl
 
 
 @pytest.mark.slow
-def test_a_run_measures_them_at_its_end_and_a_second_chain_stands_beside_the_first(uddm, config, tmp_path):
+def test_a_run_measures_random_rows_at_its_end_and_a_second_chain_has_its_own_rows(uddm, config, tmp_path):
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["data"]["num_random_rows"] = 8
     settings["basin"] = {"num_rows": 12}

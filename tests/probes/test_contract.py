@@ -31,7 +31,7 @@ def test_all_probes_are_found() -> None:
 
 
 @pytest.mark.parametrize("probe", PROBES)
-def test_every_column_says_what_it_is(probe: type[Probe]) -> None:
+def test_every_column_has_a_unit_and_a_meaning(probe: type[Probe]) -> None:
     names = [name for column in probe.columns for name in column.names]
     assert len(names) == len(set(names)), "names are unique"
     assert not set(names) & set(COMMON)
@@ -54,7 +54,7 @@ def test_every_column_says_what_it_is(probe: type[Probe]) -> None:
         assert {probe.time_curve.column, *(name for name, _ in probe.time_curve.levels)} <= of_the_probe
 
 
-def test_a_column_that_two_probes_have_is_the_same_in_both() -> None:
+def test_a_column_of_two_probes_is_declared_equally() -> None:
     found: dict[str, tuple[Any, ...]] = {}
     for column in (column for probe in PROBES for column in probe.columns):
         mine = (column.unit, column.low, column.high, column.interval)
@@ -89,7 +89,7 @@ def measured(probe: Probe, trained: Path) -> tuple[DiffusionTask, list[dict[str,
         task = build_task(config, data.vocab_size)
         weights = {name: value.clone() for name, value in task.state_dict().items()}
         states = []
-        for callbacks in ([], [probe]):  # a data loader draws from the global generator, too
+        for callbacks in ([], [probe]):  # data loaders also use the global generator
             torch.manual_seed(3)
             options = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "max_steps": 1}
             trainer = Trainer(accelerator="cpu", devices=1, callbacks=callbacks, **options)
@@ -101,9 +101,9 @@ def measured(probe: Probe, trained: Path) -> tuple[DiffusionTask, list[dict[str,
     return task, probe.records
 
 
-@pytest.mark.filterwarnings("ignore")  # of Lightning, about workers and devices
+@pytest.mark.filterwarnings("ignore")  # warnings of Lightning about workers and devices
 @pytest.mark.parametrize("kind", PROBES)
-def test_measuring_changes_nothing_repeats_itself_and_keeps_to_its_limit(kind: type[Probe], trained: Path) -> None:
+def test_measuring_changes_nothing_is_repeatable_and_respects_its_limit(kind: type[Probe], trained: Path) -> None:
     probe = kind(num_rows=3, num_rows_during_training=3)
     task, records = measured(probe, trained)
     assert records
@@ -121,7 +121,7 @@ def fields(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_filler_row_changes_no_record() -> None:
-    """A rank without rows measures a filler, whose number is -1."""
+    """A rank without rows measures a filler with the number -1."""
     world = memory(3, 4)
     batch, probe = batch_of(world.draw(5)), RecoveryProbe(times=[0.5])
     filled = batch._replace(rows_B=torch.cat([batch.rows_B[:4], torch.tensor([-1])]))

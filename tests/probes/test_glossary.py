@@ -1,4 +1,4 @@
-"""The glossary is that of the declarations."""
+"""The glossary agrees with the declarations."""
 
 from uddm_lightning.probes.glossary import COMMON, PATH, glossary, shipped
 from uddm_lightning.results import tables

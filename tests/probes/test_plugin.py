@@ -15,7 +15,7 @@ OTHERS = [
 QUICK = (*OTHERS, "--entropy.times", "[0.1]", "--entropy.num_rows", "2")
 
 
-def test_a_probe_of_someone_else_appears_everywhere(uddm, config, tmp_path):
+def test_a_third_party_probe_appears_everywhere(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     command = ("sweep", "-c", config, "--out", out, "--sizes", "4,8", "--jobs", "1", *QUICK, "--probes+", NAME)
     outcome = uddm(*command)

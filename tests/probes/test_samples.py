@@ -32,7 +32,7 @@ def samples_config(markov_config):
 
 @pytest.fixture
 def seen(monkeypatch):
-    """All rows that went through the probe, by their order."""
+    """Return all rows that the probe measured, in order."""
     rows, real = [], SampleNeighbours.update
 
     def update(self, tokens_BL, *rest):
@@ -55,7 +55,7 @@ def distance(one, other):
 
 
 def brute_force(samples, run, n=6):
-    """What the table must say of the samples, counted on lists."""
+    """Return the expected columns of the samples, counted on lists."""
     manifest = json.loads((run / "manifest.json").read_text())
     corpus = load_cached_corpus(manifest)
     subset = Subset(len(corpus.train), manifest["train_size"], manifest["seed"], corpus.hash)
@@ -77,7 +77,7 @@ def brute_force(samples, run, n=6):
     }
 
 
-def test_what_a_perfect_memorizer_draws_is_memorized(uddm, samples_config, tmp_path, seen):
+def test_samples_of_a_perfect_memorizer_are_memorized(uddm, samples_config, tmp_path, seen):
     found, out = measured(uddm, samples_config, tmp_path / "run", "EmpiricalBayesBackbone")
     samples, row = seen[DRAWS:], found["samples"]
     assert (row["n_draws"], row["n_memorized"], row["n_spurious"], row["n_novel"]) == (
@@ -93,19 +93,19 @@ def test_what_a_perfect_memorizer_draws_is_memorized(uddm, samples_config, tmp_p
     assert f"{DRAWS} samples: {DRAWS} memorized, 0 spurious, 0 novel; perplexity under the 5-gram critic" in out
 
 
-def test_what_the_best_generalizer_draws_is_new_and_no_likelier_than_test_rows(uddm, samples_config, tmp_path, seen):
+def test_samples_of_the_exact_posterior_are_novel_and_as_likely_as_test_rows(uddm, samples_config, tmp_path, seen):
     found, _ = measured(uddm, samples_config, tmp_path / "run", "MarkovBackbone")
     for split, rows in (("test", seen[:DRAWS]), ("samples", seen[DRAWS:])):
         for name, value in brute_force(rows, tmp_path / "run").items():
             assert float(found[split][name]) == pytest.approx(value, abs=1e-12), (split, name)
     assert int(found["samples"]["n_novel"]) > 0.8 * DRAWS
-    # both are text of the chain itself
+    # both are text of the same Markov chain
     low, high = (float(found["samples"][f"generative_perplexity_{end}"]) for end in ("low", "high"))
     assert low < float(found["test"]["generative_perplexity"]) < high
 
 
 @pytest.mark.slow
-def test_no_number_depends_on_the_size_of_a_batch(uddm, samples_config, tmp_path):
+def test_numbers_do_not_depend_on_the_batch_size(uddm, samples_config, tmp_path):
     tables = [
         measured(uddm, samples_config, tmp_path / f"{size}" / "run", "MarkovBackbone", "--data.eval_batch_size", size)[
             0
@@ -115,7 +115,7 @@ def test_no_number_depends_on_the_size_of_a_batch(uddm, samples_config, tmp_path
     assert tables[0] == tables[1]
 
 
-def test_without_samples_or_critic_nothing_is_made_up(uddm, samples_config, tmp_path):
+def test_without_samples_or_critic_there_are_no_values(uddm, samples_config, tmp_path):
     found, _ = measured(
         uddm,
         samples_config,
@@ -141,7 +141,7 @@ def test_fewer_draws_are_the_first_ones_and_special_positions_are_left_out(uddm,
     rows = [row for row in table(tmp_path / "run") if row["metric"] == "samples"]
     assert [(row["split"], row["step"], row["n_draws"]) for row in rows] == [("samples", "6", "5"), ("test", "6", "5")]
     assert len(seen) == 10  # at the end only
-    assert {len(row) for row in seen} == {LENGTH - 2}  # begin and end of a row are the packing's
+    assert {len(row) for row in seen} == {LENGTH - 2}  # begin and end of a row are special tokens
 
 
 @pytest.mark.parametrize("name", ["memorized_within", "spurious_within"])

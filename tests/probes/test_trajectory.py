@@ -20,7 +20,7 @@ NAMES = ("entropy", "variance", "variance_norm", "top2_gap", "top_probability")
 
 
 def dense(p: list[float]) -> dict[str, float]:
-    """The five numbers of one token, by their definitions."""
+    """Return the five statistics of one token, by their definitions."""
     variances = [value * (1 - value) for value in p]
     first, second = sorted(p, reverse=True)[:2]
     return {
@@ -32,7 +32,7 @@ def dense(p: list[float]) -> dict[str, float]:
     }
 
 
-def test_the_spread_of_a_prediction_is_its_definition() -> None:
+def test_the_spread_of_a_prediction_equals_its_definition() -> None:
     logits = 3 * torch.randn(50, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 5
     logits[0, 1:] = -torch.inf
     logits[1, 2:5] = -torch.inf
@@ -50,7 +50,7 @@ def test_the_spread_of_a_prediction_is_its_definition() -> None:
 def measured(
     world: World, start: Tensor, counted: Tensor, steps: int, points: int, size: int = 10**6
 ) -> tuple[list[dict[str, Any]], list[BatchNotes]]:
-    """Records of the trajectory probe, and the notes that it leaves."""
+    """Return the records and notes of the trajectory probe."""
     probe, task, batch = TrajectoryProbe(points), task_of(world, AncestralSampler(steps=steps)), batch_of(start)
     notes: list[BatchNotes] = []
     for places in torch.arange(len(start)).split(size):
@@ -62,7 +62,7 @@ def measured(
 
 
 @pytest.mark.parametrize("world", [markov(3, 4), memory(4, 3), unigram(2, 3)], ids=["markov", "memory", "unigram"])
-def test_statistics_are_those_of_the_states_that_the_chain_visits(world: World) -> None:
+def test_statistics_equal_those_of_the_visited_states(world: World) -> None:
     rows, L, sampler = 23, world.joint.L, AncestralSampler(steps=11)
     start = torch.randint(world.joint.V, (rows, L), generator=torch.Generator().manual_seed(3))
     counted = torch.rand(rows, L, generator=torch.Generator().manual_seed(4)) < 0.7
@@ -87,12 +87,12 @@ def test_statistics_are_those_of_the_states_that_the_chain_visits(world: World) 
         assert (record["n_rows"], record["n_draws"], record["t_min"]) == (rows, rows, 1e-3)
         assert record["sampler"] == "ancestral"
     for piece, whole in zip(measured(world, start, counted, 11, points=5, size=7)[0], found, strict=True):
-        for name, value in whole.items():  # the same for any batch size, but for the oracle's own rounding
+        for name, value in whole.items():  # equal for any batch size, up to the rounding of the oracle
             assert piece[name] == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), name
 
 
 @every_world
-def test_statistics_are_those_of_enumeration_in_law(make: Callable[..., World]) -> None:
+def test_statistics_equal_enumeration_in_distribution(make: Callable[..., World]) -> None:
     world, rows, steps = make(3, 2), 3000, 8
     joint, V = world.joint, 3
     start = torch.randint(V, (rows, 2), generator=torch.Generator().manual_seed(8))
@@ -115,7 +115,7 @@ def test_statistics_are_those_of_enumeration_in_law(make: Callable[..., World]) 
 
 
 def test_samples_are_drawn_once_for_all_probes() -> None:
-    """The entropy probe measures the samples that were looked at, and draws again only where it wants more of them."""
+    """The entropy probe measures the same samples and draws again only for more of them."""
     world, calls = markov(3, 4), []
 
     class Counted(AncestralSampler):

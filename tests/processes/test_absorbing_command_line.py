@@ -1,4 +1,4 @@
-"""Masked diffusion through the real command line: trained, measured, measured again; and its oracles."""
+"""Masked diffusion through the command line: training, measuring, measuring again, and its oracles."""
 
 import math
 
@@ -11,7 +11,7 @@ from tests.support.command_line import check, table
 
 @pytest.fixture
 def absorbing(config):
-    """The small config with the other noise."""
+    """Return the small config with the absorbing process."""
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["model"]["process"]["class_path"] = "AbsorbingProcess"
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -34,14 +34,14 @@ def test_it_is_trained_and_measured_like_any_other(uddm, absorbing, tmp_path):
             assert row["entropy_clean"] == ""
             assert 0 < float(row["entropy"]) == float(row["entropy_corrupted"]) <= math.log(27)
             assert float(row["entropy_leave_one_out"]) > 0
-    # a mask is drawn as a box, and has an entropy; clean tokens have none
+    # a mask is shown as a box and has an entropy; clean tokens have none
     sequences = pq.read_table(run / "sequences.parquet").to_pylist()
     mask = max(token for row in sequences for token in row["xt"])
     assert mask > max(token for row in sequences for token in row["x0"] + row["xhat"])
     for row in sequences:
         assert [piece == "▢" for piece in row["xt_text"]] == [token == mask for token in row["xt"]]
         assert "▢" not in row["x0_text"] + row["xhat_text"]
-        if row["split"] != "random":  # of which no entropy is measured
+        if row["split"] != "random":  # the entropy of clean text is not measured
             assert [math.isnan(value) for value in row["entropy"]] == [token != mask for token in row["xt"]]
     text = (run / "measurements.csv").read_bytes()
     command = ("validate", "-c", run / "config.yaml", "--ckpt_path", run / "checkpoints" / "last.ckpt")
@@ -60,7 +60,7 @@ def test_a_text_without_masks_cannot_be_restored(uddm, absorbing, tmp_path):
 
 
 @pytest.mark.parametrize("backbone", ["EmpiricalBayesBackbone", "UnigramBackbone"])
-def test_oracles_know_what_a_mask_says(uddm, absorbing, tmp_path, backbone):
+def test_oracles_use_the_mask(uddm, absorbing, tmp_path, backbone):
     options = ("--model.backbone", backbone, "--out", tmp_path / "run", "--data.num_train_rows", 200)
     outcome = uddm("validate", "-c", absorbing, *options)
     assert outcome.status == 0, outcome.err

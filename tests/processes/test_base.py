@@ -97,8 +97,10 @@ class TestProcess:
             assert_frequencies(pooled, expected)
 
     @pytest.mark.parametrize(("s", "t"), [(0.0, 1e-5), (0.0, 0.6), (0.3, 0.31), (0.599, 0.6), (0.99, 1.0)])
-    def test_what_may_not_move_stays(self, cls: type, options: dict[str, Any], s: float, t: float) -> None:
-        """Whatever is predicted: sure of the token at hand, sure of another, and sure that it is not that one."""
+    def test_tokens_outside_the_mask_do_not_change(
+        self, cls: type, options: dict[str, Any], s: float, t: float
+    ) -> None:
+        """Test predictions that are certain of the current token, of another one, and that exclude the current one."""
         process, n = make(cls, V, LogLinearSchedule(), **options), 4000
         xt, keys = torch.arange(n) % process.num_states, torch.arange(n)
         alpha_s, alpha_t = process.level(full(s, n)).alpha, process.level(full(t, n)).alpha
@@ -112,7 +114,7 @@ class TestProcess:
             assert torch.equal(moved[~may], xt[~may])
             assert torch.equal(moved[~process.prediction_mask(xt)], xt[~process.prediction_mask(xt)])
 
-    def test_a_clean_token_is_asked_for_where_it_is_hidden(self, cls: type, options: dict[str, Any]) -> None:
+    def test_a_clean_token_is_predicted_where_it_is_masked(self, cls: type, options: dict[str, Any]) -> None:
         process = make(cls, V, LogLinearSchedule(), **options)
         x0, place = torch.arange(8 * L).view(8, L) % V, torch.arange(8) % L
         before = x0.clone()

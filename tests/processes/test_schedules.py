@@ -65,7 +65,7 @@ def test_single_precision_times_are_converted_to_double() -> None:
 
 def test_third_party_schedule_in_the_uniform_process(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("third_party_schedules")
-    exec(THIRD_PARTY_MODULE, module.__dict__)  # noqa: S102 - simulates a module of another package
+    exec(THIRD_PARTY_MODULE, module.__dict__)  # noqa: S102 simulates a module of another package
     monkeypatch.setitem(sys.modules, "third_party_schedules", module)
     process = UniformProcess(5, module.QuadraticSchedule(eps=0.01))
     keys = torch.arange(4000)

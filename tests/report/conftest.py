@@ -13,7 +13,7 @@ ABOUT = {"corpus": f"a text with {HOSTILE}", "machine": "two cores"}
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One model, one seed, a hostile and an unprintable token among its letters."""
+    """One model, one seed, and a hostile and an unprintable token."""
     folder = tmp_path_factory.mktemp("sweep")
     alphabet = [*sweeps.ALPHABET[:-3], HOSTILE, "$x^2$\x07\u202e", " "]
     write_report(folder, sweeps.measurements(folder), sweeps.transition(), sweeps.sequences(alphabet=alphabet), ABOUT)
@@ -22,7 +22,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two models, two seeds, sizes that are no powers of two."""
+    """Two models, two seeds, and sizes that are not powers of two."""
     folder, names, sizes = tmp_path_factory.mktemp("models"), ("small", "large"), (10, 100, 1000)
     rows = sweeps.measurements(folder, sizes, seeds=(0, 1), backbones=names)
     write_report(folder, rows, sweeps.transition(names, sizes=sizes), sweeps.sequences(sizes, names), {})

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on PATH"),
 ]
 
-# headless windows are never narrower than 500 pixels, so the page sits in a frame of the width to be tested
+# headless windows are at least 500 pixels wide, so the page is in a frame of the tested width
 FRAME = """<!DOCTYPE html><body><script>
 const frame = document.createElement("iframe");
 frame.style.cssText = "border:0;width:%dpx;height:%dpx";
@@ -41,7 +41,7 @@ document.body.append(frame);
 
 
 def visit(path, profile, *flags):
-    """Starts the browser on a page with a profile of its own; returns the DOM and what it complained about."""
+    """Open a page in the browser with a new profile; return the DOM and the console messages."""
     command = [
         *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -53,7 +53,7 @@ def visit(path, profile, *flags):
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (360, 800)])
-def test_figures_have_their_place_and_the_page_keeps_its_width(report, tmp_path, width, height):
+def test_figures_are_visible_and_the_page_has_its_width(report, tmp_path, width, height):
     text = (report / "report.html").read_text(encoding="utf-8")
     quoted = json.dumps(text).replace("</", "<\\/")
     frame = tmp_path / "frame.html"
@@ -76,7 +76,7 @@ def test_figures_have_their_place_and_the_page_keeps_its_width(report, tmp_path,
     assert seen["right"] <= width
 
 
-def test_the_page_opens_from_disk_without_complaints(models, tmp_path):
+def test_the_page_opens_from_disk_without_console_messages(models, tmp_path):
     dom, complaints = visit(models / "report.html", tmp_path / "profile")
     assert complaints == []
     for name in (

@@ -15,7 +15,7 @@ from uddm_lightning.results.tables import write_table
     [(8, "memorizing"), (128, "in transition"), (512, "cannot be told"), (8192, "generalizing")],
 )
 def test_one_run_is_judged_by_absolute_rules(tmp_path: Path, size: int, regime: str) -> None:
-    """A single run has no plateau: it was compared with half of itself, and a gap of 0.054 generalized."""
+    """A single run has no plateau. An earlier rule compared it with itself and called a gap of 0.054 generalizing."""
     sweeps.measurements(tmp_path, (size,))
     text = "\n".join(measured_paragraphs(tmp_path, "ema", 200))
     assert f"At t = 0.1, judged by this one run: **{regime}**. Recovery is " in text
@@ -24,8 +24,8 @@ def test_one_run_is_judged_by_absolute_rules(tmp_path: Path, size: int, regime: 
     assert "NELBO on t in [0.001, 1] (extrapolated: trained on a part of it), test rows" in text
 
 
-def test_a_run_that_has_not_learned_is_no_generalizer(tmp_path: Path) -> None:
-    """It was said to generalize at recovery 0.055 / 0.053."""
+def test_a_run_that_has_not_learned_is_not_generalizing(tmp_path: Path) -> None:
+    """An earlier rule called a run with recovery 0.055 / 0.053 generalizing."""
     low = {"train": 0.055, "test": 0.053}
     rows = [
         {**row, "recovery": f"{low[row['split']]}", "recovery_low": "0.045", "recovery_high": "0.063"}

@@ -25,7 +25,7 @@ VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
 class Page(HTMLParser):
-    """Tags with their attributes, and the text, of a page that must be well formed."""
+    """Parser of tags, attributes and text that requires a well-formed page."""
 
     def __init__(self, text):
         super().__init__()
@@ -70,7 +70,7 @@ def page(report):
     return Page((report / "report.html").read_text(encoding="utf-8"))
 
 
-def test_the_answer_stands_first(page):
+def test_the_page_begins_with_the_answer(page):
     first = page.text.index("N_half = 64 training rows (95 % interval 49 to 83) by recovery at t = 0.1.")
     then = page.text.index("is half of its plateau, in log N. Measured after 200 training steps.")
     second = page.text.index("How to read this page")
@@ -79,7 +79,7 @@ def test_the_answer_stands_first(page):
     assert f"Test recovery at t = 0.1: a straight line against log2 N {slope}" in page.text
 
 
-def test_nothing_comes_from_the_network(report):
+def test_the_page_loads_nothing_from_the_network(report):
     text = (report / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r"https?:|//[a-z]+\.[a-z]+|@import|url\((?!#)", text)
     page = Page(text)
@@ -88,7 +88,7 @@ def test_nothing_comes_from_the_network(report):
     assert {found["href"][0] for tag, found in page.tags if tag != "link" and "href" in found} == {"#"}
 
 
-def test_it_is_made_for_phones_and_for_dark_rooms(report, page):
+def test_it_has_layouts_for_phones_and_dark_mode(report, page):
     text = (report / "report.html").read_text(encoding="utf-8")
     assert page.all("meta", name="viewport", content="width=device-width, initial-scale=1")
     assert "@media (prefers-color-scheme: dark)" in text
@@ -111,7 +111,7 @@ def test_every_figure_has_its_table(report):
         assert ("<svg" in section) == (name not in ("sentences", "leak"))
 
 
-def test_every_point_says_its_value(report, page):
+def test_every_point_shows_its_value(report, page):
     text = (report / "report.html").read_text(encoding="utf-8")
     (recovery,) = re.findall(r'<section id="recovery">.*?</svg>', text, re.DOTALL)
     titles = re.findall(r'<circle class="hit"[^>]*><title>([^<]+)</title></circle>', recovery)
@@ -125,7 +125,7 @@ def test_every_point_says_its_value(report, page):
     assert len(page.all("circle", class_="hit")) == recovery + gap + errors + entropy + samples + numbers
 
 
-def test_ids_are_unique_and_references_meet(page, models):
+def test_ids_are_unique_and_references_exist(page, models):
     for found in (page, Page((models / "report.html").read_text(encoding="utf-8"))):
         ids = Counter(attributes["id"] for _, attributes in found.tags if "id" in attributes)
         assert max(ids.values()) == 1
@@ -134,7 +134,7 @@ def test_ids_are_unique_and_references_meet(page, models):
             assert all(value[1:] in ids for value in values)
 
 
-def test_text_from_data_is_only_text(report, page):
+def test_text_from_data_is_escaped(report, page):
     text = (report / "report.html").read_text(encoding="utf-8")
     assert len(page.all("script")) == 1
     assert "<script>alert" not in text
@@ -144,7 +144,7 @@ def test_text_from_data_is_only_text(report, page):
     assert "a text with <script>alert(1)</script>&\"'" in page.text
 
 
-def test_tokens_are_told_apart_without_colour(page):
+def test_tokens_are_distinguished_without_colour(page):
     for state in ("changed", "recovered", "lost", "broken"):
         assert len(page.all("i", class_=state)) > 1, state
     assert page.all("i", class_="recovered", title="corrupted and recovered")
@@ -153,7 +153,7 @@ def test_tokens_are_told_apart_without_colour(page):
     assert "a held-out row" in page.text
 
 
-def test_what_was_measured_is_told(page):
+def test_the_measurements_are_described(page):
     text = page.text[page.text.index("What was measured") :]
     for words in ("DiT (1,000 parameters)", "2, 8, 32", "ema", "200", "ancestral on 50 steps", "2 to 64 distinct rows"):
         assert words in text
@@ -169,7 +169,7 @@ def test_what_was_measured_is_told(page):
 
 
 def test_regimes_are_those_of_transition_json(page):
-    """Nothing is judged a second time: names and reasons are as they stand in the file."""
+    """Names and reasons are those of the file."""
     found = Estimates(sweeps.transition()).regimes("DiT")
     names = ["memorizing"] * 2 + ["in transition"] * 2 + ["cannot be told"] + ["generalizing"] * 2
     assert [one.regime.name for one in found] == names
@@ -182,13 +182,13 @@ def test_regimes_are_those_of_transition_json(page):
     assert "means: the test NELBO still fell" not in page.text
 
 
-def test_training_that_was_not_at_its_end_is_said(tmp_path):
+def test_unfinished_training_is_stated(tmp_path):
     found = written(tmp_path, transition=sweeps.transition(sizes=FEW, falling=True))
     assert "Training was not at its end." in found.text
     assert found.text.count("Training was not at its end means: the test NELBO still fell") == 1
 
 
-def test_a_regime_that_is_no_name_is_only_text(tmp_path):
+def test_an_unknown_regime_is_escaped(tmp_path):
     transition = sweeps.transition(sizes=FEW)
     transition["backbones"]["DiT"]["regimes"][0]["regime"] = '"><script>alert(1)</script>'
     found = written(tmp_path, transition=transition)
@@ -209,7 +209,7 @@ def test_the_entropy_gap_is_that_of_each_run_with_its_interval(tmp_path):
     assert [(point.value, point.low, point.high) for point in gap.points] == expected
     assert gap.value == pytest.approx(sum(one.value for one in expected) / 2)
     cells = {(p.row["split"], 8, p.seed): Interval(p.value, p.low, p.high) for side in sides for p in side}
-    panel = Panel(cells, {})  # what transition.json has its gaps from
+    panel = Panel(cells, {})  # the source of the gaps in transition.json
     mean = panel.mean(panel.weights({"samples": 1.0, "train": -1.0}, 8))
     assert (gap.value, gap.low, gap.high) == pytest.approx(mean)
     assert f"({gap.low:.3f} to {gap.high:.3f})" in written(tmp_path, rows=rows).text
@@ -232,7 +232,7 @@ def test_gaps_of_recovery_are_those_of_transition_json(report):
 
 
 def test_several_seeds_have_an_interval_between_seeds(tmp_path):
-    """An envelope of three intervals is no interval of the mean."""
+    """The union of three intervals is not an interval of the mean."""
     rows = sweeps.measurements(tmp_path, (8,), seeds=(0, 1, 2))
     (mean,) = Study(rows).means("recovery", "DiT", "test", 0.1)
     values = [point.value for point in mean.points]
@@ -265,7 +265,7 @@ def test_the_real_estimates_fill_the_page(tmp_path):
         assert found.text.count(f"entropy, train rows, t = 0.05, 0.1, 0.25, 0.5: no {name} ({UNDEFINED[key]})") == 1
 
 
-# --- what is not there ----------------------------------------------------------------------------------------------
+# --- missing data ---------------------------------------------------------------------------------------------
 
 
 def test_without_sequences_the_reason_is_given(tmp_path):
@@ -275,14 +275,14 @@ def test_without_sequences_the_reason_is_given(tmp_path):
     assert not (tmp_path / "figures" / "densities.png").exists()
 
 
-def test_a_row_that_is_not_at_every_size_is_missed(tmp_path):
+def test_a_row_that_is_missing_at_a_size_is_reported(tmp_path):
     rows = sweeps.measurements(tmp_path, FEW, kinds=("recovery",))
     found = written(tmp_path, rows=rows, sequences=sweeps.sequences(FEW, splits=("test",)))
     assert "No train row was kept at all of the sizes 8, 64 and 512" in found.text
     assert found.all("section", id="sentences")
 
 
-def test_without_test_rows_the_regimes_cannot_be_told(tmp_path):
+def test_without_test_rows_the_regimes_are_unknown(tmp_path):
     rows = sweeps.measurements(tmp_path, FEW, splits=("train",), kinds=("recovery",))
     found = written(tmp_path, rows=rows, transition=sweeps.transition(null=True))
     assert (
@@ -321,7 +321,7 @@ def test_one_size_is_enough_for_a_page(tmp_path):
     assert len(found.all("section")) == 9
 
 
-def test_rewriting_replaces_what_is_no_longer_there(tmp_path):
+def test_rewriting_removes_old_figures(tmp_path):
     names = ("a", "b")
     two = sweeps.measurements(tmp_path / "two", sizes=(8, 64), backbones=names, kinds=("recovery",))
     written(tmp_path, rows=two, transition=sweeps.transition(names))
@@ -339,7 +339,7 @@ def test_no_measurements_are_no_report(tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_the_page_says_how_near_the_models_come(oracle_rows):
+def test_the_page_compares_the_models_with_oracles(oracle_rows):
     html = make_page(Study(oracle_rows), Estimates(sweeps.transition()), [], [], [], {})
     assert "Recovery of test rows at t = 0.1: the exact posterior&#x27;s chain reaches 0.625" in html
     assert "; DiT at N = 8,192 reaches 0." in html

@@ -35,7 +35,7 @@ def test_states_of_tokens():
 
 def test_the_row_is_in_all_subsets_with_most_corrupted_tokens_and_the_same_corruption():
     rows = [
-        sequence(8, "abcd", "axyz", "abcd", row_id=1),  # more corrupted, but otherwise at the other size
+        sequence(8, "abcd", "axyz", "abcd", row_id=1),  # more corrupted, but differently at the other size
         sequence(64, "abcd", "pqrs", "abcd", row_id=1),
         sequence(8, "abcd", "axcd", "abcd", row_id=2),
         sequence(64, "abcd", "axcd", "abcd", row_id=2),
@@ -93,7 +93,7 @@ def test_lines_are_cut_without_losing_their_alignment():
     assert ["".join(piece.text for piece in line) for line in pages[1]] == [" peace", " peace", "s     "]
 
 
-def test_words_of_a_tokenizer_without_spaces_are_set_apart():
+def test_words_of_a_tokenizer_without_spaces_are_separated():
     one = sequence(8, "abc", "abc", "abc")
     one |= {f"{name}_text": ["war", "peace", "##ful"] for name in ("x0", "xt", "xhat")}
     sentence = text.choose([one], [8], "train", 0.25)
@@ -102,7 +102,7 @@ def test_words_of_a_tokenizer_without_spaces_are_set_apart():
     assert "".join(piece.text for piece in page[0]) == "war peace ##ful "
 
 
-def test_marked_spaces_and_control_characters_are_seen():
+def test_marked_spaces_and_control_characters_are_visible():
     sentence = text.choose([sequence(8, "a b\n", "a\x00b\n", "a b\n")], [8], "train", 0.25)
     assert sentence is not None
     assert ["".join(piece.text for piece in line.pieces) for line in sentence.lines] == ["a b⏎", "a␀b⏎", "a␣b⏎"]

@@ -1,8 +1,7 @@
-"""Every sentence that the program writes: the condition under which it is true, and data at its edge on both sides.
-
-`STATEMENTS` holds the sentences that say something of data. `DEFINITIONS` holds the beginnings of those that define a
-term, name a drawing, ask for something or describe an option, and are true whatever was measured. The last test finds
-every text of four words and more in the modules that write, so that no new sentence goes without an entry here.
+"""Every printed sentence: the condition under which it is true, and data on both sides of the condition. `STATEMENTS`
+holds the sentences about data. `DEFINITIONS` holds the beginnings of sentences that define a term, name a figure or
+describe an option, and do not depend on the data. The last test finds every text of at least four words in the printing
+modules, so that every new sentence needs an entry here.
 """
 
 import ast
@@ -51,14 +50,14 @@ SIZES = (8, 64, 512)
 
 
 class Statement(NamedTuple):
-    """A sentence that says something of data.
+    """A sentence about data.
 
     Attributes:
-        text: its beginning or a part of it, as the source has it, `{}` for what is filled in.
-        condition: when it is true.
-        yes: writes text from data that just bear it out.
-        no: writes text from data that just do not.
-        shown: what to look for in these texts; by default `text` up to the first blank that is filled in.
+        text: its beginning or a part of it, as in the source, with `{}` for a value.
+        condition: the condition under which it is true.
+        yes: returns text for data that just satisfy the condition.
+        no: returns text for data that just violate it.
+        shown: the expected part of these texts; by default `text` up to its first value.
     """
 
     text: str
@@ -75,29 +74,29 @@ def _measured(**options) -> tuple[dict[str, str], ...]:
 
 
 def rows(**options) -> Rows:
-    """Rows of a made-up sweep, as a report reads them."""
+    """Return the rows of a made-up sweep, as a report reads them."""
     return [dict(row) for row in _measured(**options)]
 
 
 def but(made: Rows, where: dict[str, str], **values: str) -> Rows:
-    """The same rows, with other values where a row has these."""
+    """Return the rows with other values in some columns."""
     return [{**row, **values} if where.items() <= row.items() else row for row in made]
 
 
 def argmax(made: Rows) -> Rows:
-    """The same rows by a chain that takes the likeliest tokens."""
+    """Return the rows with a chain that takes the most likely tokens."""
     return [{**row, "sampler": "argmax-posterior"} if row["sampler"] else row for row in made]
 
 
 def oracle(made: Rows, **values: str) -> Rows:
-    """The same rows with those of an exact posterior, measured at the largest size."""
+    """Return the rows with those of an exact posterior at the largest size."""
     about = {"backbone": "MarkovBackbone", "run": "best", "parameters": "0", "step": "0"}
     last = [row for row in made if row["train_size"] == "512" and row["step"] == "200" and row["metric"] == "recovery"]
     return [*made, *({**row, **about, **values} for row in last)]
 
 
 def html(made: Rows | None = None, transition: dict | None = None) -> str:
-    """The page without its figures."""
+    """Return the page without its figures."""
     made = rows() if made is None else made
     transition = sweeps.transition(sizes=SIZES) if transition is None else transition
     return (
@@ -122,7 +121,7 @@ def _left_out(kinds: tuple[str, ...], names: tuple[str, ...], sequences: str) ->
 
 
 def left_out(kinds: tuple[str, ...] = ("recovery",), names: tuple[str, ...] = ("DiT",), sequences: str = "") -> str:
-    """Why figures are missing, as the page says it."""
+    """Return the reasons for missing figures on the page."""
     return _left_out(kinds, names, sequences)
 
 
@@ -154,7 +153,7 @@ def captions(
     exact: bool = False,
     splits: tuple[str, ...] = ("train", "test", "samples"),
 ) -> str:
-    """The captions of all figures that are made without sequences."""
+    """Return the captions of all figures that need no sequences."""
     return _captions(names, null, exact, splits)
 
 
@@ -163,7 +162,7 @@ def costs(made: Rows) -> str:
 
 
 def told(**change) -> str:
-    """The answer at the top, where transition.json says otherwise."""
+    """Return the headline for a changed transition.json."""
     transition = sweeps.transition(sizes=SIZES)
     entry = transition["backbones"]["DiT"]
     if "regimes" in change:
@@ -182,14 +181,14 @@ def told(**change) -> str:
 
 
 def by_seed(*names: str) -> str:
-    """How the seeds of a generalizing size are judged."""
+    """Return the sentence about the seeds of a generalizing size."""
     entry = sweeps.regime(8192) | {"by_seed": [{"seed": seed, "regime": name} for seed, name in enumerate(names)]}
     transition = {"backbones": {"DiT": {"regimes": [entry]}}}
     return " ".join(map(seeds, Estimates(transition).regimes("DiT")))
 
 
 def terminal(without: str = "", **change) -> str:
-    """What a validation prints of samples."""
+    """Return the printed lines of a validation about samples."""
     mine = {"metric": "samples", "split": "samples", "weights": "ema", "n_draws": 8, "critic": "5-gram"}
     mine |= {"step": 1, "train_size": 8, "n_memorized": 0, "n_spurious": 0, "n_novel": 8}
     mine |= {"generative_perplexity": 290.0, "novel_perplexity": 290.0, **change}
@@ -197,7 +196,7 @@ def terminal(without: str = "", **change) -> str:
 
 
 def warned(t: float, parameterization: Parameterization = Parameterization.LEAVE_ONE_OUT, parameters: int = 1) -> str:
-    """What the entropy probe says of a time when a run begins, trained on t from 0.05 on."""
+    """Return the warnings of the entropy probe at the start of a run that is trained on t >= 0.05."""
     task = Mock(
         DiffusionTask, objective=Mock(t_min=0.05), parameterization=parameterization, parameter_count=parameters
     )
@@ -207,7 +206,7 @@ def warned(t: float, parameterization: Parameterization = Parameterization.LEAVE
 
 
 def sampled(n_novel: int, critic: bool) -> str:
-    """What `uddm sample --against` prints."""
+    """Return the output of `uddm sample --against`."""
     found = {"n_memorized": 8 - n_novel, "n_spurious": 0, "n_novel": n_novel, "nearest_distance": 0.5}
     found |= dict.fromkeys(("nearest_overlap", "train_overlap", "generative_perplexity", "novel_perplexity"), 1.0)
     found |= {"generative_perplexity_low": 1.0, "generative_perplexity_high": 1.0}
@@ -216,7 +215,7 @@ def sampled(n_novel: int, critic: bool) -> str:
 
 
 def swept(null: bool = False, **change) -> str:
-    """What `uddm sweep` and `uddm report` print of a transition.json."""
+    """Return the output of `uddm sweep` and `uddm report` for a transition.json."""
     transition = sweeps.transition(sizes=SIZES, null=null)
     entry, headline_ = transition["backbones"]["DiT"]["estimates"][1], transition["headline"].get("DiT")
     transition["headline"]["DiT"] = headline_ and headline_ | {
@@ -230,7 +229,7 @@ def swept(null: bool = False, **change) -> str:
 
 
 def judged(**change) -> str:
-    """The reason of a regime, of a generalizing run where nothing is changed."""
+    """Return the reason of a regime, by default of a generalizing run."""
     return judge(LEARNED._replace(**change)).reason
 
 
@@ -243,7 +242,7 @@ RECOVERY = {"metric": "recovery", "split": "test"}
 
 
 def beyond(low: str, nothing: str) -> str:
-    """How t_c compares with the level of a chain that does nothing."""
+    """Return the comparison of t_c with the level of a chain that does nothing."""
     basin = {"metric": "basin", "t": "", "critical_t": "0.03", "critical_t_low": low, "critical_t_high": "0.04"}
     made = but(rows(), {**RECOVERY, "t": "0.1"}, **basin, critical_t_identity=nothing)
     return " ".join(_beyond_nothing(Study(made)))
@@ -847,14 +846,14 @@ STATEMENTS = [
 
 
 @pytest.mark.parametrize("statement", STATEMENTS, ids=lambda one: one.text[:40] + ", " + one.condition)
-def test_a_statement_is_made_where_it_is_true_and_nowhere_else(statement):
+def test_a_statement_is_printed_only_if_it_is_true(statement):
     shown = statement.shown or statement.text.split("{")[0]
     assert len(shown) > 3
     assert shown in statement.yes()
     assert shown not in statement.no()
 
 
-ELSEWHERE = {  # statements whose edges other tests hold
+ELSEWHERE = {  # statements with data in other tests
     "{}: {} was measured of the raw weights only, other kinds of the averaged ones;": "transition/test_estimate.py",
     # why a callback is refused
     **dict.fromkeys(
@@ -942,7 +941,7 @@ ELSEWHERE = {  # statements whose edges other tests hold
     "* which rows: not known": "commands/test_export.py",
 }
 
-# beginnings of texts that say nothing of data: names, heads of tables, options, and definitions of terms
+# beginnings of texts that do not depend on data: names, heads of tables, options, and definitions of terms
 DEFINITIONS = (
     # names of figures, axes, curves and columns
     *(
@@ -1002,7 +1001,7 @@ DEFINITIONS = (
         "the smallest size such",
         "tokens are restored",
     ),
-    # what is drawn, and how a quantity is defined
+    # captions and definitions of quantities
     *(
         "The margin of a token is",
         "A chain has returned if",
@@ -1088,9 +1087,9 @@ DEFINITIONS = (
     *("Read the tables of a sweep", "Sample i is a function", "   (memorized: at most", "Draw rows from a trained"),
     *("parquet file to write", "of the samples; default", "steps of the chain; default", "drawn together, which"),
     *("processes on this machine", "compare the samples with"),
-    # of the sweep's own work
+    # progress of a sweep
     *("{} runs took {} s", "`{}` is {} there", "waiting for a place", "uddm: {}. The same command"),
-    # what a method measures, and which sizes it has
+    # methods and their sizes
     *("recovery on train and test", "entropy on train rows", "entropy on the model's", "NELBO on train and test"),
     *("N_mem is defined for", "N_gen is defined for", "below or above any"),
     # code
@@ -1115,7 +1114,7 @@ SOURCES = Path(uddm_lightning.__file__).parent
 
 
 def _texts(path: Path) -> Iterator[str]:
-    """Every text of a module that is neither a docstring nor part of an error."""
+    """Return every text of a module that is neither a docstring nor part of an error."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     left = set()
     for node in ast.walk(tree):
@@ -1135,14 +1134,14 @@ def _texts(path: Path) -> Iterator[str]:
             yield node.value
 
 
-def test_note_and_caption_say_in_one_sentence_why_methods_differ():
+def test_note_and_caption_give_the_same_reason_for_differing_methods():
     assert DIFFER in captions()
     assert estimate(rows())["notes"].count(DIFFER) == 1
     assert "half way" not in DIFFER, "whether the sizes differ is not known here"
 
 
 def test_every_text_is_a_statement_or_a_definition():
-    """A new sentence needs its condition and data at the edge of it, or a place among the definitions."""
+    """A new sentence needs a condition with data on both sides, or an entry in the definitions."""
     files = [
         path
         for name in WRITERS

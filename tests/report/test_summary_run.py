@@ -51,13 +51,13 @@ def test_other_sizes_have_hundredths(models):
         assert "664 is 100 rows" in words
 
 
-def test_the_axis_is_said_in_words():
+def test_the_axis_is_described():
     words, steps = axis([1, 2, 1024])
     assert words == "The step is log2 N, N being the number of training rows."
     assert steps == {1: 0, 2: 1, 1024: 10}
 
 
-def test_a_new_run_takes_the_place_of_the_old(tmp_path):
+def test_a_new_run_replaces_the_old_one(tmp_path):
     rows = sweeps.measurements(tmp_path)
     folder = tmp_path / "summary" / "DiT"
     write_summary(folder, Study(rows), Estimates({}), "DiT", {})
@@ -69,7 +69,7 @@ def test_a_new_run_takes_the_place_of_the_old(tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["DiT"]
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "summary").touch()
     with pytest.raises(InputError, match=r"Cannot write `.*summary/DiT`"):
         write_summary(

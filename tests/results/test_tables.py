@@ -33,7 +33,7 @@ def test_rows_are_replaced_by_key_and_sorted(tmp_path):
     assert list(rows[0]) == [*COMMON, "recovery", "nelbo"]
 
 
-def test_chains_of_other_steps_stand_beside_each_other_and_readers_take_one(tmp_path):
+def test_chains_with_other_steps_have_separate_rows_and_readers_use_one(tmp_path):
     path = tmp_path / "measurements.csv"
     several = {"t": None, "n_draws": 8}
     update_table(
@@ -81,7 +81,7 @@ def write_some(folder: str, number: int, start: Any) -> None:
         update_rows(Path(folder) / "basins.parquet", [one], BASINS, ("step", "split"))
 
 
-def test_processes_that_write_at_once_lose_nothing(tmp_path):
+def test_concurrent_writes_lose_no_row(tmp_path):
     context = multiprocessing.get_context("fork")
     start = context.Barrier(4)
     writers = [context.Process(target=write_some, args=(str(tmp_path), number, start)) for number in range(4)]
@@ -94,14 +94,14 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path):
     assert pq.read_metadata(tmp_path / "basins.parquet").num_rows == 40
 
 
-def test_what_was_not_measured_stays_empty(tmp_path):
+def test_missing_values_are_empty(tmp_path):
     path = tmp_path / "measurements.csv"
     update_table(path, [record(recovery=math.nan, chance=None, n_rows=0)])
     (row,) = read(path)
     assert (row["recovery"], row["chance"], row["n_rows"]) == ("", "", "0")
 
 
-def test_declared_columns_stand_in_their_order_and_others_behind_them(tmp_path):
+def test_declared_columns_come_first_in_their_order(tmp_path):
     path = tmp_path / "measurements.csv"
     update_table(path, [record(mine=1.0, _hidden=2.0)], columns=("recovery", "nelbo"))
     update_table(path, [record(t=0.5, yours=3.0)], columns=("entropy", "recovery"))
@@ -118,7 +118,7 @@ def test_another_table_is_not_overwritten(tmp_path):
     assert path.read_text(encoding="utf-8") == "a,b\n1,2\n"
 
 
-def test_rows_under_an_old_name_of_the_run_are_its_own(tmp_path):
+def test_rows_under_an_old_name_belong_to_the_run(tmp_path):
     path = tmp_path / "measurements.csv"
     update_table(path, [{**record(recovery=0.25), "run": "folder"}, {**record(t=0.5, recovery=0.5), "run": "folder"}])
     update_table(path, [{**record(train_size=16, recovery=0.75), "run": "larger"}])

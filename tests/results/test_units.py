@@ -1,4 +1,4 @@
-"""Units of error: draws of a census, documents that give several rows, else rows."""
+"""Units of error: draws of a census, documents with several rows, otherwise rows."""
 
 import math
 
@@ -16,7 +16,7 @@ ROWS, DRAWS, LENGTH = 8, 512, 32
 def recovered(
     lost: int, population: int | None, documents_B: Tensor | None = None, rows: int = ROWS, length: int = LENGTH
 ) -> RecoveryResult:
-    """Rows in turn, a tenth of whose tokens is corrupted; of all of these `lost` do not come back."""
+    """Return rows with a tenth of their tokens corrupted; `lost` tokens in all are not restored."""
     rows_B = torch.arange(DRAWS) % rows
     corrupted_BL = torch.rand(DRAWS, length, generator=torch.Generator().manual_seed(1)) < 0.1
     x0_BL = torch.zeros(DRAWS, length, dtype=torch.int64)
@@ -38,10 +38,10 @@ def test_one_more_recovered_token_does_not_make_a_census_less_certain() -> None:
     assert 0.98 < every.recovery_low < every.recovery_high == 1.0
     assert abs(every.recovery_low - all_but_one.recovery_low) < 0.005
     assert all_but_one.recovery_high < 1.0
-    # much as if tokens were independent
+    # nearly as for independent tokens
     exact = 0.025 ** (1 / every.n_corrupted)
     assert exact - 0.01 < every.recovery_low < exact
-    # among more rows the same eight are a sample, of which a ninth may be anything
+    # among more rows the same eight are a sample, and other rows may have any value
     assert recovered(0, ROWS + 1).recovery_low < 0.7
 
 
@@ -56,12 +56,12 @@ def test_rows_of_a_sample_are_clustered_by_document() -> None:
     assert row[4:7] == pytest.approx(rate_interval(sums["recovered"], sums["corrupted"]))
     assert document.recovery_high - document.recovery_low > 2 * (row.recovery_high - row.recovery_low)
     assert document.n_rows == rows, "rows are still what is counted"
-    # a row whose document gives no other is a unit of its own
+    # a row without another row of its document is a separate unit
     alone = recovered(400, None, torch.full((DRAWS,), -1), rows)
     assert alone[:7] == row[:7]
 
 
-def test_draws_are_told_one_by_one() -> None:
+def test_draws_are_counted_separately() -> None:
     result = recovered(10, ROWS, torch.arange(DRAWS) % 2)
     draws = {name: column.tolist() for name, column in result.draws.items()}
     assert sorted(draws["draw"]) == list(range(DRAWS))
@@ -107,8 +107,8 @@ def test_the_leak_has_an_interval() -> None:
     assert not math.isnan(result.self_token_influence_low)
 
 
-def test_what_noise_never_touched_is_no_exact_match() -> None:
-    """A chain that does nothing restores no row."""
+def test_a_row_without_noise_is_no_exact_match() -> None:
+    """A chain that does nothing restores no row exactly."""
     tokens_BL, rows_B = torch.arange(12).view(3, 4), torch.arange(3)
     counted_BL, chance_BL = torch.ones(3, 4, dtype=torch.bool), torch.zeros(3, 4)
     untouched = TokenRecovery()

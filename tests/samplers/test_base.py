@@ -39,7 +39,7 @@ class TestSampler:
             pieces = zip(*(values.split(size) for values in (xt, keys, valid, clean)), strict=True)
             parts = [sampler(denoiser, a, 0.8, b, c, d) for a, b, c, d in pieces]
             assert torch.equal(torch.cat(parts), whole)
-        # rows that start apart share the batch, and end as they do alone
+        # rows with different start times share a batch and equal separate chains
         starts = torch.tensor([0.8, 0.1, 0.5, 1.0], dtype=torch.float64).repeat(4)
         apart = sampler(denoiser, xt, starts, keys, valid, clean)
         alone = [
@@ -52,7 +52,7 @@ class TestSampler:
         assert torch.equal(sampler(denoiser, other, 0.8, keys, valid, clean)[valid], whole[valid])
 
     def test_observers_change_nothing(self, cls: type, options: dict[str, Any]) -> None:
-        """An observer sees every row at every time of its grid but the last, under its own number."""
+        """An observer gets every row at every time of its grid except the last, with the row's number."""
         sampler, denoiser = make(cls, steps=12, **options), self.denoiser()
         xt, keys, clean = torch.arange(8 * L).view(8, L) % V, torch.arange(8), torch.zeros(8, L).bool()
         starts = torch.tensor([0.8, 0.1, 0.5, 1.0], dtype=torch.float64).repeat(2)
@@ -85,8 +85,8 @@ class TestSampler:
                 self.denoiser(), torch.zeros(1, L).long(), 1.5, torch.zeros(1).long(), None, torch.ones(1, L).bool()
             )
 
-    def test_memory_comes_back_from_light_noise(self, cls: type, options: dict[str, Any]) -> None:
-        """One row holds nearly all the probability: from that row, slightly noisy, every chain keeps what is clean."""
+    def test_a_memorized_row_is_restored_from_light_noise(self, cls: type, options: dict[str, Any]) -> None:
+        """One row has nearly all the probability; every chain from that row with light noise keeps its clean tokens."""
         joint = Joint(3, 3, seed=1)
         joint.p_X = torch.full_like(joint.p_X, 1e-9)
         joint.p_X[5] = 1.0 - 26e-9
@@ -96,7 +96,7 @@ class TestSampler:
         assert torch.equal(end, xt)
 
 
-def test_samplers_name_their_chains_apart() -> None:
+def test_samplers_have_distinct_names() -> None:
     names = [make(cls, **options).name for cls in plugins(Sampler) for options in OPTIONS.get(cls.__name__, [{}])]
     assert len(set(names)) == len(names)
     assert AncestralSampler().name in names

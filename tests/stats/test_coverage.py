@@ -1,4 +1,4 @@
-"""Coverage of the intervals for every kind of value and every cell of a grid.
+"""Coverage of the intervals for every kind of value and every combination of parameters.
 
 Shapes: M simulations, R rows.
 """
@@ -27,13 +27,13 @@ ROWS = (8, 16, 64, 256, 1024)
 RATES = (0.02, 0.05, 0.25, 0.5, 0.75, 0.95, 0.98)
 PAIRS = ((0.98, 0.25), (0.98, 0.02), (0.5, 0.5), (0.75, 0.25), (0.95, 0.75), (0.25, 0.2))
 RARE = ((0.05, 0.05), (0.05, 0.02), (0.02, 0.02), (0.98, 0.98))
-MANY = 4096  # tokens of a row in all its draws
-TOGETHER = 0.99  # a correlation with which rows are all or nothing
+MANY = 4096  # tokens per row in all its draws
+TOGETHER = 0.99  # correlation at which all tokens of a row are equal
 LARGEST = math.log(27)  # nats
 
 
 class Cell(NamedTuple):
-    """What is simulated.
+    """Parameters of a simulation.
 
     Attributes:
         kind: `rate`, of which a tenth of the tokens are trials; else entropies of half of the tokens: `entropy` has
@@ -41,10 +41,10 @@ class Cell(NamedTuple):
             with the variance of 1/5 of that; `unbounded` is `entropy` whose largest value is not known.
         design: `single`, or the difference of two that are measured on rows `apart`.
         rows: number of rows.
-        tokens: tokens of a row.
-        correlation: of the tokens of a row.
+        tokens: tokens per row.
+        correlation: correlation of the tokens of a row.
         rate: expected rate, or share of broad tokens, or mean over ln V.
-        second: the same of what is subtracted.
+        second: the same for the subtracted value.
     """
 
     kind: str
@@ -57,9 +57,8 @@ class Cell(NamedTuple):
 
     @property
     def least(self) -> float:
-        """The promised coverage: only rates allow for rows that are all or nothing.
-
-        With as many tokens a row as repeated draws give, entropies of few rows are promised without correlation only.
+        """Return the promised coverage. Only rates allow rows with equal tokens. With as many tokens per row as
+        repeated draws give, entropies of few rows are promised without correlation only.
         """
         strong = self.correlation > (0.0 if self.tokens == MANY and self.rows < 64 else 0.3)
         if strong and self.kind != "rate":
@@ -68,9 +67,8 @@ class Cell(NamedTuple):
 
     @property
     def most(self) -> float:
-        """No more than 97.5 % with many rows, and events that are not rare in both of two.
-
-        Where values spread little, the allowance for unseen ones always holds, and only the other bound ever misses.
+        """Return the largest accepted coverage: 97.5 % with many rows and without rare events. For values with a small
+        spread the allowance for unseen values always covers, so only the other bound can miss.
         """
         sides = [side for side in (self.rate, self.second) if side is not None]
         if not self.least or self.rows < 64 or (self.rate, self.second) in RARE or min(sides) < 0.05:
@@ -82,7 +80,7 @@ def cells() -> list[Cell]:
     found = []
     for kind in ("rate", "entropy", "extremes", "spread", "unbounded"):
         tokens = {"rate": (32, 128)}.get(kind, (26, 64))
-        for rows in ROWS[:-1] if kind == "spread" else ROWS:  # the tokens of `spread` are drawn one by one
+        for rows in ROWS[:-1] if kind == "spread" else ROWS:  # tokens of `spread` are independent
             for length in tokens if rows < 1024 else tokens[:1]:
                 for correlation in (0.0, 0.1, 0.3, TOGETHER):
                     where = kind, rows, length, correlation
@@ -98,14 +96,14 @@ def _cell(design: str, where: tuple[str, int, int, float], *rates: float) -> Cel
 
 
 def seen(kind: str, rows: int, tokens: int, correlation: float, rate: float) -> bool:
-    """Whether the rare tokens are seen: without a limit to their values no interval can allow for others."""
+    """Return whether rare tokens occur: without a limit of the values no interval can allow for unseen ones."""
     frequent = rate >= 0.25 or (rate == 0.05 and rows >= 64) or rows >= 256
     return kind != "unbounded" or (correlation < TOGETHER and frequent)
 
 
 @cache
 def quantiles(rate: float, correlation: float) -> FLOAT:
-    """4,096 equally likely rates of a row, of Beta distribution."""
+    """Return 4,096 equally likely rates of a row with a Beta distribution."""
     if correlation == 0.0:
         return np.full(4096, rate)
     size = 1 / correlation - 1
@@ -113,7 +111,7 @@ def quantiles(rate: float, correlation: float) -> FLOAT:
 
 
 def measured(rng: np.random.Generator, kind: str, counts_MR: FLOAT, rates_MR: FLOAT) -> FLOAT:
-    """Sums of the values of each row."""
+    """Return the sums of the values of each row."""
     if kind == "spread":
         rates_MR, sums_MR = np.clip(rates_MR, 1e-12, 1 - 1e-12), np.zeros(counts_MR.shape)
         for token in range(counts_MR.max()):
@@ -129,12 +127,12 @@ def measured(rng: np.random.Generator, kind: str, counts_MR: FLOAT, rates_MR: FL
 
 
 def expected(kind: str, rate: float) -> float:
-    """Mean value of a token."""
+    """Return the mean value of a token."""
     return {"rate": rate, "extremes": LARGEST * rate, "spread": LARGEST * rate}.get(kind, 1e-3 + (1.9 - 1e-3) * rate)
 
 
 def covered(cell: Cell, simulations: int) -> float:
-    """Share of the simulations in which the interval holds the truth."""
+    """Return the share of simulations whose interval contains the true value."""
     rng = np.random.default_rng(int.from_bytes(repr(tuple(cell)).encode()) % 2**63)
     rate = cell.kind == "rate"
     high = {"rate": 1.0, "unbounded": None}.get(cell.kind, LARGEST)
@@ -154,7 +152,7 @@ def covered(cell: Cell, simulations: int) -> float:
 
 
 def judge(chosen: Iterable[Cell], simulations: int, path: Path | None = None) -> None:
-    """Prints and writes every cell and asserts the bars, with an allowance of three standard errors."""
+    """Print and write every cell and assert the limits, with an allowance of three standard errors."""
     missed = []
     header = (*Cell._fields, "coverage", "simulations", "least", "most")
     print(*header)  # noqa: T201 the table is the evidence

@@ -9,11 +9,12 @@ from uddm_lightning.stats.falling import falling
 
 DRAWS, TOKENS = 64, 32
 RNG = np.random.default_rng(0)
-LEVEL, WOBBLE = RNG.normal(2.0, 0.8, DRAWS), RNG.normal(0.0, 0.02, (4, DRAWS))  # of rows, and of rows at each step
+LEVEL, WOBBLE = RNG.normal(2.0, 0.8, DRAWS), RNG.normal(0.0, 0.02, (4, DRAWS))  # per row; per row and step
 
 
 def table(*means: float, documents: int | None = None, draws: int = DRAWS, last: int | None = None) -> pa.Table:
-    """Losses per draw at validations 100, 200, ...: the same rows, each with a loss of its own, moved to some means."""
+    """Return losses per draw at validations 100, 200, ...: equal rows with individual losses, shifted to given
+    means."""
     rows = []
     for number, mean in enumerate(means):
         noise = WOBBLE[number] - WOBBLE[number].mean()
@@ -25,8 +26,8 @@ def table(*means: float, documents: int | None = None, draws: int = DRAWS, last:
     return pa.Table.from_pylist(rows, schema=ROWS)
 
 
-def test_a_fall_is_told_where_the_whole_interval_is_beyond_the_tolerance() -> None:
-    # a draw's difference of two validations has a deviation of about 0.03: half an interval of about 0.007
+def test_a_fall_is_reported_if_the_whole_interval_is_beyond_the_tolerance() -> None:
+    # differences of two validations have a standard deviation of about 0.03, so half an interval is about 0.007
     assert falling(table(0.2, 0.1, 0.08)) is True
     assert falling(table(0.020, 0.01, 0.0)) is True
     assert falling(table(0.012, 0.01, 0.0)) is None, "the interval holds the tolerance"
@@ -36,21 +37,21 @@ def test_a_fall_is_told_where_the_whole_interval_is_beyond_the_tolerance() -> No
     assert falling(table(0.9, 0.001, 0.0005, 0.0)) is False, "what was long before does not count"
 
 
-def test_rows_are_paired_or_nothing_could_be_told() -> None:
+def test_rows_are_paired() -> None:
     """Between rows the loss varies by 0.8 nats: 64 unpaired rows would leave 0.28 in doubt."""
     assert falling(table(0.030, 0.015, 0.0)) is True
-    # draws that the last validation alone has are left out
+    # draws of the last validation alone are left out
     assert falling(table(0.030, 0.015, 0.0, draws=32, last=64)) is True
 
 
-def test_documents_are_the_units_where_there_are_some() -> None:
+def test_documents_are_the_units_if_known() -> None:
     means = (0.020, 0.01, 0.0)
     assert falling(table(*means, documents=16)) is not False
     assert falling(table(*means, documents=4)) is None, "four documents tell nothing"
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
-def test_fewer_than_three_validations_tell_nothing(steps: int) -> None:
+def test_fewer_than_three_validations_give_no_result(steps: int) -> None:
     assert falling(table(*[1.0, 0.5][:steps])) is None
     assert falling(table(0.2, 0.1, 0.0), split="train") is None
     assert falling(table(0.2, 0.1, 0.0, draws=7)) is None

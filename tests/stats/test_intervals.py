@@ -18,7 +18,7 @@ from uddm_lightning.stats.intervals import (
 )
 
 
-def test_a_difference_adds_widths_like_errors_and_the_shifts_of_the_middles_by_variance() -> None:
+def test_a_difference_adds_widths_in_quadrature_and_shifts_by_variance() -> None:
     assert difference_interval(Interval(0.6, 0.5, 0.7), Interval(0.4, 0.3, 0.5)) == pytest.approx(
         (0.2, 0.2 - 0.1 * 2**0.5, 0.2 + 0.1 * 2**0.5)
     )
@@ -33,7 +33,7 @@ def test_a_difference_adds_widths_like_errors_and_the_shifts_of_the_middles_by_v
     assert all(map(math.isnan, difference_interval(Interval(0.6, 0.5, 0.7), Interval(0.4, math.nan, math.nan))[1:]))
 
 
-def test_a_sum_is_as_certain_as_the_correlation_of_its_errors_lets_it_be() -> None:
+def test_the_width_of_a_sum_depends_on_the_correlation_of_its_errors() -> None:
     bounds = np.array([[0.6, 0.5, 0.7], [0.4, 0.3, 0.5]]).T
     assert linear_interval([1, -1], bounds) == difference_interval(Interval(*bounds[:, 0]), Interval(*bounds[:, 1]))
     for rho in (-0.5, 0.0, 0.6, 1.0):
@@ -60,7 +60,7 @@ def test_seeds_enter_by_students_t_beyond_what_sampling_explains() -> None:
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0, 4.0, 20.0])
 @pytest.mark.parametrize("shared", [0.0, 0.5])
 def test_intervals_of_few_seeds_cover(seeds: int, ratio: float, shared: float) -> None:
-    """Sampling errors of variance 1, a part of them shared by all seeds, and a variance between seeds."""
+    """Simulate sampling errors of variance 1, partly shared by all seeds, and a variance between seeds."""
     rng = np.random.default_rng([seeds, int(10 * ratio), int(10 * shared)])
     own = rng.standard_normal((seeds, 20000)) * math.sqrt(1 - shared + ratio)
     values = own + math.sqrt(shared) * rng.standard_normal(20000)
@@ -98,7 +98,7 @@ def test_mean_interval_without_a_range_is_students_on_either_side() -> None:
 
 
 def test_rounding_does_not_choose_the_quantile() -> None:
-    """With two rows the residuals mirror each other, and their skew is 0 but for rounding."""
+    """With two rows the residuals are opposite, and their skew is 0 up to rounding."""
     rng = np.random.default_rng(1)
     for _ in range(200):
         sums, counts = rng.random(2) * 30, rng.integers(1, 60, 2).astype(float)
@@ -106,7 +106,7 @@ def test_rounding_does_not_choose_the_quantile() -> None:
         for nudge in (1 - 2e-16, 1 + 3e-16):
             assert mean_interval(sums * nudge, counts, 0.0, 3.3) == pytest.approx(whole, rel=1e-9)
     values, ones = rng.random((200, 8)), np.ones(8)
-    for row in values:  # rows in another order add up otherwise
+    for row in values:  # rows in another order have other rounding errors
         there, back = (mean_interval(part, ones, 0.0, 1.0) for part in (row, row[::-1]))
         assert there == pytest.approx(back, rel=1e-9)
 
@@ -117,7 +117,7 @@ def test_extreme_rates_keep_a_width_that_shrinks_with_the_rows() -> None:
     assert none == pytest.approx((0.0, 0.0, q2 / (8 + q2)))
     assert all_ == pytest.approx((1.0, 8 / (8 + q2), 1.0))
     assert rate_interval([0] * 800, [3] * 800).high < none.high / 50
-    # the same rate in every row is no proof of independence either
+    # equal rates in all rows do not prove independence
     assert rate_interval([1] * 8, [3] * 8).low < 0.1
 
 
@@ -153,7 +153,7 @@ def test_a_single_row_has_a_value_and_no_bounds(count: list[int]) -> None:
         assert math.isnan(interval.high)
 
 
-def test_what_is_not_finite_is_reported_as_such() -> None:
+def test_values_that_are_not_finite_are_returned() -> None:
     assert all(map(math.isnan, mean_interval([1.0, math.nan], [2, 2])))
     infinite = mean_interval([1.0, math.inf], [2, 2], low=None)
     assert infinite.value == math.inf
@@ -165,7 +165,7 @@ counts = st.lists(st.tuples(st.integers(0, 40), st.floats(0, 1)), max_size=30)
 
 @settings(max_examples=200, deadline=None)
 @given(counts)
-def test_an_interval_holds_its_value_and_mirrors_itself(cells: list[tuple[int, float]]) -> None:
+def test_an_interval_contains_its_value_and_is_symmetric_under_reflection(cells: list[tuple[int, float]]) -> None:
     trials = np.array([n for n, _ in cells], float)
     successes = np.array([round(n * share) for n, share in cells], float)
     value, low, high = rate_interval(successes, trials)

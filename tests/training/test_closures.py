@@ -14,7 +14,7 @@ LBFGS = ("--model.optimizer", "torch.optim.LBFGS", "--model.optimizer.init_args.
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
-    """Step and loss of every call of the closure."""
+    """Record step and loss of every call of the closure."""
     seen: list[tuple[int, float]] = []
     step = DiffusionTask.training_step
 
@@ -34,10 +34,10 @@ def logged(out: Any) -> dict[int, float]:
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_every_call_of_a_closure_is_the_same_and_is_logged_once(uddm, config, tmp_path, calls, accumulation) -> None:
+def test_every_call_of_a_closure_is_equal_and_is_logged_once(uddm, config, tmp_path, calls, accumulation) -> None:
     options = ("--model.optimizer.init_args.lr", 0.0, "--trainer.accumulate_grad_batches", accumulation)
     interval = ("--trainer.val_check_interval", 3 * accumulation, "--trainer.max_steps", 3)
-    # a rate of 0 leaves the weights alone, and a tolerance of 0 makes it try again
+    # a rate of 0 keeps the weights, and a tolerance of 0 forces further evaluations
     still = ("--model.optimizer.init_args.tolerance_change", -1.0)
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", *LBFGS, *options, *still, *interval, *OFF)
     assert outcome.status == 0, outcome.err
@@ -50,7 +50,7 @@ def test_every_call_of_a_closure_is_the_same_and_is_logged_once(uddm, config, tm
         assert value == pytest.approx(sum(set(mine)) / accumulation, rel=1e-6)
 
 
-def test_training_with_closures_goes_on_where_it_was_stopped(uddm, config, tmp_path) -> None:
+def test_training_with_closures_resumes_exactly(uddm, config, tmp_path) -> None:
     rate = ("--model.optimizer.init_args.lr", 0.01, "--recovery.enabled", "false", "--basin.enabled", "false")
     once, twice = tmp_path / "once", tmp_path / "twice"
     assert uddm("fit", "-c", config, "--out", once, *LBFGS, *rate).status == 0

@@ -19,7 +19,7 @@ def nelbo(run: Path, weights: str) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::UserWarning")  # torch remarks on attention in half precision
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch warns about attention in half precision
 def test_the_averaged_weights_keep_up_with_bfloat16_weights(uddm, config, tmp_path) -> None:
     out = tmp_path / "run"
     still = ("--model.backbone.init_args.dropout", 0.0)

@@ -23,7 +23,7 @@ def test_the_guard_names_step_and_rows():
         guard.watch(7, torch.tensor([10, 11, 12, 13]), losses(1, 3))
 
 
-def test_the_guard_waits_where_looking_costs_a_synchronisation():
+def test_the_guard_waits_if_a_check_would_synchronise():
     class OnDevice(torch.Tensor):
         @property
         def device(self):
@@ -35,10 +35,10 @@ def test_the_guard_waits_where_looking_costs_a_synchronisation():
     guard.watch(2, rows, losses().as_subclass(OnDevice))
     with pytest.raises(FloatingPointError, match=r"step 1 in the pool's rows \[12\]"):
         guard.watch(3, rows, losses(0).as_subclass(OnDevice))
-    guard.check()  # what was reported is forgotten
+    guard.check()  # the reported loss is discarded
 
 
-def test_nothing_is_saved_behind_a_broken_loss():
+def test_nothing_is_saved_after_an_invalid_loss():
     model = small_task()
     model.guard.patience = 100
     model.guard.waiting.append((5, torch.tensor([7]), torch.tensor([False])))

@@ -22,7 +22,7 @@ WORKERS = (0, 2)
 MICRO_BATCHES = (1, 7, 64)
 ACCUMULATIONS = (1, 2)
 
-# What was measured on two x86 cores, times three at least; the sizes found stand beside.
+# At least three times the differences measured on two x86 cores, which are given in the comments.
 LOSS = 1e-5  # of a step's loss, relative, over 50 steps: 3.8e-6
 MEASURED = 1e-9  # of every real column of the table, relative: 3.1e-15
 TRAINED = {"32-true": 1e-6, "bf16-mixed": 4e-4}  # of a step's loss against 64-true, relative: 1.9e-7 and 1.3e-4
@@ -34,7 +34,7 @@ PROBES = ("recovery", "entropy", "nelbo", "basin", "trajectory", "samples")
 
 
 class LoadedModel(NamedTuple):
-    """What a run trained on, all ranks together: (steps, rows of the global batch, ...)."""
+    """Training batches of a run, all ranks together: (steps, rows of the global batch, ...)."""
 
     rows: Tensor
     t: Tensor
@@ -83,7 +83,7 @@ def trained(job: Job) -> LoadedModel:
 
 
 def check_same(one: LoadedModel, other: LoadedModel) -> float:
-    """Everything random is equal bit for bit, and losses nearly; returns how nearly."""
+    """Check that random numbers are equal bit for bit and losses nearly; return the largest difference."""
     for name in ("rows", "t", "xt"):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
     losses, others = one.loss.mean(1), other.loss.mean(1)
@@ -92,13 +92,13 @@ def check_same(one: LoadedModel, other: LoadedModel) -> float:
 
 
 def say(figure: str) -> None:
-    """Shown by `pytest -s`."""
+    """Print a line that `pytest -s` shows."""
     sys.stdout.write(f"\n{figure}\n")
 
 
 @pytest.fixture
 def plain(tmp_path: Path, corpus: Path) -> Path:
-    """Without dropout, and without measurements on the way."""
+    """Return options without dropout and without measurements during training."""
     off = {probe: {"enabled": False} for probe in PROBES}
     return write(tmp_path / "plain.yaml", {"data": {"train_size": 50}, **off}, corpus)
 
@@ -113,7 +113,7 @@ def write(path: Path, changes: dict[str, dict[str, Any]], corpus: Path, dropout:
 
 
 def check_table(rows: Sequence[dict[str, str]], others: Sequence[dict[str, str]], rtol: float = MEASURED) -> float:
-    """Equal words and integers, and nearly equal reals; returns how nearly."""
+    """Check that words and integers are equal and reals nearly; return the largest difference."""
     assert len(rows) == len(others)
     worst = 0.0
     for row, other in zip(rows, others, strict=True):
@@ -146,7 +146,7 @@ def test_ranks_accumulation_and_workers_train_alike(tmp_path: Path, plain: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("micro_batch", MICRO_BATCHES)
-def test_every_crew_trains_alike(tmp_path: Path, plain: Path, micro_batch: int) -> None:
+def test_every_number_of_ranks_trains_alike(tmp_path: Path, plain: Path, micro_batch: int) -> None:
     crews = list(product(WORLDS, ACCUMULATIONS, WORKERS))
     jobs = {crew: fit(tmp_path, plain, micro_batch * crew[0] * crew[1], *crew) for crew in crews}
     sizes = {micro_batch * world * accumulation for world, accumulation, _ in crews}
@@ -179,7 +179,7 @@ def test_dropout_is_keyed_by_step_and_rank(tmp_path: Path, corpus: Path) -> None
 
 
 class Measured(NamedTuple):
-    """How a checkpoint is measured."""
+    """Options of a measurement of a checkpoint."""
 
     data: dict[str, Any]
     draws: dict[str, int]
@@ -202,7 +202,7 @@ PADDED = Measured(
 
 
 def measure(run_folder: Path, target: Path, command: str, world: int, batch: int, workers: int, *more: str) -> Job:
-    """Measures a copy of the run, so that every crew has a table of its own."""
+    """Measure a copy of the run, so that every setting has a separate table."""
     shutil.copytree(run_folder, target)
     (target / "measurements.csv").unlink()
     options = {"ckpt_path": "last", "data.eval_batch_size": batch, "data.num_workers": workers}
@@ -212,7 +212,7 @@ def measure(run_folder: Path, target: Path, command: str, world: int, batch: int
 
 @pytest.fixture
 def run_of(tmp_path: Path, corpus: Path) -> Any:
-    """Trains a run to measure."""
+    """Train a run to measure."""
 
     def train(measured: Measured) -> Path:
         draws = {f"num_{split.removesuffix('s')}_rows": count for split, count in measured.draws.items()}
@@ -225,7 +225,7 @@ def run_of(tmp_path: Path, corpus: Path) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("measured", [WRAPPED, PADDED], ids=["wrapped", "padded"])
-def test_every_crew_measures_alike(tmp_path: Path, run_of: Any, measured: Measured) -> None:
+def test_every_number_of_ranks_measures_alike(tmp_path: Path, run_of: Any, measured: Measured) -> None:
     original = run_of(measured)
     jobs = {
         crew: measure(original, tmp_path / "world{}-batch{}-workers{}".format(*crew), "validate", *crew)
@@ -235,7 +235,7 @@ def test_every_crew_measures_alike(tmp_path: Path, run_of: Any, measured: Measur
     rows = anonymous_table(original)
     found = max(check_table(rows, anonymous_table(tmp_path / job.name)) for job in jobs.values())
     for row in rows:
-        if row["metric"] != "samples":  # which takes as many test rows as there are samples
+        if row["metric"] != "samples":  # which takes as many test rows as samples
             assert int(row["n_draws"]) == measured.draws[row["split"]]
     say(f"real columns differ by {found:.1e} relative at most")
 
@@ -250,7 +250,7 @@ def test_every_held_out_row_counts_once(tmp_path: Path, run_of: Any) -> None:
     assert test_fraction % 4, "the rows do not divide among the ranks"
     alone, *others = (anonymous_table(tmp_path / job.name) for job in jobs)
     for row in alone:
-        if row["split"] == "test" and row["metric"] not in ("samples", "basin"):  # which have limits of their own
+        if row["split"] == "test" and row["metric"] not in ("samples", "basin"):  # which have their own limits
             assert int(row["n_draws"]) == int(row["n_rows"]) == test_fraction
     say(f"real columns differ by {max(check_table(alone, other) for other in others):.1e} relative at most")
 
@@ -282,7 +282,7 @@ def test_single_precision_measures_nearly_the_same(tmp_path: Path, run_of: Any) 
             other[name] for name in ("n_draws", "n_corrupted")
         ]
         for name in ("entropy", "nelbo", "margin"):
-            # a sample that fell otherwise has other entropies altogether
+            # a different sample has entirely different entropies
             if row[name] and row["split"] != "samples":
                 found[name] = max(found[name], abs(float(row[name]) - float(other[name])))
         for name, of in {"n_recovered": "n_corrupted", "n_clean_changed": "n_clean"}.items():

@@ -1,4 +1,4 @@
-"""The moving average, the guard against broken losses, and the task's own checks."""
+"""The moving average, the guard against invalid losses, and the checks of the task."""
 
 import copy
 import pickle
@@ -16,7 +16,7 @@ from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.training.task import DiffusionTask
 
 
-def test_a_restoring_time_out_of_range_is_named():
+def test_predict_t_out_of_range_is_named():
     with pytest.raises(ValueError, match=r"`predict_t` must be in \(0, 1\], got 0"):
         small_task(predict_t=0)
 
@@ -40,7 +40,7 @@ def test_parameters_are_counted_once():
 
 @pytest.mark.parametrize("weights", ["ema", "raw"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_measured_weights_are_a_copy_that_does_not_drop(weights, dtype):
+def test_measured_weights_are_a_copy_without_dropout(weights, dtype):
     model = small_task(eval_dtype=dtype).train()
     denoiser = model.denoiser(weights)
     assert not denoiser.backbone.training
@@ -51,7 +51,7 @@ def test_measured_weights_are_a_copy_that_does_not_drop(weights, dtype):
 
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_the_logged_loss_is_per_valid_token_of_the_whole_step(world_size, monkeypatch):
-    """Padding is no token; the gradient is still that of the sum over valid tokens by all positions."""
+    """Padding does not count; the gradient is that of the sum over valid tokens divided by all positions."""
     model, logged = small_task(), {}
     other = torch.tensor([7.0, 3.0], dtype=torch.float64)  # sum and tokens of another rank
     strategy = SimpleNamespace(reduce=lambda sums, reduce_op: sums + other)
@@ -89,7 +89,7 @@ def test_the_logged_loss_is_per_valid_token_of_the_whole_step(world_size, monkey
 
 @pytest.mark.parametrize("clip", [None, 1e-3])
 def test_fused_optimizers_are_clipped_under_mixed_precision(clip):
-    """What Lightning refuses; with a scale on the gradients as without one, the step is that of clipped gradients."""
+    """Lightning refuses this. With and without a gradient scale, the step is that of clipped gradients."""
     found = []
     for fused, plugin in ((False, None), (True, None), (True, "bf16-mixed"), (True, "16-mixed")):
         model = small_task(seed=0)
@@ -119,8 +119,8 @@ def test_fused_optimizers_are_clipped_under_mixed_precision(clip):
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile asks for it
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_trained_module_can_be_copied_and_pickled(compiled, monkeypatch):
-    """As callbacks do that average weights, and strategies that start processes."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # the same wrappers in no time
+    """Callbacks that average weights and strategies that start processes do so."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # fast, equal wrappers
     parser = UddmParser()
     parser.add_argument("--optimizer", type=OptimizerCallable)
     given = parser.parse_object({"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.5}}})
@@ -128,7 +128,7 @@ def test_a_trained_module_can_be_copied_and_pickled(compiled, monkeypatch):
     rows_B = torch.arange(4)
     batch = TokenBatch(torch.randint(5, (4, 3)), rows_B, rows_B, rows_B, rows_B.double() / 4, None, None, 0, 0)
     model.objective(model.process, model.backbone, model.objective.corrupt(model.process, batch)).total.backward()
-    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301 it was written here
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301 written by this test
         for name, value in model.state_dict().items():
             assert torch.equal(copied.state_dict()[name], value)
         optimizer = copied.make_optimizer(copied.backbone.parameters())

@@ -1,6 +1,5 @@
-"""The batch of a step depends only on the step for all trainer options, or training is refused.
-
-And a run ends measured and saved, in its own folder.
+"""For all trainer options the batch of a step depends on the step only, or training is refused. A run ends measured and
+saved in its own folder.
 """
 
 import inspect
@@ -30,7 +29,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "enable_checkpointing": (False,),
     "barebones": (True,),
 }
-# Options that leave a run as it is, with the values to try.
+# Options that do not change a run, with values to try.
 ALIKE: dict[str, tuple[Any, ...]] = {
     "max_epochs": ("null",),
     "limit_train_batches": (1.0,),
@@ -53,7 +52,7 @@ ALIKE: dict[str, tuple[Any, ...]] = {
     "val_check_interval": (2, 6),
     "logger": ("false", "CSVLogger"),
 }
-# What a run is, or where it runs: other tests.
+# Options with tests elsewhere.
 ELSEWHERE = {
     *("accelerator", "strategy", "devices", "num_nodes", "precision", "callbacks", "plugins", "fast_dev_run"),
     *("max_steps", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "default_root_dir"),
@@ -67,7 +66,7 @@ def test_every_option_of_the_trainer_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_regroups_the_stream_is_refused(name: str) -> None:
+def test_options_that_regroup_the_stream_are_refused(name: str) -> None:
     for value in REFUSED[name]:
         with pytest.raises(InputError, match=rf"`trainer\.{name}` (is|must be) .*"):
             check_numbers({f"trainer.{name}": value})
@@ -104,8 +103,8 @@ QUICK = ("num_sanity_val_steps", "val_check_interval", "logger", "min_steps")
         for value in values
     ],
 )
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # Lightning remarks on unusual options
-def test_other_options_leave_training_as_it_is(uddm, config, trained, tmp_path, name, value) -> None:
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # Lightning warns about unusual options
+def test_other_options_do_not_change_training(uddm, config, trained, tmp_path, name, value) -> None:
     more = ("--trainer.logger.save_dir", tmp_path / "logs") if value == "CSVLogger" else ()
     outcome = uddm("fit", "-c", config, "--out", tmp_path / "out", f"--trainer.{name}", value, *more, *OFF)
     assert outcome.status == 0, outcome.err
@@ -115,7 +114,7 @@ def test_other_options_leave_training_as_it_is(uddm, config, trained, tmp_path, 
 
 
 class Regroups(Callback):
-    """Makes Lightning begin the stream again."""
+    """Make Lightning restart the stream."""
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.global_step == 2:
@@ -140,7 +139,7 @@ def test_a_run_is_measured_at_its_end_by_default(uddm, config, tmp_path) -> None
         assert f"val_check_interval: {6 * (number + 1)}\n" in (out / "config.yaml").read_text(encoding="utf-8")
 
 
-def test_when_a_run_would_never_be_measured_it_is_refused() -> None:
+def test_a_run_without_any_measurement_is_refused() -> None:
     config = {"max_steps": -1, "accumulate_grad_batches": 1, "val_check_interval": None}
     fill_interval(config)
     with pytest.raises(InputError, match=r"`trainer\.val_check_interval` is null and `trainer\.max_steps` -1"):
@@ -173,7 +172,7 @@ def test_a_last_step_that_is_not_saved_is_not_finished(uddm, config, tmp_path, m
 
 
 @pytest.mark.slow
-def test_a_sweep_without_measurements_ends_in_order(uddm, config, tmp_path) -> None:
+def test_a_sweep_without_measurements_ends_normally(uddm, config, tmp_path) -> None:
     outcome = uddm(
         "sweep", "-c", config, "--out", tmp_path / "s", "--sizes", "4", "--trainer.val_check_interval", "null", *OFF
     )
@@ -181,7 +180,7 @@ def test_a_sweep_without_measurements_ends_in_order(uddm, config, tmp_path) -> N
     assert trained_steps(tmp_path / "s" / "runs" / "DiT-n4-s0") == 6
 
 
-# Checkpoints lie in the run's folder.
+# Checkpoints are in the run's folder.
 
 
 @pytest.mark.parametrize(
@@ -199,7 +198,7 @@ def test_a_sweep_without_measurements_ends_in_order(uddm, config, tmp_path) -> N
         ),
     ],
 )
-def test_whatever_logs_a_run_is_found_again(uddm, config, tmp_path, logger) -> None:
+def test_a_run_with_any_logger_is_found(uddm, config, tmp_path, logger) -> None:
     out = tmp_path / "out"
     assert uddm("fit", "-c", config, "--out", out, *logger, *OFF, "--trainer.max_steps", 3).status == 0
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["last.ckpt"]
@@ -208,12 +207,12 @@ def test_whatever_logs_a_run_is_found_again(uddm, config, tmp_path, logger) -> N
     more = ("--trainer.max_steps", 6)
     assert uddm("fit", "-c", out / "config.yaml", "--ckpt_path", "last", *more).status == 0
     assert saved(out)["global_step"] == 6
-    # a sweep that goes on, and a moved folder, read the same place
+    # a resumed sweep and a moved folder use the same place
     moved = out.rename(tmp_path / "moved")
     assert uddm("validate", "-c", moved / "config.yaml", "--ckpt_path", "last").status == 0
 
 
-def test_a_checkpoint_callback_of_ones_own_stands_beside_the_runs(uddm, config, tmp_path) -> None:
+def test_a_custom_checkpoint_callback_is_added(uddm, config, tmp_path) -> None:
     out = tmp_path / "out"
     own = (
         "--trainer.callbacks+",
@@ -244,7 +243,7 @@ def test_a_checkpoint_callback_of_ones_own_stands_beside_the_runs(uddm, config, 
 
 
 @pytest.mark.parametrize("words", [("save_last", "true"), ("filename", "last"), ("filename", "previous")])
-def test_a_callback_that_would_take_the_names_of_the_runs_own_is_refused(uddm, config, tmp_path, words) -> None:
+def test_a_checkpoint_callback_with_the_names_of_the_run_is_refused(uddm, config, tmp_path, words) -> None:
     own = ("--trainer.callbacks+", "ModelCheckpoint", f"--trainer.callbacks.{words[0]}", words[1])
     check(uddm("fit", "-c", config, "--out", tmp_path / "out", *own), "ModelCheckpoint", "dirpath")
     assert not content(tmp_path / "out")

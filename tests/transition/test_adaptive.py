@@ -13,7 +13,7 @@ DENSE, BUDGET = GRIDS["x2"], 6
 
 
 def measured(sizes: list[int], truth: float, width: float, rng: np.random.Generator) -> list[dict[str, str]]:
-    """Rows of runs whose recovery gap falls from 0.78 to 0 around ln N* = truth, 1,024 draws each."""
+    """Return rows of runs whose recovery gap falls from 0.78 to 0 around ln N_half = truth, with 1,024 draws each."""
     rows = []
     for size in sizes:
         s = 1 / (1 + math.exp(min((math.log(size) - truth) / width, 500)))
@@ -27,7 +27,7 @@ def measured(sizes: list[int], truth: float, width: float, rng: np.random.Genera
 
 
 def interval(rows: list[dict[str, str]]) -> float:
-    """Width of the interval in ln N; infinite without an estimate."""
+    """Return the width of the interval in ln N; infinite without an estimate."""
     half = estimate(rows)["backbones"]["DiT"]["estimates"][0]["n_half"]
     return math.log(half["high"] / half["low"]) if half else math.inf
 
@@ -60,7 +60,7 @@ def test_half_of_the_runs_give_about_the_same_interval() -> None:
     assert np.median(ratio[width < 0.3]) <= 0.75
 
 
-def test_runs_are_spent_where_the_transition_is() -> None:
+def test_runs_are_added_near_the_transition() -> None:
     rows = adaptive(math.log(200), 0.3, np.random.default_rng(0))
     sizes = sorted({int(r["train_size"]) for r in rows})
     assert len(sizes) == BUDGET
@@ -92,7 +92,7 @@ def test_proposals_are_new_within_range_and_budget(
     assert all(low <= s <= high for s in proposed)
 
 
-def test_the_first_round_are_the_ends() -> None:
+def test_the_first_round_measures_the_ends() -> None:
     assert next_sizes([], 2, 8192, 6) == [2, 8192]
     assert next_sizes([], 2, 8192, 2) == [2, 8192]
     assert next_sizes([], 2, 8192, 1) == [8192]
@@ -101,12 +101,12 @@ def test_the_first_round_are_the_ends() -> None:
     assert next_sizes([], 2, 3, 6, taken=[2, 3]) == []
 
 
-def test_without_any_curve_the_widest_hole_is_halved() -> None:
+def test_without_any_curve_the_widest_interval_is_halved() -> None:
     (size,) = next_sizes([], 2, 8192, 6, taken=[2, 128, 8192])
     assert 10 < size < 1000
 
 
 @pytest.mark.parametrize(("low", "high", "budget"), [(0, 8, 1), (8, 8, 1), (2, 8, 0)])
-def test_senseless_ranges_are_refused(low: int, high: int, budget: int) -> None:
+def test_invalid_ranges_are_refused(low: int, high: int, budget: int) -> None:
     with pytest.raises(ValueError, match=r"must (satisfy|be at least)"):
         next_sizes([], low, high, budget)

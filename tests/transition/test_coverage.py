@@ -1,16 +1,16 @@
 """Coverage of the intervals of a sweep, on simulated curves with a known transition.
 
-What is judged, at every cell of the plan: the gap at each size (`gap`); the difference between the largest size and the
-first one that shares its rows (`sizes`); both as means over seeds where there are several; N_half (`half`); and that
-N_mem and N_gen (`mem`, `gen`), where they are not null, hold the true ones.
+Tested for every cell of the plan: the gap at each size (`gap`); the difference between the largest size and the
+first one that shares its rows (`sizes`); both as means over seeds where there are several; N_half (`half`); and whether
+N_mem and N_gen (`mem`, `gen`), if they are not null, contain the true sizes.
 
-Coverage is at least 93 % everywhere, and at most 98 % of what has at least 64 units and 10 events either way, with an
-allowance of three standard errors. N_half has the upper bar where noise decides (`Plan.resolved`): where a curve falls
-between two sizes, its interval is the stretch between them, which always holds the truth. Between seeds, units are
-seeds, and few. Sizes up to the number of draws are a census, and draws are their units; `best` near 1 leaves few events
+Coverage must be at least 93 %, and at most 98 % for values with at least 64 units and 10 events of both kinds, with an
+allowance of three standard errors. N_half has the upper limit only if noise determines its interval (`Plan.resolved`):
+if a curve falls between two sizes, the interval between them always contains the true value. The units between seeds
+are seeds, and few. Sizes up to the number of draws are a census with draws as units; `best` near 1 gives few events
 there. Cells of 4,096 draws are simulated 1,000 times, others 4,000 times.
 
-The full bar takes about 10 minutes of one quiet core; the part without a mark 20 seconds. Its file is written after
+The full test takes about 10 minutes on one idle core, the part without a mark 20 seconds. Its file is written after
 every cell.
 """
 
@@ -51,7 +51,7 @@ MANY = 4096
 
 
 def plans() -> list[Plan]:
-    """The cells of the judge."""
+    """Return the simulated plans."""
     one = [
         Plan(grid, width, place, shape=shape, method=method)
         for grid, places in (("x4", (3.0, 3.25)), ("x2", (6.3,)))
@@ -59,7 +59,7 @@ def plans() -> list[Plan]:
         for width in (0.1, 0.4, 0.8)
         for shape in (("logistic", "probit", "early", "late", "bump") if width > 0.1 else ("logistic",))
         for method in ("recovery", "entropy")
-        if not (grid == "x4" and width == 0.8 and shape == "bump")  # no longer a bump: it starts at the smallest size
+        if not (grid == "x4" and width == 0.8 and shape == "bump")  # starts at the smallest size, so there is no bump
     ]
     few = [Plan(draws=64), Plan(draws=64, method="entropy"), Plan(draws=128, width=0.8)]
     few += [Plan(draws=draws, best=best) for draws in (64, 512) for best in (0.9995, 0.995)]
@@ -69,7 +69,7 @@ def plans() -> list[Plan]:
         for width, shift, cell in ((0.5, 0.15, 0.02), (0.8, 0.3, 0.0), (0.5, 0.0, 0.0))
         for method in ("recovery", "entropy")
     ]
-    # with so many draws the shape between two sizes is what may be wrong
+    # with so many draws the shape between two sizes dominates the error
     skewed = [
         Plan(grid, width, place, MANY, shape=shape, method=method)
         for grid, place in (("x4", 3.25), ("x2", 6.3))
@@ -81,11 +81,11 @@ def plans() -> list[Plan]:
 
 
 class Batch:
-    """Intervals of many sweeps at once, computed by the functions that `estimate` calls for one.
+    """Intervals of many sweeps at once, by the functions that `estimate` calls for one.
 
     Args:
-        plan: what was simulated.
-        data: its measurements.
+        plan: parameters of the simulation.
+        data: simulated measurements.
     """
 
     def __init__(self, plan: Plan, data: Data) -> None:
@@ -110,7 +110,7 @@ class Batch:
         return correlation
 
     def over_seeds(self, weights_C: FLOAT) -> FLOAT:
-        """Mean over seeds of a weighted sum of cells, with bounds (3, M)."""
+        """Return the mean over seeds of a weighted sum of cells, with bounds (3, M)."""
         seeds, cells = self.plan.seeds, len(weights_C)
         each = [_linear(weights_C, self.bounds_3MSC[:, :, s], self.correlation_MSCC[:, s]) for s in range(seeds)]
         value_SM, half_SM = np.array([one[0] for one in each]), np.array([(one[2] - one[1]) / 2 for one in each])
@@ -121,7 +121,7 @@ class Batch:
         return seeds_bounds(value_SM, half_SM, _linear(np.tile(weights_C, seeds) / seeds, flat, all_MCC))
 
     def half(self, count: int = REPLICATES) -> FLOAT:
-        """ln N_half with bounds (3, M), from so many replicates."""
+        """Return ln N_half with bounds (3, M), from a number of replicates."""
         kappa = shapes(count)
         quantity = QUANTITIES[self.plan.method]
         value, low, high = [], [], []
@@ -141,7 +141,7 @@ class Batch:
         return over_seeds(np.array(value), np.array(low), np.array(high))
 
     def sizes_hold(self, train_K: FLOAT, gap_K: FLOAT) -> FLOAT:
-        """In how many sweeps N_mem and N_gen hold the true size, or are null."""
+        """Return the numbers of sweeps whose N_mem and N_gen contain the true size or are null."""
         K, sizes, unit = self.K, list(self.plan.sizes), np.eye(2 * self.K)
         trains = [self.over_seeds(unit[k]) for k in range(K)]
         differences = [self.over_seeds(unit[k] - unit[K + k]) for k in range(K)]
@@ -171,7 +171,7 @@ class Batch:
 
 
 def expected(plan: Plan) -> tuple[FLOAT, FLOAT]:
-    """Expected train and test values of a run at each size, over what differs between seeds."""
+    """Return the expected train and test values of a run at each size, averaged over differences between seeds."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(61)
     shifts = plan.shift * nodes if plan.shift else np.zeros(1)
     share = weights / weights.sum() if plan.shift else np.ones(1)
@@ -180,7 +180,7 @@ def expected(plan: Plan) -> tuple[FLOAT, FLOAT]:
 
 
 def judged(plan: Plan, count: int) -> list[tuple[str, int, float, bool]]:
-    """Name, size, coverage, and whether the upper bar holds, for all intervals of a plan."""
+    """Return name, size, coverage, and whether the upper limit applies, for all intervals of a plan."""
     K, rng = len(plan.sizes), plan.rng
     train_K, test_K = expected(plan)
     recovery = plan.method == "recovery"
@@ -216,7 +216,7 @@ def judged(plan: Plan, count: int) -> list[tuple[str, int, float, bool]]:
 
 
 def write(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    """Writes evidence with the command, the commit and the machine."""
+    """Write results with the command, the commit and the machine."""
     git = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, cwd=path.parent, capture_output=True, text=True, check=True).stdout.strip()
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -227,7 +227,7 @@ def write(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) -
 
 
 def judge(cells: Iterable[Plan], count: int, path: Path | None = None) -> None:
-    """Prints and writes every cell and asserts the bars; a quarter of `count` sweeps where each has many draws."""
+    """Print and write every cell and assert the limits; simulate a quarter of `count` sweeps if each has many draws."""
     rows, missed = [], []
     print(*HEADER)  # noqa: T201 the table is the evidence
     for plan in cells:
@@ -275,8 +275,8 @@ def test_some_cells_are_covered(plan: Plan) -> None:
     ],
     ids=lambda value: f"{value.grid}-{value.shape}" if isinstance(value, Plan) else str(value),
 )
-def test_asymmetric_curves_are_covered_where_noise_is_as_small_as_what_the_shape_does(plan: Plan, sigma: float) -> None:
-    """Measured with normal errors, so that any noise costs the same; shapes up to kappa = 2.5 covered 88 to 92 %."""
+def test_asymmetric_curves_are_covered_with_noise_as_small_as_the_effect_of_the_shape(plan: Plan, sigma: float) -> None:
+    """Measured with normal errors; shapes up to kappa = 2.5 covered 88 to 92 %."""
     count, few = 2000, 500
     train, test = plan.sides(plan.height(plan.x))
     error = sigma * (0.3 + 2 * np.sqrt(train * (1 - train)))
@@ -290,7 +290,7 @@ def test_asymmetric_curves_are_covered_where_noise_is_as_small_as_what_the_shape
 
 
 def given(plan: Plan, count: int) -> float:
-    """Share of sweeps with an N_half."""
+    """Return the share of sweeps with an N_half."""
     batch = Batch(plan, measured(plan, count, plan.rng))
     entropy = plan.method == "entropy"
     found = 0
@@ -302,7 +302,7 @@ def given(plan: Plan, count: int) -> float:
 
 
 def both_or_none() -> list[Plan]:
-    """Curves with both plateaus, and curves (`slope`, `open`) that lack one or both."""
+    """Return curves with both plateaus, and curves (`slope`, `open`) that lack one or both."""
     return [
         Plan(grid, width, place, 256, shape=shape, method=method)
         for grid, width, place in (("x4", 0.4, 3.25), ("x2", 0.8, 6.3))
@@ -320,14 +320,14 @@ def test_n_half_is_given_with_both_plateaus_and_only_then(plan: Plan) -> None:
 @pytest.mark.bar
 @pytest.mark.timeout(3600)
 def test_n_half_is_given_with_both_plateaus_and_only_then_in_many_sweeps() -> None:
-    """Minutes of one core; the same cells with 30 sweeps each are in CI."""
+    """Takes minutes on one core; CI runs the same cells with 30 sweeps each."""
     rows = [(*plan, 200, given(plan, 200)) for plan in both_or_none()]
     write(RESULTS.with_name("given.csv"), (*Plan._fields, "simulations", "given"), rows)
     assert all(row[-1] <= 0.1 if row[7] in ("slope", "open") else row[-1] >= 0.9 for row in rows)
 
 
 @pytest.mark.parametrize("plan", [Plan(draws=64), Plan(draws=64, seeds=3, cell=0.02), Plan(draws=64, method="entropy")])
-def test_the_judge_judges_what_estimate_gives(plan: Plan) -> None:
+def test_the_batch_gives_the_intervals_of_estimate(plan: Plan) -> None:
     data = measured(plan, 2, plan.rng)
     batch = Batch(plan, data)
     value, low, high = batch.half(methods.REPLICATES)

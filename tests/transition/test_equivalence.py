@@ -20,15 +20,15 @@ from uddm_lightning.transition import equivalence
         ((0.0, math.nan, math.nan), None),
     ],
 )
-def test_a_gap_is_none_only_if_the_whole_interval_says_so(
+def test_a_gap_is_equivalent_to_zero_only_with_the_whole_interval(
     interval: tuple[float, float, float], equivalent: bool | None
 ) -> None:
     assert equivalence(Interval(*interval), 0.02).equivalent is equivalent
 
 
 @pytest.mark.parametrize("value", [0.0, 0.012, 0.03, -0.012, -0.03])
-def test_as_many_draws_as_needed_tell_and_one_eighth_less_do_not(value: float) -> None:
-    """Half the width shrinks like one over the square root of the draws."""
+def test_the_needed_draws_suffice_and_one_eighth_less_do_not(value: float) -> None:
+    """Half the width is proportional to one over the square root of the number of draws."""
 
     def after(draws: int) -> Interval:
         half = 0.03 * math.sqrt(512 / draws)
@@ -41,7 +41,7 @@ def test_as_many_draws_as_needed_tell_and_one_eighth_less_do_not(value: float) -
     assert equivalence(after(found.draws_needed * 7 // 8), 0.02).equivalent is None
 
 
-def test_no_number_of_draws_is_named_where_none_would_tell() -> None:
+def test_no_number_of_draws_is_given_if_none_suffices() -> None:
     wide = Interval(0.0, -0.03, 0.03)
     assert equivalence(wide, 0.02, 512).draws_needed == 1152
     assert equivalence(wide, 0.02, 0).draws_needed is None

@@ -49,13 +49,13 @@ def gaps(result: dict[str, Any]) -> dict[int, Interval]:
     return {point["train_size"]: Interval(*(point[key] for key in ("value", "low", "high"))) for point in points}
 
 
-# a sweep as they are: memorized, in transition, generalizing
+# a typical sweep: memorizing, in transition, generalizing
 TRAIN = [1.0, 0.999, 0.75, 0.33, 0.239, 0.241, 0.24]
 TEST = [0.05, 0.09, 0.15, 0.22, 0.235, 0.24, 0.238]
 FINE = 0.008  # half the width of an interval after 4,096 draws
 
 
-# --- what comes out ---------------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------
 
 
 def test_a_sweep_becomes_the_content_of_transition_json(tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_a_gap_has_one_interval() -> None:
         assert Interval(**regime["gap"]) == found[point.size], "the regime is judged by the same interval"
 
 
-def test_rows_that_are_shared_over_sizes_make_differences_of_sizes_more_certain() -> None:
-    """The same test rows at every size: what is hard in one run is hard in the other."""
+def test_rows_shared_over_sizes_narrow_the_differences_of_sizes() -> None:
+    """Test rows are equal at every size, so their errors correlate."""
     plan = Plan(draws=512, width=0.8)
     rows, draws = tables(plan, measured(plan, 1, plan.rng), 0)
     intervals = {
@@ -166,11 +166,11 @@ def test_a_unit_is_a_draw_of_a_census_else_a_document_else_a_row() -> None:
     assert (once == unit_keys(np.arange(4), draws, none, census=True)).all(), "a census and a sample share rows"
 
 
-# --- the edge: one token more -----------------------------------------------------------------------------------------
+# --- one more token -----------------------------------------------------------------------------------------
 
 
 def eight(lost: int, draws: int = 512) -> tuple[Rows, Any]:
-    """Eight rows by heart, of which `lost` tokens of 1,565 did not come back; larger subsets as they are."""
+    """Return a sweep with eight memorized rows, of which `lost` of 1,565 tokens were not restored."""
     counts = np.full(draws, 3.0)
     counts[:29] += 1  # 1,565 tokens
     rng = np.random.default_rng(5)
@@ -207,7 +207,7 @@ def eight(lost: int, draws: int = 512) -> tuple[Rows, Any]:
     return rows, parquet(table)
 
 
-def test_one_more_recovered_token_does_not_make_anything_less_certain() -> None:
+def test_one_more_recovered_token_widens_no_interval() -> None:
     all_, but_one = (estimate(*eight(lost)) for lost in (0, 1))
     sides = [result["backbones"]["DiT"]["regimes"][0]["train"] for result in (all_, but_one)]
     assert sides[0]["value"] == 1.0
@@ -233,8 +233,8 @@ def test_seeds_enter_by_students_t() -> None:
     assert [one["seed"] for one in regime["by_seed"]] == [0, 1, 2]
 
 
-def test_no_interval_leaves_what_is_possible() -> None:
-    """Student's t on two seeds is wide."""
+def test_intervals_stay_within_the_range_of_the_value() -> None:
+    """Student's t for two seeds is wide."""
     rows = [r for s, v in enumerate((0.02, 0.05)) for r in both((8, 32), [0.999 - v / 9, v], [v, v], 0.001, s)]
     first, second = estimate(rows)["backbones"]["DiT"]["regimes"]
     assert second["train"]["low"] == second["test"]["low"] == 0.0
@@ -244,7 +244,7 @@ def test_no_interval_leaves_what_is_possible() -> None:
     assert point["low"] == 0.0
 
 
-def test_n_half_of_seeds_is_the_mean_of_theirs() -> None:
+def test_n_half_is_the_mean_over_seeds() -> None:
     each = []
     rows: Rows = []
     for seed, middle in enumerate((0.4, 0.5, 0.6)):
@@ -257,7 +257,7 @@ def test_n_half_of_seeds_is_the_mean_of_theirs() -> None:
     assert math.log(half["high"] / half["value"]) == pytest.approx(stats.t.ppf(0.975, 2) * stats.sem(each), rel=0.2)
 
 
-# --- what the data cannot support -------------------------------------------------------------------------------------
+# --- unsupported quantities -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_n_half_of_seeds_is_the_mean_of_theirs() -> None:
         ((2, 3, 4), [0.8, 0.4, 0.0], "not bracketed: no second size shows whether size 2 is on a plateau"),
     ],
 )
-def test_no_number_from_nowhere(sizes: tuple[int, ...], gap: list[float], reason: str) -> None:
+def test_unsupported_quantities_are_null(sizes: tuple[int, ...], gap: list[float], reason: str) -> None:
     test = [0.05] * len(sizes)
     result = estimate(both(sizes, [a + b for a, b in zip(test, gap, strict=True)], test))
     found = entry(result, "recovery")
@@ -311,7 +311,7 @@ def test_the_deviance_is_that_of_isotonic_regression() -> None:
 
 
 def test_a_single_size_at_the_limit_is_a_plateau() -> None:
-    """Adaptive sizes measure one: train recovery of 0.95 cannot rise much."""
+    """Adaptive sizes may measure a single one; train recovery of 0.95 cannot rise much."""
     sizes = (8, 40, 60, 80, 8192)
     rows = both(sizes, [0.99, 0.6, 0.5, 0.4, 0.24], [0.09, 0.2, 0.2, 0.2, 0.24])
     assert entry(estimate(rows), "recovery")["n_half"] is not None
@@ -319,7 +319,7 @@ def test_a_single_size_at_the_limit_is_a_plateau() -> None:
     assert "from size 8 to size 40" in entry(estimate(rows), "recovery")["reasons"]["n_half"]
 
 
-def test_missing_splits_are_said() -> None:
+def test_missing_splits_are_reported() -> None:
     rows = [r for r in both(SIZES, TRAIN, TEST) if r["split"] == "train"]
     result = estimate(rows)
     for method in ("recovery", "entropy", "entropy_samples", "nelbo"):
@@ -329,7 +329,7 @@ def test_missing_splits_are_said() -> None:
     assert estimate([]) == {"backbones": {}, "headline": {}, "notes": ["There are no measurements."]}
 
 
-def test_nothing_is_recalled_where_nothing_is_left() -> None:
+def test_n_half_by_entropy_is_null_on_pure_noise() -> None:
     found = entry(estimate(entropies([0.1, 0.1, 0.3, 1.2, 1.7, 1.7, 1.7], t=1.0)), "entropy", 1.0)
     assert found["reasons"]["n_half"].startswith("blank")
 
@@ -365,7 +365,7 @@ def test_n_gen_needs_all_larger_sizes_and_something_learned() -> None:
     assert "not known" in entry(estimate(unknown), "recovery")["reasons"]["n_gen"]
 
 
-def test_n_half_and_n_gen_are_withheld_where_the_largest_size_is_not_learned() -> None:
+def test_n_half_and_n_gen_are_null_if_the_largest_size_is_not_learned() -> None:
     train, test = [1.0, 0.99, 0.6, 0.1, 0.055, 0.055, 0.055], [0.05] * 6 + [0.053]
     result = estimate(both(SIZES, train, test, FINE, coincidence=0.0756, step=400))
     found = entry(result, "recovery")
@@ -412,8 +412,8 @@ def test_a_nelbo_that_still_falls_is_a_qualifier(told: tuple[bool | None, ...], 
 
 @pytest.mark.parametrize("told", [True, False, None])
 @pytest.mark.parametrize("way", [1.0, -1.0])
-def test_that_the_nelbo_still_fell_is_said_by_the_column_alone(told: bool | None, way: float) -> None:
-    """Whatever three validations in the table look like: `falling` has compared them draw by draw."""
+def test_the_falling_nelbo_is_read_from_its_column(told: bool | None, way: float) -> None:
+    """The column is used instead of the means of three validations, because `falling` compares draw by draw."""
     rows = both(SIZES, TRAIN, TEST, FINE)
     for step, nelbo in ((1000, 2.3 - way / 2), (1500, 2.3 - way / 4), (2000, 2.3)):
         values = nelbo, nelbo - 0.01, nelbo + 0.01
@@ -436,7 +436,7 @@ def test_the_trend_is_that_of_least_squares_where_a_line_fits() -> None:
     assert trend["reason"] is None
 
 
-def test_there_is_no_trend_where_test_recovery_peaks() -> None:
+def test_there_is_no_trend_if_test_recovery_has_a_peak() -> None:
     test = [0.05, 0.10, 0.16, 0.22, 0.26, 0.25, 0.24]
     result = estimate(both(SIZES, [0.9] * 7, test, 0.01))
     (trend,) = result["backbones"]["DiT"]["trend"]
@@ -446,7 +446,7 @@ def test_there_is_no_trend_where_test_recovery_peaks() -> None:
     assert short["reason"] == "3 sizes are needed"
 
 
-def test_what_holds_at_every_t_is_said_once() -> None:
+def test_a_note_for_every_t_is_given_once() -> None:
     times = (0.05, 0.1, 0.25)
     rows = [one for t in times for one in both(SIZES, [0.9] * 7, TEST, t=t)]
     rows += [one for t in times for one in entropies([0.01, 0.02, 0.5, 1.3, 1.7, 1.72, 1.71], t=t)]
@@ -481,10 +481,10 @@ def test_methods_agree_only_where_their_ratio_is_known(
     assert found["reason"] is None if reason is None else reason in found["reason"]
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- input -----------------------------------------------------------------------------------------------------
 
 
-def test_a_curve_is_read_off_the_table() -> None:
+def test_a_curve_is_read_from_the_table() -> None:
     rows = both((8, 64), [0.9, 0.4], [0.1, 0.2], half=0.03)
     rows += [dict(r, weights="raw", recovery="0.5") for r in rows]
     rows += [dict(r, step="100") for r in rows]
@@ -498,7 +498,7 @@ def test_a_curve_is_read_off_the_table() -> None:
     assert nelbo.points[0].interval == pytest.approx(difference_interval((6.0, 5.5, 6.5), (0.5, 0.4, 0.7)))
 
 
-def test_what_is_left_out_is_noted() -> None:
+def test_omitted_rows_are_noted() -> None:
     rows = both(SIZES, TRAIN, TEST)
     rows.append(row(16, 0, "recovery", "train", 0.9, 0.8, 1.0, step=500))
     rows += [dict(r, run=f"z{r['run']}", recovery="0.1") for r in rows[:1]]
@@ -510,7 +510,7 @@ def test_what_is_left_out_is_noted() -> None:
     assert "entropy on train of 8 rows has no interval" in notes
 
 
-def test_a_kind_that_was_measured_of_other_weights_is_noted() -> None:
+def test_a_metric_of_other_weights_is_noted() -> None:
     rows = [dict(r, weights="raw") for r in both(SIZES, TRAIN, TEST)] + entropies([0.1] * len(SIZES))
     note = "DiT: recovery was measured of the raw weights only, other kinds of the averaged ones; it is left out."
     assert note in estimate(rows)["notes"]

@@ -1,4 +1,4 @@
-"""Every rule of `judge` at its edge."""
+"""Every rule of `judge` at its limit."""
 
 import math
 
@@ -24,7 +24,7 @@ def around(value, half):
     return Interval(value, value - half, value + half)
 
 
-LEARNED = Evidence(  # a generalizing run: everything below changes one thing of it
+LEARNED = Evidence(  # a generalizing run; every case below changes one value
     train=around(0.24, 0.01),
     test=around(0.235, 0.01),
     gap=Interval(0.005, -0.009, 0.019),
@@ -65,7 +65,7 @@ OWN = LEARNED._replace(train=around(0.998, 0.001), test=around(0.09, 0.01), gap=
         ({"gap": Interval(0.0, -0.02 + E, 0.02 - E)}, GENERALIZING),
         ({"gap": Interval(0.0, -0.01, 0.02)}, CANNOT_BE_TOLD),
         ({"gap": Interval(-0.05, -0.06, -0.03)}, CANNOT_BE_TOLD),
-        # what was not measured decides nothing
+        # missing values have no effect
         ({"coincidence": None}, CANNOT_BE_TOLD),
         ({"coincidence": math.nan}, CANNOT_BE_TOLD),
         ({"train": None}, CANNOT_BE_TOLD),
@@ -73,12 +73,12 @@ OWN = LEARNED._replace(train=around(0.998, 0.001), test=around(0.09, 0.01), gap=
         ({"gap": None}, CANNOT_BE_TOLD),
         ({"gap": Interval(0.0, math.nan, math.nan)}, CANNOT_BE_TOLD),
         ({"test": Interval(0.2, math.nan, math.nan)}, CANNOT_BE_TOLD),
-        # a qualifier never decides
+        # a qualifier never changes the regime
         ({"falling": True}, GENERALIZING),
         ({"falling": None}, GENERALIZING),
     ],
 )
-def test_every_rule_at_its_edge(change, name):
+def test_every_rule_at_its_limit(change, name):
     found = judge(LEARNED._replace(**change))
     assert found.name == name
     assert found.reason.endswith(".")
@@ -86,7 +86,7 @@ def test_every_rule_at_its_edge(change, name):
     assert found.qualifiers == ((NOT_AT_ITS_END,) if change.get("falling") else ())
 
 
-def test_a_memorizing_run_is_no_run_that_has_not_learned():
+def test_a_memorizing_run_has_learned():
     found = judge(OWN._replace(nelbo=14.0, test=around(0.03, 0.01), falling=True))
     assert (found.name, found.qualifiers) == (MEMORIZING, (NOT_AT_ITS_END,))
     assert "0.998" in found.reason
@@ -96,7 +96,7 @@ NETWORK = np.random.default_rng(0).uniform(size=(32, 4))
 
 
 @pytest.mark.parametrize("number", range(32))
-def test_what_has_not_learned_never_generalizes(number):
+def test_a_run_that_has_not_learned_never_generalizes(number):
     """Untrained networks recover by coincidence; short training recovers a little and has a large NELBO."""
     luck, width, bound, seen = NETWORK[number]
     untrained = number % 2 == 0
@@ -116,7 +116,7 @@ def test_what_has_not_learned_never_generalizes(number):
 
 
 def test_the_run_of_400_steps_of_the_issue():
-    """It was said to generalize at 0.055 / 0.053."""
+    """An earlier rule called it generalizing at 0.055 / 0.053."""
     found = judge(
         LEARNED._replace(train=around(0.055, 0.008), test=around(0.053, 0.008), gap=around(0.002, 0.01), nelbo=2.84)
     )
@@ -141,18 +141,18 @@ def test_the_gap_of_the_issue_is_no_equivalence():
         (Interval(0.0, -0.03, 0.03), 2304),  # 1024 (0.03 / 0.02)^2
         (Interval(0.01, -0.01, 0.03), 4096),
         (Interval(-0.01, -0.03, 0.01), 4096),
-        (Interval(0.03, 0.0, 0.06), 9216),  # it would be outside
-        (Interval(0.02, 0.0, 0.04), None),  # at the tolerance no number tells
+        (Interval(0.03, 0.0, 0.06), 9216),  # the interval would be outside
+        (Interval(0.02, 0.0, 0.04), None),  # at the tolerance no number of draws suffices
     ],
 )
-def test_the_draws_that_would_tell(gap, needed):
+def test_the_number_of_draws_needed(gap, needed):
     found = judge(LEARNED._replace(gap=gap, draws=1024))
     assert (found.name, found.draws_needed) == (
         CANNOT_BE_TOLD,
         needed if needed is None else pytest.approx(needed, abs=1),
     )
     assert judge(LEARNED._replace(gap=gap, draws=0)).draws_needed is None
-    if needed:  # with so many draws and the same value, it is told
+    if needed:  # with this many draws and the same value the regime is known
         shrink = math.sqrt(1024 / (found.draws_needed + 1))
         value, low, high = gap
         told = judge(
@@ -161,14 +161,14 @@ def test_the_draws_that_would_tell(gap, needed):
         assert told.name in (GENERALIZING, IN_TRANSITION)
 
 
-def test_numbers_show_on_which_side_of_a_limit_they_lie():
+def test_printed_numbers_are_on_the_right_side_of_a_limit():
     assert "(0.0204 to 0.040)" in judge(LEARNED._replace(gap=Interval(0.03, 0.0204, 0.04))).reason
     assert "(-0.009 to 0.0196)" in judge(LEARNED._replace(gap=Interval(0.005, -0.009, 0.0196))).reason
     assert "2.7504 nats" in judge(LEARNED._replace(nelbo=2.7504)).reason
     assert "0.9496 is below 0.95" in judge(OWN._replace(train=around(0.9496, 0.01))).reason
 
 
-def test_a_tolerance_is_stated_and_may_be_another():
+def test_the_tolerance_is_stated_and_can_be_changed():
     assert judge(LEARNED._replace(gap=around(0.03, 0.01)), 0.05).name == GENERALIZING
     assert "inside the tolerance 0.05" in judge(LEARNED._replace(gap=around(0.03, 0.01)), 0.05).reason
     for tolerance in (0.0, 1.0):

@@ -70,10 +70,10 @@ def test_decode_token(tokenizer: Tokenizer) -> None:
 # Characters.
 
 
-# Learned ones.
+# Learned tokenizers.
 
 
-# Given ones.
+# Tokenizers from a file.
 
 
 def fitted_file(folder: Path) -> PretrainedTokenizer:

@@ -8,14 +8,14 @@ from uddm_lightning.data import BPETokenizer, WordPieceTokenizer
 BYTE_PAIRS = fitted(BPETokenizer(280))
 
 
-def test_special_tokens_of_the_learned() -> None:
+def test_special_tokens_of_learned_tokenizers() -> None:
     for tokenizer in (BYTE_PAIRS, fitted(WordPieceTokenizer(200))):
         assert (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.separator_id) == (0, 2, 3, 3)
         assert tokenizer.decode([2, 3]) == "[CLS] [SEP]" or tokenizer.decode([2, 3]) == "[CLS][SEP]"
         assert tokenizer.joiner_ids == [3]
 
 
-def test_sizes_of_the_learned() -> None:
+def test_sizes_of_learned_tokenizers() -> None:
     assert BYTE_PAIRS.vocab_size == 280
     assert fitted(WordPieceTokenizer(150)).vocab_size == 150
     with pytest.raises(ValueError, match="`vocab_size` must be at least 260, got 259"):
@@ -24,7 +24,7 @@ def test_sizes_of_the_learned() -> None:
         WordPieceTokenizer(4)
 
 
-def test_case_of_the_learned() -> None:
+def test_case_of_learned_tokenizers() -> None:
     assert BPETokenizer(280, lowercase=True).spec()["init_args"] == {"lowercase": True, "vocab_size": 280}
     for lower in (fitted(BPETokenizer(280, lowercase=True)), fitted(WordPieceTokenizer(200))):
         assert lower.encode(["THE PERE"]) == lower.encode(["the pere"])

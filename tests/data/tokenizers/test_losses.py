@@ -91,7 +91,7 @@ BACKENDS: dict[str, Callable[[bool], tokenizers.Tokenizer]] = {
     "Unigram": unigram,
     "byte-level BPE": byte_level,
 }
-MARKS = ["none", "special", "added"]  # whether the names of special tokens are known to be such
+MARKS = ["none", "special", "added"]  # whether names of special tokens are marked as special
 
 
 def loaded(folder: Path, kind: str, unknown: bool, marks: str = "none") -> PretrainedTokenizer:
@@ -247,7 +247,7 @@ def test_normalizers_and_pre_tokenizers_that_remove_text(tmp_path: Path) -> None
     assert losses.dropped == Counter("stateof")
 
 
-# Chance in a file.
+# Randomness of a tokenizer file.
 
 
 def test_dropout_is_disabled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -305,7 +305,7 @@ def test_a_vocabulary_is_at_most_vocab_size() -> None:
                 assert tokenizer.vocab_size <= size
 
 
-# Too little text, and why.
+# Too little text.
 
 
 def cyrillic(folder: Path) -> Path:

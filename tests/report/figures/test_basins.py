@@ -20,7 +20,7 @@ TIMES = (0.00001, 0.5, 1.0)
 
 
 def more(folder, seeds=(0,), backbones=("DiT",)):
-    """The rows of a sweep that measured all of it, and a table of single rows."""
+    """Return the rows of a sweep with all measurements, and a table of single rows."""
     sweeps.measurements(folder, SIZES, seeds, backbones)
     records, single = [], []
     for backbone in backbones:
@@ -84,7 +84,7 @@ def test_basins_show_single_rows_and_their_mean(study):
     assert panels[0].texts[0].get_text() == "t_c 0.438, 8 rows"
     *thin, mean, half, nothing = panels[0].get_lines()
     assert len(thin) == 8
-    np.testing.assert_allclose(mean.get_xdata(), [0.1, 1.0])  # no noise had led away from a row at 0.02
+    np.testing.assert_allclose(mean.get_xdata(), [0.1, 1.0])  # no noise left a row at 0.02
     np.testing.assert_allclose(mean.get_ydata(), [round(8 * sweeps.memorized(8)) / 8, 0.0625])
     assert set(half.get_ydata()) == {0.5}
     assert set(nothing.get_xdata()) == {NOTHING}
@@ -100,7 +100,7 @@ def test_basins_show_single_rows_and_their_mean(study):
     assert {len(row) for row in drawing.table.rows} == {len(drawing.table.head)}
 
 
-def test_margins_count_each_row_once_and_say_the_share_above_zero(study):
+def test_margins_count_each_row_once_and_show_the_share_above_zero(study):
     study, single = study
     with style():
         drawing = margins_drawing(study, final_basins(study, single, "DiT"), list(SIZES), "DiT")
@@ -116,7 +116,7 @@ def test_trajectories_run_from_noise_to_text(study):
     study, _ = study
     with style():
         drawing = trajectories_drawing(study)
-    panels = [axes for axes in drawing.figure.axes if axes.axison]  # one place is the legend's
+    panels = [axes for axes in drawing.figure.axes if axes.axison]  # one place holds the legend
     assert [axes.get_title(loc="left") for axes in panels] == list(STATISTICS.values())
     for index, axes in enumerate(panels):
         assert axes.get_xlim()[0] > axes.get_xlim()[1]
@@ -128,7 +128,7 @@ def test_trajectories_run_from_noise_to_text(study):
     assert len(drawing.table.rows) == len(SIZES) * len(TIMES)
 
 
-def test_the_first_chain_counts_and_the_others_are_told_beside_it(study, tmp_path):
+def test_the_first_chain_is_drawn_and_the_others_are_listed(study, tmp_path):
     study, _ = study
     assert {row["sampler"] for row in study.rows if row["metric"] == "recovery"} == {"ancestral"}
     table = chains_table(study)
@@ -150,7 +150,7 @@ def test_runs_with_another_recovery_chain_alone_are_still_reported(tmp_path):
 
 
 @pytest.mark.slow
-def test_all_of_it_is_on_the_page(tmp_path):
+def test_all_figures_are_on_the_page(tmp_path):
     rows, single = more(tmp_path, seeds=(0, 1), backbones=("a", "b"))
     write_report(tmp_path, rows, sweeps.transition(("a", "b")), None, {}, single)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The figures over N: their content, and that none is blank."""
+"""The figures over N: their content; none is blank."""
 
 import math
 
@@ -31,7 +31,7 @@ def of_gid(axes, gid):
     return axes.findobj(lambda artist: artist.get_gid() == gid)
 
 
-def test_every_figure_is_there_twice_and_not_blank(report, models):
+def test_every_figure_has_two_files_and_is_not_blank(report, models):
     for folder, names in ((report, FIGURES), (models, sorted([*FIGURES, "models"]))):
         for suffix in ("png", "svg"):
             assert sorted(path.stem for path in (folder / "figures").glob(f"*.{suffix}")) == names
@@ -42,7 +42,7 @@ def test_every_figure_is_there_twice_and_not_blank(report, models):
             assert ink[:, -8:].mean() < 0.2, f"{name} runs over its right edge"
 
 
-def test_train_is_solid_test_dashed_chance_dotted_and_colours_tell_t(study, verdict):
+def test_line_styles_show_the_split_and_colours_show_t(study, verdict):
     with style():
         drawing = recovery_drawing(study, verdict)
     nelbo, recovery = drawing.figure.axes
@@ -93,7 +93,7 @@ def test_n_half_is_a_line_a_span_and_a_label(study, verdict):
         assert label.get_text() == "N_half = 64\n49 to 83"
 
 
-def test_nothing_is_marked_where_nothing_is_known(study):
+def test_unknown_sizes_are_not_marked(study):
     with style():
         drawing = recovery_drawing(study, Estimates(sweeps.transition(null=True)))
         agreement = agreement_drawing(study, Estimates(sweeps.transition(null=True)))
@@ -139,7 +139,7 @@ def test_several_backbones_share_their_axes(tmp_path):
     assert f"{expected[0].value:.3f} ({expected[0].low:.3f} to {expected[0].high:.3f})" in models.table.rows[7][-1]
 
 
-def test_colours_are_told_apart_from_each_other_and_from_the_page():
+def test_colours_differ_from_each_other_and_from_the_page():
     def luminance(colour):
         channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
@@ -151,14 +151,14 @@ def test_colours_are_told_apart_from_each_other_and_from_the_page():
         on_dark = (luminance(dark) + 0.05) / (pages[1] + 0.05)
         assert on_light > 2.0, name
         assert on_dark > 2.5, name
-    for side in (0, 1):  # an order that does not need hue
+    for side in (0, 1):  # the order is visible without hue
         steps = [luminance(ramp(index, RAMP)[side]) for index in range(RAMP)]
         assert all(math.isfinite(step) for step in steps)
         assert steps == sorted(steps)
     assert len({pair[0] for pair in palette().values()}) == len(palette())
 
 
-def test_labels_that_would_touch_are_left_out(tmp_path):
+def test_overlapping_labels_are_left_out(tmp_path):
     sizes = (100, 101, 102, 200, 8192)
     with style():
         axes = recovery_drawing(Study(sweeps.measurements(tmp_path, sizes)), Estimates({})).figure.axes[-1]
@@ -166,7 +166,7 @@ def test_labels_that_would_touch_are_left_out(tmp_path):
     assert list(axes.get_xticks(minor=True)) == [101, 102]
 
 
-def test_three_sizes_are_the_ends_and_the_one_nearest_to_n_star(study, verdict):
+def test_the_three_sizes_are_the_ends_and_the_one_nearest_to_n_half(study, verdict):
     assert three_sizes(study, verdict, "DiT", list(sweeps.SIZES)) == [2, 32, 8192]
     assert three_sizes(study, Estimates({}), "DiT", list(sweeps.SIZES)) == [2, 128, 8192]
     assert three_sizes(study, verdict, "DiT", [2, 8]) == [2, 8]
@@ -187,7 +187,7 @@ def test_an_oracle_is_a_line_across_all_sizes_in_the_colour_of_its_t(oracle_rows
         assert any(cells[0] == "MarkovBackbone" and "0.625" in " ".join(cells) for cells in drawing.table.rows)
 
 
-def test_several_sizes_of_an_oracle_are_a_curve_of_its_own(oracle_rows):
+def test_several_sizes_of_an_oracle_are_a_separate_curve(oracle_rows):
     memory = [
         {
             **row,
