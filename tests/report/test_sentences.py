@@ -55,7 +55,7 @@ def test_the_row_is_in_all_subsets_with_most_corrupted_tokens_and_the_same_corru
 
 def test_the_choice_does_not_depend_on_the_order(tmp_path):
     study = Study(sweeps.measurements(tmp_path))
-    mine = text.final_sequences(study, sweeps.sequences(), "DiT")
+    mine = study.rows_behind(sweeps.sequences(), "recovery", "DiT")
     for split in ("train", "test"):
         assert text.choose(mine, [2, 32, 8192], split, 0.25) == text.choose(mine[::-1], [2, 32, 8192], split, 0.25)
 
@@ -65,15 +65,15 @@ def test_only_the_last_step_of_the_lowest_seed_is_used(tmp_path):
     table = sweeps.sequences().to_pylist()
     late = [{**row, "step": 100} for row in table] + [{**row, "seed": 1, "run": row["run"][:-1] + "1"} for row in table]
     stale = type(sweeps.sequences()).from_pylist(late, schema=sweeps.sequences().schema)
-    assert {row["seed"] for row in text.final_sequences(study, stale, "DiT")} == {1}
-    assert {row["step"] for row in text.final_sequences(study, stale, "DiT")} == {200}
-    assert text.final_sequences(study, None, "DiT") == []
+    assert {row["seed"] for row in study.rows_behind(stale, "recovery", "DiT")} == {1}
+    assert {row["step"] for row in study.rows_behind(stale, "recovery", "DiT")} == {200}
+    assert study.rows_behind(None, "recovery", "DiT") == []
 
 
 def test_sequences_of_other_weights_than_the_reported_ones_are_left_out(tmp_path):
     study, table = Study(sweeps.measurements(tmp_path)), sweeps.sequences()
     raw = type(table).from_pylist([{**row, "weights": "raw"} for row in table.to_pylist()], schema=table.schema)
-    assert text.final_sequences(study, raw, "DiT") == []
+    assert study.rows_behind(raw, "recovery", "DiT") == []
 
 
 @pytest.mark.parametrize(

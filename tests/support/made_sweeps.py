@@ -171,7 +171,8 @@ def _sequence(size: int, split: str, t: float, draw: int, vocabulary: int) -> Re
     xhat = np.where((xt != x0) & right, x0, np.where(broken, luck.integers(vocabulary, size=32), xt))
     entropy = np.where(right, 0.05, 1.5) * luck.random(32)
     values = {"x0": x0, "xt": xt, "xhat": xhat, "entropy": entropy}
-    return {"row_id": row_id, "sampler": "ancestral", **{name: value.tolist() for name, value in values.items()}}
+    chain = {"sampler": "ancestral", "sampler_steps": 50}
+    return {"row_id": row_id, **chain, **{name: value.tolist() for name, value in values.items()}}
 
 
 def transition(
@@ -222,7 +223,8 @@ def around(value: float) -> dict[str, float]:
 
 
 def _agreement(star: float) -> dict[str, object]:
-    return {"t": 0.1, "recovery": star, "entropy": star, "ratio": 1.0, "low": 0.8, "high": 1.2, "agree": True}
+    sizes = {"t": 0.1, "recovery": star, "entropy": star, "overlap": True}
+    return {**sizes, "ratio": 1.0, "low": 0.8, "high": 1.2, "agree": True, "reason": None}
 
 
 def _reasons(method: str, null: bool) -> dict[str, str]:

@@ -13,10 +13,12 @@ from scipy import stats
 from tests.support import made_sweeps
 from tests.support.simulated_sweeps import GRIDS, Plan, measured, parquet, row, tables
 from uddm_lightning.results.panel import Panel
+from uddm_lightning.results.parsed import parse
+from uddm_lightning.results.reference import reference
 from uddm_lightning.results.tables import read_table, update_table
 from uddm_lightning.results.units import read_units, unit_keys
 from uddm_lightning.stats.intervals import Interval, difference_interval, rate_interval
-from uddm_lightning.transition import curves, estimate
+from uddm_lightning.transition import estimate
 from uddm_lightning.transition.methods import DIFFER, UNDEFINED, deviance
 
 SIZES = GRIDS["x4"]
@@ -126,14 +128,15 @@ def test_a_sweep_of_13_sizes_3_seeds_and_4096_draws_takes_seconds() -> None:
 def test_a_gap_has_one_interval() -> None:
     result = estimate(both(SIZES, TRAIN, TEST))
     found = gaps(result)
-    curve = next(c for c in curves(both(SIZES, TRAIN, TEST)) if c.method == "recovery")
-    for point in curve.points:
-        assert found[point.size] == pytest.approx(point.interval)
-        k = SIZES.index(point.size)
+    (reading,) = parse(both(SIZES, TRAIN, TEST))
+    train, test = (reading.points["recovery", split, 0.1] for split in ("train", "test"))
+    for k, size in enumerate(SIZES):
+        told = difference_interval(train[size, 0].interval, test[size, 0].interval)
+        assert found[size] == pytest.approx(told)
+        assert told.value == pytest.approx(TRAIN[k] - TEST[k])
         regime = result["backbones"]["DiT"]["regimes"][k]
-        assert point.value == pytest.approx(TRAIN[k] - TEST[k])
         assert regime["train"]["value"] == pytest.approx(TRAIN[k])
-        assert Interval(**regime["gap"]) == found[point.size], "the regime is judged by the same interval"
+        assert Interval(**regime["gap"]) == found[size], "the regime is judged by the same interval"
 
 
 def test_rows_shared_over_sizes_narrow_the_differences_of_sizes() -> None:
@@ -490,12 +493,12 @@ def test_a_curve_is_read_from_the_table() -> None:
     rows += [dict(r, step="100") for r in rows]
     rows.append(row(8, 0, "nelbo", "test", 6.0, 5.5, 6.5))
     rows.append(row(8, 0, "nelbo", "train", 0.5, 0.4, 0.7))
-    recovery, nelbo = curves(rows)
-    assert (recovery.backbone, recovery.method, recovery.t) == ("DiT", "recovery", 0.1)
-    assert [p.value for p in recovery.points] == pytest.approx([0.8, 0.2])
-    assert recovery.points[0].low == pytest.approx(0.8 - 0.03 * 2**0.5)
-    assert (nelbo.method, nelbo.t) == ("nelbo", None)
-    assert nelbo.points[0].interval == pytest.approx(difference_interval((6.0, 5.5, 6.5), (0.5, 0.4, 0.7)))
+    result = estimate(rows)
+    recovery, nelbo = entry(result, "recovery")["sizes"], entry(result, "nelbo", None)["sizes"]
+    assert [one["value"] for one in recovery] == pytest.approx([0.8, 0.2])
+    assert recovery[0]["low"] == pytest.approx(0.8 - 0.03 * 2**0.5)
+    told = difference_interval((6.0, 5.5, 6.5), (0.5, 0.4, 0.7))
+    assert [nelbo[0][end] for end in ("value", "low", "high")] == pytest.approx(list(told))
 
 
 def test_omitted_rows_are_noted() -> None:
@@ -519,15 +522,14 @@ def test_a_metric_of_other_weights_is_noted() -> None:
 
 def test_a_rate_without_an_interval_may_be_anything() -> None:
     rows = [row(1, 0, "recovery", "train", 1.0, None, None), row(1, 0, "recovery", "test", 0.1, 0.1, 0.1)]
-    (curve,) = curves(rows)
-    assert curve.points[0].low <= 0
-    assert curve.points[0].high >= 0.9
+    (gap,) = entry(estimate(rows), "recovery")["sizes"]
+    assert gap["low"] <= 0
+    assert gap["high"] >= 0.9
 
 
 def test_the_reference_is_the_level_nearest_to_a_tenth() -> None:
     rows = [row(8, 0, "entropy", "train", 0.1, 0.0, 0.2, t=t) for t in (0.01, 0.07, 0.25)]
-    assert [curve.t for curve in curves(rows, reference_only=True)] == [0.07]
-    assert len(curves(rows)) == 3
+    assert reference(parse(rows)[0].levels) == 0.07
 
 
 def test_an_oracle_has_no_transition(tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
 """Read transition sizes and regimes from transition.json."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uddm_lightning.report.formatting import count, visible
+from uddm_lightning.report.formatting import count
 from uddm_lightning.results.reference import METHODS, SIZES
 from uddm_lightning.results.study import Mean, Study, nearest
-from uddm_lightning.results.tables import number
+from uddm_lightning.transition.equivalence import Equivalence
 from uddm_lightning.transition.regimes import Regime
 
 MEANINGS = {  # by recovery
@@ -44,58 +44,68 @@ class Crossing:
         return count(self.value) + (f" ({self.interval})" if self.interval else "")
 
 
-@dataclass(frozen=True)
 class Estimate:
     """The transition sizes by one method at one t; a size that the data do not support is missing.
 
     Args:
-        method: a key of `METHODS`, or a newer name.
+        entry: an estimate of transition.json.
+
+    Attributes:
+        method: a key of `METHODS`.
         t: corruption time, None for the NELBO.
         crossings: the known sizes, by their keys in `SIZES`.
         reasons: why the other sizes are not known.
         deviance_per_df: of the curve behind N_half.
         plateau: level of the quantity at small sizes; None without N_half.
         floor: level at large sizes; None without N_half.
-        means: the method's quantity at each size.
-        equivalent: by size, whether the gap is equivalent to 0; None where these draws cannot tell.
-        draws_needed: number of draws that would decide, by undecided size.
+        means: the method's quantity at each size, ascending.
+        equivalence: by size, whether the gap is equivalent to 0.
     """
 
-    method: str
-    t: float | None
-    crossings: Mapping[str, Crossing]
-    reasons: Mapping[str, str]
-    deviance_per_df: float | None
-    plateau: float | None
-    floor: float | None
-    means: tuple[Mean, ...]
-    equivalent: Mapping[int, bool | None]
-    draws_needed: Mapping[int, int]
+    def __init__(self, entry: Mapping[str, Any]) -> None:
+        self.method: str = entry["method"]
+        self.t: float | None = entry["t"]
+        self.crossings = {name: _crossing(entry[name]) for name in SIZES if entry[name]}
+        self.reasons: Mapping[str, str] = entry["reasons"]
+        self.deviance_per_df: float | None = entry["deviance_per_df"]
+        self.plateau: float | None = entry["plateau"]
+        self.floor: float | None = entry["floor"]
+        sizes = entry["sizes"]
+        self.means = [Mean(one["train_size"], one["value"], one["low"], one["high"], ()) for one in sizes]
+        self.equivalence = {one["train_size"]: Equivalence(one["equivalent"], one["draws_needed"]) for one in sizes}
 
     @property
     def name(self) -> str:
         """The method and its t, in words."""
-        name = METHODS.get(self.method, visible(self.method.replace("_", " ")))
+        name = METHODS[self.method]
         return name if self.t is None else f"{name}, t = {self.t:g}"
+
+    @property
+    def whys(self) -> str:
+        """The reasons for all missing sizes; "" without any."""
+        return "; ".join(f"{SIZES[name]}: {why}" for name in SIZES if (why := self.why(name)))
 
     def why(self, number: str) -> str:
         """Return why one of `SIZES` is missing; "" if it is not, or without a reason."""
-        return "" if number in self.crossings else self.reasons.get(number, "").strip().rstrip(".")
+        return "" if number in self.crossings else self.reasons.get(number, "")
 
 
-@dataclass(frozen=True)
 class SizeRegime:
-    """The regime of a size, with the values that decided.
+    """The regime of a size.
 
     Args:
+        entry: a regime of transition.json.
+
+    Attributes:
         size: training rows.
         regime: the judgement.
         by_seed: the regime of each seed's run alone.
     """
 
-    size: int
-    regime: Regime
-    by_seed: Mapping[int, str]
+    def __init__(self, entry: Mapping[str, Any]) -> None:
+        self.size: int = entry["train_size"]
+        self.regime = Regime(entry["regime"], tuple(entry["qualifiers"]), entry["reason"], entry["draws_needed"])
+        self.by_seed: Mapping[int, str] = {one["seed"]: one["regime"] for one in entry["by_seed"]}
 
 
 @dataclass(frozen=True)
@@ -125,15 +135,13 @@ class Estimates:
     """
 
     def __init__(self, transition: Mapping[str, Any]) -> None:
-        self.backbones: Mapping[str, Any] = transition.get("backbones") or {}
-        self.notes = [str(note) for note in transition.get("notes") or ()]
-        self._headlines: Mapping[str, Any] = transition.get("headline") or {}
+        self.backbones: Mapping[str, Any] = transition.get("backbones", {})
+        self.notes: Sequence[str] = transition.get("notes", ())
+        self._headlines: Mapping[str, Any] = transition.get("headline", {})
 
     def estimates(self, backbone: str) -> list[Estimate]:
         """Return all estimates of a backbone, by method and t."""
-        found = [_estimate(entry) for entry in self._of(backbone).get("estimates") or ()]
-        order = list(METHODS)
-        return sorted(found, key=lambda e: (order.index(e.method) if e.method in order else len(order), e.t or 0.0))
+        return [Estimate(entry) for entry in self._of(backbone, "estimates")]
 
     def at(self, backbone: str, method: str, t: float | None) -> Estimate | None:
         """Return the estimate of a method at the nearest t; None without an estimate."""
@@ -148,31 +156,31 @@ class Estimates:
     def gaps(self, backbone: str, method: str, t: float | None) -> list[Mean]:
         """Return train minus test recovery, or test minus train NELBO, by size; empty if not measured at this t."""
         found = self.at(backbone, method, t)
-        return list(found.means) if found is not None and found.t == t else []
+        return found.means if found is not None and found.t == t else []
 
     def regimes(self, backbone: str) -> list[SizeRegime]:
         """Return the regime of every size, ascending."""
-        return sorted(map(_size_regime, self._of(backbone).get("regimes") or ()), key=lambda found: found.size)
+        return [SizeRegime(entry) for entry in self._of(backbone, "regimes")]
 
     def headline(self, backbone: str) -> Headline | None:
         """Return the headline, or None."""
-        entry = self._headlines.get(backbone) or {}
-        if (crossing := _crossing(entry)) is None:
+        entry = self._headlines.get(backbone)
+        if not entry:
             return None
-        method, estimate, qualifier = (str(entry.get(name) or "") for name in ("method", "estimate", "qualifier"))
-        return Headline(method, number(entry.get("t")), estimate, crossing, qualifier)
+        return Headline(entry["method"], entry["t"], entry["estimate"], _crossing(entry), entry["qualifier"])
 
     def trend(self, backbone: str, t: float | None) -> Mapping[str, Any] | None:
         """Return the trend of test recovery at the t nearest to `t`."""
-        known = [entry for entry in self._of(backbone).get("trend") or () if number(entry.get("slope")) is not None]
-        return min(known, key=lambda e: abs((number(e.get("t")) or 0.0) - (t or 0.0))) if known else None
+        known = [entry for entry in self._of(backbone, "trend") if entry["slope"] is not None]
+        return min(known, key=lambda entry: abs(entry["t"] - (t or 0.0))) if known else None
 
-    def agreement(self, backbone: str) -> list[Mapping[str, Any]]:
+    def agreement(self, backbone: str) -> Sequence[Mapping[str, Any]]:
         """Return the agreement of the methods, an entry for each t."""
-        return list(self._of(backbone).get("agreement") or ())
+        return self._of(backbone, "agreement")
 
-    def _of(self, backbone: str) -> Mapping[str, Any]:
-        return self.backbones.get(backbone) or {}
+    def _of(self, backbone: str, name: str) -> Sequence[Mapping[str, Any]]:
+        entries: Sequence[Mapping[str, Any]] = self.backbones.get(backbone, {}).get(name, ())
+        return entries
 
 
 def three_sizes(study: Study, verdict: Estimates, backbone: str, sizes: list[int]) -> list[int]:
@@ -184,43 +192,5 @@ def three_sizes(study: Study, verdict: Estimates, backbone: str, sizes: list[int
     return [sizes[0], nearest(sizes[1:-1], middle), sizes[-1]]
 
 
-def _estimate(entry: Mapping[str, Any]) -> Estimate:
-    crossings = {name: found for name in SIZES if (found := _crossing(entry.get(name)))}
-    reasons = {str(name): str(reason) for name, reason in (entry.get("reasons") or {}).items() if reason}
-    sizes = [one for one in entry.get("sizes") or () if number(one.get("value")) is not None]
-    means = sorted(map(_mean, sizes), key=lambda mean: mean.size)
-    plateau, floor = (number(entry.get(name)) if "n_half" in crossings else None for name in ("plateau", "floor"))
-    return Estimate(
-        method=str(entry.get("method", "?")),
-        t=number(entry.get("t")),
-        crossings=crossings,
-        reasons=reasons,
-        deviance_per_df=number(entry.get("deviance_per_df")),
-        plateau=plateau,
-        floor=floor,
-        means=tuple(means),
-        equivalent={int(one["train_size"]): one.get("equivalent") for one in sizes},
-        draws_needed={int(one["train_size"]): int(one["draws_needed"]) for one in sizes if one.get("draws_needed")},
-    )
-
-
-def _mean(one: Mapping[str, Any]) -> Mean:
-    value, low, high = (number(one.get(name)) for name in ("value", "low", "high"))
-    assert value is not None
-    return Mean(int(one["train_size"]), value, low, high, ())
-
-
-def _crossing(entry: Mapping[str, Any] | None) -> Crossing | None:
-    """Return a size with its interval; None for sizes that are not above 0."""
-    value, low, high = (number((entry or {}).get(name)) for name in ("value", "low", "high"))
-    if value is None or value <= 0.0:
-        return None
-    ends = [end if end is not None and end > 0.0 else None for end in (low, high)]
-    return Crossing(value, *ends)
-
-
-def _size_regime(entry: Mapping[str, Any]) -> SizeRegime:
-    qualifiers = tuple(map(str, entry.get("qualifiers") or ()))
-    regime = Regime(str(entry.get("regime")), qualifiers, str(entry.get("reason") or ""), entry.get("draws_needed"))
-    by_seed = {int(one["seed"]): str(one.get("regime")) for one in entry.get("by_seed") or ()}
-    return SizeRegime(int(entry["train_size"]), regime, by_seed)
+def _crossing(entry: Mapping[str, Any]) -> Crossing:
+    return Crossing(entry["value"], entry["low"], entry["high"])

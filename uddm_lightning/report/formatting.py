@@ -5,28 +5,21 @@ import unicodedata
 
 NAMED = {0x0A: "⏎", 0x0D: "␍", 0x09: "⇥", 0x7F: "␡"}
 
-ORACLES = {
-    "MarkovBackbone": "the exact posterior's chain",
-    "EmpiricalBayesBackbone": "the chain of the posterior over training rows",
-    "UnigramBackbone": "the chain of the unigram posterior",
-}
-
-
-LABELS = {
-    "MarkovBackbone": "exact posterior",
-    "EmpiricalBayesBackbone": "posterior of train rows",
-    "UnigramBackbone": "unigram posterior",
+ORACLES = {  # name of the chain, and short name
+    "MarkovBackbone": ("the exact posterior's chain", "exact posterior"),
+    "EmpiricalBayesBackbone": ("the chain of the posterior over training rows", "posterior of train rows"),
+    "UnigramBackbone": ("the chain of the unigram posterior", "unigram posterior"),
 }
 
 
 def oracle(backbone: str) -> str:
     """Return the name of an oracle's chain, as part of a sentence."""
-    return ORACLES.get(backbone, f"the chain of {visible(backbone)}")
+    return ORACLES[backbone][0] if backbone in ORACLES else f"the chain of {visible(backbone)}"
 
 
 def oracle_label(backbone: str) -> str:
     """Return a short name of an oracle."""
-    return LABELS.get(backbone, visible(backbone))
+    return ORACLES[backbone][1] if backbone in ORACLES else visible(backbone)
 
 
 def draws(chain: str) -> bool:
@@ -45,9 +38,8 @@ def _sign(character: str) -> str:
         return NAMED[code]
     if code < 0x20:
         return chr(0x2400 + code)
-    return (
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") else character
-    )
+    is_hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn")
+    return "\N{REPLACEMENT CHARACTER}" if is_hidden else character
 
 
 def escaped(text: object) -> str:
@@ -82,15 +74,11 @@ def answer(known: bool | None) -> str:
     return "cannot be told" if known is None else "yes" if known else "no"
 
 
-def between(low: float | None, high: float | None, digits: int = 3) -> str:
-    """Return an interval in words, or an empty text without one."""
-    return "" if low is None or high is None else f"{decimal(low, digits)} to {decimal(high, digits)}"
-
-
 def with_interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
-    """Return a value with its interval in brackets."""
-    interval = between(low, high, digits)
-    return decimal(value, digits) + (f" ({interval})" if interval and value is not None else "")
+    """Return a value with its interval in brackets, if there is one; a dash without a value."""
+    if value is None or low is None or high is None:
+        return decimal(value, digits)
+    return f"{decimal(value, digits)} ({decimal(low, digits)} to {decimal(high, digits)})"
 
 
 def listed(parts: list[str]) -> str:

@@ -15,7 +15,6 @@ from uddm_lightning.report.formatting import answer, count, decimal, escaped, li
 from uddm_lightning.report.sentences import BROKEN, CHANGED, LOST, RECOVERED, Sentence, columns
 from uddm_lightning.results.reference import SIZES
 from uddm_lightning.results.study import Study
-from uddm_lightning.results.tables import number
 from uddm_lightning.transition.regimes import CANNOT_BE_TOLD, NOT_AT_ITS_END, REGIMES
 
 STATES = {
@@ -97,16 +96,15 @@ def _trend(study: Study, verdict: Estimates) -> str:
     found = []
     for backbone in study.backbones:
         trend = verdict.trend(backbone, study.reference)
-        t = number(trend.get("t")) if trend else None
-        means = study.means("recovery", backbone, "test", t)
+        means = study.means("recovery", backbone, "test", trend["t"]) if trend else []
         if trend is None or not means:
             continue
-        value, low, high = (number(trend.get(name)) for name in ("slope", "low", "high"))
+        slope = with_interval(trend["slope"], trend["low"], trend["high"], digits=4)
         whose = f" of {backbone}" if len(study.backbones) > 1 else ""
         peak = max(means, key=lambda mean: mean.value).size
         found.append(
-            f"Test recovery{whose} at t = {t:g}: a straight line against log2 N has the slope "
-            f"{with_interval(value, low, high, 4)} per doubling; the highest value is at N = {count(peak)}."
+            f"Test recovery{whose} at t = {trend['t']:g}: a straight line against log2 N has the slope "
+            f"{slope} per doubling; the highest value is at N = {count(peak)}."
         )
     return _paragraph(found)
 
@@ -242,12 +240,10 @@ def _agreement(study: Study, verdict: Estimates) -> str:
     rows = []
     for backbone in study.backbones:
         for entry in verdict.agreement(backbone):
-            t, one, two, ratio, low, high = (
-                number(entry.get(name)) for name in ("t", "recovery", "entropy", "ratio", "low", "high")
-            )
-            sizes = [decimal(None) if size is None else count(size) for size in (one, two)]
-            told = [answer(entry.get("agree")), str(entry.get("reason") or "")]
-            rows.append([backbone, time(t), *sizes, with_interval(ratio, low, high, digits=2), *told])
+            halves = (entry["recovery"], entry["entropy"])
+            sizes = [decimal(None) if half is None else count(half) for half in halves]
+            ratio = with_interval(entry["ratio"], entry["low"], entry["high"], digits=2)
+            rows.append([backbone, time(entry["t"]), *sizes, ratio, answer(entry["agree"]), entry["reason"] or ""])
     if not rows:
         return ""
     head = ["model", "t", "by recovery", "by entropy", "ratio (95 % interval)", "within a factor of 2", "reason"]
@@ -263,7 +259,7 @@ def _chains(study: Study) -> str:
 def _notes(verdict: Estimates, study: Study, missing: Sequence[str]) -> str:
     """Return the notes of transition.json that no figure shows, and the reasons for missing figures."""
     estimates = (one for name in study.backbones for one in verdict.estimates(name))
-    told = tuple(f"{reason.rstrip('.')}." for one in estimates for reason in one.reasons.values())
+    told = tuple(f"{reason}." for one in estimates for reason in one.reasons.values())
     notes = list(dict.fromkeys([*(note for note in verdict.notes if not note.endswith(told)), *missing]))
     return "<h2>Notes</h2><ul>" + "".join(f"<li>{escaped(note)}</li>" for note in notes) + "</ul>" if notes else ""
 

@@ -38,10 +38,9 @@ def headline(study: Study, verdict: Estimates, backbone: str) -> tuple[str, str]
 
 def _size(found: Headline) -> str:
     """Return a transition size, as a sentence."""
-    at = METHODS.get(found.method, found.method) + ("" if found.t is None else f" at t = {found.t:g}")
+    at = METHODS[found.method] + ("" if found.t is None else f" at t = {found.t:g}")
     interval = f" (95 % interval {found.crossing.interval})" if found.crossing.interval else ""
-    name = SIZES.get(found.estimate, found.estimate)
-    return f"{name} = {count(found.crossing.value)} training rows{interval} by {at}."
+    return f"{SIZES[found.estimate]} = {count(found.crossing.value)} training rows{interval} by {at}."
 
 
 def _trained(study: Study, backbone: str) -> str:
@@ -59,8 +58,7 @@ def _because(study: Study, verdict: Estimates, backbone: str, regimes: Sequence[
     estimate = verdict.at(backbone, "recovery", study.reference)
     if estimate is None:
         return "recovery of train and test rows was not measured or not judged"
-    whys = [f"{SIZES[name]}: {why}" for name in SIZES if (why := estimate.why(name))]
-    return "; ".join(whys) or "the estimates were not judged"
+    return estimate.whys or "the estimates were not judged"
 
 
 def sentence(regime: Regime) -> str:

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from uddm_lightning.report.formatting import visible
-from uddm_lightning.results.study import Study
 
 CLEAN, RECOVERED, LOST, BROKEN, CHANGED = "clean", "recovered", "lost", "broken", "changed"
 NOISE = 0.25  # the t whose sentences are shown, or the nearest below
@@ -58,26 +55,6 @@ class Sentence:
     t: float
     lines: tuple[Line, ...]
     summary: tuple[str, ...]
-
-
-def final_sequences(study: Study, sequences: pa.Table | None, backbone: str) -> list[Restored]:
-    """Return the sequences of a backbone's lowest seed that belong to the measurements of the report."""
-    if sequences is None or not sequences.num_rows:
-        return []
-    keep = {(row["run"], int(row["step"]), row["weights"]) for row in study.rows if row["backbone"] == backbone}
-    names = ("run", "step", "weights", "sampler", "seed")
-    columns = [sequences[name].to_pylist() for name in names]
-    recovery = [row for row in study.rows if row["backbone"] == backbone and row["metric"] == "recovery"]
-    chains = {row["sampler"] for row in recovery} - {""}
-    places = [
-        (seed, place)
-        for place, (run, step, weights, chain, seed) in enumerate(zip(*columns, strict=True))
-        if (run, step, weights) in keep and (not chains or chain in chains)
-    ]
-    first = min((seed for seed, _ in places), default=0)
-    mine = pa.array([place for seed, place in places if seed == first], pa.int64())  # an empty list has no type
-    taken: list[Restored] = sequences.take(mine).to_pylist()
-    return taken
 
 
 def noise_level(sequences: Sequence[Restored]) -> float | None:

@@ -10,7 +10,7 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.report import sentences as text
 from uddm_lightning.report.estimates import Estimates, three_sizes
-from uddm_lightning.report.figures.basins import basins_drawing, final_basins, margins_drawing
+from uddm_lightning.report.figures.basins import basins_drawing, margins_drawing
 from uddm_lightning.report.figures.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.figures.declared import declared_drawings
@@ -116,7 +116,7 @@ def _from_sequences(
     study: Study, verdict: Estimates, sequences: pa.Table | None
 ) -> tuple[dict[str, Drawing | None], list[text.Sentence], list[str]]:
     """Return the figures of restored sequences, the sentences, and notes on both."""
-    kept = {name: text.final_sequences(study, sequences, name) for name in study.backbones}
+    kept = {name: study.rows_behind(sequences, "recovery", name) for name in study.backbones}
     backbone = next((name for name in study.backbones if kept[name]), "")
     t = text.noise_level(kept.get(backbone, []))
     if t is None:
@@ -147,7 +147,7 @@ def _from_sequences(
 def _from_basins(study: Study, verdict: Estimates, basins: pa.Table | None) -> dict[str, Drawing | None]:
     """Return the figures of single rows."""
     for backbone in study.backbones:
-        if rows := final_basins(study, basins, backbone):
+        if rows := study.rows_behind(basins, "basin", backbone):
             sizes = three_sizes(study, verdict, backbone, sorted({row["train_size"] for row in rows}))
             draw = {"basins": basins_drawing, "margins": margins_drawing}
             return {name: drawing(study, rows, sizes, backbone) for name, drawing in draw.items()}

@@ -243,8 +243,8 @@ def write_declarations(folder: Path, declared: Declarations) -> None:
     merged = declared.merged(known)
     if merged == known:
         return
-    content = [{name: value for name, value in asdict(one).items() if value is not None} for one in merged]
-    write_text(folder / FILE, json.dumps(_without_infinity(content), indent=1, ensure_ascii=False) + "\n")
+    content = [asdict(one, dict_factory=_without_defaults) for one in merged]
+    write_text(folder / FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_declarations(folder: Path) -> Declarations:
@@ -268,9 +268,6 @@ def _declaration(content: Mapping[str, Any]) -> Declaration:
     return Declaration(metrics, str(content["title"]), columns, Figure(**figure) if figure else None)
 
 
-def _without_infinity(value: Any) -> Any:
-    """Leaves infinite numbers out: JSON has none, and they are the defaults."""
-    if isinstance(value, dict):
-        kept = {name: _without_infinity(inner) for name, inner in value.items()}
-        return {name: inner for name, inner in kept.items() if not (isinstance(inner, float) and math.isinf(inner))}
-    return [_without_infinity(inner) for inner in value] if isinstance(value, list | tuple) else value
+def _without_defaults(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Leave out None and infinite numbers: they are the defaults, and JSON has no infinity."""
+    return {name: value for name, value in fields if value not in (None, math.inf, -math.inf)}

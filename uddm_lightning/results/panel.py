@@ -121,19 +121,13 @@ def correlation(units: Sequence[Units | None], groups: Sequence[str]) -> FLOAT:
         The matrix (N, N) with 1 on its diagonal; 0 elsewhere for ratios without units or without variance.
     """
     matrix_NN = np.eye(len(units))
-    for group in sorted(set(groups)):
-        mine = [
-            n for n, (one, other) in enumerate(zip(units, groups, strict=True)) if one is not None and other == group
-        ]
-        known = [one for n in mine if (one := units[n]) is not None]
-        if not known:
-            continue
-        key_U, place = np.unique(np.concatenate([one.key_U for one in known]), return_inverse=True)
+    known = {n: one for n, one in enumerate(units) if one is not None}
+    for group in sorted({groups[n] for n in known}):
+        mine = [n for n in known if groups[n] == group]
+        key_U = np.unique(np.concatenate([known[n].key_U for n in mine]))
         influence_NU = np.zeros((len(mine), len(key_U)))
-        start = 0
-        for n, one in enumerate(known):
-            influence_NU[n, place[start : start + len(one.key_U)]] = one.influence_U
-            start += len(one.key_U)
+        for influence_U, n in zip(influence_NU, mine, strict=True):
+            influence_U[np.searchsorted(key_U, known[n].key_U)] = known[n].influence_U
         error_N = np.sqrt((influence_NU**2).sum(1))
         influence_NU /= np.where(error_N > 0, error_N, 1.0)[:, None]
         part_NN = influence_NU @ influence_NU.T

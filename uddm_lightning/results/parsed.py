@@ -3,11 +3,11 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from uddm_lightning.results.tables import Row, bounds, number, of_main_chain
-from uddm_lightning.stats.intervals import NORMAL, Interval
+from uddm_lightning.stats.intervals import Interval
 
 Quantity = tuple[str, str, float | None]  # metric, split, t
 Run = tuple[int, int]  # size, seed
@@ -41,12 +41,6 @@ class Point:
     def interval(self) -> Interval:
         """Value and bounds; a missing bound is NaN."""
         return Interval(self.value, *(math.nan if end is None else end for end in (self.low, self.high)))
-
-    @property
-    def sigma(self) -> float:
-        """Standard error that a symmetric interval of this width would have."""
-        _, low, high = self.interval
-        return (high - low) / (2 * NORMAL)
 
 
 class ParsedTable(NamedTuple):
@@ -100,9 +94,7 @@ def parse(rows: Iterable[Row]) -> list[ParsedTable]:
 def point(row: Row, column: str) -> Point | None:
     """Return the value of a row in a column, with its interval; None if the field is empty."""
     value, low, high = bounds(row, column)
-    if value is None:
-        return None
-    return Point(int(row["train_size"]), int(row["seed"]), value, low, high, row)
+    return None if value is None else Point(int(row["train_size"]), int(row["seed"]), value, low, high, row)
 
 
 def _final(backbone: str, rows: list[Row], notes: list[str]) -> list[Row]:
@@ -167,4 +159,4 @@ def _bounded(row: Row) -> Point | None:
         return found
     if row["metric"] != "recovery":
         return None
-    return Point(found.size, found.seed, found.value, 0.0, 1.0, row)
+    return replace(found, low=0.0, high=1.0)

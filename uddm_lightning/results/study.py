@@ -9,13 +9,14 @@ from statistics import fmean
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from uddm_lightning.results.declarations import NONE, Declaration, Declarations
 from uddm_lightning.results.panel import Panel, correlation
 from uddm_lightning.results.parsed import ParsedTable, Point, parse, point
 from uddm_lightning.results.reference import reference
-from uddm_lightning.results.tables import number
+from uddm_lightning.results.tables import Record, number
 from uddm_lightning.results.units import Place, Units, read_units
 from uddm_lightning.stats.intervals import linear_interval, seeds_interval
 
@@ -120,12 +121,9 @@ class Study:
         """Return the means of the column that has the metric's name."""
         return self.column(metric, metric, backbone, split, t)
 
-    def mean(
-        self, metric: str, backbone: str, split: str, size: int, t: float | None = None, column: str = ""
-    ) -> Mean | None:
-        """Return the mean of a column, by default the one with the metric's name, at one size; None if it is empty."""
-        means = self.column(column or metric, metric, backbone, split, t)
-        return next((mean for mean in means if mean.size == size), None)
+    def mean(self, metric: str, backbone: str, split: str, size: int, t: float | None = None) -> Mean | None:
+        """Return the mean of the column that has the metric's name at one size; None if it is empty."""
+        return next((mean for mean in self.means(metric, backbone, split, t) if mean.size == size), None)
 
     def curves(self, declared: Declaration, backbone: str) -> dict[tuple[str, str, float | None], list[Mean]]:
         """Return the means of the column that a probe draws, by column, split and t."""
@@ -158,6 +156,24 @@ class Study:
             value, low, high = panel.mean(weights_SN)
             gaps.append(Mean(size, value, number(low), number(high), points))
         return gaps
+
+    def rows_behind(self, table: pa.Table | None, metric: str, backbone: str) -> list[Record]:
+        """Return the rows of a parquet table behind the values of a metric, of the lowest seed that has any.
+
+        Args:
+            table: sequences.parquet or basins.parquet of a sweep, if there is one.
+            metric: entry of the column `metric`.
+            backbone: name of the model.
+        """
+        if table is None:
+            return []
+        names = ("run", "step", "weights", "split", "sampler", "sampler_steps")
+        mine = [row for row in self.rows if (row["metric"], row["backbone"]) == (metric, backbone)]
+        measured = {tuple(row[name] for name in names) for row in mine}
+        keys = zip(*(table[name].cast(pa.string()).to_pylist() for name in names), strict=True)
+        found = table.filter(pa.array([key in measured for key in keys], pa.bool_()))
+        first: list[Record] = found.filter(pc.equal(found["seed"], pc.min(found["seed"]))).to_pylist()
+        return first
 
     def ranges(self, metric: str = "nelbo") -> list[str]:
         """Return the ranges of t over which the NELBO was measured, or `nelbo_extrapolated`."""

@@ -1,15 +1,17 @@
 """Choose the sizes to train next, so that the interval of N_half shrinks fastest."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uddm_lightning.results.panel import Panel
+from uddm_lightning.results.parsed import Run, parse
+from uddm_lightning.results.reference import reference
 from uddm_lightning.results.tables import Row
-from uddm_lightning.transition.curves import Curve, curves
+from uddm_lightning.stats.intervals import Interval, difference_interval
 from uddm_lightning.transition.methods import QUANTITIES
 from uddm_lightning.transition.profile_likelihood import half_way, shapes
 
@@ -17,7 +19,6 @@ FLOAT = NDArray[np.float64]
 
 _DENSITY = 4  # candidates for each doubling
 _REPLICATES = 400
-_METHODS = ("recovery", "entropy")
 
 
 def next_sizes(rows: Iterable[Row], low: int, high: int, budget: int, taken: Iterable[int] = ()) -> list[int]:
@@ -69,10 +70,11 @@ def _best(rows: list[Row], low: int, high: int, used: set[int]) -> int | None:
         return None
     known = sorted({math.log(size) for size in used})
     widest, middle = 0.0, None
-    for curve in curves(rows, reference_only=True):
-        if curve.method in _METHODS and (found := _interval(curve)) is not None:
+    for method, curve in _curves(rows):
+        if found := _interval(method, curve):
             # a size in training will cut the interval; the larger part counts
-            ends = [found[0], *(x for x in known if found[0] < x < found[1] and not _measured(curve, x)), found[1]]
+            training = [x for x in known if x not in {math.log(size) for size, _ in curve}]
+            ends = [found[0], *(x for x in training if found[0] < x < found[1]), found[1]]
             length, start = max((b - a, a) for a, b in pairwise(ends))
             if length > widest:
                 widest, middle = length, start + length / 2
@@ -81,19 +83,28 @@ def _best(rows: list[Row], low: int, high: int, used: set[int]) -> int | None:
     return min(candidates, key=lambda size: (abs(math.log(size) - middle), size))
 
 
-def _measured(curve: Curve, x: float) -> bool:
-    return any(math.log(point.size) == x for point in curve.points)
+def _curves(rows: list[Row]) -> Iterator[tuple[str, dict[Run, Interval]]]:
+    """Yield the gap of recovery and the entropy on train rows of each backbone, by size and seed."""
+    for reading in parse(rows):
+        if reading.levels:
+            t = reference(reading.levels)
+            train, test, entropy = (
+                {run: point.interval for run, point in reading.points.get((*place, t), {}).items()}
+                for place in (("recovery", "train"), ("recovery", "test"), ("entropy", "train"))
+            )
+            yield "recovery", {run: difference_interval(train[run], test[run]) for run in train.keys() & test.keys()}
+            yield "entropy", entropy
 
 
-def _interval(curve: Curve) -> tuple[float, float] | None:
+def _interval(method: str, curve: dict[Run, Interval]) -> tuple[float, float] | None:
     """Return the range of ln N of N_half; None with fewer than two sizes, or if the curve does not fall."""
-    panel = Panel({(curve.method, point.size, point.seed): point.interval for point in curve.points}, {})
-    sizes = panel.sizes(curve.method)
+    panel = Panel({(method, *run): interval for run, interval in curve.items()}, {})
+    sizes = panel.sizes(method)
     if len(sizes) < 2:
         return None
-    quantity = QUANTITIES[curve.method]
+    quantity = QUANTITIES[method]
     sign = -1.0 if quantity.rising else 1.0
-    means_KN = np.array([panel.weights({curve.method: sign}, size).mean(0) for size in sizes])
+    means_KN = np.array([panel.weights({method: sign}, size).mean(0) for size in sizes])
     y_BK = panel.replicates(_REPLICATES) @ means_KN.T
     if np.mean(y_BK[:, 0] <= y_BK[:, -1]) > 0.025:
         return None

@@ -68,7 +68,7 @@ def _still_falling(reading: ParsedTable, size: int, seed: int | None) -> bool | 
 
     The run itself makes this paired test (`falling`): tables do not say which noise validations share.
     """
-    told = [row.get("nelbo_falling") for row in _rows(reading, "nelbo", None, size, seed)]
+    told = [row.get("nelbo_falling") for row in _rows(reading, "nelbo", "test", None, size, seed)]
     if "True" in told:
         return True
     return False if told and set(told) == {"False"} else None
@@ -78,32 +78,23 @@ def mean_of(
     reading: ParsedTable, column: str, kind: str, t: float | None, size: int, seed: int | None = None
 ) -> float | None:
     """Return the mean of a column of measurements.csv over the test rows of a size and all its seeds."""
-    values = [value for row in _rows(reading, kind, t, size, seed) if (value := number(row.get(column))) is not None]
+    fields = [number(row.get(column)) for row in _rows(reading, kind, "test", t, size, seed)]
+    values = [value for value in fields if value is not None]
     return fmean(values) if values else None
 
 
 def draws_per_split(reading: ParsedTable, kind: str, splits: Iterable[str], t: float | None, size: int) -> int:
     """Return the smallest number of draws among the splits."""
-    counts = [number(row.get("n_draws")) for row in _rows(reading, kind, t, size, splits=splits)]
+    counts = [number(row.get("n_draws")) for split in splits for row in _rows(reading, kind, split, t, size)]
     return min((int(count) for count in counts if count is not None), default=0)
 
 
 def _rows(
-    reading: ParsedTable,
-    kind: str,
-    t: float | None,
-    size: int,
-    seed: int | None = None,
-    splits: Iterable[str] = ("test",),
+    reading: ParsedTable, kind: str, split: str, t: float | None, size: int, seed: int | None = None
 ) -> list[Row]:
-    """Return the rows of a metric at one t and size, of one seed or of all."""
-    return [
-        row
-        for row in reading.rows
-        if (row["metric"], number(row["t"]), int(row["train_size"])) == (kind, t, size)
-        and row["split"] in splits
-        and seed in (None, int(row["seed"]))
-    ]
+    """Return the rows of a metric and split at one t and size, of one seed or of all."""
+    cells = reading.cells.get((kind, split, t), {})
+    return [row for (n, s), row in cells.items() if n == size and seed in (None, s)]
 
 
 def to_json(interval: Interval) -> dict[str, float | None]:

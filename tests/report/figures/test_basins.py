@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import made_sweeps as sweeps
 from uddm_lightning.report import write_report
-from uddm_lightning.report.figures.basins import basins_drawing, final_basins, margins_drawing
+from uddm_lightning.report.figures.basins import basins_drawing, margins_drawing
 from uddm_lightning.report.figures.chains import chains_table
 from uddm_lightning.report.figures.drawing import style
 from uddm_lightning.report.figures.trajectories import STATISTICS, trajectories_drawing
@@ -73,7 +73,7 @@ def study(tmp_path_factory):
 
 def test_basins_show_single_rows_and_their_mean(study):
     study, single = study
-    rows = final_basins(study, single, "DiT")
+    rows = study.rows_behind(single, "basin", "DiT")
     assert len(rows) == 3 * 3 * 8
     with style():
         drawing = basins_drawing(study, rows, list(SIZES), "DiT")
@@ -103,7 +103,7 @@ def test_basins_show_single_rows_and_their_mean(study):
 def test_margins_count_each_row_once_and_show_the_share_above_zero(study):
     study, single = study
     with style():
-        drawing = margins_drawing(study, final_basins(study, single, "DiT"), list(SIZES), "DiT")
+        drawing = margins_drawing(study, study.rows_behind(single, "basin", "DiT"), list(SIZES), "DiT")
     first = drawing.table.rows[0]
     assert first[:3] == ["train", "8", "12"], "four rows of three tokens, though drawn twice"
     assert first[-1] == "0.833"

@@ -7,7 +7,6 @@ from statistics import fmean, median
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -35,12 +34,11 @@ from uddm_lightning.report.figures.plotting import (
 )
 from uddm_lightning.report.formatting import count, decimal, visible
 from uddm_lightning.results.study import Mean, Study
+from uddm_lightning.results.tables import Record
 
 SPLITS = ("train", "test", "random")
 _EDGE = 20.0  # nats; larger values are counted in the outermost bins
 _COLOURS = {"train": RECOVERED[0], "test": LOST[0], "random": FAINT[0]}
-
-Row = dict[str, Any]  # one row of basins.parquet
 
 
 class Curve(NamedTuple):
@@ -52,19 +50,7 @@ class Curve(NamedTuple):
     means: list[Mean]
 
 
-def final_basins(study: Study, basins: pa.Table | None, backbone: str) -> list[Row]:
-    """Return the rows of a backbone's lowest seed that belong to the measurements of the report."""
-    if basins is None or not basins.num_rows:
-        return []
-    names = ("run", "step", "weights", "split", "sampler", "sampler_steps")
-    mine = [row for row in study.rows if row["backbone"] == backbone and row["metric"] == "basin"]
-    keep = {tuple(row[name] for name in names) for row in mine}
-    found: list[Row] = [row for row in basins.to_pylist() if tuple(str(row[name]) for name in names) in keep]
-    first = min((row["seed"] for row in found), default=0)
-    return [row for row in found if row["seed"] == first]
-
-
-def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: str) -> Drawing:
+def basins_drawing(study: Study, rows: list[Record], sizes: list[int], backbone: str) -> Drawing:
     """Draw the share of chains that return to single rows against t, at up to three sizes, and mean t_c against N."""
     splits = [split for split in SPLITS if any(_of(rows, split, size) for size in sizes)]
     figure, panels, below = _layout(len(splits), len(sizes))
@@ -114,7 +100,7 @@ def basins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: st
     return drawing
 
 
-def _probabilities(axes: Axes, rows: list[Row], split: str, nothing: float | None) -> None:
+def _probabilities(axes: Axes, rows: list[Record], split: str, nothing: float | None) -> None:
     """Draw the share of chains that returned against t, for each row and as a mean."""
     returned: dict[float, list[float]] = {}
     for row in rows:
@@ -149,7 +135,7 @@ def _beyond_nothing(study: Study) -> Iterator[str]:
         )
 
 
-def margins_drawing(study: Study, rows: list[Row], sizes: list[int], backbone: str) -> Drawing:
+def margins_drawing(study: Study, rows: list[Record], sizes: list[int], backbone: str) -> Drawing:
     """Draw margins of the tokens of clean rows at up to three sizes, and the shares of fixed tokens against N."""
     groups = {(split, size): _margins(_of(rows, split, size)) for split in SPLITS[:2] for size in sizes}
     splits = [split for split in SPLITS[:2] if any(groups[split, size] for size in sizes)]
@@ -232,11 +218,11 @@ def _means_rows(study: Study, kind: str, column: str, width: int) -> list[list[s
     return [[*row, *[""] * (width - len(row))] for row in rows]
 
 
-def _of(rows: list[Row], split: str, size: int) -> list[Row]:
+def _of(rows: list[Record], split: str, size: int) -> list[Record]:
     return [row for row in rows if row["split"] == split and row["train_size"] == size]
 
 
-def _margins(rows: list[Row]) -> list[float]:
+def _margins(rows: list[Record]) -> list[float]:
     """Return the margins of all tokens; a row that was drawn more than once counts once."""
     once = {row["row_id"]: row["margin"] for row in rows}
     return [value for margins in once.values() for value in margins if not math.isnan(value)]

@@ -123,7 +123,7 @@ def _missing(lines: list[tuple[str, Estimate]], several: bool) -> list[str]:
         names = [name for name in SIZES if name not in estimate.crossings]
         for why in dict.fromkeys(estimate.why(name) for name in names):
             lacking = listed([SIZES[name] for name in names if estimate.why(name) == why])
-            place = backbone if several else "", METHODS.get(estimate.method, estimate.method), lacking, why
+            place = backbone if several else "", METHODS[estimate.method], lacking, why
             found.setdefault(place, []).extend([] if estimate.t is None else [f"{estimate.t:g}"])
     return [
         visible(", ".join([*filter(None, (whose, method)), *([f"t = {', '.join(times)}"] if times else [])]))
@@ -163,9 +163,8 @@ def _agreement_table(lines: list[tuple[str, Estimate]]) -> Table:
     rows = []
     for backbone, estimate in lines:
         sizes = [found.spelled if (found := estimate.crossings.get(name)) else decimal(None) for name in SIZES]
-        method = METHODS.get(estimate.method, estimate.method)
-        whys = "; ".join(f"{SIZES[name]}: {why}" for name in SIZES if (why := estimate.why(name)))
-        cells = [*sizes, decimal(estimate.deviance_per_df, 1), visible(whys)]
+        method = METHODS[estimate.method]
+        cells = [*sizes, decimal(estimate.deviance_per_df, 1), visible(estimate.whys)]
         rows.append([visible(backbone), visible(method), time(estimate.t), *cells])
     head = ["model", "method", "t", *(f"{name} (95 % interval)" for name in SIZES.values())]
     return Table([*head, "deviance per degree of freedom", "why a number is missing"], rows)

@@ -13,7 +13,6 @@ from uddm_lightning.report import formatting as words
 from uddm_lightning.report.estimates import MEANINGS, Estimates
 from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, ramp
 from uddm_lightning.report.figures.plotting import (
-    ORACLE_STYLES,
     SPLIT_NAMES,
     SPLIT_STYLES,
     by_size,
@@ -21,6 +20,7 @@ from uddm_lightning.report.figures.plotting import (
     draw_crossing,
     legend_line,
     level,
+    oracle_style,
     panel_axis,
     panels_of,
     spelled,
@@ -68,7 +68,7 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
         panel_axis(axes, study)
         axes.set_ylim(-0.02, 1.04)
         found = verdict.headline(backbone)
-        crossing, name = (found.crossing, SIZES.get(found.estimate, found.estimate)) if found else (None, "")
+        crossing, name = (found.crossing, SIZES[found.estimate]) if found else (None, "")
         draw_crossing(axes, crossing, name)
         if len(panels) > 1:
             _nelbo(drawing, study, panels[0][column], backbone)
@@ -192,14 +192,14 @@ def _legend(study: Study, figure: Figure, times: list[float], splits: list[str],
     styles = [legend_line(SPLIT_NAMES[split], TEXT[0], SPLIT_STYLES[split], 1.4) for split in splits]
     kind = "recovery" if recovery else "entropy"
     levels: list[tuple[str, Any]] = [
-        (words.oracle_label(oracle), ORACLE_STYLES[index % len(ORACLE_STYLES)])
+        (words.oracle_label(oracle), oracle_style(index))
         for index, oracle in enumerate(study.oracles)
         if any(study.means(kind, oracle, "test", t) for t in times)
     ]
     if recovery:
         levels.append(("chance", ":"))
         if any(_argmax(study, oracle, t) for oracle in study.oracles for t in times):
-            levels.append(("Bayes argmax", ORACLE_STYLES[len(study.oracles) % len(ORACLE_STYLES)]))
+            levels.append(("Bayes argmax", oracle_style(len(study.oracles))))
         if study.values("coincidence", "recovery"):
             levels.append(("coincidence", "-"))
     styles += [legend_line(name, FAINT[0], style, 1.2) for name, style in levels]

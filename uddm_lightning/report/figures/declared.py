@@ -37,22 +37,18 @@ def _drawing(study: Study, declared: Declaration, figure: Figure) -> Drawing | N
     colours: dict[float | None, str] = {t: ramp(place, len(times))[0] for place, t in enumerate(times)}
     for axes, curves in zip(panels[0], found.values(), strict=True):
         for (_, split, t), means in curves.items():
-            label = SPLIT_NAMES[split] + _at(t)
-            curve(drawing, axes, means, label, colours.get(t, TEXT[0]), SPLIT_STYLES[split])
+            curve(drawing, axes, means, _label(split, t), colours.get(t, TEXT[0]), SPLIT_STYLES[split])
         panel_axis(axes, study)
     column = keys[0][0]
     unit = next((one.unit for one in declared.columns if one.name == column), "")
     panels[0][0].set_ylabel(f"{column.replace('_', ' ')} [{unit}]")
-    handles = [
-        legend_line(f"{SPLIT_NAMES[split]}{_at(t)}", colours.get(t, TEXT[0]), SPLIT_STYLES[split])
-        for _, split, t in keys
-    ]
+    handles = [legend_line(_label(split, t), colours.get(t, TEXT[0]), SPLIT_STYLES[split]) for _, split, t in keys]
     canvas.legend(handles=handles, loc="outside lower center", ncols=3)
     return drawing
 
 
-def _at(t: float | None) -> str:
-    return "" if t is None else f", t = {t:g}"
+def _label(split: str, t: float | None) -> str:
+    return SPLIT_NAMES[split] + ("" if t is None else f", t = {t:g}")
 
 
 def _table(found: Mapping[str, Mapping[tuple[str, str, float | None], list[Mean]]]) -> Table:

@@ -5,12 +5,12 @@ from itertools import product
 from uddm_lightning.report import formatting as words
 from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, category
 from uddm_lightning.report.figures.plotting import (
-    ORACLE_STYLES,
     SPLIT_STYLES,
     by_size,
     curve,
     legend_line,
     level,
+    oracle_style,
     panel_axis,
     panels_of,
     spelled,
@@ -59,7 +59,7 @@ def errors_drawing(study: Study) -> Drawing | None:
     handles = [legend_line("before", FAINT[0], ":")]
     handles += [legend_line(f"{split}, after", category(i), SPLIT_STYLES[split]) for i, split in enumerate(SPLITS)]
     if EXACT in study.oracles:
-        handles.append(legend_line(words.oracle_label(EXACT), TEXT[0], ORACLE_STYLES[0]))
+        handles.append(legend_line(words.oracle_label(EXACT), TEXT[0], oracle_style(0)))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return drawing
 

@@ -87,8 +87,8 @@ def _table(estimates: dict[str, list[Estimate]]) -> Table:
     for backbone, mine in estimates.items():
         for one in mine:
             for mean in one.means:
-                needed = one.draws_needed.get(mean.size)
-                cells = [answer(one.equivalent.get(mean.size)), f"{needed:,}" if needed else ""]
+                inside, needed = one.equivalence[mean.size]
+                cells = [answer(inside), f"{needed:,}" if needed else ""]
                 rows.append([visible(backbone), time(one.t), count(mean.size), plotting.spelled(mean), *cells])
     head = ["model", "t", "N", "train \N{MINUS SIGN} test", f"inside \N{PLUS-MINUS SIGN}{TOLERANCE:g}"]
     return Table([*head, "draws needed"], rows)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any, Literal
 
@@ -18,10 +19,14 @@ from uddm_lightning.results.study import Mean, Study
 
 WIDE = 0.5  # share of the range of a curve above which an interval is not drawn
 LineStyle = Literal["-", "--", ":", "-."]
-# by number of the oracle
 ORACLE_STYLES = ((0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 3)), (0, (8, 2)))
 SPLIT_STYLES: dict[str, LineStyle] = {"train": "-", "test": "--", "samples": ":", "random": "-."}
 SPLIT_NAMES = {"train": "train", "test": "test", "samples": "own samples", "random": "random tokens"}
+
+
+def oracle_style(index: int) -> Any:
+    """Return the line style of the oracle with this number."""
+    return ORACLE_STYLES[index % len(ORACLE_STYLES)]
 
 
 def legend_line(
@@ -122,10 +127,10 @@ def curve(drawing: Drawing, axes: Axes, means: Sequence[Mean], name: str, colour
         drawing.mark(dots, [f"{name}, N = {count(p.size)}, seed {p.seed}: {spelled(p)}" for p in points])
 
 
-def thin_line(axes: Axes, means: Sequence[Mean], colour: str, style: str = "-", alpha: float | None = None) -> None:
+def thin_line(axes: Axes, means: Sequence[Mean], colour: str, style: Any = "-", alpha: float | None = None) -> None:
     """Draw means as a thin line without markers."""
     sizes, values = [mean.size for mean in means], [mean.value for mean in means]
-    axes.plot(sizes, values, style, color=colour, alpha=alpha, linewidth=1.0)
+    axes.plot(sizes, values, linestyle=style, color=colour, alpha=alpha, linewidth=1.0)
 
 
 def level(axes: Axes, sizes: Sequence[int], means: Sequence[Mean], index: int, colour: str) -> None:
@@ -138,10 +143,9 @@ def level(axes: Axes, sizes: Sequence[int], means: Sequence[Mean], index: int, c
         index: number of the oracle.
         colour: of the line.
     """
-    where, values = [mean.size for mean in means], [mean.value for mean in means]
     if len(means) == 1:
-        where, values = [sizes[0], sizes[-1]], values * 2
-    axes.plot(where, values, linestyle=ORACLE_STYLES[index % len(ORACLE_STYLES)], color=colour, linewidth=1.0)
+        means = [replace(means[0], size=size) for size in (sizes[0], sizes[-1])]
+    thin_line(axes, means, colour, oracle_style(index))
 
 
 def _band(axes: Axes, intervals: Sequence[tuple[int, float, float]], colour: str) -> None:

@@ -22,12 +22,13 @@ MONO = "DejaVu Sans Mono"
 FONT = 10.5  # points
 CELL = 0.602 * FONT / 72  # inches for a character: its advance in this font
 FEW = 5  # with fewer tokens, strokes are drawn instead of a density
-_BACKGROUNDS = {
-    states.RECOVERED: RECOVERED[0],
-    states.LOST: LOST[0],
-    states.BROKEN: BROKEN[0],
-    states.CHANGED: FAINT[0],
+_MARKS = {  # background, line below, ink and weight of a token, and its name in the legend
+    states.CHANGED: (FAINT[0], "", TEXT[0], "normal", "corrupted"),
+    states.RECOVERED: (RECOVERED[0], "-", RECOVERED[0], "normal", "recovered"),
+    states.LOST: (LOST[0], ":", LOST[0], "bold", "not recovered"),
+    states.BROKEN: (BROKEN[0], "--", BROKEN[0], "bold", "clean, then changed"),
 }
+_PLAIN = ("", "", TEXT[0], "normal", "")
 _DENSITIES = (("recovered", RECOVERED[0], "-"), ("not recovered", LOST[0], "--"))
 _PAGES = 3  # largest number of lines of a sentence in the picture; the page shows all
 
@@ -114,18 +115,15 @@ def sentences_drawing(sentences: list[Sentence], backbone: str) -> Drawing:
 def _draw_line(axes: Axes, x: float, y: float, pieces: list[Piece]) -> None:
     for piece in _joined(pieces):
         text = _drawable(piece.text)
-        colour = _BACKGROUNDS.get(piece.state)
+        colour, dash, ink, weight, _ = _MARKS.get(piece.state, _PLAIN)
         wide = len(text)
         if colour:
             bare = len(text.rstrip()) or wide
             axes.add_patch(Rectangle((x, y - 0.46), bare, 0.92, facecolor=colour, alpha=0.2, linewidth=0))
-            if piece.state in (states.RECOVERED, states.LOST, states.BROKEN):
-                dash = {states.RECOVERED: "-", states.LOST: ":", states.BROKEN: "--"}[piece.state]
+            if dash:
                 axes.plot([x + 0.06, x + bare - 0.06], [y + 0.43] * 2, dash, color=colour, linewidth=1.3)
         if text.strip():
-            ink = colour if colour and piece.state != states.CHANGED else TEXT[0]
-            bold = "bold" if piece.state in (states.LOST, states.BROKEN) else "normal"
-            word: dict[str, Any] = {"family": MONO, "fontsize": FONT, "color": ink, "fontweight": bold}
+            word: dict[str, Any] = {"family": MONO, "fontsize": FONT, "color": ink, "fontweight": weight}
             start = x + len(text) - len(text.lstrip())
             axes.text(start + len(text.strip()) / 2, y, text.strip(), ha="center", va="center_baseline", **word)
         x += wide
@@ -143,12 +141,7 @@ def _joined(pieces: list[Piece]) -> Iterator[Piece]:
 
 def _legend(axes: Axes, y: float) -> None:
     x = 0.0
-    for state, words in (
-        (states.CHANGED, "corrupted"),
-        (states.RECOVERED, "recovered"),
-        (states.LOST, "not recovered"),
-        (states.BROKEN, "clean, then changed"),
-    ):
+    for state, (*_, words) in _MARKS.items():
         _draw_line(axes, x, y, [Piece("a", state)])
         axes.text(x + 1.5, y, words, va="center", fontsize=8.5)
         x += 3.6 + 0.82 * len(words)
