@@ -59,12 +59,12 @@ class FirstSpeeches(SotuSpeeches):
 
 
 def bpe(setting: Sized) -> dict[str, Callable[[], object]]:
-    """Byte pairs, learned beforehand."""
+    """Byte pairs, trained before the timing."""
     return _sides(setting, BPETokenizer(max(setting.V, BPETokenizer.min_vocab_size)))
 
 
 def wordpiece(setting: Sized) -> dict[str, Callable[[], object]]:
-    """Word pieces, learned beforehand."""
+    """Word pieces, trained before the timing."""
     return _sides(setting, WordPieceTokenizer(max(setting.V, WordPieceTokenizer.min_vocab_size)))
 
 

@@ -108,7 +108,7 @@ def says(text: str) -> Callable[[Path, Outcome], None]:
     return check
 
 
-def told(event: str) -> Callable[[Path, Outcome], None]:
+def recorded(event: str) -> Callable[[Path, Outcome], None]:
     def check(out: Path, outcome: Outcome) -> None:
         assert event in EVENTS
 
@@ -133,7 +133,7 @@ CASES: dict[str, Case] = {
     "GradientAccumulationScheduler": Case(
         options=("scheduling={0: 1, 4: 2}",), refused="trainer.accumulate_grad_batches"
     ),
-    "LambdaCallback": Case(options=(f"on_train_start={MINE}.happened",), check=told("happened")),
+    "LambdaCallback": Case(options=(f"on_train_start={MINE}.happened",), check=recorded("happened")),
     "LearningRateFinder": Case(refused="model.optimizer.init_args.lr"),
     "LearningRateMonitor": Case(check=has("lr-AdamW")),
     "ModelCheckpoint": Case(options=("monitor=recovery/train/t=0.1", "filename=best"), check=check_best),
@@ -153,7 +153,7 @@ CASES: dict[str, Case] = {
     "WeightAveraging": Case(refused="model.ema_decay"),
     # and subclasses of base classes
     "a subclass of BaseFinetuning": Case(kind=f"{MINE}.FrozenEmbedding", check=check_frozen),
-    "a callback of one's own": Case(kind=f"{MINE}.Watch", check=told("step 6")),
+    "a callback of one's own": Case(kind=f"{MINE}.Watch", check=recorded("step 6")),
 }
 
 

@@ -75,7 +75,7 @@ POOL = 1022  # rows of the corpus
 
 
 @pytest.mark.parametrize(
-    ("options", "sizes", "told"),
+    ("options", "sizes", "noted"),
     [
         (("--sizes", "2,8"), ["2", "8"], False),
         (("--sizes", "0.5,1.0"), [str(POOL // 2), str(POOL)], False),
@@ -86,7 +86,7 @@ POOL = 1022  # rows of the corpus
         (("--sizes", "auto", "--budget", 4, "--data.train_size", 100), ["8", "100"], False),
     ],
 )
-def test_the_size_of_the_config_limits_the_sizes(uddm, config, tmp_path, options, sizes, told):
+def test_the_size_of_the_config_limits_the_sizes(uddm, config, tmp_path, options, sizes, noted):
     text = config.read_text(encoding="utf-8")
     assert "  train_size: 8\n" in text
     config.write_text(text.replace("  train_size: 8\n", "  train_size: 8192\n"), encoding="utf-8")
@@ -98,7 +98,7 @@ def test_the_size_of_the_config_limits_the_sizes(uddm, config, tmp_path, options
     else:
         assert list(map(str, found)) == sizes
     line = f"uddm: sizes end at {POOL}, the training rows of the text, not at `data.train_size` = 8192.\n"
-    assert (line in outcome.err) == told
+    assert (line in outcome.err) == noted
 
 
 def test_sizes_may_come_from_a_file(uddm, config, tmp_path):
@@ -161,8 +161,8 @@ def test_backbones_are_named_by_their_files(uddm, config, tmp_path):
     )
     assert {row["backbone"] for row in table(named)} == {"hidden32"}
     unknown = ("--backbone", "backbones/hiden32")
-    told = "`--backbone backbones/hiden32`: no such file, and no shipped config; did you mean `backbones/hidden32`?"
-    refused(uddm("sweep", "-c", config, "--out", tmp_path / "x", *unknown), f"{told} `uddm configs` lists them.")
+    message = "`--backbone backbones/hiden32`: no such file, and no shipped config; did you mean `backbones/hidden32`?"
+    refused(uddm("sweep", "-c", config, "--out", tmp_path / "x", *unknown), f"{message} `uddm configs` lists them.")
     twice = ("--backbone", tmp_path / "wide8.yaml", "--backbone", tmp_path / "other" / "wide8.yaml")
     refused(uddm("sweep", "-c", config, "--out", out, *twice), "--backbone", "wide8")
 

@@ -49,7 +49,7 @@ def test_probabilities_sum_to_one_after_every_history(order):
     for history in product(range(V), repeat=4):
         candidates = torch.tensor([[*history, word] for word in range(V)])
         assert critic.nll(candidates)[:, -1].neg().exp().sum().item() == pytest.approx(1.0, abs=1e-12)
-    every = torch.tensor(list(product(range(V), repeat=5)))  # likewise over all rows
+    every = torch.tensor(list(product(range(V), repeat=5)))  # also summed over all rows
     assert critic.nll(every).sum(1).neg().exp().sum().item() == pytest.approx(1.0, abs=1e-10)
 
 

@@ -20,12 +20,12 @@ from itertools import islice
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-told = {}
+results = {}
 started = time.perf_counter()
 def tell(name, value=None):
     global started
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    told[name] = {"peak": int(line.split()[1]) * 1024, "value": value, "seconds": time.perf_counter() - started}
+    results[name] = {"peak": int(line.split()[1]) * 1024, "value": value, "seconds": time.perf_counter() - started}
     started = time.perf_counter()
 """
 
@@ -50,7 +50,7 @@ stream = data.train_dataloader()
 tell("stream", [bool(mine[batch.rows_B].all()) for batch in islice(stream, 400)].count(True))
 tell("training rows", list(data.training_rows().shape))
 tell("measure", [sum(len(batch.rows_B) for batch in loader) for loader in data.val_dataloader()[:2]])
-sys.stdout.write(json.dumps(told))
+sys.stdout.write(json.dumps(results))
 """
 
 READ = """
@@ -59,11 +59,11 @@ meta = json.loads(sys.argv[2])
 rows = Rows(Path(sys.argv[1]), "train", meta)
 batches = TrainDataset(rows, Subset(len(rows), 1.0, 0, "0" * 32), 500, 0)
 tell("read", sum(len(batch.rows_B) for batch in islice(batches, 300)))
-sys.stdout.write(json.dumps(told))
+sys.stdout.write(json.dumps(results))
 """
 
 
-def told(script: str, *arguments: str) -> dict[str, dict[str, Any]]:
+def run_script(script: str, *arguments: str) -> dict[str, dict[str, Any]]:
     child = subprocess.run(
         [sys.executable, "-c", PEAK + script, *arguments], cwd=Path(__file__).parents[2], capture_output=True, text=True
     )
@@ -78,7 +78,7 @@ def test_ten_million_rows_need_at_most_a_gigabyte(tmp_path: Path) -> None:
     letters = np.random.default_rng(0).integers(ord("a"), ord("q"), (90_000, 1001), dtype=np.uint8)
     letters[:, -1] = ord("\n")
     (tmp_path / "text.txt").write_bytes(letters.tobytes())
-    found = told(BUILD, str(tmp_path / "text.txt"), str(tmp_path / "cache"))
+    found = run_script(BUILD, str(tmp_path / "text.txt"), str(tmp_path / "cache"))
     pool, test_fraction, removed = found["open"]["value"]
     assert found["build"]["value"] == pool >= ROWS
     assert found["select"]["value"][:2] == [10**6, 10**6]
@@ -109,6 +109,6 @@ def test_random_access_keeps_a_bounded_part_of_the_file_in_memory(tmp_path: Path
             file.truncate(ROWS * size)  # a sparse file: no disk space, normal memory when read
     meta = {"rows": ROWS, "length": length, "dtype": "uint16", "special": True, "lengths": True}
     meta |= {"document_ids": False, "hash": "0" * 32}
-    found = told(READ, str(tmp_path), json.dumps(meta))["read"]
+    found = run_script(READ, str(tmp_path), json.dumps(meta))["read"]
     assert found["value"] == 150_000
     assert found["peak"] < GIBIBYTE, found

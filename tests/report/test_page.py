@@ -223,10 +223,10 @@ def test_the_entropy_gap_is_that_of_each_run_with_its_interval(tmp_path):
 def test_gaps_of_recovery_are_those_of_transition_json(report):
     verdict = Estimates(sweeps.transition())
     (mean, *_) = verdict.gaps("DiT", "recovery", 0.1)
-    told = sweeps.gap(2, 0.1)
-    assert (mean.value, mean.low, mean.high) == pytest.approx(tuple(told))
+    expected = sweeps.gap(2, 0.1)
+    assert (mean.value, mean.low, mean.high) == pytest.approx(tuple(expected))
     text = (report / "report.html").read_text(encoding="utf-8")
-    spelled = f"{told.value:.3f} ({told.low:.3f} to {told.high:.3f})"
+    spelled = f"{expected.value:.3f} ({expected.low:.3f} to {expected.high:.3f})"
     assert text.count(f'<td class="short">{spelled}</td>') >= 2, "in the tables of recovery and of the gap"
     assert verdict.gaps("DiT", "recovery", 0.11) == []
 

@@ -161,7 +161,7 @@ def costs(made: Rows) -> str:
     return " ".join(errors_sentences(Study(made))).replace("\N{NO-BREAK SPACE}", " ")
 
 
-def told(**change) -> str:
+def answer(**change) -> str:
     """Return the headline for a changed transition.json."""
     transition = sweeps.transition(sizes=SIZES)
     entry = transition["backbones"]["DiT"]
@@ -256,57 +256,57 @@ STATEMENTS = [
     Statement(
         "{} = {} training rows{} by {}.",
         "transition.json names a headline",
-        told,
-        lambda: told(headline=False),
+        answer,
+        lambda: answer(headline=False),
         "N_half = 64 training rows",
     ),
     Statement(
         "Qualified: N = {} {} {}.",
         "a size, but not every size, has not learned",
-        lambda: told(regimes=TWO),
-        told,
+        lambda: answer(regimes=TWO),
+        answer,
         "Qualified: N = 64 has not learned yet.",
     ),
     Statement(
         "Qualified: N = {} {} {}.",
         "no headline where no size has learned",
-        lambda: told(regimes=TWO),
-        lambda: told(regimes=LOST),
+        lambda: answer(regimes=TWO),
+        lambda: answer(regimes=LOST),
         "N_half = 64",
     ),
     Statement(
         "no size has learned yet",
         "every size is not learned yet",
-        lambda: told(regimes=LOST),
-        lambda: told(regimes=TWO),
+        lambda: answer(regimes=LOST),
+        lambda: answer(regimes=TWO),
         "No transition size. No size has learned yet.",
     ),
     Statement(
         "no size has a known regime",
         "of no size, and there is no headline",
-        lambda: told(regimes=["cannot be told"] * 3, headline=False),
-        lambda: told(regimes=["cannot be told"] * 2 + ["generalizing"], headline=False),
+        lambda: answer(regimes=["cannot be told"] * 3, headline=False),
+        lambda: answer(regimes=["cannot be told"] * 2 + ["generalizing"], headline=False),
         "No size has a known regime.",
     ),
     Statement(
         "recovery of train and test rows was not measured or not judged",
         "transition.json has no estimate by recovery",
-        lambda: told(headline=False, estimates=False),
-        lambda: told(headline=False),
+        lambda: answer(headline=False, estimates=False),
+        lambda: answer(headline=False),
         "Recovery of train and test rows was not measured or not judged.",
     ),
     Statement(
         "the estimates were not judged",
         "no headline and no reason",
-        lambda: told(headline=False, reasons=False),
-        lambda: told(headline=False, estimates=False),
+        lambda: answer(headline=False, reasons=False),
+        lambda: answer(headline=False, estimates=False),
         "The estimates were not judged.",
     ),
     Statement(
         "Measured after {} training steps.",
         "the last step in the tables",
-        told,
-        lambda: told().replace("200", ""),
+        answer,
+        lambda: answer().replace("200", ""),
         "Measured after 200 training steps.",
     ),
     Statement(
@@ -1083,7 +1083,7 @@ DEFINITIONS = (
         "folder of ",
         "training rows: a list",
     ),
-    *("with --sizes auto", "comma-separated; default", "YAML laid over", "runs at a time", "local (default)"),
+    *("with --sizes auto", "comma-separated; default", "path or name of a config", "runs at a time", "local (default)"),
     *("Read the tables of a sweep", "Sample i is a function", "   (memorized: at most", "Draw rows from a trained"),
     *("parquet file to write", "of the samples; default", "steps of the chain; default", "drawn together, which"),
     *("processes on this machine", "compare the samples with"),

@@ -211,8 +211,8 @@ def transition(
             "agreement": agreement,
         }
         if not null:
-            told = {"method": "recovery", "t": 0.1, "estimate": "n_half", **numbers["n_half"], "qualifier": ""}
-            headlines[backbone] = told
+            headline = {"method": "recovery", "t": 0.1, "estimate": "n_half", **numbers["n_half"], "qualifier": ""}
+            headlines[backbone] = headline
     note = "One seed: the intervals cover the sampling of sequences only."
     return {"backbones": found, "headline": headlines, "notes": [note]}
 
@@ -243,8 +243,8 @@ def _size(size: int, t: float, method: str, star: float) -> dict[str, object]:
     share = {"entropy": 1.0, "entropy_samples": 0.9}.get(method)
     value = gap(size, t, star).value if share is None else (1.7 + t) * (1 - share * memorized(size, star)) + 0.02
     inside = abs(value) + 0.01 < 0.02
-    told = {"train_size": size, "value": value, "low": value - 0.01, "high": value + 0.01, "sigma": 0.005}
-    return {**told, "equivalent": inside if inside or value > 0.03 else None, "draws_needed": None}
+    numbers = {"train_size": size, "value": value, "low": value - 0.01, "high": value + 0.01, "sigma": 0.005}
+    return {**numbers, "equivalent": inside if inside or value > 0.03 else None, "draws_needed": None}
 
 
 def regime(size: int, star: float = STAR, falling: bool = False) -> dict[str, object]:

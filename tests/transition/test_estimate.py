@@ -131,9 +131,9 @@ def test_a_gap_has_one_interval() -> None:
     (reading,) = parse(both(SIZES, TRAIN, TEST))
     train, test = (reading.points["recovery", split, 0.1] for split in ("train", "test"))
     for k, size in enumerate(SIZES):
-        told = difference_interval(train[size, 0].interval, test[size, 0].interval)
-        assert found[size] == pytest.approx(told)
-        assert told.value == pytest.approx(TRAIN[k] - TEST[k])
+        expected = difference_interval(train[size, 0].interval, test[size, 0].interval)
+        assert found[size] == pytest.approx(expected)
+        assert expected.value == pytest.approx(TRAIN[k] - TEST[k])
         regime = result["backbones"]["DiT"]["regimes"][k]
         assert regime["train"]["value"] == pytest.approx(TRAIN[k])
         assert Interval(**regime["gap"]) == found[size], "the regime is judged by the same interval"
@@ -394,7 +394,7 @@ def test_the_nelbo_generalizes_where_train_and_test_are_equivalent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "qualifiers"),
+    ("falling_by_seed", "qualifiers"),
     [
         ((True, False), ["training was not at its end"]),
         ((True, None), ["training was not at its end"]),
@@ -402,9 +402,11 @@ def test_the_nelbo_generalizes_where_train_and_test_are_equivalent() -> None:
         ((None, None), []),
     ],
 )
-def test_a_nelbo_that_still_falls_is_a_qualifier(told: tuple[bool | None, ...], qualifiers: list[str]) -> None:
+def test_a_nelbo_that_still_falls_is_a_qualifier(
+    falling_by_seed: tuple[bool | None, ...], qualifiers: list[str]
+) -> None:
     rows: Rows = []
-    for seed, falling in enumerate(told):
+    for seed, falling in enumerate(falling_by_seed):
         rows += both(SIZES, TRAIN, TEST, FINE, seed)
         rows.append(row(8192, seed, "nelbo", "test", 2.3, 2.2, 2.4, nelbo_falling=falling))
     result = estimate(rows)
@@ -413,16 +415,16 @@ def test_a_nelbo_that_still_falls_is_a_qualifier(told: tuple[bool | None, ...], 
     assert said == bool(qualifiers)
 
 
-@pytest.mark.parametrize("told", [True, False, None])
+@pytest.mark.parametrize("falling", [True, False, None])
 @pytest.mark.parametrize("way", [1.0, -1.0])
-def test_the_falling_nelbo_is_read_from_its_column(told: bool | None, way: float) -> None:
+def test_the_falling_nelbo_is_read_from_its_column(falling: bool | None, way: float) -> None:
     """The column is used instead of the means of three validations, because `falling` compares draw by draw."""
     rows = both(SIZES, TRAIN, TEST, FINE)
     for step, nelbo in ((1000, 2.3 - way / 2), (1500, 2.3 - way / 4), (2000, 2.3)):
         values = nelbo, nelbo - 0.01, nelbo + 0.01
-        rows.append(row(8192, 0, "nelbo", "test", *values, step=step, nelbo_falling=told if step == 2000 else None))
+        rows.append(row(8192, 0, "nelbo", "test", *values, step=step, nelbo_falling=falling if step == 2000 else None))
     qualifiers = estimate(rows)["backbones"]["DiT"]["regimes"][-1]["qualifiers"]
-    assert qualifiers == (["training was not at its end"] if told else [])
+    assert qualifiers == (["training was not at its end"] if falling else [])
 
 
 # --- statements and when they are true --------------------------------------------------------------------------------
@@ -497,8 +499,8 @@ def test_a_curve_is_read_from_the_table() -> None:
     recovery, nelbo = entry(result, "recovery")["sizes"], entry(result, "nelbo", None)["sizes"]
     assert [one["value"] for one in recovery] == pytest.approx([0.8, 0.2])
     assert recovery[0]["low"] == pytest.approx(0.8 - 0.03 * 2**0.5)
-    told = difference_interval((6.0, 5.5, 6.5), (0.5, 0.4, 0.7))
-    assert [nelbo[0][end] for end in ("value", "low", "high")] == pytest.approx(list(told))
+    expected = difference_interval((6.0, 5.5, 6.5), (0.5, 0.4, 0.7))
+    assert [nelbo[0][end] for end in ("value", "low", "high")] == pytest.approx(list(expected))
 
 
 def test_omitted_rows_are_noted() -> None:

@@ -155,10 +155,10 @@ def test_the_number_of_draws_needed(gap, needed):
     if needed:  # with this many draws and the same value the regime is known
         shrink = math.sqrt(1024 / (found.draws_needed + 1))
         value, low, high = gap
-        told = judge(
+        regime = judge(
             LEARNED._replace(gap=Interval(value, value - (value - low) * shrink, value + (high - value) * shrink))
         )
-        assert told.name in (GENERALIZING, IN_TRANSITION)
+        assert regime.name in (GENERALIZING, IN_TRANSITION)
 
 
 def test_printed_numbers_are_on_the_right_side_of_a_limit():

@@ -55,11 +55,11 @@ def more(folder, seeds=(0,), backbones=("DiT",)):
                     other = {"sampler": "argmax-posterior", "recovery": 0.5, "fixed_tokens": 0.9}
                     records.append({**common, "metric": "recovery", "split": split, "t": 0.1, **other})
                     for place in range(8):
-                        told = {"place": place, "row_id": place % 4, "split": split, "step": 200, "weights": "ema"}
+                        keys = {"place": place, "row_id": place % 4, "split": split, "step": 200, "weights": "ema"}
                         found = {"sampler": "ancestral", "sampler_steps": 50, "critical_t": place / 8 * share}
                         found |= {"critical_t_identity": NOTHING, "times": [0.02, 0.1, 1.0], "led": [0, 8, 8]}
                         found |= {"returned": [0, round(8 * share * held), place // 4]}
-                        single.append({**run, **told, **found, "margin": [share - 0.5, float("inf"), place % 4 - 1.5]})
+                        single.append({**run, **keys, **found, "margin": [share - 0.5, float("inf"), place % 4 - 1.5]})
     update_table(folder / "measurements.csv", records)
     fields = [("run", pa.string()), ("backbone", pa.string()), ("train_size", pa.int64()), ("seed", pa.int64())]
     return read_table(folder / "measurements.csv"), pa.Table.from_pylist(single, pa.schema([*fields, *BASINS]))
