@@ -26,8 +26,9 @@ def explain(message: str, options: Iterable[Any]) -> str:
             return f"`{word}` stands alone in the command. A config is given by `-c {word}`."
         key = word.lstrip("-").partition("=")[0]
         return f"`--{key}` is not an option{_nearest(key, known)}"
-    if found := re.match(r"(?:Subcommand '\w+'|Group '[\w.]+') does not accept option '([^']+)'", text):
-        return f"`{found[1]}` is not a key of a config{_nearest(found[1], known)}"
+    if found := re.match(r"(?:Subcommand '\w+'|Group '([\w.]+)') does not accept option '([^']+)'", text):
+        key = ".".join(filter(None, found.groups()))
+        return f"`{key}` is not a key of a config{_nearest(key, known)}"
     if not (found := re.match(r'Parser key "([^"]+)": (.*)', text)):
         return text
     key, problem = found[1], found[2]
@@ -37,8 +38,10 @@ def explain(message: str, options: Iterable[Any]) -> str:
         return f"`{key}` has no argument `{option[1]}`{_nearest(option[1], arguments)}"
     if re.match(r"Not a valid subclass of \w+\. Got value: None\b", problem):
         return f"`{key}` is missing; give one of the classes {_listed(classes)}, or the import path of your own."
-    if classes and (given := re.search(r"Expected a path but (\S+) either", problem)):
-        reason = re.search(r"(module '[^']+' has no attribute '[^']+'|No module named '[^']+')", problem)
+    reason = re.search(r"(module '[^']+' has no attribute '[^']+'|No module named '[^']+')", problem)
+    given = re.search(r"Expected a path but (\S+) either", problem)
+    given = given or (reason and re.search(r"class_path[= ]'([^']+)'", problem))  # of a config file
+    if classes and given:
         why = f" ({reason[1]})" if reason else ""
         near = suggest(given[1].rpartition(".")[2], classes)
         return (

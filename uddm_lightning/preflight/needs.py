@@ -57,7 +57,7 @@ def vocab_size(tokenizer: dict[str, Any], downloads: Iterable[DownloadSize]) -> 
     models = [download for download in downloads if download.download.kind == "model"]
     if any(model.cached == 0 for model in models):
         return next((model.known.vocab_size for model in models if model.known), None)
-    instance: Tokenizer = build_plugin(Tokenizer, tokenizer)
+    instance: Tokenizer = build_plugin(Tokenizer, "data.tokenizer", tokenizer)
     if isinstance(instance, LearnedTokenizer):
         return int(tokenizer["init_args"]["vocab_size"])
     try:
@@ -81,7 +81,7 @@ def num_parameters(backbone: dict[str, Any], vocab_size: int) -> int:
         InputError: an argument of the backbone is wrong.
     """
     with torch.device("meta"):
-        instance = build_plugin(Callable[[int], Backbone], backbone)(vocab_size)
+        instance = build_plugin(Callable[[int], Backbone], "model.backbone", backbone)(vocab_size)
     return sum(parameter.numel() for parameter in instance.parameters() if parameter.requires_grad)
 
 
@@ -92,7 +92,7 @@ def states_per_parameter(optimizer: dict[str, Any]) -> int:
         InputError: an argument of the optimizer is wrong.
     """
     weight = nn.Parameter(torch.zeros(8, 8))
-    instance = build_plugin(OptimizerCallable, optimizer)([weight])
+    instance = build_plugin(OptimizerCallable, "model.optimizer", optimizer)([weight])
     weight.grad = torch.ones_like(weight)
     instance.step()
     states = [state for state in instance.state[weight].values() if isinstance(state, torch.Tensor)]

@@ -20,7 +20,7 @@ def build_data(config: dict[str, Any]) -> TextDataModule:
     Raises:
         InputError: its arguments are wrong.
     """
-    return _instantiate(UddmParser.add_class_arguments, TextDataModule, config["data"])
+    return _instantiate(UddmParser.add_class_arguments, TextDataModule, "data", config["data"])
 
 
 def build_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
@@ -30,25 +30,30 @@ def build_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
         InputError: its arguments are wrong.
     """
     given = {**config["model"], "vocab_size": vocab_size}
-    return _instantiate(UddmParser.add_class_arguments, DiffusionTask, given)
+    return _instantiate(UddmParser.add_class_arguments, DiffusionTask, "model", given)
 
 
-def build_plugin(kind: Any, given: Any) -> Any:
+def build_plugin(kind: Any, key: str, given: Any) -> Any:
     """Return an object of the type `kind`, a class or a type of callable, from its class path and arguments.
+
+    Args:
+        kind: the type.
+        key: key of the config, for messages.
+        given: class path and arguments.
 
     Raises:
         InputError: the class or its arguments are wrong.
     """
-    return _instantiate(lambda parser, kind, name: parser.add_argument(f"--{name}", type=kind), kind, given)
+    return _instantiate(lambda parser, kind, name: parser.add_argument(f"--{name}", type=kind), kind, key, given)
 
 
-def _instantiate(add: Callable[..., Any], kind: type[T], given: Any) -> T:
+def _instantiate(add: Callable[..., Any], kind: type[T], key: str, given: Any) -> T:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # plugins are imported from the working directory, as in training
     parser = UddmParser()
-    add(parser, kind, "it")
+    add(parser, kind, key)
     try:
-        made: T = parser.instantiate(parser.parse_object({"it": given})).it
+        made: T = parser.instantiate(parser.parse_object({key: given}))[key]
         return made
     except (ValueError, TypeError) as error:
         raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
@@ -64,6 +69,6 @@ def check_critic(config: dict[str, Any], fetch: bool) -> None:
     Raises:
         InputError: a package is missing, or the model cannot be loaded.
     """
-    probe = _instantiate(UddmParser.add_class_arguments, SampleProbe, config["samples"])
+    probe = _instantiate(UddmParser.add_class_arguments, SampleProbe, "samples", config["samples"])
     if probe.enabled and probe.critic:
         probe.critic.load() if fetch else probe.critic.check_requirements()

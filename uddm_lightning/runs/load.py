@@ -81,7 +81,7 @@ class LoadedModel(NamedTuple):
             spec = self.config["data"].get("tokenizer") or {}
             if not fetch and import_class(spec["class_path"]).downloads(**(spec.get("init_args") or {})):
                 return None
-            tokenizer = build_plugin(Tokenizer, spec)
+            tokenizer = build_plugin(Tokenizer, "data.tokenizer", spec)
             assert isinstance(tokenizer, Tokenizer)
             tokenizer.fit([])  # leaves a given alphabet or vocabulary as it is
             return tokenizer if tokenizer.vocab_size == self.task.process.vocab_size else None
@@ -114,7 +114,7 @@ def load(path: Path, ckpt: str, steps: int | None = None, device: str | None = N
     for name, section in (("model", model), ("data.packing", data.get("packing"))):
         if not section:
             raise InputError(f"`{path}` has no section `{name}`. Use the `config.yaml` beside the checkpoint.")
-    packing = build_plugin(Packing, data["packing"])
+    packing = build_plugin(Packing, "data.packing", data["packing"])
     if steps is not None:
         model["sampler"] = {**model["sampler"], "init_args": {**model["sampler"].get("init_args", {}), "steps": steps}}
     vocab_size = checkpoint["hyper_parameters"].get("vocab_size")
