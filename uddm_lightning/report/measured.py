@@ -59,8 +59,8 @@ def measured_paragraphs(run: Path, weights: str, step: int, is_foreign: bool = F
             yield f"NELBO on t in {span}{wide}, {row['split']} rows: {value} nats per token."
     leaks = {row["split"]: leak for row in rows if (leak := number(row.get("self_token_influence"))) is not None}
     if leaks:
-        told = ", ".join(f"{_SPLITS.get(split, split)} {leak:.3f}" for split, leak in leaks.items())
-        yield f"Own-token leak, 0 for an exact leave-one-out prediction: {told}."
+        values = ", ".join(f"{_SPLITS.get(split, split)} {leak:.3f}" for split, leak in leaks.items())
+        yield f"Own-token leak, 0 for an exact leave-one-out prediction: {values}."
     yield from errors_sentences(study)
     if is_foreign:
         yield (

@@ -259,8 +259,8 @@ def _chains(study: Study) -> str:
 def _notes(verdict: Estimates, study: Study, missing: Sequence[str]) -> str:
     """Return the notes of transition.json that no figure shows, and the reasons for missing figures."""
     estimates = (one for name in study.backbones for one in verdict.estimates(name))
-    told = tuple(f"{reason}." for one in estimates for reason in one.reasons.values())
-    notes = list(dict.fromkeys([*(note for note in verdict.notes if not note.endswith(told)), *missing]))
+    endings = tuple(f"{reason}." for one in estimates for reason in one.reasons.values())
+    notes = list(dict.fromkeys([*(note for note in verdict.notes if not note.endswith(endings)), *missing]))
     return "<h2>Notes</h2><ul>" + "".join(f"<li>{escaped(note)}</li>" for note in notes) + "</ul>" if notes else ""
 
 

@@ -70,5 +70,5 @@ def seeds(found: SizeRegime) -> str:
     """Return the regimes of the seeds if they differ from that of the size, otherwise an empty text."""
     if len(found.by_seed) < 2 or set(found.by_seed.values()) == {found.regime.name}:
         return ""
-    told = [f"seed {seed} {name}" for seed, name in sorted(found.by_seed.items())]
-    return f"Judged one by one: {listed(told)}."
+    texts = [f"seed {seed} {name}" for seed, name in sorted(found.by_seed.items())]
+    return f"Judged one by one: {listed(texts)}."

@@ -29,6 +29,6 @@ def chains_table(study: Study) -> Table | None:
         found = (bounds(runs[place].get(split, {}), "recovery") for split in ("train", "test", "random"))
         cells = [with_interval(*one) for one in found]
         level, *shares = (number(runs[place].get("test", {}).get(name)) for name in _COSTS)
-        told = [visible(backbone), f"{t:g}", count(size), str(seed), f"{sampler}, {steps} steps", *cells]
-        lines.append([*told, decimal(level), *map(percent, shares)])
+        cells_of_run = [visible(backbone), f"{t:g}", count(size), str(seed), f"{sampler}, {steps} steps", *cells]
+        lines.append([*cells_of_run, decimal(level), *map(percent, shares)])
     return Table(list(_HEAD), lines)

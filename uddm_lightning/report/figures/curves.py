@@ -138,19 +138,19 @@ def bands(study: Study) -> str:
 
 def levels(study: Study) -> str:
     """Return the meaning of chance and coincidence."""
-    told = "Dotted: chance, the recovery of the exact unigram posterior from the noisy token alone. "
+    text = "Dotted: chance, the recovery of the exact unigram posterior from the noisy token alone. "
     chains = study.values("sampler", "recovery") if study.values("coincidence", "recovery") else []
     for chain_ in chains:
-        told += f"Grey: coincidence, the recovery of the {visible(chain_)} chain if it overwrites a row with unrelated "
-        told += "text: "
-        told += "the sum of squared token frequencies. " if draws(chain_) else "the largest token frequency at most. "
-    return told
+        text += f"Grey: coincidence, the recovery of the {visible(chain_)} chain if it overwrites a row with unrelated "
+        text += "text: "
+        text += "the sum of squared token frequencies. " if draws(chain_) else "the largest token frequency at most. "
+    return text
 
 
 def _best(study: Study, times: list[float]) -> str:
     """Return the meaning of the Bayes argmax, if a distribution of text is known."""
-    told = "Bayes argmax: recovery of the likeliest token at every corrupted position, under the exact distribution. "
-    return told if any(_argmax(study, oracle, t) for oracle in study.oracles for t in times) else ""
+    text = "Bayes argmax: recovery of the likeliest token at every corrupted position, under the exact distribution. "
+    return text if any(_argmax(study, oracle, t) for oracle in study.oracles for t in times) else ""
 
 
 def _marked(study: Study, verdict: Estimates) -> str:
@@ -252,8 +252,8 @@ def _random(study: Study, backbone: str) -> str:
     whose = f" by {visible(backbone)}" if len(study.backbones) > 1 else ""
     sizes = " to ".join(count(mean.size) for mean in (means[0], means[-1])) if len(means) > 1 else ""
     values = " to ".join(decimal(edge(mean.value for mean in means)) for edge in (min, max)) if means else ""
-    told = f"Rows of uniform random tokens at t = {study.reference:g}: {values} of the corrupted"
-    return f"{told} tokens are restored{whose}" + (f" at N = {sizes}." if sizes else ".") if means else ""
+    text = f"Rows of uniform random tokens at t = {study.reference:g}: {values} of the corrupted"
+    return f"{text} tokens are restored{whose}" + (f" at N = {sizes}." if sizes else ".") if means else ""
 
 
 def _in_bits(mean: Mean | None) -> Mean | None:

@@ -154,11 +154,11 @@ def _band(axes: Axes, intervals: Sequence[tuple[int, float, float]], colour: str
         return
     span = max(high for _, _, high in intervals) - min(low for _, low, _ in intervals)
     usual = median(high - low for _, low, high in intervals)
-    told = [one for one in intervals if one[2] - one[1] <= max(WIDE * span, 3 * usual)]
-    sizes, lows, highs = ([one[place] for one in told] for place in range(3))
+    narrow = [one for one in intervals if one[2] - one[1] <= max(WIDE * span, 3 * usual)]
+    sizes, lows, highs = ([one[place] for one in narrow] for place in range(3))
     axes.fill_between(sizes, lows, highs, color=colour, alpha=0.11, linewidth=0)
     for size, low, high in intervals:
-        if (size, low, high) not in told:
+        if (size, low, high) not in narrow:
             axes.plot([size, size], [low, high], color=colour, alpha=0.35, linewidth=0.8)
 
 
@@ -209,5 +209,5 @@ def by_size(means: Sequence[Mean]) -> dict[int, Mean]:
 def _tip(name: str, mean: Mean) -> str:
     seeds = f", mean of {len(mean.points)} seeds" if len(mean.points) > 1 else ""
     levels = {name: mean.number(name) for name in ("chance", "coincidence")}
-    told = "".join(f", {level} {decimal(value)}" for level, value in levels.items() if value is not None)
-    return f"{name}, N = {count(mean.size)}: {spelled(mean)}{seeds}{told}"
+    suffix = "".join(f", {level} {decimal(value)}" for level, value in levels.items() if value is not None)
+    return f"{name}, N = {count(mean.size)}: {spelled(mean)}{seeds}{suffix}"

@@ -179,8 +179,8 @@ def _medians(groups: list[tuple[list[float], list[float]]]) -> str:
     """Return in how many panels recovered tokens have the lower entropy."""
     both = [(median(right), median(wrong)) for right, wrong in groups if right and wrong]
     lower = sum(right < wrong for right, wrong in both)
-    told = f"In {lower} of {len(both)} panels that hold both, the median entropy of recovered tokens is the lower one. "
-    return told if both else ""
+    text = f"In {lower} of {len(both)} panels that hold both, the median entropy of recovered tokens is the lower one. "
+    return text if both else ""
 
 
 def _quantiles(values: list[float]) -> list[str]:
