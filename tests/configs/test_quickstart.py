@@ -18,7 +18,7 @@ import torch
 from tests.support.results import write_results
 from uddm_lightning.backbones import DiT
 from uddm_lightning.core.keyed_random import integers, key
-from uddm_lightning.metrics import TokenRecovery
+from uddm_lightning.metrics import RowIds, TokenRecovery
 from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
@@ -218,7 +218,7 @@ def test_no_count_of_recovery_depends_on_the_batch_size():
             xt_BL = process.corrupt(x0_BL, t_B, keys_B).xt_BL
             xhat_BL = AncestralSampler(steps=5)(denoiser, xt_BL, 1.0, keys_B)
             chance_BL = torch.zeros(x0_BL.shape, dtype=torch.float64)
-            metric.update(x0_BL, xt_BL, xhat_BL, torch.ones_like(x0_BL, dtype=torch.bool), rows_B, chance_BL)
+            metric.update(x0_BL, xt_BL, xhat_BL, torch.ones_like(x0_BL, dtype=torch.bool), RowIds(rows_B), chance_BL)
         result = metric.compute()._asdict()
         results.append([result[name] for name in COUNTS])
     assert results[0] == results[1] == results[2]

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from uddm_lightning.metrics import ClassificationMargin, CriticalTime
+from uddm_lightning.metrics import ClassificationMargin, CriticalTime, RowIds
 
 
 def test_histograms_count_values_beyond_their_edges() -> None:
     metric = ClassificationMargin(-1.0, 1.0, 4)
     values = torch.tensor([[-torch.inf, -0.2, 0.3, 7.0, 0.0]])
-    metric.update(values, torch.ones(1, 5, dtype=torch.bool), torch.tensor([3]))
+    metric.update(values, torch.ones(1, 5, dtype=torch.bool), RowIds(torch.tensor([3])))
     result = metric.compute()
     assert result.histogram.tolist() == [1, 1, 2, 1]
     assert result.fixed_tokens == 0.4

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from tests.support.metrics import toy
-from uddm_lightning.metrics import Nelbo
+from uddm_lightning.metrics import Nelbo, RowIds
 from uddm_lightning.stats.intervals import mean_interval
 
 
 def test_nelbo_is_the_mean_over_valid_tokens() -> None:
     d = toy()
     metric = Nelbo()
-    metric.update(d["real"], d["counted"], d["rows"])
+    metric.update(d["real"], d["counted"], RowIds(d["rows"]))
     result = metric.compute()
     losses = d["real"].double()
     valid = d["counted"] & (d["rows"] >= 0)[:, None]
@@ -26,7 +26,7 @@ def test_evaluations_of_one_draw_at_several_times_are_averaged() -> None:
     metric = Nelbo()
     valid = torch.tensor([[True, True, False]])
     for loss in (1.0, 3.0):
-        metric.update(torch.full((1, 3), loss), valid, torch.tensor([5]), torch.tensor([2]), torch.tensor([0]))
+        metric.update(torch.full((1, 3), loss), valid, RowIds(*torch.tensor([[5], [2], [0]])))
     result = metric.compute()
     assert result.n_draws == 1
     assert result.nelbo == 2.0

@@ -8,11 +8,7 @@ import pytest
 import torch
 
 from tests.support.metrics import ROWS, computed, every_metric, feed, plain, take, toy
-from uddm_lightning.metrics import (
-    ClassificationMargin,
-    ConditionalEntropy,
-    Nelbo,
-)
+from uddm_lightning.metrics import ClassificationMargin, ConditionalEntropy, Nelbo, RowIds
 from uddm_lightning.metrics.rowwise import RowwiseMetric, fold
 
 
@@ -77,13 +73,13 @@ def test_fold_gives_equal_sums_in_any_batch() -> None:
 def test_wrong_arguments_are_named() -> None:
     d, nelbo = toy(), Nelbo()
     with pytest.raises(ValueError, match=r"`rows_B` must be int64 of shape \(B,\), got torch.float32"):
-        nelbo.update(d["real"], d["counted"], d["rows"].float())
+        nelbo.update(d["real"], d["counted"], RowIds(d["rows"].float()))
     with pytest.raises(ValueError, match=r"mask of counted positions must be bool, got torch.int64"):
-        nelbo.update(d["real"], d["x0"], d["rows"])
+        nelbo.update(d["real"], d["x0"], RowIds(d["rows"]))
     with pytest.raises(ValueError, match=r"shape \(B, L\) with B = 2 rows, got \(23, 11\)"):
-        nelbo.update(d["real"], d["counted"], d["rows"][:2])
+        nelbo.update(d["real"], d["counted"], RowIds(d["rows"][:2]))
     with pytest.raises(ValueError, match=r"`loss_BL` must have shape \(23, 11\), got \(23, 10\)"):
-        nelbo.update(d["real"][:, 1:], d["counted"], d["rows"])
+        nelbo.update(d["real"][:, 1:], d["counted"], RowIds(d["rows"]))
     with pytest.raises(ValueError, match=r"`vocab_size` must be at least 2, got 1"):
         ConditionalEntropy(1)
     with pytest.raises(ValueError, match=r"`bins` must be at least 1, got 0"):

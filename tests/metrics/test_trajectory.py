@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.metrics import VOCAB, toy
-from uddm_lightning.metrics import TrajectoryPoint
+from uddm_lightning.metrics import RowIds, TrajectoryPoint
 from uddm_lightning.metrics.functional import PredictionSpread
 
 
@@ -11,7 +11,7 @@ def test_every_measure_is_the_mean_over_counted_tokens() -> None:
     d = toy()
     measures = PredictionSpread(*(d["real"] / number for number in range(1, 6)))
     metric = TrajectoryPoint(VOCAB)
-    metric.update(measures, d["counted"], d["rows"])
+    metric.update(measures, d["counted"], RowIds(d["rows"]))
     result = metric.compute()
     counted = d["counted"] & (d["rows"] >= 0)[:, None]
     for name, values in measures._asdict().items():

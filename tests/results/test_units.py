@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from uddm_lightning.metrics import ConditionalEntropy, Nelbo, RecoveryResult, TokenRecovery
+from uddm_lightning.metrics import ConditionalEntropy, Nelbo, RecoveryResult, RowIds, TokenRecovery
 from uddm_lightning.stats.intervals import mean_interval, rate_interval
 
 ROWS, DRAWS, LENGTH = 8, 512, 32
@@ -26,8 +26,8 @@ def recovered(
     metric = TokenRecovery()
     metric.population = population
     everywhere_BL = torch.ones_like(corrupted_BL)
-    chance_BL, places_B = torch.zeros(DRAWS, length), torch.arange(DRAWS)
-    metric.update(x0_BL, corrupted_BL.long(), xhat_BL, everywhere_BL, rows_B, chance_BL, documents_B, places_B)
+    chance_BL, ids = torch.zeros(DRAWS, length), RowIds(rows_B, documents_B, torch.arange(DRAWS))
+    metric.update(x0_BL, corrupted_BL.long(), xhat_BL, everywhere_BL, ids, chance_BL)
     return metric.compute()
 
 
@@ -81,7 +81,7 @@ def test_a_draw_at_several_times_is_one_draw() -> None:
     metric = Nelbo()
     metric.population = 3
     for loss_BL in loss_TBL:
-        metric.update(loss_BL, valid_BL, rows_B, None, torch.arange(6))
+        metric.update(loss_BL, valid_BL, RowIds(rows_B, None, torch.arange(6)))
     result = metric.compute()
     assert (result.n_rows, result.n_draws) == (3, 6)
     sums_B = (loss_TBL.mean(0) * valid_BL).sum(1)
@@ -96,7 +96,7 @@ def test_the_leak_has_an_interval() -> None:
     metric = ConditionalEntropy(5)
     leak_B = torch.linspace(0, 0.2, 20, dtype=torch.float64)
     counted_BL, rows_B = torch.ones(20, 3, dtype=torch.bool), torch.arange(20)
-    metric.update_clean(torch.zeros(20, 3), leak_B, counted_BL, torch.ones(20, dtype=torch.bool), rows_B)
+    metric.update_clean(torch.zeros(20, 3), leak_B, counted_BL, torch.ones(20, dtype=torch.bool), RowIds(rows_B))
     result = metric.compute()
     expected = mean_interval(leak_B.numpy(), np.ones(20), 0.0, 1.0)
     assert (
@@ -112,7 +112,7 @@ def test_a_row_without_noise_is_no_exact_match() -> None:
     tokens_BL, rows_B = torch.arange(12).view(3, 4), torch.arange(3)
     counted_BL, chance_BL = torch.ones(3, 4, dtype=torch.bool), torch.zeros(3, 4)
     untouched = TokenRecovery()
-    untouched.update(tokens_BL, tokens_BL, tokens_BL, counted_BL, rows_B, chance_BL)
+    untouched.update(tokens_BL, tokens_BL, tokens_BL, counted_BL, RowIds(rows_B), chance_BL)
     assert untouched.compute().n_exact == 0
     assert math.isnan(untouched.compute().exact_match_rate)
     noisy_BL = tokens_BL.clone()
@@ -120,7 +120,7 @@ def test_a_row_without_noise_is_no_exact_match() -> None:
     restored_BL = noisy_BL.clone()
     restored_BL[0, 0] = 0
     some = TokenRecovery()
-    some.update(tokens_BL, noisy_BL, restored_BL, counted_BL, rows_B, chance_BL)
+    some.update(tokens_BL, noisy_BL, restored_BL, counted_BL, RowIds(rows_B), chance_BL)
     assert (some.compute().n_exact, some.compute().exact_match_rate) == (1, 0.5)
 
 
@@ -130,7 +130,7 @@ def test_net_errors_are_shares_of_counted_tokens() -> None:
     xt_BL = torch.tensor([[1, 1, 0, 0], [0, 0, 0, 1]])
     xhat_BL = torch.tensor([[0, 1, 2, 0], [0, 2, 0, 2]])
     counted_BL = torch.tensor([[True] * 4, [True, True, True, False]])
-    metric.update(x0_BL, xt_BL, xhat_BL, counted_BL, torch.arange(2), torch.zeros(2, 4))
+    metric.update(x0_BL, xt_BL, xhat_BL, counted_BL, RowIds(torch.arange(2)), torch.zeros(2, 4))
     result = metric.compute()
     assert (result.errors_before, result.errors_after) == (2 / 7, 3 / 7)
     assert math.isnan(TokenRecovery().compute().errors_before)

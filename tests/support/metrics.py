@@ -13,6 +13,7 @@ from uddm_lightning.metrics import (
     ConditionalEntropy,
     CriticalTime,
     Nelbo,
+    RowIds,
     TokenRecovery,
     TrajectoryPoint,
 )
@@ -46,20 +47,22 @@ def toy(seed: int = 0) -> dict[str, Tensor]:
 def feed(metric: RowwiseMetric, d: dict[str, Tensor]) -> None:
     match metric:
         case TokenRecovery():
-            metric.update(d["x0"], d["xt"], d["xhat"], d["counted"], d["rows"], d["real"] / 2)
+            metric.update(d["x0"], d["xt"], d["xhat"], d["counted"], RowIds(d["rows"]), d["real"] / 2)
         case ConditionalEntropy():
             hit, restored = d["xt"] != d["x0"], d["xhat"] == d["x0"]
-            metric.update(d["real"], hit, d["counted"], d["rows"], restored)
-            metric.update_clean(d["real"] / 3, d["leak"], d["counted"], d["leak_counted"], d["rows"])
+            metric.update(d["real"], hit, d["counted"], RowIds(d["rows"]), restored)
+            metric.update_clean(d["real"] / 3, d["leak"], d["counted"], d["leak_counted"], RowIds(d["rows"]))
         case ClassificationMargin():
-            metric.update(d["real"] - 0.5, d["counted"], d["rows"])
+            metric.update(d["real"] - 0.5, d["counted"], RowIds(d["rows"]))
         case Nelbo():
-            metric.update(d["real"], d["counted"], d["rows"])
+            metric.update(d["real"], d["counted"], RowIds(d["rows"]))
         case TrajectoryPoint():
-            metric.update(PredictionSpread(*(d["real"] / number for number in range(1, 6))), d["counted"], d["rows"])
+            metric.update(
+                PredictionSpread(*(d["real"] / number for number in range(1, 6))), d["counted"], RowIds(d["rows"])
+            )
         case CriticalTime():
             chains = d["x0"][:, :2]
-            metric.update(chains, chains // 2, d["leak"], d["real"], d["counted"], d["rows"], None, d["places"])
+            metric.update(chains, chains // 2, d["leak"], d["real"], d["counted"], RowIds(d["rows"], None, d["places"]))
 
 
 MAKERS: list[Callable[[], RowwiseMetric]] = [

@@ -83,7 +83,11 @@ class StepProgressLines(ProgressBar):
 
     @override
     def on_train_end(self, *_: Any) -> None:
-        self._close()
+        self.on_validation_end()
+        if self._training is not None:
+            self._training.close()
+
+    on_exception = on_train_end
 
     @override
     def on_validation_start(self, *_: Any, **__: Any) -> None:
@@ -105,14 +109,5 @@ class StepProgressLines(ProgressBar):
     on_test_batch_end = on_validation_batch_end
     on_test_end = on_validation_end
 
-    @override
-    def on_exception(self, *_: Any) -> None:
-        self._close()
-
     def _start(self, doing: str, total: float | None, unit: str, initial: int = 0) -> Progress | None:
         return Progress(doing, total, unit, initial) if self._is_enabled else None
-
-    def _close(self) -> None:
-        self.on_validation_end()
-        if self._training is not None:
-            self._training.close()

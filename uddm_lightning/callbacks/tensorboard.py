@@ -74,9 +74,9 @@ class TensorBoardPage(Callback):
             picture = pixels(time_figure(curves, measured, f"{title}, {weights} weights"))
             if trainer.state.fn == TrainerFn.FITTING:  # measuring a checkpoint again rewrites its rows and nothing else
                 write_picture(run_folder(trainer) / "figures" / f"recovery-{weights}.png", picture)
-            for writer in _writers(trainer):
-                writer.add_image(f"recovery/{weights}", picture, step, dataformats="HWC")
-        for writer in _writers(trainer):
+            for logger in _tensorboards(trainer):
+                logger.experiment.add_image(f"recovery/{weights}", picture, step, dataformats="HWC")
+        for writer in (logger.experiment for logger in _tensorboards(trainer)):
             if not self._laid_out:
                 writer.add_custom_scalars(_layout(trainer))
                 self._laid_out = True
@@ -101,9 +101,8 @@ class TensorBoardPage(Callback):
             "parameters": pl_module.parameter_count,
             "backbone": pl_module.backbone_name,
         }
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(about, outcomes, pl_module.weights_step)
+        for logger in _tensorboards(trainer):
+            logger.log_hyperparams(about, outcomes, pl_module.weights_step)
 
 
 def names_of_scalars(trainer: Trainer, task: DiffusionTask, splits: Sequence[str]) -> set[str]:
@@ -122,8 +121,8 @@ def names_of_scalars(trainer: Trainer, task: DiffusionTask, splits: Sequence[str
     return names
 
 
-def _writers(trainer: Trainer) -> list[SummaryWriter]:
-    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+def _tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def _layout(trainer: Trainer) -> dict[str, dict[str, list[Any]]]:

@@ -8,26 +8,16 @@ from uddm_lightning.core.errors import InputError, suggest
 
 LIGHTNING = ("fit", "validate", "test", "predict")
 
-# Commands beside Lightning's: module in `uddm_lightning.commands` and function. Imported when they are run.
-COMMANDS = {
-    "sweep": ("sweep", "sweep"),
-    "report": ("report", "report"),
-    "sample": ("sample", "sample"),
-    "probe": ("probe", "probe"),
-    "convert": ("convert", "convert"),
-    "export": ("export", "export"),
-    "preflight": ("preflight", "preflight"),
-    "doctor": ("doctor", "doctor"),
-    "configs": ("configs", "configs"),
-}
+# Commands beside Lightning's: each is a function in the module of the same name in `uddm_lightning.commands`, which is
+# imported when it is run.
+COMMANDS = ("sweep", "report", "sample", "probe", "convert", "export", "preflight", "doctor", "configs")
 HELP = Path(__file__).parent / "help"
 ALL_OPTIONS = "\nAll options\n"  # heading of the part of a help text that `-h` leaves out
 
 
 def find_command(name: str) -> Callable[[list[str]], int]:
     """Return the function that runs a command beside Lightning's; it takes arguments and returns an exit status."""
-    module, function = COMMANDS[name]
-    command: Callable[[list[str]], int] = getattr(import_module(f"uddm_lightning.commands.{module}"), function)
+    command: Callable[[list[str]], int] = getattr(import_module(f"uddm_lightning.commands.{name}"), name)
     return command
 
 

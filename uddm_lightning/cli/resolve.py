@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import yaml
-from typing_extensions import override
 
 from uddm_lightning.cli.lightning import UddmCLI, run_lightning
 from uddm_lightning.config.config_files import find_config_options
@@ -24,25 +23,11 @@ class Resolved(NamedTuple):
 class _Resolver(UddmCLI):
     """Stops as soon as the configuration is known."""
 
-    @override
-    def before_instantiate_classes(self) -> None:
+    def _skip(self, subcommand: str = "") -> None:
         pass
 
-    @override
-    def instantiate_classes(self) -> None:
-        pass
-
-    @override
-    def after_instantiate_classes(self) -> None:
-        pass
-
-    @override
-    def _set_seed(self) -> None:
-        pass
-
-    @override
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
+    before_instantiate_classes = instantiate_classes = after_instantiate_classes = _skip
+    _set_seed = _run_subcommand = _skip
 
 
 def resolve(arguments: list[str]) -> Resolved:

@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.core.errors import check_at_least
-from uddm_lightning.metrics.rowwise import FLOAT, ORIGIN, RowwiseMetric, added, check, ratio
+from uddm_lightning.metrics.rowwise import FLOAT, ORIGIN, RowIds, RowwiseMetric, added, check, ratio
 from uddm_lightning.stats.intervals import mean_interval
 
 
@@ -96,7 +96,7 @@ class CriticalTime(RowwiseMetric):
         >>> metric = CriticalTime(length=2, times=(0.1, 0.4))
         >>> led_BT, returned_BT = torch.tensor([[4, 4]]), torch.tensor([[4, 0]])
         >>> counted_BL, zeros_B = torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, dtype=torch.int64)
-        >>> metric.update(led_BT, returned_BT, zeros_B, torch.ones(1, 2), counted_BL, zeros_B, None, zeros_B)
+        >>> metric.update(led_BT, returned_BT, zeros_B, torch.ones(1, 2), counted_BL, RowIds(zeros_B, None, zeros_B))
         >>> round(metric.compute().critical_t, 3)
         0.2
     """
@@ -112,15 +112,7 @@ class CriticalTime(RowwiseMetric):
 
     @override
     def update(
-        self,
-        led_BT: Tensor,
-        returned_BT: Tensor,
-        nothing_B: Tensor,
-        margin_BL: Tensor,
-        counted_BL: Tensor,
-        rows_B: Tensor,
-        documents_B: Tensor | None,
-        places_B: Tensor,
+        self, led_BT: Tensor, returned_BT: Tensor, nothing_B: Tensor, margin_BL: Tensor, counted_BL: Tensor, ids: RowIds
     ) -> None:
         """Add a batch.
 
@@ -131,16 +123,14 @@ class CriticalTime(RowwiseMetric):
                 corruption of a chain that changes nothing.
             margin_BL: classification margins of the clean rows, in nats.
             counted_BL: bool, True at positions to count.
-            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
-            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
-            places_B: int64 numbers of the draws.
+            ids: ids of the rows and of their draws.
         """
-        check(rows_B, counted_BL, margin_BL=margin_BL)
-        check(rows_B, counted_BL.any(1)[:, None], nothing_B=nothing_B[:, None], places_B=places_B[:, None])
-        check(rows_B, led_BT > 0, returned_BT=returned_BT)
-        rows_B = rows_B.where(counted_BL.any(1), -1)
+        check(ids.rows_B, counted_BL, margin_BL=margin_BL)
+        check(ids.rows_B, counted_BL.any(1)[:, None], nothing_B=nothing_B[:, None])
+        check(ids.rows_B, led_BT > 0, returned_BT=returned_BT)
+        ids = ids._replace(rows_B=ids.rows_B.where(counted_BL.any(1), -1))
         columns_B = (*margin_BL.where(counted_BL, 0.0).T, *counted_BL.T, *led_BT.T, *returned_BT.T, nothing_B)
-        self.record_draws("each", rows_B, documents_B, places_B, *columns_B)
+        self.record_draws("each", ids, *columns_B)
 
     @override
     def compute(self) -> BasinResult:

@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.core.errors import check_at_least
-from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowwiseMetric, check, histogram, masked_sum, origin, ratio
+from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowIds, RowwiseMetric, check, histogram, masked_sum, ratio
 from uddm_lightning.stats.intervals import mean_interval
 
 
@@ -35,7 +35,6 @@ class EntropyResult(NamedTuple):
         self_token_influence_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single unit.
         self_token_influence_high: upper end.
         edges: float64 (bins + 1,) edges of the histograms, from 0 to ln V.
-        histogram: int64 (bins,), all counted tokens.
         histogram_recovered: int64 (bins,), corrupted tokens that the chain restored.
         histogram_unrecovered: int64 (bins,), corrupted tokens that the chain did not restore.
         draws: `row_id`, `document`, `draw`, `count` of counted tokens and sum of their `entropy`, of each draw.
@@ -55,7 +54,6 @@ class EntropyResult(NamedTuple):
     self_token_influence_low: float
     self_token_influence_high: float
     edges: Tensor
-    histogram: Tensor
     histogram_recovered: Tensor
     histogram_unrecovered: Tensor
     draws: Draws
@@ -70,12 +68,11 @@ class ConditionalEntropy(RowwiseMetric):
 
     Example:
         >>> metric, ones_BL = ConditionalEntropy(vocab_size=4), torch.ones(1, 2, dtype=torch.bool)
-        >>> metric.update(torch.tensor([[0.2, 0.6]]), torch.tensor([[True, False]]), ones_BL, torch.tensor([0]))
+        >>> metric.update(torch.tensor([[0.2, 0.6]]), torch.tensor([[True, False]]), ones_BL, RowIds(torch.tensor([0])))
         >>> round(metric.compute().entropy, 3)
         0.4
     """
 
-    histogram: Tensor
     histogram_recovered: Tensor
     histogram_unrecovered: Tensor
 
@@ -88,7 +85,7 @@ class ConditionalEntropy(RowwiseMetric):
         kinds = ("all", "corrupted", "clean", "recovered", "unrecovered")
         self.declare("draws", *(f"{kind}_{what}" for kind in kinds for what in ("count", "sum")), *ORIGIN)
         self.declare("clean", "count", "sum", "leak_count", "leak_sum", *ORIGIN)
-        for name in ("histogram", "histogram_recovered", "histogram_unrecovered"):
+        for name in ("histogram_recovered", "histogram_unrecovered"):
             self.add_state(name, torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
 
     @override
@@ -97,10 +94,8 @@ class ConditionalEntropy(RowwiseMetric):
         entropy_BL: Tensor,
         corrupted_BL: Tensor,
         counted_BL: Tensor,
-        rows_B: Tensor,
+        ids: RowIds,
         recovered_BL: Tensor | None = None,
-        documents_B: Tensor | None = None,
-        places_B: Tensor | None = None,
     ) -> None:
         """Add a batch of rows under noise.
 
@@ -108,36 +103,26 @@ class ConditionalEntropy(RowwiseMetric):
             entropy_BL: entropies in nats.
             corrupted_BL: bool, x_t != x_0.
             counted_BL: bool, True at positions to count (neither padding nor special).
-            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+            ids: ids of the rows and of their draws.
             recovered_BL: bool, x^ = x_0, read at corrupted positions; None without a chain: then neither recovered nor
                 unrecovered tokens are counted.
-            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
-            places_B: int64 draw numbers; see `RowwiseMetric.record_draws`.
         """
-        check(rows_B, counted_BL, entropy_BL=entropy_BL, corrupted_BL=corrupted_BL)
+        check(ids.rows_B, counted_BL, entropy_BL=entropy_BL, corrupted_BL=corrupted_BL)
         if recovered_BL is not None:
-            check(rows_B, counted_BL, recovered_BL=recovered_BL)
-        counted_BL = counted_BL & (rows_B >= 0)[:, None]
+            check(ids.rows_B, counted_BL, recovered_BL=recovered_BL)
+        counted_BL = counted_BL & (ids.rows_B >= 0)[:, None]
         hit_BL = counted_BL & corrupted_BL
         restored_BL = torch.zeros_like(hit_BL) if recovered_BL is None else hit_BL & recovered_BL
         lost_BL = torch.zeros_like(hit_BL) if recovered_BL is None else hit_BL & ~recovered_BL
         columns_B = []
         for mask_BL in (counted_BL, hit_BL, counted_BL & ~corrupted_BL, restored_BL, lost_BL):
             columns_B += [mask_BL.sum(1), masked_sum(entropy_BL, mask_BL)]
-        self.record_draws("draws", rows_B, documents_B, places_B, *columns_B)
-        self.histogram += self._histogram(entropy_BL[counted_BL])
+        self.record_draws("draws", ids, *columns_B)
         self.histogram_recovered += self._histogram(entropy_BL[restored_BL])
         self.histogram_unrecovered += self._histogram(entropy_BL[lost_BL])
 
     def update_clean(
-        self,
-        entropy_BL: Tensor,
-        leak_B: Tensor,
-        counted_BL: Tensor,
-        leak_counted_B: Tensor,
-        rows_B: Tensor,
-        documents_B: Tensor | None = None,
-        places_B: Tensor | None = None,
+        self, entropy_BL: Tensor, leak_B: Tensor, counted_BL: Tensor, leak_counted_B: Tensor, ids: RowIds
     ) -> None:
         """Add a batch of uncorrupted rows.
 
@@ -146,15 +131,13 @@ class ConditionalEntropy(RowwiseMetric):
             leak_B: total variation of the prediction at one position per row if only the token there is redrawn.
             counted_BL: bool, True at positions to count.
             leak_counted_B: bool, True where the position of `leak_B` is to be counted.
-            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
-            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
-            places_B: int64 draw numbers; see `RowwiseMetric.record_draws`.
+            ids: ids of the rows and of their draws.
         """
-        check(rows_B, counted_BL, entropy_BL=entropy_BL)
-        check(rows_B, leak_counted_B[:, None], leak_B=leak_B[:, None])
+        check(ids.rows_B, counted_BL, entropy_BL=entropy_BL)
+        check(ids.rows_B, leak_counted_B[:, None], leak_B=leak_B[:, None])
         leaks_B = masked_sum(leak_B[:, None], leak_counted_B[:, None])
         sums = (counted_BL.sum(1), masked_sum(entropy_BL, counted_BL), leak_counted_B, leaks_B)
-        self.record_draws("clean", rows_B, documents_B, places_B, *sums)
+        self.record_draws("clean", ids, *sums)
 
     def _histogram(self, values_N: Tensor) -> Tensor:
         return histogram(values_N, 0.0, self.largest, self.bins).to(self.device)
@@ -163,7 +146,7 @@ class ConditionalEntropy(RowwiseMetric):
     def compute(self) -> EntropyResult:
         """Return means over all draws, with the interval of the entropy clustered by unit of error."""
         rows, draws, sums = self.per_unit("draws")
-        each = self.per_draw("draws")
+        origin, each = self.per_draw("draws")
         clean = self.per_unit("clean").sums
         leak = mean_interval(clean["leak_sum"], clean["leak_count"], low=0.0, high=1.0)
         mean = mean_interval(sums["all_sum"], sums["all_count"], low=0.0, high=self.largest)
@@ -182,8 +165,7 @@ class ConditionalEntropy(RowwiseMetric):
             ratio(float(clean["sum"].sum()), float(clean["count"].sum())),
             *leak,
             edges=torch.linspace(0.0, self.largest, self.bins + 1, dtype=torch.float64),
-            histogram=self.histogram,
             histogram_recovered=self.histogram_recovered,
             histogram_unrecovered=self.histogram_unrecovered,
-            draws=origin(each) | {"count": each["all_count"].astype(np.int64), "entropy": each["all_sum"]},
+            draws=origin | {"count": each["all_count"].astype(np.int64), "entropy": each["all_sum"]},
         )

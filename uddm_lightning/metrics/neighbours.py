@@ -62,7 +62,7 @@ def nearest(rows_BL: Tensor, blocks: Iterable[Tensor]) -> Nearest:
     size, start = max(1, ELEMENTS // max(1, len(rows_BL))), 0
     narrow_BL = _narrow(rows_BL)
     for block_CL in blocks:
-        for part_CL in _cut(block_CL, size):
+        for part_CL in torch.split(block_CL, size) if len(block_CL) else ():
             places_C = torch.arange(len(part_CL), device=rows_BL.device)
             # packs distance and index into one number, so that ties break deterministically
             code_B = (hamming(narrow_BL, _narrow(part_CL)).long() * size + places_C).amin(1)
@@ -71,10 +71,6 @@ def nearest(rows_BL: Tensor, blocks: Iterable[Tensor]) -> Nearest:
             least = Nearest(distance_B.where(closer_B, least.distance_B), place_B.where(closer_B, least.place_B))
             start += len(part_CL)
     return least
-
-
-def _cut(rows: Tensor, size: int) -> list[Tensor]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _narrow(rows_BL: Tensor) -> Tensor:
@@ -277,7 +273,7 @@ def nearest_other(tokens_SL: Tensor) -> Tensor:
     narrow_SL = _narrow(tokens_SL)
     size = max(1, ELEMENTS // max(1, total))
     least_S = torch.full((total,), length + 1, dtype=torch.int64, device=tokens_SL.device)
-    parts = _cut(torch.arange(total, device=tokens_SL.device), size) if total > 1 else ()
+    parts = torch.split(torch.arange(total, device=tokens_SL.device), size) if total > 1 else ()
     for places_B in progress(parts, "nearest sample"):
         differ_BS = hamming(narrow_SL[places_B], narrow_SL)
         differ_BS.scatter_(1, places_B[:, None], length + 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowwiseMetric, check, masked_sum, origin
+from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowIds, RowwiseMetric, check, masked_sum
 from uddm_lightning.stats.intervals import mean_interval
 
 
@@ -40,7 +40,8 @@ class Nelbo(RowwiseMetric):
 
     Example:
         >>> metric = Nelbo()
-        >>> metric.update(torch.tensor([[1.0, 3.0, 9.0]]), torch.tensor([[True, True, False]]), torch.tensor([0]))
+        >>> loss_BL, valid_BL = torch.tensor([[1.0, 3.0, 9.0]]), torch.tensor([[True, True, False]])
+        >>> metric.update(loss_BL, valid_BL, RowIds(torch.tensor([0])))
         >>> metric.compute().nelbo
         2.0
     """
@@ -50,33 +51,24 @@ class Nelbo(RowwiseMetric):
         self.declare("draws", "times", "count", "sum", *ORIGIN)
 
     @override
-    def update(
-        self,
-        loss_BL: Tensor,
-        valid_BL: Tensor,
-        rows_B: Tensor,
-        documents_B: Tensor | None = None,
-        places_B: Tensor | None = None,
-    ) -> None:
+    def update(self, loss_BL: Tensor, valid_BL: Tensor, ids: RowIds) -> None:
         """Add a batch.
 
         Args:
             loss_BL: bounds in nats, each at least 0.
             valid_BL: bool, False at padding.
-            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
-            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
-            places_B: int64 draw numbers; see `RowwiseMetric.record_draws`.
+            ids: ids of the rows and of their draws.
         """
-        check(rows_B, valid_BL, loss_BL=loss_BL)
-        sums = (torch.ones_like(rows_B), valid_BL.sum(1), masked_sum(loss_BL, valid_BL))
-        self.record_draws("draws", rows_B, documents_B, places_B, *sums)
+        check(ids.rows_B, valid_BL, loss_BL=loss_BL)
+        sums = (torch.ones_like(ids.rows_B), valid_BL.sum(1), masked_sum(loss_BL, valid_BL))
+        self.record_draws("draws", ids, *sums)
 
     @override
     def compute(self) -> NelboResult:
         """Return the mean over all draws, with its interval clustered by unit of error."""
         rows, draws, sums = self.per_unit("draws")
         mean = mean_interval(sums["sum"], sums["count"])
-        each = self.per_draw("draws")
+        origin, each = self.per_draw("draws")
         times = each["times"]
         own = {"count": (each["count"] / times).astype(np.int64), "loss": each["sum"] / times}
-        return NelboResult(rows, draws, *mean, origin(each) | own)
+        return NelboResult(rows, draws, *mean, origin | own)

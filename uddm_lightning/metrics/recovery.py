@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.core.errors import check_at_least
-from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowwiseMetric, check, histogram, masked_sum, origin, ratio
+from uddm_lightning.metrics.rowwise import ORIGIN, Draws, RowIds, RowwiseMetric, check, histogram, masked_sum, ratio
 from uddm_lightning.stats.intervals import mean_interval, rate_interval
 
 
@@ -69,7 +69,7 @@ class TokenRecovery(RowwiseMetric):
         >>> x0_BL, xt_BL = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0, 0, 3, 4]])
         >>> xhat_BL = torch.tensor([[1, 0, 3, 0]])
         >>> chance_BL = torch.full((1, 4), 0.25, dtype=torch.float64)
-        >>> metric.update(x0_BL, xt_BL, xhat_BL, torch.ones(1, 4, dtype=torch.bool), torch.tensor([0]), chance_BL)
+        >>> metric.update(x0_BL, xt_BL, xhat_BL, torch.ones(1, 4).bool(), RowIds(torch.tensor([0])), chance_BL)
         >>> result = metric.compute()
         >>> result.recovery, result.clean_change_rate
         (0.5, 0.5)
@@ -77,7 +77,7 @@ class TokenRecovery(RowwiseMetric):
 
     def __init__(self) -> None:
         super().__init__()
-        counts = ("corrupted", "recovered", "clean", "unstable", "touched", "exact")
+        counts = ("corrupted", "recovered", "clean", "changed", "touched", "exact")
         self.declare("draws", *counts, "chance", "bayes_argmax", *ORIGIN)
 
     @override
@@ -87,10 +87,8 @@ class TokenRecovery(RowwiseMetric):
         xt_BL: Tensor,
         xhat_BL: Tensor,
         counted_BL: Tensor,
-        rows_B: Tensor,
+        ids: RowIds,
         chance_BL: Tensor,
-        documents_B: Tensor | None = None,
-        places_B: Tensor | None = None,
         bayes_BL: Tensor | None = None,
     ) -> None:
         """Add a batch.
@@ -100,14 +98,12 @@ class TokenRecovery(RowwiseMetric):
             xt_BL: int64 ids the chain started from.
             xhat_BL: int64 ids the chain ended at.
             counted_BL: bool, True at positions to count (neither padding nor special).
-            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+            ids: ids of the rows and of their draws.
             chance_BL: probability in [0, 1] that chance restores a token; read at corrupted counted positions only.
-            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
-            places_B: int64 draw numbers; see `RowwiseMetric.record_draws`.
             bayes_BL: largest probability in [0, 1] of the exact posterior, for `bayes_argmax`; read at
                 corrupted counted positions only. None where the law is not known.
         """
-        check(rows_B, counted_BL, x0_BL=x0_BL, xt_BL=xt_BL, xhat_BL=xhat_BL, chance_BL=chance_BL)
+        check(ids.rows_B, counted_BL, x0_BL=x0_BL, xt_BL=xt_BL, xhat_BL=xhat_BL, chance_BL=chance_BL)
         corrupted_BL = counted_BL & (xt_BL != x0_BL)
         clean_BL = counted_BL & (xt_BL == x0_BL)
         wrong_BL = counted_BL & (xhat_BL != x0_BL)
@@ -115,9 +111,7 @@ class TokenRecovery(RowwiseMetric):
         bayes_BL = torch.full_like(chance_BL, torch.nan) if bayes_BL is None else bayes_BL
         self.record_draws(
             "draws",
-            rows_B,
-            documents_B,
-            places_B,
+            ids,
             corrupted_BL.sum(1),
             (corrupted_BL & ~wrong_BL).sum(1),
             clean_BL.sum(1),
@@ -135,8 +129,8 @@ class TokenRecovery(RowwiseMetric):
         total = {name: float(values.sum()) for name, values in sums.items()}
         counted = total["corrupted"] + total["clean"]
         recovery = rate_interval(sums["recovered"], sums["corrupted"])
-        each = self.per_draw("draws")
-        counts = {"corrupted": "corrupted", "recovered": "recovered", "clean": "clean", "changed": "unstable"}
+        origin, each = self.per_draw("draws")
+        counts = ("corrupted", "recovered", "clean", "changed")
         return RecoveryResult(
             rows,
             draws,
@@ -145,14 +139,14 @@ class TokenRecovery(RowwiseMetric):
             *recovery,
             chance=ratio(total["chance"], total["corrupted"]),
             n_clean=int(total["clean"]),
-            n_clean_changed=int(total["unstable"]),
-            clean_change_rate=ratio(total["unstable"], total["clean"]),
+            n_clean_changed=int(total["changed"]),
+            clean_change_rate=ratio(total["changed"], total["clean"]),
             errors_before=ratio(total["corrupted"], counted),
-            errors_after=ratio(total["corrupted"] - total["recovered"] + total["unstable"], counted),
+            errors_after=ratio(total["corrupted"] - total["recovered"] + total["changed"], counted),
             n_exact=int(total["exact"]),
             exact_match_rate=ratio(total["exact"], total["touched"]),
             bayes_argmax=ratio(total["bayes_argmax"], total["corrupted"]),
-            draws=origin(each) | {name: each[column].astype(np.int64) for name, column in counts.items()},
+            draws=origin | {name: each[name].astype(np.int64) for name in counts},
         )
 
 
@@ -163,8 +157,6 @@ class MarginResult(NamedTuple):
         n_rows: distinct rows.
         n_draws: measurements of rows in total.
         margin: mean margin per token, in nats.
-        margin_low: lower end of its 95 % interval, clustered by unit of error; NaN with a single unit.
-        margin_high: upper end.
         fixed_tokens: share of tokens with a margin above 0, whose own id is the most probable one.
         fixed_rows: share of draws whose counted tokens are all fixed (fixed points), among draws with counted tokens.
         edges: float64 (bins + 1,) edges of the histogram in nats.
@@ -175,8 +167,6 @@ class MarginResult(NamedTuple):
     n_rows: int
     n_draws: int
     margin: float
-    margin_low: float
-    margin_high: float
     fixed_tokens: float
     fixed_rows: float
     edges: Tensor
@@ -194,7 +184,7 @@ class ClassificationMargin(RowwiseMetric):
 
     Example:
         >>> metric = ClassificationMargin()
-        >>> metric.update(torch.tensor([[2.0, -1.0]]), torch.ones(1, 2, dtype=torch.bool), torch.tensor([0]))
+        >>> metric.update(torch.tensor([[2.0, -1.0]]), torch.ones(1, 2).bool(), RowIds(torch.tensor([0])))
         >>> metric.compute().fixed_tokens
         0.5
     """
@@ -211,31 +201,20 @@ class ClassificationMargin(RowwiseMetric):
         self.add_state("histogram", torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
 
     @override
-    def update(
-        self,
-        margin_BL: Tensor,
-        counted_BL: Tensor,
-        rows_B: Tensor,
-        documents_B: Tensor | None = None,
-        places_B: Tensor | None = None,
-    ) -> None:
+    def update(self, margin_BL: Tensor, counted_BL: Tensor, ids: RowIds) -> None:
         """Add a batch.
 
         Args:
             margin_BL: margins in nats; an infinite margin (a certain prediction) makes the mean infinite.
             counted_BL: bool, True at positions to count.
-            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
-            documents_B: int64 document numbers of the rows; see `RowwiseMetric.record_draws`.
-            places_B: int64 draw numbers; see `RowwiseMetric.record_draws`.
+            ids: ids of the rows and of their draws.
         """
-        check(rows_B, counted_BL, margin_BL=margin_BL)
+        check(ids.rows_B, counted_BL, margin_BL=margin_BL)
         fixed_BL = counted_BL & (margin_BL > 0)
         counted_B = counted_BL.any(1)
         self.record_draws(
             "draws",
-            rows_B,
-            documents_B,
-            places_B,
+            ids,
             margin_BL.double().where(counted_BL, torch.inf).amin(1).where(counted_B, torch.nan),
             counted_BL.sum(1),
             masked_sum(margin_BL, counted_BL),
@@ -243,22 +222,21 @@ class ClassificationMargin(RowwiseMetric):
             counted_B,
             counted_B & (fixed_BL == counted_BL).all(1),
         )
-        counted_BL = counted_BL & (rows_B >= 0)[:, None]
+        counted_BL = counted_BL & (ids.rows_B >= 0)[:, None]
         self.histogram += histogram(margin_BL[counted_BL], self.low, self.high, self.bins).to(self.device)
 
     @override
     def compute(self) -> MarginResult:
         """Return the mean, the shares above 0 and the histogram of all draws."""
         rows, draws, sums = self.per_unit("draws")
-        mean = mean_interval(sums["sum"], sums["count"], low=None)
-        each = self.per_draw("draws")
+        origin, each = self.per_draw("draws")
         return MarginResult(
             rows,
             draws,
-            *mean,
+            margin=mean_interval(sums["sum"], sums["count"], low=None).value,
             fixed_tokens=ratio(float(sums["fixed_tokens"].sum()), float(sums["count"].sum())),
             fixed_rows=ratio(float(sums["fixed_rows"].sum()), float(sums["counted"].sum())),
             edges=torch.linspace(self.low, self.high, self.bins + 1, dtype=torch.float64),
             histogram=self.histogram,
-            draws=origin(each) | {"margin": each["least"]},
+            draws=origin | {"margin": each["least"]},
         )

@@ -26,6 +26,20 @@ ORIGIN = ("document", "place")  # last columns of a ledger of draws
 Draws = dict[str, NDArray[Any]]  # columns (M,) by name
 
 
+class RowIds(NamedTuple):
+    """Ids of the rows of a batch and of their draws.
+
+    Attributes:
+        rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+        documents_B: int64 document numbers of the rows; None if no document gives several rows.
+        places_B: int64 draw numbers; None if all entries of a row are one draw.
+    """
+
+    rows_B: Tensor
+    documents_B: Tensor | None = None
+    places_B: Tensor | None = None
+
+
 class PerUnit(NamedTuple):
     """Sums of entries by unit of error.
 
@@ -130,19 +144,15 @@ class RowwiseMetric(Metric):
         getattr(self, f"{ledger}_rows").append(rows_B[real_B].to(self.device))
         getattr(self, f"{ledger}_entries").append(entries[real_B].to(self.device))
 
-    def record_draws(
-        self, ledger: str, rows_B: Tensor, documents_B: Tensor | None, places_B: Tensor | None, *columns_B: Tensor
-    ) -> None:
+    def record_draws(self, ledger: str, ids: RowIds, *columns_B: Tensor) -> None:
         """Record one entry per row that is not a filler, in a ledger whose last columns are `ORIGIN`.
 
         Args:
             ledger: name of the ledger.
-            rows_B: int64 ids; negative ones mark filler rows.
-            documents_B: int64 document numbers of the rows; None if no document gives several rows.
-            places_B: int64 draw numbers; None if all entries of a row are one draw.
+            ids: ids of the rows and of their draws.
             columns_B: one value per row for each other declared column.
         """
-        origin_B = (torch.full_like(rows_B, -1) if part_B is None else part_B for part_B in (documents_B, places_B))
+        rows_B, *origin_B = (torch.full_like(ids.rows_B, -1) if part_B is None else part_B for part_B in ids)
         self.record(ledger, rows_B, *columns_B, *origin_B)
 
     def per_unit(self, ledger: str) -> PerUnit:
@@ -160,10 +170,10 @@ class RowwiseMetric(Metric):
             return np.stack([rows, places], 1)
         return np.stack([documents, np.where(documents < 0, rows, -1)], 1)  # a row without a document is a unit
 
-    def per_draw(self, ledger: str) -> Draws:
-        """Return the sums of each draw, by row and draw number, with its `row_id`, `document` and `draw`.
+    def per_draw(self, ledger: str) -> tuple[Draws, Draws]:
+        """Return `row_id`, `document` and `draw` of each draw, and its sums by column name.
 
-        An unknown document or draw number is -1.
+        Draws are in the order of row and draw number. An unknown document or draw number is -1.
         """
         rows, entries = self.entries(ledger)
         draws = np.stack([rows, entries[:, -1].astype(np.int64)], 1)
@@ -172,7 +182,7 @@ class RowwiseMetric(Metric):
         names = self._ledgers[ledger][:-2]
         document, place = entries[firsts, -2:].T.astype(np.int64)
         origin = {"row_id": rows[firsts], "document": document, "draw": place}
-        return {**origin, **dict(zip(names, sums.T, strict=True))}
+        return origin, dict(zip(names, sums.T, strict=True))
 
     def entries(self, ledger: str) -> tuple[NDArray[np.int64], FLOAT]:
         """Return row ids (M,) and columns (M, C) of all M entries, sorted by row, then by the last columns."""
@@ -203,11 +213,6 @@ def added(groups_MK: NDArray[np.int64], entries_MC: FLOAT) -> FLOAT:
     groups_MK, entries_MC = groups_MK[order], entries_MC[order]
     starts = np.flatnonzero(np.r_[True, (np.diff(groups_MK, axis=0) != 0).any(1)][: len(groups_MK)])
     return np.add.reduceat(entries_MC, starts, axis=0) if len(starts) else entries_MC
-
-
-def origin(each: Draws) -> Draws:
-    """Return the columns that identify the draws."""
-    return {name: each[name] for name in ("row_id", "document", "draw")}
 
 
 def ratio(numerator: float, denominator: float) -> float:

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.metrics.functional import PredictionSpread
-from uddm_lightning.metrics.rowwise import ORIGIN, RowwiseMetric, check, masked_sum, ratio
+from uddm_lightning.metrics.rowwise import ORIGIN, RowIds, RowwiseMetric, check, masked_sum, ratio
 from uddm_lightning.stats.intervals import mean_interval
 
 
@@ -51,7 +51,7 @@ class TrajectoryPoint(RowwiseMetric):
         >>> import torch
         >>> metric, ones_BL = TrajectoryPoint(vocab_size=4), torch.ones(1, 2)
         >>> spread_BL = PredictionSpread(ones_BL, 0.5 * ones_BL, 0.3 * ones_BL, 0.2 * ones_BL, 0.6 * ones_BL)
-        >>> metric.update(spread_BL, ones_BL.bool(), torch.tensor([0]))
+        >>> metric.update(spread_BL, ones_BL.bool(), RowIds(torch.tensor([0])))
         >>> metric.compute().entropy
         1.0
     """
@@ -63,17 +63,17 @@ class TrajectoryPoint(RowwiseMetric):
         self.declare("draws", "count", *PredictionSpread._fields, *ORIGIN)
 
     @override
-    def update(self, spread_BL: PredictionSpread, counted_BL: Tensor, rows_B: Tensor) -> None:
+    def update(self, spread_BL: PredictionSpread, counted_BL: Tensor, ids: RowIds) -> None:
         """Add a batch.
 
         Args:
             spread_BL: measures of each token's prediction, each (B, L).
             counted_BL: bool, True at positions to count.
-            rows_B: int64 row ids; -1 marks a filler row, which is ignored.
+            ids: ids of the rows and of their draws.
         """
-        check(rows_B, counted_BL, **spread_BL._asdict())
+        check(ids.rows_B, counted_BL, **spread_BL._asdict())
         sums_B = (masked_sum(values_BL, counted_BL) for values_BL in spread_BL)
-        self.record_draws("draws", rows_B, None, None, counted_BL.sum(1), *sums_B)
+        self.record_draws("draws", ids, counted_BL.sum(1), *sums_B)
 
     @override
     def compute(self) -> TrajectoryResult:

@@ -99,7 +99,7 @@ class BasinProbe(Probe):
         counted_B = at.counted_BL.sum(1)
         levels = {n: _chance_time(at.task, n, self._allowed(n)) for n in set(counted_B.tolist())}
         nothing_B = torch.tensor([levels[n] for n in counted_B.tolist()], dtype=torch.float64, device=counted_B.device)
-        metric.update(*self._chains(at, sampler, times), nothing_B, *margins(at), *at.draws)
+        metric.update(*self._chains(at, sampler, times), nothing_B, *margins(at), at.ids)
 
     def _chains(self, at: MeasuredBatch, sampler: Sampler, times: Sequence[float]) -> tuple[Tensor, Tensor]:
         """Return the numbers of chains whose noise left each row, and of those that returned, int64 (B, T) each."""

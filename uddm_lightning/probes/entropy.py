@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from uddm_lightning.core.keyed_random import Stream, integers
 from uddm_lightning.core.progress import progress
-from uddm_lightning.metrics import ConditionalEntropy
+from uddm_lightning.metrics import ConditionalEntropy, RowIds
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.probes.base import Histogram, Probe, check_times
 from uddm_lightning.probes.measured_batch import MeasuredBatch, one_position
@@ -136,8 +136,8 @@ class EntropyProbe(Probe):
                 if len(x0_BL[part]):
                     corrupted_BL = xt_BL[part] != x0_BL[part]
                     asked_BL = (counted_BL & predicted_BL)[part]
-                    rows_B, *origin_B = (None if one_B is None else one_B[part] for one_B in at.draws)
-                    update(entropy_BL[part], corrupted_BL, asked_BL, rows_B, recovered_BL, *origin_B)
+                    ids = RowIds._make(None if one_B is None else one_B[part] for one_B in at.ids)
+                    update(entropy_BL[part], corrupted_BL, asked_BL, ids, recovered_BL)
         # a recovery probe with fewer draws leaves no chain on the later batches
         none = self._chains.get(at.split, ("", None))
         self._chains[at.split] = (notes.sampler.name, notes.sampler.steps) if notes.sampler else none
@@ -163,7 +163,7 @@ class EntropyProbe(Probe):
         after_BV = at.denoiser.predict_at(process.mask_position(changed_BL, chosen_B), chosen_B, t_B, batch.valid_BL)
         leak_B = F.total_variation(before_BV, after_BV)
         asked_BL = counted_BL & process.prediction_mask(shown_BL)
-        metric.update_clean(entropy_BL, leak_B, asked_BL, counted_BL.any(1), *at.draws)
+        metric.update_clean(entropy_BL, leak_B, asked_BL, counted_BL.any(1), at.ids)
 
     @override
     def record_keys(self, task: DiffusionTask) -> Iterable[Record]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.keyed_random import Stream, integers
+from uddm_lightning.metrics import RowIds
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.samplers import Observer
 from uddm_lightning.samplers.denoiser import Denoiser
@@ -41,9 +42,9 @@ class MeasuredBatch(NamedTuple):
     population: int | None = None
 
     @property
-    def draws(self) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Rows, documents and places of the batch, in the order in which the metrics take them."""
-        return self.batch.rows_B, self.batch.documents_B, self.batch.places_B
+    def ids(self) -> RowIds:
+        """Ids of the rows and of their draws."""
+        return RowIds(self.batch.rows_B, self.batch.documents_B, self.batch.places_B)
 
 
 def select(batch: TokenBatch, kept_B: Tensor) -> TokenBatch:

@@ -115,7 +115,7 @@ class NelboProbe(Probe):
                 alpha_BL = noised.alpha_B[:, None].expand_as(x0_BL)
                 slope_BL = noised.slope_B[:, None].expand_as(x0_BL)
                 loss_BL = at.denoiser(loss, noised.xt_BL, t_B, batch.valid_BL, x0_BL, alpha_BL, slope_BL)[0]
-                metric.update(loss_BL, valid_BL, *at.draws)
+                metric.update(loss_BL, valid_BL, at.ids)
 
     @override
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:

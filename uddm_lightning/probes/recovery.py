@@ -177,16 +177,15 @@ class RecoveryProbe(Probe):
             chance_N = torch.full_like(alpha_N, torch.nan)
             if unigram_V is not None:
                 chance_N = task.process.chance(x0_BL.flatten(), one.xt_BL.flatten(), alpha_N, unigram_V)
-            rows_B, *origin_B = part.draws
             chance_BL, bayes_BL = chance_N.view_as(x0_BL), self._bayes(part, one)
-            metric.update(x0_BL, one.xt_BL, xhat_BL, part.counted_BL, rows_B, chance_BL, *origin_B, bayes_BL)
+            metric.update(x0_BL, one.xt_BL, xhat_BL, part.counted_BL, part.ids, chance_BL, bayes_BL)
             notes.restored[t] = RestoredRows(one.xt_BL, xhat_BL)
         notes.sampler, notes.batch = sampler, at.batch
 
         margin = self.metric(at, ClassificationMargin)
         usual = _first(at, None if self.takes_all(at.split) else self._usual)
         if len(usual.batch.rows_B):
-            margin.update(*margins(usual), *usual.draws)
+            margin.update(*margins(usual), usual.ids)
 
     def _bayes(self, at: MeasuredBatch, noised: Noised) -> Tensor | None:
         """Return the largest probability of any id at each token (B, L), if the backbone knows the distribution."""

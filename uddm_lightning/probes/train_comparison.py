@@ -65,13 +65,7 @@ class TrainComparison:
         device = tokens_BL.device
         mine_BK = tokens_BL[:, self.kept_L.to(device)]
         overlap = Overlap(mine_BK, self.ngram, self.vocab_size)
-
-        def watched() -> Iterator[Tensor]:
-            for block_CK in self._training_rows(device):
-                overlap.see(block_CK)
-                yield block_CK
-
-        least = nearest(mine_BK, watched())
+        least = nearest(mine_BK, self._training_rows(overlap, device))
         theirs_BL = self.corpus.train.tokens(self.subset.rows(least.place_B.cpu())).to(device)
         judged = self._judged(tokens_BL, counted_BL)
         metric.update(
@@ -85,11 +79,14 @@ class TrainComparison:
             judged.counted_BM,
         )
 
-    def _training_rows(self, device: torch.device) -> Iterator[Tensor]:
+    def _training_rows(self, overlap: Overlap, device: torch.device) -> Iterator[Tensor]:
+        """Yield the training rows block by block, and add each block to the overlap."""
         starts = range(0, len(self.subset), BLOCK)
         for start in progress(starts, "nearest training row"):
             places_C = torch.arange(start, min(start + BLOCK, len(self.subset)))
-            yield self.corpus.train.tokens(self.subset.rows(places_C))[:, self.kept_L].to(device)
+            block_CK = self.corpus.train.tokens(self.subset.rows(places_C))[:, self.kept_L].to(device)
+            overlap.see(block_CK)
+            yield block_CK
 
     def _judged(self, tokens_BL: Tensor, counted_BL: Tensor) -> CriticScores:
         if self.critic is None:

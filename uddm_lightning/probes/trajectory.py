@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.core.errors import check_at_least
-from uddm_lightning.metrics import TrajectoryPoint
+from uddm_lightning.metrics import RowIds, TrajectoryPoint
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.probes.base import Probe
 from uddm_lightning.probes.measured_batch import MeasuredBatch
@@ -80,7 +80,7 @@ class TrajectoryProbe(Probe):
                 spread = F.PredictionSpread(*at.denoiser(lambda logits_CV, _: F.spread(logits_CV), x_BL, t_B, valid_BL))
                 metric = self.metric(at, TrajectoryPoint, t, vocab_size=at.task.process.vocab_size)
                 counted_BL = at.counted_BL[numbers_B] & at.task.process.prediction_mask(x_BL)
-                metric.update(spread, counted_BL, at.batch.rows_B[numbers_B])
+                metric.update(spread, counted_BL, RowIds(at.batch.rows_B[numbers_B]))
 
         return observe
 

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.core.batch import Noised
-from uddm_lightning.core.keyed_random import Stream, key, uniform
+from uddm_lightning.core.keyed_random import uniform
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import sample_categorical
 from uddm_lightning.processes.parameterization import Parameterization
@@ -57,14 +56,9 @@ class AbsorbingProcess(Process):
         return x0_BL.scatter(1, position_B[:, None], self.mask_id)
 
     @override
-    def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:
+    def draw_noise(self, keys_BL: Tensor) -> tuple[Tensor, Tensor]:
         # the same random numbers as in the uniform process, so that both touch the same tokens
-        level = self.level(t_B)
-        keys_BL = key(keys_B[:, None], Stream.CORRUPTION, torch.arange(x0_BL.shape[1], device=x0_BL.device))
-        touched_BL = uniform(keys_BL, 0) >= level.alpha[:, None]
-        if valid_BL is not None:
-            touched_BL &= valid_BL
-        return Noised(x0_BL, x0_BL.masked_fill(touched_BL, self.mask_id), t_B, level.alpha, level.slope, valid_BL)
+        return uniform(keys_BL, 0), torch.full_like(keys_BL, self.mask_id)
 
     @override
     def leave_one_out_logits(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from uddm_lightning.core.batch import Noised
 from uddm_lightning.core.errors import check_at_least
+from uddm_lightning.core.keyed_random import Stream, key
 from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import NoiseLevel, Schedule
 
@@ -83,7 +84,6 @@ class Process(ABC):
         """Return the noise level at times `t` of any shape."""
         return self.schedule(t)
 
-    @abstractmethod
     def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:
         """Draw x_t ~ q(x_t | x_0). Each draw is a function of its key, time and position.
 
@@ -92,6 +92,23 @@ class Process(ABC):
             t_B: times in [0, 1].
             keys_B: int64 noise keys.
             valid_BL: False at padding, which stays unchanged; None if every position is valid.
+        """
+        level = self.level(t_B)
+        keys_BL = key(keys_B[:, None], Stream.CORRUPTION, torch.arange(x0_BL.shape[1], device=x0_BL.device))
+        quantile_BL, noise_BL = self.draw_noise(keys_BL)
+        touched_BL = quantile_BL >= level.alpha[:, None]
+        if valid_BL is not None:
+            touched_BL &= valid_BL
+        return Noised(x0_BL, noise_BL.where(touched_BL, x0_BL), t_B, level.alpha, level.slope, valid_BL)
+
+    @abstractmethod
+    def draw_noise(self, keys_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a uniform number in [0, 1) and an id of the noise for each token, float64 and int64 (B, L).
+
+        `corrupt` replaces a token by that id if the number is at least alpha_t.
+
+        Args:
+            keys_BL: int64 noise keys.
         """
 
     @abstractmethod

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from uddm_lightning.core.batch import Noised
-from uddm_lightning.core.keyed_random import Stream, integers, key, uniform
+from uddm_lightning.core.keyed_random import integers, uniform
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import sample_categorical
 from uddm_lightning.processes.parameterization import Parameterization
@@ -57,15 +56,9 @@ class UniformProcess(Process):
         return {**self.__dict__, "_loss_and_gradient": loss_and_gradient}
 
     @override
-    def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:
-        level = self.level(t_B)
-        keys_BL = key(keys_B[:, None], Stream.CORRUPTION, torch.arange(x0_BL.shape[1], device=x0_BL.device))
-        touch_BL, id_BL = uniform(keys_BL, torch.arange(2, device=x0_BL.device)[:, None, None])
-        touched_BL = touch_BL >= level.alpha[:, None]
-        if valid_BL is not None:
-            touched_BL &= valid_BL
-        xt_BL = torch.where(touched_BL, id_BL.mul_(self.vocab_size).long(), x0_BL)
-        return Noised(x0_BL, xt_BL, t_B, level.alpha, level.slope, valid_BL)
+    def draw_noise(self, keys_BL: Tensor) -> tuple[Tensor, Tensor]:
+        quantile_BL, id_BL = uniform(keys_BL, torch.arange(2, device=keys_BL.device)[:, None, None])
+        return quantile_BL, id_BL.mul_(self.vocab_size).long()
 
     @override
     def leave_one_out_logits(

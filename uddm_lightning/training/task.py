@@ -256,10 +256,7 @@ class DiffusionTask(LightningModule):
         """Start new notes: the probes, which are callbacks, measure the batch."""
         self.notes = {"ema": BatchNotes(), "raw": BatchNotes()}
 
-    @override
-    def test_step(self, batch: TokenBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Does the same as `validation_step`."""
-        self.validation_step(batch, batch_idx, dataloader_idx)
+    test_step = validation_step
 
     @override
     def predict_step(self, batch: TokenBatch, batch_idx: int = 0) -> Tensor:
