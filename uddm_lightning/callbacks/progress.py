@@ -82,7 +82,7 @@ class StepProgressLines(ProgressBar):
             self._training.update(trainer.global_step - self._training.done)
 
     @override
-    def on_train_end(self, *_: Any) -> None:
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         self.on_validation_end()
         if self._training is not None:
             self._training.close()
