@@ -11,7 +11,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.support.command_line import table
+from tests.support.command_line import OFF, table
 from tests.support.probes import DECLARED
 from uddm_lightning.results.tables import COMMON
 
@@ -316,6 +316,8 @@ def test_training_is_the_same_whether_it_is_measured_or_not(run, uddm, config, t
 
 OBJECTIVES = ("NELBO", "DenoisingCrossEntropy", "DuoCurriculum")
 TOGETHER = list(product(OBJECTIVES, ("CosineSchedule", "LogLinearSchedule"), (1, 0.5)))
+# the other combinations skip the probes that take most of the time
+WITHOUT_CHAINS = ("--trajectory.enabled=false", "--basin.enabled=false", "--samples.enabled=false")
 EACH_ONCE = (  # every value of every column, in three runs
     ("NELBO", "CosineSchedule", 1),
     ("DenoisingCrossEntropy", "LogLinearSchedule", 0.5),
@@ -331,6 +333,7 @@ def test_plugins_can_be_combined(uddm, config, tmp_path, objective, schedule, si
     outcome = uddm(
         *("fit", "-c", config, "--out", tmp_path / "run", "--data.train_size", size),
         *("--model.objective", objective, "--model.process.init_args.schedule", schedule),
+        *(() if (objective, schedule, size) in EACH_ONCE else WITHOUT_CHAINS),
     )
     assert outcome.status == 0, outcome.err
     assert table(tmp_path / "run")
@@ -366,7 +369,8 @@ def test_word_pieces_and_padding_train_too(uddm, config, tmp_path, tokenizer, pa
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
     for include in ("false", "true"):
         out = tmp_path / include
-        outcome = uddm("fit", "-c", config, "--out", out, "--recovery.include_special", include)
+        probes = () if include == "true" else (*OFF, "--recovery.enabled", "true")
+        outcome = uddm("fit", "-c", config, "--out", out, "--recovery.include_special", include, *probes)
         assert outcome.status == 0, outcome.err
     counts = [
         sum(int(r["n_corrupted"]) for r in table(tmp_path / include) if r["metric"] == "recovery")

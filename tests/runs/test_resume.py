@@ -25,7 +25,7 @@ from uddm_lightning.core.errors import DiskFullError
 from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.runs import checkpoints
 
-STEPS = 24
+STEPS = 18
 PERIOD = 6  # steps between validations
 BATCHES = 8  # batches of a validation: two per split
 

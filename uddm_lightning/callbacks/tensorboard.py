@@ -63,7 +63,8 @@ class TensorBoardPage(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DiffusionTask)
         records = [record for probe in probes(trainer) for record in probe.records]
-        skip = trainer.sanity_checking or is_dry_run(trainer)
+        # measuring a checkpoint again rewrites its rows and nothing else
+        skip = trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking or is_dry_run(trainer)
         if skip or not records or not trainer.is_global_zero:
             return
         step, size = pl_module.weights_step, data_of(trainer).subset_size
@@ -72,8 +73,7 @@ class TensorBoardPage(Callback):
             measured = [record for record in records if record["weights"] == weights]
             curves = [(probe.time_curve, probe.kind) for probe in probes(trainer) if probe.time_curve]
             picture = pixels(time_figure(curves, measured, f"{title}, {weights} weights"))
-            if trainer.state.fn == TrainerFn.FITTING:  # measuring a checkpoint again rewrites its rows and nothing else
-                write_picture(run_folder(trainer) / "figures" / f"recovery-{weights}.png", picture)
+            write_picture(run_folder(trainer) / "figures" / f"recovery-{weights}.png", picture)
             for logger in _tensorboards(trainer):
                 logger.experiment.add_image(f"recovery/{weights}", picture, step, dataformats="HWC")
         for writer in (logger.experiment for logger in _tensorboards(trainer)):

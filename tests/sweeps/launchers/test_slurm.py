@@ -487,7 +487,7 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, 
 @pytest.mark.usefixtures("_cluster")
 class TestCluster:
     def test_three_runs_form_an_array_and_a_killed_one_can_be_repeated(self, make_run):
-        killed, *others = runs = [make_run(2, 30), make_run(4, 3), make_run(8, 3)]
+        killed, *others = runs = [make_run(2, 15), make_run(4, 3), make_run(8, 3)]
         launcher = SlurmLauncher(timeout_min=20)
         launcher.submit(runs)
         (array,) = {line.partition("_")[0] for line in queue()}
@@ -510,11 +510,11 @@ class TestCluster:
 
     @pytest.mark.timeout(900)
     def test_a_sweep_by_slurm_gives_the_numbers_of_a_local_one(self, make_run, tmp_path):
-        killed = make_run(2, 30)  # the sweep uses its folder
+        killed = make_run(2, 15)  # the sweep uses its folder
 
         def sweep(out: Path, *options: str, status: int = 0) -> str:
             command = [sys.executable, "-m", "uddm_lightning", "sweep", "-c", str(tmp_path / "tiny.yaml")]
-            command += ["--out", str(out), "--sizes", "2,4,8", "--trainer.max_steps", "30", *options]
+            command += ["--out", str(out), "--sizes", "2,4,8", "--trainer.max_steps", "15", *options]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
                 if status:
                     wait_until((killed.folder / "checkpoints" / "last.ckpt").exists)
@@ -533,7 +533,7 @@ class TestCluster:
         assert tables[0] == tables[1]
 
     def test_a_job_at_its_time_limit_is_requeued_and_resumes(self, make_run):
-        run = make_run(2, 30)
+        run = make_run(2, 15)
         launcher = SlurmLauncher(timeout_min=5)
         launcher.submit([run])
         wait_until((run.folder / "checkpoints" / "last.ckpt").exists)
