@@ -31,6 +31,7 @@ def test_all_plugins_are_found() -> None:
         "NELBO",
         "DenoisingCrossEntropy",
         "DuoCurriculum",
+        "LeaveOneOutCrossEntropy",
         "AncestralSampler",
         "WarmupConstant",
         "WarmupLinear",

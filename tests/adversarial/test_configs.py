@@ -141,6 +141,8 @@ LEGAL: dict[str, Callable[[Any], bool]] = {
     "DuoCurriculum.start_step": whole(0, 499_999),
     "DuoCurriculum.end_step": whole(1),
     "DuoCurriculum.top_k": whole(2),
+    "LeaveOneOutCrossEntropy.t_min": real(lambda t: 0 < t < 1),
+    "LeaveOneOutCrossEntropy.t_max": real(lambda t: 0.001 < t <= 1),
     "NELBO.t_min": real(lambda t: 0 < t < 1),
     "NELBO.t_max": real(lambda t: 0.02 < t <= 1),
     "AncestralSampler.steps": whole(1),

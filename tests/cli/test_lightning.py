@@ -314,12 +314,13 @@ def test_training_is_the_same_whether_it_is_measured_or_not(run, uddm, config, t
     assert all(torch.equal(here[name], there[name]) for name in here)
 
 
-OBJECTIVES = ("NELBO", "DenoisingCrossEntropy", "DuoCurriculum")
+OBJECTIVES = ("NELBO", "DenoisingCrossEntropy", "LeaveOneOutCrossEntropy", "DuoCurriculum")
 TOGETHER = list(product(OBJECTIVES, ("CosineSchedule", "LogLinearSchedule"), (1, 0.5)))
 # the other combinations skip the probes that take most of the time
 WITHOUT_CHAINS = ("--trajectory.enabled=false", "--basin.enabled=false", "--samples.enabled=false")
-EACH_ONCE = (  # every value of every column, in three runs
+EACH_ONCE = (  # every value of every column, in four runs
     ("NELBO", "CosineSchedule", 1),
+    ("LeaveOneOutCrossEntropy", "LogLinearSchedule", 1),
     ("DenoisingCrossEntropy", "LogLinearSchedule", 0.5),
     ("DuoCurriculum", "CosineSchedule", 0.5),
 )

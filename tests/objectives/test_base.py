@@ -11,12 +11,12 @@ from tests.support.plugins import cases, make, plugins
 from tests.support.toy_worlds import Joint, TableBackbone
 from uddm_lightning.backbones import Backbone
 from uddm_lightning.core.batch import Noised, TokenBatch
-from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, Objective
+from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, LeaveOneOutCrossEntropy, Objective
 from uddm_lightning.processes import Parameterization, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 
 V, B, L = 5, 6, 7
-OBJECTIVES = [NELBO, DenoisingCrossEntropy]
+OBJECTIVES = [NELBO, DenoisingCrossEntropy, LeaveOneOutCrossEntropy]
 
 
 class CastBackbone(Backbone):
@@ -37,6 +37,7 @@ class CastBackbone(Backbone):
 
 def test_parameterizations() -> None:
     assert NELBO.parameterization is Parameterization.LEAVE_ONE_OUT
+    assert LeaveOneOutCrossEntropy.parameterization is Parameterization.LEAVE_ONE_OUT
     assert DenoisingCrossEntropy.parameterization is Parameterization.POSTERIOR
 
 

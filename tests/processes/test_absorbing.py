@@ -21,7 +21,7 @@ from tests.support.toy_worlds import (
 )
 from uddm_lightning.core.keyed_random import key
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy
+from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, LeaveOneOutCrossEntropy
 from uddm_lightning.processes import AbsorbingProcess, Parameterization, UniformProcess
 from uddm_lightning.processes import absorbing as module
 from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, Schedule
@@ -196,8 +196,8 @@ def test_logit_of_the_mask_has_no_effect(rng: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("t", [0.2, 0.7])
-def test_both_objectives_are_minimal_at_the_exact_prediction_of_masked_positions(t: float) -> None:
-    """At masked positions posterior and leave-one-out are equal, and both losses have their minimum there."""
+def test_objectives_are_minimal_at_the_exact_prediction_of_masked_positions(t: float) -> None:
+    """At masked positions posterior and leave-one-out are equal, and all losses have their minimum there."""
     joint, process = Joint(3, 3, seed=6, mask=True), make_process(3)
     level = process.level(torch.tensor(t, dtype=torch.float64))
     masked = joint.noisy_YL == 3
@@ -205,7 +205,7 @@ def test_both_objectives_are_minimal_at_the_exact_prediction_of_masked_positions
     torch.testing.assert_close(joint.posterior(float(level.alpha))[masked], exact[masked])
     X, Y, L = shape = (len(joint.rows_XL), len(joint.noisy_YL), 3)
     weight = joint.noisy(float(level.alpha))[..., None] * masked
-    for objective in (NELBO(), DenoisingCrossEntropy()):
+    for objective in (NELBO(), DenoisingCrossEntropy(), LeaveOneOutCrossEntropy()):
         logits = torch.cat([exact.log(), torch.full((Y, L, 1), -80.0)], -1).requires_grad_()
         loss = objective.token_loss(
             process,
@@ -217,6 +217,19 @@ def test_both_objectives_are_minimal_at_the_exact_prediction_of_masked_positions
         )
         (gradient,) = torch.autograd.grad((weight * loss.view(shape)).sum(), logits)
         assert gradient.abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("alpha", [0.9, 0.1])
+def test_posterior_logits_are_the_enumerated_posterior(alpha: float) -> None:
+    """The posterior is the leave-one-out prediction at masks, and the visible token elsewhere."""
+    joint, process = Joint(3, 3, seed=6, mask=True), make_process(3)
+    Y, L = shape = joint.noisy_YL.shape
+    possible_Y = joint.noisy(alpha).sum(0) > 0
+    logits = torch.cat([joint.leave_one_out(alpha).log(), torch.full((Y, L, 1), 5.0)], -1)
+    found = process.posterior_logits(logits.reshape(Y * L, 4), joint.noisy_YL.flatten(), full(alpha, Y * L))
+    assert found.dtype == torch.float64
+    found = found.softmax(1).view(*shape, 3)
+    torch.testing.assert_close(found[possible_Y], joint.posterior(alpha)[possible_Y], rtol=1e-9, atol=1e-12)
 
 
 # ---------------------------------------------------------------------------------------------------------- likelihood

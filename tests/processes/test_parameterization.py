@@ -60,6 +60,19 @@ def test_conversion_of_the_enumerated_posterior_is_the_enumerated_leave_one_out(
 
 
 @pytest.mark.parametrize("t", TIMES)
+def test_posterior_logits_of_the_enumerated_leave_one_out_are_the_enumerated_posterior(
+    joint: Joint, process: UniformProcess, t: float
+) -> None:
+    alpha = process.level(torch.tensor(t, dtype=torch.float64)).alpha
+    X = len(joint.rows_XL)
+    logits = joint.leave_one_out(float(alpha)).log().reshape(-1, V)
+    before = logits.clone()
+    converted = process.posterior_logits(logits, joint.rows_XL.flatten(), alpha.expand(X * L)).softmax(1)
+    assert torch.equal(logits, before)
+    torch.testing.assert_close(converted.view(X, L, V), joint.posterior(float(alpha)), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("t", TIMES)
 def test_leave_one_out_does_not_depend_on_its_own_token(joint: Joint, t: float) -> None:
     table = joint.leave_one_out(1 - 0.999 * t).view(V, V, V, L, V)
     for place in range(L):

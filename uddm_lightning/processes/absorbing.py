@@ -68,6 +68,13 @@ class AbsorbingProcess(Process):
         return logits_NV[:, : self.vocab_size]
 
     @override
+    def posterior_logits(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor) -> Tensor:
+        # q(mask | x_0) is the same for every x_0, and a visible token is x_0
+        logits_NV, masked_N1 = logits_NV[:, : self.vocab_size], self.prediction_mask(xt_N)[:, None]
+        visible_NV = torch.arange(self.vocab_size, device=xt_N.device) == xt_N[:, None]
+        return torch.where(masked_N1 | visible_NV, logits_NV, float("-inf"))
+
+    @override
     def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
         # slope / (1 - alpha) ln p[x_0] where x_t is the mask, 0 elsewhere (Sahoo et al. 2024, eq. 10)
         logp_0_N = logp_NV.gather(1, x0_N[:, None])[:, 0]

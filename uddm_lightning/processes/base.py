@@ -127,6 +127,30 @@ class Process(ABC):
             Logits of the V ids of the vocabulary, in the dtype of `logits_NV`.
         """
 
+    @abstractmethod
+    def posterior_logits(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor) -> Tensor:
+        """Convert leave-one-out outputs to log-probabilities of the posterior (N, V), up to a constant per token.
+
+        The posterior p(x_0^l | x_t) is proportional to the leave-one-out prediction times q(x_t^l | x_0^l).
+
+        Args:
+            logits_NV: network outputs for all S states, which parameterize the leave-one-out prediction; they are not
+                modified.
+            xt_N: int64 noisy ids.
+            alpha_N: float64 signal levels, below 1.
+
+        Returns:
+            Logits of the V ids of the vocabulary, in the dtype of `logits_NV`.
+
+        Example:
+            >>> import torch
+            >>> from uddm_lightning.processes import UniformProcess
+            >>> from uddm_lightning.processes.schedules import LogLinearSchedule
+            >>> process, alpha_N = UniformProcess(3, LogLinearSchedule()), torch.tensor([0.5])
+            >>> process.posterior_logits(torch.zeros(1, 3), torch.tensor([2]), alpha_N).softmax(1)
+            tensor([[0.1667, 0.1667, 0.6667]])
+        """
+
     def leave_one_out(
         self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, parameterization: Parameterization
     ) -> Tensor:

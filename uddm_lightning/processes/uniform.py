@@ -64,12 +64,20 @@ class UniformProcess(Process):
     def leave_one_out_logits(
         self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, parameterization: Parameterization
     ) -> Tensor:
-        # p(x_0^l | x_t) is proportional to p_loo(x_0^l) q(x_t^l | x_0^l). Divide by q(x_t^l | x_0^l), which is larger
-        # by a factor (V alpha + 1 - alpha) / (1 - alpha) at x_0^l = x_t^l.
+        # p(x_0^l | x_t) is proportional to p_loo(x_0^l) q(x_t^l | x_0^l). Divide by q(x_t^l | x_0^l).
         if parameterization is Parameterization.POSTERIOR:
-            log_ratio_N = torch.log((self.vocab_size * alpha_N + 1.0 - alpha_N) / (1.0 - alpha_N))
-            logits_NV = logits_NV.scatter_add(1, xt_N[:, None], -log_ratio_N.to(logits_NV.dtype)[:, None])
+            log_ratio_N1 = self._log_ratio(alpha_N).to(logits_NV.dtype)[:, None]
+            logits_NV = logits_NV.scatter_add(1, xt_N[:, None], -log_ratio_N1)
         return logits_NV
+
+    @override
+    def posterior_logits(self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor) -> Tensor:
+        log_ratio_N1 = self._log_ratio(alpha_N).to(logits_NV.dtype)[:, None]
+        return logits_NV.scatter_add(1, xt_N[:, None], log_ratio_N1)
+
+    def _log_ratio(self, alpha_N: Tensor) -> Tensor:
+        """Return ln q(x_t | x_0 = x_t) / q(x_t | x_0 = v) for any other id v: ln(1 + V alpha / (1 - alpha))."""
+        return torch.log1p(self.vocab_size * alpha_N / (1.0 - alpha_N))
 
     @override
     def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
