@@ -320,12 +320,14 @@ def test_names_differ_by_deciding_keys_only():
     assert config_keys.digest({**config, "trainer": {"devices": 8, "max_steps": 3, "precision": "32-true"}}) == (
         config_keys.digest({**config, "trainer": {"max_steps": 3, "precision": None}})
     )
+    assert config_keys.digest({**config, "data": {"canaries": None}}) == first
     others = [
+        {**config, "data": {"canaries": [1]}},
         {**config, "trainer": {"max_steps": 4}},
         {**config, "model": {"optimizer": {"init_args": {"lr": 2}}}},
         {**config, "corpus": "abc"},
     ]
-    assert len({first, *map(config_keys.digest, others)}) == 4
+    assert len({first, *map(config_keys.digest, others)}) == 5
 
 
 def test_a_copy_and_an_old_table_keep_one_set_of_rows(uddm, run):

@@ -28,7 +28,7 @@ class Kind(Enum):
 _TABLE: dict[Kind, dict[str, str]] = {
     Kind.DECIDES: {
         "": "seed_everything",
-        "data.": "batch_size train_size",
+        "data.": "batch_size canaries train_size",
         "model.": "backbone backbone_name ema_decay objective optimizer process",
         "trainer.": "accumulate_grad_batches gradient_clip_algorithm gradient_clip_val precision",
     },
@@ -187,6 +187,8 @@ def digest(config: Mapping[str, Any]) -> str:
     """
     telling = {key: value for key, value in flat(config) if kind_of(key) in NAMING or key == "corpus"}
     telling.pop("model.backbone_name", None)  # it stands in front of the digits, whether the config gives it or not
+    if telling.get("data.canaries") is None:  # names of runs without canaries do not depend on this key
+        telling.pop("data.canaries", None)
     if "trainer.precision" in telling:
         telling["trainer.precision"] = _plain("trainer.precision", telling["trainer.precision"])
     return sha256(json.dumps(telling, sort_keys=True, default=str).encode()).hexdigest()[:8]

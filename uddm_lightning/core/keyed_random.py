@@ -42,6 +42,7 @@ class Stream(IntEnum):
     MARKOV = 12
     GAUSSIAN = 13
     RANDOM = 14
+    CANARIES = 15
 
 
 def _shift(bits: Tensor, places: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Text as batches: sources, tokenizers, packings, nested subsets and datasets of keyed batches."""
 
+from uddm_lightning.data.canaries import Canaries as Canaries
 from uddm_lightning.data.corpus import Corpus as Corpus
 from uddm_lightning.data.corpus import prepare_corpus as prepare_corpus
 from uddm_lightning.data.detokenizers.base import Detokenizer as Detokenizer

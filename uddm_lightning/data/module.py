@@ -21,6 +21,7 @@ from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError, check_at_least, check_within
 from uddm_lightning.core.keyed_random import Stream
+from uddm_lightning.data.canaries import Canaries, PlantedRows, PlantedSubset, check_repetitions
 from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.corpus import Corpus, prepare_corpus
 from uddm_lightning.data.eval_dataset import EvalDataset, RowReader
@@ -55,6 +56,9 @@ class TextDataModule(LightningDataModule):
         num_workers: number of worker processes that read rows; 0 reads in the training process, which is fast.
         cache_dir: cache of prepared corpora; null is `$UDDM_CACHE`, or `~/.cache/uddm_lightning`.
         text: UTF-8 file whose lines `predict` restores.
+        canaries: repetitions of each canary, a row of random ids that is added to the training rows that many times, as
+            in [0, 1, 4, 16]. `uddm audit` measures how well they are stored. They count neither in `train_size` nor in
+            measurements.
 
     Attributes:
         splits: names of the validation and test dataloaders, in order. The rows of "samples" and "random" are uniform
@@ -81,9 +85,11 @@ class TextDataModule(LightningDataModule):
         num_workers: int = 0,
         cache_dir: str | None = None,
         text: str | None = None,
+        canaries: list[int] | None = None,
     ) -> None:
         super().__init__()
         check_train_size(train_size)
+        check_repetitions(canaries or ())
         check_at_least(1, "data.", batch_size=batch_size, eval_batch_size=eval_batch_size)
         check_at_least(1, "data.", num_train_rows=num_train_rows, num_test_rows=num_test_rows)
         check_at_least(0, "data.", num_sample_rows=num_sample_rows, num_random_rows=num_random_rows)
@@ -105,6 +111,7 @@ class TextDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.cache_dir = cache_dir
         self.text = text
+        self.canaries = canaries
         self._tokenizer = tokenizer
 
     @cached_property
@@ -150,8 +157,9 @@ class TextDataModule(LightningDataModule):
         return distribution.chain.relabel([token[0] for token in ids], self.vocab_size)
 
     def training_rows(self) -> Tensor:
-        """Return the ids (N, L), int64, of all N training rows."""
-        return self.corpus.train.tokens(self.subset.rows(torch.arange(len(self.subset))))
+        """Return the ids (N, L), int64, of all N training rows, including planted canaries."""
+        rows, subset = self._trained()
+        return rows.tokens(subset.rows(torch.arange(len(subset))))
 
     @property
     def unigram(self) -> Tensor:
@@ -179,9 +187,8 @@ class TextDataModule(LightningDataModule):
             if isinstance(interval, int) and not isinstance(interval, bool):
                 check_interval(interval, accumulation)
         check_batch_size(self.batch_size, world_size, accumulation)
-        dataset = TrainDataset(
-            self.corpus.train, self.subset, self.batch_size, self.seed, start, accumulation, rank, world_size
-        )
+        rows, subset = self._trained()
+        dataset = TrainDataset(rows, subset, self.batch_size, self.seed, start, accumulation, rank, world_size)
         return self._dataloader(dataset)
 
     @override
@@ -238,6 +245,7 @@ class TextDataModule(LightningDataModule):
             "test_fraction": meta["test_fraction"],
             "vocab_size": meta["vocab_size"],
             "lost": meta["lost"],
+            **({"canaries": self._canaries().manifest()} if self.canaries else {}),
             "splits": {split: meta[split] for split in ("train", "test")},
             "source": component_spec(self.source),
             "tokenizer_spec": meta["tokenizer"],
@@ -248,6 +256,16 @@ class TextDataModule(LightningDataModule):
                 **{name: version(name) for name in ("torch", "lightning", "tokenizers", "datasets")},
             },
         }
+
+    def _canaries(self) -> Canaries:
+        return Canaries(self.canaries or [], self.packing, self.tokenizer, self.seed)
+
+    def _trained(self) -> tuple[RowReader, Subset]:
+        """Return the rows to train on: those of the subset, and planted canaries."""
+        if not self.canaries:
+            return self.corpus.train, self.subset
+        canaries = self._canaries()
+        return PlantedRows(self.corpus.train, canaries), PlantedSubset(self.subset, canaries)
 
     def _rank_and_world_size(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)

@@ -14,7 +14,7 @@ from typing_extensions import override
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.keyed_random import Stream
-from uddm_lightning.data.rows import Rows
+from uddm_lightning.data.eval_dataset import RowReader
 from uddm_lightning.data.subset import Subset
 
 # Rows per call of the keyed permutation, which takes thousands of small operations for any number of rows: one call per
@@ -41,7 +41,7 @@ class TrainDataset(IterableDataset[TokenBatch]):
         world_size: number of processes.
     """
 
-    rows: Rows
+    rows: RowReader
     subset: Subset
     batch_size: int
     seed: int
