@@ -97,6 +97,12 @@ def test_every_position_depends_on_every_token_and_on_sigma(tokens: Tensor, sigm
     assert ((logits(model, tokens, sigma + 0.1) - base).abs().amax(-1) > 1e-8).all()
 
 
+def test_without_time_conditioning_the_noise_input_is_zero(tokens: Tensor, sigma: Tensor) -> None:
+    told, untold = make_model(), make_model(time_conditioning=False)
+    assert torch.equal(logits(untold, tokens, sigma), logits(told, tokens, torch.zeros_like(sigma)))
+    assert not torch.equal(logits(untold, tokens, sigma), logits(told, tokens, sigma))
+
+
 def test_padding_is_never_attended_to(tokens: Tensor, sigma: Tensor, rng: torch.Generator) -> None:
     model = make_model()
     valid = torch.arange(L) < torch.tensor([10, 7, 3, 1, 5])[:, None]

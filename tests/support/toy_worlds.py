@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
-from scipy import stats
+from scipy import optimize, stats
 from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.backbones import Backbone
-from uddm_lightning.processes import Process, UniformProcess
+from uddm_lightning.processes import HybridProcess, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule, Schedule
 
 QUIET = settings(deadline=None, derandomize=True, database=None, max_examples=60)
@@ -76,19 +76,50 @@ def absorbing_kernel(sigma: float, V: int) -> Tensor:
     return torch.matrix_exp(sigma * generator)
 
 
+@cache
+def hybrid_noise(alpha: float, V: int, p_uniform: float) -> Tensor:
+    """Return (t m + c_t u) / C_t (V + 1,) of the hybrid process at (1 - t) / C_t = alpha; t is found by search."""
+    B = 2 * p_uniform / (1 - p_uniform)
+
+    def noise(t: float) -> float:
+        return B * math.sqrt(t * (1 - t))
+
+    t = float(optimize.brentq(lambda t: (1 - t) / (1 + noise(t)) - alpha, 0.0, 1.0, xtol=1e-300, rtol=1e-15))
+    return torch.tensor([noise(t) / V] * V + [t], dtype=torch.float64) / (1 + noise(t))
+
+
+def noise_law(process: Process, alpha: float) -> Tensor:
+    """Return the probabilities (S,) by which noise replaces a token at a signal level; they sum to 1 - alpha."""
+    if isinstance(process, HybridProcess):
+        return hybrid_noise(alpha, process.vocab_size, process.p_uniform)
+    S, mask = process.num_states, process.mask_id
+    law_S = torch.full((S,), 1 / S, dtype=torch.float64) if mask is None else torch.eye(S, dtype=torch.float64)[mask]
+    return (1 - alpha) * law_S
+
+
 class Joint:
     """A distribution over all V^L rows and its distribution under the forward process, by enumeration.
 
     Rows are listed in lexicographic order, X rows in all. Noisy rows may hold the mask of the process: Y rows in all,
-    of S ids. Without a mask both lists are equal.
+    of S ids. Without a mask both lists are equal. `noise` returns the probabilities (S,) of noise at a signal level;
+    None is noise by the mask if there is one, else uniform noise.
     """
 
-    def __init__(self, V: int, L: int, seed: int, sharpness: float = 1.5, mask: bool = False) -> None:
+    def __init__(
+        self,
+        V: int,
+        L: int,
+        seed: int,
+        sharpness: float = 1.5,
+        mask: bool = False,
+        noise: Callable[[float], Tensor] | None = None,
+    ) -> None:
         self.V, self.L, self.S = V, L, V + mask
+        self.noise = noise
         self.rows_XL = torch.tensor(list(product(range(V), repeat=L)))
         self.noisy_YL = torch.tensor(list(product(range(self.S), repeat=L)))
-        noise = torch.randn(len(self.rows_XL), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        self.p_X = torch.softmax(sharpness * noise, dim=0)
+        logits_X = torch.randn(len(self.rows_XL), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        self.p_X = torch.softmax(sharpness * logits_X, dim=0)
 
     @property
     def entropy(self) -> float:
@@ -104,6 +135,8 @@ class Joint:
         """Return q(x_t^l | x_0^l), indexed [x_0 row, x_t row, l], for all or given noisy rows."""
         shown_YL = self.noisy_YL if shown_YL is None else shown_YL
         hit = self.rows_XL[:, None] == shown_YL[None]
+        if self.noise is not None:
+            return torch.where(hit, alpha, 0.0) + self.noise(alpha)[shown_YL]
         noise = torch.tensor(1.0 - alpha, dtype=torch.float64)
         if self.S == self.V:
             return torch.where(hit, alpha + noise / self.V, noise / self.V)
@@ -210,13 +243,16 @@ def prior_gap(process: Process, joint: Joint) -> float:
 def reverse_posterior(process: Process, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor) -> Tensor:
     """Return the dense q(x_s | x_t, p) (N, S) by Bayes' rule, proportional to sum_{x_0} p[x_0] q(x_s | x_0) q(x_t |
     x_s)."""
-    mask, S = process.mask_id, process.num_states
-    noise_S = torch.full((S,), 1 / S, dtype=torch.float64) if mask is None else torch.eye(S, dtype=torch.float64)[mask]
+    S = process.num_states
+    before_NS, after_NS = (
+        torch.stack([noise_law(process, alpha) for alpha in alphas_N.tolist()]) for alphas_N in (alpha_s_N, alpha_t_N)
+    )
     ratio_N1 = (alpha_t_N / alpha_s_N)[:, None]
     p_NS = torch.nn.functional.pad(logp_NV.double().exp(), (0, S - logp_NV.shape[1]))
-    at_s_NS = alpha_s_N[:, None] * p_NS + (1 - alpha_s_N[:, None]) * noise_S
+    at_s_NS = alpha_s_N[:, None] * p_NS + before_NS
     onehot_NS = torch.nn.functional.one_hot(xt_N, S).double()
-    joint_NS = at_s_NS * (ratio_N1 * onehot_NS + (1 - ratio_N1) * noise_S[xt_N][:, None])
+    into_N1 = (after_NS - ratio_N1 * before_NS).clamp(min=0.0).gather(1, xt_N[:, None])  # noise between s and t
+    joint_NS = at_s_NS * (ratio_N1 * onehot_NS + into_N1)
     total_N1 = joint_NS.sum(1, keepdim=True)
     return torch.where(total_N1 > 0, joint_NS / total_N1, onehot_NS)  # an x_t of probability 0 stays
 

@@ -150,6 +150,7 @@ class DiT(SoftBackbone):
         embedding_init_std: standard deviation of the initial embeddings, above 0; None for the uniform initialisation
             of Duo.
         gate_init: initial value of the residual gates. With 0 (adaLN-zero) every block starts as the identity.
+        time_conditioning: whether the network is told the noise level; if not, it receives 0 in its place (MDLM).
 
     Raises:
         ValueError: an argument is out of its range.
@@ -175,6 +176,7 @@ class DiT(SoftBackbone):
         dropout: float = 0.1,
         embedding_init_std: float | None = None,
         gate_init: float = 0.0,
+        time_conditioning: bool = True,
     ) -> None:
         super().__init__(vocab_size)
         check_at_least(1, hidden_size=hidden_size, n_blocks=n_blocks, n_heads=n_heads, cond_dim=cond_dim)
@@ -183,6 +185,7 @@ class DiT(SoftBackbone):
         check_within("[0, 1)", dropout=dropout)
         if embedding_init_std is not None and not embedding_init_std > 0.0:
             raise ValueError(f"`embedding_init_std` must be above 0, got {embedding_init_std}.")
+        self.time_conditioning = time_conditioning
         self.vocab_embed = TokenEmbedding(vocab_size, hidden_size, embedding_init_std)
         self.sigma_map = NoiseEmbedding(cond_dim)
         self.rotary_emb = RotaryEmbedding(hidden_size // n_heads)
@@ -192,7 +195,7 @@ class DiT(SoftBackbone):
     @override
     def forward(self, tokens: Tensor | SoftTokens, sigma_B: Tensor, valid_BL: Tensor | None = None) -> Tensor:
         x_BLD = self.vocab_embed(tokens)
-        noise_BC = self.sigma_map(sigma_B)
+        noise_BC = self.sigma_map(sigma_B if self.time_conditioning else torch.zeros_like(sigma_B))
         cos_LK, sin_LK = self.rotary_emb(x_BLD.shape[1])
         # a filler row without valid positions attends everywhere, because a softmax over an empty set is NaN
         mask = None

@@ -74,7 +74,7 @@ class Objective(ABC):
         """Return the mean loss over all N positions, with loss 0 at padding, and the losses of the tokens."""
         length = noised.x0_BL.shape[1]
         tokens = noised.xt_BL if noised.soft is None else noised.soft
-        hidden_ND = backbone(tokens, -torch.log(noised.alpha_B), noised.valid_BL).flatten(0, 1)
+        hidden_ND = backbone(tokens, process.noise_input(noised.alpha_B), noised.valid_BL).flatten(0, 1)
         x0_N, xt_N = noised.x0_BL.flatten(), noised.xt_BL.flatten()
         alpha_N, slope_N = (level_B.repeat_interleave(length) for level_B in (noised.alpha_B, noised.slope_B))
         valid_N = None if noised.valid_BL is None else noised.valid_BL.flatten()

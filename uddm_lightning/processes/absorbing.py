@@ -56,7 +56,7 @@ class AbsorbingProcess(Process):
         return x0_BL.scatter(1, position_B[:, None], self.mask_id)
 
     @override
-    def draw_noise(self, keys_BL: Tensor) -> tuple[Tensor, Tensor]:
+    def draw_noise(self, keys_BL: Tensor, alpha_B: Tensor) -> tuple[Tensor, Tensor]:
         # the same random numbers as in the uniform process, so that both touch the same tokens
         return uniform(keys_BL, 0), torch.full_like(keys_BL, self.mask_id)
 

@@ -67,8 +67,8 @@ class Process(ABC):
     def mask_position(self, x0_BL: Tensor, position_B: Tensor) -> Tensor:
         """Return network inputs, int64 (B, L), for the leave-one-out prediction at one position of each clean row.
 
-        The leave-one-out prediction ignores the token at its own position, so a process without a mask token returns
-        the clean rows.
+        The leave-one-out prediction ignores the token at its own position, so a process that predicts every token
+        returns the clean rows.
         """
         return x0_BL
 
@@ -84,6 +84,10 @@ class Process(ABC):
         """Return the noise level at times `t` of any shape."""
         return self.schedule(t)
 
+    def noise_input(self, alpha: Tensor) -> Tensor:
+        """Return the number by which the network is told the noise level, -ln alpha_t, with the shape of `alpha`."""
+        return -torch.log(alpha)
+
     def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:
         """Draw x_t ~ q(x_t | x_0). Each draw is a function of its key, time and position.
 
@@ -95,20 +99,21 @@ class Process(ABC):
         """
         level = self.level(t_B)
         keys_BL = key(keys_B[:, None], Stream.CORRUPTION, torch.arange(x0_BL.shape[1], device=x0_BL.device))
-        quantile_BL, noise_BL = self.draw_noise(keys_BL)
+        quantile_BL, noise_BL = self.draw_noise(keys_BL, level.alpha)
         touched_BL = quantile_BL >= level.alpha[:, None]
         if valid_BL is not None:
             touched_BL &= valid_BL
         return Noised(x0_BL, noise_BL.where(touched_BL, x0_BL), t_B, level.alpha, level.slope, valid_BL)
 
     @abstractmethod
-    def draw_noise(self, keys_BL: Tensor) -> tuple[Tensor, Tensor]:
+    def draw_noise(self, keys_BL: Tensor, alpha_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return a uniform number in [0, 1) and an id of the noise for each token, float64 and int64 (B, L).
 
         `corrupt` replaces a token by that id if the number is at least alpha_t.
 
         Args:
             keys_BL: int64 noise keys.
+            alpha_B: float64 signal levels; the law of the noise may depend on them.
         """
 
     @abstractmethod

@@ -8,6 +8,8 @@ class Parameterization(Enum):
 
     LEAVE_ONE_OUT: p(x_0^l | x_t without position l). With it the reverse posterior is exact and the NELBO minimal.
     POSTERIOR: p(x_0^l | x_t), which also conditions on x_t^l. Cross-entropy learns this one.
+    REWEIGHTED: leave-one-out, with other odds of x_0^l = x_t^l. `ReweightedNELBO` learns this one. Only `HybridProcess`
+        converts it.
 
     Example:
         >>> from uddm_lightning.processes import Parameterization
@@ -17,8 +19,9 @@ class Parameterization(Enum):
 
     LEAVE_ONE_OUT = "leave-one-out"
     POSTERIOR = "posterior"
+    REWEIGHTED = "reweighted"
 
     @property
     def conditions_on_own_token(self) -> bool:
         """Whether the distribution conditions on x_t^l."""
-        return self is Parameterization.POSTERIOR
+        return self is not Parameterization.LEAVE_ONE_OUT

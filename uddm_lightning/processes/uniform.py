@@ -56,7 +56,7 @@ class UniformProcess(Process):
         return {**self.__dict__, "_loss_and_gradient": loss_and_gradient}
 
     @override
-    def draw_noise(self, keys_BL: Tensor) -> tuple[Tensor, Tensor]:
+    def draw_noise(self, keys_BL: Tensor, alpha_B: Tensor) -> tuple[Tensor, Tensor]:
         quantile_BL, id_BL = uniform(keys_BL, torch.arange(2, device=keys_BL.device)[:, None, None])
         return quantile_BL, id_BL.mul_(self.vocab_size).long()
 

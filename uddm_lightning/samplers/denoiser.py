@@ -79,13 +79,14 @@ class Denoiser:
             valid_BL = None if valid_BL is None else valid_BL[some_B]
             tokenwise_BL = tuple(values[some_B] for values in tokenwise_BL)
         level = self.process.level(t_B)
+        noise_B = self.process.noise_input(level.alpha)
         rows, length = xt_BL.shape
         tile_rows = max(1, TILE_TOKENS // length) if xt_BL.device.type == "cpu" else rows
         pieces = []
         for start in range(0, rows, tile_rows):
             tile = slice(start, start + tile_rows)
             valid_TL = None if valid_BL is None else valid_BL[tile]
-            hidden_TLD = self.backbone(xt_BL[tile], level.sigma[tile], valid_TL)
+            hidden_TLD = self.backbone(xt_BL[tile], noise_B[tile], valid_TL)
             alpha_TL = level.alpha[tile, None].expand(-1, length)
             values = (hidden_TLD, xt_BL[tile], alpha_TL, *(values_BL[tile] for values_BL in tokenwise_BL))
             selected_N = slice(None) if selected_BL is None else selected_BL[tile].flatten()
@@ -109,7 +110,7 @@ class Denoiser:
             valid_BL: False at padding; None if every position is valid.
         """
         level = self.process.level(t_B)
-        hidden_BLD = self.backbone(xt_BL, level.sigma, valid_BL)
+        hidden_BLD = self.backbone(xt_BL, self.process.noise_input(level.alpha), valid_BL)
         rows = torch.arange(len(xt_BL), device=xt_BL.device)
         logits_BV = self.backbone.head(hidden_BLD[rows, position_B])
         return self.process.leave_one_out(logits_BV, xt_BL[rows, position_B], level.alpha, self.parameterization)

@@ -22,7 +22,7 @@ from uddm_lightning.backbones import Backbone, DiT, TextStatistics
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError, check_within
 from uddm_lightning.objectives import NELBO, Objective
-from uddm_lightning.processes import Parameterization, Process, UniformProcess
+from uddm_lightning.processes import HybridProcess, Parameterization, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler, Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
@@ -151,6 +151,11 @@ class DiffusionTask(LightningModule):
             trainer.val_check_interval = trainer.max_steps * trainer.accumulate_grad_batches
             trainer.check_val_every_n_epoch = None
         if type(self.backbone).prepare is not Backbone.prepare:  # other backbones do not need the text
+            if isinstance(self.process, HybridProcess):
+                raise InputError(
+                    f"`model.backbone` is {type(self.backbone).__name__}, which computes the predictions of uniform "
+                    "and of absorbing noise only; use another `model.process` than `HybridProcess`, or a network."
+                )
             data = data_of(self.trainer)
             statistics = TextStatistics(data.training_rows, data.unigram, data.markov_chain, self.process.mask_id)
             for backbone in (self.backbone, self.ema.backbone):
