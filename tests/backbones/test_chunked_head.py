@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from tests.support.toy_worlds import Joint, JointOracle
-from uddm_lightning.backbones import DiT, chunked_head
+from uddm_lightning.backbones import DiT, chunks
 from uddm_lightning.backbones.chunked_head import head_loss, head_parameters
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, Objective
 from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.processes.gradients import LossAndGradient, loss_and_gradient_by_autograd
 from uddm_lightning.processes.schedules import LogLinearSchedule
 
 V, L = 31, 7  # 31 is prime, so chunks do not divide the batch evenly
@@ -46,7 +47,7 @@ def test_chunks_do_not_change_loss_or_gradients(monkeypatch, objective, dtype, t
     whole, gradients = loss_and_gradients(objective, dtype, rows, padded)
     assert len(gradients) == len(list(network(dtype).parameters()))
     for size in (1, 2, 5):
-        monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", size * V + 3)
+        monkeypatch.setattr(chunks, "CPU_ELEMENTS", size * V + 3)
         parts, others = loss_and_gradients(objective, dtype, rows, padded)
         torch.testing.assert_close(parts, whole, rtol=tolerance, atol=tolerance)
         for one, other in zip(gradients, others, strict=True):
@@ -54,13 +55,23 @@ def test_chunks_do_not_change_loss_or_gradients(monkeypatch, objective, dtype, t
 
 
 def test_at_most_one_chunk_of_logits_is_computed_at_a_time(monkeypatch):
-    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 5 * V)
+    monkeypatch.setattr(chunks, "CPU_ELEMENTS", 5 * V)
     seen = []
     original = DiT.head
     monkeypatch.setattr(DiT, "head", lambda self, hidden: (seen.append(len(hidden)), original(self, hidden))[1])
     loss_and_gradients(NELBO(), torch.float64, rows=9)
     assert max(seen) == 5
     assert sum(seen) == 9 * L + 1, "one token is used to find the parameters of the head"
+
+
+def test_parameters_of_the_head_are_found_once() -> None:
+    net = network(torch.float32)
+    calls = []
+    head = net.head
+    net.head = lambda hidden: (calls.append(len(hidden)), head(hidden))[1]
+    for _ in range(3):
+        head_parameters(net, torch.zeros(3, 16))
+    assert calls == [1]
 
 
 def test_head_parameters() -> None:
@@ -71,23 +82,39 @@ def test_head_parameters() -> None:
     }
     net.requires_grad_(False)
     assert head_parameters(net, torch.zeros(3, 16)) == []
+    net.output_layer.linear.bias.requires_grad_()
+    assert [id(parameter) for parameter in head_parameters(net, torch.zeros(3, 16))] == [
+        id(net.output_layer.linear.bias)
+    ]
+    frozen = network(torch.float32).requires_grad_(False)
+    assert head_parameters(frozen, torch.zeros(3, 16)) == []
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
+    assert len(head_parameters(frozen.requires_grad_(), torch.zeros(3, 16))) == 2
+    net.output_layer.linear.weight = torch.nn.Parameter(torch.zeros(V, 16))
+    assert any(parameter is net.output_layer.linear.weight for parameter in head_parameters(net, torch.zeros(3, 16)))
 
 
-def test_loss_of_a_head_without_parameters(monkeypatch) -> None:
+def squares(logits_CV: Tensor, chunk: slice, weight: float | None) -> LossAndGradient:
+    weight_C = None if weight is None else torch.full((len(logits_CV),), weight, dtype=logits_CV.dtype)
+    return loss_and_gradient_by_autograd(lambda values: values.square().sum(1), logits_CV, weight_C)
+
+
+@pytest.mark.parametrize("elements", [6, 100])
+def test_loss_of_a_head_without_parameters(monkeypatch, elements) -> None:
     """The head of an oracle is the identity."""
-    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 6)
+    monkeypatch.setattr(chunks, "CPU_ELEMENTS", elements)
     hidden = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
-    weight = torch.arange(5, dtype=torch.float64)
-    oracle = JointOracle(Joint(3, 2, seed=0))
-    total, losses = head_loss(oracle, hidden, weight, lambda logits_CV, place: logits_CV.square().sum(1))
+    before = hidden.detach().clone()
+    total, losses = head_loss(JointOracle(Joint(3, 2, seed=0)), hidden, 0.5, squares)
     total.backward()
     torch.testing.assert_close(losses, hidden.detach().square().sum(1))
-    torch.testing.assert_close(hidden.grad, 2 * weight[:, None] * hidden.detach())
+    torch.testing.assert_close(hidden.grad, hidden.detach())
+    assert hidden.equal(before)
 
 
 def test_loss_without_gradients(monkeypatch) -> None:
     whole, _ = loss_and_gradients(NELBO(), torch.float64, rows=3)
-    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", 2 * V)
+    monkeypatch.setattr(chunks, "CPU_ELEMENTS", 2 * V)
     with torch.no_grad():
         process = UniformProcess(V, LogLinearSchedule())
         text = torch.randint(V, (3, L), generator=torch.Generator().manual_seed(1))

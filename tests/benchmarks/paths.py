@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.benchmarks import corpora, dense, loop
 from uddm_lightning.backbones import DiT
-from uddm_lightning.backbones.chunked_head import chunk_slices
+from uddm_lightning.backbones.chunks import chunk_elements, chunk_slices
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import Noised
 from uddm_lightning.metrics import functional as F
@@ -132,7 +132,7 @@ def floor(setting: Setting, network: DiT, noised: Noised) -> None:
     """Return the lower limit: the network and its projection, in chunks."""
     with setting.cast():
         hidden_ND = network(noised.xt_BL, -noised.alpha_B.log()).flatten(0, 1)
-        for chunk in chunk_slices(setting.tokens, setting.V):
+        for chunk in chunk_slices(setting.tokens, setting.V, chunk_elements(setting.device)):
             network.head(hidden_ND[chunk])
 
 

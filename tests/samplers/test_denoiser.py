@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from tests.support.toy_worlds import TableBackbone
-from uddm_lightning.backbones import Backbone, DiT, chunked_head
+from uddm_lightning.backbones import Backbone, DiT, chunks
 from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import denoiser as module
@@ -55,7 +55,7 @@ def test_chunks_and_tiles_do_not_change_predictions(
     extra = torch.arange(B * L).view(B, L)
     denoise = Denoiser(UniformProcess(V, LogLinearSchedule()), make_backbone("table"), parameterization)
     whole = denoise(return_all, xt, t, valid, extra)
-    monkeypatch.setattr(chunked_head, "CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(chunks, "CPU_ELEMENTS", elements)
     monkeypatch.setattr(module, "TILE_TOKENS", tile)
     sizes: list[int] = []
 

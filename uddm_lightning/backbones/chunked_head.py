@@ -6,20 +6,24 @@ only one chunk of logits exists at a time, because its gradient is computed toge
 Shapes: N tokens, C tokens in a chunk, V ids, D features.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import math
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.backbones.chunks import chunk_elements, chunk_slices
+from uddm_lightning.processes.gradients import LossAndGradient
 
-# Elements of a chunk of logits: few enough for the CPU cache, and enough for efficient matrix products.
-CHUNK_ELEMENTS = 2**22
+# Sum of the weights of a chunk in float16. The gradient of a weight is a sum over the tokens of the chunk, and the
+# largest number of float16 is 65,504.
+FLOAT16_WEIGHTS = 2.0**10
 
-ChunkLoss = Callable[[Tensor, slice], Tensor]  # maps logits (C, V) and their slice of the N tokens to losses (C,)
+_names: WeakKeyDictionary[Backbone, list[str]] = WeakKeyDictionary()  # names of the parameters of the heads
 
 
 class Loss(NamedTuple):
@@ -34,59 +38,92 @@ class Loss(NamedTuple):
     tokens_N: Tensor
 
 
-def head_loss(backbone: Backbone, hidden_ND: Tensor, weight_N: Tensor, loss: ChunkLoss) -> Loss:
+class ChunkLoss(Protocol):
+    """Loss of the tokens of a chunk."""
+
+    def __call__(self, logits_CV: Tensor, chunk: slice, weight: float | None) -> LossAndGradient:
+        """Return the losses of a chunk and the gradient of `weight` times their sum.
+
+        Args:
+            logits_CV: logits, detached; the function may overwrite them.
+            chunk: slice of the N tokens.
+            weight: weight of each token; None for no gradient.
+        """
+
+
+def head_loss(backbone: Backbone, hidden_ND: Tensor, weight: float, loss: ChunkLoss) -> Loss:
     """Return the weighted sum of the losses of all tokens, with exact gradients of the features and the head.
+
+    In float16, gradients of the logits have a scale of their own, because 1 / N is below its range. The gradients of
+    the parameters of the head are summed in float32 and only then scaled back.
 
     Args:
         backbone: backbone whose head computes the logits.
         hidden_ND: features.
-        weight_N: weight of each token in the sum.
-        loss: function that maps logits (C, V) and their slice of the N tokens to losses (C,).
+        weight: weight of each token in the sum, above 0.
+        loss: losses of a chunk with their gradient.
 
     Example:
         >>> import torch
         >>> from uddm_lightning.backbones import DiT
         >>> from uddm_lightning.backbones.chunked_head import head_loss
+        >>> from uddm_lightning.processes.gradients import loss_and_gradient_by_autograd
         >>> backbone = DiT(27, hidden_size=16, n_blocks=1, n_heads=2)
         >>> hidden_ND, target_N = torch.ones(4, 16, requires_grad=True), torch.arange(4)
-        >>> loss = lambda logits_CV, chunk: torch.nn.functional.cross_entropy(
-        ...     logits_CV, target_N[chunk], reduction="none"
-        ... )
-        >>> head_loss(backbone, hidden_ND, torch.full((4,), 0.25), loss).tokens_N
+        >>> def loss(logits_CV, chunk, weight):
+        ...     cross_entropy = torch.nn.CrossEntropyLoss(reduction="none")
+        ...     weight_C = None if weight is None else torch.full((len(logits_CV),), weight)
+        ...     return loss_and_gradient_by_autograd(lambda z: cross_entropy(z, target_N[chunk]), logits_CV, weight_C)
+        >>> head_loss(backbone, hidden_ND, 0.25, loss).tokens_N
         tensor([3.2958, 3.2958, 3.2958, 3.2958])
     """
-    slices = chunk_slices(len(hidden_ND), backbone.vocab_size)
-    if len(slices) == 1 or not torch.is_grad_enabled():
-        # do not slice a single chunk: its gradient would be copied
-        chunks_CD = [hidden_ND] if len(slices) == 1 else [hidden_ND[chunk] for chunk in slices]
-        losses = [loss(backbone.head(hidden_CD), chunk) for hidden_CD, chunk in zip(chunks_CD, slices, strict=True)]
-        tokens_N = losses[0] if len(losses) == 1 else torch.cat(losses)
-        return Loss((tokens_N * weight_N).sum(), tokens_N.detach())
-    parameters = head_parameters(backbone, hidden_ND)
-    return Loss(*_HeadLoss.apply(hidden_ND, weight_N, backbone, loss, *parameters))  # type: ignore[no-untyped-call]  # untyped in torch
+    if torch.is_grad_enabled():
+        parameters = head_parameters(backbone, hidden_ND)
+        return Loss(*_HeadLoss.apply(hidden_ND, weight, backbone, loss, *parameters))  # type: ignore[no-untyped-call]  # untyped in torch
+    slices = chunk_slices(len(hidden_ND), backbone.vocab_size, chunk_elements(hidden_ND.device))
+    losses = [loss(backbone.head(hidden_ND[chunk]), chunk, None).loss_N for chunk in slices]
+    tokens_N = torch.cat(losses)
+    return Loss(tokens_N.sum() * weight, tokens_N)
 
 
-def chunk_slices(tokens: int, vocab_size: int) -> list[slice]:
-    """Return the slices of N tokens whose logits have at most `CHUNK_ELEMENTS` elements each.
+def head_parameters(backbone: Backbone, hidden_ND: Tensor) -> list[nn.Parameter]:
+    """Return the parameters of the head that are trained: those with a gradient of the logits of one token.
 
-    Example:
-        >>> from uddm_lightning.backbones.chunked_head import chunk_slices
-        >>> chunk_slices(5, vocab_size=2**21)
-        [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    Their names are found once for each backbone, because that takes a forward and a backward pass of the head.
     """
-    size = max(1, CHUNK_ELEMENTS // vocab_size)
-    return [slice(start, min(start + size, tokens)) for start in range(0, tokens, size)]
+    if backbone not in _names:
+        _names[backbone] = _find_names(backbone, hidden_ND)
+    parameters = [backbone.get_parameter(name) for name in _names[backbone]]
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
-def head_parameters(backbone: Backbone, hidden_ND: Tensor) -> list[Tensor]:
-    """Return the parameters of the head: those with a gradient of the logits of one token."""
-    parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
-    with torch.enable_grad():
-        logits_1V = backbone.head(hidden_ND[:1].detach())
-        if not logits_1V.requires_grad:
-            return []
-        gradients = torch.autograd.grad(logits_1V.sum(), parameters, allow_unused=True)
-    return [parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
+def _find_names(backbone: Backbone, hidden_ND: Tensor) -> list[str]:
+    """Return the names of the parameters of the head, whether or not they are trained."""
+    named = {name: parameter for name, parameter in backbone.named_parameters() if parameter.is_floating_point()}
+    trained = [parameter.requires_grad for parameter in named.values()]
+    try:
+        for parameter in named.values():
+            parameter.requires_grad_()
+        with torch.enable_grad():
+            logits_1V = backbone.head(hidden_ND[:1].detach())
+            if not logits_1V.requires_grad:
+                return []
+            gradients = torch.autograd.grad(logits_1V.sum(), list(named.values()), allow_unused=True)
+    finally:
+        for parameter, requires_grad in zip(named.values(), trained, strict=True):
+            parameter.requires_grad_(requires_grad)
+    return [name for name, gradient in zip(named, gradients, strict=True) if gradient is not None]
+
+
+def _to_overwrite(logits_CV: Tensor) -> Tensor:
+    """Return detached logits that the loss may overwrite: not those that the backward pass of the head reads."""
+    product = logits_CV.grad_fn is not None and logits_CV.grad_fn.name() in ("AddmmBackward0", "MmBackward0")
+    return logits_CV.detach() if product else logits_CV.detach().clone()
+
+
+def _float16_scale(weight: float, tokens: int) -> float:
+    """Return the power of two by which the gradients of `tokens` tokens are multiplied in float16."""
+    return 2.0 ** math.floor(math.log2(min(1.0, FLOAT16_WEIGHTS / tokens) / weight))
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -95,31 +132,49 @@ class _HeadLoss(torch.autograd.Function):
     @staticmethod
     @override
     def forward(
-        ctx: Any, hidden_ND: Tensor, weight_N: Tensor, backbone: Backbone, loss: ChunkLoss, *parameters: Tensor
+        ctx: Any, hidden_ND: Tensor, weight: float, backbone: Backbone, loss: ChunkLoss, *parameters: nn.Parameter
     ) -> tuple[Tensor, Tensor]:
-        total, tokens = hidden_ND.new_zeros((), dtype=weight_N.dtype), []
-        gradient_ND = torch.empty_like(hidden_ND)
-        gradients = [torch.zeros_like(parameter) for parameter in parameters]
-        for chunk in chunk_slices(len(hidden_ND), backbone.vocab_size):
+        slices = chunk_slices(len(hidden_ND), backbone.vocab_size, chunk_elements(hidden_ND.device))
+        # do not slice a single chunk: its gradient would be copied
+        single = len(slices) == 1
+        gradient_ND = hidden_ND if single else torch.empty_like(hidden_ND)
+        gradients: list[Tensor] = (
+            [] if single else [torch.zeros_like(value, dtype=_wide(value)) for value in parameters]
+        )
+        scale, losses = 1.0, []
+        for chunk in slices:
             with torch.enable_grad():
-                hidden_CD = hidden_ND[chunk].detach().requires_grad_()
-                losses_C = loss(backbone.head(hidden_CD), chunk)
-                part = (losses_C * weight_N[chunk]).sum()
-                found = torch.autograd.grad(part, [hidden_CD, *parameters])
+                hidden_CD = (hidden_ND if single else hidden_ND[chunk]).detach().requires_grad_()
+                logits_CV = backbone.head(hidden_CD)
+            if logits_CV.dtype == torch.float16 and not losses:
+                scale = _float16_scale(weight, slices[0].stop)
+            loss_C, gradient_CV = loss(_to_overwrite(logits_CV), chunk, weight * scale)
+            found = torch.autograd.grad(logits_CV, [hidden_CD, *parameters], gradient_CV)
+            losses.append(loss_C)
+            if single:
+                gradient_ND, *gradients = found
+                continue
             gradient_ND[chunk] = found[0]
             for gradient, chunk_gradient in zip(gradients, found[1:], strict=True):
                 gradient += chunk_gradient
-            total += part.detach()
-            tokens.append(losses_C.detach())
         ctx.save_for_backward(gradient_ND, *gradients)
-        tokens_N = torch.cat(tokens)
+        ctx.scale, ctx.dtypes = scale, [parameter.dtype for parameter in parameters]
+        tokens_N = losses[0] if single else torch.cat(losses)
         ctx.mark_non_differentiable(tokens_N)
-        return total, tokens_N
+        return tokens_N.sum() * weight, tokens_N
 
     @staticmethod
     @override
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        # in float32: the loss scale of float16 is above its range
         gradient_ND, *gradients = ctx.saved_tensors
-        scaled = [part * gradient.to(part.dtype) for part in (gradient_ND, *gradients)]
-        return scaled[0], None, None, None, *scaled[1:]
+        factor = gradient / ctx.scale
+        hidden = (gradient_ND.to(_wide(gradient_ND)) * factor).to(gradient_ND.dtype)
+        head = [(part.to(_wide(part)) * factor).to(dtype) for part, dtype in zip(gradients, ctx.dtypes, strict=True)]
+        return hidden, None, None, None, *head
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    """Return the dtype of sums of the values, at least float32."""
+    return torch.promote_types(values.dtype, torch.float32)

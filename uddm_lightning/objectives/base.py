@@ -13,6 +13,7 @@ from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.backbones.chunked_head import Loss, head_loss
 from uddm_lightning.core.batch import Noised, TokenBatch
 from uddm_lightning.processes import Parameterization, Process
+from uddm_lightning.processes.gradients import LossAndGradient, loss_and_gradient_by_autograd
 
 
 class Objective(ABC):
@@ -79,14 +80,16 @@ class Objective(ABC):
         alpha_N, slope_N = (level_B.repeat_interleave(length) for level_B in (noised.alpha_B, noised.slope_B))
         valid_N = None if noised.valid_BL is None else noised.valid_BL.flatten()
 
-        def loss(logits_CV: Tensor, chunk: slice) -> Tensor:
-            # half precision cannot represent small probabilities
-            logits_CV = logits_CV if logits_CV.itemsize >= 4 else logits_CV.float()
-            loss_C = self.token_loss(process, logits_CV, x0_N[chunk], xt_N[chunk], alpha_N[chunk], slope_N[chunk])
-            return loss_C if valid_N is None else loss_C.where(valid_N[chunk], 0.0)
+        def loss(logits_CV: Tensor, chunk: slice, weight: float | None) -> LossAndGradient:
+            weight_C = None if weight is None else torch.full_like(alpha_N[chunk], weight)
+            if weight_C is not None and valid_N is not None:
+                weight_C *= valid_N[chunk]
+            found = self.loss_and_gradient(
+                process, logits_CV, x0_N[chunk], xt_N[chunk], alpha_N[chunk], slope_N[chunk], weight_C
+            )
+            return found if valid_N is None else found._replace(loss_N=found.loss_N.where(valid_N[chunk], 0.0))
 
-        weight_N = torch.full_like(alpha_N, 1 / len(x0_N), dtype=torch.promote_types(hidden_ND.dtype, torch.float32))
-        return head_loss(backbone, hidden_ND, weight_N, loss)
+        return head_loss(backbone, hidden_ND, 1 / len(x0_N), loss)
 
     @abstractmethod
     def token_loss(
@@ -102,3 +105,28 @@ class Objective(ABC):
             alpha_N: float64 signal levels alpha_t.
             slope_N: float64 derivatives d alpha_t / d t.
         """
+
+    def loss_and_gradient(
+        self,
+        process: Process,
+        logits_NV: Tensor,
+        x0_N: Tensor,
+        xt_N: Tensor,
+        alpha_N: Tensor,
+        slope_N: Tensor,
+        weight_N: Tensor | None,
+    ) -> LossAndGradient:
+        """Return `token_loss` and its gradient. A subclass may override it with a gradient in closed form.
+
+        Args:
+            process: forward process.
+            logits_NV: network outputs in any precision; they may be overwritten.
+            x0_N: int64 clean ids.
+            xt_N: int64 noisy ids.
+            alpha_N: float64 signal levels alpha_t.
+            slope_N: float64 derivatives d alpha_t / d t.
+            weight_N: weights of the tokens in the gradient; None for no gradient.
+        """
+        return loss_and_gradient_by_autograd(
+            lambda values_NV: self.token_loss(process, values_NV, x0_N, xt_N, alpha_N, slope_N), logits_NV, weight_N
+        )

@@ -5,6 +5,7 @@ from typing_extensions import override
 
 from uddm_lightning.objectives.base import Objective
 from uddm_lightning.processes import Parameterization, Process
+from uddm_lightning.processes.gradients import LossAndGradient
 
 
 class NELBO(Objective):
@@ -35,3 +36,16 @@ class NELBO(Objective):
         self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
     ) -> Tensor:
         return process.nelbo_from_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, self.parameterization)
+
+    @override
+    def loss_and_gradient(
+        self,
+        process: Process,
+        logits_NV: Tensor,
+        x0_N: Tensor,
+        xt_N: Tensor,
+        alpha_N: Tensor,
+        slope_N: Tensor,
+        weight_N: Tensor | None,
+    ) -> LossAndGradient:
+        return process.nelbo_and_gradient(logits_NV, x0_N, xt_N, alpha_N, slope_N, self.parameterization, weight_N)

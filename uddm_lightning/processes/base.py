@@ -11,6 +11,7 @@ from torch import Tensor
 from uddm_lightning.core.batch import Noised
 from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.core.keyed_random import Stream, key
+from uddm_lightning.processes.gradients import LossAndGradient, loss_and_gradient_by_autograd
 from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import NoiseLevel, Schedule
 
@@ -186,6 +187,33 @@ class Process(ABC):
         """Return `nelbo` from network outputs. A subclass may override it with a gradient in closed form."""
         logp_NV = self.leave_one_out(logits_NV, xt_N, alpha_N, parameterization)
         return self.nelbo(logp_NV, x0_N, xt_N, alpha_N, slope_N)
+
+    def nelbo_and_gradient(
+        self,
+        logits_NV: Tensor,
+        x0_N: Tensor,
+        xt_N: Tensor,
+        alpha_N: Tensor,
+        slope_N: Tensor,
+        parameterization: Parameterization,
+        weight_N: Tensor | None,
+    ) -> LossAndGradient:
+        """Return `nelbo_from_logits` with its gradient, in at least float32. The logits may be overwritten.
+
+        Args:
+            logits_NV: network outputs in any precision.
+            x0_N: int64 clean ids.
+            xt_N: int64 noisy ids.
+            alpha_N: float64 signal levels alpha_t.
+            slope_N: float64 derivatives d alpha_t / d t.
+            parameterization: distribution that `logits_NV` parameterizes.
+            weight_N: weights of the tokens in the gradient; None for no gradient.
+        """
+        return loss_and_gradient_by_autograd(
+            lambda values_NV: self.nelbo_from_logits(values_NV, x0_N, xt_N, alpha_N, slope_N, parameterization),
+            logits_NV,
+            weight_N,
+        )
 
     @abstractmethod
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:

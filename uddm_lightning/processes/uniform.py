@@ -9,9 +9,10 @@ from typing_extensions import override
 from uddm_lightning.core.keyed_random import integers, uniform
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import sample_categorical
+from uddm_lightning.processes.gradients import LossAndGradient, at_least_float32, round_gradient
 from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import Schedule
-from uddm_lightning.processes.uniform_nelbo import LossAndGradient, UniformNelbo, constant_term, loss_and_gradient
+from uddm_lightning.processes.uniform_nelbo import ClosedForm, UniformNelbo, constant_term, loss_and_gradient
 
 
 class UniformProcess(Process):
@@ -44,7 +45,7 @@ class UniformProcess(Process):
 
     def __init__(self, vocab_size: int, schedule: Schedule) -> None:
         super().__init__(vocab_size, schedule)
-        self._loss_and_gradient: LossAndGradient = loss_and_gradient
+        self._loss_and_gradient: ClosedForm = loss_and_gradient
 
     @override
     def compile(self) -> None:
@@ -115,6 +116,25 @@ class UniformProcess(Process):
             return super().nelbo_from_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, parameterization)
         loss_N: Tensor = UniformNelbo.apply(self._loss_and_gradient, logits_NV, x0_N, xt_N, alpha_N, slope_N)  # type: ignore[no-untyped-call]  # untyped in torch
         return loss_N
+
+    @override
+    def nelbo_and_gradient(
+        self,
+        logits_NV: Tensor,
+        x0_N: Tensor,
+        xt_N: Tensor,
+        alpha_N: Tensor,
+        slope_N: Tensor,
+        parameterization: Parameterization,
+        weight_N: Tensor | None,
+    ) -> LossAndGradient:
+        if parameterization is not Parameterization.LEAVE_ONE_OUT:
+            return super().nelbo_and_gradient(logits_NV, x0_N, xt_N, alpha_N, slope_N, parameterization, weight_N)
+        values_NV = at_least_float32(logits_NV)
+        loss_N, gradient_NV = self._loss_and_gradient(values_NV, x0_N, xt_N, alpha_N, slope_N, weight_N is not None)
+        if gradient_NV is not None and weight_N is not None:
+            gradient_NV = round_gradient(gradient_NV.mul_(weight_N.to(loss_N.dtype)[:, None]), logits_NV.dtype)
+        return LossAndGradient(loss_N, gradient_NV)
 
     @override
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:

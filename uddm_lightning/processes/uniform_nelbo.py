@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
-LossAndGradient = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]
+ClosedForm = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]
 
 
 def constant_term(V: int, a_N: Tensor, b_N: Tensor, xbar_i_N: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class UniformNelbo(torch.autograd.Function):
     @override
     def forward(
         ctx: Any,
-        loss_and_gradient: LossAndGradient,
+        loss_and_gradient: ClosedForm,
         logits_NV: Tensor,
         x0_N: Tensor,
         xt_N: Tensor,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones.base import Backbone
-from uddm_lightning.backbones.chunked_head import chunk_slices
+from uddm_lightning.backbones.chunks import chunk_elements, chunk_slices
 from uddm_lightning.processes import Parameterization, Process
 
 # Tokens per network evaluation on a CPU: few enough that their features stay in the cache, and that the allocator
@@ -91,7 +91,7 @@ class Denoiser:
             values = (hidden_TLD, xt_BL[tile], alpha_TL, *(values_BL[tile] for values_BL in tokenwise_BL))
             selected_N = slice(None) if selected_BL is None else selected_BL[tile].flatten()
             hidden_ND, xt_N, alpha_N, *tokenwise_N = (some.flatten(0, 1)[selected_N] for some in values)
-            for chunk in chunk_slices(len(xt_N), self.process.num_states):
+            for chunk in chunk_slices(len(xt_N), self.process.num_states, chunk_elements(xt_N.device)):
                 logits_CV = self.process.leave_one_out_logits(
                     self.backbone.head(hidden_ND[chunk]), xt_N[chunk], alpha_N[chunk], self.parameterization
                 )
