@@ -141,7 +141,7 @@ class _HeadLoss(torch.autograd.Function):
         gradients: list[Tensor] = (
             [] if single else [torch.zeros_like(value, dtype=_wide(value)) for value in parameters]
         )
-        scale, losses = 1.0, []
+        scale, losses = 1.0, list[Tensor]()
         for chunk in slices:
             with torch.enable_grad():
                 hidden_CD = (hidden_ND if single else hidden_ND[chunk]).detach().requires_grad_()
