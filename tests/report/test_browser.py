@@ -21,7 +21,7 @@ frame.style.cssText = "border:0;width:%dpx;height:%dpx";
 frame.srcdoc = %s;
 frame.onload = () => {
   const page = frame.contentDocument, found = {};
-  for (const svg of page.querySelectorAll("section svg, section .sentence")) {
+  for (const svg of page.querySelectorAll("section svg, section .sides")) {
     const box = svg.getBoundingClientRect();
     found[svg.closest("section").id] = [box.width, box.height];
   }

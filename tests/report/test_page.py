@@ -13,6 +13,7 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.report import write_report
 from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.page import page as make_page
+from uddm_lightning.report.replay import Replay
 from uddm_lightning.results.panel import Panel
 from uddm_lightning.results.study import Study
 from uddm_lightning.stats.intervals import Interval, difference_interval
@@ -136,7 +137,8 @@ def test_ids_are_unique_and_references_exist(page, models):
 
 def test_text_from_data_is_escaped(report, page):
     text = (report / "report.html").read_text(encoding="utf-8")
-    assert len(page.all("script")) == 1
+    assert len(page.all("script")) == 2
+    assert len(page.all("script", type="application/json")) == 1
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "$x^2$␇�" in page.text
@@ -147,7 +149,7 @@ def test_text_from_data_is_escaped(report, page):
 def test_tokens_are_distinguished_without_colour(page):
     for state in ("changed", "recovered", "lost", "broken"):
         assert len(page.all("i", class_=state)) > 1, state
-    assert page.all("i", class_="recovered", title="corrupted and recovered")
+    assert page.all("i", class_="recovered", title="corrupted and restored")
     assert "A row" not in page.text
     assert "a training row of all of these models" in page.text
     assert "a held-out row" in page.text
@@ -227,7 +229,7 @@ def test_gaps_of_recovery_are_those_of_transition_json(report):
     assert (mean.value, mean.low, mean.high) == pytest.approx(tuple(expected))
     text = (report / "report.html").read_text(encoding="utf-8")
     spelled = f"{expected.value:.3f} ({expected.low:.3f} to {expected.high:.3f})"
-    assert text.count(f'<td class="short">{spelled}</td>') >= 2, "in the tables of recovery and of the gap"
+    assert text.count(f'<td class="number">{spelled}</td>') >= 2, "in the tables of recovery and of the gap"
     assert verdict.gaps("DiT", "recovery", 0.11) == []
 
 
@@ -340,7 +342,7 @@ def test_no_measurements_are_no_report(tmp_path):
 
 
 def test_the_page_compares_the_models_with_oracles(oracle_rows):
-    html = make_page(Study(oracle_rows), Estimates(sweeps.transition()), [], [], [], {})
+    html = make_page(Study(oracle_rows), Estimates(sweeps.transition()), [], Replay(), [], {})
     assert "Recovery of test rows at t = 0.1: the exact posterior&#x27;s chain reaches 0.625" in html
     assert "; DiT at N = 8,192 reaches 0." in html
     assert "can recover more than the exact posterior" in html, "it is no upper bound"

@@ -34,6 +34,7 @@ from uddm_lightning.report.figures.drawing import style
 from uddm_lightning.report.figures.errors import errors_sentences, moved
 from uddm_lightning.report.page import page
 from uddm_lightning.report.regimes import headline, seeds
+from uddm_lightning.report.replay import Replay
 from uddm_lightning.report.summary_run import axis
 from uddm_lightning.report.writing import _drawings
 from uddm_lightning.results.study import Study
@@ -100,7 +101,7 @@ def html(made: Rows | None = None, transition: dict | None = None) -> str:
     made = rows() if made is None else made
     transition = sweeps.transition(sizes=SIZES) if transition is None else transition
     return (
-        page(Study(made), Estimates(transition), [], [], [], {})
+        page(Study(made), Estimates(transition), [], Replay(), [], {})
         .replace("&#x27;", "'")
         .replace("\N{NO-BREAK SPACE}", " ")
     )
@@ -923,6 +924,9 @@ ELSEWHERE = {  # statements with data in other tests
     "No sampling chain was observed": "report/figures/test_basins.py",
     "Critical corruption was not measured": "report/figures/test_basins.py",
     "a training row of all of these models": "report/test_page.py",
+    "Trained on {} rows, the model pulls": "report/test_restorations.py",
+    "At t = {}, trained on {} rows, the model restores": "report/test_restorations.py",
+    "{} of {} corrupted tokens of {} rows": "report/test_restorations.py",
     "{} distinct rows and {} draws for each number": "report/test_page.py",
     "recovery was not measured": "report/test_page.py",
     "\n   converted from {}: whether it was trained on these rows": "commands/test_convert.py",
@@ -984,13 +988,13 @@ DEFINITIONS = (
         "Memorizing and generalizing, by",
         "entropy of each token",
     ),
-    *("restored share of corrupted tokens", "corrupted and not recovered", "ratio (95 % interval)"),
+    *("restored share of corrupted tokens", "corrupted and not restored", "ratio (95 % interval)"),
     *(
         "within a factor of 2",
         "wrong tokens, test rows",
         "A {} row at t = {}",
         "Entropy of restored",
-        "One sentence, corrupted",
+        "The sentence that comes back",
     ),
     *("entropy of the corrupted token", "Predictions along the sampling chain", "norm of the variance", "first "),
     *("the exact posterior's chain", "posterior of train rows", "the chain of ", "training was not at its end"),

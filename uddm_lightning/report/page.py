@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from uddm_lightning.report import formatting as words
 from uddm_lightning.report import regimes
 from uddm_lightning.report.assets import script, style_sheet
+from uddm_lightning.report.elements import numbers, paragraph, table_of
 from uddm_lightning.report.estimates import MEANINGS, Estimates
 from uddm_lightning.report.figures import errors
 from uddm_lightning.report.figures.chains import chains_table
@@ -12,20 +13,14 @@ from uddm_lightning.report.figures.drawing import Drawing, Table
 from uddm_lightning.report.figures.plotting import by_size, spelled
 from uddm_lightning.report.figures.svg import inline
 from uddm_lightning.report.formatting import answer, count, decimal, escaped, listed, time, with_interval
-from uddm_lightning.report.sentences import BROKEN, CHANGED, LOST, RECOVERED, Sentence, columns
+from uddm_lightning.report.replay import Replay, replay_section
+from uddm_lightning.report.terms import definitions
 from uddm_lightning.results.reference import SIZES
 from uddm_lightning.results.study import Study
 from uddm_lightning.transition.regimes import CANNOT_BE_TOLD, NOT_AT_ITS_END, REGIMES
 
-STATES = {
-    CHANGED: "corrupted",
-    RECOVERED: "corrupted and recovered",
-    LOST: "corrupted and not recovered",
-    BROKEN: "clean, then changed",
-}
 _COSTS = ("wrong tokens, test rows", "clean tokens changed")
 _MANY = 14  # a table with this many sizes scrolls inside its own box
-_LINE = 40  # characters of a sentence in one line
 
 _READING = (
     "<b>t</b> is the corruption time, from 0 (clean) to 1 (noise). With the log-linear schedule a token is redrawn "
@@ -50,7 +45,7 @@ def page(
     study: Study,
     verdict: Estimates,
     drawings: Sequence[Drawing],
-    sentences: Sequence[Sentence],
+    replay: Replay,
     missing: Sequence[str],
     about: Mapping[str, str],
 ) -> str:
@@ -60,24 +55,26 @@ def page(
         study: the measurements.
         verdict: estimates and regimes.
         drawings: the figures, in their order.
-        sentences: content of the figure `sentences`, to show as text.
+        replay: content of the figure `sentences`.
         missing: a sentence for each missing figure.
         about: more entries for "What was measured".
     """
+    terms = definitions(study)
     kind = "answer" if len(study.backbones) == 1 else "answer several"
     parts = []
     for name in study.backbones:
         size, more = regimes.headline(study, verdict, name)
         parts.append(f'<p class="{kind}">{escaped(size)}</p><p>{escaped(more)}</p>')
     parts += [_regimes(study, verdict, name) for name in study.backbones]
-    parts += [_paragraph(errors.errors_sentences(study)), _oracles(study), _trend(study, verdict)]
+    parts += [paragraph(errors.errors_sentences(study)), _oracles(study), _trend(study, verdict)]
     parts.append("<h2>How to read this page</h2><ol>" + "".join(f"<li>{line}</li>" for line in _READING) + "</ol>")
     for drawing in drawings:
-        parts.append(_sentences(drawing, sentences) if drawing.name == "sentences" else _figure(drawing))
+        is_replay = drawing.name == "sentences"
+        parts.append(replay_section(drawing, replay, "", terms) if is_replay else _figure(drawing, terms))
     parts += [
-        _agreement(study, verdict),
-        _chains(study),
-        _leak(study),
+        _agreement(study, verdict, terms),
+        _chains(study, terms),
+        _leak(study, terms),
         _notes(verdict, study, missing),
         _measured(study, about),
     ]
@@ -106,7 +103,7 @@ def _trend(study: Study, verdict: Estimates) -> str:
             f"Test recovery{whose} at t = {trend['t']:g}: a straight line against log2 N has the slope "
             f"{slope} per doubling; the highest value is at N = {count(peak)}."
         )
-    return _paragraph(found)
+    return paragraph(found)
 
 
 def _oracles(study: Study) -> str:
@@ -129,11 +126,7 @@ def _oracles(study: Study) -> str:
         found.append("; ".join(parts) + ".")
     if found:
         found.append("An overconfident model can recover more than the exact posterior's chain.")
-    return _paragraph(found)
-
-
-def _paragraph(sentences: Sequence[str]) -> str:
-    return f"<p>{escaped(' '.join(sentences))}</p>" if sentences else ""
+    return paragraph(found)
 
 
 def _regimes(study: Study, verdict: Estimates, backbone: str) -> str:
@@ -163,7 +156,7 @@ def _class(regime: str) -> str:
     return regime.replace(" ", "-") if regime in REGIMES else CANNOT_BE_TOLD.replace(" ", "-")
 
 
-def _leak(study: Study) -> str:
+def _leak(study: Study, terms: Mapping[str, str]) -> str:
     """Return the table of the own-token leak, by size."""
     splits, times = ("train", "test", "samples"), study.times("entropy")
     rows = []
@@ -178,64 +171,22 @@ def _leak(study: Study) -> str:
         '<section id="leak"><h3>Own-token leak</h3><p>The leave-one-out prediction of a token must not depend on the '
         "token at its own position. The leak is the total variation by which it changes when only that token is "
         "redrawn: 0 for an exact leave-one-out prediction, at most 1. NELBO, chain and entropy are exact only at 0.</p>"
-        f"{_details(Table(['model', 'N', 'train rows', 'test rows', 'own samples'], rows))}</section>"
+        f"{numbers(Table(['model', 'N', 'train rows', 'test rows', 'own samples'], rows), terms)}</section>"
     )
 
 
-def _figure(drawing: Drawing) -> str:
+def _figure(drawing: Drawing, terms: Mapping[str, str]) -> str:
     lines = "".join(f"<li>{escaped(line)}</li>" for line in drawing.remarks)
     remarks = f'<ul class="quiet">{lines}</ul>' if lines else ""
     return (
         f'<section id="{drawing.name}"><h2>{escaped(drawing.title)}</h2>'
         f'<figure><div class="box">{inline(drawing)}</div>'
-        f"<figcaption>{escaped(drawing.caption)}</figcaption></figure>{remarks}{_details(drawing.table)}</section>"
+        f"<figcaption>{escaped(drawing.caption)}</figcaption></figure>{remarks}"
+        f"{numbers(drawing.table, terms)}</section>"
     )
 
 
-def _details(table: Table) -> str:
-    return f"<details><summary>The numbers</summary>{_table(table)}</details>"
-
-
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{escaped(cell)}</th>" for cell in table.head)
-    cells = [
-        "".join(f'<td class="{"short" if len(cell) < 40 else "why"}">{escaped(cell)}</td>' for cell in row)
-        for row in table.rows
-    ]
-    body = "".join(f"<tr>{row}</tr>" for row in cells)
-    return f'<div class="box"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _sentences(drawing: Drawing, sentences: Sequence[Sentence]) -> str:
-    key = "".join(f'<span><i class="{state}">a</i> {words}</span>' for state, words in STATES.items())
-    blocks = []
-    for sentence in sentences:
-        tables = []
-        for part in columns(sentence, _LINE):
-            rows = []
-            for line, pieces in zip(sentence.lines, part, strict=True):
-                tokens = "".join(
-                    f'<i class="{piece.state}" title="{STATES[piece.state]}">{escaped(piece.text)}</i>'
-                    if piece.state in STATES
-                    else escaped(piece.text)
-                    for piece in pieces
-                )
-                rows.append(f"<tr><td>{escaped(line.label)}</td><td>{tokens}</td></tr>")
-            tables.append(f"<table>{''.join(rows)}</table>")
-        lines = "".join(f"<li>{escaped(line)}</li>" for line in sentence.summary)
-        train = sentence.split == "train"
-        known = "a training row of all of these models" if train else "a held-out row"
-        blocks.append(
-            f"<h3>At t = {sentence.t:g}, {known}</h3>"
-            f'<div class="box sentence">{"".join(tables)}</div><ul class="quiet">{lines}</ul>'
-        )
-    return (
-        f'<section id="{drawing.name}"><h2>{escaped(drawing.title)}</h2><p>{escaped(drawing.caption)}</p>'
-        f'<div class="key">{key}</div>{"".join(blocks)}{_details(drawing.table)}</section>'
-    )
-
-
-def _agreement(study: Study, verdict: Estimates) -> str:
+def _agreement(study: Study, verdict: Estimates, terms: Mapping[str, str]) -> str:
     """Return the table of the ratios of N_half by entropy and by recovery, by t."""
     rows = []
     for backbone in study.backbones:
@@ -247,13 +198,13 @@ def _agreement(study: Study, verdict: Estimates) -> str:
     if not rows:
         return ""
     head = ["model", "t", "by recovery", "by entropy", "ratio (95 % interval)", "within a factor of 2", "reason"]
-    return f"<h3>N_half by recovery and by entropy of train rows</h3>{_table(Table(head, rows))}"
+    return f"<h3>N_half by recovery and by entropy of train rows</h3>{table_of(Table(head, rows), terms)}"
 
 
-def _chains(study: Study) -> str:
+def _chains(study: Study, terms: Mapping[str, str]) -> str:
     """Return the table of recovery by each sampler, if there are several; figures and estimates use the first."""
     table = chains_table(study)
-    return f"<h3>Recovery by other chains</h3>{_table(table)}" if table else ""
+    return f"<h3>Recovery by other chains</h3>{table_of(table, terms)}" if table else ""
 
 
 def _notes(verdict: Estimates, study: Study, missing: Sequence[str]) -> str:

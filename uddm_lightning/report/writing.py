@@ -22,6 +22,8 @@ from uddm_lightning.report.figures.sequences import densities_drawing, sentences
 from uddm_lightning.report.figures.trajectories import trajectories_drawing
 from uddm_lightning.report.formatting import count, listed
 from uddm_lightning.report.page import page
+from uddm_lightning.report.replay import Replay
+from uddm_lightning.report.restorations import restorations, story
 from uddm_lightning.report.summary_run import write_summary
 from uddm_lightning.results.declarations import NONE, Declarations
 from uddm_lightning.results.study import Study
@@ -61,7 +63,7 @@ def write_report(
     if not study.rows:
         raise InputError(f"`{folder}` holds no measurements to report on. Train something there first.")
     with style():
-        drawings, sentences, missing = _drawings(study, verdict, sequences, basins)
+        drawings, replay, missing = _drawings(study, verdict, sequences, basins)
         known = {drawing.name for drawing in drawings}
         drawings += [one for one in declared_drawings(study) if one.name not in known]
         for drawing in drawings:
@@ -70,7 +72,7 @@ def write_report(
         for name in possible - {drawing.name for drawing in drawings}:  # of an earlier report
             for suffix in ("png", "svg"):
                 (folder / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
-        html = page(study, verdict, drawings, sentences, missing, about)
+        html = page(study, verdict, drawings, replay, missing, about)
         write_text(folder / "report.html", html)
         for backbone in study.backbones:
             pictures = {drawing.name: folder / "figures" / f"{drawing.name}.png" for drawing in drawings}
@@ -79,10 +81,10 @@ def write_report(
 
 def _drawings(
     study: Study, verdict: Estimates, sequences: pa.Table | None, basins: pa.Table | None
-) -> tuple[list[Drawing], list[text.Sentence], list[str]]:
-    """Return all figures that the data allow, the sentences to show as text, and the reasons for missing figures."""
+) -> tuple[list[Drawing], Replay, list[str]]:
+    """Return all figures that the data allow, the sentences of the page, and the reasons for missing figures."""
     has_recovery, has_entropy = bool(study.times("recovery")), bool(study.times("entropy"))
-    from_sequences, sentences, notes = _from_sequences(study, verdict, sequences)
+    from_sequences, replay, notes = _from_sequences(study, verdict, sequences)
     found: dict[str, Drawing | None] = {
         "recovery": recovery_drawing(study, verdict) if has_recovery else None,
         "gap": gaps_drawing(study, verdict),
@@ -109,13 +111,13 @@ def _drawings(
         (found["agreement"], "There are no estimates of transition sizes to compare."),
     ]
     drawings = [drawing for name in FIGURES if (drawing := found.get(name))]
-    return drawings, sentences, [reason for is_there, reason in reasons if not is_there]
+    return drawings, replay, [reason for is_there, reason in reasons if not is_there]
 
 
 def _from_sequences(
     study: Study, verdict: Estimates, sequences: pa.Table | None
-) -> tuple[dict[str, Drawing | None], list[text.Sentence], list[str]]:
-    """Return the figures of restored sequences, the sentences, and notes on both."""
+) -> tuple[dict[str, Drawing | None], Replay, list[str]]:
+    """Return the figures of restored sequences, the sentences of the page, and notes on both."""
     kept = {name: study.rows_behind(sequences, "recovery", name) for name in study.backbones}
     backbone = next((name for name in study.backbones if kept[name]), "")
     t = text.noise_level(kept.get(backbone, []))
@@ -124,7 +126,7 @@ def _from_sequences(
             "No restored sequences of these measurements were kept, so densities of token entropy and sentences are "
             "left out."
         )
-        return {}, [], [reason]
+        return {}, Replay(), [reason]
     mine = [sequence for sequence in kept[backbone] if sequence["t"] == t]
     sizes = three_sizes(study, verdict, backbone, sorted({sequence["train_size"] for sequence in mine}))
     densities, notes = densities_drawing(mine, sizes, t, backbone), []
@@ -141,7 +143,8 @@ def _from_sequences(
         notes.append(f"Densities and sentences are those of {backbone}.")
     sentences = [sentence for sentence in chosen.values() if sentence]
     drawn = sentences_drawing(sentences, backbone) if sentences else None
-    return {"densities": densities, "sentences": drawn}, sentences, notes
+    replay = Replay(sentences, restorations(kept), story(kept[backbone]))
+    return {"densities": densities, "sentences": drawn}, replay, notes
 
 
 def _from_basins(study: Study, verdict: Estimates, basins: pa.Table | None) -> dict[str, Drawing | None]:

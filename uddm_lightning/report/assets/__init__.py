@@ -13,8 +13,8 @@ def style_sheet() -> str:
 
 
 def script() -> str:
-    """Return the JavaScript that shows the value of a point."""
-    return _read("report.js")
+    """Return the JavaScript that shows the values of points, and that of the interactive sentences."""
+    return _read("report.js") + _read("sentences.js")
 
 
 def _read(name: str) -> str:

@@ -105,7 +105,7 @@ def sentences_drawing(sentences: list[Sentence], backbone: str) -> Drawing:
     ]
     return Drawing(
         "sentences",
-        "One sentence, corrupted and restored",
+        "The sentence that comes back",
         figure,
         f"The same row, restored by {visible(backbone)} after training on different numbers of rows.",
         Table(["split", "t", "line", "text"], rows),

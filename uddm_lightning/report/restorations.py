@@ -1,0 +1,183 @@
+"""Restored sequences as data of the interactive figure: the same rows with the same noise at every size and t."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uddm_lightning.report.formatting import count, percent, visible
+from uddm_lightning.report.sentences import Restored, noise_level
+from uddm_lightning.results.study import nearest
+
+Token = tuple[int, str]  # id and text
+SPLITS = ("train", "test")
+_ROWS = 4  # rows of each split at most
+_TOKENS = 40_000  # restored tokens in the page at most, over all models
+_NEAR, _GAIN = (
+    0.8,
+    0.3,
+)  # an unseen row is pulled in: equal to a training row in this share, and how much more than before
+
+
+@dataclass(frozen=True)
+class Pull:
+    """A test row that the chain turned into a training row.
+
+    Args:
+        size: training rows of the model.
+        t: corruption time.
+        row_id: number of the test row in the corpus.
+        before: share of the corrupted row's tokens that equal the training row's.
+        after: the same share of the restored row.
+    """
+
+    size: int
+    t: float
+    row_id: int
+    before: float
+    after: float
+
+
+def restorations(models: Mapping[str, Sequence[Restored]]) -> dict[str, Any]:
+    """Return the data of the interactive figure, ready for JSON.
+
+    Rows of a split are those that most sizes and times have with the same noise, at most four.
+
+    Args:
+        models: for each model, the sequences of one seed.
+
+    Returns:
+        `texts`, the distinct tokens; `gap`, what stands between tokens; `top`, the entropy in nats of the darkest
+        shade; and `models`. A model has `sizes`, `times`, `start` (places of size and t, place of the row) and `rows`,
+        for each split a list. In a row, `x0` holds places in `texts`; `noised` holds for each t the pairs (position,
+        text) that differ from `x0`; `restored` holds for each "t,size" the pairs that differ from the noised row, the
+        entropies as digits from 0 to 9, and the share in per cent that equals the nearest training row.
+    """
+    texts: dict[Token, int] = {}
+    entropies = [value for mine in models.values() for s in mine for value in s.get("entropy") or ()]
+    top = max(entropies, default=0.0) or 1.0
+    known = {name: mine for name, mine in models.items() if mine}
+    found = [_model(name, mine, texts, top, _TOKENS // max(len(known), 1)) for name, mine in known.items()]
+    words = [text for _, text in texts]
+    spaced = sum(word != word.strip() for word in words) > len(words) / 10
+    gap = "" if spaced or max(map(len, words), default=1) == 1 else " "
+    return {"texts": words, "gap": gap, "top": round(float(top), 2), "models": found}
+
+
+def pull(sequences: Sequence[Restored]) -> Pull | None:
+    """Return the test row that is pulled furthest into a training row, or None if none is."""
+    found: list[tuple[float, Pull]] = []
+    stored = _stored(sequences)
+    for s in sequences:
+        if s["split"] != "test" or not (near := _nearest(s["xhat"], stored.get(s["train_size"], []))):
+            continue
+        before, after = _equal(s["xt"], near), _equal(s["xhat"], near)
+        if after >= _NEAR and after - before >= _GAIN:
+            found.append((after - before, Pull(s["train_size"], s["t"], s["row_id"], before, after)))
+    return max(found, key=lambda one: (one[0], -one[1].size, -one[1].t), default=(0.0, None))[1]
+
+
+def story(sequences: Sequence[Restored]) -> list[str]:
+    """Return the striking case, and the restored tokens at the smallest and at the largest size, in sentences."""
+    lines = []
+    if strike := pull(sequences):
+        lines.append(
+            f"Trained on {count(strike.size)} rows, the model pulls an unseen sentence into a stored one: at "
+            f"t = {strike.t:g}, {percent(strike.before)} of its tokens equal those of a training row before the chain, "
+            f"and {percent(strike.after)} after it."
+        )
+    sizes, t = sorted({s["train_size"] for s in sequences}), noise_level(sequences)
+    for size in dict.fromkeys([*sizes[:1], *sizes[-1:]]):
+        shares = []
+        for split in SPLITS:
+            mine = [s for s in sequences if (s["split"], s["train_size"], s["t"]) == (split, size, t)]
+            pairs = [(a, c) for s in mine for a, b, c in zip(s["x0"], s["xt"], s["xhat"], strict=True) if a != b]
+            right = sum(a == c for a, c in pairs)
+            shares += [f"{count(right)} of {count(len(pairs))} corrupted tokens of {split} rows"] if pairs else []
+        if shares:
+            lines.append(f"At t = {t:g}, trained on {count(size)} rows, the model restores {' and '.join(shares)}.")
+    return lines
+
+
+def _model(
+    name: str, sequences: Sequence[Restored], texts: dict[Token, int], top: float, budget: int
+) -> dict[str, Any]:
+    sizes, times = (sorted({s[key] for s in sequences}) for key in ("train_size", "t"))
+    stored, strike = _stored(sequences), pull(sequences)
+    longest = max(len(s["x0"]) for s in sequences)
+    n_rows = max(1, min(_ROWS, budget // (len(SPLITS) * len(sizes) * len(times) * max(longest, 1))))
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for split in SPLITS:
+        cells = _cells([s for s in sequences if s["split"] == split])
+        first = strike.row_id if strike and split == "test" else None
+        best = sorted(cells, key=lambda row_id: (row_id != first, -len(cells[row_id]), row_id))[:n_rows]
+        rows[split] = [_row(cells[row_id], sizes, times, texts, top, stored) for row_id in best]
+    t = strike.t if strike else noise_level(sequences)
+    size = strike.size if strike else nearest(sizes, (sizes[0] * sizes[-1]) ** 0.5)
+    start = [sizes.index(size), times.index(t), 0]
+    return {"name": visible(name), "sizes": sizes, "times": times, "start": start, "rows": rows}
+
+
+def _cells(sequences: Sequence[Restored]) -> dict[int, dict[tuple[float, int], Restored]]:
+    """Return for each row the sequence at each t and size; of several draws, the noise that most sizes share."""
+    noises: dict[tuple[int, float], Counter[tuple[int, ...]]] = {}
+    for s in sequences:
+        noises.setdefault((s["row_id"], s["t"]), Counter())[tuple(s["xt"])] += 1
+    chosen = {place: min(counts, key=lambda xt: (-counts[xt], xt)) for place, counts in noises.items()}
+    found: dict[int, dict[tuple[float, int], Restored]] = {}
+    for s in sequences:
+        if tuple(s["xt"]) == chosen[s["row_id"], s["t"]]:
+            found.setdefault(s["row_id"], {}).setdefault((s["t"], s["train_size"]), s)
+    return found
+
+
+def _row(
+    cells: Mapping[tuple[float, int], Restored],
+    sizes: Sequence[int],
+    times: Sequence[float],
+    texts: dict[Token, int],
+    top: float,
+    stored: Mapping[int, list[list[int]]],
+) -> dict[str, Any]:
+    x0: list[int] = []
+    noised: dict[str, list[int]] = {}
+    restored: dict[str, list[Any]] = {}
+    for (t, size), s in sorted(cells.items()):
+        x0, xt, xhat = (
+            [texts.setdefault(one, len(texts)) for one in _tokens(s, name)] for name in ("x0", "xt", "xhat")
+        )
+        place = times.index(t)
+        noised[str(place)] = _changes(x0, xt)
+        shades = "".join(str(round(9 * min(max(value / top, 0.0), 1.0))) for value in s.get("entropy") or ())
+        near = _nearest(s["xhat"], stored.get(size, [])) if s["split"] == "test" else None
+        share = round(100 * _equal(s["xhat"], near)) if near else 0
+        restored[f"{place},{sizes.index(size)}"] = [_changes(xt, xhat), shades, share]
+    return {"x0": x0, "noised": noised, "restored": restored}
+
+
+def _tokens(sequence: Restored, name: str) -> list[Token]:
+    texts = sequence.get(f"{name}_text") or map(str, sequence[name])
+    return [(token, visible(text) or "∅") for token, text in zip(sequence[name], texts, strict=True)]
+
+
+def _changes(before: Sequence[int], after: Sequence[int]) -> list[int]:
+    pairs = [(place, b) for place, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    return [number for pair in pairs for number in pair]
+
+
+def _stored(sequences: Sequence[Restored]) -> dict[int, list[list[int]]]:
+    """Return the distinct training rows among the sequences, by size."""
+    found: dict[int, dict[tuple[int, ...], None]] = {}
+    for s in sequences:
+        if s["split"] == "train":
+            found.setdefault(s["train_size"], {})[tuple(s["x0"])] = None
+    return {size: [list(row) for row in rows] for size, rows in found.items()}
+
+
+def _nearest(row: Sequence[int], stored: Sequence[Sequence[int]]) -> Sequence[int] | None:
+    same = [other for other in stored if len(other) == len(row)]
+    return max(same, key=lambda other: _equal(row, other), default=None)
+
+
+def _equal(row: Sequence[int], other: Sequence[int]) -> float:
+    return sum(a == b for a, b in zip(row, other, strict=True)) / max(len(row), 1)
