@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.backbones.test_base import L, V
+from tests.support.devices import HostReads, run_as_on_cuda
 from tests.support.plugins import OPTIONS, cases, make, plugins
 from tests.support.toy_worlds import TableBackbone, assert_frequencies, full, reverse_posterior
 from uddm_lightning.processes import Parameterization, Process
@@ -113,6 +114,23 @@ class TestProcess:
             moved = process.step(logits.log_softmax(1), xt, alpha_s, alpha_t, keys)
             assert torch.equal(moved[~may], xt[~may])
             assert torch.equal(moved[~process.prediction_mask(xt)], xt[~process.prediction_mask(xt)])
+
+    def test_a_step_on_a_gpu_is_equal_and_reads_nothing(
+        self, cls: type, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        process, n = make(cls, V, LogLinearSchedule(), **options), 400
+        logp = torch.randn(n, V, generator=torch.Generator().manual_seed(0)).double().log_softmax(1)
+        xt, keys = torch.arange(n) % process.num_states, torch.arange(n)
+        alpha_s, alpha_t = process.level(full(0.3, n)).alpha, process.level(full(0.6, n)).alpha
+        exact = process.step(logp, xt, alpha_s, alpha_t, keys)
+        run_as_on_cuda(monkeypatch)
+        with HostReads() as reads:
+            process.may_change_mask(xt, alpha_s, alpha_t, keys)
+            process.argmax_step(logp, xt, alpha_s, alpha_t)
+            padded = process.step(logp, xt, alpha_s, alpha_t, keys)
+        assert reads.found == []
+        assert torch.equal(exact, padded)
+        assert 0 < (exact != xt).sum() < n
 
     def test_a_clean_token_is_predicted_where_it_is_masked(self, cls: type, options: dict[str, Any]) -> None:
         process = make(cls, V, LogLinearSchedule(), **options)

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -6,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.devices import HostReads, run_as_on_cuda
 from tests.support.oracle_worlds import WORLDS, World, every_noise, markov, memory, unigram
 from tests.support.toy_worlds import TableBackbone, assert_frequencies, chain_kernel
 from uddm_lightning.backbones import Backbone, DiT
+from uddm_lightning.core import devices
 from uddm_lightning.core.keyed_random import key
 from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
@@ -281,3 +284,48 @@ def test_samples_follow_the_text(make: Callable[..., World], V: int, mask: bool)
 def test_samples_of_the_posterior_fail(world: World) -> None:
     with pytest.raises(AssertionError):
         assert_samples_follow_the_text(world)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [128, 100])
+@pytest.mark.parametrize("starts", ["together", "apart"])
+def test_a_chain_on_a_gpu_shows_the_network_few_shapes(starts: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU plans for each new shape. Here exact numbers of rows would be more than 50 shapes."""
+    run_as_on_cuda(monkeypatch)
+    backbone, shapes, tokens = dit(), Counter[int](), set()
+    backbone.register_forward_pre_hook(lambda _, inputs: shapes.update([len(inputs[0])]))
+    head = backbone.head
+    monkeypatch.setattr(backbone, "head", lambda hidden: tokens.add(len(hidden)) or head(hidden))
+    xt = torch.randint(V, (rows, L), generator=torch.Generator().manual_seed(0))
+    times = torch.linspace(1.0, 1e-3, rows).double() if starts == "apart" else 1.0
+    AncestralSampler(steps=1000)(make_denoiser(backbone), xt, times, key(3, torch.arange(rows)))
+    assert 2 <= len(shapes) <= 8, shapes
+    assert len(tokens) <= 8, tokens
+    assert shapes.total() > 400
+
+
+@pytest.mark.parametrize("options", [{}, {"decoding": "argmax"}, {"noise_removal": "argmax"}, {"clamp": True}])
+@pytest.mark.parametrize("starts", ["together", "apart"])
+def test_a_reverse_step_on_a_gpu_reads_at_most_two_numbers(
+    starts: str, options: dict[str, Any], xt: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_as_on_cuda(monkeypatch)
+    sampler, denoiser = AncestralSampler(steps=20, **options), make_denoiser(dit())
+    times = torch.linspace(1.0, 0.1, B).double() if starts == "apart" else 1.0
+    with HostReads() as reads:
+        sampler(denoiser, xt, times, KEYS, None, xt == 0)
+    checks = 1  # of the start times, before the chain
+    assert reads.found.count("aten._local_scalar_dense.default") == len(reads.found) - checks
+    assert 21 <= len(reads.found) <= 2 * 21 + checks
+
+
+@pytest.mark.parametrize("options", [{}, {"decoding": "argmax"}])
+def test_a_reverse_step_does_nothing_else_on_the_host(
+    options: dict[str, Any], xt: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the meta device a value cannot be read at all."""
+    monkeypatch.setattr(devices, "true_indices", lambda mask, smallest: torch.arange(smallest, device=mask.device))
+    denoiser, valid = make_denoiser(dit().to("meta")), torch.ones(B, L, dtype=torch.bool, device="meta")
+    with HostReads() as reads:
+        AncestralSampler(**options)._step(denoiser, xt.to("meta"), 500, KEYS.to("meta"), valid, ~valid, B - 1)
+    assert len(reads.found) == 2, "the copies of the arguments in this test"

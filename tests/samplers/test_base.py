@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from tests.backbones.test_base import L, V
+from tests.support.devices import run_as_on_cuda
 from tests.support.plugins import OPTIONS, cases, make, plugins
 from tests.support.toy_worlds import Joint, JointOracle, TableBackbone
 from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler, Sampler
+from uddm_lightning.samplers import denoiser as module
 from uddm_lightning.samplers.denoiser import Denoiser
 
 
@@ -50,6 +52,21 @@ class TestSampler:
         assert sampler(denoiser, xt[:0], starts[:0], keys[:0], valid[:0], clean[:0]).shape == (0, L)
         other = xt.where(valid, (xt + 1) % V)
         assert torch.equal(sampler(denoiser, other, 0.8, keys, valid, clean)[valid], whole[valid])
+
+    def test_the_shapes_of_a_gpu_change_nothing(
+        self, cls: type, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sampler, denoiser = make(cls, steps=12, **options), self.denoiser()
+        xt, keys = torch.arange(16 * L).view(16, L) % V, torch.arange(16)
+        valid = torch.arange(L) < (torch.arange(16) % (L + 1))[:, None]
+        clean, starts = (xt + torch.arange(16)[:, None]) % 3 == 0, torch.tensor([0.8, 0.1, 0.5, 1.0]).double().repeat(4)
+        exact = [sampler(denoiser, xt, t, keys, valid, clean) for t in (0.8, starts)]
+        run_as_on_cuda(monkeypatch)
+        monkeypatch.setattr(module, "SMALLEST_ROWS", 1)
+        monkeypatch.setattr(module, "SMALLEST_TOKENS", 1)
+        padded = [sampler(denoiser, xt, t, keys, valid, clean) for t in (0.8, starts)]
+        assert all(torch.equal(one, other) for one, other in zip(exact, padded, strict=True))
+        assert (exact[1] != xt)[valid].any() or sampler.is_argmax
 
     def test_observers_change_nothing(self, cls: type, options: dict[str, Any]) -> None:
         """An observer gets every row at every time of its grid except the last, with the row's number."""

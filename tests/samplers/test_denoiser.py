@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.devices import run_as_on_cuda
 from tests.support.toy_worlds import TableBackbone
 from uddm_lightning.backbones import Backbone, DiT, chunks
 from uddm_lightning.processes import Parameterization, UniformProcess
@@ -112,21 +113,34 @@ def test_no_gradient_is_recorded(xt: Tensor, t: Tensor) -> None:
     assert not denoise.predict_at(xt, torch.zeros(B, dtype=torch.int64), t, None).requires_grad
 
 
+@pytest.mark.parametrize("on_cuda", [False, True])
 @pytest.mark.parametrize("parameterization", list(Parameterization))
-def test_only_selected_tokens_are_predicted(
-    parameterization: Parameterization, xt: Tensor, t: Tensor, valid: Tensor, monkeypatch: pytest.MonkeyPatch
+def test_only_selected_tokens_are_replaced(
+    parameterization: Parameterization, on_cuda: bool, xt: Tensor, t: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each new id is that of the prediction for the token alone, with its own noise level, padding and key."""
+    if on_cuda:
+        run_as_on_cuda(monkeypatch)
+        monkeypatch.setattr(module, "SMALLEST_ROWS", 2)
+        monkeypatch.setattr(module, "SMALLEST_TOKENS", 1)
     monkeypatch.setattr(module, "TILE_TOKENS", 2 * L)
-    backbone = make_backbone("table")
-    denoise, extra = (
-        Denoiser(UniformProcess(V, LogLinearSchedule()), backbone, parameterization),
-        torch.arange(B * L).view(B, L),
-    )
-    whole = denoise(return_all, xt, t, valid, extra)
-    selected = (extra % 4 == 1) & (torch.arange(B) % 3 != 0)[:, None]
+    monkeypatch.setattr(chunks, "CPU_ELEMENTS", 2 * V)
+    backbone, keys = make_backbone("dit"), torch.arange(B * L).view(B, L)
+    denoise = Denoiser(UniformProcess(V, LogLinearSchedule()), backbone, parameterization)
+    valid = (torch.arange(L) < L - torch.arange(B)[:, None]) | (torch.arange(B) == 6)[:, None]
+
+    def step(logits_CV: Tensor, x_C: Tensor, keys_C: Tensor) -> Tensor:
+        return (1e6 * logits_CV.softmax(1)[:, 0]).long() + 10**7 * (10 * keys_C + x_C)
+
+    whole = denoise(lambda *values: (step(*values),), xt, t, valid, keys)[0]
     rows: list[int] = []
     forward = backbone.forward
     monkeypatch.setattr(backbone, "forward", lambda x, *more: rows.append(len(x)) or forward(x, *more))
-    some = denoise(return_all, xt, t, valid, extra, selected_BL=selected)
-    assert all(torch.equal(a[selected], b) for a, b in zip(whole, some, strict=True))
-    assert sum(rows) == int(selected.any(1).sum()) < B
+    for some in (keys % 4 == 1, keys % 4 < 0, keys % 4 >= 0, keys == 40):
+        selected, given = some & (torch.arange(B) % 3 != 0)[:, None], xt.clone()
+        rows.clear()
+        denoise.replace(step, given, t, valid, keys, selected)
+        assert torch.equal(given, torch.where(selected, whole, xt))
+        needed = int(selected.any(1).sum())
+        assert sum(rows) == (needed and max(2, needed) if on_cuda else needed) < B
+        assert not on_cuda or len(rows) <= 1

@@ -43,6 +43,8 @@ class Backbone(nn.Module, ABC):
     Attributes:
         parameterization: distribution that the logits parameterize; None if the training objective decides.
         trainable: whether the backbone has parameters to train; if not, sweeps only measure it.
+        capturable: whether `forward` reads no value of a tensor on the host, so that it can be compiled as one graph
+            and replayed as a CUDA graph.
         exact_splits: splits whose text has exactly the distribution that the backbone assumes.
 
     Example:
@@ -67,6 +69,7 @@ class Backbone(nn.Module, ABC):
 
     parameterization: ClassVar[Parameterization | None] = None
     trainable: ClassVar[bool] = True
+    capturable: ClassVar[bool] = False
     exact_splits: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, vocab_size: int) -> None:

@@ -166,6 +166,8 @@ class DiT(SoftBackbone):
         torch.Size([2, 27])
     """
 
+    capturable = True
+
     def __init__(
         self,
         vocab_size: int,

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.devices import replace_where
 from uddm_lightning.core.keyed_random import uniform
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import sample_categorical
@@ -83,8 +84,8 @@ class AbsorbingProcess(Process):
 
     @override
     def step(self, logp_NV: Tensor, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
-        unmasked_N = torch.nonzero(self.may_change_mask(xt_N, alpha_s_N, alpha_t_N, keys_N))[:, 0]
-        return xt_N.index_copy(0, unmasked_N, sample_categorical(logp_NV[unmasked_N], uniform(keys_N[unmasked_N], 1)))
+        unmasked_N = self.may_change_mask(xt_N, alpha_s_N, alpha_t_N, keys_N)
+        return replace_where(unmasked_N, lambda some: sample_categorical(logp_NV[some], uniform(keys_N[some], 1)), xt_N)
 
     @override
     def may_change_mask(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.devices import replace_where
 from uddm_lightning.core.keyed_random import integers, uniform
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import sample_categorical
@@ -150,15 +151,14 @@ class UniformProcess(Process):
         stay_N = alpha_t_N * self.vocab_size * p_i_N + alpha_ts_N - alpha_t_N
         # jump and scatter come first on the unit interval: near t = 0 they are rare, and float64 is most precise near 0
         position_N = uniform(keys_N, 0) * (jump_N + scatter_N + stay_N)
-        moved_N = torch.nonzero(position_N < jump_N + scatter_N)[:, 0]
-        xs_N = xt_N.clone()
-        if len(moved_N) == 0:
-            return xs_N
-        keys_M = keys_N[moved_N]
-        jumped_M = sample_categorical(logp_NV[moved_N], uniform(keys_M, 1))
-        scattered_M = integers(self.vocab_size, keys_M, 2)
-        xs_N[moved_N] = torch.where(position_N[moved_N] < jump_N[moved_N], jumped_M, scattered_M)
-        return xs_N
+        moved_N = position_N < jump_N + scatter_N
+
+        def draw(some: Tensor | slice) -> Tensor:
+            jumped_M = sample_categorical(logp_NV[some], uniform(keys_N[some], 1))
+            scattered_M = integers(self.vocab_size, keys_N[some], 2)
+            return torch.where(position_N[some] < jump_N[some], jumped_M, scattered_M)
+
+        return replace_where(moved_N, draw, xt_N)
 
     @override
     def may_change_mask(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core import devices
 from uddm_lightning.core.keyed_random import Stream, key
 from uddm_lightning.core.progress import progress
 from uddm_lightning.samplers.base import Observer, Sampler
@@ -23,7 +24,8 @@ class AncestralSampler(Sampler):
 
     A chain starts at the grid point nearest its t. An unclamped chain may change clean tokens under the uniform
     process. In a short step most tokens stay, and the random numbers decide which before the prediction is known, so
-    the network evaluates only rows in which a token may change (`Process.may_change_mask`).
+    the network evaluates only rows in which a token may change (`Process.may_change_mask`). On a GPU it evaluates
+    further rows, so that the number of rows is a power of two or all of them, which changes no id.
 
     Source: Austin et al. 2021, arXiv 2107.03006; noise removal as in Sahoo et al. 2024, arXiv 2406.07524 (MDLM).
 
@@ -108,13 +110,14 @@ class AncestralSampler(Sampler):
         frozen_BL = clean_BL[order_B] if self.clamp and clean_BL is not None else None
         if valid_BL is not None:
             frozen_BL = ~valid_BL if frozen_BL is None else frozen_BL | ~valid_BL
-        first = int(start_B[0]) if len(start_B) else -1
-        for index in progress(range(first, -1, -1), "reverse chain", "steps"):
-            started = slice(0, int((start_B >= index).sum()))
+        starts = start_B.tolist()
+        for index in progress(range(max(starts, default=-1), -1, -1), "reverse chain", "steps"):
+            started = sum(start >= index for start in starts)
             if observe is not None:
-                observe(self._time(index), x_BL[started], order_B[started])
-            valid, frozen = (None if mask is None else mask[started] for mask in (valid_BL, frozen_BL))
-            self._step(denoiser, x_BL[started], index, keys_B[started], valid, frozen)
+                observe(self._time(index), x_BL[:started], order_B[:started])
+            rows = len(x_BL) if devices.is_asynchronous(x_BL.device) else started  # one shape for the whole chain
+            valid, frozen = (None if mask is None else mask[:rows] for mask in (valid_BL, frozen_BL))
+            self._step(denoiser, x_BL[:rows], index, keys_B[:rows], valid, frozen, started)
         return torch.empty_like(x_BL).index_copy_(0, order_B, x_BL)
 
     def _start_indices(self, t: float | Tensor, rows: int) -> Tensor:
@@ -140,8 +143,9 @@ class AncestralSampler(Sampler):
         keys_B: Tensor,
         valid_BL: Tensor | None = None,
         frozen_BL: Tensor | None = None,
+        started: int | None = None,
     ) -> None:
-        """Replace ids (B, L) at grid point `index` by those at `index - 1`, in place."""
+        """Replace ids (B, L) at grid point `index` by those at `index - 1`, in place, in the first `started` rows."""
         process = denoiser.process
         t_B = torch.full((len(x_BL),), self._time(index), dtype=torch.float64, device=x_BL.device)
         s = torch.full_like(t_B[0], self._time(index - 1))
@@ -151,11 +155,11 @@ class AncestralSampler(Sampler):
         writes_argmax = index == 0 and self.noise_removal == "argmax"
         samples = self.decoding == "sample" and not writes_argmax
 
-        def reduce(logits_CV: Tensor, x_C: Tensor, keys_C: Tensor) -> tuple[Tensor, ...]:
+        def step(logits_CV: Tensor, x_C: Tensor, keys_C: Tensor) -> Tensor:
             if writes_argmax:
-                return (logits_CV.argmax(1),)
-            step = partial(process.step, keys_N=keys_C) if samples else process.argmax_step
-            return (step(logits_CV.log_softmax(1), x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C)),)
+                return logits_CV.argmax(1)
+            take = partial(process.step, keys_N=keys_C) if samples else process.argmax_step
+            return take(logits_CV.log_softmax(1), x_C, alpha_s.expand_as(x_C), alpha_t.expand_as(x_C))
 
         if samples:
             selected_BL = process.may_change_mask(x_BL, alpha_s, alpha_t, keys_BL)
@@ -163,5 +167,6 @@ class AncestralSampler(Sampler):
             selected_BL = process.prediction_mask(x_BL)
         if frozen_BL is not None:
             selected_BL &= ~frozen_BL
-        if bool(selected_BL.any()):
-            x_BL[selected_BL] = denoiser(reduce, x_BL, t_B, valid_BL, keys_BL, selected_BL=selected_BL)[0]
+        if started is not None:
+            selected_BL[started:] = False
+        denoiser.replace(step, x_BL, t_B, valid_BL, keys_BL, selected_BL)

@@ -1,7 +1,7 @@
 """Denoiser: leave-one-out predictions of a backbone in bounded memory.
 
-Shapes: B rows, L positions, N = B * L tokens, C tokens in a chunk, M selected tokens, T rows in a
-tile, V ids, D features.
+Shapes: B rows, L positions, N = B * L tokens, C tokens in a chunk, M selected tokens, K rows with a selected token,
+T rows in a tile, V ids, D features.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,15 @@ from torch import Tensor
 
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.backbones.chunks import chunk_elements, chunk_slices
+from uddm_lightning.core import devices
 from uddm_lightning.processes import Parameterization, Process
+from uddm_lightning.samplers.graphed_network import replay_graphs
 
 # Tokens per network evaluation on a CPU: few enough that their features stay in the cache, and that the allocator
 # reuses its memory pages.
 TILE_TOKENS = 2**10
+# On a GPU, smaller network evaluations and projections take the same time, and each shape costs planning.
+SMALLEST_ROWS, SMALLEST_TOKENS = 8, 128
 
 
 class Denoiser:
@@ -47,6 +51,7 @@ class Denoiser:
         self.process = process
         self.backbone = backbone
         self.parameterization = parameterization
+        self.network = replay_graphs(backbone)
 
     @torch.no_grad()
     def __call__(
@@ -56,7 +61,6 @@ class Denoiser:
         t_B: Tensor,
         valid_BL: Tensor | None,
         *tokenwise_BL: Tensor,
-        selected_BL: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Evaluate the network once and reduce its predictions in chunks, so that no (B, L, V) tensor is stored.
 
@@ -68,36 +72,76 @@ class Denoiser:
             t_B: times in [0, 1].
             valid_BL: False at padding; None if every position is valid.
             tokenwise_BL: additional inputs of `reduce`.
-            selected_BL: bool, tokens to predict; rows without any are skipped. None selects all tokens.
 
         Returns:
-            Reductions, each (B, L); with `selected_BL`, those of the M selected tokens in row-major order, each (M,).
+            Reductions, each (B, L).
         """
-        if selected_BL is not None:
-            some_B = selected_BL.any(1)
-            selected_BL, xt_BL, t_B = selected_BL[some_B], xt_BL[some_B], t_B[some_B]
-            valid_BL = None if valid_BL is None else valid_BL[some_B]
-            tokenwise_BL = tuple(values[some_B] for values in tokenwise_BL)
         level = self.process.level(t_B)
         noise_B = self.process.noise_input(level.alpha)
-        rows, length = xt_BL.shape
-        tile_rows = max(1, TILE_TOKENS // length) if xt_BL.device.type == "cpu" else rows
+        alpha_BL = level.alpha[:, None].expand_as(xt_BL)
+        pieces: list[tuple[Tensor, ...]] = []
+        for tile in _tiles(len(xt_BL), xt_BL):
+            hidden_TLD = self.backbone(xt_BL[tile], noise_B[tile], None if valid_BL is None else valid_BL[tile])
+            values = (xt_BL[tile], alpha_BL[tile], *(values_BL[tile] for values_BL in tokenwise_BL))
+            pieces += self._reduce(reduce, hidden_TLD.flatten(0, 1), *(some_TL.flatten() for some_TL in values))
+        return tuple(torch.cat(parts).view_as(xt_BL) for parts in zip(*pieces, strict=True))
+
+    @torch.no_grad()
+    def replace(
+        self,
+        step: Callable[[Tensor, Tensor, Tensor], Tensor],
+        x_BL: Tensor,
+        t_B: Tensor,
+        valid_BL: Tensor | None,
+        keys_BL: Tensor,
+        selected_BL: Tensor,
+    ) -> None:
+        """Replace selected ids, in place. The network evaluates only rows with a selected token.
+
+        On an asynchronous device it evaluates further rows and tokens, so that their numbers are powers of two or all
+        of them: libraries plan for each new shape. The host reads at most two numbers.
+
+        Args:
+            step: function of leave-one-out logits (C, V), ids (C,) and noise keys (C,), which returns new ids (C,).
+            x_BL: contiguous int64 ids, modified in place.
+            t_B: times in [0, 1].
+            valid_BL: False at padding; None if every position is valid.
+            keys_BL: int64 noise keys.
+            selected_BL: bool, tokens to replace.
+        """
+        length, x_N, selected_N = x_BL.shape[1], x_BL.view(-1), selected_BL.flatten()
+        level = self.process.level(t_B)
+        noise_B = self.process.noise_input(level.alpha)
+        some_K = devices.true_indices(selected_BL.any(1), SMALLEST_ROWS)
+        for tile in _tiles(len(some_K), x_BL):
+            rows_T = some_K[tile]
+            at_M = devices.true_indices(selected_BL[rows_T].flatten(), SMALLEST_TOKENS)
+            tokens_M = rows_T[at_M // length] * length + at_M % length
+            valid_TL = None if valid_BL is None else valid_BL[rows_T]
+            hidden_MD = self.network(x_BL[rows_T], noise_B[rows_T], valid_TL).flatten(0, 1)[at_M]
+            before_M, alpha_M = x_N[tokens_M], level.alpha[tokens_M // length]
+            chunks = self._reduce(
+                lambda *values: (step(*values),), hidden_MD, before_M, alpha_M, keys_BL.flatten()[tokens_M]
+            )
+            after_M = torch.cat([ids_C for (ids_C,) in chunks])
+            x_N[tokens_M] = torch.where(selected_N[tokens_M], after_M, before_M)
+
+    def _reduce(
+        self,
+        reduce: Callable[..., tuple[Tensor, ...]],
+        hidden_ND: Tensor,
+        xt_N: Tensor,
+        alpha_N: Tensor,
+        *tokenwise_N: Tensor,
+    ) -> list[tuple[Tensor, ...]]:
+        """Return the reductions of each chunk of tokens."""
         pieces = []
-        for start in range(0, rows, tile_rows):
-            tile = slice(start, start + tile_rows)
-            valid_TL = None if valid_BL is None else valid_BL[tile]
-            hidden_TLD = self.backbone(xt_BL[tile], noise_B[tile], valid_TL)
-            alpha_TL = level.alpha[tile, None].expand(-1, length)
-            values = (hidden_TLD, xt_BL[tile], alpha_TL, *(values_BL[tile] for values_BL in tokenwise_BL))
-            selected_N = slice(None) if selected_BL is None else selected_BL[tile].flatten()
-            hidden_ND, xt_N, alpha_N, *tokenwise_N = (some.flatten(0, 1)[selected_N] for some in values)
-            for chunk in chunk_slices(len(xt_N), self.process.num_states, chunk_elements(xt_N.device)):
-                logits_CV = self.process.leave_one_out_logits(
-                    self.backbone.head(hidden_ND[chunk]), xt_N[chunk], alpha_N[chunk], self.parameterization
-                )
-                pieces.append(reduce(logits_CV, xt_N[chunk], *(values[chunk] for values in tokenwise_N)))
-        reduced = tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
-        return reduced if selected_BL is not None else tuple(values_N.view_as(xt_BL) for values_N in reduced)
+        for chunk in chunk_slices(len(xt_N), self.process.num_states, chunk_elements(xt_N.device)):
+            logits_CV = self.process.leave_one_out_logits(
+                self.backbone.head(hidden_ND[chunk]), xt_N[chunk], alpha_N[chunk], self.parameterization
+            )
+            pieces.append(reduce(logits_CV, xt_N[chunk], *(values_N[chunk] for values_N in tokenwise_N)))
+        return pieces
 
     @torch.no_grad()
     def predict_at(self, xt_BL: Tensor, position_B: Tensor, t_B: Tensor, valid_BL: Tensor | None) -> Tensor:
@@ -114,3 +158,9 @@ class Denoiser:
         rows = torch.arange(len(xt_BL), device=xt_BL.device)
         logits_BV = self.backbone.head(hidden_BLD[rows, position_B])
         return self.process.leave_one_out(logits_BV, xt_BL[rows, position_B], level.alpha, self.parameterization)
+
+
+def _tiles(rows: int, x_BL: Tensor) -> list[slice]:
+    """Return the slices of some rows that the network evaluates at once."""
+    size = rows if devices.is_asynchronous(x_BL.device) else TILE_TOKENS // x_BL.shape[1]
+    return [slice(start, start + max(1, size)) for start in range(0, rows, max(1, size))]

@@ -1,0 +1,69 @@
+"""Properties of devices that decide how code runs on them.
+
+Shapes: N elements.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def is_asynchronous(device: torch.device) -> bool:
+    """Return whether the host only queues operations on a device.
+
+    Such a device runs best without results that the host reads, because reading waits for all queued operations, and
+    with few different shapes, because libraries plan and compile for each shape.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.core.devices import is_asynchronous
+        >>> is_asynchronous(torch.device("cpu")), is_asynchronous(torch.device("cuda"))
+        (False, True)
+    """
+    return device.type != "cpu"
+
+
+def true_indices(mask_N: Tensor, smallest: int) -> Tensor:
+    """Return the indices of the true elements of a mask, in ascending order.
+
+    On an asynchronous device indices of false elements follow, so that the number of indices is 0, a power of two or N.
+    The host reads one number.
+
+    Args:
+        mask_N: bool mask.
+        smallest: smallest positive number of indices on an asynchronous device, at most N.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.core.devices import true_indices
+        >>> true_indices(torch.tensor([False, True, False, True]), smallest=1)
+        tensor([1, 3])
+    """
+    if not is_asynchronous(mask_N.device):
+        return mask_N.nonzero()[:, 0]
+    count = int(mask_N.sum())
+    size = min(len(mask_N), max(smallest, 1 << (count - 1).bit_length())) if count else 0
+    return mask_N.byte().argsort(descending=True, stable=True)[:size]
+
+
+def replace_where(mask_N: Tensor, values: Callable[[Tensor | slice], Tensor], kept_N: Tensor) -> Tensor:
+    """Return `values` where a mask is true and `kept_N` elsewhere, without waiting for an asynchronous device.
+
+    Args:
+        mask_N: bool mask.
+        values: function that returns the values of some elements, given by indices or by a slice. An asynchronous
+            device computes those of all elements.
+        kept_N: values where the mask is false.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.core.devices import replace_where
+        >>> squares_N = torch.arange(4) ** 2
+        >>> replace_where(torch.tensor([False, True, False, True]), lambda some: squares_N[some], torch.zeros(4).long())
+        tensor([0, 1, 0, 9])
+    """
+    if is_asynchronous(mask_N.device):
+        return torch.where(mask_N, values(slice(None)), kept_N)
+    indices = mask_N.nonzero()[:, 0]
+    return kept_N.index_copy(0, indices, values(indices)) if len(indices) else kept_N.clone()
