@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
+from uddm_lightning.core.devices import replace_where
 from uddm_lightning.core.errors import check_within
 from uddm_lightning.core.keyed_random import integers, uniform
 from uddm_lightning.processes.base import Process
@@ -204,18 +205,17 @@ class HybridProcess(Process):
         stay_N = alpha_ts_N * (clean_N + torch.where(is_mask_N, at_s.mask, at_s.uniform / self.vocab_size))
         # moves come first on the unit interval, as in the uniform process
         position_N = uniform(keys_N, 0) * (into_N + stay_N)
-        moved_N = torch.nonzero(position_N < into_N)[:, 0]
-        xs_N = xt_N.clone()
-        if len(moved_N) == 0:
-            return xs_N
-        keys_M = keys_N[moved_N]
-        part_M = position_N[moved_N] / into_N[moved_N]  # uniform on [0, 1)
-        jumped_M = sample_categorical(logp_NV[moved_N], uniform(keys_M, 1))
-        noise_M = torch.where(
-            part_M < (alpha_s_N + at_s.mask)[moved_N], self.mask_id, integers(self.vocab_size, keys_M, 2)
-        )
-        xs_N[moved_N] = torch.where((part_M < alpha_s_N[moved_N]) | (alpha_s_N[moved_N] == 1.0), jumped_M, noise_M)
-        return xs_N
+
+        def draw(some: Tensor | slice) -> Tensor:
+            part_M = position_N[some] / into_N[some]  # uniform on [0, 1)
+            jumped_M = sample_categorical(logp_NV[some], uniform(keys_N[some], 1))
+            noise_M = torch.where(
+                part_M < (alpha_s_N + at_s.mask)[some], self.mask_id, integers(self.vocab_size, keys_N[some], 2)
+            )
+            jumps_M = (part_M < alpha_s_N[some]) | (alpha_s_N[some] == 1.0)
+            return torch.where(jumps_M, jumped_M, noise_M)
+
+        return replace_where(position_N < into_N, draw, xt_N)
 
     @override
     def may_change_mask(self, xt_N: Tensor, alpha_s_N: Tensor, alpha_t_N: Tensor, keys_N: Tensor) -> Tensor:
