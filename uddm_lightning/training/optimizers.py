@@ -22,11 +22,23 @@ def strip_parser(optimizer: OptimizerCallable) -> OptimizerCallable:
     return optimizer
 
 
-def check_optimizer(make_optimizer: OptimizerCallable, network: nn.Module, precision: object) -> None:
+def make_optimizer(make: OptimizerCallable, network: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer of a network. A class with the attribute `takes_names` receives pairs of name and parameter.
+
+    Args:
+        make: makes it, given the parameters.
+        network: the network to train.
+    """
+    takes_names = getattr(make.func if isinstance(make, partial) else make, "takes_names", False)
+    parameters: Any = network.named_parameters() if takes_names else network.parameters()
+    return make(parameters)
+
+
+def check_optimizer(make: OptimizerCallable, network: nn.Module, precision: object) -> None:
     """Make an optimizer and discard it.
 
     Args:
-        make_optimizer: makes it, given the parameters.
+        make: makes it, given the parameters.
         network: the network to train.
         precision: precision of the trainer.
 
@@ -34,7 +46,7 @@ def check_optimizer(make_optimizer: OptimizerCallable, network: nn.Module, preci
         InputError: the optimizer refuses its arguments, or would divide by zero in this precision.
     """
     try:
-        optimizer = make_optimizer(network.parameters())
+        optimizer = make_optimizer(make, network)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"`model.optimizer` cannot be made: {error}.") from error
     eps = optimizer.defaults.get("eps")

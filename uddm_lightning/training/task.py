@@ -30,7 +30,7 @@ from uddm_lightning.training.batch_notes import BatchNotes
 from uddm_lightning.training.ema import ExponentialMovingAverage
 from uddm_lightning.training.loss_guard import LossGuard
 from uddm_lightning.training.lr_schedules import LRSchedule, WarmupConstant
-from uddm_lightning.training.optimizers import apply_config, check_optimizer, strip_parser
+from uddm_lightning.training.optimizers import apply_config, check_optimizer, make_optimizer, strip_parser
 from uddm_lightning.training.trainer_access import data_of, is_dry_run
 
 Weights = Literal["ema", "raw"]
@@ -168,7 +168,7 @@ class DiffusionTask(LightningModule):
 
     @override
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self.backbone.parameters())
+        optimizer = make_optimizer(self.make_optimizer, self.backbone)
         total = self.trainer.max_steps
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda finished: self.lr_schedule(finished, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -297,7 +297,7 @@ class DiffusionTask(LightningModule):
         self._stopped_step = self._loaded_step if checkpoint.get(STOPPED) else None
         trainer: Any = self._trainer
         if trainer is not None and trainer.state.fn == TrainerFn.FITTING:
-            groups = self.make_optimizer(self.backbone.parameters()).param_groups
+            groups = make_optimizer(self.make_optimizer, self.backbone).param_groups
             apply_config(checkpoint, groups, self.lr_schedule, self.trainer.max_steps)
 
     @override
