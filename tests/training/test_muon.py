@@ -50,6 +50,14 @@ def test_half_precision_is_orthogonalized_in_float32(dtype: torch.dtype) -> None
     torch.testing.assert_close(found, polynomial(matrix.double(), 5).float(), rtol=1e-3, atol=1e-4)
 
 
+def test_singular_values_come_near_1() -> None:
+    values = torch.logspace(-2, 0, 40, dtype=torch.float64)
+    (found,) = orthogonalize([torch.diag(values / values.norm())])
+    kept = found.diagonal()[values / values.norm() >= 1e-2]
+    assert len(kept) > 20
+    assert 0.65 < kept.min() < kept.max() < 1.25
+
+
 def test_zero_gradient_gives_no_step() -> None:
     assert torch.equal(orthogonalize([torch.zeros(3, 5)])[0], torch.zeros(3, 5))
 
