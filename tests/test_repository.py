@@ -311,10 +311,11 @@ def test_the_pythons_of_the_package_are_the_pythons_under_test() -> None:
     assert image[0] in versions
 
 
-def test_torch_is_pinned_to_a_minor_version() -> None:
+def test_torch_ends_below_the_version_that_pip_takes_as_a_cuda_build() -> None:
+    """On a machine with a CPU build of 2.13, a range that admits 2.14 installs 6.1 GB in place of 1.5 GB."""
     [torch] = [entry for entry in project()["dependencies"] if re.match(r"torch\b", entry)]
     low, high = re.fullmatch(r"torch>=2\.(\d+),<2\.(\d+)", torch).groups()  # type: ignore[union-attr] # a mismatch fails here
-    assert int(high) == int(low) + 1
+    assert int(low) < int(high) <= 14
 
 
 def test_the_wheel_holds_the_typed_package_with_its_configs_and_nothing_else(tmp_path: Path) -> None:
