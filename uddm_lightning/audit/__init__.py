@@ -1,0 +1,1 @@
+"""Audit of a trained model: membership of sequences, exposure of canaries, extraction, and a baseline without model."""
