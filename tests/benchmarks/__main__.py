@@ -1,4 +1,7 @@
-"""`python -m tests.benchmarks`: compare every hot path with a dense version of it, in one process, in turns."""
+"""`python -m tests.benchmarks`: compare every hot path with a dense version of it, in one process, in turns.
+
+On a GPU it measures other paths, at the sizes of a GPU; `gpu.sh` does that in at most six minutes.
+"""
 
 import argparse
 import csv
@@ -8,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from tests.benchmarks import loop, scaling
+from tests.benchmarks import accelerator, loop, scaling
 from tests.benchmarks.paths import PATHS, Setting
 from tests.benchmarks.timing import MIB, compare, flops_of, machine, matmul_flops
 
@@ -18,7 +21,12 @@ HEAD = ("path", "side", "ms", "low", "high", "times as fast", "peak MiB", "token
 def main() -> None:
     """Print a table, and write it as CSV with `--csv`."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=PATHS, action="append", help="a hot path; default: all of them")
+    parser.add_argument("--only", metavar="PATH", action="append", help="a hot path; default: all of them")
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=default, help="default: a GPU if there is one")
+    parser.add_argument("--toy", action="store_true", help="the paths of a GPU at toy size, to test the benchmark")
+    parser.add_argument("--seconds", type=float, default=accelerator.SECONDS, help="time for all paths of a GPU")
+    parser.add_argument("--worker", choices=accelerator.PATHS, help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=7, help="timed calls of each side")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--vocab", type=int, default=Setting().V, help="ids in the vocabulary")
@@ -31,7 +39,18 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="also draw the scaling curves there")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(given.device)
+    on_gpu = given.toy or (device.type == "cuda" and not given.scaling)
+    known = accelerator.PATHS if on_gpu else PATHS
+    for path in given.only or ():
+        if path not in known:
+            parser.error(f"--only: there is no path {path!r}; choose from {', '.join(known)}")
+    if on_gpu:
+        case = accelerator.Case(device, given.toy, given.rounds)
+        if given.worker:
+            accelerator.work(given.worker, case, given.csv)
+            return
+        sys.exit(0 if accelerator.run(case, given.only or (), given.seconds, given.csv) else 1)
     autocast = torch.bfloat16 if given.bf16 else None
     setting = Setting(given.vocab, given.batch, given.length, device=device, autocast=autocast, compiled=given.compile)
     speed = {dtype: matmul_flops(device, dtype) for dtype in (torch.float32, torch.bfloat16)}

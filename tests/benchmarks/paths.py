@@ -56,11 +56,12 @@ class Setting(NamedTuple):
     def tokens(self) -> int:
         return self.B * self.L
 
+    def make(self, vocab_size: int) -> DiT:
+        return DiT(vocab_size, self.hidden_size, self.blocks, self.heads, gate_init=1.0, embedding_init_std=0.2)
+
     def network(self) -> DiT:
         torch.manual_seed(0)
-        network = DiT(self.V, self.hidden_size, self.blocks, self.heads, gate_init=1.0, embedding_init_std=0.2).to(
-            self.device
-        )
+        network = self.make(self.V).to(self.device)
         torch.nn.init.normal_(network.output_layer.linear.weight, std=0.05)
         return network
 

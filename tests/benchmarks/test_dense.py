@@ -37,6 +37,8 @@ def test_the_textbook_agrees_with_the_package(case):
     )
     theirs = dense.nelbo(logits, noised.x0_BL, noised.xt_BL, noised.alpha_B, noised.slope_B)
     torch.testing.assert_close(theirs.flatten(), ours)
+    by_sums = dense.nelbo_by_sums(logits, noised.x0_BL, noised.xt_BL, noised.alpha_B, noised.slope_B)
+    torch.testing.assert_close(by_sums, theirs)
     torch.testing.assert_close(dense.entropy(logits).flatten(), F.entropy(logp))
     torch.testing.assert_close(
         dense.cross_entropy(logits, noised.x0_BL).flatten(), -logp.gather(1, noised.x0_BL.view(-1, 1))[:, 0]

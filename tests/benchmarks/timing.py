@@ -6,6 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,16 +48,52 @@ def compare(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
     for turn in range(rounds):
         order = list(sides) if turn % 2 == 0 else list(reversed(sides))
         for name in order:
-            _wait()
-            started = time.perf_counter()
-            result = sides[name]()
-            _wait()
-            seconds[name].append(float(result) if isinstance(result, Seconds) else time.perf_counter() - started)
+            seconds[name].append(timed(sides[name]))
     found = {}
     for name, taken in seconds.items():
         low, middle, high = statistics.quantiles(taken, n=4) if len(taken) > 1 else taken * 3
         found[name] = Timing(middle, low, high, peaks[name])
     return found
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Return the seconds of a call: those that it returns itself, by events on a CUDA device, or by the clock."""
+    if not torch.cuda.is_available():
+        started = time.perf_counter()
+        result = call()
+        return float(result) if isinstance(result, Seconds) else time.perf_counter() - started
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    result = call()
+    end.record()
+    end.synchronize()
+    return float(result) if isinstance(result, Seconds) else start.elapsed_time(end) / 1e3
+
+
+class StepClock:
+    """Records the ends of steps, by events on a CUDA device, so that no step waits for the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.on_cuda = device.type == "cuda"
+        self.ends: list[float | torch.cuda.Event] = []
+
+    def tick(self) -> None:
+        """Record the end of a step."""
+        if not self.on_cuda:
+            self.ends.append(time.perf_counter())
+            return
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        self.ends.append(event)
+
+    def steps(self, skip: int = 0) -> list[float]:
+        """Return the seconds between the ends of two steps, without the first `skip` steps."""
+        _wait()
+        pairs = pairwise(self.ends[skip:])
+        if self.on_cuda:
+            return [first.elapsed_time(second) / 1e3 for first, second in pairs]  # type: ignore[union-attr, arg-type]  # all are events
+        return [second - first for first, second in pairs]  # type: ignore[operator]  # all are numbers
 
 
 def peak_of(call: Callable[[], object]) -> int | None:

@@ -51,6 +51,7 @@ def set_free_space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
     set_free(10**12)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=80 * 10**9))
     monkeypatch.chdir(tmp_path)
     return set_free
 

@@ -57,6 +57,7 @@ class Requirements:
         self.vocab_size = needs.vocab_size(config["data"]["tokenizer"], downloads)
         self.length = int(config["data"]["packing"]["init_args"]["length"])
         self.writes: list[tuple[Path, int]] = [(Path(HF_HUB_CACHE), sum(one.remaining for one in downloads))]
+        self.pool_rows: int | None = None  # None before the text is read
 
     def add(self, name: str, value: str) -> None:
         """Add a line to the table."""
@@ -86,6 +87,7 @@ class Requirements:
         rows = needs.estimate_pool_rows(self.config, text_bytes)
         self.add("pool", f"about {_format_count(rows)} rows" if rows else "known after the text is read")
         if rows:
+            self.pool_rows = rows
             # `datasets` writes a copy of the text for random access
             copied = text_bytes if any(download.remaining for download in self.downloads) else 0
             prepared = rows * needs.bytes_per_row(self.length, self.vocab_size or 0)

@@ -28,7 +28,7 @@ def plan(
         InputError: `text` or `budget` is wrong; the message names it.
     """
     end = rows_of(largest)
-    text = text or f"{min(2, end)}:{end}:x4,{end}"
+    text = text or sizes.default_text(end)
     word, *ends = text.split(":")
     if word != sizes.AUTO:
         if budget is not None:

@@ -29,6 +29,11 @@ def parse(text: str, rows_of: Callable[[int | float], int]) -> list[int]:
     return sorted(sizes)
 
 
+def default_text(end: int) -> str:
+    """Return the value of `--sizes` if it is not given: 2 to `end` rows, each four times the one before."""
+    return f"{min(2, end)}:{end}:x4,{end}"
+
+
 def _range(item: str, text: str) -> list[int | float]:
     parts = item.split(":")
     if len(parts) == 1:

@@ -115,7 +115,7 @@ def sweep(
     arguments = [*(word for file in files for word in ("-c", file)), *for_fit]
     variants = _variants(arguments, backbones)
     config = variants[0].config
-    every_seed = _seeds(seeds, config["seed_everything"])
+    every_seed = parse_seeds(seeds, config["seed_everything"])
 
     place.check_available()
     for variant in variants:
@@ -124,6 +124,7 @@ def sweep(
         check_precision(trainer["precision"], place.on_cpu(trainer["accelerator"]))
     data = build_data(config)
     pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
+    variants = [variant.with_gpu_memory(data.vocab_size) for variant in variants]
     has_best = data.markov_chain is not None and BEST not in [variant.name for variant in variants]
     best = Variant.best(arguments) if has_best else None
     end = config["data"]["train_size"]
@@ -183,7 +184,12 @@ def _launcher(name: str, jobs: int | None, words: Sequence[str]) -> Launcher:
     return launcher
 
 
-def _seeds(text: str | None, default: int) -> list[int]:
+def parse_seeds(text: str | None, default: int) -> list[int]:
+    """Return the seeds of `--seeds`, ascending, without repetition; without it the default alone.
+
+    Raises:
+        InputError: the text is no list of integers from 0 on.
+    """
     if text is None:
         return [default]
     try:

@@ -25,6 +25,7 @@ class SweepRun:
         threads: CPU threads of each process.
         processes: processes of a run, one for each device.
         gpus: number of processes that use a GPU: all or none.
+        gpu_memory: estimated bytes of a process on its GPU; None if unknown.
     """
 
     backbone: str
@@ -36,6 +37,7 @@ class SweepRun:
     threads: int = 1
     processes: int = 1
     gpus: int = 0
+    gpu_memory: int | None = None
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """The resolved configuration of one backbone of a sweep, without size, seed and folder."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from uddm_lightning.config.keys import Kind, flat, kind_of
 from uddm_lightning.config.trainer_section import device_count
 from uddm_lightning.core.class_path import import_class
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.preflight.gpu_estimate import estimate_run, smallest_gpu_memory
 from uddm_lightning.runs.folder import read_config
 from uddm_lightning.sweeps.sweep_run import SweepRun
 
@@ -26,11 +27,13 @@ class Variant:
         name: name of the backbone in the results.
         arguments: arguments of `uddm fit`, without size, seed and folder.
         config: the configuration to which the arguments resolve.
+        gpu_memory: estimated bytes of a process of a run on its GPU; None if unknown.
     """
 
     name: str
     arguments: tuple[str, ...]
     config: dict[str, Any]
+    gpu_memory: int | None = None
 
     @classmethod
     def of(cls, arguments: list[str], fragment: str | None) -> "Variant":
@@ -56,8 +59,6 @@ class Variant:
         """Return the run of a size and a seed in a sweep's folder."""
         trainer = self.config["trainer"]
         processes = device_count(trainer["devices"])
-        accelerator = trainer["accelerator"]
-        on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
         trainable = getattr(import_class(self.config["model"]["backbone"]["class_path"]), "trainable", True)
         return SweepRun(
             backbone=self.name,
@@ -68,8 +69,23 @@ class Variant:
             steps=trainer["max_steps"],
             threads=self.config["threads"],
             processes=processes,
-            gpus=processes if on_gpu else 0,
+            gpus=processes if self.on_gpu else 0,
+            gpu_memory=self.gpu_memory,
         )
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the runs train on GPUs."""
+        accelerator = self.config["trainer"]["accelerator"]
+        return accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+
+    def with_gpu_memory(self, vocab_size: int) -> "Variant":
+        """Return the variant with the estimated memory of its runs on the GPUs of this machine, if they use any."""
+        size = smallest_gpu_memory() if self.on_gpu else None
+        if size is None:
+            return self
+        estimate = estimate_run(self.config, vocab_size, gpu_memory=size)
+        return replace(self, gpu_memory=estimate and estimate.memory)
 
     @classmethod
     def best(cls, arguments: list[str]) -> "Variant":

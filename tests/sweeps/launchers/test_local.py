@@ -187,7 +187,7 @@ def test_cores_and_gpus_are_never_assigned_twice(tmp_path, monkeypatch):
             self.status = self.process.poll
 
     monkeypatch.setattr(local, "ForkedRun", Sleeping)
-    monkeypatch.setattr(local, "gpus", lambda: [0, 1, 2])
+    monkeypatch.setattr(local, "find_gpus", lambda: [local.Gpu(str(index), 80 * 10**9) for index in range(3)])
 
     def most(launcher, threads, gpus, jobs=5):
         runs = [SweepRun("DiT", size, 0, tmp_path, (), 1, threads, max(1, gpus), gpus) for size in range(1, jobs + 1)]
