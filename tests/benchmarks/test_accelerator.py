@@ -31,7 +31,7 @@ SIDES = {  # of each path
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # by torch's compiler
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning describes models in half precision incompletely
 @pytest.mark.parametrize(
-    "path", [pytest.param(path, marks=pytest.mark.bar if path.endswith("sweep") else ()) for path in PATHS]
+    "path", [pytest.param(path, marks=pytest.mark.bar if path.startswith("quickstart") else ()) for path in PATHS]
 )
 def test_every_path_runs_at_toy_size(tmp_path, path):
     accelerator.work(path, TOY, tmp_path / "rows.json")

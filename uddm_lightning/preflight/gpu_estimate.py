@@ -12,14 +12,13 @@ import numpy as np
 import torch
 
 from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.backbones.chunks import BYTES_PER_ELEMENT, elements_in_memory
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.preflight import needs
 from uddm_lightning.preflight.network_cost import NetworkCost, network_cost
 from uddm_lightning.runs.instantiate import build_plugin
 
 CONTEXT_BYTES = 600_000_000  # of CUDA and its libraries in each process: assumed
-LOGIT_BYTES = 24  # per logit of a chunk: the logits in half precision, and the five float32 tensors of the plain loss
-CHUNK_SHARE = 1 / 8  # largest share of a GPU's memory for one chunk of logits
 FLOAT32_SPEED = 0.5  # of bf16 products: assumed
 
 
@@ -125,11 +124,11 @@ def training_memory(
     parameters = needs.num_parameters(model["backbone"], vocab_size)
     copies = 3 + needs.states_per_parameter(model["optimizer"])  # weights, gradient, moving average
     measured = 8 * parameters if model["eval_dtype"] == "float64" else 0  # a copy of the weights for measurements
-    logits = LOGIT_BYTES * rows * length * vocab_size
+    logits = rows * length * vocab_size
     if gpu_memory is not None:
-        logits = min(logits, int(CHUNK_SHARE * gpu_memory))
+        logits = min(logits, elements_in_memory(gpu_memory))
     weights = copies * needs.FLOAT_BYTES * parameters + measured
-    return CONTEXT_BYTES + weights + rows * cost.activation_bytes + logits
+    return CONTEXT_BYTES + weights + rows * cost.activation_bytes + BYTES_PER_ELEMENT * logits
 
 
 def smallest_gpu_memory() -> int | None:
