@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uddm_lightning.stats.intervals import Interval
+from uddm_lightning.stats.intervals import NORMAL, Interval
+from uddm_lightning.stats.student_t import student_t
 
 FLOAT = NDArray[np.float64]
 BOOL = NDArray[np.bool_]
@@ -72,7 +73,10 @@ def separation(
     fprs: Sequence[float] = FPRS,
     resamples: int = RESAMPLES,
 ) -> Separation:
-    """Return AUC and TPR at fixed FPRs with 95 % percentile bootstrap intervals over documents.
+    """Return AUC and TPR at fixed FPRs with 95 % bootstrap intervals over documents.
+
+    The bounds are percentiles of the resamples, with their distance from the value widened by the ratio of Student's t
+    to the normal quantile, where n documents of the smaller group give n - 1 degrees of freedom.
 
     If the groups are fully separated, every resample gives the same AUC. The bound is then the share that all n
     documents of the smaller group have with a probability of 2.5 %, 0.025^(1 / n). If no nonmember can lie above a
@@ -111,10 +115,13 @@ def separation(
         drawn = np.full((1, len(first)), np.nan)
     lows, highs = np.quantile(drawn, 0.025, axis=0), np.quantile(drawn, 0.975, axis=0)
     smaller = min(len(np.unique(codes_N[group])) for group in (member_N, ~member_N))
+    wider = student_t(max(1, smaller - 1)) / NORMAL
     intervals = []
     for value, low, high in zip(first.tolist(), lows.tolist(), highs.tolist(), strict=True):
         if low == high and value in (0.0, 1.0):
             low, high = (0.025 ** (1 / smaller), 1.0) if value else (0.0, 1.0 - 0.025 ** (1 / smaller))
+        else:
+            low, high = np.clip([value + wider * (bound - value) for bound in (low, high)], 0.0, 1.0).tolist()
         intervals.append(Interval(value, min(low, value), max(high, value)))
     return Separation(intervals[0], dict(zip(fprs, intervals[1:], strict=True)))
 
