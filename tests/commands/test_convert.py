@@ -13,8 +13,10 @@ import torch
 import yaml
 from tokenizers import models
 
+from tests.interop.test_hub_folder import HOSTILE
 from tests.support.command_line import Outcome
 from tests.support.foreign import SETTINGS, logits, merged, save_foreign, task_of
+from tests.support.hub import CONFIG, OF_GIDD, hub_folder
 from tests.support.toy_worlds import reference
 from uddm_lightning.backbones import DiT
 from uddm_lightning.results.tables import read_table
@@ -182,6 +184,48 @@ def test_wrong_input_is_one_message(
         assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.slow
+def test_a_folder_of_the_hub_is_measured_like_any_other(uddm: Run, tmp_path: Path, text: Path, averaged: DiT) -> None:
+    folder, run = hub_folder(tmp_path / "theirs", averaged), tmp_path / "run"
+    outcome = uddm("convert", folder, "--out", run, "-c", text, "--size", 8)
+    assert outcome.status == 0, outcome.err
+    assert "theirs: Hugging Face hub, UDLM" in outcome.out
+    assert "one set of weights, as published; it stands for the averaged and for the raw ones" in outcome.out
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["converted"]["layout"] == "Hugging Face hub, UDLM"
+    assert manifest["converted"]["supposed"] == ["noise.eps", "training.sampling_eps"]
+    outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last")
+    assert outcome.status == 0, outcome.err
+    assert {row["weights"] for row in read_table(run / "measurements.csv")} == {"ema", "raw"}
+    outcome = uddm("probe", run, "-n", 4, "--times", "0.5")
+    assert outcome.status == 0, outcome.err
+    outcome = uddm("sample", run, "-n", 4, "--out", tmp_path / "s.parquet")
+    assert outcome.status == 0, outcome.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mdlm", "dit"])
+def test_masked_and_hybrid_models_without_a_text(uddm: Run, tmp_path: Path, averaged: DiT, kind: str) -> None:
+    given = {**CONFIG, "model_type": "mdlm", "time_conditioning": False} if kind == "mdlm" else OF_GIDD
+    folder = hub_folder(tmp_path / "theirs", averaged, given, "backbone." if kind == "mdlm" else "")
+    run = tmp_path / "run"
+    outcome = uddm("convert", folder, "--out", run)
+    assert outcome.status == 0, outcome.err
+    assert "the mask token is id 20, the last one, because no tokenizer names another" in outcome.out
+    assert "`uddm probe` and `uddm sample` need none; for `uddm validate` give `--data.source`" in outcome.out
+    outcome = uddm("probe", run, "-n", 4, "--times", "0.5", "--steps", 5)
+    assert outcome.status == 0, outcome.err
+    outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last")
+    assert outcome.status == 2
+    assert "Traceback" not in outcome.err
+
+
+def test_a_revision_needs_a_name(uddm: Run, tmp_path: Path, foreign: Path) -> None:
+    outcome = uddm("convert", foreign, "--out", tmp_path / "run", "--revision", "main")
+    assert outcome.status == 2
+    assert "`--revision main` is for OWNER/NAME on the hub" in outcome.err
+
+
 # Python itself reports what is imported, unpickled or started.
 ALONE = """
 import sys
@@ -204,6 +248,21 @@ def test_no_module_named_by_the_file_is_imported(foreign: Path, tmp_path: Path) 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "0 [] []"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["as it is", "pickles", "index out of the folder", "header is huge"])
+def test_nothing_in_a_folder_is_run(tmp_path: Path, averaged: DiT, name: str) -> None:
+    folder = hub_folder(tmp_path / "theirs", averaged)
+    if name in HOSTILE:
+        HOSTILE[name][0](folder)
+    code = ALONE.replace('"omegaconf", "transformers"', '"omegaconf", "transformers", "hostile"')
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == ("2 [] []" if name in HOSTILE else "0 [] []"), done.stderr
+    assert not list(tmp_path.rglob("ran"))
 
 
 def test_help_is_printed(uddm: Run) -> None:

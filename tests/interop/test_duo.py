@@ -13,7 +13,8 @@ from tests.support.foreign import SETTINGS, merged, save_foreign
 from uddm_lightning.backbones import DiT
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.interop.duo import DuoCheckpoint
-from uddm_lightning.interop.duo_config import TEXTS, recipe
+from uddm_lightning.interop.duo_config import recipe
+from uddm_lightning.interop.known_texts import TEXTS
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -52,6 +53,24 @@ def test_texts_are_those_of_the_configs(tmp_path: Path, raw: DiT, averaged: DiT,
     duo = DuoCheckpoint(save_foreign(tmp_path / "x.ckpt", raw, averaged, merged(SETTINGS, "data.train", name)))
     content = yaml.safe_load((Path(__file__).parents[2] / "configs" / f"{TEXTS[name]}.yaml").read_text())
     assert recipe(duo, {}, None).config["data"]["source"] == content.get("data", content)["source"]
+
+
+def test_a_checkpoint_of_udlm_without_time_conditioning(tmp_path: Path, raw: DiT, averaged: DiT) -> None:
+    settings = merged(merged(SETTINGS, "algo.name", "udlm"), "algo.time_conditioning", False)
+    duo = DuoCheckpoint(save_foreign(tmp_path / "x.ckpt", raw, averaged, settings))
+    assert duo.architecture["time_conditioning"] is False
+    assert recipe(duo, {}, None).config["model"]["backbone"]["init_args"]["time_conditioning"] is False
+
+
+def test_openwebtext_in_the_ids_of_gpt2_with_one_more(tmp_path: Path) -> None:
+    V = 50_258
+    networks = [DiT(V, hidden_size=16, n_blocks=2, n_heads=2, cond_dim=8) for _ in range(2)]
+    data = {"train": "openwebtext-train", "valid": "openwebtext-valid", "tokenizer_name_or_path": "gpt2", "wrap": True}
+    duo = DuoCheckpoint(save_foreign(tmp_path / "x.ckpt", *networks, {**SETTINGS, "data": data}))
+    made = recipe(duo, {}, None).config["data"]
+    assert made["source"]["init_args"]["path"] == "Skylion007/openwebtext"
+    assert made["tokenizer"]["init_args"] == {"path": "gpt2", "vocab_size": V}
+    assert made["packing"] == {"class_path": "WrappedPacking", "init_args": {"length": 16, "sentence": "document"}}
 
 
 def test_missing_settings_have_defaults_and_are_reported(tmp_path: Path, raw: DiT, averaged: DiT) -> None:
@@ -184,10 +203,10 @@ def test_other_content_is_refused(tmp_path: Path, raw: DiT, averaged: DiT, chang
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("algo.name", "mdlm", "`algo.name` is 'mdlm', and only 'duo' or 'duo_base' is known here"),
+        ("algo.name", "mdlm", "`algo.name` is 'mdlm', and only 'duo' or 'duo_base' or 'udlm' is known here"),
         ("algo.name", None, "`algo.name` is not there"),
         ("algo.parameterization", "subs", "`algo.parameterization` is 'subs', and only 'mean'"),
-        ("algo.time_conditioning", False, "`algo.time_conditioning` is False, and only True"),
+        ("algo.time_conditioning", 1, "`algo.time_conditioning` is 1, and only True or False"),
         ("algo.causal_attention", True, "`algo.causal_attention` is True, and only False"),
         ("algo.T", 1000, "`algo.T` is 1000, and only 0"),
         ("noise.type", "cosine", "`noise.type` is 'cosine', and only 'log-linear'"),

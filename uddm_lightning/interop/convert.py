@@ -1,8 +1,7 @@
-"""Import a checkpoint in Duo's layout as a run."""
+"""Import a model of another program as a run: a checkpoint in Duo's layout, or a folder in the hub's layout."""
 
-import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +14,10 @@ from uddm_lightning.config.config_files import find_config_options
 from uddm_lightning.config.yaml_text import to_yaml
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
-from uddm_lightning.core.progress import Progress
 from uddm_lightning.interop.duo import DuoCheckpoint
-from uddm_lightning.interop.duo_config import DuoConfig, recipe
-from uddm_lightning.results.manifest import CONVERTED, write_manifest
+from uddm_lightning.interop.foreign import ForeignConfig, ForeignModel
+from uddm_lightning.interop.hub_model import HubModel
+from uddm_lightning.results.manifest import CONVERTED, TRAINED_STEPS, write_manifest
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs.instantiate import build_task
@@ -27,59 +26,79 @@ INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # marks hyperparamete
 
 
 class Converted(NamedTuple):
-    """A converted checkpoint.
+    """A converted model.
 
     Attributes:
+        layout: of the file or folder.
         vocab_size: V.
         parameters: number of trainable parameters.
-        step: number of optimizer steps of the weights.
+        step: number of optimizer steps of the weights; None if it is not known.
         ema_decay: of the averaged weights; 0 if the file has none.
         assumed: keys that the file lacks and that have their usual value.
         left_out: entries of the file that were not used.
+        notes: sentences about what was found and assumed.
     """
+
+    layout: str
 
     vocab_size: int
     parameters: int
-    step: int
+    step: int | None
     ema_decay: float
     assumed: list[str]
     left_out: list[str]
+    notes: list[str]
 
 
-def convert(path: Path, folder: Path, configs: Sequence[str] = (), overrides: Sequence[str] = ()) -> Converted:
-    """Write a run with the weights, the settings and the tokenizer of a checkpoint in Duo's layout.
+def convert(
+    path: Path,
+    folder: Path,
+    configs: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    origin: Mapping[str, Any] | None = None,
+) -> Converted:
+    """Write a run with the weights, the settings and the tokenizer of a model of another program.
 
     Args:
-        path: the checkpoint. Nothing in it is executed.
+        path: a checkpoint in Duo's layout, or a folder in the hub's layout. Nothing in it is executed.
         folder: of the new run.
-        configs: YAML files that override the settings of the checkpoint.
+        configs: YAML files that override the settings of the model.
         overrides: other arguments of `uddm fit`.
+        origin: repository and commit of a downloaded model, for the manifest.
 
     Raises:
         InputError: a file is missing, damaged or incomplete, or the folder holds a run.
     """
-    if not path.is_file():
-        raise InputError(f"`{path}`: there is no such file. Give the path of a checkpoint.")
+    if not path.exists():
+        raise InputError(f"`{path}`: there is no such file or folder. Give a checkpoint, a folder, or OWNER/NAME.")
     files = find_config_options([word for file in configs for word in ("-c", file)])
-    foreign = DuoCheckpoint(path)
+    foreign: ForeignModel = HubModel(path) if path.is_dir() else DuoCheckpoint(path)
     with run_folder.lock_run(folder):
         run_folder.check_unused(folder, "")
         tokenizer = _write_tokenizer(foreign, folder)
-        duo = recipe(foreign, _data_section(files[1::2]), tokenizer)
-        resolved = _resolve(duo, [*files, *overrides, "--out", str(folder)])
+        made = foreign.recipe(_data_section(files[1::2]), tokenizer)
+        resolved = _resolve(made, [*files, *overrides, "--out", str(folder)])
         _check_length(foreign, resolved)
         task = build_task(resolved.values, foreign.vocab_size)
         shapes = {name: tuple(parameter.shape) for name, parameter in task.backbone.named_parameters()}
-        if shapes != {name: stored.shape for name, stored in foreign.raw.items()}:
+        if shapes != foreign.shapes:
             raise InputError(f"`--config` describes another network in `model.backbone` than `{path}` holds.")
         foreign.copy(foreign.raw, task.backbone)
         foreign.copy(foreign.averaged, task.ema.backbone)
-        write_manifest(folder, _manifest(foreign, duo))
+        write_manifest(folder, _manifest(foreign, made, origin or {}))
         write_text(folder / "config.yaml", resolved.text)
         checkpoint = _checkpoint(foreign, resolved, task.state_dict())
         checkpoints.AtomicCheckpointIO().save_checkpoint(checkpoint, run_folder.checkpoint_path(folder, "last"))
-    step = int(foreign.step or 0)
-    return Converted(foreign.vocab_size, task.parameter_count, step, foreign.ema_decay, duo.supposed, foreign.left_out)
+    return Converted(
+        foreign.layout,
+        foreign.vocab_size,
+        task.parameter_count,
+        foreign.step,
+        foreign.ema_decay,
+        made.supposed,
+        foreign.left_out,
+        list(foreign.notes),
+    )
 
 
 def _data_section(files: Sequence[str]) -> dict[str, Any]:
@@ -96,14 +115,14 @@ def _data_section(files: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _resolve(duo: DuoConfig, overrides: list[str]) -> Resolved:
+def _resolve(made: ForeignConfig, overrides: list[str]) -> Resolved:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "converted.yaml"
-        write_text(path, to_yaml(duo.config))
+        write_text(path, to_yaml(made.config))
         return resolve(["-c", str(path), *overrides])
 
 
-def _write_tokenizer(foreign: DuoCheckpoint, folder: Path) -> Path | None:
+def _write_tokenizer(foreign: ForeignModel, folder: Path) -> Path | None:
     """Write the tokenizer of the checkpoint, if it has one, into the run's folder; return its absolute path."""
     if foreign.tokenizer is None:
         return None
@@ -121,32 +140,24 @@ def _write_tokenizer(foreign: DuoCheckpoint, folder: Path) -> Path | None:
     return path
 
 
-def _manifest(foreign: DuoCheckpoint, duo: DuoConfig) -> dict[str, Any]:
+def _manifest(foreign: ForeignModel, made: ForeignConfig, origin: Mapping[str, Any]) -> dict[str, Any]:
     """Return the origin of the run. Only the name of its training text is known."""
-    names = ("data.train", "data.subset", "data.tokenizer_name_or_path", "algo.name")
     converted = {
         "file": foreign.path.name,
-        "sha256": _sha256(foreign.path),
-        "layout": "s-sahoo/duo",
-        "said_of_training": {name: foreign.settings[name] for name in names},
-        "supposed": duo.supposed,
+        **origin,
+        "sha256": foreign.sha256(),
+        "layout": foreign.layout,
+        "said_of_training": foreign.told,
+        "supposed": made.supposed,
         "left_out": foreign.left_out,
+        "notes": list(foreign.notes),
         "note": "The rows called train are of the text given here; whether the network has seen them is not known.",
     }
-    return {CONVERTED: converted, "trained_steps": foreign.step}
+    return {CONVERTED: converted, **({} if foreign.step is None else {TRAINED_STEPS: foreign.step})}
 
 
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file, Progress("SHA-256", path.stat().st_size, "B") as bar:
-        while piece := file.read(2**20):
-            found.update(piece)
-            bar.update(len(piece))
-    return found.hexdigest()
-
-
-def _check_length(foreign: DuoCheckpoint, resolved: Resolved) -> None:
-    longest, length = foreign.settings.whole("model.length"), resolved.values["data"]["packing"]["init_args"]["length"]
+def _check_length(foreign: ForeignModel, resolved: Resolved) -> None:
+    longest, length = foreign.length, resolved.values["data"]["packing"]["init_args"]["length"]
     if longest is not None and length > longest:
         raise InputError(
             f"`data.packing.length` is {length}, and `{foreign.path}` was trained on rows of {longest}; give at most "
@@ -154,13 +165,13 @@ def _check_length(foreign: DuoCheckpoint, resolved: Resolved) -> None:
         )
 
 
-def _checkpoint(foreign: DuoCheckpoint, resolved: Resolved, state: dict[str, Any]) -> dict[str, Any]:
+def _checkpoint(foreign: ForeignModel, resolved: Resolved, state: dict[str, Any]) -> dict[str, Any]:
     """Return the content of a checkpoint as `uddm fit` writes it."""
     values = resolved.values
     settings = {"seed": values["seed_everything"], "vocab_size": foreign.vocab_size, "_instantiator": INSTANTIATOR}
     return {
         "epoch": 0,
-        "global_step": foreign.step,
+        "global_step": foreign.step or 0,
         "pytorch-lightning_version": lightning_version,
         "state_dict": state,
         "hparams_name": "kwargs",

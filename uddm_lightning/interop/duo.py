@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from uddm_lightning.backbones import DiT
 from uddm_lightning.backbones.dit import RotaryEmbedding
-from uddm_lightning.core.errors import InputError
-from uddm_lightning.core.progress import progress
+from uddm_lightning.interop.duo_config import recipe
+from uddm_lightning.interop.foreign import ForeignConfig, ForeignModel
 from uddm_lightning.interop.safe_load import DamagedError, OpaqueObject, safe_load
 
 Scalar = str | bytes | int | float | bool | None
@@ -26,11 +27,11 @@ WRAPPERS = ("_orig_mod", "module")  # parts of names that `torch.compile` and da
 # Settings with which our process, network and loss are those of the file. A network with `algo.parameterization: mean`
 # that was trained on the likelihood bound predicts every token from the others (leave-one-out).
 MUST_BE: dict[str, tuple[Scalar, ...]] = {
-    "algo.name": ("duo", "duo_base"),
+    "algo.name": ("duo", "duo_base", "udlm"),
     "algo.backbone": ("dit",),
     "algo.parameterization": ("mean",),
     "algo.causal_attention": (False,),
-    "algo.time_conditioning": (True,),
+    "algo.time_conditioning": (True, False),
     "algo.T": (0,),
     "noise.type": ("log-linear",),
 }
@@ -74,7 +75,7 @@ class Settings:
         return value if isinstance(value, str) and value else None
 
 
-class DuoCheckpoint:
+class DuoCheckpoint(ForeignModel):
     """A checkpoint in Duo's layout.
 
     Args:
@@ -95,73 +96,79 @@ class DuoCheckpoint:
         InputError: the file is damaged, has another layout, or holds a model that this package does not have.
     """
 
+    layout = "s-sahoo/duo"
+
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.files = path, [path]
         try:
             loaded = safe_load(path)
         except DamagedError as error:
-            raise self._refusal(str(error)) from error
+            raise self.refusal(str(error)) from error
         content = loaded if isinstance(loaded, dict) else {}
         hyper_parameters = self._entry(content, "hyper_parameters")
         self.settings = Settings(self._entry(hyper_parameters, "config"))
-        self.step = content.get("global_step")
-        if type(self.step) is not int or not 0 <= self.step < 2**32:
-            raise self._refusal("its `global_step` is no number of steps")
+        step = content.get("global_step")
+        if type(step) is not int or not 0 <= step < 2**32:
+            raise self.refusal("its `global_step` is no number of steps")
+        self.step = step
         self._check_model()
-        self.raw, self.left_out = self._network(self._entry(content, "state_dict"))
+        self.length = self.settings.whole("model.length")
+        self.weights, self.left_out = self._network(self._entry(content, "state_dict"))
         self.vocab_size, self.architecture = self._architecture()
         self._check_network()
+        self.raw = self.weights
         self.averaged, self.ema_decay = self._average(content.get("ema"))
         self.tokenizer = _tokenizer(hyper_parameters.get("tokenizer"))
 
-    @torch.no_grad()
-    def copy(self, weights: dict[str, Tensor], backbone: torch.nn.Module) -> None:
-        """Copy weights into a network.
+    @property
+    @override
+    def told(self) -> dict[str, Any]:
+        names = ("data.train", "data.subset", "data.tokenizer_name_or_path", "algo.name")
+        return {name: self.settings[name] for name in names}
 
-        Raises:
-            InputError: a weight is NaN or infinite.
-        """
-        for name, parameter in progress(list(backbone.named_parameters()), "copying weights"):
-            if not weights[name].isfinite().all():
-                raise self._refusal(f"`{name}` in it holds NaN or infinity")
-            parameter.copy_(weights[name])
+    @override
+    def recipe(self, given: dict[str, Any], tokenizer: Path | None) -> ForeignConfig:
+        return recipe(self, given, tokenizer)
 
     def _check_model(self) -> None:
         for key, values in MUST_BE.items():
             value = self.settings[key]
             needed = key in ("algo.name", "noise.type")
             if (value is not None or needed) and not any(value == v and type(value) is type(v) for v in values):
-                raise self._refusal(f"its `{key}` is {_shown(value)}, and only {_shown(*values)} is known here")
+                raise self.refusal(f"its `{key}` is {_shown(value)}, and only {_shown(*values)} is known here")
 
     def _network(self, state: dict[Any, Any]) -> tuple[dict[str, Tensor], list[str]]:
         network: dict[str, Tensor] = {}
         left_out = []
         for name, value in state.items():
             if not (isinstance(name, str) and name.isprintable()):
-                raise self._refusal("a name in its `state_dict` is no text")
+                raise self.refusal("a name in its `state_dict` is no text")
             plain = ".".join(part for part in name.split(".") if part not in WRAPPERS)
             if not plain.startswith(BACKBONE):
                 left_out.append(plain)
                 continue
             plain = plain.removeprefix(BACKBONE)
             if plain in network:
-                raise self._refusal(f"its `state_dict` holds `{BACKBONE}{plain}` twice")
+                raise self.refusal(f"its `state_dict` holds `{BACKBONE}{plain}` twice")
             network[plain] = self._checked(value, f"`{name}` in its `state_dict`")
         return network, left_out
 
     def _architecture(self) -> tuple[int, dict[str, Any]]:
         table = self._shape("vocab_embed.embedding", 2)
         conditioning = self._shape("sigma_map.mlp.0.weight", 2)[0]
-        blocks = {name.split(".")[1] for name in self.raw if name.startswith("blocks.")}
+        blocks = {name.split(".")[1] for name in self.weights if name.startswith("blocks.")}
         found = {"hidden_size": table[1], "cond_dim": conditioning, "n_blocks": len(blocks)}
         for name, value in found.items():
             told = self.settings[f"model.{name}"]
             if told is not None and told != value:
-                raise self._refusal(f"its settings say `model.{name}` = {_shown(told)}, its weights {value}")
+                raise self.refusal(f"its settings say `model.{name}` = {_shown(told)}, its weights {value}")
         heads = self.settings.whole("model.n_heads")
         if heads is None:
-            raise self._refusal("its settings do not say `model.n_heads`, which its weights do not show")
-        return table[0], {**found, "n_heads": heads, "dropout": self.settings.number("model.dropout") or 0.0}
+            raise self.refusal("its settings do not say `model.n_heads`, which its weights do not show")
+        dropout = self.settings.number("model.dropout") or 0.0
+        conditioned = self.settings["algo.time_conditioning"] is not False
+        untold = {} if conditioned else {"time_conditioning": False}
+        return table[0], {**found, "n_heads": heads, "dropout": dropout, **untold}
 
     def _check_network(self) -> None:
         """Compare names, order and shapes of the weights, and the rotary frequencies, with those of our DiT."""
@@ -169,69 +176,68 @@ class DuoCheckpoint:
             with torch.device("meta"):
                 ours = DiT(self.vocab_size, **self.architecture)
         except (ValueError, RuntimeError) as error:  # the latter where a number is absurdly large
-            raise self._refusal(f"its settings describe no network: {str(error).splitlines()[0]}") from error
+            raise self.refusal(f"its settings describe no network: {str(error).splitlines()[0]}") from error
         wanted = {name: tuple(parameter.shape) for name, parameter in ours.named_parameters()}
-        frequencies = self.raw.pop(FREQUENCIES, None)
-        for name in [*wanted, *self.raw]:
-            shapes = wanted.get(name), self.raw[name].shape if name in self.raw else None
+        frequencies = self.weights.pop(FREQUENCIES, None)
+        for name in [*wanted, *self.weights]:
+            shapes = wanted.get(name), self.weights[name].shape if name in self.weights else None
             if shapes[0] != shapes[1]:
-                raise self._refusal(f"`{BACKBONE}{name}` is {_of(shapes[1])} in it and {_of(shapes[0])} in our network")
-        if list(wanted) != list(self.raw):
-            raise self._refusal("its weights stand in another order than Duo's, so which average is whose is not known")
+                raise self.refusal(f"`{BACKBONE}{name}` is {_of(shapes[1])} in it and {_of(shapes[0])} in our network")
+        if list(wanted) != list(self.weights):
+            raise self.refusal("its weights stand in another order than Duo's, so which average is whose is not known")
         if frequencies is not None:
             features = self.architecture["hidden_size"] // self.architecture["n_heads"]
             told, known = frequencies.double(), RotaryEmbedding(features).inv_freq.double()
             if told.shape != known.shape or not torch.allclose(told, known, rtol=1e-2):  # they may be in half precision
-                raise self._refusal(
+                raise self.refusal(
                     f"its `{FREQUENCIES}` does not belong to `model.n_heads` = {self.architecture['n_heads']}"
                 )
 
     def _average(self, ema: Any) -> tuple[dict[str, Tensor], float]:
         if ema is None:
-            return self.raw, 0.0
+            return self.weights, 0.0
         shadows = self._entry({"ema": ema}, "ema").get("shadow_params")
         decay = ema.get("decay")
         told = self.settings.number("training.ema")
         if not isinstance(shadows, list):
-            raise self._refusal("its `ema` holds no list `shadow_params`")
+            raise self.refusal("its `ema` holds no list `shadow_params`")
         if not isinstance(decay, float) or not 0.0 <= decay < 1.0 or (told is not None and told != decay):
-            raise self._refusal(f"`ema.decay` in it is {_shown(decay)}, its settings say {_shown(told)}")
-        if len(shadows) != len(self.raw):
-            raise self._refusal(f"`ema.shadow_params` in it holds {len(shadows)} tensors for {len(self.raw)} weights")
+            raise self.refusal(f"`ema.decay` in it is {_shown(decay)}, its settings say {_shown(told)}")
+        if len(shadows) != len(self.weights):
+            raise self.refusal(
+                f"`ema.shadow_params` in it holds {len(shadows)} tensors for {len(self.weights)} weights"
+            )
         averaged = {}
-        for number, (name, shadow) in enumerate(zip(self.raw, shadows, strict=True)):
+        for number, (name, shadow) in enumerate(zip(self.weights, shadows, strict=True)):
             averaged[name] = self._checked(shadow, f"`ema.shadow_params[{number}]` in it")
-            if averaged[name].shape != self.raw[name].shape:
-                raise self._refusal(
+            if averaged[name].shape != self.weights[name].shape:
+                raise self.refusal(
                     f"`ema.shadow_params[{number}]` in it is {_of(averaged[name].shape)}, but the weight in its place, "
-                    f"`{BACKBONE}{name}`, {_of(self.raw[name].shape)}"
+                    f"`{BACKBONE}{name}`, {_of(self.weights[name].shape)}"
                 )
         return averaged, decay
 
     def _shape(self, name: str, dimensions: int) -> tuple[int, ...]:
-        if name not in self.raw or len(self.raw[name].shape) != dimensions:
-            raise self._refusal(f"its `state_dict` holds no table `{BACKBONE}{name}`")
-        return self.raw[name].shape
+        if name not in self.weights or len(self.weights[name].shape) != dimensions:
+            raise self.refusal(f"its `state_dict` holds no table `{BACKBONE}{name}`")
+        return self.weights[name].shape
 
     def _entry(self, content: dict[Any, Any], name: str) -> Any:
         entry = content.get(name)
         if isinstance(entry, dict) or (isinstance(entry, OpaqueObject) and name == "config"):
             return entry
-        raise self._refusal(f"it holds no `{name}`, so it is not in the layout of s-sahoo/duo")
+        raise self.refusal(f"it holds no `{name}`, so it is not in the layout of s-sahoo/duo")
 
     def _checked(self, value: Any, what: str) -> Tensor:
         """Return a tensor without the attributes that a file may have set on it."""
         if type(value) not in (Tensor, torch.nn.Parameter) or value.layout != torch.strided or value.is_nested:
-            raise self._refusal(f"{what} is no tensor")
+            raise self.refusal(f"{what} is no tensor")
         tensor = Tensor.detach(value)
         if tensor.is_meta or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise self._refusal(f"{what} is larger than its data in the file")
+            raise self.refusal(f"{what} is larger than its data in the file")
         if not tensor.is_floating_point():
-            raise self._refusal(f"{what} holds no real numbers")
+            raise self.refusal(f"{what} holds no real numbers")
         return tensor
-
-    def _refusal(self, why: str) -> InputError:
-        return InputError(f"`{self.path}` cannot be converted: {why}.")
 
 
 def _tokenizer(placeholder: Any) -> str | None:

@@ -1,20 +1,14 @@
 """Convert the settings of a model in Duo's layout to a config of this package."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from uddm_lightning.config.config_files import shipped_configs
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.interop.duo import DuoCheckpoint
+from uddm_lightning.interop.foreign import ForeignConfig
+from uddm_lightning.interop.known_texts import TEXTS, known_text, pretrained_tokenizer
 
-# Shipped configs of corpora, by Duo's names.
-TEXTS = {
-    "lm1b": "paper/data/lm1b",
-    "openwebtext": "corpora/openwebtext",
-    "wikitext103": "corpora/wikitext103",
-}
+if TYPE_CHECKING:
+    from uddm_lightning.interop.duo import DuoCheckpoint
 
 # Defaults of Duo's config, for settings that the file leaves out.
 USUAL = {
@@ -31,19 +25,7 @@ USUAL = {
 }
 
 
-class DuoConfig(NamedTuple):
-    """A config with the settings that the file does not hold.
-
-    Attributes:
-        config: config of `uddm fit`; missing keys have their defaults.
-        supposed: settings that the file leaves out, for which Duo's defaults stand.
-    """
-
-    config: dict[str, Any]
-    supposed: list[str]
-
-
-def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None) -> DuoConfig:
+def recipe(foreign: "DuoCheckpoint", given: dict[str, Any], tokenizer: Path | None) -> ForeignConfig:
     """Return the config of a foreign model.
 
     Args:
@@ -71,12 +53,12 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
                 f"`{foreign.path}` was trained on {text[:80]!r}, and no source of that text is known. Give "
                 "the text to measure it on in a section `data`, with `--config FILE`."
             )
-        data["source"] = _source(text)
+        data["source"] = known_text(text)["source"]
     if "tokenizer" not in given:
         name = str(tokenizer) if tokenizer else settings.text("data.tokenizer_name_or_path")
         if name is None:
             raise _silent(foreign, "data.tokenizer_name_or_path", "tokenizer")
-        data["tokenizer"] = {"class_path": "PretrainedTokenizer", "init_args": {"path": name}}
+        data["tokenizer"] = pretrained_tokenizer(name, foreign.vocab_size)
     if "packing" not in given:
         length = settings.whole("model.length")
         if length is None:
@@ -85,7 +67,9 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
         if wrapped is None:
             supposed.append("data.wrap")
         packing = "DocumentPacking" if wrapped is False else "WrappedPacking"
-        data["packing"] = {"class_path": packing, "init_args": {"length": length}}
+        usual = known_text(text)["packing"] if text in TEXTS else {}
+        arguments = usual.get("init_args", {}) if usual.get("class_path") == packing else {}
+        data["packing"] = {"class_path": packing, "init_args": {**arguments, "length": length}}
     share = settings.number("data.subset")
     if share is not None and 0.0 < share <= 1.0 and "train_size" not in given:
         data["train_size"] = float(share)
@@ -124,15 +108,8 @@ def recipe(foreign: DuoCheckpoint, given: dict[str, Any], tokenizer: Path | None
         "nelbo": {"t_min": t_min},
         "trainer": trainer,
     }
-    return DuoConfig(config, supposed)
+    return ForeignConfig(config, supposed)
 
 
-def _source(text: str) -> dict[str, Any]:
-    """Return the section `data.source` of the shipped config of a corpus."""
-    content = yaml.safe_load(shipped_configs()[TEXTS[text]].read_text(encoding="utf-8"))
-    source: dict[str, Any] = content.get("data", content)["source"]
-    return source
-
-
-def _silent(foreign: DuoCheckpoint, key: str, ours: str) -> InputError:
+def _silent(foreign: "DuoCheckpoint", key: str, ours: str) -> InputError:
     return InputError(f"`{foreign.path}` does not say `{key}`: give `data.{ours}` with `--config FILE`.")

@@ -39,9 +39,12 @@ class PretrainedTokenizer(Tokenizer):
         eos: token at the end of a row.
         separator: token between two sentences.
         pad: token for padding.
+        vocab_size: number of ids, if a network has more than the tokenizer; the text never contains the others. None
+            takes the tokenizer's.
 
     Raises:
-        InputError: the tokenizer cannot be loaded, or a special token is not in its vocabulary.
+        InputError: the tokenizer cannot be loaded or has more ids than `vocab_size`, or a special token is not in its
+            vocabulary.
     """
 
     def __init__(
@@ -51,12 +54,13 @@ class PretrainedTokenizer(Tokenizer):
         eos: str | None = None,
         separator: str | None = None,
         pad: str | None = None,
+        vocab_size: int | None = None,
     ) -> None:
         super().__init__()
         self.path = path
         self._file = Path(path).expanduser() if _is_file(path) else None
         self._hash = _hash_if_file(self._file)
-        self._set_backend(_load(path))
+        self._set_backend(_extended(_load(path), vocab_size, path))
         self.check_unchanged()
         roles = {"bos": bos, "eos": eos, "separator": separator, "pad": pad}
         self._special = {role: self._find_token(role, name) for role, name in roles.items()}
@@ -66,7 +70,8 @@ class PretrainedTokenizer(Tokenizer):
     @override
     def from_spec(cls, spec: dict[str, Any], file: Path) -> "PretrainedTokenizer":
         # the file has all of the tokenizer; "" disables the lookup of usual names
-        return cls(str(file), **{role: name or "" for role, name in spec["init_args"].items()})
+        roles: dict[str, Any] = {role: name or "" for role, name in spec["init_args"].items()}
+        return cls(str(file), **roles)
 
     @classmethod
     @override
@@ -111,6 +116,15 @@ class PretrainedTokenizer(Tokenizer):
                 f'`{role}` is {name!r}, which is not a token of `{self.path}`; set it to a token, or to "" for none.'
             )
         return name
+
+
+def _extended(backend: tokenizers.Tokenizer, vocab_size: int | None, path: str) -> tokenizers.Tokenizer:
+    """Return the tokenizer with tokens without a meaning behind its own."""
+    size = backend.get_vocab_size(with_added_tokens=True)
+    if vocab_size is not None and size > vocab_size:
+        raise InputError(f"`vocab_size` is {vocab_size}, and `{path}` has {size} ids; give at least that.")
+    backend.add_special_tokens([f"<unused {number}>" for number in range(size, vocab_size or 0)])
+    return backend
 
 
 def _hash_if_file(file: Path | None) -> str | None:
