@@ -70,10 +70,10 @@ def fit_steps(config: str, options: Sequence[str], steps: int) -> list[float]:
 def bare(dropout: float = 0.0) -> Seconds:
     """Return the median step of a plain loop: batch, noise, loss, gradient, clipping, AdamW."""
     with one_thread():
-        return Seconds(statistics.median(bare_steps(dropout)[WARM_UP:]))
+        return Seconds(statistics.median(bare_steps(dropout, torch.device("cpu"))[WARM_UP:]))
 
 
-def bare_steps(dropout: float, device: torch.device = torch.device("cpu")) -> list[float]:  # noqa: B008 a constant
+def bare_steps(dropout: float, device: torch.device) -> list[float]:
     """Return the seconds of the steps of a plain loop on the quickstart's network."""
     torch.manual_seed(0)
     network = DiT(V, hidden_size=64, n_blocks=2, n_heads=4, dropout=dropout, embedding_init_std=0.2, gate_init=1.0).to(

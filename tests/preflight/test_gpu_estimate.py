@@ -1,5 +1,6 @@
 """Estimated time, memory and price of runs and sweeps on a GPU."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,6 +122,21 @@ def test_the_paper_s_sweep(capsys):
     assert f"{54 * hours * 2.5:,.0f} for the sweep, at 2.5 for a GPU hour" in found["price"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["tiny", "small", "medium"])
+def test_hours_in_the_documentation(network):
+    config = resolve(["-c", f"paper/lm1b_{network}", "--trainer.precision", "bf16-mixed"]).values
+    run = estimate_run(config, V, gpu_memory=H100.memory)
+    found = dict(gpu_lines(run, [SweepRuns(54, run)], H100, None))
+    one, sweep = (re.search(r"([\d.,]+ H100 hours)", found[name])[1] for name in ("GPU time", "sweep"))
+    memory = re.search(r"([\d.]+ GB)", found["GPU memory"])[1]
+    text = (Path(__file__).parents[2] / "configs" / "README.md").read_text(encoding="utf-8")
+    assert f"| `paper/lm1b_{network}` | {one} | {sweep} | {memory}" in text
+    if network == "tiny":
+        assert sweep in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_sizes_and_seeds_multiply(capsys):
     assert printed(capsys, "--sizes", "0.1,0.5,1.0", "--seeds", "0,1")["sweep"].strip().startswith("6 runs,")
     assert printed(capsys, "--sizes", "auto", "--budget", "5")["sweep"].strip().startswith("5 runs,")

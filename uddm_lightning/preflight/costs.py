@@ -30,7 +30,7 @@ def gpu_lines(
         price: of a GPU hour, in any currency; None for no line on the price.
     """
     step = (
-        f"{1e3 * run.step_seconds:.3g} ms a step: {run.step_flops / 1e12:.3g} TFLOP at {run.share:.1%} of "
+        f"{_rounded(1e3 * run.step_seconds)} ms a step: {_rounded(run.step_flops / 1e12)} TFLOP at {run.share:.1%} of "
         f"{speed.products / 1e12:.0f} TFLOP/s, and at least {1e3 * speed.shortest_step:.3g} ms ({speed.source})"
     )
     lines = [("GPU memory", f"about {run.memory / 1e9:.3g} GB per process, estimated; with CUDA and activations")]
