@@ -8,6 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from uddm_lightning.processes.fused import is_fused
+from uddm_lightning.processes.row_statistics import row_statistics
+
 
 class PredictionSpread(NamedTuple):
     """Five measures of the spread of each token's prediction p, each (N,).
@@ -63,6 +66,8 @@ def entropy(logits_NV: Tensor) -> Tensor:
         >>> entropy(torch.zeros(1, 4))  # ln 4
         tensor([1.3863])
     """
+    if is_fused(logits_NV):
+        return row_statistics(logits_NV, torch.zeros_like(logits_NV[:, 0], dtype=torch.int64)).entropy
     # With z_v = logit_v - max and s = sum_v exp z_v: H = ln s - sum_v z_v exp(z_v) / s. Both terms are at least 0, so
     # nothing cancels, and no pass over V normalises.
     z_NV = (logits_NV - logits_NV.amax(1, keepdim=True)).clamp_(min=torch.finfo(logits_NV.dtype).min)

@@ -6,6 +6,8 @@ from typing_extensions import override
 
 from uddm_lightning.objectives.base import Objective
 from uddm_lightning.processes import Parameterization, Process
+from uddm_lightning.processes.cross_entropy import cross_entropy_and_gradient
+from uddm_lightning.processes.gradients import LossAndGradient
 
 
 class DenoisingCrossEntropy(Objective):
@@ -36,3 +38,16 @@ class DenoisingCrossEntropy(Objective):
         self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
     ) -> Tensor:
         return F.cross_entropy(logits_NV, x0_N, reduction="none")
+
+    @override
+    def loss_and_gradient(
+        self,
+        process: Process,
+        logits_NV: Tensor,
+        x0_N: Tensor,
+        xt_N: Tensor,
+        alpha_N: Tensor,
+        slope_N: Tensor,
+        weight_N: Tensor | None,
+    ) -> LossAndGradient:
+        return cross_entropy_and_gradient(logits_NV, x0_N, weight_N)

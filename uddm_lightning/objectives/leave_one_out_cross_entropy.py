@@ -6,6 +6,8 @@ from typing_extensions import override
 
 from uddm_lightning.objectives.base import Objective
 from uddm_lightning.processes import Parameterization, Process
+from uddm_lightning.processes.cross_entropy import cross_entropy_and_gradient
+from uddm_lightning.processes.gradients import LossAndGradient
 
 
 class LeaveOneOutCrossEntropy(Objective):
@@ -41,3 +43,19 @@ class LeaveOneOutCrossEntropy(Objective):
         self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
     ) -> Tensor:
         return F.cross_entropy(process.posterior_logits(logits_NV, xt_N, alpha_N), x0_N, reduction="none")
+
+    @override
+    def loss_and_gradient(
+        self,
+        process: Process,
+        logits_NV: Tensor,
+        x0_N: Tensor,
+        xt_N: Tensor,
+        alpha_N: Tensor,
+        slope_N: Tensor,
+        weight_N: Tensor | None,
+    ) -> LossAndGradient:
+        offset_N = process.posterior_offset(alpha_N)
+        if offset_N is None:
+            return super().loss_and_gradient(process, logits_NV, x0_N, xt_N, alpha_N, slope_N, weight_N)
+        return cross_entropy_and_gradient(logits_NV, x0_N, weight_N, offset_N, xt_N)

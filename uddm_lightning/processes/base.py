@@ -157,6 +157,13 @@ class Process(ABC):
             tensor([[0.1667, 0.1667, 0.6667]])
         """
 
+    def posterior_offset(self, alpha_N: Tensor) -> Tensor | None:
+        """Return the number (N,) that `posterior_logits` adds to the logit of x_t and to no other.
+
+        None for a process whose posterior is not of this form.
+        """
+        return None
+
     def leave_one_out(
         self, logits_NV: Tensor, xt_N: Tensor, alpha_N: Tensor, parameterization: Parameterization
     ) -> Tensor:

@@ -8,12 +8,19 @@ from typing_extensions import override
 
 from uddm_lightning.core.devices import replace_where
 from uddm_lightning.core.keyed_random import integers, uniform
+from uddm_lightning.processes import fused
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import sample_categorical
 from uddm_lightning.processes.gradients import LossAndGradient, at_least_float32, round_gradient
 from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import Schedule
-from uddm_lightning.processes.uniform_nelbo import ClosedForm, UniformNelbo, constant_term, loss_and_gradient
+from uddm_lightning.processes.uniform_nelbo import (
+    ClosedForm,
+    UniformNelbo,
+    constant_term,
+    fused_loss_and_gradient,
+    loss_and_gradient,
+)
 
 
 class UniformProcess(Process):
@@ -82,6 +89,10 @@ class UniformProcess(Process):
         return torch.log1p(self.vocab_size * alpha_N / (1.0 - alpha_N))
 
     @override
+    def posterior_offset(self, alpha_N: Tensor) -> Tensor:
+        return self._log_ratio(alpha_N)
+
+    @override
     def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
         # With a = V alpha, b = 1 - alpha, xbar = a onehot(x_0) + b, xbar_p = a p + b and i = x_t:
         #   slope / a [V / xbar_i - V / xbar_p_i - sum_j xbar_j / xbar_i ln(xbar_p_i / xbar_p_j xbar_j / xbar_i)]
@@ -131,6 +142,8 @@ class UniformProcess(Process):
     ) -> LossAndGradient:
         if parameterization is not Parameterization.LEAVE_ONE_OUT:
             return super().nelbo_and_gradient(logits_NV, x0_N, xt_N, alpha_N, slope_N, parameterization, weight_N)
+        if fused.is_fused(logits_NV) and logits_NV.dtype != torch.float64:
+            return fused_loss_and_gradient(logits_NV, x0_N, xt_N, alpha_N, slope_N, weight_N)
         values_NV = at_least_float32(logits_NV)
         loss_N, gradient_NV = self._loss_and_gradient(values_NV, x0_N, xt_N, alpha_N, slope_N, weight_N is not None)
         if gradient_NV is not None and weight_N is not None:

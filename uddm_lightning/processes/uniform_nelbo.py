@@ -11,6 +11,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
+from uddm_lightning.processes import fused
+from uddm_lightning.processes.gradients import LossAndGradient
+
 ClosedForm = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]
 
 
@@ -27,6 +30,13 @@ def constant_term(V: int, a_N: Tensor, b_N: Tensor, xbar_i_N: Tensor) -> Tensor:
     """
     clean_N = a_N + b_N
     return ((V - 1) * b_N * torch.log(b_N / xbar_i_N) + clean_N * torch.log(clean_N / xbar_i_N)) / xbar_i_N
+
+
+def _terms(V: int, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> tuple[Tensor, ...]:
+    """Return a, b, xbar_i, c and the constant term of each token, in float64."""
+    a_N, b_N = V * alpha_N, 1.0 - alpha_N
+    xbar_N = torch.where(xt_N == x0_N, a_N + b_N, b_N)
+    return a_N, b_N, xbar_N, slope_N / a_N, constant_term(V, a_N, b_N, xbar_N)
 
 
 class UniformNelbo(torch.autograd.Function):
@@ -77,10 +87,7 @@ def loss_and_gradient(
         needs_gradient: whether to compute the gradient; otherwise it is None.
     """
     V, dtype = logits_NV.shape[1], logits_NV.dtype
-    a_N, b_N = V * alpha_N, 1.0 - alpha_N
-    xbar_N = torch.where(xt_N == x0_N, a_N + b_N, b_N)
-    constant_N = constant_term(V, a_N, b_N, xbar_N)
-    a, b, xbar, c, constant = (value.to(dtype) for value in (a_N, b_N, xbar_N, slope_N / a_N, constant_N))
+    a, b, xbar, c, constant = (value.to(dtype) for value in _terms(V, x0_N, xt_N, alpha_N, slope_N))
 
     p_NV = torch.softmax(logits_NV, 1)
     x_NV = torch.addcmul(b[:, None], p_NV, a[:, None])
@@ -98,3 +105,23 @@ def loss_and_gradient(
     mean_N = dense_N * ratio_NV.sum(1) + sparse_N2.sum(1)
     gradient_NV = ratio_NV.mul_(dense_N[:, None]).addcmul_(p_NV, -mean_N[:, None])
     return loss_N, gradient_NV.scatter_add_(1, at_N2, sparse_N2)
+
+
+def fused_loss_and_gradient(
+    logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor, weight_N: Tensor | None
+) -> LossAndGradient:
+    """Return the NELBO in float32 and its weighted gradient from a fused kernel, which overwrites the logits.
+
+    Args:
+        logits_NV: leave-one-out logits in float32, bfloat16 or float16.
+        x0_N: int64 clean ids.
+        xt_N: int64 noisy ids.
+        alpha_N: float64 signal levels.
+        slope_N: float64 derivatives d alpha_t / d t.
+        weight_N: weights of the tokens in the gradient; None for no gradient.
+    """
+    logits_NV = fused.contiguous_rows(logits_NV)
+    terms = [*_terms(logits_NV.shape[1], x0_N, xt_N, alpha_N, slope_N), alpha_N if weight_N is None else weight_N]
+    terms_N6 = torch.stack([value.float() for value in terms], 1)
+    loss_N = fused.nelbo(logits_NV, x0_N, xt_N, terms_N6, weight_N is not None)
+    return LossAndGradient(loss_N, None if weight_N is None else logits_NV)
