@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import tokenizers
 import torch
+import yaml
 
 from tests.support import standins
 from uddm_lightning import backbones
@@ -113,7 +114,9 @@ def test_training(name: str) -> None:
     trainer = config["trainer"]
     assert trainer["gradient_clip_val"] == 1.0
     assert trainer["gradient_clip_algorithm"] in (None, "norm")
-    assert trainer["precision"] == "16-mixed"
+    assert trainer["precision"] == "bf16-mixed"
+    overlay = yaml.safe_load((PAPER / "fp16.yaml").read_text(encoding="utf-8"))
+    assert overlay == {"trainer": {"precision": "16-mixed"}}, "the paper's precision"
     assert trainer["accumulate_grad_batches"] == 1
     assert trainer["max_steps"] % trainer["val_check_interval"] == 0
     assert config["data"]["batch_size"] == 512

@@ -21,7 +21,6 @@ from uddm_lightning.preflight.requirements import _precision
 
 ROOT = Path(__file__).parents[2]
 PAPER = ["-c", str(ROOT / "configs" / "paper" / "lm1b_tiny.yaml")]
-TINY = [*PAPER, "--trainer.precision", "bf16-mixed"]  # which a CPU has
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -76,7 +75,7 @@ def table(text: str) -> dict[str, list[str]]:
 
 
 def test_the_table_of_the_paper_s_tiny_model(capsys: pytest.CaptureFixture[str]) -> None:
-    assert preflight(TINY, LM1B) == 0
+    assert preflight(PAPER, LM1B) == 0
     found = table(capsys.readouterr().out)
     revision = "8d52bfd3cc2819fc1166dbb8144c328e2690de3e"
     assert LM1B.asked == [("billion-word-benchmark/lm1b", revision, "dataset"), ("bert-base-uncased", "main", "model")]
@@ -97,7 +96,7 @@ def test_the_table_of_the_paper_s_tiny_model(capsys: pytest.CaptureFixture[str])
 
 
 def test_known_sizes_are_used_when_the_hub_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    assert preflight(TINY, FakeHub()) == 0
+    assert preflight(PAPER, FakeHub()) == 0
     found = table(capsys.readouterr().out)
     assert "about 3.09 GB (the hub did not answer: ConnectionError: no route" in found["download"][0]
     assert "about 466 kB (the hub did not answer" in found["download"][1]
@@ -106,7 +105,7 @@ def test_known_sizes_are_used_when_the_hub_does_not_answer(capsys: pytest.Captur
 
 def test_the_size_of_an_unknown_repository_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     path = ("--data.source.init_args.source.init_args.path", "some/text")
-    assert preflight([*TINY, *path, "--data.tokenizer.init_args.path", "some/words"], FakeHub()) == 0
+    assert preflight([*PAPER, *path, "--data.tokenizer.init_args.path", "some/words"], FakeHub()) == 0
     found = table(capsys.readouterr().out)
     assert "some/text at 8d52bfd3cc2819fc1166dbb8144c328e2690de3e: size unknown" in found["download"][0]
     assert found["pool"] == ["known after the text is read"]
@@ -123,7 +122,7 @@ def test_cached_files_need_no_disk_space(capsys: pytest.CaptureFixture[str], tmp
             with (snapshot / "plain_text" / "train" / name).open("wb") as file:
                 file.truncate(361_000_000)  # takes no space on the disk
     for answers in (LM1B, FakeHub()):
-        assert preflight(TINY, answers) == 0
+        assert preflight(PAPER, answers) == 0
         found = table(capsys.readouterr().out)
         assert found["download"][0].endswith("; 722 MB in the cache")
         assert found["disk"][0].startswith("9.35 GB needed")
@@ -137,20 +136,20 @@ def refused(arguments: list[str], answers: FakeHub, message: str) -> None:
 def test_a_run_that_cannot_start_is_refused_after_the_table(
     capsys: pytest.CaptureFixture[str], set_free_space: Callable[[int], None]
 ) -> None:
-    refused([*TINY, "--trainer.devices", "3"], LM1B, r"`data\.batch_size` is 512, .* not divisible by 3 process")
+    refused([*PAPER, "--trainer.devices", "3"], LM1B, r"`data\.batch_size` is 512, .* not divisible by 3 process")
     refused(
-        [*TINY, "--trainer.accelerator", "gpu", "--trainer.devices", "8"],
+        [*PAPER, "--trainer.accelerator", "gpu", "--trainer.devices", "8"],
         LM1B,
         r"8 device\(s\), but this machine has 0 GPU",
     )
-    refused(TINY, FakeHub(billion_word_benchmark__lm1b={"lm1b.py": 3}), "has no file that matches plain_text/train/")
+    refused(PAPER, FakeHub(billion_word_benchmark__lm1b={"lm1b.py": 3}), "has no file that matches plain_text/train/")
     assert "parameters" in capsys.readouterr().out
     set_free_space(10**9)
-    refused(TINY, LM1B, r"has 1 GB free, but the run writes about 10\.1 GB; .* \$HF_HOME and \$UDDM_CACHE")
+    refused(PAPER, LM1B, r"has 1 GB free, but the run writes about 10\.1 GB; .* \$HF_HOME and \$UDDM_CACHE")
     missing = ["-c", str(ROOT / "configs" / "markov.yaml"), "--data.source", "TextFiles"]
     refused([*missing, "--data.source.init_args.paths", "no.txt"], FakeHub(), r"no file matches `no\.txt`")
     with pytest.raises(InputError, match="hiden"):
-        preflight([*TINY, "--model.backbone.init_args.hiden", "3"], LM1B)
+        preflight([*PAPER, "--model.backbone.init_args.hiden", "3"], LM1B)
 
 
 def test_a_config_of_local_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,11 +165,12 @@ def test_a_config_of_local_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_many_processes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     fragment = ["-c", str(ROOT / "configs" / "distributed" / "slurm.yaml")]
     assert preflight([*PAPER, *fragment], LM1B) == 0
     found = table(capsys.readouterr().out)
     assert found["step"][0].endswith("16 process(es) x 1 micro-batch(es) of 32")
-    assert found["precision"] == ["16-mixed, available"]
+    assert found["precision"] == ["bf16-mixed, available"]
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,9 +256,9 @@ def test_every_corpus_config_has_a_known_size() -> None:
 
 def test_the_command_line_runs_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("uddm_lightning.preflight.requirements.HfApi", FakeHub)
-    assert main(["preflight", *TINY]) == 0
+    assert main(["preflight", *PAPER]) == 0
     assert "23,664,442" in capsys.readouterr().out
-    assert main(["preflight", *TINY, "--trainer.devices", "3"]) == 2
+    assert main(["preflight", *PAPER, "--trainer.devices", "3"]) == 2
     assert capsys.readouterr().err.startswith("uddm: error: This run could not start here. `data.batch_size` is 512")
 
 
@@ -266,9 +266,9 @@ def test_problems_of_the_start_of_a_run_are_reported(capsys, monkeypatch) -> Non
     monkeypatch.setitem(sys.modules, "transformers", None)
     critic = ["--samples.critic", "HubCritic", "--samples.critic.init_args.model", "gpt2"]
     with pytest.raises(InputError) as refused:
-        preflight([*PAPER, *critic], LM1B)
+        preflight([*PAPER, "-c", "paper/fp16", *critic], LM1B)
     message = str(refused.value)
     assert "`trainer.precision` is 16-mixed, which a CPU does not have" in message
     assert "`samples.critic` is HubCritic, which needs `transformers`: pip install 'uddm-lightning[critic]'" in message
     assert table(capsys.readouterr().out)["precision"] == ["16-mixed is NOT available on a CPU"]
-    assert preflight([*TINY, *critic, "--samples.enabled", "false"], LM1B) == 0
+    assert preflight([*PAPER, *critic, "--samples.enabled", "false"], LM1B) == 0

@@ -1,6 +1,6 @@
 """Find and instantiate every plugin of the package."""
 
-import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable
@@ -13,7 +13,8 @@ def plugins(base: type) -> list[type]:
     """Return every concrete subclass of `base` in the package of the base."""
     package = importlib.import_module(".".join(base.__module__.split(".")[:2]))
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        importlib.import_module(info.name)
+        if not info.name.endswith("_triton") or importlib.util.find_spec("triton"):  # Triton is for Linux only
+            importlib.import_module(info.name)
     found: list[type] = []
     waiting = [base]
     while waiting:

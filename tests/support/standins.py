@@ -138,7 +138,10 @@ def _written(folder: Path, tables: dict[str, list[str]]) -> list[str]:
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "configs" / "paper"
 # overlays and options of the sweep; `test_paper.py` tests both
-PARTS = (*(PAPER / name for name in ("data/lm1b.yaml", "lm1b.yaml", "sweep.yaml")), PAPER.parent / "corpora/small.yaml")
+PARTS = (
+    *(PAPER / name for name in ("data/lm1b.yaml", "lm1b.yaml", "sweep.yaml", "fp16.yaml")),
+    PAPER.parent / "corpora/small.yaml",
+)
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path not in PARTS)
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 

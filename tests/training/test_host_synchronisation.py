@@ -18,8 +18,14 @@ from tests.support.dispatch import OperationCounter
 from uddm_lightning.backbones import DiT
 from uddm_lightning.backbones.chunks import chunk_elements, chunk_slices
 from uddm_lightning.core.batch import TokenBatch
-from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, DuoCurriculum, Objective
-from uddm_lightning.processes import AbsorbingProcess, UniformProcess
+from uddm_lightning.objectives import (
+    NELBO,
+    DenoisingCrossEntropy,
+    DuoCurriculum,
+    LeaveOneOutCrossEntropy,
+    Objective,
+)
+from uddm_lightning.processes import AbsorbingProcess, UniformProcess, fused
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.training.task import DiffusionTask
 
@@ -82,6 +88,22 @@ def test_a_step_never_makes_the_host_wait(objective: Objective, padded: bool, ab
     counter = count(16, objective, padded, absorbing)
     assert counter.operations.total() > 100
     assert counter.synchronisations == []
+
+
+@pytest.mark.parametrize(
+    ("objective", "kernel"),
+    [(NELBO(), "nelbo"), (DenoisingCrossEntropy(), "cross_entropy"), (LeaveOneOutCrossEntropy(), "cross_entropy")],
+    ids=["nelbo", "cross-entropy", "leave-one-out"],
+)
+def test_fused_kernels_replace_the_operations_over_the_vocabulary(
+    monkeypatch, objective: Objective, kernel: str
+) -> None:
+    monkeypatch.setattr(fused, "FUSED_DEVICES", ("meta",))
+    monkeypatch.setattr(fused, "_has_triton", lambda: True)
+    counter = count(64, objective)
+    assert counter.synchronisations == []
+    assert counter.operations[kernel] == len(chunk_slices(64 * L, V, chunk_elements(DEVICE)))
+    assert counter.operations["_softmax"] == counter.operations["_log_softmax"] == 0
 
 
 def test_operations_are_a_constant_and_a_constant_for_each_chunk() -> None:

@@ -48,7 +48,8 @@ def row_statistics(logits_NV: Tensor, ids_N: Tensor) -> RowStatistics:
     """
     if fused.is_fused(logits_NV):
         found_5N, top_N = fused.statistics(fused.contiguous_rows(logits_NV), ids_N)
-        return RowStatistics(*found_5N.unbind(), top_N)
+        normaliser_N, entropy_N, own_N, first_N, second_N = found_5N.unbind()
+        return RowStatistics(normaliser_N, entropy_N, own_N, first_N, second_N, top_N)
     values_NV = at_least_float32(logits_NV)
     log_normaliser_N = values_NV.logsumexp(1)
     logp_NV = values_NV - log_normaliser_N[:, None]
