@@ -20,6 +20,8 @@ from tests.support.toy_worlds import reference
 from uddm_lightning.backbones import DiT
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.interop.convert import convert
+from uddm_lightning.interop.export import export
+from uddm_lightning.interop.exported import load_exported
 from uddm_lightning.interop.hub_model import HubModel
 from uddm_lightning.runs.run import Run, load_run
 
@@ -222,6 +224,24 @@ def test_other_models_are_refused(tmp_path: Path, change: Callable[[Path], objec
     assert str(folder) in str(caught.value)
     assert str(caught.value).isprintable()
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("kind", ["mdlm", "dit"])
+def test_conversion_and_export_keep_the_logits(tmp_path: Path, kind: str) -> None:
+    given = network(1)
+    settings = OF_GIDD if kind == "dit" else {**CONFIG, "model_type": kind, "time_conditioning": False}
+    folder = hub_folder(tmp_path / "model", given, settings, "" if kind == "dit" else "backbone.")
+    export(converted(folder, tmp_path / "run"), tmp_path / "exported")
+    tokens_BL, noise_B = torch.randint(21, (3, 16)), torch.tensor([1e-3, 0.3, 0.9])
+    expected = logits(given, tokens_BL, noise_B if kind == "dit" else torch.zeros(3))
+    assert torch.equal(logits(load_exported(tmp_path / "exported"), tokens_BL, noise_B), expected)
+    process = json.loads((tmp_path / "exported" / "config.json").read_text())["process"]
+    assert (process["class"], process.get("p_uniform")) == (
+        ("HybridProcess", 0.2) if kind == "dit" else ("AbsorbingProcess", None)
+    )
+    card = (tmp_path / "exported" / "README.md").read_text()
+    assert f"layout: Hugging Face hub, {'GIDD' if kind == 'dit' else 'MDLM'}." in card
+    assert ("t itself, in place of -ln alpha_t" in card) == (kind == "dit")
 
 
 def test_half_precision_is_read(tmp_path: Path) -> None:

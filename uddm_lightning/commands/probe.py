@@ -1,5 +1,6 @@
 """The command `uddm probe`: conditional entropy of a model's predictions, measured without its training data."""
 
+import argparse
 import csv
 import io
 import math
@@ -12,6 +13,7 @@ from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.config.ranges import check_options
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
+from uddm_lightning.interop.checkpoint_series import is_series, load_series
 from uddm_lightning.runs.run import ENTROPY_TIMES, Run, load_run
 
 COLUMNS = (
@@ -28,7 +30,13 @@ def _parser() -> CommandParser:
         "that is easy to predict. Compare a text with own samples, or with the same text shuffled.",
     )
     times = ",".join(f"{t:g}" for t in ENTROPY_TIMES)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, or its config.yaml")
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="a run's folder, or its config.yaml; a folder of checkpoints in Duo's layout or of converted runs gives a "
+        "curve over steps",
+    )
     parser.add_argument("--ckpt_path", default="last", metavar="CKPT", help="a file, last (default) or previous")
     parser.add_argument("--text", type=Path, metavar="FILE", help="measure on its lines (UTF-8) instead of samples")
     parser.add_argument("-n", type=int, metavar="K", help="rows; default: 256 samples, or all lines of the text")
@@ -55,16 +63,40 @@ def probe(arguments: list[str]) -> int:
             raise ValueError(given.times)
     except ValueError as error:
         raise InputError(f"`--times {given.times}`: give times in (0, 1] with commas between them.") from error
+    if is_series(given.model):
+        return _probe_series(given, times)
     run = load_run(given.model, given.ckpt_path, given.weights, given.device, given.steps)
     records = run.entropy(given.text, times, given.n, given.seed).to_pylist()
     sys.stdout.write("\n".join(_lines(run, records)) + "\n")
     if given.out:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        write_text(given.out, text.getvalue())
+        _write_csv(given.out, COLUMNS, records)
     return 0
+
+
+def _probe_series(given: argparse.Namespace, times: Sequence[float]) -> int:
+    """Measure every checkpoint of a folder and write a curve over steps."""
+    records: list[dict[str, Any]] = []
+    for run in load_series(given.model, weights=given.weights, device=given.device, steps=given.steps):
+        mine = run.entropy(given.text, times, given.n, given.seed).to_pylist()
+        if not records:
+            rows = f"{mine[0]['n_rows']} " + ("own samples" if mine[0]["split"] == "samples" else "rows of text")
+            sys.stdout.write(f"conditional entropy in nats per token, {rows}; {run.weights} weights\n")
+            sys.stdout.write(f"{'step':>10}" + "".join(f"{f't = {t:g}':>12}" for t in times) + "\n")
+        cells = "".join(f"{_cell(record['entropy']):>12}" for record in mine)
+        sys.stdout.write(f"{run.step:>10,}{cells}\n")
+        sys.stdout.flush()  # a model of a gigabyte takes minutes
+        records += [{"step": run.step, **record} for record in mine]
+    if given.out:
+        _write_csv(given.out, ("step", *COLUMNS), records)
+    return 0
+
+
+def _write_csv(path: Path, columns: Sequence[str], records: Sequence[dict[str, Any]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    write_text(path, text.getvalue())
 
 
 def _lines(run: Run, records: Sequence[dict[str, Any]]) -> list[str]:

@@ -14,6 +14,7 @@ from uddm_lightning.core.errors import InputError, first_line
 from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.interop.exported import CARD, CONFIG, FORMAT, TOKENIZER, WEIGHTS
 from uddm_lightning.interop.model_card import card
+from uddm_lightning.processes import HybridProcess
 from uddm_lightning.runs.run import Run
 
 
@@ -110,17 +111,21 @@ def _config(run: Run, backbone: DiT, tokenizer: bool) -> dict[str, Any]:
         "n_blocks": len(backbone.blocks),
         "n_heads": backbone.blocks[0].n_heads,
         "cond_dim": backbone.output_layer.adaLN_modulation.in_features,
+        "time_conditioning": backbone.time_conditioning,
     }
+    process = task.process
+    mixed = {"p_uniform": process.p_uniform} if isinstance(process, HybridProcess) else {}
     return {
         "format": FORMAT,
         "name": task.backbone_name,
-        "vocab_size": task.process.vocab_size,
-        "states": task.process.num_states,  # ids in noisy text, including the mask token of an absorbing process
+        "vocab_size": process.vocab_size,
+        "states": process.num_states,  # ids in noisy text, including the mask token of an absorbing process
         "length": run.model.length,
         "architecture": {"class": DiT.__name__, **network},
         "parameters": task.parameter_count,
         "process": {
-            "class": type(task.process).__name__,
+            "class": type(process).__name__,
+            **mixed,
             "schedule": {"class": type(schedule).__name__, "eps": schedule.eps},
         },
         "prediction": task.parameterization.value,

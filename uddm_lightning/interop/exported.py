@@ -15,13 +15,14 @@ from uddm_lightning.core.errors import InputError, first_line
 
 FORMAT = 1  # of config.json; changes with the meaning of its keys
 WEIGHTS, CONFIG, TOKENIZER, CARD = "model.safetensors", "config.json", "tokenizer.json", "README.md"
-ARCHITECTURE = ("hidden_size", "n_blocks", "n_heads", "cond_dim")
+ARCHITECTURE = ("hidden_size", "n_blocks", "n_heads", "cond_dim", "time_conditioning")
 
 
 def load_exported(folder: str | Path) -> Backbone:
     """Return the network of a folder that `uddm export` wrote, in evaluation mode on the CPU.
 
-    `forward(tokens_BL, sigma_B)` takes noisy ids and noise levels -ln alpha_t; `head` maps its output to logits.
+    `forward(tokens_BL, sigma_B)` takes noisy ids and noise levels -ln alpha_t, or times t for a `HybridProcess`; `head`
+    maps its output to logits.
     `config.json` holds their parameterization and the noising process.
 
     Args:
@@ -34,7 +35,9 @@ def load_exported(folder: str | Path) -> Backbone:
     config = read_config(folder)
     arguments = config["architecture"]
     try:
-        backbone = DiT(config["states"], **{name: arguments[name] for name in ARCHITECTURE}, dropout=0.0)
+        backbone = DiT(
+            config["states"], **{name: arguments[name] for name in ARCHITECTURE if name in arguments}, dropout=0.0
+        )
         weights = load_file(str(folder / WEIGHTS))
         backbone.load_state_dict(weights)
     except Exception as error:  # of a damaged file: errors of its reader, of torch, of missing entries

@@ -46,7 +46,8 @@ def _origin(run: Path) -> Iterator[str]:
     yield "## Trained on"
     converted = manifest.get(CONVERTED)
     if isinstance(converted, dict):
-        yield f"Converted from `{converted.get('file')}` (sha256 `{converted.get('sha256')}`), layout of s-sahoo/duo."
+        origin = f"Converted from `{converted.get('file')}` (sha256 `{converted.get('sha256')}`)"
+        yield f"{origin}, layout: {converted.get('layout')}."
         said = [
             f"* `{name}`: {value if value is not None else 'not said'} (by the file's own account)"
             for name, value in converted.get("said_of_training", {}).items()
@@ -67,6 +68,8 @@ def _use(config: Mapping[str, Any]) -> Iterator[str]:
     sigma = f"[...])  # -ln alpha_t of the {schedule['class']}"
     if schedule["class"] == "LogLinearSchedule":
         sigma = f"[-math.log(1 - (1 - {schedule['eps']:g}) * 0.5)])"
+    if config["process"]["class"] == "HybridProcess":
+        sigma = "[0.5])  # t itself, in place of -ln alpha_t"
     yield "## Use"
     yield f"`{WEIGHTS}` holds the weights by the parameter names of Duo's DiT, `{CONFIG}` everything else."
     yield f"""```python

@@ -1,0 +1,64 @@
+"""`uddm probe FOLDER`: a curve over the checkpoints of one training."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import Outcome
+from tests.support.foreign import SETTINGS, merged, save_foreign
+from uddm_lightning.backbones import DiT
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.interop.checkpoint_series import is_series, load_series
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, raw: DiT, averaged: DiT) -> Path:
+    """Three checkpoints, of a text that is not known."""
+    made = tmp_path / "checkpoints"
+    made.mkdir()
+    settings = merged(SETTINGS, "data.train", "diaries")
+    for step in (900, 10_000, 0):
+
+        def at_step(content: dict[str, Any], step: int = step) -> None:
+            content["global_step"] = step
+
+        save_foreign(made / f"0-{step}.ckpt", raw, averaged, settings, at_step)
+    save_foreign(made / "last.ckpt", raw, averaged, settings)
+    return made
+
+
+def test_checkpoints_are_loaded_in_the_order_of_their_steps(folder: Path) -> None:
+    assert is_series(folder)
+    assert [run.step for run in load_series(folder, device="cpu")] == [0, 900, 10_000]
+
+
+@pytest.mark.slow
+def test_the_curve_is_printed_and_written(uddm: Run, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "curve.csv"
+    outcome = uddm("probe", folder, "-n", 2, "--times", "0.1,0.5", "--steps", 3, "--out", out)
+    assert outcome.status == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[0] == "conditional entropy in nats per token, 2 own samples; ema weights"
+    assert lines[1].split() == ["step", "t", "=", "0.1", "t", "=", "0.5"]
+    assert [line.split()[0] for line in lines[2:]] == ["0", "900", "10,000"]
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert [(row["step"], row["t"]) for row in rows] == [(s, t) for s in ("0", "900", "10000") for t in ("0.1", "0.5")]
+    assert len({row["entropy"] for row in rows}) == 2  # the same weights
+
+
+def test_other_folders_are_no_series(tmp_path: Path, folder: Path) -> None:
+    assert not is_series(tmp_path / "none")
+    assert not is_series(folder / "last.ckpt")
+    (folder / "config.json").write_text("{}")
+    assert not is_series(folder)
+
+
+def test_a_name_without_a_step_is_refused(folder: Path) -> None:
+    (folder / "0-900.ckpt").rename(folder / "best.ckpt")
+    with pytest.raises(InputError, match=r"best\.ckpt`: the name of a checkpoint in a folder holds its step"):
+        list(load_series(folder))
