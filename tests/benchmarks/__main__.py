@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from tests.benchmarks import accelerator, loop, scaling
+from tests.benchmarks import accelerator, accelerator_paths, loop, scaling
+from tests.benchmarks.accelerator_case import Case
 from tests.benchmarks.paths import PATHS, Setting
 from tests.benchmarks.timing import MIB, compare, flops_of, machine, matmul_flops
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default=default, help="default: a GPU if there is one")
     parser.add_argument("--toy", action="store_true", help="the paths of a GPU at toy size, to test the benchmark")
     parser.add_argument("--seconds", type=float, default=accelerator.SECONDS, help="time for all paths of a GPU")
-    parser.add_argument("--worker", choices=accelerator.PATHS, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=accelerator_paths.PATHS, help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=7, help="timed calls of each side")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--vocab", type=int, default=Setting().V, help="ids in the vocabulary")
@@ -41,12 +42,12 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     device = torch.device(given.device)
     on_gpu = given.toy or (device.type == "cuda" and not given.scaling)
-    known = accelerator.PATHS if on_gpu else PATHS
+    known = accelerator_paths.PATHS if on_gpu else PATHS
     for path in given.only or ():
         if path not in known:
             parser.error(f"--only: there is no path {path!r}; choose from {', '.join(known)}")
     if on_gpu:
-        case = accelerator.Case(device, given.toy, given.rounds)
+        case = Case(device, given.toy, given.rounds)
         if given.worker:
             accelerator.work(given.worker, case, given.csv)
             return

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import torch
 
-from tests.benchmarks.accelerator_paths import PATHS, TEXTBOOK, Case, Row, first_line
+from tests.benchmarks.accelerator_case import TEXTBOOK, Case, Row, first_line
+from tests.benchmarks.accelerator_paths import PATHS
 from tests.benchmarks.timing import MIB, machine
 
 HEAD = (
@@ -29,7 +30,7 @@ HEAD = (
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[2]
 SECONDS = 330.0  # for all paths; `gpu.sh` takes at most six minutes
-LONGEST = 110.0  # seconds of one path but the last, so that a path that hangs leaves time for the others
+LONGEST = 90.0  # seconds of one path but the last, so that a path that hangs leaves time for the others
 SHORTEST = 10.0  # seconds that a path needs at least: imports take about five of them
 
 
@@ -40,21 +41,24 @@ def run(case: Case, only: Sequence[str] = (), seconds: float = SECONDS, table: P
         case: device, sizes and number of timed calls.
         only: names of paths; empty for all.
         seconds: time for all paths.
-        table: CSV file; the Markdown file beside it has another suffix. None is `results/gpu-NAME.csv`.
+        table: CSV file; the Markdown file beside it has another suffix. None is `results/gpu-NAME.csv`. Rows of other
+            paths that an existing file of the same machine holds are kept.
     """
     deadline = time.monotonic() + seconds
     table = table or RESULTS / f"{case.device.type.replace('cuda', 'gpu')}-{slug(machine(case.device))}.csv"
+    paths = list(only or PATHS)
     rows = [about(case.device)]
-    for path in only or PATHS:
+    before = read(table, rows[0].side)
+    for path in paths:
         left = deadline - time.monotonic()
-        limit = left if path == [*PATHS][-1] else min(left, LONGEST)
+        limit = left if path == paths[-1] else min(left, LONGEST)
         if limit < SHORTEST:
             found = [Row(path, "", note="not measured: no time left")]
         else:
             found = measure_apart(path, case, limit)
         rows += found
         sys.stderr.write("".join(f"{row.path} | {row.side}: {summary(row)}\n" for row in found))
-        write(table, rows)
+        write(table, rows, before)
     sys.stdout.write(table.with_suffix(".md").read_text(encoding="utf-8"))
     return all(row.seconds is not None for row in rows[1:])
 
@@ -71,13 +75,17 @@ def measure_apart(path: str, case: Case, seconds: float) -> list[Row]:
             try:
                 status = process.wait(seconds)
             except subprocess.TimeoutExpired:
-                return [Row(path, "", note=f"not measured: took more than {time.monotonic() - started:.0f} s")]
+                status = None
             finally:
                 end(process)
-        if out.exists():
-            return [Row(*values) for values in json.loads(out.read_text(encoding="utf-8"))]
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
-        return [Row(path, "", note=f"not measured: exit status {status}: {lines[-1][:160]}")]
+        rows = [Row(*values) for values in json.loads(out.read_text(encoding="utf-8"))] if out.exists() else []
+        if status is None:
+            seconds = time.monotonic() - started
+            rows.append(Row(path, "the rest", note=f"not measured: the path took more than {seconds:.0f} s"))
+        elif status:
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
+            rows.append(Row(path, "the rest", note=f"not measured: exit status {status}: {lines[-1][:160]}"))
+        return rows
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
@@ -93,10 +101,10 @@ def work(path: str, case: Case, out: Path) -> None:
     try:
         # the first compilation takes longer than all toys together
         with torch.compiler.set_stance("force_eager" if case.toy else "default"):
-            rows = PATHS[path](path, case)
+            rows = PATHS[path](path, case._replace(out=out))
     except Exception as error:  # the row of the table has the reason
         rows = [Row(path, "", note=first_line(error))]
-    out.write_text(json.dumps(rows), encoding="utf-8")
+    case._replace(out=out).save(rows)
 
 
 def about(device: torch.device) -> Row:
@@ -116,18 +124,32 @@ def slug(name: str) -> str:
     return "-".join("".join(letter if letter.isalnum() else " " for letter in name.lower()).split())
 
 
-def write(table: Path, rows: Sequence[Row]) -> None:
-    """Write the rows as CSV and as Markdown."""
-    cells = [HEAD, *formatted(rows)]
+def read(table: Path, name: str) -> list[tuple[str, ...]]:
+    """Return the rows of paths in an existing table of the same machine."""
+    if not table.exists():
+        return []
+    with table.open(encoding="utf-8", newline="") as file:
+        _, *rows = csv.reader(file)
+    return [tuple(row) for row in rows if row[0] != "machine"] if rows and rows[0][1] == name else []
+
+
+def write(table: Path, rows: Sequence[Row], before: Sequence[tuple[str, ...]] = ()) -> None:
+    """Write the rows as CSV and as Markdown, and the earlier rows of other paths."""
+    measured = {row.path for row in rows}
+    cells = [HEAD, *formatted(rows, before), *(row for row in before if row[0] not in measured)]
     with table.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(cells)
     lines = ["| " + " | ".join(row) + " |\n" for row in cells]
     table.with_suffix(".md").write_text("".join([lines[0], "|---" * len(HEAD) + "|\n", *lines[1:]]), encoding="utf-8")
 
 
-def formatted(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+def formatted(rows: Sequence[Row], before: Sequence[tuple[str, ...]] = ()) -> Iterator[tuple[str, ...]]:
     """Yield the cells of each row. Ratios are relative to the first measured textbook side of the same path."""
-    speeds = {row.side: row.flops / row.seconds for row in rows if row.path == "products" and row.flops and row.seconds}
+    place = HEAD.index("TFLOP/s")
+    speeds = {row[1]: 1e12 * float(row[place]) for row in before if row[0] == "products" and row[place]}
+    speeds |= {
+        row.side: row.flops / row.seconds for row in rows if row.path == "products" and row.flops and row.seconds
+    }
     for row in rows:
         sides = {other.side: other.seconds for other in rows if other.path == row.path}
         textbook = next((sides[side] for side in TEXTBOOK if sides.get(side)), None)

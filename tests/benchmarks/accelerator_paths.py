@@ -3,20 +3,18 @@
 Shapes: B rows, L positions, V ids.
 """
 
-import gc
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from tests.benchmarks import accelerator_fit, dense
+from tests.benchmarks.accelerator_case import TEXTBOOK, Case, Row, measure, of_steps
 from tests.benchmarks.paths import STEPS, TIME, Setting
-from tests.benchmarks.timing import Seconds, StepClock, timed
+from tests.benchmarks.timing import Seconds, StepClock
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.preflight.network_cost import network_cost
@@ -24,105 +22,6 @@ from uddm_lightning.processes import Parameterization, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser
-
-NETWORKS = {"tiny": (256, 8, 8), "small": (768, 12, 12)}  # width, blocks and heads of the paper's networks
-WARM_UP = 3  # calls before the timed ones; the first of them compiles
-TEXTBOOK = ("textbook, compiled", "textbook, eager")  # the faster one is the baseline
-
-
-class Row(NamedTuple):
-    """A row of the table.
-
-    Attributes:
-        path: the hot path.
-        side: one version of it.
-        seconds: median time of a call or step; None if it was not measured.
-        low: first quartile.
-        high: third quartile.
-        peak: additional bytes on the device at the peak of a call.
-        tokens: tokens of a call.
-        flops: operations of the matrix products of a call.
-        dtype: precision of these products.
-        first: seconds of the first call, which compiles.
-        note: other facts, or the reason why nothing was measured.
-    """
-
-    path: str
-    side: str
-    seconds: float | None = None
-    low: float | None = None
-    high: float | None = None
-    peak: int | None = None
-    tokens: int | None = None
-    flops: float | None = None
-    dtype: str = ""
-    first: float | None = None
-    note: str = ""
-
-
-class Case(NamedTuple):
-    """How a path is measured.
-
-    Attributes:
-        device: the device.
-        toy: use toy sizes and no compilation, to test the benchmark itself.
-        rounds: timed calls of each side.
-    """
-
-    device: torch.device
-    toy: bool = False
-    rounds: int = 7
-
-    def setting(self, network: str, rows: int) -> Setting:
-        """Return the size of a path: a network of the paper and a number of rows."""
-        width, blocks, heads = (32, 1, 2) if self.toy else NETWORKS[network]
-        V, B, L = (50, 4, 8) if self.toy else (30_522, rows, 128)
-        return Setting(V, B, L, width, blocks, heads, self.device, torch.bfloat16)
-
-
-def of_steps(path: str, side: str, seconds: Sequence[float], **more: object) -> Row:
-    """Return the row of a side whose steps were timed one by one."""
-    low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    return Row(path, side, middle, low, high)._replace(**more)
-
-
-def measure(path: str, case: Case, sides: Mapping[str, Callable[[], object]], **facts: object) -> list[Row]:
-    """Call all sides in turns and return their rows. A side that fails is left out; its row has the error."""
-    rows: dict[str, Row] = {}
-    on_cuda = case.device.type == "cuda"
-    for side, call in sides.items():
-        gc.collect()
-        before = 0
-        if on_cuda:
-            torch.cuda.synchronize()
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-        started = time.perf_counter()
-        try:
-            timed(call)
-            first = time.perf_counter() - started
-            for _ in range(WARM_UP - 1):
-                timed(call)
-            peak = torch.cuda.max_memory_allocated() - before if on_cuda else None
-            rows[side] = Row(path, side, peak=peak, first=first)._replace(**facts)
-        except Exception as error:  # one side that fails must not hide the others
-            rows[side] = Row(path, side, note=first_line(error))
-    works = [side for side, row in rows.items() if row.first is not None]
-    seconds: dict[str, list[float]] = {side: [] for side in works}
-    for turn in range(case.rounds):
-        for side in works if turn % 2 == 0 else reversed(works):
-            seconds[side].append(timed(sides[side]))
-    for side, taken in seconds.items():
-        low, middle, high = statistics.quantiles(taken, n=4, method="inclusive")
-        rows[side] = rows[side]._replace(seconds=middle, low=low, high=high)
-    return list(rows.values())
-
-
-def first_line(error: BaseException) -> str:
-    """Return the class and the first line of an error, short enough for a table."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:160]}"
 
 
 def forward_flops(setting: Setting) -> int:
@@ -313,8 +212,11 @@ def fit_step(path: str, case: Case) -> list[Row]:
     setting = case.setting("tiny", 512)
     facts = {"tokens": setting.tokens, "flops": 3.0 * forward_flops(setting), "dtype": "bfloat16"}
     with tempfile.TemporaryDirectory() as folder:
-        measured = accelerator_fit.tiny(setting, folder, case.toy)
-        return [of_steps(path, side, steps, peak=peak, **facts) for side, steps, peak in measured]
+        rows: list[Row] = []
+        for side, steps, peak in accelerator_fit.tiny(setting, folder, case.toy):
+            rows.append(of_steps(path, side, steps, peak=peak, **facts))
+            case.save(rows)
+    return rows
 
 
 def quickstart_sweep(path: str, case: Case) -> list[Row]:
@@ -330,8 +232,8 @@ PATHS: dict[str, Callable[[str, Case], list[Row]]] = {
     "reverse step, tiny, 128 rows": reverse_step,
     "entropy, tiny, 128 rows": entropy,
     "quickstart step": quickstart_step,
+    "training step, small, 128 rows": lambda path, case: training_step(path, "small", 128, case),
     "fit step, tiny, 512 rows": fit_step,
     "chain of 1,000 steps, tiny, 128 rows": whole_chain,
-    "training step, small, 128 rows": lambda path, case: training_step(path, "small", 128, case),
     "quickstart sweep": quickstart_sweep,
 }

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.benchmarks import accelerator, accelerator_paths
-from tests.benchmarks.accelerator_paths import PATHS, Case, Row
+from tests.benchmarks import accelerator, accelerator_case, accelerator_paths
+from tests.benchmarks.accelerator_case import Case, Row
+from tests.benchmarks.accelerator_paths import PATHS
 from tests.benchmarks.timing import StepClock
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +66,32 @@ def test_a_path_without_time_is_named(tmp_path, capsys):
 def test_a_path_that_hangs_is_ended():
     (row,) = accelerator.measure_apart("products", TOY, 0.1)
     assert row.seconds is None
-    assert "not measured: took more than" in row.note
+    assert "not measured: the path took more than" in row.note
+
+
+def test_sides_before_a_crash_are_kept(tmp_path):
+    def measured():
+        return [Row(*values) for values in json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))]
+
+    seen = []
+    sides = {"first": lambda: None, "second": lambda: seen.append(measured())}
+    accelerator_case.measure("path", TOY._replace(out=tmp_path / "rows.json"), sides)
+    assert [row.side for row in seen[0]] == ["first"]
+    assert seen[0][0].seconds > 0
+    assert "the path was ended before the sides took turns" in seen[0][0].note
+
+
+def test_a_table_keeps_the_rows_of_other_paths(tmp_path):
+    table = tmp_path / "gpu.csv"
+    machine, step = Row("machine", "GPU 7"), Row("step", "ours", 0.01, flops=4e12, dtype="bfloat16")
+    products = Row("products", "bfloat16", 2.0, flops=1.6e15, dtype="bfloat16")
+    accelerator.write(table, [machine, products, Row("step", "ours", 0.5)])
+    accelerator.write(table, [machine, step], accelerator.read(table, "GPU 7"))
+    with table.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["path"], row["ms"]) for row in rows] == [("machine", ""), ("step", "10.000"), ("products", "2000.000")]
+    assert rows[1]["share of products"] == "0.500"
+    assert accelerator.read(table, "GPU 8") == accelerator.read(tmp_path / "none.csv", "GPU 7") == []
 
 
 def test_a_path_that_fails_leaves_its_reason(tmp_path, monkeypatch):
@@ -82,7 +108,7 @@ def test_a_side_that_fails_does_not_hide_the_others():
     def fail():
         raise torch.OutOfMemoryError("too much\nof it")
 
-    good, bad = accelerator_paths.measure("path", TOY, {"good": lambda: None, "bad": fail}, tokens=3)
+    good, bad = accelerator_case.measure("path", TOY, {"good": lambda: None, "bad": fail}, tokens=3)
     assert good.seconds is not None
     assert good.tokens == 3
     assert bad == Row("path", "bad", note="OutOfMemoryError: too much")

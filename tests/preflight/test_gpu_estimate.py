@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.benchmarks import accelerator
-from tests.benchmarks.accelerator_paths import Row
+from tests.benchmarks.accelerator_case import Row
 from uddm_lightning.cli.resolve import resolve
 from uddm_lightning.commands.preflight import preflight
 from uddm_lightning.core.errors import InputError
