@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from tests.support.devices import HostReads, run_as_on_cuda
-from uddm_lightning.core.devices import replace_where, true_indices
+from uddm_lightning.core.devices import replace_where, true_indices, use_tensor_cores
 
 
 @pytest.mark.parametrize("n", [1, 5, 8, 13])
@@ -49,3 +49,15 @@ def test_nothing_replaced_leaves_the_argument(monkeypatch: pytest.MonkeyPatch) -
         assert torch.equal(result, kept)
         assert result.data_ptr() != kept.data_ptr()
         run_as_on_cuda(monkeypatch)
+
+
+@pytest.mark.parametrize(("before", "after"), [("highest", "high"), ("medium", "medium")])
+def test_float32_products_on_cuda_use_tensor_cores(before: str, after: str) -> None:
+    try:
+        torch.set_float32_matmul_precision(before)
+        use_tensor_cores(torch.device("cpu"))
+        assert torch.get_float32_matmul_precision() == before
+        use_tensor_cores(torch.device("cuda"))
+        assert torch.get_float32_matmul_precision() == after
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -124,7 +124,10 @@ def test_a_trained_module_can_be_copied_and_pickled(compiled, monkeypatch):
     parser = UddmParser()
     parser.add_argument("--optimizer", type=OptimizerCallable)
     given = parser.parse_object({"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.5}}})
-    model = small_task(compile=compiled, optimizer=parser.instantiate(given).optimizer).train()
+    model = small_task(optimizer=parser.instantiate(given).optimizer).train()
+    if compiled:
+        model.backbone.compile()
+        model.process.compile()
     rows_B = torch.arange(4)
     batch = TokenBatch(torch.randint(5, (4, 3)), rows_B, rows_B, rows_B, rows_B.double() / 4, None, None, 0, 0)
     model.objective(model.process, model.backbone, model.objective.corrupt(model.process, batch)).total.backward()

@@ -23,6 +23,7 @@ from uddm_lightning.cli.trainer_options import EXPECTED_WARNINGS, complete, make
 from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.config.ranges import LARGEST, check_batch_size, check_end, check_numbers, fill_interval
 from uddm_lightning.config.trainer_section import check_precision
+from uddm_lightning.core.devices import use_tensor_cores
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.progress import silence_progress
 from uddm_lightning.data import TextDataModule
@@ -184,6 +185,7 @@ class UddmCLI(LightningCLI):
     @override
     def after_instantiate_classes(self) -> None:
         config, trainer, session = self.config[self.subcommand], self.trainer, self.session
+        use_tensor_cores(trainer.strategy.root_device)
         if session.is_training:  # report what is wrong before anything is written
             _ = self.datamodule.subset
             precision = self._get(self.config, "trainer")["precision"]

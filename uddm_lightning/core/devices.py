@@ -24,6 +24,23 @@ def is_asynchronous(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
+def use_tensor_cores(device: torch.device) -> None:
+    """Let float32 matrix products on a CUDA device round their factors to TF32, unless a precision was chosen before.
+
+    The products are several times as fast; a factor keeps 10 bits of its fraction instead of 23. Products in float64
+    and products on a CPU do not change.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.core.devices import use_tensor_cores
+        >>> use_tensor_cores(torch.device("cpu"))
+        >>> torch.get_float32_matmul_precision()
+        'highest'
+    """
+    if device.type == "cuda" and torch.get_float32_matmul_precision() == "highest":
+        torch.set_float32_matmul_precision("high")
+
+
 def true_indices(mask_N: Tensor, smallest: int) -> Tensor:
     """Return the indices of the true elements of a mask, in ascending order.
 

@@ -126,7 +126,9 @@ class UniformProcess(Process):
     ) -> Tensor:
         if parameterization is not Parameterization.LEAVE_ONE_OUT:
             return super().nelbo_from_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, parameterization)
-        loss_N: Tensor = UniformNelbo.apply(self._loss_and_gradient, logits_NV, x0_N, xt_N, alpha_N, slope_N)  # type: ignore[no-untyped-call]  # untyped in torch
+        # measuring has other shapes and dtypes, for which the compiled function would be compiled again
+        function = self._loss_and_gradient if logits_NV.requires_grad else loss_and_gradient
+        loss_N: Tensor = UniformNelbo.apply(function, logits_NV, x0_N, xt_N, alpha_N, slope_N)  # type: ignore[no-untyped-call]  # untyped in torch
         return loss_N
 
     @override

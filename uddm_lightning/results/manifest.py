@@ -14,6 +14,7 @@ CONVERTED = "converted"  # of a converted run: the file that it was made from
 HISTORY = "history"  # changed values of config keys
 TRAINED_STEPS = "trained_steps"
 STOPPED_EARLY = "stopped_early"  # why the run ended before its last step
+FLOAT32_PRODUCTS = "float32_matmul_precision"  # of a run that was trained on CUDA, as PyTorch names it
 DATA = ("corpus", "tokenizer", "subset")  # identify the data; they never change
 MAX_DEPTH = 4  # folders above a checkpoint that may be the folder of its run
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.core.class_path import import_class
+from uddm_lightning.core.devices import use_tensor_cores
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.data import Packing, Tokenizer
 from uddm_lightning.data.corpus import Corpus, load_cached_corpus
@@ -167,6 +168,7 @@ def _device(given: str | None) -> torch.device:
     try:
         device = torch.device(given or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.zeros(1, device=device)
+        use_tensor_cores(device)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
         raise InputError(f"`--device {given}` cannot be used: {sanitize_message(str(error))[:200]}") from error
     return device

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
@@ -139,7 +140,9 @@ class RunSession:
             return  # a trained model has a run already
         folder = self.folder
         if not self.is_resuming or not manifest.read_manifest(folder):
-            manifest.write_manifest(folder, {manifest.NAME: model.run_name, **data.manifest()})
+            on_cuda = trainer.strategy.root_device.type == "cuda"
+            precision = {manifest.FLOAT32_PRODUCTS: torch.get_float32_matmul_precision()} if on_cuda else {}
+            manifest.write_manifest(folder, {manifest.NAME: model.run_name, **data.manifest(), **precision})
         if not self.is_resuming or not (folder / "config.yaml").exists():
             run_folder.write_config(folder, self.dump(), None)
         if not self.is_resuming:
