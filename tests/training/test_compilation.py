@@ -20,7 +20,6 @@ from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.training import compilation
 from uddm_lightning.training.compilation import CompileOption, TrainingCompiler
 
-
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated"),  # raised by the compiler of torch
     pytest.mark.filterwarnings("ignore:The .grad attribute"),  # torch.compile asks for it
