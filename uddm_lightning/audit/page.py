@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
 from uddm_lightning.audit.statements import findings
 from uddm_lightning.report.assets import script, style_sheet
 from uddm_lightning.report.figures.drawing import (
@@ -71,6 +73,9 @@ def _roc_drawing(membership: dict[str, Any], table: Table) -> Drawing:
     smallest = min(share for entry in curves.values() for share in entry["roc"]["fpr"] if share > 0)
     axes.set(xscale="log", yscale="log", xlim=(smallest, 1.0), ylim=(smallest, 1.05))
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
+    for axis in (axes.xaxis, axes.yaxis):  # the usual labels are formulas, which figures of a page do not have
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
     axes.legend()
     caption = "ROC curves on logarithmic axes. The left edge is a single nonmember."
     return Drawing("roc", "Membership", figure, caption, table)
