@@ -1,5 +1,8 @@
 """Cross-entropy of tokens with its gradient.
 
+`torch.nn.functional.linear_cross_entropy` of PyTorch 2.13 also bounds the memory of the logits, but adds no offset to a
+logit, is missing in earlier versions, and takes longer on a CPU (`tests/benchmarks/README.md`).
+
 Shapes: N tokens, V ids.
 """
 

@@ -205,9 +205,18 @@ def cross_entropy(logits_NV: Tensor, target_N: Tensor, at_N: Tensor, terms_N2: T
     loss_N = torch.empty(N, device=logits_NV.device)
     block, whole, warps = _shape(V, LARGEST_BLOCK)
     cross_entropy_kernel[(N,)](
-        logits_NV, loss_N, target_N, at_N, terms_N2, logits_NV.stride(0), V, block, whole, needs_gradient,
+        logits_NV,
+        loss_N,
+        target_N,
+        at_N,
+        terms_N2,
+        logits_NV.stride(0),
+        V,
+        block,
+        whole,
+        needs_gradient,
         num_warps=warps,
-    )  # fmt: skip
+    )
     return loss_N
 
 
@@ -219,7 +228,15 @@ def statistics(logits_NV: Tensor, at_N: Tensor) -> tuple[Tensor, Tensor]:
     top_N = torch.empty(N, device=logits_NV.device, dtype=torch.int64)
     block, _, warps = _shape(V, TILE)
     statistics_kernel[(N,)](
-        logits_NV, found_5N, top_N, at_N, logits_NV.stride(0), V, N, block, tl.float64 if double else tl.float32,
+        logits_NV,
+        found_5N,
+        top_N,
+        at_N,
+        logits_NV.stride(0),
+        V,
+        N,
+        block,
+        tl.float64 if double else tl.float32,
         num_warps=warps,
-    )  # fmt: skip
+    )
     return found_5N, top_N
