@@ -86,15 +86,18 @@ def test_the_page_loads_nothing_from_the_network(report):
     page = Page(text)
     assert not [tag for tag, attributes in page.tags if "src" in attributes]
     assert [found["href"] for found in page.all("link")] == ["data:,"]
-    assert {found["href"][0] for tag, found in page.tags if tag != "link" and "href" in found} == {"#"}
+    links = {found["href"] for tag, found in page.tags if tag != "link" and "href" in found}
+    files = {link for link in links if not link.startswith("#")}
+    assert {"measurements.csv", "figures/front.svg", "figures/front.pdf", "figures/front-column.pdf"} <= files
+    assert [link for link in sorted(files - {"columns.json", "transition.json"}) if not (report / link).exists()] == []
 
 
 def test_it_has_layouts_for_phones_and_dark_mode(report, page):
     text = (report / "report.html").read_text(encoding="utf-8")
     assert page.all("meta", name="viewport", content="width=device-width, initial-scale=1")
-    assert "@media (prefers-color-scheme: dark)" in text
+    assert "@media screen and (prefers-color-scheme: dark)" in text
     svgs = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-    assert len(svgs) == 7
+    assert len(svgs) == 8 + 6, "six also have the width of a phone"
     for svg in svgs:
         assert "var(--text)" in svg
         assert not re.findall(r"#[0-9a-f]{6}\b", svg), "a colour that the page cannot change"
@@ -104,7 +107,7 @@ def test_every_figure_has_its_table(report):
     text = (report / "report.html").read_text(encoding="utf-8")
     sections = re.findall(r'<section id="(\w+)">(.*?)</section>', text, re.DOTALL)
     assert [name for name, _ in sections] == [
-        *("recovery", "gap", "errors", "sentences", "entropy", "samples", "densities", "agreement", "leak")
+        *("sentences", "recovery", "gap", "errors", "entropy", "samples", "densities", "agreement", "leak")
     ]
     for name, section in sections:
         (details,) = re.findall(r"<details>.*?</details>", section, re.DOTALL)
@@ -122,8 +125,9 @@ def test_every_point_shows_its_value(report, page):
     assert mean is not None
     value = f"{mean.value:.3f} ({mean.low:.3f} to {mean.high:.3f})"
     assert f"train, t = 0.05, N = 2: {value}, chance {mean.number('chance'):.3f}, coincidence 0.076" in titles
-    recovery, gap, errors, entropy, samples, numbers = 70, 28, 35, 84, 7 * 8 + 5, 12 + 8
-    assert len(page.all("circle", class_="hit")) == recovery + gap + errors + entropy + samples + numbers
+    front, recovery, gap, errors, entropy, samples, numbers = 14, 70, 28, 35, 84, 7 * 8 + 5, 12 + 8
+    both = front + recovery + gap + errors + entropy + samples
+    assert len(page.all("circle", class_="hit")) == 2 * both + numbers
 
 
 def test_ids_are_unique_and_references_exist(page, models):

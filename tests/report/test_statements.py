@@ -32,6 +32,7 @@ from uddm_lightning.report.figures.basins import _beyond_nothing
 from uddm_lightning.report.figures.comparison import _missing
 from uddm_lightning.report.figures.drawing import style
 from uddm_lightning.report.figures.errors import errors_sentences, moved
+from uddm_lightning.report.figures.front import front_drawing
 from uddm_lightning.report.page import page
 from uddm_lightning.report.regimes import headline, seeds
 from uddm_lightning.report.replay import Replay
@@ -129,6 +130,11 @@ def left_out(kinds: tuple[str, ...] = ("recovery",), names: tuple[str, ...] = ("
 def caption_of_recovery(kinds: tuple[str, ...]) -> str:
     with style():
         return curves.recovery_drawing(Study(rows(kinds=kinds)), Estimates({})).caption
+
+
+def caption_of_front(transition: dict) -> str:
+    with style():
+        return front_drawing(Study(rows()), Estimates(transition)).caption
 
 
 @cache
@@ -431,15 +437,15 @@ STATEMENTS = [
         lambda: by_seed("cannot be told"),
         "Judged one by one",
     ),
-    # levels and bands
+    # levels and whiskers
     Statement(
-        "Bands are 95 % intervals over the sampling of rows and noise, for the one seed that was trained. ",
+        "Whiskers are 95 % intervals over the sampling of rows and noise, for the one seed that was trained. ",
         "one seed",
         lambda: curves.bands(Study(rows())),
         lambda: curves.bands(Study(rows(seeds=(0, 1)))),
     ),
     Statement(
-        "Bands are 95 % intervals of the mean over seeds, by Student's t; small points are the seeds. ",
+        "Whiskers are 95 % intervals of the mean over seeds, by Student's t; small points are the seeds. ",
         "two seeds and more",
         lambda: curves.bands(Study(rows(seeds=(0, 1)))),
         lambda: curves.bands(Study(rows())),
@@ -463,7 +469,7 @@ STATEMENTS = [
         lambda: curves.levels(Study(rows())),
     ),
     Statement(
-        "Green: {}, with its 95 % interval.",
+        "Vertical line: {}, with its 95 % interval.",
         "there is a headline",
         lambda: curves._marked(Study(rows()), Estimates(sweeps.transition())),
         lambda: curves._marked(Study(rows()), Estimates(sweeps.transition(null=True))),
@@ -522,7 +528,15 @@ STATEMENTS = [
         lambda: axis([2, 4])[0],
     ),
     # captions
-    Statement("Green, at t = {}, with 95 % intervals: {}. ", "a size is known", captions, lambda: captions(null=True)),
+    Statement(
+        "Strip: the regime of each size.",
+        "the regimes were judged",
+        captions,
+        lambda: caption_of_front({}),
+    ),
+    Statement(
+        "Vertical lines, at t = {}, with 95 % intervals: {}. ", "a size is known", captions, lambda: captions(null=True)
+    ),
     Statement(
         "Dash-dotted: half of the way between the plateaus, where N_half is read off.",
         "N_half is known",
@@ -530,7 +544,7 @@ STATEMENTS = [
         lambda: captions(null=True),
     ),
     Statement(
-        "Green: N_half by entropy on train rows, with its 95 % interval.",
+        "Vertical line: N_half by entropy on train rows, with its 95 % interval.",
         "N_half by entropy is known",
         captions,
         lambda: captions(null=True),
@@ -964,6 +978,10 @@ DEFINITIONS = (
         "draws that would",
     ),
     *(
+        "Recovery at the reference t",
+        "Token recovery at t = {} on train rows",
+        "How to read this page",
+        "@article",
         "The models side by side",
         "Transition sizes by method",
         "deviance per degree of freedom",
@@ -1028,7 +1046,7 @@ DEFINITIONS = (
     *(
         "Predictions of the model while",
         "A transition size is given",
-        "Bands and brackets are",
+        "Whiskers and brackets are",
         "Recovery is sampled and no",
     ),
     *(

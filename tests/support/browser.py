@@ -53,6 +53,7 @@ class Browser:
             self._send(f"{domain}.enable")
         self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self._send("Emulation.setScriptExecutionDisabled", value=not script)
+        self._send("Emulation.setFocusEmulationEnabled", enabled=True)
         self.resize(width, height)
 
     def resize(self, width: int, height: int) -> None:

@@ -53,10 +53,13 @@ def count(value: float) -> str:
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
-    """Return a share or a number of nats, or a dash for None."""
+    """Return a share or a number of nats, or a dash for None; numbers above 10 have fewer digits after the point."""
     if value is None:
         return "\N{EN DASH}"
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: there is no negative zero
+    digits = max(digits - max(len(f"{abs(value):.0f}") - 1, 0), 0)
+    return f"{round(value, digits) + 0.0:,.{digits}f}".replace(
+        "-", "\N{MINUS SIGN}"
+    )  # + 0.0: there is no negative zero
 
 
 def percent(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """Write all files of a report."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from uddm_lightning.report.figures.basins import basins_drawing, margins_drawing
 from uddm_lightning.report.figures.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.figures.declared import declared_drawings
-from uddm_lightning.report.figures.drawing import Drawing, style
+from uddm_lightning.report.figures.drawing import ONE_COLUMN, TWO_COLUMNS, Drawing, style
 from uddm_lightning.report.figures.errors import errors_drawing
+from uddm_lightning.report.figures.front import front_drawing
 from uddm_lightning.report.figures.gaps import gaps_drawing
 from uddm_lightning.report.figures.samples import samples_drawing
 from uddm_lightning.report.figures.sequences import densities_drawing, sentences_drawing
@@ -29,7 +31,19 @@ from uddm_lightning.results.declarations import NONE, Declarations
 from uddm_lightning.results.study import Study
 
 FIGURES = (
-    *("recovery", "gap", "errors", "models", "sentences", "entropy", "samples", "densities", "basins", "margins"),
+    *(
+        "front",
+        "sentences",
+        "recovery",
+        "gap",
+        "errors",
+        "models",
+        "entropy",
+        "samples",
+        "densities",
+        "basins",
+        "margins",
+    ),
     *("trajectories", "agreement"),
 )
 
@@ -68,10 +82,11 @@ def write_report(
         drawings += [one for one in declared_drawings(study) if one.name not in known]
         for drawing in drawings:
             _write_figure(folder / "figures", drawing)
+        write_text(folder / "figures" / "captions.tex", "\n".join(map(_latex, drawings)))
         possible = {*FIGURES, *(one.metrics[0] for one in declared)}
         for name in possible - {drawing.name for drawing in drawings}:  # of an earlier report
-            for suffix in ("png", "svg"):
-                (folder / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
+            for suffix in (".png", ".svg", ".pdf", "-column.pdf"):
+                (folder / "figures" / f"{name}{suffix}").unlink(missing_ok=True)
         html = page(study, verdict, drawings, replay, missing, about)
         write_text(folder / "report.html", html)
         for backbone in study.backbones:
@@ -86,6 +101,7 @@ def _drawings(
     has_recovery, has_entropy = bool(study.times("recovery")), bool(study.times("entropy"))
     from_sequences, replay, notes = _from_sequences(study, verdict, sequences)
     found: dict[str, Drawing | None] = {
+        "front": front_drawing(study, verdict),
         "recovery": recovery_drawing(study, verdict) if has_recovery else None,
         "gap": gaps_drawing(study, verdict),
         "errors": errors_drawing(study),
@@ -158,9 +174,26 @@ def _from_basins(study: Study, verdict: Estimates, basins: pa.Table | None) -> d
 
 
 def _write_figure(folder: Path, drawing: Drawing) -> None:
-    svg = drawing.svg
-    write_atomically(folder / f"{drawing.name}.svg", lambda path: path.write_bytes(svg))
+    """Write a figure as SVG, as PNG, and as PDF for two columns and, if it fits, for one column."""
+    contents = {".svg": drawing.svg, ".pdf": drawing.pdf(TWO_COLUMNS)}
+    if drawing.is_narrow:
+        contents["-column.pdf"] = drawing.pdf(ONE_COLUMN)
+    for suffix, content in contents.items():
+        write_atomically(folder / f"{drawing.name}{suffix}", partial(Path.write_bytes, data=content))
     write_atomically(
         folder / f"{drawing.name}.png",
         lambda path: drawing.figure.savefig(path, format="png", metadata={"Software": None}),
     )
+
+
+def _latex(drawing: Drawing) -> str:
+    """Return the figure environment of LaTeX with the caption."""
+    signs: dict[str, str | int | None] = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
+    caption = drawing.caption.strip().translate(str.maketrans(signs | {sign: f"\\{sign}" for sign in "&%$#_{}"}))
+    kind, name = ("figure", f"{drawing.name}-column.pdf") if drawing.is_narrow else ("figure*", f"{drawing.name}.pdf")
+    lines = [rf"\begin{{{kind}}}", r"  \centering", rf"  \includegraphics[width=\linewidth]{{{name}}}"]
+    return "\n".join([*lines, rf"  \caption{{{caption}}}", rf"  \label{{fig:{drawing.name}}}", rf"\end{{{kind}}}", ""])

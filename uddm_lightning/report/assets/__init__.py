@@ -8,7 +8,7 @@ from uddm_lightning.report.figures.drawing import palette
 def style_sheet() -> str:
     """Return the CSS, with the colours of the figures for light and for dark pages."""
     light, dark = ("".join(f"--{name}: {pair[i]}; " for name, pair in palette().items()) for i in (0, 1))
-    colours = f":root {{ {light}}}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark}}} }}\n"
+    colours = f":root {{ {light}}}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark}}} }}\n"
     return colours + _read("report.css")
 
 

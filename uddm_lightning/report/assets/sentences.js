@@ -30,7 +30,7 @@
       const piece = document.createElement(kind ? "i" : "span");
       piece.textContent = kind && !text.trim() ? "␣".repeat(text.length) : text;
       if (kind) { piece.className = kind; piece.title = words[kind]; }
-      if (name === "restored" && shades && shade.checked) piece.style.setProperty("--shade", shades[i] * 3 + "%");
+      if (name === "restored" && shades && shade.checked) piece.style.setProperty("--shade", shades[i] * 1.6 + "%");
       pieces.push(piece, gap);
     });
     place.replaceChildren(...pieces);

@@ -203,7 +203,7 @@ def _against_size(
     axes.set_ylabel(label)
     handles = [legend_line(one.name, one.colour, one.style, 1.6) for one in curves]
     if handles:
-        drawing.figure.legend(handles=handles, loc="outside lower center", ncols=2 if len(handles) != 3 else 3)
+        drawing.legend(handles)
 
 
 def _means_rows(study: Study, kind: str, column: str, width: int) -> list[list[str]]:

@@ -62,7 +62,8 @@ def models_drawing(study: Study, verdict: Estimates) -> Drawing:
         legend_line(f"{visible(name)}, {size:,} parameters", category(i), width=2.4) for i, (name, size) in sizes
     ]
     handles += [legend_line(split, TEXT[0], SPLIT_STYLES[split], 1.4) for split in ("train", "test")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    drawing.is_narrow = True
+    drawing.legend(handles)
     return drawing
 
 
@@ -101,7 +102,7 @@ def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
             small: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5, "style": "italic"}
             axes.annotate("none", (0.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), color=TEXT[0], **small)
         y -= 1.0
-    size_axis(axes, study.sizes, label="training rows", room=208)
+    size_axis(axes, study.sizes, label="training rows")
     axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
     axes.set_ylim(y + 0.4, 0.6)
     axes.tick_params(axis="y", length=0)
@@ -109,7 +110,7 @@ def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     for tick, (_, label) in zip(axes.get_yticklabels(), ticks, strict=True):
         tick.set_fontweight("normal" if label.endswith("  ") else "bold")
     handles = [legend_line(SIZES[name], TEXT[0], "none", marker=marker) for name, marker in MARKERS.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    drawing.legend(handles)
     return drawing
 
 

@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from itertools import chain, product, zip_longest
+from itertools import product
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from uddm_lightning.report import formatting as words
 from uddm_lightning.report.estimates import MEANINGS, Estimates
@@ -18,6 +16,7 @@ from uddm_lightning.report.figures.plotting import (
     by_size,
     curve,
     draw_crossing,
+    label_lines,
     legend_line,
     level,
     oracle_style,
@@ -31,7 +30,6 @@ from uddm_lightning.results.reference import SIZES
 from uddm_lightning.results.study import Mean, Study
 
 NELBOS = ("nelbo", "nelbo_extrapolated")
-_ACROSS = 5  # entries of a legend side by side; oracles have longer names
 
 
 def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
@@ -52,6 +50,7 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
         + _marked(study, verdict),
         _recovery_table(study, verdict, times),
         remarks=[line for name in study.backbones if (line := _random(study, name))],
+        is_narrow=len(study.backbones) == 1,
     )
     for column, backbone in enumerate(study.backbones):
         axes = panels[-1][column]
@@ -59,16 +58,19 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
             colour, weight = colour_of(study, t), 2.2 if t == study.reference else 1.4
             for split in ("train", "test"):
                 means = study.means("recovery", backbone, split, t)
-                curve(drawing, axes, means, f"{split}, t = {t:g}", colour, SPLIT_STYLES[split], linewidth=weight)
-            thin_line(axes, study.column("chance", "recovery", backbone, "test", t), colour, ":", alpha=0.55)
+                curve(drawing, axes, means, f"{split}, t = {t:g}", colour, SPLIT_STYLES[split], t, linewidth=weight)
+            chance = study.column("chance", "recovery", backbone, "test", t)
+            drawing.at(t, *thin_line(axes, chance, colour, ":", alpha=0.7))
             for index, oracle in enumerate(study.oracles):
-                level(axes, study.sizes, study.means("recovery", oracle, "test", t), index, colour)
-                level(axes, study.sizes, _argmax(study, oracle, t), len(study.oracles), colour)
+                exact = study.means("recovery", oracle, "test", t)
+                drawing.at(t, *level(axes, study.sizes, exact, index, colour))
+                drawing.at(t, *level(axes, study.sizes, _argmax(study, oracle, t), len(study.oracles), colour))
         thin_line(axes, study.column("coincidence", "recovery", backbone, "test", study.reference), FAINT[0])
         panel_axis(axes, study)
         axes.set_ylim(-0.02, 1.04)
+        label_ends(drawing, study, axes, "recovery", backbone, times, ("train", "test"))
         found = verdict.headline(backbone)
-        crossing, name = (found.crossing, SIZES[found.estimate]) if found else (None, "")
+        crossing, name = (found.crossing, found.estimate) if found else (None, "")
         draw_crossing(axes, crossing, name)
         if len(panels) > 1:
             _nelbo(drawing, study, panels[0][column], backbone)
@@ -76,7 +78,7 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
     panels[-1][0].set_ylabel("token recovery")
     if len(panels) > 1:
         panels[0][0].set_ylabel("\n".join(["NELBO", *(f"t in {name}" for name in ranges)]))
-    _legend(study, figure, times, ["train", "test"], recovery=True)
+    _legend(study, drawing, times, ["train", "test"], recovery=True)
     return drawing
 
 
@@ -100,8 +102,9 @@ def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
         + ". At small t it is near 0 on memorized rows, and also on text that is easy to predict. "
         + bands(study)
         + _oracles(study, "entropy")
-        + ("Green: N_half by entropy on train rows, with its 95 % interval." if any(halves.values()) else ""),
+        + ("Vertical line: N_half by entropy on train rows, with its 95 % interval." if any(halves.values()) else ""),
         _entropy_table(study, times, splits),
+        is_narrow=len(study.backbones) == 1,
     )
     for column, backbone in enumerate(study.backbones):
         axes = panels[0][column]
@@ -110,15 +113,17 @@ def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
             for split in splits:
                 means = study.means("entropy", backbone, split, t)
                 name = f"{SPLIT_NAMES[split]}, t = {t:g}"
-                curve(drawing, axes, means, name, colour, SPLIT_STYLES[split], linewidth=weight)
+                curve(drawing, axes, means, name, colour, SPLIT_STYLES[split], t, linewidth=weight)
             for index, oracle in enumerate(study.oracles):
-                level(axes, study.sizes, study.means("entropy", oracle, "test", t), index, colour)
+                exact = study.means("entropy", oracle, "test", t)
+                drawing.at(t, *level(axes, study.sizes, exact, index, colour))
         panel_axis(axes, study)
         low, high = axes.get_ylim()
         axes.set_ylim(-0.03 * high, high + 0.13 * (high - low))
-        draw_crossing(axes, halves[backbone], SIZES["n_half"])
+        label_ends(drawing, study, axes, "entropy", backbone, times, splits)
+        draw_crossing(axes, halves[backbone], "n_half")
     panels[0][0].set_ylabel("conditional entropy [nats]")
-    _legend(study, figure, times, splits, recovery=False)
+    _legend(study, drawing, times, splits, recovery=False)
     return drawing
 
 
@@ -130,10 +135,10 @@ def _oracles(study: Study, kind: str) -> str:
 
 
 def bands(study: Study) -> str:
-    """Return the meaning of the bands."""
+    """Return the meaning of the whiskers."""
     if len(study.seeds) == 1:
-        return "Bands are 95 % intervals over the sampling of rows and noise, for the one seed that was trained. "
-    return "Bands are 95 % intervals of the mean over seeds, by Student's t; small points are the seeds. "
+        return "Whiskers are 95 % intervals over the sampling of rows and noise, for the one seed that was trained. "
+    return "Whiskers are 95 % intervals of the mean over seeds, by Student's t; small points are the seeds. "
 
 
 def levels(study: Study) -> str:
@@ -154,10 +159,10 @@ def _best(study: Study, times: list[float]) -> str:
 
 
 def _marked(study: Study, verdict: Estimates) -> str:
-    """Return the meaning of the green line."""
+    """Return the meaning of the vertical line."""
     found = {one.estimate for name in study.backbones if (one := verdict.headline(name))}
     named = listed([f"{SIZES[name]}, {MEANINGS[name]}" for name in SIZES if name in found])
-    return f"Green: {named}, with its 95 % interval." if named else ""
+    return f"Vertical line: {named}, with its 95 % interval." if named else ""
 
 
 def _argmax(study: Study, oracle: str, t: float) -> list[Mean]:
@@ -181,14 +186,28 @@ def colour_of(study: Study, t: float) -> str:
     return ramp(times.index(t), len(times))[0]
 
 
-def times_key(study: Study, times: Sequence[float]) -> list[Line2D]:
-    """Return the entries of a legend for the corruption times."""
-    return [legend_line(f"t = {t:g}", colour_of(study, t), width=3.4 if t == study.reference else 2.2) for t in times]
+def label_ends(
+    drawing: Drawing, study: Study, axes: Axes, kind: str, backbone: str, times: Sequence[float], splits: Sequence[str]
+) -> None:
+    """Write the splits at the left ends of the lines of the reference t, and every t at the right ends."""
+    right = {t: study.means(kind, backbone, "test", t) or study.means(kind, backbone, "train", t) for t in times}
+    label_lines(
+        drawing,
+        axes,
+        [(f"t = {t:g}", means[-1] if means else None, colour_of(study, t), t) for t, means in right.items()],
+    )
+    ends = {split: study.means(kind, backbone, split, study.reference) for split in splits}
+    colour = TEXT[0] if study.reference is None else colour_of(study, study.reference)
+    label_lines(
+        drawing,
+        axes,
+        [(SPLIT_NAMES[split], means[0] if means else None, colour, study.reference) for split, means in ends.items()],
+        left=True,
+    )
 
 
-def _legend(study: Study, figure: Figure, times: list[float], splits: list[str], recovery: bool) -> None:
-    """Draw a legend under all panels: colours for t, line styles for splits."""
-    colours = times_key(study, times)
+def _legend(study: Study, drawing: Drawing, times: list[float], splits: list[str], recovery: bool) -> None:
+    """Draw a legend under all panels: line styles for splits and for levels."""
     styles = [legend_line(SPLIT_NAMES[split], TEXT[0], SPLIT_STYLES[split], 1.4) for split in splits]
     kind = "recovery" if recovery else "entropy"
     levels: list[tuple[str, Any]] = [
@@ -202,23 +221,7 @@ def _legend(study: Study, figure: Figure, times: list[float], splits: list[str],
             levels.append(("Bayes argmax", oracle_style(len(study.oracles))))
         if study.values("coincidence", "recovery"):
             levels.append(("coincidence", "-"))
-    styles += [legend_line(name, FAINT[0], style, 1.2) for name, style in levels]
-    across = _ACROSS - bool(study.oracles)
-    rows = [*_cut(colours, across), *_cut(styles, across)]
-    blank = legend_line(" ", TEXT[0], "none")
-    columns = zip_longest(*rows, fillvalue=blank)  # a legend is filled column by column
-    figure.legend(
-        handles=list(chain.from_iterable(columns)),
-        loc="outside lower center",
-        ncols=max(map(len, rows)),
-        handlelength=2.2,
-        columnspacing=1.4,
-    )
-
-
-def _cut(handles: list[Line2D], across: int) -> list[list[Line2D]]:
-    """Return the lines of the legend."""
-    return [handles[start : start + across] for start in range(0, len(handles), across)]
+    drawing.legend([*styles, *(legend_line(name, FAINT[0], style, 1.2) for name, style in levels)])
 
 
 def _recovery_table(study: Study, verdict: Estimates, times: list[float]) -> Table:

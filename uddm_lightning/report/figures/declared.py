@@ -33,17 +33,18 @@ def _drawing(study: Study, declared: Declaration, figure: Figure) -> Drawing | N
     drawing = Drawing(
         declared.metrics[0], figure.title, canvas, f"{figure.caption} {bands(study)}".strip(), _table(found)
     )
+    drawing.is_narrow = len(study.backbones) == 1
     times = sorted({t for _, _, t in keys if t is not None})
     colours: dict[float | None, str] = {t: ramp(place, len(times))[0] for place, t in enumerate(times)}
     for axes, curves in zip(panels[0], found.values(), strict=True):
         for (_, split, t), means in curves.items():
-            curve(drawing, axes, means, _label(split, t), colours.get(t, TEXT[0]), SPLIT_STYLES[split])
+            curve(drawing, axes, means, _label(split, t), colours.get(t, TEXT[0]), SPLIT_STYLES[split], t)
         panel_axis(axes, study)
     column = keys[0][0]
     unit = next((one.unit for one in declared.columns if one.name == column), "")
     panels[0][0].set_ylabel(f"{column.replace('_', ' ')} [{unit}]")
     handles = [legend_line(_label(split, t), colours.get(t, TEXT[0]), SPLIT_STYLES[split]) for _, split, t in keys]
-    canvas.legend(handles=handles, loc="outside lower center", ncols=3)
+    drawing.legend(handles)
     return drawing
 
 

@@ -8,37 +8,51 @@ from functools import cache, cached_property
 from typing import Any
 
 import matplotlib
-from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-# Each colour of a figure as (light page, dark page); the page swaps them, files hold the first. Every ordered ramp is
-# part of plasma, whose lightness rises steadily, so that the order is seen with any kind of colour vision; categorical
-# colours are Okabe and Ito's.
+# Each colour of a figure as (light page, dark page); the page swaps them, files hold the first. Nothing else has the
+# colours of the regimes. An ordered ramp is one path from violet to cyan, whose lightness rises steadily, so that the
+# order is seen with any kind of colour vision.
 TEXT = ("#24292f", "#d8dee4")
 FAINT = ("#8c959f", "#6e7681")
-STAR = ("#116329", "#57c97a")
-RECOVERED = ("#0072b3", "#58b0f0")
-LOST = ("#c2410c", "#ff9152")
-BROKEN = ("#8a3fa0", "#d59be6")
-WIDTH = 5.0  # inches of a single panel: read on a phone without a lens, and on a desk without waste
-CATEGORIES = (("#0072b2", "#56b4e9"), ("#d55e00", "#ff9d4d"), ("#007a5a", "#2fcb9b"), ("#a3437e", "#e795c4"))
+REGIME_COLOURS = {
+    "memorizing": ("#b93815", "#ff8a5c"),
+    "in transition": ("#8a5a00", "#e3b341"),
+    "generalizing": ("#17693a", "#57c97a"),
+    "not learned yet": ("#5f6872", "#9aa4af"),
+}
+SIZE_COLOURS = {  # transition sizes have the colour of the regime that ends or begins there
+    "n_mem": REGIME_COLOURS["memorizing"],
+    "n_half": REGIME_COLOURS["in transition"],
+    "n_gen": REGIME_COLOURS["generalizing"],
+}
+RECOVERED = ("#005a94", "#58b0f0")
+LOST = ("#a3195b", "#ff8fc0")
+BROKEN = ("#6a3fb0", "#c3a5f5")
+ONE_COLUMN, TWO_COLUMNS = 3.4, 6.9  # inches, of a page with two columns
+WIDTH = TWO_COLUMNS
+SMALL = 8.5  # points of the smallest text: 11 pixels
+CATEGORIES = (("#0072b2", "#56b4e9"), ("#8e44ad", "#cf9fe6"), ("#00808a", "#4fd0d8"), ("#a3437e", "#e795c4"))
 RAMP = 12  # steps of the ordered colours that a page knows
+_RAMPS = (("#5b1a8c", "#2456c0", "#1795b5"), ("#9a78ee", "#6ba6ff", "#a5f0ff"))  # on light and on dark pages
 
 
 def ramp(index: int, total: int) -> tuple[str, str]:
     """Return colour `index` of `total` ordered ones, for a light and for a dark page."""
     place = round(index / max(total - 1, 1) * (RAMP - 1)) / (RAMP - 1)
-    plasma = colormaps["plasma"]
-    return to_hex(plasma(0.72 * place)), to_hex(plasma(0.38 + 0.57 * place))
+    light, dark = (to_hex(LinearSegmentedColormap.from_list("ramp", list(colours))(place)) for colours in _RAMPS)
+    return light, dark
 
 
 @cache
 def palette() -> dict[str, tuple[str, str]]:
     """Return the colours of the figures, by the name of their CSS variable."""
-    named = {"text": TEXT, "faint": FAINT, "star": STAR, "recovered": RECOVERED, "lost": LOST, "broken": BROKEN}
+    named = {"text": TEXT, "faint": FAINT, "recovered": RECOVERED, "lost": LOST, "broken": BROKEN}
+    named |= {name.replace(" ", "-"): pair for name, pair in REGIME_COLOURS.items()}
     named |= {f"category-{index}": pair for index, pair in enumerate(CATEGORIES)}
     return named | {f"ramp-{index}": ramp(index, RAMP) for index in range(RAMP)}
 
@@ -68,6 +82,9 @@ class Drawing:
         table: the numbers behind it.
         tips: texts at the markers of each artist, by the artist's gid.
         remarks: lines below the figure.
+        times: the t of artists, by gid; the page shows those of one t at first.
+        is_narrow: whether the figure also fits into one column.
+        handles: entries of the legend.
     """
 
     name: str
@@ -77,22 +94,74 @@ class Drawing:
     table: Table
     tips: dict[str, list[str]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    times: dict[str, float] = field(default_factory=dict)
+    is_narrow: bool = False
+    handles: Sequence[Artist] = ()
 
     @cached_property
     def svg(self) -> bytes:
-        """The figure as SVG; afterwards its layout is fixed."""
-        buffer = io.BytesIO()
-        self.figure.savefig(
-            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
-        self.figure.set_layout_engine("none")
-        return buffer.getvalue()
+        """The figure as SVG."""
+        return self._saved("svg")
+
+    @cached_property
+    def narrow_svg(self) -> bytes:
+        """The figure as SVG in the width of one column, for phones; empty if its panels need more."""
+        if not self.is_narrow:
+            return b""
+        with self._resized(ONE_COLUMN):
+            return self._saved("svg")
+
+    def pdf(self, width: float) -> bytes:
+        """Return the figure as PDF in a width in inches; fonts keep their size."""
+        with self._resized(width if self.is_narrow else self.figure.get_figwidth()):
+            return self._saved("pdf")
 
     def mark(self, line: Line2D, texts: Sequence[str]) -> None:
         """Set the texts that the markers of `line` show."""
         gid = f"tips-{len(self.tips)}"
         line.set_gid(gid)
         self.tips[gid] = list(texts)
+
+    def at(self, t: float | None, *artists: Artist) -> None:
+        """Tell the t of artists, so that the page can show and hide them together."""
+        for artist in artists if t is not None else ():
+            gid = artist.get_gid() or f"time-{len(self.times)}"
+            artist.set_gid(gid)
+            self.times[gid] = t or 0.0
+
+    def legend(self, handles: Sequence[Artist]) -> None:
+        """Write a legend below the panels, in as many columns as the width allows."""
+        self.handles = handles
+        longest = max((len(str(handle.get_label())) for handle in handles), default=1)
+        columns = int(self.figure.get_figwidth() * 72 / (5.0 * longest + 34))
+        for old in self.figure.legends:
+            old.remove()
+        self.figure.legend(
+            handles=list(handles),
+            loc="outside lower center",
+            ncols=max(1, min(columns, len(handles), 5)),
+            handlelength=2.2,
+            columnspacing=1.4,
+        )
+
+    @contextmanager
+    def _resized(self, width: float) -> Iterator[None]:
+        before = self.figure.get_size_inches().tolist()
+        self.figure.set_size_inches(width, before[1])
+        if self.handles:
+            self.legend(self.handles)
+        try:
+            yield
+        finally:
+            self.figure.set_size_inches(*before)
+            if self.handles:
+                self.legend(self.handles)
+
+    def _saved(self, kind: str) -> bytes:
+        buffer = io.BytesIO()
+        names = ("Date", "Creator", "Format", "Type") if kind == "svg" else ("CreationDate", "Creator", "Producer")
+        self.figure.savefig(buffer, format=kind, metadata=dict.fromkeys(names))
+        return buffer.getvalue()
 
 
 @contextmanager
@@ -101,7 +170,7 @@ def style() -> Iterator[None]:
     settings: dict[Any, Any] = {
         **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), FAINT[0]),
         **dict.fromkeys(("axes.labelcolor", "text.color", "xtick.labelcolor", "ytick.labelcolor"), TEXT[0]),
-        **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8.5),
+        **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), SMALL),
         "font.family": ["DejaVu Sans"],
         "font.size": 9.0,
         "axes.titlesize": 9.5,
@@ -119,6 +188,7 @@ def style() -> Iterator[None]:
         "lines.linewidth": 1.5,
         "text.parse_math": False,
         "svg.fonttype": "none",
+        "pdf.fonttype": 42,
         "svg.hashsalt": "uddm",
         "savefig.dpi": 150,
         "figure.facecolor": "white",

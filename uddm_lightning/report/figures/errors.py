@@ -3,7 +3,7 @@
 from itertools import product
 
 from uddm_lightning.report import formatting as words
-from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, category
+from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table
 from uddm_lightning.report.figures.plotting import (
     SPLIT_STYLES,
     by_size,
@@ -41,15 +41,16 @@ def errors_drawing(study: Study) -> Drawing | None:
         "corrupted tokens alone; an overconfident model recovers more of them and changes more clean ones. "
         + (f"Thin line, on test rows: {words.oracle_label(EXACT)}." if EXACT in study.oracles else ""),
         _table(study),
+        is_narrow=len(study.backbones) == 1,
     )
     for place, backbone in enumerate(study.backbones):
         above, below = panels[0][place], panels[1][place]
         before = _of(study, "errors_before", backbone, "test") or _of(study, "errors_before", backbone, "train")
         curve(drawing, above, before, "before the chain", FAINT[0], ":", markersize=2.5)
-        for index, split in enumerate(SPLITS):
+        for split in SPLITS:
             after, changed = (_of(study, name, backbone, split) for name in ("errors_after", "clean_change_rate"))
-            curve(drawing, above, after, f"{split}, after the chain", category(index), SPLIT_STYLES[split])
-            curve(drawing, below, changed, f"{split}, clean tokens changed", category(index), SPLIT_STYLES[split])
+            curve(drawing, above, after, f"{split}, after the chain", TEXT[0], SPLIT_STYLES[split])
+            curve(drawing, below, changed, f"{split}, clean tokens changed", TEXT[0], SPLIT_STYLES[split])
         for axes, column in ((above, "errors_after"), (below, "clean_change_rate")):
             level(axes, study.sizes, _of(study, column, EXACT, "test"), 0, TEXT[0])
             panel_axis(axes, study, labelled=axes is below)
@@ -57,10 +58,10 @@ def errors_drawing(study: Study) -> Drawing | None:
     panels[0][0].set_ylabel("wrong tokens")
     panels[1][0].set_ylabel("clean tokens\nchanged")
     handles = [legend_line("before", FAINT[0], ":")]
-    handles += [legend_line(f"{split}, after", category(i), SPLIT_STYLES[split]) for i, split in enumerate(SPLITS)]
+    handles += [legend_line(f"{split}, after", TEXT[0], SPLIT_STYLES[split]) for split in SPLITS]
     if EXACT in study.oracles:
         handles.append(legend_line(words.oracle_label(EXACT), TEXT[0], oracle_style(0)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    drawing.legend(handles)
     return drawing
 
 

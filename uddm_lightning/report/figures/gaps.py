@@ -6,8 +6,8 @@ from matplotlib.patches import Patch
 
 from uddm_lightning.report.estimates import MEANINGS, Estimate, Estimates
 from uddm_lightning.report.figures import plotting
-from uddm_lightning.report.figures.curves import colour_of, times_key
-from uddm_lightning.report.figures.drawing import FAINT, STAR, Drawing, Table
+from uddm_lightning.report.figures.curves import colour_of
+from uddm_lightning.report.figures.drawing import FAINT, SIZE_COLOURS, Drawing, Table
 from uddm_lightning.report.formatting import answer, count, time, visible
 from uddm_lightning.results.reference import SIZES, TOLERANCE
 from uddm_lightning.results.study import Study
@@ -25,8 +25,7 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     if not any(estimates.values()):
         return None
     figure, (panels,) = plotting.panels_of(study, (1.0,), 4.0)
-    times = sorted({one.t for mine in estimates.values() for one in mine if one.t is not None})
-    handles: list[Artist] = [*times_key(study, times), Patch(color=FAINT[0], alpha=0.25, label="tolerance")]
+    handles: list[Artist] = [Patch(color=FAINT[0], alpha=0.25, label="tolerance")]
     drawing = Drawing(
         "gap",
         "The gap between train and test recovery",
@@ -34,6 +33,7 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         "Recovery of train rows minus recovery of test rows, with 95 % intervals. Grey: the tolerance of "
         f"{TOLERANCE:g}; a gap is equivalent to 0 where its whole interval lies inside. ",
         _table(estimates),
+        is_narrow=len(study.backbones) == 1,
     )
     marked, half = set(), False
     for axes, backbone in zip(panels, study.backbones, strict=True):
@@ -44,9 +44,15 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
                 continue
             weight = 2.2 if one.t == study.reference else 1.2
             plotting.curve(
-                drawing, axes, one.means, f"gap, t = {one.t:g}", colour_of(study, one.t), "-", linewidth=weight
+                drawing, axes, one.means, f"gap, t = {one.t:g}", colour_of(study, one.t), "-", one.t, linewidth=weight
             )
         plotting.panel_axis(axes, study)
+        ends = [
+            (f"t = {one.t:g}", one.means[-1], colour_of(study, one.t), one.t)
+            for one in estimates[backbone]
+            if one.t is not None
+        ]
+        plotting.label_lines(drawing, axes, ends)
         if at := next((one for one in estimates[backbone] if one.t == study.reference), None):
             whose = f"{visible(backbone)}: " if len(study.backbones) > 1 else ""
             handles += _crossings(axes, at, whose)
@@ -55,22 +61,21 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     panels[0].set_ylabel("gap of recovery")
     meanings = "; ".join(f"{SIZES[name]}, {meaning}" for name, meaning in MEANINGS.items() if name in marked)
     if meanings:
-        drawing.caption += f"Green, at t = {study.reference:g}, with 95 % intervals: {meanings}. "
+        drawing.caption += f"Vertical lines, at t = {study.reference:g}, with 95 % intervals: {meanings}. "
     if half:
         drawing.caption += "Dash-dotted: half of the way between the plateaus, where N_half is read off."
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    drawing.legend(handles)
     return drawing
 
 
 def _crossings(axes: Axes, estimate: Estimate, whose: str) -> list[Artist]:
     """Draw the three sizes with their intervals; return their entries of the legend."""
     handles: list[Artist] = []
-    styles: dict[str, plotting.LineStyle] = {"n_mem": "--", "n_half": "-", "n_gen": ":"}
-    for name, style in styles.items():
+    for name, style in plotting.SIZE_STYLES.items():
         if found := estimate.crossings.get(name):
-            plotting.draw_crossing(axes, found, SIZES[name], label=False, style=style)
+            plotting.draw_crossing(axes, found, name, label=False)
             words = f"{whose}{SIZES[name]} = {found.spelled}"
-            handles.append(plotting.legend_line(words, STAR[0], style, 1.3))
+            handles.append(plotting.legend_line(words, SIZE_COLOURS[name][0], style, 1.5))
     return handles
 
 
@@ -78,7 +83,7 @@ def _half(axes: Axes, estimate: Estimate) -> bool:
     """Draw the level half way between plateau and floor, if both were measured; return whether it was drawn."""
     if estimate.plateau is None or estimate.floor is None:
         return False
-    axes.axhline((estimate.plateau + estimate.floor) / 2, color=STAR[0], linewidth=0.8, linestyle="-.", gid="half")
+    axes.axhline((estimate.plateau + estimate.floor) / 2, color=FAINT[0], linewidth=0.8, linestyle="-.", gid="half")
     return True
 
 

@@ -3,21 +3,23 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, Formatter, NullLocator
+from typing_extensions import override
 
 from uddm_lightning.report.estimates import Crossing
-from uddm_lightning.report.figures.drawing import STAR, WIDTH, Drawing, new_figure
+from uddm_lightning.report.figures.drawing import SIZE_COLOURS, SMALL, WIDTH, Drawing, new_figure
 from uddm_lightning.report.formatting import count, decimal, visible, with_interval
 from uddm_lightning.results.parsed import Point
+from uddm_lightning.results.reference import SIZES
 from uddm_lightning.results.study import Mean, Study
 
-WIDE = 0.5  # share of the range of a curve above which an interval is not drawn
+SIZE_STYLES: dict[str, Any] = {"n_mem": "--", "n_half": "-", "n_gen": ":"}
 LineStyle = Literal["-", "--", ":", "-."]
 ORACLE_STYLES = ((0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 3)), (0, (8, 2)))
 SPLIT_STYLES: dict[str, LineStyle] = {"train": "-", "test": "--", "samples": ":", "random": "-."}
@@ -45,16 +47,17 @@ def panels_of(study: Study, heights: Sequence[float], height: float) -> tuple[Fi
         height: of the figure, in inches.
     """
     columns = max(len(study.backbones), 1)
-    figure = new_figure(WIDTH if columns == 1 else 3.6 * columns + 0.8, height)
+    figure = new_figure(max(WIDTH, 3.0 * columns + 0.6), height)
     grid = figure.subplots(len(heights), columns, sharex=True, sharey="row", squeeze=False, height_ratios=list(heights))
     for axes, backbone in zip(grid[0], study.backbones, strict=False):
-        axes.set_title(visible(backbone) + f", {study.parameters[backbone]:,} parameters")
+        if columns > 1:
+            axes.set_title(f"{visible(backbone)}, {study.parameters[backbone]:,} parameters")
     return figure, [list(row) for row in grid]
 
 
 def panel_axis(axes: Axes, study: Study, labelled: bool = True) -> None:
     """Set the axis of sizes of a panel of `panels_of`; only the lowest panel of a column has labels."""
-    size_axis(axes, study.sizes, room=300 if len(study.backbones) == 1 else 220)
+    size_axis(axes, study.sizes)
     if not labelled:
         axes.set_xlabel("")
         axes.tick_params(labelbottom=False)
@@ -62,8 +65,8 @@ def panel_axis(axes: Axes, study: Study, labelled: bool = True) -> None:
 
 def small_title(axes: Axes, title: str, words: str) -> None:
     """Write two lines above a small panel."""
-    axes.set_title(f"{title}\n", fontsize=8.5, fontweight="bold")
-    axes.text(0.0, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=7.5)
+    axes.set_title(f"{title}\n", fontsize=SMALL, fontweight="bold")
+    axes.text(0.0, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=SMALL)
 
 
 def histogram_axis(axes: Axes, bins: Any, split: str, size: int, words: str) -> None:
@@ -74,35 +77,91 @@ def histogram_axis(axes: Axes, bins: Any, split: str, size: int, words: str) -> 
     small_title(axes, f"{split}, N = {count(size)}", words)
 
 
-def size_axis(axes: Axes, sizes: Sequence[int], label: str = "training rows N", room: int = 300) -> None:
-    """Set a log2 axis with the sizes as ticks; labels that would overlap are left out.
+class FittingText(Text):
+    """A text that is left out where it is wider than its room.
+
+    Args:
+        room: left and right end, in data coordinates.
+        text: other arguments of a text.
+    """
+
+    def __init__(self, room: tuple[float, float], *text: Any, **properties: Any) -> None:
+        super().__init__(*text, **properties)
+        self.room = room
+        self.set_in_layout(False)
+
+    @override
+    def draw(self, renderer: Any, *args: Any, **kwargs: Any) -> None:
+        """Draw the text if it fits."""
+        assert self.axes is not None
+        left, right = (self.axes.transData.transform((end, 0.0))[0] for end in self.room)
+        if self.get_window_extent(renderer).width < right - left:
+            super().draw(renderer, *args, **kwargs)
+
+
+class SizeFormatter(Formatter):
+    """Labels of sizes on a log axis; of labels that would overlap, the first and the last one are kept.
+
+    Args:
+        panel: whose x axis has the labels.
+    """
+
+    def __init__(self, panel: Axes) -> None:
+        self.panel = panel
+
+    @override
+    def format_ticks(self, values: list[float]) -> list[str]:
+        """Return a label for each size, "" for those left out."""
+        axes = self.panel
+        low, high = (math.log(end) for end in axes.get_xlim())
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        room = axes.get_window_extent().width / figure.dpi * 72
+        ends = [
+            ((math.log(size) - low) / (high - low) * room, 2.8 * len(count(size)) + 2.0) for size in values
+        ]  # place and half the width of each label, in points
+        labels, end = [], -math.inf
+        for size, (place, half) in zip(values, ends, strict=True):
+            is_last = (place, half) == ends[-1]
+            is_free = place - half >= end and (is_last or place + half <= ends[-1][0] - ends[-1][1])
+            labels.append(count(size) if is_free else "")
+            end = place + half if is_free else end
+        return labels
+
+    @override
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return count(x)
+
+
+def size_axis(axes: Axes, sizes: Sequence[int], label: str = "training rows N") -> None:
+    """Set a log2 axis with the sizes as ticks.
 
     Args:
         axes: whose x axis to set.
         sizes: ascending.
         label: label of the axis.
-        room: length of the axis in points.
     """
     axes.set_xscale("log", base=2)
     low, high = math.log2(min(sizes)), math.log2(max(sizes))
     pad = 0.05 * (high - low) if high > low else 1.0
     axes.set_xlim(2 ** (low - pad), 2 ** (high + pad))
-    shown, end = [], -math.inf
-    for size in sizes:
-        place = (math.log2(size) - low) / (high - low + 2 * pad) * room
-        half = 2.7 * len(count(size)) + 1.5
-        if place - half >= end:
-            shown.append(size)
-            end = place + half
-    axes.xaxis.set_major_locator(FixedLocator(shown))
-    axes.xaxis.set_major_formatter(FixedFormatter([count(size) for size in shown]))
-    axes.xaxis.set_minor_locator(FixedLocator([size for size in sizes if size not in shown]))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(FixedLocator(sizes))
+    axes.xaxis.set_major_formatter(SizeFormatter(axes))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(label)
 
 
-def curve(drawing: Drawing, axes: Axes, means: Sequence[Mean], name: str, colour: str, style: str, **line: Any) -> None:
-    """Draw a curve of means with its band and markers with texts; several seeds are small points.
+def curve(
+    drawing: Drawing,
+    axes: Axes,
+    means: Sequence[Mean],
+    name: str,
+    colour: str,
+    style: str,
+    t: float | None = None,
+    **line: Any,
+) -> None:
+    """Draw a curve of means with whiskers and markers with texts; several seeds are small points.
 
     Args:
         drawing: collects the texts at the markers.
@@ -111,30 +170,63 @@ def curve(drawing: Drawing, axes: Axes, means: Sequence[Mean], name: str, colour
         name: text at the markers before the number.
         colour: of the curve.
         style: of the line.
+        t: corruption time at which the curve is shown; None shows it always.
         line: other properties of the line.
     """
     if not means:
         return
-    sizes = [mean.size for mean in means]
-    _band(axes, [(m.size, m.low, m.high) for m in means if m.low is not None and m.high is not None], colour)
-    values = [mean.value for mean in means]
+    sizes, values = [mean.size for mean in means], [mean.value for mean in means]
     (drawn,) = axes.plot(sizes, values, style, color=colour, marker="o", **line)
     drawing.mark(drawn, [_tip(name, mean) for mean in means])
+    drawing.at(t, drawn)
+    known = [(mean.size, mean.low, mean.high) for mean in means if mean.low is not None and mean.high is not None]
+    if known:
+        at, lows, highs = map(list, zip(*known, strict=True))
+        bars = axes.vlines(at, lows, highs, colors=colour, alpha=0.55, linewidth=1.6)
+        drawing.at(t, bars)
     points = [point for mean in means for point in mean.points if len(mean.points) > 1]
     if points:
         where = [point.size for point in points], [point.value for point in points]
         (dots,) = axes.plot(*where, "o", markersize=2.2, markeredgewidth=0, color=colour, alpha=0.65)
         drawing.mark(dots, [f"{name}, N = {count(p.size)}, seed {p.seed}: {spelled(p)}" for p in points])
+        drawing.at(t, dots)
 
 
-def thin_line(axes: Axes, means: Sequence[Mean], colour: str, style: Any = "-", alpha: float | None = None) -> None:
-    """Draw means as a thin line without markers."""
+def label_lines(
+    drawing: Drawing, axes: Axes, labels: Sequence[tuple[str, Mean | None, str, float | None]], left: bool = False
+) -> None:
+    """Write labels beside the ends of lines, apart from each other.
+
+    Args:
+        drawing: collects the t of the labels.
+        axes: where to write; its y axis is set.
+        labels: text, point of the line, colour, and t at which the label is shown.
+        left: write them at the left ends, inside the panel, instead of beside the right ends.
+    """
+    low, high = axes.get_ylim()
+    apart = 11.0 / (drawing.figure.get_figheight() * 72 * axes.get_position().height)
+    found = [((mean.value - low) / (high - low), text, colour, t) for text, mean, colour, t in labels if mean]
+    at = -math.inf
+    for place, text, colour, t in sorted(found, key=lambda one: one[0]):
+        at = max(place + 1.2 * apart * left, at + apart)
+        x, align, shift = (0.012, "left", 2) if left else (1.0, "left", 5)
+        note = axes.annotate(
+            text, (x, at), xycoords="axes fraction", xytext=(shift, 0), textcoords="offset points", ha=align,
+            va="center", color=colour, fontsize=SMALL,
+        )  # fmt: skip
+        drawing.at(t, note)
+
+
+def thin_line(
+    axes: Axes, means: Sequence[Mean], colour: str, style: Any = "-", alpha: float | None = None
+) -> list[Line2D]:
+    """Draw means as a thin line without markers; return it, if there is one."""
     sizes, values = [mean.size for mean in means], [mean.value for mean in means]
-    axes.plot(sizes, values, linestyle=style, color=colour, alpha=alpha, linewidth=1.0)
+    return axes.plot(sizes, values, linestyle=style, color=colour, alpha=alpha, linewidth=1.0) if means else []
 
 
-def level(axes: Axes, sizes: Sequence[int], means: Sequence[Mean], index: int, colour: str) -> None:
-    """Draw the values of an oracle as a thin line, across all sizes if it was measured at a single one.
+def level(axes: Axes, sizes: Sequence[int], means: Sequence[Mean], index: int, colour: str) -> list[Line2D]:
+    """Draw the values of an oracle as a thin line, across all sizes if it was measured at a single one; return it.
 
     Args:
         axes: where to draw.
@@ -145,55 +237,41 @@ def level(axes: Axes, sizes: Sequence[int], means: Sequence[Mean], index: int, c
     """
     if len(means) == 1:
         means = [replace(means[0], size=size) for size in (sizes[0], sizes[-1])]
-    thin_line(axes, means, colour, oracle_style(index))
+    return thin_line(axes, means, colour, oracle_style(index))
 
 
-def _band(axes: Axes, intervals: Sequence[tuple[int, float, float]], colour: str) -> None:
-    """Draw intervals as a band; a very wide interval, as with two rows, is a thin line."""
-    if not intervals:
-        return
-    span = max(high for _, _, high in intervals) - min(low for _, low, _ in intervals)
-    usual = median(high - low for _, low, high in intervals)
-    narrow = [one for one in intervals if one[2] - one[1] <= max(WIDE * span, 3 * usual)]
-    sizes, lows, highs = ([one[place] for one in narrow] for place in range(3))
-    axes.fill_between(sizes, lows, highs, color=colour, alpha=0.11, linewidth=0)
-    for size, low, high in intervals:
-        if (size, low, high) not in narrow:
-            axes.plot([size, size], [low, high], color=colour, alpha=0.35, linewidth=0.8)
-
-
-def draw_crossing(axes: Axes, crossing: Crossing | None, name: str, label: bool = True, style: str = "-") -> None:
+def draw_crossing(axes: Axes, crossing: Crossing | None, name: str, label: bool = True, line: int = 0) -> None:
     """Mark a transition size by a line, its interval by a shaded span, and label both.
 
     Args:
         axes: where to draw; its x axis shows sizes.
         crossing: the size to mark; None marks nothing.
-        name: of the number.
+        name: a key of `SIZES`.
         label: whether to say it.
-        style: of the line.
+        line: number of labels above this one.
     """
     if crossing is None:
         return
+    colour = SIZE_COLOURS[name][0]
     if crossing.low is not None and crossing.high is not None:
-        axes.axvspan(crossing.low, crossing.high, color=STAR[0], alpha=0.14, linewidth=0, gid="star-span")
-    axes.axvline(crossing.value, color=STAR[0], linestyle=style, linewidth=1.3, gid="star-line")
-    if label:
-        low, high = axes.get_xlim()
-        right = math.log(crossing.high or crossing.value)
-        late = (right - math.log(low)) / (math.log(high) - math.log(low)) > 0.68
-        edge = (crossing.low if late else crossing.high) or crossing.value
+        axes.axvspan(crossing.low, crossing.high, color=colour, alpha=0.12, linewidth=0, gid=f"{name}-span")
+    axes.axvline(crossing.value, color=colour, linestyle=SIZE_STYLES[name], linewidth=1.5, gid=f"{name}-line")
+    low, high = axes.get_xlim()
+    if label and low <= crossing.value <= high:
+        late = math.log(crossing.value / low) / math.log(high / low) > 0.55
         axes.annotate(
-            f"{name} = {count(crossing.value)}" + (f"\n{crossing.interval}" if crossing.interval else ""),
-            (edge, 1.0),
+            f"{SIZES[name]} = {count(crossing.value)}" + (f"\n{crossing.interval}" if crossing.interval else ""),
+            (crossing.value, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(-5 if late else 5, -3),
+            xytext=(-5 if late else 5, -3 - 24 * line),
             textcoords="offset points",
             ha="right" if late else "left",
             va="top",
-            color=STAR[0],
+            color=colour,
             fontweight="bold",
-            gid="star-label",
-        )
+            fontsize=SMALL,
+            gid=f"{name}-label",
+        ).set_in_layout(False)
 
 
 def spelled(mean: Mean | Point | None) -> str:

@@ -38,6 +38,7 @@ def samples_drawing(study: Study) -> Drawing | None:
         + (f"Entropy gap: conditional entropy on own samples minus on train rows, at t = {t:g}. " if t else "")
         + _oracles(study),
         _table(study),
+        is_narrow=len(study.backbones) == 1,
     )
     for column, backbone in enumerate(study.backbones):
         axes = [row[column] for row in panels]
@@ -71,7 +72,7 @@ def samples_drawing(study: Study) -> Drawing | None:
         row[0].set_ylabel(name)
     handles = [plotting.legend_line(label, category(index), STYLES[label]) for index, label in enumerate(LABELS)]
     handles += [plotting.legend_line("own samples", TEXT[0]), plotting.legend_line("test rows", FAINT[0], "--")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(LABELS))
+    drawing.legend(handles)
     return drawing
 
 

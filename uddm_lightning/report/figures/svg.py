@@ -9,28 +9,33 @@ _REACH = 7  # radius around a marker that answers, in points
 _FONT = re.compile(r"(font: (?:(?:bold|italic|oblique|\d+) )*[\d.]+px )[^;]+")
 
 
-def inline(drawing: Drawing) -> str:
-    """Return the SVG of a drawing for the inside of an HTML page."""
+def inline(drawing: Drawing, is_narrow: bool = False) -> str:
+    """Return the SVG of a drawing for the inside of an HTML page, if asked for in the width of one column."""
+    prefix = f"{drawing.name}-narrow" if is_narrow else drawing.name
     # this process wrote the text a moment ago
-    root = ElementTree.fromstring(drawing.svg)  # noqa: S314 our own output, see above
+    text = drawing.narrow_svg if is_narrow else drawing.svg
+    root = ElementTree.fromstring(text)  # noqa: S314 our own output, see above
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
         element.attrib.clear()
-        element.attrib.update({name: _own(drawing.name, name, value) for name, value in attributes.items()})
+        element.attrib.update({name: _own(prefix, name, value) for name, value in attributes.items()})
     for element in [child for child in root if child.tag == "metadata"]:
         root.remove(element)
     for group in root.iter("g"):
-        gid = group.get("id", "").removeprefix(f"{drawing.name}-")
+        gid = group.get("id", "").removeprefix(f"{prefix}-")
         if gid in drawing.tips:
             _add_tips(group, drawing.tips[gid])
+        if gid in drawing.times:
+            group.set("data-t", f"{drawing.times[gid]:g}")
     _single(root)
     width = float(root.get("width", "0pt").removesuffix("pt"))
     root.attrib.pop("height", None)
     root.attrib.pop("width", None)
     root.set("role", "img")
     root.set("aria-label", drawing.title)
-    root.set("style", f"--natural: {width * 4 / 3:.0f}px; --least: {0.9 * width:.0f}px")
+    root.set("class", "narrow" if is_narrow else "wide" if drawing.is_narrow else "only")
+    root.set("style", f"--natural: {width * 4 / 3:.0f}px")
     return ElementTree.tostring(root, encoding="unicode")
 
 

@@ -1,0 +1,69 @@
+"""The first figure: its strip of regimes, its labels in both widths, and captions for LaTeX."""
+
+import re
+
+import pytest
+
+from tests.support import made_sweeps as sweeps
+from uddm_lightning.report.estimates import Estimates
+from uddm_lightning.report.figures.drawing import ONE_COLUMN, REGIME_COLOURS, Drawing, Table, new_figure, palette, style
+from uddm_lightning.report.figures.front import front_drawing
+from uddm_lightning.report.figures.plotting import size_axis
+from uddm_lightning.report.writing import _latex
+from uddm_lightning.results.study import Study
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory):
+    rows = sweeps.measurements(tmp_path_factory.mktemp("front"), kinds=("recovery",))
+    with style():
+        drawing = front_drawing(Study(rows), Estimates(sweeps.transition()))
+        assert drawing is not None
+        assert drawing.svg
+        assert drawing.narrow_svg
+    return drawing
+
+
+def test_every_run_of_sizes_has_the_colour_of_its_regime(front):
+    strip = front.figure.axes[1]
+    colours = [REGIME_COLOURS[name][0] for name in ("memorizing", "in transition", "generalizing")]
+    drawn = [line.get_color() for line in strip.lines]
+    assert [colour for colour in drawn if colour in colours] == colours
+    assert [text.get_text() for text in strip.texts] == [
+        "memorizing",
+        "in transition",
+        "cannot be told",
+        "generalizing",
+    ]
+
+
+def test_labels_that_do_not_fit_are_left_out(front):
+    wide, narrow = front.svg.decode(), front.narrow_svg.decode()
+    assert ">memorizing<" in wide
+    assert ">cannot be told<" not in wide
+    assert ">memorizing<" not in narrow
+    assert ">8,192<" in narrow
+    assert float(re.findall(r'<svg[^>]* width="([\d.]+)pt"', narrow)[0]) == pytest.approx(72 * ONE_COLUMN)
+
+
+def test_no_other_thing_has_the_colour_of_a_regime():
+    pairs = list(palette().values())
+    assert len({light for light, _ in pairs}) == len({dark for _, dark in pairs}) == len(pairs)
+
+
+def test_the_first_and_the_last_size_keep_their_labels():
+    figure = new_figure(ONE_COLUMN, 2.0)
+    axes = figure.subplots()
+    size_axis(axes, [2**k for k in range(14)])
+    figure.canvas.draw()
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels[0] == "1"
+    assert labels[-1] == "8,192"
+    assert "" in labels
+
+
+def test_captions_are_escaped_for_latex():
+    drawing = Drawing("one", "One", new_figure(1.0, 1.0), r"50 % of a_b \ {c} $x^2$ ~ #1 & 2", Table([], []))
+    assert r"\caption{50 \% of a\_b \textbackslash{} \{c\} \$x\textasciicircum{}2\$ \textasciitilde{} \#1 \& 2}" in (
+        _latex(drawing)
+    )
