@@ -36,7 +36,10 @@ def on(device: torch.device) -> tuple[str, ...]:
 def quickstart(device: torch.device, toy: bool) -> Iterator[tuple[str, list[float]]]:
     """Yield the steps of the quickstart by `uddm fit` and by a plain loop."""
     with loop.one_thread():
-        yield "ours, uddm fit", loop.fit_steps("quickstart", on(device), 40 if toy else loop.STEPS)[loop.WARM_UP :]
+        steps = 40 if toy else loop.STEPS
+        yield "ours, uddm fit", loop.fit_steps("quickstart", on(device), steps)[loop.WARM_UP :]
+        same = (*on(device), *loop.SAME)
+        yield "ours, uddm fit, NELBO with AdamW", loop.fit_steps("quickstart", same, steps)[loop.WARM_UP :]
         yield "textbook, eager", loop.bare_steps(0.0, device)[loop.WARM_UP :]
 
 

@@ -20,7 +20,7 @@ SIDES = {  # of each path
     "training step, tiny, 256 rows": 4,
     "reverse step, tiny, 128 rows": 6,
     "entropy, tiny, 128 rows": 6,
-    "quickstart step": 2,
+    "quickstart step": 3,
     "fit step, tiny, 512 rows": 3,
     "chain of 1,000 steps, tiny, 128 rows": 1,
     "training step, small, 128 rows": 4,

@@ -190,7 +190,13 @@ def test_processes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("class_path", "states"), [("torch.optim.AdamW", 2), ("torch.optim.SGD", 0), ("torch.optim.Adagrad", 1)]
+    ("class_path", "states"),
+    [
+        ("torch.optim.AdamW", 2),
+        ("torch.optim.SGD", 0),
+        ("torch.optim.Adagrad", 1),
+        ("uddm_lightning.training.muon.MuonAdamW", 2),
+    ],
 )
 def test_states_per_parameter_of_an_optimizer(class_path: str, states: int) -> None:
     assert needs.states_per_parameter({"class_path": class_path, "init_args": {"lr": 0.1}}) == states

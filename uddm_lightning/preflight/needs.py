@@ -16,6 +16,7 @@ from uddm_lightning.data import CharacterTokenizer, Tokenizer
 from uddm_lightning.data.tokenizers.learned import LearnedTokenizer
 from uddm_lightning.preflight.hub import DownloadSize
 from uddm_lightning.runs.instantiate import build_plugin
+from uddm_lightning.training.optimizers import make_optimizer, strip_parser
 
 BYTES_PER_TOKEN = 4.75  # of English text in WordPiece or BPE tokens; 4.4 to 5 in the corpora of `configs/`
 FLOAT_BYTES = 4
@@ -86,17 +87,24 @@ def num_parameters(backbone: dict[str, Any], vocab_size: int) -> int:
 
 
 def states_per_parameter(optimizer: dict[str, Any]) -> int:
-    """Return the number of values that an optimizer stores per parameter, from one step on a small matrix.
+    """Return the number of values that an optimizer stores per parameter, from one step on a small layer.
+
+    An optimizer may treat matrices and other parameters differently; the larger number counts.
 
     Raises:
         InputError: an argument of the optimizer is wrong.
     """
-    weight = nn.Parameter(torch.zeros(8, 8))
-    instance = build_plugin(OptimizerCallable, "model.optimizer", optimizer)([weight])
-    weight.grad = torch.ones_like(weight)
+    layer = nn.Linear(8, 8)
+    make = strip_parser(build_plugin(OptimizerCallable, "model.optimizer", optimizer))
+    instance = make_optimizer(make, layer)
+    for parameter in layer.parameters():
+        parameter.grad = torch.ones_like(parameter)
     instance.step()
-    states = [state for state in instance.state[weight].values() if isinstance(state, torch.Tensor)]
-    return round(sum(state.numel() for state in states) / weight.numel())
+    sizes = []
+    for parameter in layer.parameters():
+        states = [state for state in instance.state[parameter].values() if isinstance(state, torch.Tensor)]
+        sizes.append(round(sum(state.numel() for state in states) / parameter.numel()))
+    return max(sizes)
 
 
 def disk_usage(writes: Iterable[tuple[Path, int]]) -> list[tuple[Path, int, int]]:
