@@ -41,7 +41,8 @@ class Canaries:
         InputError: a number of repetitions is below 0.
 
     Example:
-        >>> from uddm_lightning.data import CharacterTokenizer, WrappedPacking
+        >>> import torch
+        >>> from uddm_lightning.data import Canaries, CharacterTokenizer, WrappedPacking
         >>> canaries = Canaries([1, 4], WrappedPacking(length=3), CharacterTokenizer("abcde"), seed=0)
         >>> canaries.tokens(torch.arange(2))
         tensor([[1, 4, 3],
