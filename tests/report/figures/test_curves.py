@@ -14,7 +14,7 @@ from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawi
 from uddm_lightning.report.figures.drawing import RAMP, palette, ramp, style
 from uddm_lightning.results.study import Study
 
-FIGURES = ["agreement", "densities", "entropy", "errors", "gap", "recovery", "samples", "sentences"]
+FIGURES = ["agreement", "densities", "entropy", "errors", "front", "gap", "recovery", "samples", "sentences"]
 
 
 @pytest.fixture(scope="module")
