@@ -37,7 +37,7 @@ def test_curves_over_log2_n(report):
 def test_figures_are_among_its_images(report):
     found = events(report / "summary" / "DiT")
     assert set(found.Tags()["images"]) == {
-        *("recovery", "gap", "errors", "sentences", "entropy", "samples", "densities", "agreement")
+        *("front", "recovery", "gap", "errors", "sentences", "entropy", "samples", "densities", "agreement")
     }
 
 

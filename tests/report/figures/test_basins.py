@@ -156,7 +156,7 @@ def test_all_figures_are_on_the_page(tmp_path):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     for name in ("basins", "margins", "trajectories"):
         assert f'<section id="{name}">' in page
-        assert {path.suffix for path in (tmp_path / "figures").glob(f"{name}.*")} == {".png", ".svg"}
+        assert {path.suffix for path in (tmp_path / "figures").glob(f"{name}.*")} == {".png", ".svg", ".pdf"}
     assert "Recovery by other chains" in page
     assert "Rows of uniform random tokens" in page
     write_report(tmp_path, sweeps.measurements(tmp_path / "plain", SIZES), sweeps.transition(), None, {})
