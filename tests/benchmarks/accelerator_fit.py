@@ -33,12 +33,17 @@ def on(device: torch.device) -> tuple[str, ...]:
     return "--trainer.accelerator", "gpu" if device.type == "cuda" else "cpu", "--trainer.devices", "1"
 
 
+def on_long(device: torch.device) -> tuple[str, ...]:
+    """Return the options that train on a device as a long run does, which is compiled on CUDA by default."""
+    return (*on(device), *(("--model.compile", "true") if device.type == "cuda" else ()))
+
+
 def quickstart(device: torch.device, toy: bool) -> Iterator[tuple[str, list[float]]]:
     """Yield the steps of the quickstart by `uddm fit` and by a plain loop."""
     with loop.one_thread():
         steps = 40 if toy else loop.STEPS
-        yield "ours, uddm fit", loop.fit_steps("quickstart", on(device), steps)[loop.WARM_UP :]
-        same = (*on(device), *loop.SAME)
+        yield "ours, uddm fit", loop.fit_steps("quickstart", on_long(device), steps)[loop.WARM_UP :]
+        same = (*on_long(device), *loop.SAME)
         yield "ours, uddm fit, NELBO with AdamW", loop.fit_steps("quickstart", same, steps)[loop.WARM_UP :]
         yield "textbook, eager", loop.bare_steps(0.0, device)[loop.WARM_UP :]
 
@@ -46,7 +51,7 @@ def quickstart(device: torch.device, toy: bool) -> Iterator[tuple[str, list[floa
 def tiny(setting: Setting, folder: str, toy: bool) -> Iterator[tuple[str, list[float], int | None]]:
     """Yield the steps and the peak memory of the paper's tiny model by `uddm fit` and by a bare compiled loop."""
     os.environ["UDDM_CACHE"] = f"{folder}/cache"  # the text is prepared once
-    options = (*write_text(setting, Path(folder), 64 if toy else ROWS), *on(setting.device))
+    options = (*write_text(setting, Path(folder), 64 if toy else ROWS), *on_long(setting.device))
     if toy:
         network = {"hidden_size": setting.hidden_size, "n_blocks": setting.blocks, "n_heads": setting.heads}
         for name, value in network.items():
