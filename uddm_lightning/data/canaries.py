@@ -45,8 +45,8 @@ class Canaries:
         >>> from uddm_lightning.data import Canaries, CharacterTokenizer, WrappedPacking
         >>> canaries = Canaries([1, 4], WrappedPacking(length=3), CharacterTokenizer("abcde"), seed=0)
         >>> canaries.tokens(torch.arange(2))
-        tensor([[1, 4, 3],
-                [0, 1, 4]])
+        tensor([[2, 0, 0],
+                [2, 3, 1]])
     """
 
     def __init__(self, repetitions: Sequence[int], packing: Packing, tokenizer: Tokenizer, seed: int) -> None:
