@@ -3,6 +3,7 @@
 import copy
 import math
 import shutil
+import string
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ LEGAL: dict[str, Callable[[Any], bool]] = {
     "seed_everything": whole(0),
     "data.train_size": lambda value: whole(1, 1022)(value) or (isinstance(value, float) and 0 < value <= 1),
     "data.batch_size": whole(1),
+    "data.canaries": lambda value: value is None or (isinstance(value, list) and all(map(whole(0), value))),
     "data.eval_batch_size": whole(1),
     "data.num_train_rows": whole(1),
     "data.num_test_rows": whole(1),
@@ -119,6 +121,7 @@ LEGAL: dict[str, Callable[[Any], bool]] = {
     "MarkovSource.sharpness": real(lambda x: 0 <= x <= 50),
     "MarkovSource.seed": whole(0),
     "BPETokenizer.vocab_size": whole(260),
+    "PretrainedTokenizer.vocab_size": whole(57, 57 + 2**16, null=True),
     "WordPieceTokenizer.vocab_size": whole(5),
     "DocumentPacking.length": whole(2),
     "WrappedPacking.length": whole(2),
@@ -141,10 +144,13 @@ LEGAL: dict[str, Callable[[Any], bool]] = {
     "DuoCurriculum.start_step": whole(0, 499_999),
     "DuoCurriculum.end_step": whole(1),
     "DuoCurriculum.top_k": whole(2),
+    "HybridProcess.p_uniform": real(lambda p: 0 <= p < 1),
     "LeaveOneOutCrossEntropy.t_min": real(lambda t: 0 < t < 1),
     "LeaveOneOutCrossEntropy.t_max": real(lambda t: 0.001 < t <= 1),
     "NELBO.t_min": real(lambda t: 0 < t < 1),
     "NELBO.t_max": real(lambda t: 0.02 < t <= 1),
+    "ReweightedNELBO.t_min": real(lambda t: 0 < t < 1),
+    "ReweightedNELBO.t_max": real(lambda t: 0.001 < t <= 1),
     "AncestralSampler.steps": whole(1),
     "WarmupConstant.warmup_steps": whole(0),
     "WarmupLinear.warmup_steps": whole(0),
@@ -185,6 +191,13 @@ def with_value(home: Home, field: Field, value: Any) -> Path:
         before = node.get(field.slot[-1], {}).get("class_path", "")
         if field.class_path.rpartition(".")[2] != before.rpartition(".")[2]:
             node[field.slot[-1]] = {"class_path": field.class_path, "init_args": {}}
+    if field.name.startswith("ReweightedNELBO."):
+        content["model"]["process"]["class_path"] = "HybridProcess"  # the objective supports no other
+    if field.name.startswith("PretrainedTokenizer."):
+        vocabulary = home.folder / "vocab.txt"
+        pieces = [f"{prefix}{letter}" for letter in string.ascii_lowercase for prefix in ("", "##")]
+        vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]), encoding="utf-8")
+        content["data"]["tokenizer"]["init_args"]["path"] = str(vocabulary)
     node = content
     for key in field.path[:-1]:
         node = node.setdefault(key, {})

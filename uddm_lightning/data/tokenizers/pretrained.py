@@ -27,6 +27,8 @@ COMMON_NAMES = {  # usual names of special tokens; the first name in the vocabul
     "pad": ("[PAD]", "<pad>", "<|endoftext|>"),
 }
 
+MAX_UNUSED_IDS = 2**16  # vocabularies are padded to a multiple of some thousand at most
+
 
 class PretrainedTokenizer(Tokenizer):
     """Tokenizer from a `tokenizer.json`, the `vocab.txt` of an uncased BERT, or a model on the Hugging Face hub.
@@ -39,11 +41,11 @@ class PretrainedTokenizer(Tokenizer):
         eos: token at the end of a row.
         separator: token between two sentences.
         pad: token for padding.
-        vocab_size: number of ids, if a network has more than the tokenizer; the text never contains the others. None
-            takes the tokenizer's.
+        vocab_size: number of ids, if a network has up to 65,536 more than the tokenizer; the text never contains the
+            others. None takes the tokenizer's.
 
     Raises:
-        InputError: the tokenizer cannot be loaded or has more ids than `vocab_size`, or a special token is not in its
+        InputError: the tokenizer cannot be loaded, `vocab_size` is out of its range, or a special token is not in its
             vocabulary.
     """
 
@@ -123,6 +125,10 @@ def _extended(backend: tokenizers.Tokenizer, vocab_size: int | None, path: str) 
     size = backend.get_vocab_size(with_added_tokens=True)
     if vocab_size is not None and size > vocab_size:
         raise InputError(f"`vocab_size` is {vocab_size}, and `{path}` has {size} ids; give at least that.")
+    if vocab_size is not None and vocab_size > size + MAX_UNUSED_IDS:
+        raise InputError(
+            f"`vocab_size` is {vocab_size}, and `{path}` has {size} ids; give at most {size + MAX_UNUSED_IDS:,}."
+        )
     backend.add_special_tokens([f"<unused {number}>" for number in range(size, vocab_size or 0)])
     return backend
 
