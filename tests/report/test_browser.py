@@ -23,9 +23,10 @@ frame.onload = () => {
   const page = frame.contentDocument, found = {};
   for (const svg of page.querySelectorAll("section svg, section .sides")) {
     const box = svg.getBoundingClientRect();
+    if (!box.width && svg.matches(".wide, .narrow")) continue; // one of the two is shown
     found[svg.closest("section").id] = [box.width, box.height];
   }
-  const dot = page.querySelector("circle.hit");
+  const dot = [...page.querySelectorAll("circle.hit")].find((hit) => hit.getBoundingClientRect().width);
   const at = dot.getBoundingClientRect();
   const place = { clientX: at.left + at.width / 2, clientY: at.top + at.height / 2 };
   dot.dispatchEvent(new MouseEvent("click", { bubbles: true, ...place }));
@@ -71,7 +72,7 @@ def test_figures_are_visible_and_the_page_has_its_width(report, tmp_path, width,
     assert seen["inner"] == width
     assert seen["width"] <= width, "the page itself must not scroll sideways"
     assert seen["asked"] == [], "the page must not ask for anything"
-    assert seen["tip"].startswith("NELBO, train, N = 2: ") or seen["tip"].startswith("train, t = 0.05, N = 2: ")
+    assert seen["tip"].startswith("train, N = 2: ")
     assert seen["left"] >= 0
     assert seen["right"] <= width
 
