@@ -69,7 +69,7 @@ def _use(config: Mapping[str, Any]) -> Iterator[str]:
     if schedule["class"] == "LogLinearSchedule":
         sigma = f"[-math.log(1 - (1 - {schedule['eps']:g}) * 0.5)])"
     if config["process"]["class"] == "HybridProcess":
-        sigma = "[0.5])  # t itself, in place of -ln alpha_t"
+        sigma = "[0.5])"  # the network reads t itself
     yield "## Use"
     yield f"`{WEIGHTS}` holds the weights by the parameter names of Duo's DiT, `{CONFIG}` everything else."
     yield f"""```python

