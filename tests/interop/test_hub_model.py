@@ -241,7 +241,7 @@ def test_conversion_and_export_keep_the_logits(tmp_path: Path, kind: str) -> Non
     )
     card = (tmp_path / "exported" / "README.md").read_text()
     assert f"layout: Hugging Face hub, {'GIDD' if kind == 'dit' else 'MDLM'}." in card
-    assert ("t itself, in place of -ln alpha_t" in card) == (kind == "dit")
+    assert ("sigma_B = torch.tensor([0.5])" in card) == (kind == "dit")
 
 
 def test_half_precision_is_read(tmp_path: Path) -> None:
