@@ -62,7 +62,7 @@ def test_a_converted_run_is_the_foreign_model(
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["converted"]["file"] == "foreign.ckpt"
     assert len(manifest["converted"]["sha256"]) == 64
-    assert manifest["converted"]["said_of_training"]["data.train"] == "lm1b"
+    assert manifest["converted"]["training_facts"]["data.train"] == "lm1b"
     assert "corpus" not in manifest  # the training rows are not known
     assert (run / "config.yaml").read_text().startswith("# lightning.pytorch==")
 

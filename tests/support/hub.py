@@ -37,7 +37,7 @@ OF_GIDD = {
     "p_uniform": 0.2,
     "t_eps": 1e-4,
 }
-HOSTILE = "open('ran', 'w').close()\n"  # code beside the weights, which nobody may run
+HOSTILE = "open('ran', 'w').close()\n"  # code beside the weights; it must not run
 
 
 def reference_folder(name: str, into: Path) -> Path:

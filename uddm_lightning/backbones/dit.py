@@ -150,7 +150,7 @@ class DiT(SoftBackbone):
         embedding_init_std: standard deviation of the initial embeddings, above 0; None for the uniform initialisation
             of Duo.
         gate_init: initial value of the residual gates. With 0 (adaLN-zero) every block starts as the identity.
-        time_conditioning: whether the network is told the noise level; if not, it receives 0 in its place (MDLM).
+        time_conditioning: whether the network receives the noise level; if not, it receives 0 in its place (MDLM).
 
     Raises:
         ValueError: an argument is out of its range.

@@ -147,7 +147,7 @@ def _manifest(foreign: ForeignModel, made: ForeignConfig, origin: Mapping[str, A
         **origin,
         "sha256": foreign.sha256(),
         "layout": foreign.layout,
-        "said_of_training": foreign.told,
+        "training_facts": foreign.training_facts,
         "supposed": made.supposed,
         "left_out": foreign.left_out,
         "notes": list(foreign.notes),

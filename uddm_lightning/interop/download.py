@@ -1,4 +1,4 @@
-"""Download a model folder from the Hugging Face hub, after its size was told."""
+"""Download a model folder from the Hugging Face hub, after its size was printed."""
 
 import re
 import sys

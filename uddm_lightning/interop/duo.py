@@ -122,7 +122,7 @@ class DuoCheckpoint(ForeignModel):
 
     @property
     @override
-    def told(self) -> dict[str, Any]:
+    def training_facts(self) -> dict[str, Any]:
         names = ("data.train", "data.subset", "data.tokenizer_name_or_path", "algo.name")
         return {name: self.settings[name] for name in names}
 
@@ -159,9 +159,9 @@ class DuoCheckpoint(ForeignModel):
         blocks = {name.split(".")[1] for name in self.weights if name.startswith("blocks.")}
         found = {"hidden_size": table[1], "cond_dim": conditioning, "n_blocks": len(blocks)}
         for name, value in found.items():
-            told = self.settings[f"model.{name}"]
-            if told is not None and told != value:
-                raise self.refusal(f"its settings say `model.{name}` = {_shown(told)}, its weights {value}")
+            stated = self.settings[f"model.{name}"]
+            if stated is not None and stated != value:
+                raise self.refusal(f"its settings say `model.{name}` = {_shown(stated)}, its weights {value}")
         heads = self.settings.whole("model.n_heads")
         if heads is None:
             raise self.refusal("its settings do not say `model.n_heads`, which its weights do not show")
@@ -187,8 +187,10 @@ class DuoCheckpoint(ForeignModel):
             raise self.refusal("its weights stand in another order than Duo's, so which average is whose is not known")
         if frequencies is not None:
             features = self.architecture["hidden_size"] // self.architecture["n_heads"]
-            told, known = frequencies.double(), RotaryEmbedding(features).inv_freq.double()
-            if told.shape != known.shape or not torch.allclose(told, known, rtol=1e-2):  # they may be in half precision
+            stated, known = frequencies.double(), RotaryEmbedding(features).inv_freq.double()
+            if stated.shape != known.shape or not torch.allclose(
+                stated, known, rtol=1e-2
+            ):  # they may be in half precision
                 raise self.refusal(
                     f"its `{FREQUENCIES}` does not belong to `model.n_heads` = {self.architecture['n_heads']}"
                 )
@@ -198,11 +200,11 @@ class DuoCheckpoint(ForeignModel):
             return self.weights, 0.0
         shadows = self._entry({"ema": ema}, "ema").get("shadow_params")
         decay = ema.get("decay")
-        told = self.settings.number("training.ema")
+        stated = self.settings.number("training.ema")
         if not isinstance(shadows, list):
             raise self.refusal("its `ema` holds no list `shadow_params`")
-        if not isinstance(decay, float) or not 0.0 <= decay < 1.0 or (told is not None and told != decay):
-            raise self.refusal(f"`ema.decay` in it is {_shown(decay)}, its settings say {_shown(told)}")
+        if not isinstance(decay, float) or not 0.0 <= decay < 1.0 or (stated is not None and stated != decay):
+            raise self.refusal(f"`ema.decay` in it is {_shown(decay)}, its settings say {_shown(stated)}")
         if len(shadows) != len(self.weights):
             raise self.refusal(
                 f"`ema.shadow_params` in it holds {len(shadows)} tensors for {len(self.weights)} weights"

@@ -1,6 +1,7 @@
 """A model of another program, with everything that a run needs."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,18 +14,18 @@ from uddm_lightning.core.progress import Progress, progress
 
 
 class ForeignConfig(NamedTuple):
-    """A config with the settings that the model does not tell.
+    """A config, with the assumptions that it needed.
 
     Attributes:
         config: config of `uddm fit`; missing keys have their defaults.
-        supposed: settings that the model does not tell, which have the usual values of its kind.
+        supposed: assumed settings: the model does not state them, and they have the usual values of its kind.
     """
 
     config: dict[str, Any]
     supposed: list[str]
 
 
-class ForeignModel:
+class ForeignModel(ABC):
     """Base class of models of other programs.
 
     Attributes:
@@ -40,7 +41,7 @@ class ForeignModel:
         ema_decay: final decay of the average; 0 if there is none.
         left_out: entries that do not belong to the network.
         tokenizer: content of its `tokenizer.json`; None if there is none.
-        told: what it says about its training, by key.
+        training_facts: statements of the model about its training, by key.
         notes: sentences for the user about what was found and assumed.
     """
 
@@ -63,10 +64,11 @@ class ForeignModel:
         return {name: tuple(stored.shape) for name, stored in self.raw.items()}
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What the model says about its training, by key."""
+    def training_facts(self) -> dict[str, Any]:
+        """Statements of the model about its training, by key."""
         return {}
 
+    @abstractmethod
     def recipe(self, given: dict[str, Any], tokenizer: Path | None) -> ForeignConfig:
         """Return the config of a run of this model.
 
@@ -77,7 +79,6 @@ class ForeignModel:
         Raises:
             InputError: a setting without a usual value is missing, and `given` does not contain it.
         """
-        raise NotImplementedError
 
     @torch.no_grad()
     def copy(self, weights: Mapping[str, Tensor], backbone: torch.nn.Module) -> None:

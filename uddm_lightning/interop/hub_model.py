@@ -134,7 +134,7 @@ class HubModel(ForeignModel):
 
     @property
     @override
-    def told(self) -> dict[str, Any]:
+    def training_facts(self) -> dict[str, Any]:
         name = self.config.get("_name_or_path")
         return {"config._name_or_path": sanitize_message(name)[:120] if isinstance(name, str) and name else None}
 
@@ -181,12 +181,12 @@ class HubModel(ForeignModel):
 
     def _architecture(self) -> dict[str, Any]:
         keys = self.kind.keys
-        told = {name: self._whole(keys[name]) for name in ("hidden_size", "n_blocks", "n_heads", "cond_dim")}
+        stated = {name: self._whole(keys[name]) for name in ("hidden_size", "n_blocks", "n_heads", "cond_dim")}
         conditioned = self.config.get("time_conditioning")
         if self.kind.keys is SHARED and not isinstance(conditioned, bool):
             self.supposed.append("time_conditioning")
         conditioned = conditioned if isinstance(conditioned, bool) else self.kind.time_conditioning
-        return {**told, "dropout": self.number(keys["dropout"], 0.0), "time_conditioning": conditioned}
+        return {**stated, "dropout": self.number(keys["dropout"], 0.0), "time_conditioning": conditioned}
 
     def _checked_shapes(self, weights: StoredWeights, states: int) -> dict[str, tuple[int, ...]]:
         """Compare names and shapes of the weights, and the rotary angles, with those of our DiT; return the shapes."""
@@ -206,9 +206,9 @@ class HubModel(ForeignModel):
         for name in [*(prefix + name for name in shapes), *sorted(stored.keys() - buffers)]:
             here, there = shapes.get(name.removeprefix(prefix)), stored.get(name)
             if here != there or not name.startswith(prefix):
-                told = "missing" if there is None else f"of shape {there}"
+                stated = "missing" if there is None else f"of shape {there}"
                 needed = "missing" if here is None else f"of shape {here}"
-                raise self.refusal(f"`{sanitize_message(name)[:120]}` is {told} in it and {needed} in our network")
+                raise self.refusal(f"`{sanitize_message(name)[:120]}` is {stated} in it and {needed} in our network")
         self._check_rotary(weights)
         return shapes
 
@@ -216,8 +216,8 @@ class HubModel(ForeignModel):
         rotary = RotaryEmbedding(self.architecture["hidden_size"] // self.architecture["n_heads"])
         prefix, wrong = self.kind.prefix, ""
         if prefix + FREQUENCIES in weights.entries:
-            told = weights[prefix + FREQUENCIES].double()
-            if told.shape != rotary.inv_freq.shape or not torch.allclose(told, rotary.inv_freq.double(), rtol=1e-2):
+            stated = weights[prefix + FREQUENCIES].double()
+            if stated.shape != rotary.inv_freq.shape or not torch.allclose(stated, rotary.inv_freq.double(), rtol=1e-2):
                 wrong = FREQUENCIES  # they may be in half precision
         if prefix + COSINES in weights.entries:
             shape = weights.entries[prefix + COSINES].shape
@@ -225,8 +225,8 @@ class HubModel(ForeignModel):
                 wrong = COSINES
             else:
                 cos_LK = rotary(shape[1])[0]
-                told = weights[prefix + COSINES][0, :, 0, 0].float()
-                wrong = wrong if told.shape == cos_LK.shape and torch.allclose(told, cos_LK, atol=2e-2) else COSINES
+                stated = weights[prefix + COSINES][0, :, 0, 0].float()
+                wrong = wrong if stated.shape == cos_LK.shape and torch.allclose(stated, cos_LK, atol=2e-2) else COSINES
         if wrong:
             raise self.refusal(f"its `{wrong}` does not belong to {self.architecture['n_heads']} attention heads")
 

@@ -50,7 +50,7 @@ def _origin(run: Path) -> Iterator[str]:
         yield f"{origin}, layout: {converted.get('layout')}."
         said = [
             f"* `{name}`: {value if value is not None else 'not said'} (by the file's own account)"
-            for name, value in converted.get("said_of_training", {}).items()
+            for name, value in converted.get("training_facts", {}).items()
         ]
         yield "\n".join([*said, "* which rows: not known"])
     elif manifest:

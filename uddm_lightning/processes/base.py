@@ -86,7 +86,7 @@ class Process(ABC):
         return self.schedule(t)
 
     def noise_input(self, alpha: Tensor) -> Tensor:
-        """Return the number by which the network is told the noise level, -ln alpha_t, with the shape of `alpha`."""
+        """Return the noise input of the network, -ln alpha_t, with the shape of `alpha`."""
         return -torch.log(alpha)
 
     def corrupt(self, x0_BL: Tensor, t_B: Tensor, keys_B: Tensor, valid_BL: Tensor | None = None) -> Noised:

@@ -1,4 +1,4 @@
-"""The corruption time at which regimes and headlines are told, the methods of estimation, and the tolerances."""
+"""The corruption time of regimes and headlines, the methods of estimation, and the tolerances."""
 
 import math
 from collections.abc import Iterable
