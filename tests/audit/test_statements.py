@@ -57,8 +57,7 @@ def found():
 
 def test_the_state_of_the_split_comes_first(found):
     assert findings(found).sentences[0] == (
-        "The text alone does not separate members from nonmembers: AUC 0.510 (0.460 to 0.550) of a classifier without "
-        "the model."
+        "No evidence that the split is confounded: AUC 0.510 (0.460 to 0.550) of a classifier that sees only the text."
     )
     confounded = copy.deepcopy(found)
     confounded["membership"] |= {"confounded": True, "blind_baseline": entry(interval(0.7, 0.6, 0.8))}
@@ -83,7 +82,7 @@ def test_sentences_name_test_extraction_and_canaries(found):
     assert "verbatim in one of 4 attempts, by hidden part: suffix 75.0\N{NO-BREAK SPACE}% (unseen text 0.0" in text
     assert "by repetitions: 1.0 bits for 0, 3.0 bits for 16." in text
     found["membership"]["dataset_test"]["p_value"] = 0.3
-    assert "The model does not score members differently from nonmembers: p = 0.3" in findings(found).sentences[1]
+    assert "No evidence that the model scores members higher than nonmembers: p = 0.3" in findings(found).sentences[1]
 
 
 def test_tables_hold_every_score_mask_and_repetition(found):

@@ -23,7 +23,9 @@ def test_a_run_is_audited_from_its_manifest(uddm, run, tmp_path):
     found = json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))
     first, second, *_ = outcome.out.splitlines()
     blind = found["membership"]["blind_baseline"]["auc"]
-    assert first.startswith("THE SPLIT IS CONFOUNDED" if blind["low"] > 0.5 else "The text alone does not separate")
+    assert first.startswith(
+        "THE SPLIT IS CONFOUNDED" if blind["low"] > 0.5 else "No evidence that the split is confounded"
+    )
     assert f"AUC {blind['value']:.3f}" in first
     assert f"corrected for {len(found['membership']['scores'])} scores" in second
     assert (found["members"]["sequences"], found["members"]["name"]) == (8, "train")

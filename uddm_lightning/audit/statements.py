@@ -47,16 +47,17 @@ def _split(membership: dict[str, Any]) -> str:
             f"{auc}. The scores of the model below may differ for the same reason and prove nothing about its training "
             "data. Choose nonmembers from the same source, time and format."
         )
-    return f"The text alone does not separate members from nonmembers: AUC {auc} of a classifier without the model."
+    return f"No evidence that the split is confounded: AUC {auc} of a classifier that sees only the text."
 
 
 def _membership(found: dict[str, Any]) -> str:
     test = found["membership"]["dataset_test"]
     entry = found["membership"]["scores"][test["score"]]
-    verb = "scores members higher than" if test["p_value"] < SIGNIFICANT else "does not score members differently from"
+    higher = test["p_value"] < SIGNIFICANT
+    start = "The model scores" if higher else "No evidence that the model scores"
     return (
-        f"The model {verb} nonmembers: p = {_p(test['p_value'])} by permutation, corrected for {test['tests']} scores. "
-        f"The strongest score is {_words(test['score'])}, AUC {_interval(entry['auc'])}."
+        f"{start} members higher than nonmembers: p = {_p(test['p_value'])} by permutation, corrected for "
+        f"{test['tests']} scores. The strongest score is {_words(test['score'])}, AUC {_interval(entry['auc'])}."
     )
 
 
