@@ -6,9 +6,9 @@ import torch
 from tests.audit.conftest import drawn
 from uddm_lightning.audit.sequences import join, planted_canaries, read_sequences
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.results.manifest import read_manifest, write_manifest
 from uddm_lightning.runs.instantiate import build_data
 from uddm_lightning.runs.load import load
+from uddm_lightning.runs.manifest import read_manifest, write_manifest
 
 
 @pytest.fixture

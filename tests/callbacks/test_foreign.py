@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.support.command_line import Outcome, table
 from uddm_lightning.callbacks.tensorboard import names_of_scalars
-from uddm_lightning.results.manifest import stopped_early, trained_steps
+from uddm_lightning.runs.manifest import stopped_early, trained_steps
 from uddm_lightning.sweeps.sweep_run import SweepRun
 
 FEW = ("--entropy.enabled=false", "--basin.enabled=false", "--samples.enabled=false", "--trajectory.enabled=false")

@@ -16,7 +16,7 @@ from uddm_lightning.backbones import DiT
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.interop.exported import load_exported
 from uddm_lightning.interop.model_card import card
-from uddm_lightning.results.manifest import read_manifest
+from uddm_lightning.runs.manifest import read_manifest
 
 Run = Callable[..., Outcome]
 

@@ -27,10 +27,10 @@ from uddm_lightning.metrics import functional as F
 from uddm_lightning.processes import AbsorbingProcess
 from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import LogLinearSchedule
-from uddm_lightning.results.manifest import read_run_name
 from uddm_lightning.runs import load as loading
 from uddm_lightning.runs import sampling, shards
 from uddm_lightning.runs.instantiate import build_data
+from uddm_lightning.runs.manifest import read_run_name
 from uddm_lightning.runs.sampling import SamplingJob
 from uddm_lightning.samplers.denoiser import Denoiser
 

@@ -12,8 +12,8 @@ from tests.support.command_line import OFF, check, content, saved
 from uddm_lightning.cli.resolve import resolve
 from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Kind
-from uddm_lightning.results.manifest import read_manifest, read_run_name, trained_steps
 from uddm_lightning.results.tables import read_table
+from uddm_lightning.runs.manifest import read_manifest, read_run_name, trained_steps
 from uddm_lightning.training.task import DiffusionTask
 
 ROOT = Path(__file__).parents[2]

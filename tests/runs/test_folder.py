@@ -13,7 +13,7 @@ from tests.support.command_line import OFF, check, content, tiny_config
 from tests.support.ranks import Job
 from tests.support.ranks import run as run_jobs
 from uddm_lightning.core import files
-from uddm_lightning.results.manifest import read_manifest, trained_steps
+from uddm_lightning.runs.manifest import read_manifest, trained_steps
 
 
 class Killed(BaseException):

@@ -11,9 +11,10 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from tests.support.command_line import OFF, check, content, saved
-from uddm_lightning.config.ranges import ONLY, check_end, check_numbers, fill_interval
+from uddm_lightning.cli.trainer_options import check_end
+from uddm_lightning.config.ranges import ONLY, check_numbers, fill_interval
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.results.manifest import stopped_early, trained_steps
+from uddm_lightning.runs.manifest import stopped_early, trained_steps
 
 REFUSED: dict[str, tuple[Any, ...]] = {
     "max_epochs": (1, 5, 1000),

@@ -12,7 +12,7 @@ from uddm_lightning.audit.membership import audit_membership
 from uddm_lightning.audit.scores import DEFAULT_NOISE, NAMES, ScoreSettings, score
 from uddm_lightning.audit.sequences import Joined, Sequences, join, planted_canaries, read_sequences
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.results.manifest import read_manifest
+from uddm_lightning.runs.manifest import read_manifest
 from uddm_lightning.runs.run import Run
 
 PROBABILITIES = (0.1, 0.5, 0.9)  # values of p of (n, p)-extraction

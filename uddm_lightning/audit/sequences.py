@@ -16,8 +16,8 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import Canaries, Corpus, Subset
 from uddm_lightning.data.eval_dataset import RowReader
 from uddm_lightning.data.text_rows import TextRows
-from uddm_lightning.results.manifest import read_manifest
 from uddm_lightning.runs.load import LoadedModel
+from uddm_lightning.runs.manifest import read_manifest
 
 TRAIN, POOL, TEST = "train", "pool", "test"
 OWN = {

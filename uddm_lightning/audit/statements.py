@@ -19,6 +19,11 @@ class Findings(NamedTuple):
     sentences: list[str]
     tables: dict[str, Table]
 
+    def text(self) -> str:
+        """Return the sentences, followed by the tables in columns of text."""
+        sections = [f"{title}\n{_text_table(table)}" for title, table in self.tables.items()]
+        return "\n".join([*self.sentences, "", *sections]) + "\n"
+
 
 def findings(found: dict[str, Any]) -> Findings:
     """Return the statements of the result of `audit`."""
@@ -143,3 +148,11 @@ def _words(name: str) -> str:
 
 def _p(value: float) -> str:
     return f"{value:.2g}" if value >= 1e-4 else f"{value:.1e}"
+
+
+def _text_table(table: Table) -> str:
+    lines = [table.head, *table.rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.head))]
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -13,8 +13,8 @@ from uddm_lightning.core.console import say
 from uddm_lightning.probes.base import Probe
 from uddm_lightning.probes.summary import time_table
 from uddm_lightning.results.declarations import Declarations, write_declarations
-from uddm_lightning.results.manifest import complete_manifest, converted_from, find_run_folder, read_run_name
 from uddm_lightning.results.tables import Record, update_table
+from uddm_lightning.runs.manifest import complete_manifest, converted_from, find_run_folder, read_run_name
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import callbacks_of, data_of, is_dry_run
 

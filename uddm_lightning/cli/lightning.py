@@ -19,14 +19,15 @@ from uddm_lightning import probes
 from uddm_lightning.callbacks import MeasurementTable, check_monitors
 from uddm_lightning.callbacks.measurements import probes as probes_of
 from uddm_lightning.cli.stopping import report_stop, stop_reason
-from uddm_lightning.cli.trainer_options import EXPECTED_WARNINGS, complete, make_logger, trainer_defaults
+from uddm_lightning.cli.trainer_options import EXPECTED_WARNINGS, check_end, complete, make_logger, trainer_defaults
 from uddm_lightning.config.parser import UddmParser
-from uddm_lightning.config.ranges import LARGEST, check_batch_size, check_end, check_numbers, fill_interval
+from uddm_lightning.config.ranges import LARGEST, check_numbers, fill_interval
 from uddm_lightning.config.trainer_section import check_precision
 from uddm_lightning.core.devices import use_tensor_cores
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.progress import silence_progress
 from uddm_lightning.data import TextDataModule
+from uddm_lightning.data.micro_batches import check_batch_size
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs.session import RunSession, output_folder

@@ -1,5 +1,6 @@
 """Options of Lightning's trainer that `uddm fit | validate | test | predict` set in addition to the user's."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.fabric.plugins import CheckpointIO
@@ -7,7 +8,9 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from uddm_lightning import callbacks
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.progress import shows_bars
+from uddm_lightning.data.micro_batches import check_interval
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.training.trainer_access import NullProfiler
 
@@ -44,6 +47,33 @@ def trainer_defaults() -> dict[str, Any]:
             checkpoints.LastCheckpoint(),
         ],
     }
+
+
+def check_end(config: Mapping[str, Any]) -> None:
+    """Check that training ends with a measurement and a checkpoint.
+
+    Args:
+        config: of `uddm fit`, values by dotted key.
+
+    Raises:
+        InputError: with key and value.
+    """
+    steps, interval, accumulation = (
+        config[f"trainer.{name}"] for name in ("max_steps", "val_check_interval", "accumulate_grad_batches")
+    )
+    if config.get("trainer.fast_dev_run"):
+        return
+    if interval is None:
+        raise InputError(
+            f"`trainer.val_check_interval` is null and `trainer.max_steps` {steps}: the run would never be measured or "
+            "saved. Set one of them."
+        )
+    check_interval(interval, accumulation)
+    if steps > 0 and (end := steps * accumulation) % interval:
+        raise InputError(
+            f"`trainer.max_steps` is {steps} ({end} micro-batches), no multiple of `trainer.val_check_interval` "
+            f"{interval}: the final weights would go unmeasured and unsaved."
+        )
 
 
 def make_logger(config: dict[str, Any], first_step: int) -> TensorBoardLogger | None:

@@ -13,8 +13,7 @@ from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.config.ranges import check_options
 from uddm_lightning.core.errors import InputError, check_within, suggest
 from uddm_lightning.core.files import write_text
-from uddm_lightning.report.figures.drawing import Table
-from uddm_lightning.results.manifest import find_run_folder
+from uddm_lightning.runs.manifest import find_run_folder
 from uddm_lightning.runs.run import Run, load_run
 
 EPILOG = """\
@@ -89,9 +88,7 @@ def audit(arguments: list[str]) -> int:
 
     reference = load(given.reference, "last") if given.reference else None
     found = audit_model(load(given.model, given.ckpt_path), given.members, given.nonmembers, reference, settings)
-    stated = findings(found)
-    sections = [f"{name}\n{_text_table(table)}" for name, table in stated.tables.items()]
-    sys.stdout.write("\n".join([*stated.sentences, "", *sections]) + "\n")
+    sys.stdout.write(findings(found).text())
     if given.json:
         write_text(given.json, json.dumps(found, indent=1) + "\n")
     if given.html:
@@ -107,11 +104,3 @@ def _names(given: str) -> tuple[str, ...]:
             near = suggest(name, SIGNS)
             raise InputError(f"`--scores {given}`: there is no score {name!r}{near} Scores: {', '.join(SIGNS)}.")
     return names
-
-
-def _text_table(table: Table) -> str:
-    lines = [table.head, *table.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.head))]
-    return "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )

@@ -2,21 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
-from uddm_lightning.cli.resolve import resolve
 from uddm_lightning.config.command_parser import CommandParser
-from uddm_lightning.config.config_files import find_valid_config
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data.subset import num_rows
-from uddm_lightning.preflight.costs import SweepRuns, gpu_lines
-from uddm_lightning.preflight.gpu_estimate import H100, GpuSpeed, estimate_run, read_speed, smallest_gpu_memory
+from uddm_lightning.preflight.gpu_estimate import H100, read_speed
 from uddm_lightning.preflight.hub import Hub
-from uddm_lightning.preflight.requirements import Requirements, requirements
-from uddm_lightning.sweeps import sizes
+from uddm_lightning.sweeps.cost import PlannedSweep, estimate_cost
 from uddm_lightning.sweeps.options import expand_files
-from uddm_lightning.sweeps.sweep import parse_seeds
-from uddm_lightning.sweeps.variant import Variant
 
 HELP = """\
 usage: uddm preflight -c CONFIG [--sizes SIZES] [--seeds SEEDS] [--backbone CONFIG]
@@ -52,10 +44,8 @@ def preflight(arguments: list[str], hub: Hub | None = None) -> int:
     if given.price is not None and not given.price >= 0:
         raise InputError(f"`--price {given.price}` must be at least 0.")
     speed = H100 if given.benchmark is None else read_speed(given.benchmark)
-    config = resolve(fit_arguments).values
-    found = requirements(config, hub)
-    if found.vocab_size is not None and config["trainer"]["accelerator"] != "cpu":
-        found.lines += _gpu(given, fit_arguments, found, speed)
+    sweep = PlannedSweep(given.sizes, given.seeds, given.budget, given.backbones)
+    found = estimate_cost(fit_arguments, sweep, speed, given.price, hub)
     width = max(len(name) for name, _ in found.lines)
     sys.stdout.write("".join(f"{name:<{width}}  {value}\n" for name, value in found.lines))
     if found.problems:
@@ -72,35 +62,3 @@ def _parser() -> CommandParser:
     parser.add_argument("--budget", type=int)
     parser.add_argument("--backbone", dest="backbones", action="append", default=[])
     return parser
-
-
-def _gpu(given: Any, fit_arguments: list[str], found: Requirements, speed: GpuSpeed) -> list[tuple[str, str]]:
-    """Return the lines on a GPU; empty if the operations of the backbone cannot be counted."""
-    assert found.vocab_size is not None
-    memory = smallest_gpu_memory() or speed.memory
-    run = estimate_run(found.config, found.vocab_size, speed, memory)
-    if run is None:
-        return []
-    number = _number_of_sizes(given.sizes, given.budget, found.config["data"]["train_size"], found.pool_rows)
-    sweep = []
-    if number is not None:
-        number *= len(parse_seeds(given.seeds, 0))
-        files = [str(find_valid_config("--backbone", name)) for name in given.backbones]
-        configs = [Variant.of(fit_arguments, file).config for file in files]
-        estimates = [estimate_run(config, found.vocab_size, speed, memory) for config in configs] or [run]
-        sweep = [SweepRuns(number, estimate) for estimate in estimates]
-    return gpu_lines(run, sweep, speed, given.price)
-
-
-def _number_of_sizes(text: str | None, budget: int | None, largest: int | float, pool: int | None) -> int | None:
-    """Return the number of sizes that `uddm sweep` trains; None if it depends on a pool of unknown size."""
-    if text is not None and text.split(":")[0] == sizes.AUTO:
-        return budget
-
-    def rows_of(size: int | float) -> int:
-        return num_rows(size, pool or max(10**9, int(size)), "--sizes")  # few fractions of a large pool coincide
-
-    if text is None and (pool is None and isinstance(largest, float)):
-        return None
-    end = min(rows_of(largest), pool or sys.maxsize) if text is None else 0
-    return len(sizes.parse(text or sizes.default_text(end), rows_of))

@@ -52,64 +52,6 @@ def fill_interval(trainer: MutableMapping[str, Any]) -> None:
         trainer["val_check_interval"] = steps * accumulation if steps > 0 else None
 
 
-def check_end(config: Mapping[str, Any]) -> None:
-    """Check that training ends with a measurement and a checkpoint.
-
-    Args:
-        config: of `uddm fit`, values by dotted key.
-
-    Raises:
-        InputError: with key and value.
-    """
-    steps, interval, accumulation = (
-        config[f"trainer.{name}"] for name in ("max_steps", "val_check_interval", "accumulate_grad_batches")
-    )
-    if config.get("trainer.fast_dev_run"):
-        return
-    if interval is None:
-        raise InputError(
-            f"`trainer.val_check_interval` is null and `trainer.max_steps` {steps}: the run would never be measured or "
-            "saved. Set one of them."
-        )
-    check_interval(interval, accumulation)
-    if steps > 0 and (end := steps * accumulation) % interval:
-        raise InputError(
-            f"`trainer.max_steps` is {steps} ({end} micro-batches), no multiple of `trainer.val_check_interval` "
-            f"{interval}: the final weights would go unmeasured and unsaved."
-        )
-
-
-def check_interval(interval: int, accumulation: int) -> None:
-    """Check that no measurement falls within an optimizer step.
-
-    Args:
-        interval: micro-batches from one validation to the next.
-        accumulation: micro-batches of a step.
-
-    Raises:
-        InputError: with key and value.
-    """
-    if interval % accumulation:
-        raise InputError(
-            f"`trainer.val_check_interval` is {interval} micro-batches, which is no whole number of steps of "
-            f"{accumulation} (`trainer.accumulate_grad_batches`); choose a multiple of {accumulation}."
-        )
-
-
-def check_batch_size(batch_size: int, world_size: int, accumulation: int) -> None:
-    """Check that a batch divides evenly among processes and micro-batches.
-
-    Raises:
-        InputError: it does not.
-    """
-    if batch_size % (accumulation * world_size):
-        raise InputError(
-            f"`data.batch_size` is {batch_size}, the rows of an optimizer step, and is not divisible by {world_size} "
-            f"process(es) x {accumulation} accumulated micro-batch(es); choose a multiple of "
-            f"{accumulation * world_size}."
-        )
-
-
 def check_options(given: Mapping[str, Any], smallest: Mapping[str, int]) -> None:
     """Refuse options of a command that are below their smallest value or larger than `LARGEST`.
 

@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 from typing_extensions import override
 
 from uddm_lightning import __version__
-from uddm_lightning.config.ranges import check_batch_size, check_interval
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError, check_at_least, check_within
@@ -25,6 +24,7 @@ from uddm_lightning.data.canaries import Canaries, PlantedRows, PlantedSubset, c
 from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.corpus import Corpus, prepare_corpus
 from uddm_lightning.data.eval_dataset import EvalDataset, RowReader
+from uddm_lightning.data.micro_batches import check_batch_size, check_interval
 from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.sources.base import Source

@@ -17,10 +17,10 @@ from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.duo import DuoCheckpoint
 from uddm_lightning.interop.foreign import ForeignConfig, ForeignModel
 from uddm_lightning.interop.hub_model import HubModel
-from uddm_lightning.results.manifest import CONVERTED, TRAINED_STEPS, write_manifest
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs.instantiate import build_task
+from uddm_lightning.runs.manifest import CONVERTED, TRAINED_STEPS, write_manifest
 
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"  # marks hyperparameters that a command line has set
 

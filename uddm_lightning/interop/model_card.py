@@ -6,7 +6,7 @@ from typing import Any
 
 from uddm_lightning.interop.exported import CONFIG, WEIGHTS
 from uddm_lightning.report.measured import measured_paragraphs
-from uddm_lightning.results.manifest import CONVERTED, converted_from, read_manifest
+from uddm_lightning.runs.manifest import CONVERTED, converted_from, read_manifest
 
 UNKNOWN = "**Not measured.** `uddm validate` measures it."
 

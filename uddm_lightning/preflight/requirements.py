@@ -9,10 +9,10 @@ import torch
 from huggingface_hub import HfApi
 from huggingface_hub.constants import HF_HUB_CACHE
 
-from uddm_lightning.config.ranges import check_batch_size
 from uddm_lightning.config.trainer_section import check_precision
 from uddm_lightning.core.cache import cache_folder
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.data.micro_batches import check_batch_size
 from uddm_lightning.preflight import needs
 from uddm_lightning.preflight.hub import DownloadSize, Hub, downloads_of, measure_download
 from uddm_lightning.runs.instantiate import build_data, check_critic

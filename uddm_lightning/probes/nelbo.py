@@ -16,8 +16,8 @@ from uddm_lightning.probes.base import History, Probe
 from uddm_lightning.probes.measured_batch import MeasuredBatch
 from uddm_lightning.probes.summary import cell
 from uddm_lightning.results.declarations import Column, Outcome, Scalar, corruption_time, leading, nats
+from uddm_lightning.results.falling import falling
 from uddm_lightning.results.tables import Record
-from uddm_lightning.stats.falling import falling
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of
 

@@ -13,7 +13,7 @@ from uddm_lightning.config.keys import Change, Kind
 from uddm_lightning.config.yaml_text import from_yaml
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.files import hold_lock, write_text
-from uddm_lightning.results.manifest import CONVERTED, DATA, converted_from, lacks_data, read_manifest
+from uddm_lightning.runs.manifest import CONVERTED, DATA, converted_from, lacks_data, read_manifest
 
 HEADER = "# lightning.pytorch=="  # first characters of a config that this program has written
 CHECKPOINTS = ("last", "previous")  # newest first

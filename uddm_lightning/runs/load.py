@@ -20,10 +20,10 @@ from uddm_lightning.data.corpus import Corpus, load_cached_corpus
 from uddm_lightning.data.eval_dataset import draw_keys
 from uddm_lightning.data.module import SAMPLES
 from uddm_lightning.data.noise_rows import uniform_rows
-from uddm_lightning.results.manifest import read_manifest
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs.instantiate import build_plugin, build_task
+from uddm_lightning.runs.manifest import read_manifest
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.training.task import DiffusionTask
 

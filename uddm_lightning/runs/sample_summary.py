@@ -11,8 +11,8 @@ from uddm_lightning.data.subset import Subset
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.metrics.neighbours import NEAR
 from uddm_lightning.probes.train_comparison import TrainComparison
-from uddm_lightning.results.manifest import read_manifest
 from uddm_lightning.runs.load import LoadedModel
+from uddm_lightning.runs.manifest import read_manifest
 from uddm_lightning.runs.sampling import SamplingJob
 from uddm_lightning.runs.shards import ROWS, batches, read_settings
 

@@ -19,8 +19,8 @@ from uddm_lightning.core.parent_process import exit_with_parent, parent_check
 from uddm_lightning.core.progress import Progress
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.metrics.neighbours import unigram_entropy
-from uddm_lightning.results.manifest import read_run_name
 from uddm_lightning.runs.load import LoadedModel, load, sample_rows
+from uddm_lightning.runs.manifest import read_run_name
 from uddm_lightning.runs.shards import ROWS, SHARD, Shards
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.training.task import Weights

@@ -14,8 +14,7 @@ from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Change
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import TextDataModule
-from uddm_lightning.results import manifest
-from uddm_lightning.runs import checkpoints
+from uddm_lightning.runs import checkpoints, manifest
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import is_dry_run

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_atomically
 from uddm_lightning.results.declarations import Declarations, read_declarations, write_declarations
-from uddm_lightning.results.manifest import read_manifest
 from uddm_lightning.results.parquet import SCHEMAS, read_parquet, with_run_columns
 from uddm_lightning.results.tables import read_table, write_table
+from uddm_lightning.runs.manifest import read_manifest
 
 Row = dict[str, str]
 

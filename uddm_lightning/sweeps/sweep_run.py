@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from uddm_lightning.results.manifest import stopped_early, trained_steps
 from uddm_lightning.runs import folder as run_folder
+from uddm_lightning.runs.manifest import stopped_early, trained_steps
 
 
 @dataclass(frozen=True)

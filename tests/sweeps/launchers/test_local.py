@@ -13,8 +13,8 @@ import yaml
 
 import uddm_lightning.sweeps.launchers.local as local
 from tests.support.command_line import tiny_config, write_corpus
-from uddm_lightning.results.manifest import trained_steps
 from uddm_lightning.runs.folder import is_locked
+from uddm_lightning.runs.manifest import trained_steps
 from uddm_lightning.sweeps.launchers import LocalLauncher
 from uddm_lightning.sweeps.sweep_run import SweepRun
 

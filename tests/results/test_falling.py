@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from uddm_lightning.results.falling import falling
 from uddm_lightning.results.tables import ROWS
-from uddm_lightning.stats.falling import falling
 
 DRAWS, TOKENS = 64, 32
 RNG = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from uddm_lightning.results import manifest
+from uddm_lightning.runs import manifest
 
 DATA = {"corpus": "c", "tokenizer": "t", "subset": "s"}
 
