@@ -29,6 +29,10 @@ def plugins(base: type) -> list[type]:
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "DiT": [{"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "cond_dim": 8, "gate_init": 1.0}],
     "AncestralSampler": [{}, {"decoding": "argmax"}, {"clamp": True}, {"noise_removal": "argmax"}],
+    "PseudoLikelihoodMemory": [
+        {"length": 7},
+        {"length": 7, "symmetric": True},
+    ],  # rows of `tests/backbones/test_base.py`
     "HybridProcess": [{}, {"p_uniform": 0.6}, {"p_uniform": 0.0}],
     "WarmupLinear": [{}, {"min_lr_ratio": 0.1}],
 }

@@ -43,6 +43,7 @@ class Stream(IntEnum):
     GAUSSIAN = 13
     RANDOM = 14
     CANARIES = 15
+    SPINS = 16
 
 
 def _shift(bits: Tensor, places: int) -> Tensor:

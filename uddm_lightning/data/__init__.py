@@ -27,6 +27,7 @@ from uddm_lightning.data.sources.files import TextFiles as TextFiles
 from uddm_lightning.data.sources.hub import HubDataset as HubDataset
 from uddm_lightning.data.sources.markov import MarkovSource as MarkovSource
 from uddm_lightning.data.sources.sotu import SotuSpeeches as SotuSpeeches
+from uddm_lightning.data.sources.spins import SpinPatterns as SpinPatterns
 from uddm_lightning.data.subset import Subset as Subset
 from uddm_lightning.data.tokenizers.base import Tokenizer as Tokenizer
 from uddm_lightning.data.tokenizers.bpe import BPETokenizer as BPETokenizer

@@ -7,7 +7,16 @@ import pytest
 
 from tests.support.plugins import plugins
 from tests.support.texts import ListSource, poem
-from uddm_lightning.data import Detokenized, HubDataset, LM1BDetokenizer, MarkovSource, SotuSpeeches, Source, TextFiles
+from uddm_lightning.data import (
+    Detokenized,
+    HubDataset,
+    LM1BDetokenizer,
+    MarkovSource,
+    SotuSpeeches,
+    Source,
+    SpinPatterns,
+    TextFiles,
+)
 
 
 def test_default_fingerprint_sees_texts_and_splits() -> None:
@@ -23,6 +32,7 @@ SOURCES: dict[type, Callable[[Path], Source]] = {
     Detokenized: lambda folder: Detokenized(TextFiles(poem(folder)), LM1BDetokenizer()),
     MarkovSource: lambda folder: MarkovSource(num_documents=50),
     SotuSpeeches: lambda folder: SotuSpeeches(),
+    SpinPatterns: lambda folder: SpinPatterns(num_documents=50),
 }
 
 
