@@ -9,12 +9,13 @@ from torch import Tensor
 
 from uddm_lightning.audit.sequences import Sequences
 from uddm_lightning.backbones import EmpiricalBayesBackbone, MarkovBackbone, Oracle, TextStatistics
+from uddm_lightning.core.markov_chain import MarkovChain
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives import NELBO
-from uddm_lightning.processes import AbsorbingProcess, Parameterization, Process, UniformProcess
+from uddm_lightning.processes import AbsorbingProcess, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser
-from uddm_lightning.stats.markov_chain import MarkovChain
 
 V, L = 6, 12
 CHAIN = MarkovChain.random(V, sharpness=1.5, seed=2)

@@ -5,7 +5,7 @@ import torch
 from tests.audit.conftest import V, drawn
 from uddm_lightning.audit.blind import blind_scores, document_folds, ngram_nll
 from uddm_lightning.audit.roc import separation
-from uddm_lightning.stats.markov_chain import MarkovChain
+from uddm_lightning.core.markov_chain import MarkovChain
 
 
 def auc_of(tokens_NL, counted_NL, member, documents):

@@ -6,7 +6,7 @@ from tests.audit.conftest import V, drawn, generalizer, memory_of
 from uddm_lightning.audit.membership import audit_membership
 from uddm_lightning.audit.scores import ScoreSettings, score
 from uddm_lightning.audit.sequences import join
-from uddm_lightning.stats.markov_chain import MarkovChain
+from uddm_lightning.core.markov_chain import MarkovChain
 
 SETTINGS = ScoreSettings(t=0.3, draws=2)
 NAMES = ("loss", "recovery")

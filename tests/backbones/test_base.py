@@ -9,7 +9,7 @@ from torch import Tensor
 from tests.support.plugins import cases, make, plugins
 from uddm_lightning.backbones import Backbone, DiT, SoftBackbone, TextStatistics
 from uddm_lightning.core.batch import SoftTokens
-from uddm_lightning.stats.markov_chain import MarkovChain
+from uddm_lightning.core.markov_chain import MarkovChain
 
 V, B, L = 6, 8, 7
 

@@ -9,9 +9,10 @@ from torch import Tensor
 from tests.support.toy_worlds import Joint, JointOracle
 from uddm_lightning.backbones import DiT, chunks
 from uddm_lightning.backbones.chunked_head import head_loss, head_parameters
+from uddm_lightning.core.gradients import LossAndGradient, loss_and_gradient_by_autograd
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, Objective
-from uddm_lightning.processes import Parameterization, UniformProcess
-from uddm_lightning.processes.gradients import LossAndGradient, loss_and_gradient_by_autograd
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 
 V, L = 31, 7  # 31 is prime, so chunks do not divide the batch evenly

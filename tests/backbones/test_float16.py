@@ -9,9 +9,9 @@ from torch import Tensor
 
 from uddm_lightning.backbones import Backbone, chunked_head, chunks
 from uddm_lightning.backbones.chunked_head import head_loss
+from uddm_lightning.core.gradients import LossAndGradient
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.processes import UniformProcess
-from uddm_lightning.processes.gradients import LossAndGradient
 from uddm_lightning.processes.schedules import LogLinearSchedule
 
 V, N, D = 30_522, 2_048, 16

@@ -15,10 +15,11 @@ from tests.benchmarks import accelerator_fit, dense
 from tests.benchmarks.accelerator_case import TEXTBOOK, Case, Row, measure, of_steps
 from tests.benchmarks.paths import STEPS, TIME, Setting
 from tests.benchmarks.timing import Seconds, StepClock
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.preflight.network_cost import network_cost
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser

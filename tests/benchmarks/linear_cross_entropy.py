@@ -15,8 +15,8 @@ from typing_extensions import override
 
 from uddm_lightning.backbones import Backbone
 from uddm_lightning.backbones.chunked_head import head_loss
+from uddm_lightning.core.gradients import LossAndGradient
 from uddm_lightning.processes.cross_entropy import cross_entropy_and_gradient
-from uddm_lightning.processes.gradients import LossAndGradient
 
 V, N, D, ROUNDS = 30_522, 512, 256, 5
 

@@ -16,9 +16,10 @@ from uddm_lightning.backbones import DiT
 from uddm_lightning.backbones.chunks import chunk_elements, chunk_slices
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import Noised
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.objectives import NELBO
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser

@@ -11,8 +11,9 @@ from tests.benchmarks import dense, scaling
 from tests.benchmarks.paths import Setting
 from tests.benchmarks.timing import Seconds, compare, flops_of
 from tests.support.toy_worlds import reverse_posterior
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 
 B, L, V = 3, 5, 7

@@ -23,9 +23,9 @@ import yaml
 from uddm_lightning.backbones import DiT
 from uddm_lightning.cli.main import main
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.processes import AbsorbingProcess
-from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.runs import load as loading
 from uddm_lightning.runs import sampling, shards

@@ -18,8 +18,9 @@ import torch
 from tests.support.results import write_results
 from uddm_lightning.backbones import DiT
 from uddm_lightning.core.keyed_random import integers, key
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.metrics import RowIds, TokenRecovery
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser

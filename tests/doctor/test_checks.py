@@ -3,9 +3,10 @@
 import torch
 
 from uddm_lightning.backbones import MarkovBackbone
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.doctor import Check, Checks, toy_worlds
 from uddm_lightning.doctor.checks import run_check
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.samplers import AncestralSampler
 
 

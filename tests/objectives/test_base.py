@@ -12,6 +12,7 @@ from tests.support.toy_worlds import Joint, TableBackbone
 from uddm_lightning.backbones import Backbone
 from uddm_lightning.core.batch import Noised, TokenBatch
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives import (
     NELBO,
     DenoisingCrossEntropy,
@@ -19,7 +20,7 @@ from uddm_lightning.objectives import (
     Objective,
     ReweightedNELBO,
 )
-from uddm_lightning.processes import HybridProcess, Parameterization, Process, UniformProcess
+from uddm_lightning.processes import HybridProcess, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 
 V, B, L = 5, 6, 7

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones import DiT
+from uddm_lightning.core.gradients import LossAndGradient, loss_and_gradient_by_autograd
 from uddm_lightning.metrics import functional
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, LeaveOneOutCrossEntropy, Objective
 from uddm_lightning.processes import UniformProcess, fused, fused_triton
-from uddm_lightning.processes.gradients import LossAndGradient, loss_and_gradient_by_autograd
 from uddm_lightning.processes.row_statistics import row_statistics
 from uddm_lightning.processes.schedules import LogLinearSchedule
 

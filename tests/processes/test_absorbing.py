@@ -20,9 +20,10 @@ from tests.support.toy_worlds import (
     random_logp,
 )
 from uddm_lightning.core.keyed_random import key
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, LeaveOneOutCrossEntropy
-from uddm_lightning.processes import AbsorbingProcess, Parameterization, UniformProcess
+from uddm_lightning.processes import AbsorbingProcess, UniformProcess
 from uddm_lightning.processes import absorbing as module
 from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, Schedule
 from uddm_lightning.samplers import AncestralSampler

@@ -10,7 +10,8 @@ from tests.backbones.test_base import L, V
 from tests.support.devices import HostReads, run_as_on_cuda
 from tests.support.plugins import OPTIONS, cases, make, plugins
 from tests.support.toy_worlds import TableBackbone, assert_frequencies, full, reverse_posterior
-from uddm_lightning.processes import Parameterization, Process
+from uddm_lightning.core.parameterization import Parameterization
+from uddm_lightning.processes import Process
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import Sampler
 from uddm_lightning.samplers.denoiser import Denoiser

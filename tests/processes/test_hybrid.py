@@ -16,6 +16,7 @@ from tests.support.toy_worlds import (
     hybrid_noise,
     random_logp,
 )
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives import (
     NELBO,
     DenoisingCrossEntropy,
@@ -23,7 +24,7 @@ from uddm_lightning.objectives import (
     Objective,
     ReweightedNELBO,
 )
-from uddm_lightning.processes import HybridProcess, Parameterization
+from uddm_lightning.processes import HybridProcess
 from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, Schedule
 
 P_UNIFORM = [0.0, 0.1, 0.6]

@@ -8,7 +8,8 @@ import torch
 from scipy import integrate
 
 from tests.support.plugins import cases, make
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.core.parameterization import Parameterization
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, NoiseLevel, Schedule
 
 THIRD_PARTY_MODULE = '''

@@ -14,7 +14,7 @@ from tests.support.toy_worlds import (
     uniform_posterior,
     uniform_process,
 )
-from uddm_lightning.processes import Parameterization
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes import uniform as module
 from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, Schedule
 

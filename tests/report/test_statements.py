@@ -22,9 +22,9 @@ from tests.support import made_sweeps as sweeps
 from tests.support.probes import PROBES
 from uddm_lightning.callbacks.measurements import summary
 from uddm_lightning.commands.doctor import check_lines
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.doctor.checks import Check
 from uddm_lightning.probes import EntropyProbe
-from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.figures import curves, trajectories
 from uddm_lightning.report.figures import sequences as samples

@@ -13,7 +13,8 @@ from tests.support.toy_worlds import TableBackbone, assert_frequencies, chain_ke
 from uddm_lightning.backbones import Backbone, DiT
 from uddm_lightning.core import devices
 from uddm_lightning.core.keyed_random import key
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.core.parameterization import Parameterization
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser

@@ -11,7 +11,8 @@ from tests.backbones.test_base import L, V
 from tests.support.devices import run_as_on_cuda
 from tests.support.plugins import OPTIONS, cases, make, plugins
 from tests.support.toy_worlds import Joint, JointOracle, TableBackbone
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.core.parameterization import Parameterization
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler, Sampler
 from uddm_lightning.samplers import denoiser as module

@@ -5,7 +5,8 @@ from torch import Tensor
 from tests.support.devices import run_as_on_cuda
 from tests.support.toy_worlds import TableBackbone
 from uddm_lightning.backbones import Backbone, DiT, chunks
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.core.parameterization import Parameterization
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import denoiser as module
 from uddm_lightning.samplers.denoiser import Denoiser

@@ -13,14 +13,15 @@ from tests.support.toy_worlds import Joint
 from uddm_lightning.backbones import EmpiricalBayesBackbone, MarkovBackbone, Oracle, TextStatistics, UnigramBackbone
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.keyed_random import key
+from uddm_lightning.core.markov_chain import MarkovChain
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.probes import EntropyProbe, NelboProbe, RecoveryProbe
 from uddm_lightning.probes.measured_batch import MeasuredBatch
-from uddm_lightning.processes import AbsorbingProcess, Parameterization, Process, UniformProcess
+from uddm_lightning.processes import AbsorbingProcess, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler, Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
-from uddm_lightning.stats.markov_chain import MarkovChain
 from uddm_lightning.training.batch_notes import BatchNotes
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from uddm_lightning.core.batch import SoftTokens
-from uddm_lightning.processes.parameterization import Parameterization
-from uddm_lightning.stats.markov_chain import MarkovChain
+from uddm_lightning.core.markov_chain import MarkovChain
+from uddm_lightning.core.parameterization import Parameterization
 
 
 class TextStatistics(NamedTuple):

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.backbones.chunks import chunk_elements, chunk_slices
-from uddm_lightning.processes.gradients import LossAndGradient
+from uddm_lightning.core.gradients import LossAndGradient
 
 # Sum of the weights of a chunk in float16. The gradient of a weight is a sum over the tokens of the chunk, and the
 # largest number of float16 is 65,504.
@@ -67,7 +67,7 @@ def head_loss(backbone: Backbone, hidden_ND: Tensor, weight: float, loss: ChunkL
         >>> import torch
         >>> from uddm_lightning.backbones import DiT
         >>> from uddm_lightning.backbones.chunked_head import head_loss
-        >>> from uddm_lightning.processes.gradients import loss_and_gradient_by_autograd
+        >>> from uddm_lightning.core.gradients import loss_and_gradient_by_autograd
         >>> backbone = DiT(27, hidden_size=16, n_blocks=1, n_heads=2)
         >>> hidden_ND, target_N = torch.ones(4, 16, requires_grad=True), torch.arange(4)
         >>> def loss(logits_CV, chunk, weight):

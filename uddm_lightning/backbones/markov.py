@@ -26,7 +26,7 @@ class MarkovBackbone(Oracle):
     Example:
         >>> import torch
         >>> from uddm_lightning.backbones import MarkovBackbone, TextStatistics
-        >>> from uddm_lightning.stats.markov_chain import MarkovChain
+        >>> from uddm_lightning.core.markov_chain import MarkovChain
         >>> backbone, chain = MarkovBackbone(2), MarkovChain.random(2, sharpness=1.0, seed=0)
         >>> backbone.prepare(TextStatistics(lambda: chain.draw(torch.arange(4), 3), torch.tensor([0.5, 0.5]), chain))
         >>> backbone(torch.tensor([[0, 1, 1]]), torch.tensor([0.5])).softmax(-1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone, TextStatistics
-from uddm_lightning.processes.parameterization import Parameterization
+from uddm_lightning.core.parameterization import Parameterization
 
 
 class Oracle(Backbone):

@@ -1,1 +1,1 @@
-"""Batch types, errors, file writing and keyed random numbers, used by every other package."""
+"""Types that packages exchange, errors, file writing and keyed random numbers, used by every other package."""

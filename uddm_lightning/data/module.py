@@ -20,6 +20,7 @@ from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError, check_at_least, check_within
 from uddm_lightning.core.keyed_random import Stream
+from uddm_lightning.core.markov_chain import MarkovChain
 from uddm_lightning.data.canaries import Canaries, PlantedRows, PlantedSubset, check_repetitions
 from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.corpus import Corpus, prepare_corpus
@@ -32,7 +33,6 @@ from uddm_lightning.data.subset import Subset, check_train_size, key_from_hash
 from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.train_dataset import TrainDataset
-from uddm_lightning.stats.markov_chain import MarkovChain
 
 TRAIN, TEST, TEXT, SAMPLES, RANDOM = 0, 1, 2, 3, 4  # codes of the splits in noise keys
 

@@ -18,11 +18,12 @@ from torch import Tensor
 from uddm_lightning.backbones import DiT
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.files import write_atomically
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.core.progress import progress
 from uddm_lightning.doctor import toy_worlds
 from uddm_lightning.doctor.toy_worlds import ROWS_XL, UNIGRAM_V, L, ToyDistribution, V, X
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones import EmpiricalBayesBackbone, MarkovBackbone, Oracle, TextStatistics, UnigramBackbone
-from uddm_lightning.stats.markov_chain import MarkovChain
+from uddm_lightning.core.markov_chain import MarkovChain
 
 V, L = 3, 3
 X = V**L

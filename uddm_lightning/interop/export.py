@@ -14,7 +14,6 @@ from uddm_lightning.core.errors import InputError, first_line
 from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.interop.exported import CARD, CONFIG, FORMAT, TOKENIZER, WEIGHTS
 from uddm_lightning.interop.model_card import card
-from uddm_lightning.processes import HybridProcess
 from uddm_lightning.runs.run import Run
 
 
@@ -113,8 +112,7 @@ def _config(run: Run, backbone: DiT, tokenizer: bool) -> dict[str, Any]:
         "cond_dim": backbone.output_layer.adaLN_modulation.in_features,
         "time_conditioning": backbone.time_conditioning,
     }
-    process = task.process
-    mixed = {"p_uniform": process.p_uniform} if isinstance(process, HybridProcess) else {}
+    process, given = task.process, run.config["model"]["process"].get("init_args") or {}
     return {
         "format": FORMAT,
         "name": task.backbone_name,
@@ -125,7 +123,7 @@ def _config(run: Run, backbone: DiT, tokenizer: bool) -> dict[str, Any]:
         "parameters": task.parameter_count,
         "process": {
             "class": type(process).__name__,
-            **mixed,
+            **{name: value for name, value in given.items() if name != "schedule"},
             "schedule": {"class": type(schedule).__name__, "eps": schedule.eps},
         },
         "prediction": task.parameterization.value,

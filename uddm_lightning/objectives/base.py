@@ -12,8 +12,9 @@ from torch import Tensor
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.backbones.chunked_head import Loss, head_loss
 from uddm_lightning.core.batch import Noised, TokenBatch
-from uddm_lightning.processes import Parameterization, Process
-from uddm_lightning.processes.gradients import LossAndGradient, loss_and_gradient_by_autograd
+from uddm_lightning.core.gradients import LossAndGradient, loss_and_gradient_by_autograd
+from uddm_lightning.core.parameterization import Parameterization
+from uddm_lightning.processes import Process
 
 
 class Objective(ABC):

@@ -4,10 +4,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
+from uddm_lightning.core.gradients import LossAndGradient
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives.base import Objective
-from uddm_lightning.processes import Parameterization, Process
+from uddm_lightning.processes import Process
 from uddm_lightning.processes.cross_entropy import cross_entropy_and_gradient
-from uddm_lightning.processes.gradients import LossAndGradient
 
 
 class DenoisingCrossEntropy(Objective):

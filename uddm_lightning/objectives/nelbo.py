@@ -3,9 +3,10 @@
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.gradients import LossAndGradient
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives.base import Objective
-from uddm_lightning.processes import Parameterization, Process
-from uddm_lightning.processes.gradients import LossAndGradient
+from uddm_lightning.processes import Process
 
 
 class NELBO(Objective):

@@ -6,8 +6,9 @@ from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives.base import Objective
-from uddm_lightning.processes import HybridProcess, Parameterization, Process
+from uddm_lightning.processes import HybridProcess, Process
 
 
 class ReweightedNELBO(Objective):

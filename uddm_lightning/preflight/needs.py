@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
 from uddm_lightning.backbones.base import Backbone
@@ -15,8 +14,7 @@ from uddm_lightning.config.trainer_section import device_count
 from uddm_lightning.data import CharacterTokenizer, Tokenizer
 from uddm_lightning.data.tokenizers.learned import LearnedTokenizer
 from uddm_lightning.preflight.hub import DownloadSize
-from uddm_lightning.runs.instantiate import build_plugin
-from uddm_lightning.training.optimizers import make_optimizer, strip_parser
+from uddm_lightning.runs.instantiate import build_optimizer, build_plugin
 
 BYTES_PER_TOKEN = 4.75  # of English text in WordPiece or BPE tokens; 4.4 to 5 in the corpora of `configs/`
 FLOAT_BYTES = 4
@@ -95,8 +93,7 @@ def states_per_parameter(optimizer: dict[str, Any]) -> int:
         InputError: an argument of the optimizer is wrong.
     """
     layer = nn.Linear(8, 8)
-    make = strip_parser(build_plugin(OptimizerCallable, "model.optimizer", optimizer))
-    instance = make_optimizer(make, layer)
+    instance = build_optimizer(optimizer, layer)
     for parameter in layer.parameters():
         parameter.grad = torch.ones_like(parameter)
     instance.step()

@@ -3,5 +3,4 @@
 from uddm_lightning.processes.absorbing import AbsorbingProcess as AbsorbingProcess
 from uddm_lightning.processes.base import Process as Process
 from uddm_lightning.processes.hybrid import HybridProcess as HybridProcess
-from uddm_lightning.processes.parameterization import Parameterization as Parameterization
 from uddm_lightning.processes.uniform import UniformProcess as UniformProcess

@@ -6,9 +6,9 @@ from typing_extensions import override
 
 from uddm_lightning.core.devices import replace_where
 from uddm_lightning.core.keyed_random import uniform
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import sample_categorical
-from uddm_lightning.processes.parameterization import Parameterization
 
 
 class AbsorbingProcess(Process):

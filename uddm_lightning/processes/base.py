@@ -10,9 +10,9 @@ from torch import Tensor
 
 from uddm_lightning.core.batch import Noised
 from uddm_lightning.core.errors import check_at_least
+from uddm_lightning.core.gradients import LossAndGradient, loss_and_gradient_by_autograd
 from uddm_lightning.core.keyed_random import Stream, key
-from uddm_lightning.processes.gradients import LossAndGradient, loss_and_gradient_by_autograd
-from uddm_lightning.processes.parameterization import Parameterization
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes.schedules import NoiseLevel, Schedule
 
 

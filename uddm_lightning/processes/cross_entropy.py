@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from uddm_lightning.core.gradients import LossAndGradient, loss_and_gradient_by_autograd
 from uddm_lightning.processes import fused
-from uddm_lightning.processes.gradients import LossAndGradient, loss_and_gradient_by_autograd
 
 
 def cross_entropy_and_gradient(

@@ -11,9 +11,9 @@ from typing_extensions import override
 from uddm_lightning.core.devices import replace_where
 from uddm_lightning.core.errors import check_within
 from uddm_lightning.core.keyed_random import integers, uniform
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import sample_categorical
-from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import NoiseLevel, Schedule
 
 SMALLEST_P_UNIFORM = math.exp(-20.0)  # of GIDD: every id stays possible, so that the NELBO is finite

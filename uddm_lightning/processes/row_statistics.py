@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from uddm_lightning.core.gradients import at_least_float32
 from uddm_lightning.processes import fused
-from uddm_lightning.processes.gradients import at_least_float32
 
 
 class RowStatistics(NamedTuple):

@@ -7,12 +7,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.core.devices import replace_where
+from uddm_lightning.core.gradients import LossAndGradient, at_least_float32, round_gradient
 from uddm_lightning.core.keyed_random import integers, uniform
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes import fused
 from uddm_lightning.processes.base import Process
 from uddm_lightning.processes.categorical import sample_categorical
-from uddm_lightning.processes.gradients import LossAndGradient, at_least_float32, round_gradient
-from uddm_lightning.processes.parameterization import Parameterization
 from uddm_lightning.processes.schedules import Schedule
 from uddm_lightning.processes.uniform_nelbo import (
     ClosedForm,

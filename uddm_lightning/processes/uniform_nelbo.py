@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
+from uddm_lightning.core.gradients import LossAndGradient
 from uddm_lightning.processes import fused
-from uddm_lightning.processes.gradients import LossAndGradient
 
 ClosedForm = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]
 

@@ -5,10 +5,15 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from lightning.pytorch.cli import OptimizerCallable
+from torch import nn
+from torch.optim import Optimizer
+
 from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.probes import SampleProbe
+from uddm_lightning.training.optimizers import make_optimizer, strip_parser
 from uddm_lightning.training.task import DiffusionTask
 
 T = TypeVar("T")
@@ -31,6 +36,15 @@ def build_task(config: dict[str, Any], vocab_size: int) -> DiffusionTask:
     """
     given = {**config["model"], "vocab_size": vocab_size}
     return _instantiate(UddmParser.add_class_arguments, DiffusionTask, "model", given)
+
+
+def build_optimizer(given: dict[str, Any], network: nn.Module) -> Optimizer:
+    """Return the optimizer of a network from its class path and arguments.
+
+    Raises:
+        InputError: the class or its arguments are wrong.
+    """
+    return make_optimizer(strip_parser(build_plugin(OptimizerCallable, "model.optimizer", given)), network)
 
 
 def build_plugin(kind: Any, key: str, given: Any) -> Any:

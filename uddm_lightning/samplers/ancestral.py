@@ -44,7 +44,8 @@ class AncestralSampler(Sampler):
     Example:
         >>> import torch
         >>> from uddm_lightning.backbones import TextStatistics, UnigramBackbone
-        >>> from uddm_lightning.processes import Parameterization, UniformProcess
+        >>> from uddm_lightning.core.parameterization import Parameterization
+        >>> from uddm_lightning.processes import UniformProcess
         >>> from uddm_lightning.processes.schedules import LogLinearSchedule
         >>> from uddm_lightning.samplers import AncestralSampler
         >>> from uddm_lightning.samplers.denoiser import Denoiser

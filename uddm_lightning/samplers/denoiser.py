@@ -12,7 +12,8 @@ from torch import Tensor
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.backbones.chunks import chunk_elements, chunk_slices
 from uddm_lightning.core import devices
-from uddm_lightning.processes import Parameterization, Process
+from uddm_lightning.core.parameterization import Parameterization
+from uddm_lightning.processes import Process
 from uddm_lightning.samplers.graphed_network import replay_graphs
 
 # Tokens per network evaluation on a CPU: few enough that their features stay in the cache, and that the allocator
@@ -33,7 +34,8 @@ class Denoiser:
     Example:
         >>> import torch
         >>> from uddm_lightning.backbones import DiT
-        >>> from uddm_lightning.processes import Parameterization, UniformProcess
+        >>> from uddm_lightning.core.parameterization import Parameterization
+        >>> from uddm_lightning.processes import UniformProcess
         >>> from uddm_lightning.processes.schedules import LogLinearSchedule
         >>> from uddm_lightning.samplers.denoiser import Denoiser
         >>> process = UniformProcess(27, LogLinearSchedule())

@@ -1,1 +1,1 @@
-"""Statistics: intervals, a paired test, n-grams and Markov chains."""
+"""Statistics: intervals and n-grams."""

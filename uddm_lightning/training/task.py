@@ -21,8 +21,9 @@ from typing_extensions import override
 from uddm_lightning.backbones import Backbone, DiT, TextStatistics
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError, check_within
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives import NELBO, Objective
-from uddm_lightning.processes import HybridProcess, Parameterization, Process, UniformProcess
+from uddm_lightning.processes import HybridProcess, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler, Sampler
 from uddm_lightning.samplers.denoiser import Denoiser

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from uddm_lightning.core.markov_chain import MarkovChain
 from uddm_lightning.core.progress import progress
 from uddm_lightning.data.downloads import Download
-from uddm_lightning.stats.markov_chain import MarkovChain
 
 
 class Document(NamedTuple):

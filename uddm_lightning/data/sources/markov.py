@@ -13,9 +13,9 @@ from typing_extensions import override
 
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.errors import InputError, check_at_least, check_within
+from uddm_lightning.core.markov_chain import MarkovChain
 from uddm_lightning.core.progress import progress
 from uddm_lightning.data.sources.base import Document, Source, SourceDistribution
-from uddm_lightning.stats.markov_chain import MarkovChain
 
 CHUNK_DOCUMENTS = 4096  # documents per tensor
 

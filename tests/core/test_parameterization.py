@@ -16,7 +16,8 @@ from tests.support.toy_worlds import (
     uniform_kernel,
 )
 from uddm_lightning.core.keyed_random import Stream, integers, key
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.core.parameterization import Parameterization
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.samplers.denoiser import Denoiser

@@ -3,7 +3,7 @@
 import torch
 
 from tests.support.toy_worlds import Joint, assert_frequencies
-from uddm_lightning.stats.markov_chain import MarkovChain
+from uddm_lightning.core.markov_chain import MarkovChain
 
 
 def test_markov_chain_is_stationary_and_draws_its_rows() -> None:

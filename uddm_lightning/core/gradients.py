@@ -39,7 +39,7 @@ def loss_and_gradient_by_autograd(
 
     Example:
         >>> import torch
-        >>> from uddm_lightning.processes.gradients import loss_and_gradient_by_autograd
+        >>> from uddm_lightning.core.gradients import loss_and_gradient_by_autograd
         >>> loss_and_gradient_by_autograd(lambda z: z.square().sum(1), torch.ones(1, 2), torch.tensor([0.5]))
         LossAndGradient(loss_N=tensor([2.]), gradient_NV=tensor([[1., 1.]]))
     """

@@ -12,7 +12,7 @@ class Parameterization(Enum):
         converts it.
 
     Example:
-        >>> from uddm_lightning.processes import Parameterization
+        >>> from uddm_lightning.core.parameterization import Parameterization
         >>> Parameterization("leave-one-out")
         <Parameterization.LEAVE_ONE_OUT: 'leave-one-out'>
     """
