@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone, TextStatistics
 from uddm_lightning.core.errors import check_at_least, check_within
-from uddm_lightning.processes.parameterization import Parameterization
+from uddm_lightning.core.parameterization import Parameterization
 
 CHUNK_ELEMENTS = 2**22  # elements of (B, C, L) at once
 

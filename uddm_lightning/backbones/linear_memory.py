@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.processes.parameterization import Parameterization
+from uddm_lightning.core.parameterization import Parameterization
 
 ASYMMETRY_OF_ROUNDING = 1e-9  # largest share of the squared norm that rounding in float32 can explain
 
