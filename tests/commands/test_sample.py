@@ -20,19 +20,15 @@ import pytest
 import torch
 import yaml
 
-from uddm_lightning.backbones import DiT
 from uddm_lightning.cli.main import main
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.processes import AbsorbingProcess
-from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.runs import load as loading
 from uddm_lightning.runs import sampling, shards
 from uddm_lightning.runs.instantiate import build_data
 from uddm_lightning.runs.manifest import read_run_name
+from uddm_lightning.runs.run import Run
 from uddm_lightning.runs.sampling import SamplingJob
-from uddm_lightning.samplers.denoiser import Denoiser
 
 SMALL = 8  # rows of a shard in this process
 
@@ -46,7 +42,7 @@ def loaded(*arguments):
 @pytest.fixture
 def run(textless, monkeypatch):
     monkeypatch.setenv("UDDM_CACHE", str(textless / "cache"))
-    monkeypatch.setattr(sampling, "load", loaded)
+    monkeypatch.setattr("uddm_lightning.runs.run.load", loaded)
     monkeypatch.setattr(sampling, "ROWS", SMALL)
     monkeypatch.setattr(shards, "ROWS", SMALL)
     monkeypatch.setattr("uddm_lightning.runs.sample_summary.ROWS", SMALL)
@@ -123,13 +119,13 @@ def test_more_samples_continue_the_existing_ones_and_fewer_are_read(sampled, tmp
     sampled(tmp_path / "whole.parquet", 21)
     sampled(tmp_path / "grown.parquet", 12)
     asked = []
-    real = loading.sample_rows
+    real = Run.sample_ids
 
-    def watched(trained, denoiser, seed, ids_B):
-        asked.extend(ids_B.tolist())
-        return real(trained, denoiser, seed, ids_B)
+    def watched(self, numbers_B, seed):
+        asked.extend(numbers_B.tolist())
+        return real(self, numbers_B, seed)
 
-    monkeypatch.setattr(sampling, "sample_rows", watched)
+    monkeypatch.setattr(Run, "sample_ids", watched)
     sampled(tmp_path / "grown.parquet", 21)
     assert asked == list(range(12, 21))
     assert (tmp_path / "grown.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
@@ -318,8 +314,8 @@ def test_a_changed_text_is_refused(run, tmp_path):
 
 def test_a_shard_of_another_process_is_waited_for(run, tmp_path, monkeypatch):
     order = SamplingJob(run / "config.yaml", "last", None, None, "ema", 0, 4, tmp_path / "s.parquet", 20)
-    model = order.load()
-    mine = order.shards(model)
+    drawing = order.load()
+    mine = order.shards(drawing)
     drawn, waits = [], []
     held = mine.lock(1)
     held.acquire()
@@ -329,29 +325,9 @@ def test_a_shard_of_another_process_is_waited_for(run, tmp_path, monkeypatch):
         held.release()
 
     monkeypatch.setattr(sampling.time, "sleep", wait)
-    sampling.fill_shards(order, model, drawn.append)
+    sampling.fill_shards(order, drawing, drawn.append)
     assert sum(drawn) == 20
     assert len(waits) == 1
-
-
-def test_a_process_with_a_mask_has_the_entropy_of_masked_tokens():
-    V, L = 5, 4
-    process = AbsorbingProcess(V, LogLinearSchedule())
-    torch.manual_seed(0)
-    network = DiT(process.num_states, hidden_size=8, n_blocks=1, n_heads=2, cond_dim=4).double().eval()
-    torch.nn.init.normal_(next(p for name, p in network.named_parameters() if "head" in name or "output" in name))
-    rows = torch.randint(V, (3, L))
-    t_B = torch.tensor([0.1], dtype=torch.float64)
-    found = sampling._entropies(Denoiser(process, network, Parameterization.LEAVE_ONE_OUT), rows, 0.1)
-    for row, entropies in zip(rows, found, strict=True):
-        for place in range(L):
-            shown = row.clone()
-            shown[place] = V
-            with torch.no_grad():
-                logits = network.head(network(shown[None], process.level(t_B).sigma)[0, place][None])[0, :V]
-            assert entropies[place].item() == pytest.approx(
-                torch.special.entr(logits.softmax(0)).sum().item(), abs=1e-12
-            )
 
 
 # ------------------------------------------------------------------------------------------------ with real processes

@@ -25,6 +25,7 @@ from uddm_lightning.commands.doctor import check_lines
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.doctor.checks import Check
 from uddm_lightning.probes import EntropyProbe
+from uddm_lightning.probes.train_comparison import comparison_lines
 from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.figures import curves, trajectories
 from uddm_lightning.report.figures import sequences as samples
@@ -39,7 +40,6 @@ from uddm_lightning.report.replay import Replay
 from uddm_lightning.report.summary_run import axis
 from uddm_lightning.report.writing import _drawings
 from uddm_lightning.results.study import Study
-from uddm_lightning.runs.sample_summary import comparison_lines
 from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.sweeps.results import summary as sweep_summary
 from uddm_lightning.training.task import DiffusionTask

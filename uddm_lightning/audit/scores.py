@@ -18,9 +18,9 @@ from uddm_lightning.audit.sequences import Sequences
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.keyed_random import Stream, key
 from uddm_lightning.core.progress import progress
-from uddm_lightning.metrics import functional as F
 from uddm_lightning.metrics.rowwise import masked_sum
 from uddm_lightning.probes import BasinProbe
+from uddm_lightning.probes.entropies import entropies
 from uddm_lightning.probes.measured_batch import MeasuredBatch, one_position
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.training.batch_notes import BatchNotes
@@ -162,7 +162,7 @@ def _at_reference(
         t_B = torch.full((len(x0_BL),), settings.t, dtype=torch.float64, device=x0_BL.device)
         keys_B = key(batch.keys_B, draw)
         xt_BL = process.corrupt(x0_BL, t_B, keys_B, batch.valid_BL).xt_BL
-        entropy_BL = denoiser(_entropy, xt_BL, t_B, batch.valid_BL)[0]
+        entropy_BL = entropies(denoiser, xt_BL, t_B, batch.valid_BL)
         predicted_BL = counted_BL & process.prediction_mask(xt_BL)
         sums["entropy"].append(masked_sum(entropy_BL, predicted_BL))
         sums["predicted"].append(predicted_BL.sum(1))
@@ -183,7 +183,7 @@ def _leave_one_out(task: DiffusionTask, denoiser: Denoiser, batch: TokenBatch, c
     shown_BL = task.process.mask_position(x0_BL, one_position(batch, counted_BL))
     t_B = torch.full((len(x0_BL),), task.objective.t_min, dtype=torch.float64, device=x0_BL.device)
     predicted_BL = counted_BL & task.process.prediction_mask(shown_BL)
-    entropy_BL = denoiser(_entropy, shown_BL, t_B, batch.valid_BL)[0]
+    entropy_BL = entropies(denoiser, shown_BL, t_B, batch.valid_BL)
     return masked_sum(entropy_BL, predicted_BL) / predicted_BL.sum(1)
 
 
@@ -196,7 +196,3 @@ def _critical_t(task: DiffusionTask, denoiser: Denoiser, batch: TokenBatch, coun
             if row["critical_t"] is not None:
                 values_B[row["row_id"]] = row["critical_t"]
     return values_B
-
-
-def _entropy(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
-    return (F.entropy(logits_CV),)

@@ -50,10 +50,10 @@ def sample(arguments: list[str]) -> int:
     job = SamplingJob(
         given.run, given.ckpt_path, given.steps, given.device, given.weights, 0, given.batch_size, given.out, given.n
     )
-    model = job.load()
-    job = job._replace(seed=model.seed if given.seed is None else given.seed)
-    against = train_comparison(model) if given.against else None
-    if not sample_to_file(job, model, given.processes):
+    run = job.load()
+    job = job._replace(seed=run.model.seed if given.seed is None else given.seed)
+    against = train_comparison(run.model) if given.against else None
+    if not sample_to_file(job, run, given.processes):
         sys.stderr.write("uddm: a process that drew samples has failed. The same command continues from here.\n")
         return 1
     sys.stdout.write("\n".join(summary_lines(job, summarize(job, against), against)) + "\n")

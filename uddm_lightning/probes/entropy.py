@@ -14,6 +14,7 @@ from uddm_lightning.core.progress import progress
 from uddm_lightning.metrics import ConditionalEntropy, RowIds
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.probes.base import Histogram, Probe, check_times
+from uddm_lightning.probes.entropies import entropies
 from uddm_lightning.probes.measured_batch import MeasuredBatch, one_position
 from uddm_lightning.probes.summary import SummaryColumn
 from uddm_lightning.results.declarations import Column, Outcome, Scalar, TimeCurve, leading, nats
@@ -123,7 +124,7 @@ class EntropyProbe(Probe):
         for t in progress(self.times, f"entropy, {at.split}"):
             t_B = torch.full((len(x0_BL),), t, dtype=torch.float64, device=x0_BL.device)
             xt_BL = task.process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL).xt_BL
-            entropy_BL = at.denoiser(_entropy, xt_BL, t_B, batch.valid_BL)[0]
+            entropy_BL = entropies(at.denoiser, xt_BL, t_B, batch.valid_BL)
             predicted_BL = task.process.prediction_mask(xt_BL)
             notes.entropy_BL[t] = entropy_BL.where(predicted_BL, torch.nan)
             # a recovery probe may have taken fewer draws of this batch than this one: always the first of them
@@ -158,7 +159,7 @@ class EntropyProbe(Probe):
         changed_BL = x0_BL.scatter(1, chosen_B[:, None], other_B1 + (other_B1 >= own_B1))
 
         shown_BL = process.mask_position(x0_BL, chosen_B)
-        entropy_BL = at.denoiser(_entropy, shown_BL, t_B, batch.valid_BL)[0]
+        entropy_BL = entropies(at.denoiser, shown_BL, t_B, batch.valid_BL)
         before_BV = at.denoiser.predict_at(shown_BL, chosen_B, t_B, batch.valid_BL)
         after_BV = at.denoiser.predict_at(process.mask_position(changed_BL, chosen_B), chosen_B, t_B, batch.valid_BL)
         leak_B = F.total_variation(before_BV, after_BV)
@@ -191,10 +192,6 @@ class EntropyProbe(Probe):
                     "_draws": draws,
                     "_histograms": histograms,
                 }
-
-
-def _entropy(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
-    return (F.entropy(logits_CV),)
 
 
 def entropy_caveat(task: DiffusionTask, t: float) -> str:

@@ -4,6 +4,7 @@ Shapes: B samples, K positions that are compared, L positions, C training rows o
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from uddm_lightning.critics import ABSENT, Critic, CriticScores, CriticText, Ngr
 from uddm_lightning.data import Corpus, Packing, Subset
 from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.metrics import SampleNeighbours
-from uddm_lightning.metrics.neighbours import NGRAM, Overlap, nearest, unigram_entropy
+from uddm_lightning.metrics.neighbours import NEAR, NGRAM, Overlap, nearest, unigram_entropy
 
 BLOCK = 2**14  # training rows that are read at a time
 
@@ -52,6 +53,10 @@ class TrainComparison:
     def length(self) -> int:
         """Number K of positions of a row that are compared."""
         return int(self.kept_L.sum())
+
+    def new_metric(self, memorized_within: float = NEAR, spurious_within: float = NEAR) -> SampleNeighbours:
+        """Return an empty metric for `update`; see `SampleNeighbours`."""
+        return SampleNeighbours(self.length, memorized_within, spurious_within)
 
     def update(self, metric: SampleNeighbours, tokens_BL: Tensor, counted_BL: Tensor, rows_B: Tensor) -> None:
         """Add samples to a metric, with their nearest training rows and critic scores.
@@ -104,3 +109,21 @@ class TrainComparison:
         tokenizer = self.corpus.tokenizer
         special = {tokenizer.bos_id, tokenizer.eos_id, tokenizer.separator_id, tokenizer.pad_id}
         return tokenizer.decode(token for token in ids if token not in special)
+
+
+def comparison_lines(found: dict[str, Any], against: TrainComparison) -> list[str]:
+    """Return the lines for the terminal about the values of a metric of `new_metric`."""
+    labels = ", ".join(f"{found[f'n_{label}']} {label}" for label in ("memorized", "spurious", "novel"))
+    rows, n = len(against.subset), against.ngram
+    inside = f"{found['nearest_overlap']:.3f} of {n}-grams are in it, {found['train_overlap']:.3f} in any training row"
+    value, low, high = (found[f"generative_perplexity{end}"] for end in ("", "_low", "_high"))
+    lines = [
+        f"   against {rows} training rows: {labels}",
+        f"   (memorized: at most {NEAR:.0%} of positions differ from a training row; spurious: from another sample; "
+        "novel: neither, of whatever quality)",
+        f"   nearest training row: {found['nearest_distance']:.3f} of positions differ, {inside}",
+    ]
+    if against.critic:
+        line = f"   generative perplexity under the {against.critic.name} critic: {value:.3f} ({low:.3f} to {high:.3f})"
+        lines.append(line + (f"; novel samples: {found['novel_perplexity']:.3f}" if found["n_novel"] else ""))
+    return lines

@@ -1,7 +1,4 @@
-"""Load a trained model from a config and a checkpoint; no training data and no trainer are needed.
-
-Shapes: B rows, L positions.
-"""
+"""Load a trained model from a config and a checkpoint; no training data and no trainer are needed."""
 
 import copy
 from contextlib import suppress
@@ -10,21 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from uddm_lightning.core.class_path import import_class
 from uddm_lightning.core.devices import use_tensor_cores
 from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.data import Packing, Tokenizer
 from uddm_lightning.data.corpus import Corpus, load_cached_corpus
-from uddm_lightning.data.eval_dataset import draw_keys
-from uddm_lightning.data.module import SAMPLES
-from uddm_lightning.data.noise_rows import uniform_rows
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs.instantiate import build_plugin, build_task
 from uddm_lightning.runs.manifest import read_manifest
-from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.training.task import DiffusionTask
 
 DECISIVE = ("process", "backbone", "objective", "sampler", "eval_dtype")  # parts of a model that decide a sample
@@ -134,23 +126,6 @@ def load(path: Path, ckpt: str, steps: int | None = None, device: str | None = N
         digest = file_digest(file, "sha256").hexdigest()
     task = task.to(_device(device)).eval()
     return LoadedModel(task, packing, config, int(checkpoint["global_step"]), digest, path.absolute().parent)
-
-
-def sample_rows(model: LoadedModel, denoiser: Denoiser, seed: int, ids_B: Tensor) -> Tensor:
-    """Draw rows (B, L) from pure noise at t = 1; each is a function of weights, seed and its number.
-
-    With the seed of the run these are the rows that its probes measure.
-
-    Args:
-        model: gives the reverse chain and the length.
-        denoiser: the weights.
-        seed: of the samples.
-        ids_B: numbers of the samples.
-    """
-    task, device = model.task, model.task.device
-    noise_BL = uniform_rows(task.process.vocab_size, model.length, seed, ids_B).to(device)
-    keys_B = draw_keys(seed, SAMPLES, ids_B, torch.zeros_like(ids_B)).to(device)
-    return task.sampler.sample(denoiser, noise_BL, keys_B)
 
 
 def _config_path(path: Path) -> Path:

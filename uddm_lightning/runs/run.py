@@ -16,13 +16,13 @@ from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.eval_dataset import RowReader, draw_keys
 from uddm_lightning.data.module import SAMPLES, TEXT
-from uddm_lightning.data.noise_rows import NoiseRows
+from uddm_lightning.data.noise_rows import NoiseRows, uniform_rows
 from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.probes import Probe, RecoveryProbe
 from uddm_lightning.probes.entropy import EntropyProbe, entropy_caveat
 from uddm_lightning.probes.measured_batch import MeasuredBatch
-from uddm_lightning.runs.load import LoadedModel, load, sample_rows
+from uddm_lightning.runs.load import LoadedModel, load
 from uddm_lightning.training.batch_notes import BatchNotes
 from uddm_lightning.training.task import Weights
 
@@ -109,6 +109,20 @@ class Run:
         ids = [row for start in range(0, n, BATCH) for row in rows.tokens(torch.arange(start, min(start + BATCH, n)))]
         tokenizer = self.model.tokenizer(fetch=False)
         return [row.tolist() for row in ids] if tokenizer is None else [tokenizer.decode(row.tolist()) for row in ids]
+
+    def sample_ids(self, numbers_B: Tensor, seed: int) -> Tensor:
+        """Draw rows (B, L) from pure noise at t = 1; each is a function of weights, seed and its number.
+
+        With the seed of the run these are the rows that its probes measure.
+
+        Args:
+            numbers_B: numbers of the samples.
+            seed: of the samples.
+        """
+        task, device = self.model.task, self.model.task.device
+        noise_BL = uniform_rows(task.process.vocab_size, self.model.length, seed, numbers_B).to(device)
+        keys_B = draw_keys(seed, SAMPLES, numbers_B, torch.zeros_like(numbers_B)).to(device)
+        return task.sampler.sample(self.denoiser, noise_BL, keys_B)
 
     def entropy(
         self,
@@ -235,7 +249,7 @@ class _DrawnRows:
         self.layout = NoiseRows(run.model.packing, tokenizer, 0) if tokenizer else None
 
     def tokens(self, ids: Tensor) -> Tensor:
-        return sample_rows(self.run.model, self.run.denoiser, self.seed, ids)
+        return self.run.sample_ids(ids, self.seed)
 
     def special(self, ids: Tensor) -> Tensor | None:
         return self.layout.special(ids) if self.layout else None

@@ -8,9 +8,7 @@ import torch
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.progress import progress
 from uddm_lightning.data.subset import Subset
-from uddm_lightning.metrics import SampleNeighbours
-from uddm_lightning.metrics.neighbours import NEAR
-from uddm_lightning.probes.train_comparison import TrainComparison
+from uddm_lightning.probes.train_comparison import TrainComparison, comparison_lines
 from uddm_lightning.runs.load import LoadedModel
 from uddm_lightning.runs.manifest import read_manifest
 from uddm_lightning.runs.sampling import SamplingJob
@@ -58,7 +56,7 @@ def summarize(job: SamplingJob, against: TrainComparison | None) -> SampleSummar
         against: compare the samples with these training rows.
     """
     tokens, entropy, unigram = 0, 0.0, 0.0
-    metric = SampleNeighbours(against.length, NEAR, NEAR) if against else None
+    metric = against.new_metric() if against else None
     for table in _first_tables(job):
         entropies = torch.tensor(table["entropy"].to_pylist(), dtype=torch.float64)
         tokens, entropy = tokens + entropies.numel(), entropy + float(entropies.sum())
@@ -82,24 +80,6 @@ def summary_lines(job: SamplingJob, summary: SampleSummary, against: TrainCompar
         f"   entropy at t = {settings['entropy_t']:g}: {means}",
     ]
     return [*lines, *comparison_lines(summary.neighbours, against)] if against and summary.neighbours else lines
-
-
-def comparison_lines(found: dict[str, Any], against: TrainComparison) -> list[str]:
-    """Return the lines about a comparison with training rows."""
-    labels = ", ".join(f"{found[f'n_{label}']} {label}" for label in ("memorized", "spurious", "novel"))
-    rows, n = len(against.subset), against.ngram
-    inside = f"{found['nearest_overlap']:.3f} of {n}-grams are in it, {found['train_overlap']:.3f} in any training row"
-    value, low, high = (found[f"generative_perplexity{end}"] for end in ("", "_low", "_high"))
-    lines = [
-        f"   against {rows} training rows: {labels}",
-        f"   (memorized: at most {NEAR:.0%} of positions differ from a training row; spurious: from another sample; "
-        "novel: neither, of whatever quality)",
-        f"   nearest training row: {found['nearest_distance']:.3f} of positions differ, {inside}",
-    ]
-    if against.critic:
-        line = f"   generative perplexity under the {against.critic.name} critic: {value:.3f} ({low:.3f} to {high:.3f})"
-        lines.append(line + (f"; novel samples: {found['novel_perplexity']:.3f}" if found["n_novel"] else ""))
-    return lines
 
 
 def _first_tables(job: SamplingJob) -> list[pa.Table]:

@@ -11,18 +11,15 @@ from typing import Any, NamedTuple
 import filelock
 import pyarrow as pa
 import torch
-from torch import Tensor
 
 from uddm_lightning import __version__
 from uddm_lightning.config.keys import flat
 from uddm_lightning.core.parent_process import exit_with_parent, parent_check
 from uddm_lightning.core.progress import Progress
-from uddm_lightning.metrics import functional as F
-from uddm_lightning.metrics.neighbours import unigram_entropy
-from uddm_lightning.runs.load import LoadedModel, load, sample_rows
+from uddm_lightning.probes.entropies import sample_entropies
 from uddm_lightning.runs.manifest import read_run_name
+from uddm_lightning.runs.run import Run, load_run
 from uddm_lightning.runs.shards import ROWS, SHARD, Shards
-from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.training.task import Weights
 
 PAUSE = 0.3  # seconds between two looks at the work of other processes
@@ -32,7 +29,7 @@ class SamplingJob(NamedTuple):
     """Samples to draw, as plain values that can be sent to another process.
 
     Attributes:
-        run: the run's folder or config.yaml.
+        path: the run's folder or config.yaml.
         checkpoint: path of a checkpoint, or its name in the run.
         steps: of the chain; None keeps the config's.
         device: None takes a GPU where there is one.
@@ -43,7 +40,7 @@ class SamplingJob(NamedTuple):
         total: number of samples.
     """
 
-    run: Path
+    path: Path
     checkpoint: str
     steps: int | None
     device: str | None
@@ -53,22 +50,22 @@ class SamplingJob(NamedTuple):
     file: Path
     total: int
 
-    def load(self) -> LoadedModel:
+    def load(self) -> Run:
         """Load the model."""
-        return load(self.run, self.checkpoint, self.steps, self.device)
+        return load_run(self.path, self.checkpoint, self.weights, self.device, self.steps)
 
-    def shards(self, model: LoadedModel) -> Shards:
+    def shards(self, run: Run) -> Shards:
         """Return the shards of the file."""
-        return Shards(self.file, sample_settings(model, self.weights, self.seed), self.total)
+        return Shards(self.file, sample_settings(run, self.seed), self.total)
 
 
-def sample_settings(model: LoadedModel, weights: Weights, seed: int) -> dict[str, Any]:
+def sample_settings(run: Run, seed: int) -> dict[str, Any]:
     """Return everything that decides the samples, by name."""
-    task = model.task
+    model, task = run.model, run.model.task
     return {
         "checkpoint": model.digest,
         "step": model.step,
-        "weights": weights,
+        "weights": run.weights,
         "seed": seed,
         "sampler": task.sampler.name,
         "sampler_steps": task.sampler.steps,
@@ -79,18 +76,18 @@ def sample_settings(model: LoadedModel, weights: Weights, seed: int) -> dict[str
     }
 
 
-def sample_to_file(job: SamplingJob, model: LoadedModel, processes: int) -> bool:
+def sample_to_file(job: SamplingJob, run: Run, processes: int) -> bool:
     """Draw the samples that the file lacks; return False if a process has failed.
 
     Args:
         job: the samples.
-        model: as `job.load` returns it.
+        run: as `job.load` returns it.
         processes: that draw on this machine.
 
     Raises:
         InputError: the file holds samples of other settings, or is no file of samples.
     """
-    shards, corpus = job.shards(model), model.corpus()
+    shards, corpus = job.shards(run), run.model.corpus()
     while not shards.complete():
         shards.begin()
         if processes > 1:
@@ -98,10 +95,10 @@ def sample_to_file(job: SamplingJob, model: LoadedModel, processes: int) -> bool
                 return False
         else:
             with Progress("drawing", job.total, "samples") as bar:
-                fill_shards(job, model, bar.update)
+                fill_shards(job, run, bar.update)
         versions = {"python": platform.python_version(), "torch": torch.__version__, "uddm_lightning": __version__}
         tokenizer = corpus.meta["tokenizer_hash"] if corpus else None
-        more = {"run": read_run_name(model.folder), "versions": versions, "tokenizer": tokenizer}
+        more = {"run": read_run_name(run.folder), "versions": versions, "tokenizer": tokenizer}
         try:
             shards.finish(more, corpus.tokenizer.decode if corpus else None)
         except KeyError:  # a shard has been damaged since it was drawn
@@ -109,16 +106,16 @@ def sample_to_file(job: SamplingJob, model: LoadedModel, processes: int) -> bool
     return True
 
 
-def fill_shards(job: SamplingJob, model: LoadedModel, drawn: Callable[[int], object]) -> None:
+def fill_shards(job: SamplingJob, run: Run, drawn: Callable[[int], object]) -> None:
     """Draw shards until all are there; wait for those that another process is drawing.
 
     Args:
         job: the samples.
-        model: the model.
+        run: the model.
         drawn: called with a number of samples each time that so many more are ready.
     """
-    torch.set_num_threads(model.threads)
-    shards, denoiser = job.shards(model), model.task.denoiser(job.weights)
+    torch.set_num_threads(run.model.threads)
+    shards = job.shards(run)
     missing = list(range(len(shards)))
     while missing and not shards.complete():
         left = []
@@ -128,7 +125,7 @@ def fill_shards(job: SamplingJob, model: LoadedModel, drawn: Callable[[int], obj
             try:
                 with shards.lock(number).acquire(timeout=0):
                     if not (shards.complete() or shards.done(number)):
-                        _fill(job, model, denoiser, shards, number, drawn)
+                        _fill(job, run, shards, number, drawn)
             except filelock.Timeout:
                 left.append(number)
         if left:
@@ -136,43 +133,24 @@ def fill_shards(job: SamplingJob, model: LoadedModel, drawn: Callable[[int], obj
         missing = left
 
 
-def _fill(
-    job: SamplingJob,
-    model: LoadedModel,
-    denoiser: Denoiser,
-    shards: Shards,
-    number: int,
-    drawn: Callable[[int], object],
-) -> None:
+def _fill(job: SamplingJob, run: Run, shards: Shards, number: int, drawn: Callable[[int], object]) -> None:
     """Draw what a shard lacks. Entropies are computed for the whole shard at once, whatever the batch size."""
-    task, wanted = model.task, shards.range(number)
+    task, wanted = run.model.task, shards.range(number)
     old = shards.rows(number)["tokens"].to_pylist()
-    parts = [torch.tensor(old, dtype=torch.int64).view(-1, model.length)]
+    parts = [torch.tensor(old, dtype=torch.int64).view(-1, run.model.length)]
     for start in range(wanted.start + len(old), wanted.stop, job.batch_size):
         ids_B = torch.arange(start, min(start + job.batch_size, wanted.stop))
-        parts.append(sample_rows(model, denoiser, job.seed, ids_B).cpu())
+        parts.append(run.sample_ids(ids_B, job.seed).cpu())
         drawn(len(ids_B))
     tokens_BL = torch.cat(parts).to(task.device)
+    found = sample_entropies(run.denoiser, tokens_BL, task.objective.t_min)
     columns = {
         "sample": list(wanted),
         "tokens": tokens_BL.tolist(),
-        "entropy": _entropies(denoiser, tokens_BL, task.objective.t_min).float().tolist(),
-        "unigram_entropy": unigram_entropy(tokens_BL, torch.ones_like(tokens_BL, dtype=torch.bool)).tolist(),
+        "entropy": found.entropy_BL.float().tolist(),
+        "unigram_entropy": found.unigram_entropy_B.tolist(),
     }
     shards.write(number, pa.Table.from_pydict(columns, SHARD))
-
-
-def _entropies(denoiser: Denoiser, tokens_BL: Tensor, t: float) -> Tensor:
-    """Return the entropy of each token of clean rows at time t, in nats, (B, L)."""
-    t_B = torch.full((len(tokens_BL),), t, dtype=torch.float64, device=tokens_BL.device)
-    if bool(denoiser.process.prediction_mask(tokens_BL).all()):
-        return denoiser(lambda logits_CV, _: (F.entropy(logits_CV),), tokens_BL, t_B, None)[0]
-    columns = []  # the process predicts masked tokens only: one position after the other is masked
-    for position in range(tokens_BL.shape[1]):
-        position_B = torch.full_like(tokens_BL[:, 0], position)
-        masked_BL = denoiser.process.mask_position(tokens_BL, position_B)
-        columns.append(F.entropy(denoiser.predict_at(masked_BL, position_B, t_B, None)))
-    return torch.stack(columns, 1)
 
 
 def fill_in_processes(job: SamplingJob, processes: int, shards: Shards) -> bool:
