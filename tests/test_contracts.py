@@ -37,6 +37,7 @@ def test_all_plugins_are_found() -> None:
         "DuoCurriculum",
         "LeaveOneOutCrossEntropy",
         "AncestralSampler",
+        "SpinDynamics",
         "WarmupConstant",
         "WarmupLinear",
     }

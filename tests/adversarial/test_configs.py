@@ -162,6 +162,8 @@ LEGAL: dict[str, Callable[[Any], bool]] = {
     "ReweightedNELBO.t_min": real(lambda t: 0 < t < 1),
     "ReweightedNELBO.t_max": real(lambda t: 0.001 < t <= 1),
     "AncestralSampler.steps": whole(1),
+    "SpinDynamics.steps": whole(1),
+    "SpinDynamics.temperature": real(lambda x: 0 <= x < 1e6),
     "WarmupConstant.warmup_steps": whole(0),
     "WarmupLinear.warmup_steps": whole(0),
     "WarmupLinear.min_lr_ratio": share,

@@ -29,6 +29,7 @@ def plugins(base: type) -> list[type]:
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "DiT": [{"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "cond_dim": 8, "gate_init": 1.0}],
     "AncestralSampler": [{}, {"decoding": "argmax"}, {"clamp": True}, {"noise_removal": "argmax"}],
+    "SpinDynamics": [{}, {"order": "sequential"}, {"temperature": 0.5}, {"temperature": 1.0, "order": "sequential"}],
     "PseudoLikelihoodMemory": [
         {"length": 7},
         {"length": 7, "symmetric": True},
