@@ -14,7 +14,8 @@ from torch import Tensor
 
 from tests.support.results import write_results
 from uddm_lightning.backbones import HebbMemory, TextStatistics
-from uddm_lightning.processes import Parameterization, UniformProcess
+from uddm_lightning.core.parameterization import Parameterization
+from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import SpinDynamics
 from uddm_lightning.samplers.denoiser import Denoiser

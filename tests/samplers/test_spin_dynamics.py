@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones import HebbMemory, PseudoLikelihoodMemory, TextStatistics
-from uddm_lightning.processes import AbsorbingProcess, Parameterization, UniformProcess
+from uddm_lightning.core.parameterization import Parameterization
+from uddm_lightning.processes import AbsorbingProcess, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.samplers import SpinDynamics
 from uddm_lightning.samplers.denoiser import Denoiser
