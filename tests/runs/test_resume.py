@@ -18,7 +18,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.support.command_line import anonymous_table, tiny_config
+from tests.support.command_line import anonymous_table, tiny_config, write_corpus
 from tests.support.ranks import ACTS, Job, parts, run
 from uddm_lightning.callbacks.figures import pixels, time_figure, write_picture
 from uddm_lightning.core.errors import DiskFullError
@@ -32,13 +32,27 @@ BATCHES = 8  # batches of a validation: two per split
 Disk = Callable[[str], Path]
 
 
-@pytest.fixture
-def settings(tmp_path: Path, corpus: Path) -> Path:
-    path = tmp_path / "restart.yaml"
+def write_settings(folder: Path, corpus: Path) -> Path:
+    path = folder / "restart.yaml"
     settings = tiny_config(corpus)
     settings["trainer"] |= {"max_steps": STEPS, "val_check_interval": PERIOD}
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path, corpus: Path) -> Path:
+    return write_settings(tmp_path, corpus)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that nothing disturbs, which the other runs must equal."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    job = begin(write_settings(folder, write_corpus(folder / "corpus.txt")), folder / "calm")
+    job.arguments += ["--data.cache_dir", str(folder / "cache")]
+    run(folder / "logs", [job])
+    return folder / "calm"
 
 
 def begin(settings: Path, out: Path, *event: Any) -> Job:
@@ -87,11 +101,13 @@ def check_message(job: Job, status: int, *needles: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_moment_ends_like_an_undisturbed_run(tmp_path: Path, settings: Path) -> None:
+def test_a_run_killed_at_any_moment_ends_like_an_undisturbed_run(
+    tmp_path: Path, settings: Path, undisturbed: Path
+) -> None:
     dice = random.Random(0)  # noqa: S311 no secret is made here
     moments = {
         "before-the-first-checkpoint": ("step", dice.randrange(1, PERIOD)),
-        **{f"in-training-{n}": ("step", dice.randrange(PERIOD, STEPS)) for n in range(3)},
+        "in-training": ("step", dice.randrange(PERIOD, STEPS)),
         "in-a-validation": ("validation", BATCHES + dice.randint(1, BATCHES)),
         "in-the-last-validation": ("validation", STEPS // PERIOD * BATCHES),
         "while-saving": ("saving", 2),
@@ -99,13 +115,13 @@ def test_a_run_killed_at_any_moment_ends_like_an_undisturbed_run(tmp_path: Path,
     }
     outs = {name: tmp_path / name for name in moments}
     killed = [begin(settings, outs[name], *moment, "kill", "") for name, moment in moments.items()]
-    run(tmp_path / "logs", [begin(settings, tmp_path / "calm"), *killed], well=False)
+    run(tmp_path / "logs", killed, well=False)
     assert [job.status for job in killed] == [[-9]] * len(killed)
     saved = {name for name, out in outs.items() if (out / "checkpoints" / "last.ckpt").exists()}
     assert saved == moments.keys() - {"before-the-first-checkpoint", "while-saving-the-first"}
     run(tmp_path / "more", [resume(out) if name in saved else begin(settings, out) for name, out in outs.items()])
     for out in outs.values():
-        check_equal(tmp_path / "calm", out)
+        check_equal(undisturbed, out)
 
 
 @pytest.mark.slow
@@ -124,8 +140,10 @@ def test_two_ranks_killed_together_resume(tmp_path: Path, settings: Path) -> Non
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_prints_how_to_resume_and_resumes(tmp_path: Path, settings: Path) -> None:
-    """Test Ctrl-C and SIGTERM; the previous checkpoint remains while another one is written."""
+def test_an_interrupted_run_prints_how_to_resume_and_resumes(tmp_path: Path, settings: Path, undisturbed: Path) -> None:
+    """Test Ctrl-C at each moment, and SIGTERM, which takes the same way, at two; the previous checkpoint remains while
+    another one is written.
+    """
     moments = {
         "before-the-first-checkpoint": ("step", 2),
         "training": ("step", PERIOD + 2),
@@ -133,9 +151,10 @@ def test_an_interrupted_run_prints_how_to_resume_and_resumes(tmp_path: Path, set
         "writing": ("within saving", 3),
         "writing-the-first": ("within saving", 1),
     }
-    outs = {(name, act): tmp_path / f"{name}-{act}" for name in moments for act in ("interrupt", "terminate")}
+    acts = [*((name, "interrupt") for name in moments), ("training", "terminate"), ("writing-the-first", "terminate")]
+    outs = {(name, act): tmp_path / f"{name}-{act}" for name, act in acts}
     jobs = [begin(settings, out, *moments[name], act, "") for (name, act), out in outs.items()]
-    run(tmp_path / "logs", [begin(settings, tmp_path / "calm"), *jobs], well=False)
+    run(tmp_path / "logs", jobs, well=False)
     again = []
     for ((_, act), out), job in zip(outs.items(), jobs, strict=True):
         last = out / "checkpoints" / "last.ckpt"
@@ -151,7 +170,7 @@ def test_an_interrupted_run_prints_how_to_resume_and_resumes(tmp_path: Path, set
         again.append(resume(out) if last.exists() else begin(settings, out))
     run(tmp_path / "more", again)
     for out in outs.values():
-        check_equal(tmp_path / "calm", out)
+        check_equal(undisturbed, out)
 
 
 # The checkpoint before the last one.
@@ -320,7 +339,7 @@ def test_every_file_survives_a_full_disk(name: str, disk: Disk) -> None:
 
 
 @pytest.mark.slow
-def test_a_full_disk_loses_nothing(tmp_path: Path, settings: Path, disk: Disk) -> None:
+def test_a_full_disk_loses_nothing(tmp_path: Path, settings: Path, disk: Disk, undisturbed: Path) -> None:
     moments = {
         "training": ("step", PERIOD + 2),
         "validating": ("validation", BATCHES + 2),
@@ -330,7 +349,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, settings: Path, disk: Disk) -
     jobs = [begin(settings, disks[name] / "run", *moments[name], "fill", str(disks[name])) for name in moments]
     for job, name in zip(jobs, moments, strict=True):
         job.name = name
-    run(tmp_path / "logs", [begin(settings, tmp_path / "calm"), *jobs], well=False)
+    run(tmp_path / "logs", jobs, well=False)
     again = []
     for job, (name, folder) in zip(jobs, disks.items(), strict=True):
         early = name == "before-the-first-checkpoint"
@@ -342,7 +361,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, settings: Path, disk: Disk) -
         again[-1].name = name
     run(tmp_path / "more", again)
     for folder in disks.values():
-        check_equal(tmp_path / "calm", folder / "run")
+        check_equal(undisturbed, folder / "run")
 
 
 @pytest.mark.slow
@@ -400,9 +419,8 @@ def test_a_full_or_forbidden_cache_gives_one_message(tmp_path: Path, settings: P
 
 
 @pytest.mark.slow
-def test_a_run_in_a_forbidden_folder_gives_one_message(tmp_path: Path, settings: Path) -> None:
-    out = tmp_path / "run"
-    run(tmp_path / "logs", [begin(settings, out)])
+def test_a_run_in_a_forbidden_folder_gives_one_message(tmp_path: Path, undisturbed: Path) -> None:
+    out = shutil.copytree(undisturbed, tmp_path / "run")
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     folders = [out, *(path for path in out.rglob("*") if path.is_dir())]
     for path in [*before, *folders]:
@@ -422,8 +440,8 @@ def test_a_run_in_a_forbidden_folder_gives_one_message(tmp_path: Path, settings:
 
 
 @pytest.mark.slow
-def test_a_run_continues_if_its_cache_is_deleted(tmp_path: Path, settings: Path) -> None:
-    jobs = [begin(settings, tmp_path / "calm")]
+def test_a_run_continues_if_its_cache_is_deleted(tmp_path: Path, settings: Path, undisturbed: Path) -> None:
+    jobs = []
     for workers in (0, 2):
         cache = tmp_path / f"cache{workers}"
         job = begin(settings, tmp_path / f"workers{workers}", "step", 1, "delete", str(cache))
@@ -432,7 +450,7 @@ def test_a_run_continues_if_its_cache_is_deleted(tmp_path: Path, settings: Path)
     run(tmp_path / "logs", jobs)
     for workers in (0, 2):
         assert not (tmp_path / f"cache{workers}").exists()
-        check_equal(tmp_path / "calm", tmp_path / f"workers{workers}")
+        check_equal(undisturbed, tmp_path / f"workers{workers}")
 
 
 @pytest.mark.slow

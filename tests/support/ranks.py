@@ -1,16 +1,17 @@
 """Start runs of `uddm` in real processes with any number of ranks.
 
-`python -m tests.support.ranks JOBS` imports everything once and forks the processes of
-them. A process may record its training batches; at a chosen moment it may kill itself, fill its disk or delete its
-cache.
+`python -m tests.support.ranks` imports everything once and forks the processes of all jobs. A process may record its
+training batches; at a chosen moment it may kill itself, fill its disk or delete its cache.
 """
 
+import atexit
 import ctypes
 import io
 import json
 import multiprocessing
 import os
 import pty
+import select
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from multiprocessing import connection
 from pathlib import Path
@@ -29,6 +30,7 @@ from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[2]
 CORES = 2  # cores that jobs may use at once
+PATIENCE = 580  # seconds that a list of jobs may take
 
 
 @dataclass
@@ -65,15 +67,15 @@ def run(folder: Path, jobs: Sequence[Job], well: bool = True) -> list[Job]:
 
     Args:
         folder: folder of the logs.
-        jobs: jobs to run; jobs of one process run in parallel.
+        jobs: jobs to run, with the environment and the working folder of this process; jobs of one process run in
+            parallel.
         well: whether every job must end with status 0.
     """
     folder.mkdir(parents=True, exist_ok=True)
     listed = folder / "jobs.json"
-    listed.write_text(json.dumps([asdict(job) for job in jobs]), encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    # a launcher that hangs would block its ranks
-    subprocess.run([sys.executable, "-m", "tests.support.ranks", str(listed)], env=environment, check=True, timeout=580)
+    request = {"cwd": os.getcwd(), "environment": dict(os.environ), "jobs": [asdict(job) for job in jobs]}
+    listed.write_text(json.dumps(request), encoding="utf-8")
+    _serve(listed)
     for job, status in zip(jobs, json.loads(listed.read_text(encoding="utf-8")), strict=True):
         job.status = status
         job.out = [log.read_text(encoding="utf-8") for log in _logs(folder, job)]
@@ -81,6 +83,39 @@ def run(folder: Path, jobs: Sequence[Job], well: bool = True) -> list[Job]:
             out[-1500:] for out in job.out
         )
     return list(jobs)
+
+
+@cache
+def _server() -> subprocess.Popen[str]:
+    """Start the process that starts the jobs of all tests of this process: its imports take as long as two runs."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    command = [sys.executable, "-m", "tests.support.ranks"]
+    pipe = subprocess.PIPE
+    server = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment, start_new_session=True)
+    atexit.register(_end, server)
+    return server
+
+
+def _end(server: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.communicate()
+
+
+def _serve(listed: Path) -> None:
+    server = _server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    try:
+        server.stdin.write(f"{listed}\n")
+        server.stdin.flush()
+        answered, _, _ = select.select([server.stdout], [], [], PATIENCE)
+        assert answered, "a job hangs"
+        assert server.stdout.readline() == f"{listed}\n", "the server has ended"
+    except BaseException:  # a job that hangs would block the next test
+        _server.cache_clear()
+        _end(server)
+        raise
 
 
 class Parent:
@@ -112,23 +147,42 @@ def _logs(folder: Path, job: Job) -> list[Path]:
 
 
 def main() -> None:
-    """Start the jobs of the file on the command line and replace it by their exit statuses."""
-    import uddm_lightning.cli.lightning  # noqa: F401 the children inherit these imports
+    """Start the jobs of each file whose path is a line of stdin; replace it by their exit statuses and print its path.
 
-    listed = Path(sys.argv[1])
-    jobs = [Job(**job) for job in json.loads(listed.read_text(encoding="utf-8"))]
+    The children inherit imports, no threads and no results: this process computes nothing.
+    """
+    import pandas  # noqa: F401 pyarrow imports it in every run
+
+    import uddm_lightning.cli.lightning  # noqa: F401 as above
+
+    null = os.open(os.devnull, os.O_RDWR)
+    requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    for line in requests:
+        listed = Path(line.rstrip("\n"))
+        request = json.loads(listed.read_text(encoding="utf-8"))
+        os.chdir(request["cwd"])
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        statuses = _run_all(listed.parent, [Job(**job) for job in request["jobs"]])
+        listed.write_text(json.dumps(statuses), encoding="utf-8")
+        print(listed, file=answers, flush=True)
+
+
+def _run_all(folder: Path, jobs: list[Job]) -> list[list[int]]:
     waiting, running = list(jobs), dict[int, tuple[Job, int]]()
     for job in jobs:
         job.status = [0] * job.world
     while waiting or running:
         while waiting and _cores(running) + min(waiting[0].world, CORES) <= CORES:
             job, port = waiting.pop(0), _free_port()
-            for rank, log in enumerate(_logs(listed.parent, job)):
+            for rank, log in enumerate(_logs(folder, job)):
                 running[_fork(job, rank, port, log)] = (job, rank)
         pid, status = os.wait()
         job, rank = running.pop(pid)
         job.status[rank] = os.waitstatus_to_exitcode(status)
-    listed.write_text(json.dumps([job.status for job in jobs]), encoding="utf-8")
+    return [job.status for job in jobs]
 
 
 def _cores(running: dict[int, tuple[Job, int]]) -> int:
