@@ -324,11 +324,22 @@ EACH_ONCE = (  # every value of every column, in four runs
     ("DenoisingCrossEntropy", "LogLinearSchedule", 0.5),
     ("DuoCurriculum", "CosineSchedule", 0.5),
 )
+# with these, also every pair of two values
+OTHER_PAIRS = (
+    ("NELBO", "LogLinearSchedule", 0.5),
+    ("LeaveOneOutCrossEntropy", "CosineSchedule", 0.5),
+    ("DenoisingCrossEntropy", "CosineSchedule", 1),
+    ("DuoCurriculum", "LogLinearSchedule", 1),
+)
 
 
 @pytest.mark.parametrize(
     ("objective", "schedule", "size"),
-    [pytest.param(*one, marks=[] if one in EACH_ONCE else pytest.mark.slow) for one in TOGETHER],
+    [
+        *EACH_ONCE,
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in OTHER_PAIRS),
+        *(pytest.param(*one, marks=pytest.mark.bar) for one in TOGETHER if one not in (*EACH_ONCE, *OTHER_PAIRS)),
+    ],
 )
 def test_plugins_can_be_combined(uddm, config, tmp_path, objective, schedule, size):
     outcome = uddm(
@@ -357,10 +368,10 @@ def test_workers_do_not_change_a_run(run, uddm, config, tmp_path):
 @pytest.mark.parametrize(
     ("tokenizer", "packing"),
     [
-        ("WordPieceTokenizer", "WrappedPacking"),
-        ("BPETokenizer", "DocumentPacking"),
-        ("BPETokenizer", "WrappedPacking"),
         ("WordPieceTokenizer", "DocumentPacking"),
+        ("BPETokenizer", "WrappedPacking"),
+        pytest.param("WordPieceTokenizer", "WrappedPacking", marks=pytest.mark.bar),
+        pytest.param("BPETokenizer", "DocumentPacking", marks=pytest.mark.bar),
     ],
 )
 def test_word_pieces_and_padding_train_too(uddm, config, tmp_path, tokenizer, packing):

@@ -183,8 +183,8 @@ def test_every_cell_is_covered() -> None:
 
 
 @pytest.mark.slow
-def test_every_cell_of_few_rows_is_covered() -> None:
-    judge([cell for cell in cells() if cell.rows < 64 or (cell.rows == 64 and cell.kind != "spread")], 2000)
+def test_every_second_cell_of_few_rows_is_covered() -> None:
+    judge([cell for cell in cells() if cell.rows < 64 or (cell.rows == 64 and cell.kind != "spread")][::2], 2000)
 
 
 @pytest.mark.parametrize("kind", ["rate", "entropy", "extremes"])
