@@ -5,11 +5,17 @@ import sys
 from pathlib import Path
 
 from uddm_lightning.config.command_parser import CommandParser
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.sweeps.options import expand_files
 from uddm_lightning.sweeps.results import summary
 from uddm_lightning.sweeps.sweep import sweep as run_sweep
+from uddm_lightning.sweeps.text_config import expand_text
 
 EPILOG = """\
+With --text, the alphabet or vocabulary, the length of rows, the sizes and the steps are chosen from
+the text and the machine, and printed; the text may be in any language, or code. Other options
+override the choices.
+
 Every other option is passed to `uddm fit`; `uddm fit --help` lists them. Options of a launcher
 follow its name: `--launcher slurm --launcher.partition gpu --launcher.timeout_min 120`.
 
@@ -29,11 +35,21 @@ def _parser() -> CommandParser:
         "-c",
         "--config",
         action="append",
-        required=True,
         metavar="CONFIG",
         help="as for `uddm fit`; a file with the section `sweep:` alone gives options of this command",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the sweep")
+    parser.add_argument(
+        "--text",
+        action="append",
+        metavar="FILE",
+        help="instead of -c: a text file, a pattern or a folder; several are read together",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of the sweep; default with --text: named after the text",
+    )
     parser.add_argument(
         "--sizes",
         metavar="SIZES",
@@ -64,7 +80,13 @@ def sweep(arguments: list[str]) -> int:
     Raises:
         InputError: the arguments, a config or a folder are wrong.
     """
+    arguments, choices = expand_text(arguments)
+    sys.stdout.write(choices)
+    sys.stdout.flush()
     given, options = _parser().parse_known_args(expand_files(arguments))
+    del given.text  # replaced by configs
+    if given.config is None or given.out is None:
+        raise InputError("`uddm sweep` needs `-c CONFIG --out DIR`, or `--text FILE`; `uddm configs` lists configs.")
     try:
         found = run_sweep(options=options, **vars(given))
     except KeyboardInterrupt:

@@ -77,6 +77,12 @@ def build_corpus(
     test = write("test", without_train(held_out.chunks()))
     held_out.remove()
     lost = losses.to_dict()
+    if lost["characters"] and lost["dropped"] == lost["characters"]:
+        raise InputError(
+            f"{tokenizer.lossy_key[:1].upper()}{tokenizer.lossy_key[1:]} drops every character of the text "
+            f"({', '.join(map(repr, lost['dropped_examples']))}, ...), so no row is left; add these characters to it, "
+            "or leave `alphabet` out to take all characters of the text."
+        )
     _check_not_empty(train, test, len(held_out), loss_message(lost, tokenizer.lossy_key, "the text"))
 
     meta = {

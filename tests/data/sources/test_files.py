@@ -118,7 +118,7 @@ BAD_FILES = [
     ("a.jsonl", b'{"body": "a"}', r"line 1: no field `text`; set `field` to one of \['body'\]"),
     ("a.jsonl", b'{"text": 3}', r"line 1, field `text`: 3 is not text; choose a `field` that holds strings"),
     ("a.parquet", b"PAR0", r"a.parquet` is not a readable Parquet file"),
-    ("a.csv", b"a,b", r"a.csv` has an unknown suffix; use .txt, .jsonl, .parquet"),
+    ("a.csv", b"a,b", r"a.csv` has an unknown suffix; use .txt, .jsonl, .parquet, .* or set `any_file`"),
 ]
 
 
@@ -127,6 +127,16 @@ def test_bad_files(tmp_path: Path, name: str, content: bytes, message: str) -> N
     source = TextFiles(str(write(tmp_path / name, content)))
     with pytest.raises(InputError, match=message):
         list(source.documents())
+
+
+def test_any_file_is_read_as_text_and_empty_ones_are_skipped(tmp_path: Path) -> None:
+    for name, content in {"a.py": "x = 1", "b.py": "", "c.txt": "text"}.items():
+        write(tmp_path / name, content.encode())
+    source = TextFiles(str(tmp_path / "*"), any_file=True)
+    assert [document.text for document in source.documents()] == ["x = 1", "text"]
+    assert [path.name for path in source.files] == ["a.py", "b.py", "c.txt"]
+    with pytest.raises(InputError, match=r"b\.txt` contains no text"):
+        list(TextFiles(str(write(tmp_path / "b.txt", b""))).documents())
 
 
 def test_bad_gzip(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def test_alphabets_without_space_with_capitals_with_accents_and_with_signs() -> 
     assert genome.joiner_ids == []
     french = CharacterTokenizer("aé ", lowercase=True)
     assert french.decode(french.encode(["É e\u0301 à a"])[0]) == "é é a"
+    korean = CharacterTokenizer("나는가 ")  # a syllable decomposes like a letter with an accent
+    assert korean.decode(korean.encode(["나는, 가"])[0]) == "나는 가"
     signs = CharacterTokenizer(r"]^\-[a ")
     assert signs.decode(signs.encode([r"a]b^\-["])[0]) == r"a] ^\-["
 

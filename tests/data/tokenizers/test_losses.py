@@ -20,6 +20,7 @@ from uddm_lightning.data import (
     CharacterTokenizer,
     Corpus,
     DocumentPacking,
+    Packing,
     PretrainedTokenizer,
     TextDataModule,
     TextFiles,
@@ -318,20 +319,27 @@ def cyrillic(folder: Path) -> Path:
 
 def test_too_little_text_names_the_alphabet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = cyrillic(tmp_path)
-    for packing in (WrappedPacking(400), DocumentPacking(8)):
-        source = TextFiles(str(text))
-        tokenizer = CharacterTokenizer(LETTERS if isinstance(packing, WrappedPacking) else "xyz ", lowercase=True)
-        with pytest.raises(
-            InputError,
-            match=r"too short .* the alphabet of `data\.tokenizer` drops \d\d0? % of the characters of the text",
-        ):
-            prepare_corpus(source, tokenizer, packing, 0.2, str(tmp_path / "cache"))
+    reason = r"too short .* the alphabet of `data\.tokenizer` drops \d\d % of the characters of the text"
+    cache = str(tmp_path / "cache")
+    with pytest.raises(InputError, match=reason):
+        prepare_corpus(TextFiles(str(text)), CharacterTokenizer(LETTERS, True), WrappedPacking(400), 0.2, cache)
     data = TextDataModule(TextFiles(str(text)), CharacterTokenizer(LETTERS, True), WrappedPacking(8), 1000)
     manifest = TextDataModule(data.source, CharacterTokenizer(LETTERS, True), WrappedPacking(8), 2).manifest()
     assert manifest["lost"]["dropped"] > 0.8 * manifest["lost"]["characters"]
     with pytest.raises(InputError, match=r"`data\.train_size` is 1000 but .* only \d+ training rows"):
         _ = data.subset
     assert "the alphabet of `data.tokenizer` drops" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("packing", [WrappedPacking(8), DocumentPacking(8)])
+def test_an_alphabet_that_removes_everything_is_the_cause(tmp_path: Path, packing: Packing) -> None:
+    source, tokenizer = TextFiles(str(cyrillic(tmp_path))), CharacterTokenizer("xyz ", lowercase=True)
+    with pytest.raises(
+        InputError,
+        match=r"^The alphabet of `data\.tokenizer` drops every character of the text \(('.', ){5}\.\.\.\), "
+        r"so no row is left; add these characters to it, or leave `alphabet` out",
+    ):
+        prepare_corpus(source, tokenizer, packing, 0.2, str(tmp_path / "cache"))
 
 
 def test_losses_of_text_to_restore_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ class TextFiles(Source):
             whole file. In other files, each record is a document.
         field: field or column with the text of a record.
         test_paths: files or patterns of an official test split; all of `paths` is then training text.
+        any_file: read files with other suffixes, such as `.py`, as plain text, and skip files without text.
 
     Raises:
         ValueError: `document` has another value.
@@ -47,6 +48,7 @@ class TextFiles(Source):
     document: Literal["line", "paragraph", "file"] = "line"
     field: str = "text"
     test_paths: str | list[str] | None = None
+    any_file: bool = False
 
     def __post_init__(self) -> None:
         if self.document not in ("line", "paragraph", "file"):
@@ -60,7 +62,7 @@ class TextFiles(Source):
                 if text.strip():
                     empty = False
                     yield Document(text, split)
-            if empty:
+            if empty and not self.any_file:
                 raise InputError(f"`{path}` contains no text; add text to it or remove it from `paths`.")
 
     @override
@@ -71,11 +73,16 @@ class TextFiles(Source):
             digest.update(bytes.fromhex(file_hash(path)))
         return digest.hexdigest()
 
+    @property
+    def files(self) -> list[Path]:
+        """The files of `paths`, sorted."""
+        return _resolve(self.paths, "paths", self.any_file)
+
     def _files(self) -> list[tuple[Path, str | None]]:
-        train = _resolve(self.paths, "paths")
+        train = self.files
         if self.test_paths is None:
             return [(path, None) for path in train]
-        test = _resolve(self.test_paths, "test_paths")
+        test = _resolve(self.test_paths, "test_paths", self.any_file)
         if both := sorted({path.resolve() for path in train} & {path.resolve() for path in test}):
             raise InputError(
                 f"`{both[0]}` is in `paths` and in `test_paths`; training and held-out text must not overlap."
@@ -100,7 +107,7 @@ def _kind(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).suffix
 
 
-def _resolve(patterns: str | list[str], key: str) -> list[Path]:
+def _resolve(patterns: str | list[str], key: str, any_file: bool) -> list[Path]:
     """Return the files that match the patterns, without duplicates, sorted."""
     found: set[Path] = set()
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
@@ -118,9 +125,10 @@ def _resolve(patterns: str | list[str], key: str) -> list[Path]:
             raise InputError(f"`{key}`: no file matches `{pattern}` (working folder `{Path.cwd()}`); check the path.")
         found.update(files)
     for path in found:
-        if _kind(path) not in KINDS:
+        if _kind(path) not in KINDS and not any_file:
             raise InputError(
-                f"`{key}`: `{path}` has an unknown suffix; use {', '.join(KINDS)}, optionally followed by .gz."
+                f"`{key}`: `{path}` has an unknown suffix; use {', '.join(KINDS)}, optionally followed by .gz, or set "
+                "`any_file` to read it as plain text."
             )
     if not found:
         raise InputError(f"`{key}` is empty; give at least one path or pattern.")

@@ -144,7 +144,8 @@ def _backend(
 def _normalizer(alphabet: str, lowercase: bool) -> normalizers.Normalizer:
     """Return a normalizer that maps any text to the alphabet."""
     others = "".join(rf"\x{{{ord(character):x}}}" for character in alphabet if character != " ")
-    strips_accents = not any(unicodedata.decomposition(character) for character in alphabet)
+    # also of Hangul syllables, for which `unicodedata.decomposition` returns nothing
+    strips_accents = all(unicodedata.normalize("NFKD", character) == character for character in alphabet)
     steps: list[normalizers.Normalizer] = []
     steps += [normalizers.NFKD(), normalizers.StripAccents()] if strips_accents else [normalizers.NFC()]
     steps += [normalizers.Lowercase()] if lowercase else []
