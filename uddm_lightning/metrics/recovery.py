@@ -159,6 +159,9 @@ class MarginResult(NamedTuple):
         margin: mean margin per token, in nats.
         fixed_tokens: share of tokens with a margin above 0, whose own id is the most probable one.
         fixed_rows: share of draws whose counted tokens are all fixed (fixed points), among draws with counted tokens.
+        hebbian_factor: mean of 1 - tanh(margin / 2) per token, in [0, 2]. For two ids this is the factor of Hebb's rule
+            in the gradient of the pseudo-likelihood, 1 - tanh(x_l h_l) of D'Amico et al. 2025, arXiv 2507.05147: the
+            share of the gradient that is left. For more ids it is the factor against the likeliest other id alone.
         edges: float64 (bins + 1,) edges of the histogram in nats.
         histogram: int64 (bins,) tokens per bin; the outer bins hold all values beyond them.
         draws: `row_id`, `document`, `draw` and `margin` (smallest margin of the counted tokens, or NaN) of each draw.
@@ -169,6 +172,7 @@ class MarginResult(NamedTuple):
     margin: float
     fixed_tokens: float
     fixed_rows: float
+    hebbian_factor: float
     edges: Tensor
     histogram: Tensor
     draws: Draws
@@ -197,7 +201,7 @@ class ClassificationMargin(RowwiseMetric):
         check_at_least(1, bins=bins)
         super().__init__()
         self.low, self.high, self.bins = low, high, bins
-        self.declare("draws", "least", "count", "sum", "fixed_tokens", "counted", "fixed_rows", *ORIGIN)
+        self.declare("draws", "least", "count", "sum", "fixed_tokens", "counted", "fixed_rows", "factor", *ORIGIN)
         self.add_state("histogram", torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
 
     @override
@@ -221,6 +225,7 @@ class ClassificationMargin(RowwiseMetric):
             fixed_BL.sum(1),
             counted_B,
             counted_B & (fixed_BL == counted_BL).all(1),
+            masked_sum(1 - torch.tanh(margin_BL.double() / 2), counted_BL),
         )
         counted_BL = counted_BL & (ids.rows_B >= 0)[:, None]
         self.histogram += histogram(margin_BL[counted_BL], self.low, self.high, self.bins).to(self.device)
@@ -236,6 +241,7 @@ class ClassificationMargin(RowwiseMetric):
             margin=mean_interval(sums["sum"], sums["count"], low=None).value,
             fixed_tokens=ratio(float(sums["fixed_tokens"].sum()), float(sums["count"].sum())),
             fixed_rows=ratio(float(sums["fixed_rows"].sum()), float(sums["counted"].sum())),
+            hebbian_factor=ratio(float(sums["factor"].sum()), float(sums["count"].sum())),
             edges=torch.linspace(self.low, self.high, self.bins + 1, dtype=torch.float64),
             histogram=self.histogram,
             draws=origin | {"margin": each["least"]},

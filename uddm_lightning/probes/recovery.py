@@ -51,7 +51,14 @@ COLUMNS = (
     ),
     share("fixed_tokens", "share of clean tokens with a margin above 0"),
     share("fixed_rows", "fixed points: share of draws in which all counted tokens have a margin above 0"),
+    Column(
+        "hebbian_factor",
+        "factor",
+        "mean of 1 - tanh(margin / 2) over clean tokens, in [0, 2]: with two ids the share of Hebb's rule that is left "
+        "in the gradient",
+    ),
 )
+MARGINS = ("margin", "fixed_tokens", "fixed_rows", "hebbian_factor")
 COSTS = (
     SummaryColumn("test rows: clean tokens changed", "clean_change_rate", "test"),
     SummaryColumn("wrong tokens: before", "errors_before", "test", width=21),
@@ -97,7 +104,7 @@ class RecoveryProbe(Probe):
     scalars = (
         Scalar("recovery"),
         Scalar("recovery", "gap/t={t:g}", minus_test=True),
-        *(Scalar(name, f"{name}/{{split}}") for name in ("margin", "fixed_tokens", "fixed_rows")),
+        *(Scalar(name, f"{name}/{{split}}") for name in MARGINS),
         *(Scalar(name, skip_nan=True) for name in ("chance", "coincidence")),
         *(Scalar(name, skip_nan=True) for name in ("clean_change_rate", "errors_before", "errors_after")),
         Scalar("bayes_argmax", skip_nan=True, monitored=False),
@@ -228,7 +235,7 @@ class RecoveryProbe(Probe):
                     "t": t,
                     **fields,
                     "coincidence": coincidence,
-                    **{name: getattr(margin, name) for name in ("margin", "fixed_tokens", "fixed_rows")},
+                    **{name: getattr(margin, name) for name in MARGINS},
                     "_histograms": {"margin/{split}": histogram} if t == self.times[0] else {},
                     "_draws": {**draws, "margin": [least.get(place, math.nan) for place in draws["draw"].tolist()]},
                 }
