@@ -15,12 +15,13 @@ def plugins(base: type) -> list[type]:
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         if not info.name.endswith("_triton") or importlib.util.find_spec("triton"):  # Triton is for Linux only
             importlib.import_module(info.name)
+    prefix = package.__name__ + "."  # others, such as networks of another library, have tests of their own
     found: list[type] = []
     waiting = [base]
     while waiting:
         for child in waiting.pop().__subclasses__():
             waiting.append(child)
-            if child.__module__.startswith("uddm_lightning.") and not inspect.isabstract(child) and child not in found:
+            if child.__module__.startswith(prefix) and not inspect.isabstract(child) and child not in found:
                 found.append(child)
     return sorted(found, key=lambda child: child.__qualname__)
 

@@ -9,11 +9,12 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.constants import HF_HUB_OFFLINE
 
 from uddm_lightning.core.errors import InputError, first_line
-from uddm_lightning.interop.hub_folder import CONFIG, INDEX, PICKLES, TOKENIZER, TOKENIZER_CONFIG
+from uddm_lightning.interop.hub_folder import CONFIG, INDEX, PICKLES, TOKENIZER, TOKENIZER_CONFIG, VOCABULARIES
 
 NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 SAFETENSORS = ".safetensors"
-FILES = (CONFIG, INDEX, TOKENIZER, TOKENIZER_CONFIG)  # beside the weights; nothing else is downloaded
+# Files beside the weights; nothing else is downloaded.
+FILES = (CONFIG, INDEX, TOKENIZER, TOKENIZER_CONFIG, *VOCABULARIES, "special_tokens_map.json", "generation_config.json")
 TIMEOUT = 10.0  # seconds
 
 
@@ -34,15 +35,16 @@ def is_hub_name(given: str) -> bool:
     return not Path(given).exists() and NAME.fullmatch(given) is not None and ".." not in given
 
 
-def download(name: str, revision: str | None = None) -> Downloaded:
+def download(name: str, revision: str | None = None, code: bool = False) -> Downloaded:
     """Return the folder of a model on the hub, downloaded if it is not in the hub's cache.
 
-    `config.json`, safetensors and the tokenizer are downloaded; code and pickles never are. The size is written to the
+    `config.json`, safetensors and the tokenizer are downloaded, code only if asked for, pickles never. The size is written to the
     standard error first. With `HF_HUB_OFFLINE=1` the cache alone is used.
 
     Args:
         name: OWNER/NAME.
         revision: branch, tag or commit; None is the main branch.
+        code: download Python files, too.
 
     Raises:
         InputError: the model is not there, cannot be reached, is not in the cache when offline, or has no safetensors.
@@ -60,7 +62,7 @@ def download(name: str, revision: str | None = None) -> Downloaded:
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=TIMEOUT)
         sizes = {one.rfilename: one.size or 0 for one in info.siblings or []}
-        wanted = {file: size for file, size in sizes.items() if _is_wanted(file)}
+        wanted = {file: size for file, size in sizes.items() if _is_wanted(file, code)}
         if not any(file.endswith(SAFETENSORS) for file in wanted):
             pickles = [file for file in sizes if Path(file).suffix in PICKLES]
             why = "only pickles, which may run code when they are read" if pickles else "no weights"
@@ -77,6 +79,6 @@ def download(name: str, revision: str | None = None) -> Downloaded:
     return Downloaded(folder, {"repository": name, "revision": info.sha})
 
 
-def _is_wanted(file: str) -> bool:
+def _is_wanted(file: str, code: bool) -> bool:
     """Return whether a file of the repository is downloaded: those of the top folder that are read."""
-    return "/" not in file and (file in FILES or file.endswith(SAFETENSORS))
+    return "/" not in file and (file in FILES or file.endswith((SAFETENSORS, *([".py"] if code else []))))

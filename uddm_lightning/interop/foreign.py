@@ -95,15 +95,20 @@ class ForeignModel(ABC):
 
     def sha256(self) -> str:
         """Return the hex SHA-256 of the files with the weights, one after the other."""
-        found = hashlib.sha256()
-        with Progress("SHA-256", sum(file.stat().st_size for file in self.files), "B") as bar:
-            for path in self.files:
-                with path.open("rb") as file:
-                    while piece := file.read(2**20):
-                        found.update(piece)
-                        bar.update(len(piece))
-        return found.hexdigest()
+        return hash_files(self.files)
 
     def refusal(self, why: str) -> InputError:
         """Return the error that says why the model cannot be converted."""
         return InputError(f"`{self.path}` cannot be converted: {why}.")
+
+
+def hash_files(files: Sequence[Path]) -> str:
+    """Return the hex SHA-256 of files, one after the other."""
+    found = hashlib.sha256()
+    with Progress("SHA-256", sum(file.stat().st_size for file in files), "B") as bar:
+        for path in files:
+            with path.open("rb") as file:
+                while piece := file.read(2**20):
+                    found.update(piece)
+                    bar.update(len(piece))
+    return found.hexdigest()

@@ -18,10 +18,11 @@ from uddm_lightning.core.errors import InputError, first_line, sanitize_message
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt")  # of tokenizers without a `tokenizer.json`
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
 MAX_JSON_BYTES = 2**26  # a tokenizer of 256,000 ids has 34 MB
 MAX_HEADER_BYTES = 100_000_000  # of the library
-BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # dtypes of weights
+BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}  # dtypes of tensors
 
 
 class Entry(NamedTuple):
@@ -30,10 +31,17 @@ class Entry(NamedTuple):
     Attributes:
         file: path of the file.
         shape: of the tensor.
+        dtype: of the tensor, as safetensors names it.
     """
 
     file: Path
     shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def size(self) -> int:
+        """Number of its elements."""
+        return math.prod(self.shape)
 
 
 class StoredWeights(Mapping[str, Tensor]):
@@ -115,6 +123,17 @@ class HubFolder:
         """
         return self._json(name) if (self.path / name).exists() else {}
 
+    def whole(self, key: str, smallest: int = 1) -> int:
+        """Return a whole number of `config.json`.
+
+        Raises:
+            InputError: it is missing, no whole number, or smaller than `smallest`.
+        """
+        value = self.config.get(key)
+        if type(value) is not int or not smallest <= value < 2**31:
+            raise self.refusal(f"its `{CONFIG}` says `{key}` = {shown(value)}, and a whole number is needed")
+        return value
+
     def refusal(self, why: str) -> InputError:
         """Return the error that says why the folder cannot be converted."""
         return InputError(f"`{self.path}` cannot be converted: {why}.")
@@ -191,7 +210,12 @@ class HubFolder:
                 pass
         except Exception as error:  # the library raises errors of its own
             raise self.refusal(f"`{file.name}` cannot be read ({first_line(error)})") from error
-        return {name: Entry(file, shape) for name, (shape, _, _) in places.items()}
+        return {name: Entry(file, shape, declared[name]["dtype"]) for name, (shape, _, _) in places.items()}
+
+
+def shown(value: Any) -> str:
+    """Return a value of `config.json` as text for a message."""
+    return "nothing" if value is None else repr(value)[:80]
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from uddm_lightning.backbones.dit import RotaryEmbedding
 from uddm_lightning.core.errors import first_line, sanitize_message
 from uddm_lightning.interop import hub_config
 from uddm_lightning.interop.foreign import ForeignConfig, ForeignModel
-from uddm_lightning.interop.hub_folder import TOKENIZER, TOKENIZER_CONFIG, HubFolder, StoredWeights
+from uddm_lightning.interop.hub_folder import TOKENIZER, TOKENIZER_CONFIG, HubFolder, StoredWeights, shown
 from uddm_lightning.interop.hub_tokenizer import find_mask, without_token
 
 OF_IDS = ("vocab_embed.embedding", "output_layer.linear.weight", "output_layer.linear.bias")  # a row for each id
@@ -108,14 +108,14 @@ class HubModel(ForeignModel):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        folder = HubFolder(path)
+        self.folder = folder = HubFolder(path)
         self.config, self.files = folder.config, folder.files
         self.kind = self._kind(folder.weights)
         self.layout = f"Hugging Face hub, {self.kind.name}"
         self.step, self.ema_decay = None, hub_config.EMA_DECAY
         self.supposed: list[str] = []
-        states = self._whole("vocab_size", 2)
-        self.length = self._whole(self.kind.keys["length"])
+        states = self.folder.whole("vocab_size", 2)
+        self.length = self.folder.whole(self.kind.keys["length"])
         self.architecture = self._architecture()
         self._shapes = self._checked_shapes(folder.weights, states)
         self.left_out = sorted(folder.weights.keys() - {self.kind.prefix + name for name in self._shapes})
@@ -153,7 +153,7 @@ class HubModel(ForeignModel):
             self.supposed.append(key)
             return default
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.refusal(f"its `config.json` says `{key}` = {_shown(value)}, and a number is needed")
+            raise self.refusal(f"its `config.json` says `{key}` = {shown(value)}, and a number is needed")
         return float(value)
 
     def _kind(self, weights: StoredWeights) -> Kind:
@@ -166,22 +166,16 @@ class HubModel(ForeignModel):
         kind = KINDS.get(str(self.config.get("model_type")).lower())
         if kind is None or (kind.name == "GIDD" and "p_uniform" not in self.config):
             raise self.refusal(
-                f"its `config.json` says `model_type` = {_shown(self.config.get('model_type'))}, and only UDLM, MDLM, "
+                f"its `config.json` says `model_type` = {shown(self.config.get('model_type'))}, and only UDLM, MDLM, "
                 "Duo and GIDD are known"
             )
         if self.config.get("cfg") not in (None, False):
             raise self.refusal("its `config.json` says `cfg` = true, and models of classes are not known")
         return kind
 
-    def _whole(self, key: str, smallest: int = 1) -> int:
-        value = self.config.get(key)
-        if type(value) is not int or not smallest <= value < 2**31:
-            raise self.refusal(f"its `config.json` says `{key}` = {_shown(value)}, and a whole number is needed")
-        return value
-
     def _architecture(self) -> dict[str, Any]:
         keys = self.kind.keys
-        stated = {name: self._whole(keys[name]) for name in ("hidden_size", "n_blocks", "n_heads", "cond_dim")}
+        stated = {name: self.folder.whole(keys[name]) for name in ("hidden_size", "n_blocks", "n_heads", "cond_dim")}
         conditioned = self.config.get("time_conditioning")
         if self.kind.keys is SHARED and not isinstance(conditioned, bool):
             self.supposed.append("time_conditioning")
@@ -221,7 +215,7 @@ class HubModel(ForeignModel):
                 wrong = FREQUENCIES  # they may be in half precision
         if prefix + COSINES in weights.entries:
             shape = weights.entries[prefix + COSINES].shape
-            if len(shape) != 5 or shape[1] > self._whole(self.kind.keys["length"]):
+            if len(shape) != 5 or shape[1] > self.folder.whole(self.kind.keys["length"]):
                 wrong = COSINES
             else:
                 cos_LK = rotary(shape[1])[0]
@@ -244,7 +238,3 @@ class HubModel(ForeignModel):
         why = "the last one, because no tokenizer names another" if found is None else "as its tokenizer says"
         moved = "" if mask_id == states - 1 else f"; it becomes the last one, {states - 1}, and larger ids move"
         self.notes = [*self.notes, f"the mask token is id {mask_id}, {why}{moved}; its logit is left out"]
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else repr(value)[:80]

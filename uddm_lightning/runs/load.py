@@ -128,6 +128,26 @@ def load(path: Path, ckpt: str, steps: int | None = None, device: str | None = N
     return LoadedModel(task, packing, config, int(checkpoint["global_step"]), digest, path.absolute().parent)
 
 
+def from_config(
+    config: dict[str, Any], vocab_size: int, folder: Path, digest: str, device: torch.device
+) -> LoadedModel:
+    """Build a model whose backbone reads its own weights, such as a network of another library.
+
+    Args:
+        config: nested config with the sections `model` and `data.packing`.
+        vocab_size: V.
+        folder: of the weights.
+        digest: hex SHA-256 of the weights.
+        device: of noise and ids.
+
+    Raises:
+        InputError: the config is wrong, or the backbone cannot be made.
+    """
+    packing = build_plugin(Packing, "data.packing", config["data"]["packing"])
+    task = build_task({"model": copy.deepcopy(config["model"])}, vocab_size)
+    return LoadedModel(task.to(device).eval(), packing, config, 0, digest, folder.absolute())
+
+
 def _config_path(path: Path) -> Path:
     """Return the config.yaml of a run that is given by its folder or by this file."""
     if not path.is_dir():

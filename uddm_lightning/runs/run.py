@@ -14,6 +14,7 @@ from torch import Tensor
 
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.progress import progress
 from uddm_lightning.data.eval_dataset import RowReader, draw_keys
 from uddm_lightning.data.module import SAMPLES, TEXT
 from uddm_lightning.data.noise_rows import NoiseRows, uniform_rows
@@ -39,6 +40,7 @@ class Run:
     Args:
         model: network, packing and config.
         weights: averaged ("ema") or raw weights.
+        batch: rows that are measured at a time.
 
     Example:
         >>> run = load_run("runs/quickstart-n8192-s0")  # doctest: +SKIP
@@ -46,9 +48,10 @@ class Run:
         'the united states of america'
     """
 
-    def __init__(self, model: LoadedModel, weights: Weights = "ema") -> None:
+    def __init__(self, model: LoadedModel, weights: Weights = "ema", batch: int = BATCH) -> None:
         self.model = model
         self.weights = weights
+        self.batch = batch
         self.denoiser = model.task.denoiser(weights)
 
     @property
@@ -106,7 +109,8 @@ class Run:
             Texts; ids if the tokenizer is not known.
         """
         rows = _DrawnRows(self, self.model.seed if seed is None else seed)
-        ids = [row for start in range(0, n, BATCH) for row in rows.tokens(torch.arange(start, min(start + BATCH, n)))]
+        parts = [rows.tokens(torch.arange(start, min(start + self.batch, n))) for start in range(0, n, self.batch)]
+        ids = [row for part in parts for row in part]
         tokenizer = self.model.tokenizer(fetch=False)
         return [row.tolist() for row in ids] if tokenizer is None else [tokenizer.decode(row.tolist()) for row in ids]
 
@@ -208,8 +212,8 @@ class Run:
         def moved(values: Tensor | None) -> Tensor | None:
             return None if values is None else values.to(device)
 
-        for start in range(0, number, BATCH):
-            ids_B = torch.arange(start, min(start + BATCH, number))
+        for start in progress(range(0, number, self.batch), "measuring", "batches"):
+            ids_B = torch.arange(start, min(start + self.batch, number))
             yield TokenBatch(
                 tokens_BL=rows.tokens(ids_B).to(device),
                 rows_B=ids_B.to(device),

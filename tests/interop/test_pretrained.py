@@ -1,0 +1,272 @@
+"""Models of `transformers`: their predictions, their rows and samples, and refusals."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.support.pretrained import (
+    LENGTH,
+    MASK,
+    STATES,
+    WORDS,
+    save_block_diffusion,
+    save_masked_lm,
+    transformers,
+)
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.interop.hub_folder import HubFolder
+from uddm_lightning.interop.open_model import ModelOptions, open_model
+from uddm_lightning.interop.pretrained import load_pretrained
+from uddm_lightning.interop.pretrained_settings import PretrainedOptions
+from uddm_lightning.runs.run import Run
+
+CPU = ModelOptions(device="cpu", steps=4)
+
+
+def opened(folder: Path, **options: Any) -> Run:
+    return open_model(folder, CPU._replace(**options))
+
+
+# ------------------------------------------------------------------------------------------------------- masked models
+
+
+def test_a_masked_model_predicts_as_transformers_does(tmp_path: Path) -> None:
+    network = save_masked_lm(tmp_path / "bert")
+    run = opened(tmp_path / "bert")
+    process = run.model.task.process
+    assert (type(process).__name__, process.vocab_size, process.mask_id) == ("AbsorbingProcess", 31, 31)
+    here = [*range(MASK), *range(MASK + 1, STATES)]  # id of the network by id of a clean token here
+    xt_BL = torch.randint(0, 32, (3, LENGTH), generator=torch.Generator().manual_seed(1))
+    xt_BL[:, ::2] = process.mask_id
+    theirs_BL = torch.tensor([*here, MASK])[xt_BL]
+    with torch.no_grad():
+        expected = network(input_ids=theirs_BL).logits[:, :, here].log_softmax(-1)
+
+    def pick(logits_CV: torch.Tensor, x_C: torch.Tensor, place_C: torch.Tensor) -> tuple[torch.Tensor]:
+        return (logits_CV.log_softmax(1).gather(1, place_C[:, None])[:, 0],)
+
+    for one in range(0, 31, 5):
+        found = run.denoiser(pick, xt_BL, torch.full((3,), 0.5), None, torch.full_like(xt_BL, one))[0]
+        assert torch.allclose(found, expected[:, :, one], atol=1e-5)
+
+
+def test_padding_hides_nothing_from_the_other_tokens_of_a_masked_model(tmp_path: Path) -> None:
+    save_masked_lm(tmp_path / "bert")
+    backbone = opened(tmp_path / "bert").denoiser.backbone
+    tokens_BL, valid_BL = torch.arange(LENGTH)[None], torch.arange(LENGTH)[None] < 7
+    other_BL = tokens_BL.where(valid_BL, 20)
+    with torch.no_grad():
+        first, second = (backbone(one, torch.ones(1), valid_BL)[valid_BL] for one in (tokens_BL, other_BL))
+        seen = backbone(other_BL, torch.ones(1))[valid_BL]
+    assert torch.allclose(first, second, atol=1e-6)
+    assert not torch.allclose(first, seen, atol=1e-3)
+
+
+def test_a_masked_model_is_measured_on_samples_and_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_masked_lm(tmp_path / "bert")
+    run = opened(tmp_path / "bert")
+    said = capsys.readouterr().err
+    assert "the mask token is id 3; here it is the last one, 31" in said
+    assert "no code of the folder is run" in said
+    own = run.entropy(t=[0.5], num_rows=4).to_pylist()[0]
+    text = run.entropy(["abcabcabc", "wvutsr"], t=[0.5]).to_pylist()[0]
+    for record in (own, text):
+        assert 0.0 < record["entropy"] < math.log(31)
+    assert len(run.sample(2)) == 2
+    tokenizer = run.model.tokenizer(fetch=False)
+    assert tokenizer is not None
+    assert tokenizer.decode(tokenizer.encode(["abc"])[0]).replace(" ", "") == "abc"
+    assert "[MASK]" not in tokenizer.backend.get_vocab(with_added_tokens=True)
+    assert tokenizer.vocab_size == STATES - 1 > len(WORDS) - 1
+
+
+def test_a_network_without_its_head_is_refused(tmp_path: Path) -> None:
+    network = save_masked_lm(tmp_path / "bert")
+    network.bert.save_pretrained(tmp_path / "bert")
+    config = json.loads((tmp_path / "bert/config.json").read_text())
+    (tmp_path / "bert/config.json").write_text(json.dumps({**config, "architectures": ["BertForMaskedLM"]}))
+    with pytest.raises(InputError, match=r"lacks \d weights of `AutoModelForMaskedLM`, such as `?cls\.predictions"):
+        opened(tmp_path / "bert")
+
+
+def test_a_mask_that_no_tokenizer_names_is_refused(tmp_path: Path) -> None:
+    save_masked_lm(tmp_path / "bert")
+    (tmp_path / "bert/tokenizer.json").unlink()
+    (tmp_path / "bert/tokenizer_config.json").unlink()
+    with pytest.raises(InputError, match="no tokenizer in it names the mask token"):
+        opened(tmp_path / "bert")
+
+
+def test_a_vocabulary_file_serves_as_tokenizer(tmp_path: Path) -> None:
+    save_masked_lm(tmp_path / "bert")
+    (tmp_path / "bert/tokenizer.json").unlink()
+    (tmp_path / "bert/tokenizer_config.json").unlink()
+    (tmp_path / "bert/vocab.txt").write_text("\n".join(WORDS))
+    run = opened(tmp_path / "bert")
+    tokenizer = run.model.tokenizer(fetch=False)
+    assert tokenizer is not None
+    assert tokenizer.decode(tokenizer.encode(["a b"])[0]) == "a b"
+
+
+# ------------------------------------------------------------------------------------------------------ DiffusionGemma
+
+
+@pytest.mark.parametrize("prompt", [None, "abc"])
+def test_block_diffusion_predicts_as_transformers_does(tmp_path: Path, prompt: str | None) -> None:
+    network = save_block_diffusion(tmp_path / "gemma")
+    run = opened(tmp_path / "gemma", prompt=prompt)
+    ids = [2, *([] if prompt is None else [4, 5, 6])]
+    backbone, process = run.denoiser.backbone, run.model.task.process
+    assert (type(process).__name__, process.vocab_size, run.model.length) == ("UniformProcess", 24, LENGTH)
+    xt_BL = torch.randint(0, 24, (3, LENGTH), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = network(input_ids=torch.tensor([ids]).expand(3, -1), decoder_input_ids=xt_BL).logits
+        for _ in range(2):  # the prompt is encoded once
+            assert torch.allclose(backbone.head(backbone(xt_BL, torch.ones(3)).flatten(0, 1)), expected.flatten(0, 1))
+        one = backbone.head(backbone(xt_BL[:1], torch.ones(1))[0])
+    assert torch.allclose(one, expected[0], atol=1e-5)
+
+
+def test_its_posterior_becomes_a_leave_one_out_prediction(tmp_path: Path) -> None:
+    """The judge: p(v) = posterior(v) / q(x_t | v), normalised, in float64."""
+    network = save_block_diffusion(tmp_path / "gemma")
+    run = opened(tmp_path / "gemma")
+    xt_BL = torch.randint(0, 24, (2, LENGTH), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        logits = network(input_ids=torch.tensor([[2], [2]]), decoder_input_ids=xt_BL).logits.double()
+    alpha = 1 - (1 - 1e-3) * 0.4
+    noise = torch.full((24, 24), (1 - alpha) / 24, dtype=torch.float64) + alpha * torch.eye(24)  # q(x_t | v), (v, x_t)
+    expected = logits.softmax(-1) / noise.T[xt_BL]
+    expected = -(expected / expected.sum(-1, keepdim=True)).xlogy(expected / expected.sum(-1, keepdim=True)).sum(-1)
+
+    def entropy(logits_CV: torch.Tensor, x_C: torch.Tensor) -> tuple[torch.Tensor]:
+        logp_CV = logits_CV.double().log_softmax(1)
+        return (-(logp_CV.exp() * logp_CV).sum(1),)
+
+    found = run.denoiser(entropy, xt_BL, torch.full((2,), 0.4, dtype=torch.float64), None)[0]
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_block_diffusion_does_not_see_padding(tmp_path: Path) -> None:
+    save_block_diffusion(tmp_path / "gemma")
+    backbone = opened(tmp_path / "gemma").denoiser.backbone
+    tokens_BL, valid_BL = torch.arange(LENGTH)[None], torch.arange(LENGTH)[None] < 7
+    other_BL = tokens_BL.where(valid_BL, 20)
+    with torch.no_grad():
+        first, second = (backbone(one, torch.ones(1), valid_BL)[valid_BL] for one in (tokens_BL, other_BL))
+        seen = backbone(other_BL, torch.ones(1))[valid_BL]
+    assert torch.allclose(first, second, atol=1e-5)
+    assert not torch.allclose(first, seen, atol=1e-3)
+
+
+def test_samples_come_from_generate_and_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
+    network = save_block_diffusion(tmp_path / "gemma")
+    run = opened(tmp_path / "gemma")
+    before = torch.random.get_rng_state()
+    rows = run.sample(3, seed=5)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert rows == opened(tmp_path / "gemma").sample(4, seed=5)[:3]
+    assert rows != run.sample(3, seed=6)
+    assert run.model.task.sampler.name == "generate"
+    canvas_L = torch.arange(LENGTH)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        expected = network.generate(
+            input_ids=torch.tensor([[2]]),
+            decoder_input_ids=canvas_L[None],
+            max_new_tokens=LENGTH,
+            max_denoising_steps=4,
+        ).sequences[0, 1:]
+    assert run.denoiser.backbone.generate(canvas_L, 7, 4).tolist() == expected.tolist()  # type: ignore[operator]  # of BlockDiffusion
+
+
+def test_block_diffusion_is_measured_in_its_own_precision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_block_diffusion(tmp_path / "gemma", torch.bfloat16)
+    run = opened(tmp_path / "gemma")
+    said = capsys.readouterr().err
+    assert "weights as stored (BF16)" in said
+    assert "self-conditioning is off" in said
+    assert "alpha_t is that of the noise that is applied here" in said
+    record = run.entropy(t=[0.5], num_rows=2).to_pylist()[0]
+    assert 0.0 < record["entropy"] <= math.log(24)
+    assert record["sampler"] == "generate"
+    assert 0.0 < run.entropy(["abc abd"], t=[0.5]).to_pylist()[0]["entropy"] <= math.log(24)
+    assert {weight.dtype for weight in run.denoiser.backbone.network.parameters()} == {torch.bfloat16}  # type: ignore[union-attr,operator]  # a module of transformers
+
+
+# ------------------------------------------------------------------------------------------------------------ refusals
+
+
+def test_options_that_do_not_suit_the_model(tmp_path: Path) -> None:
+    save_masked_lm(tmp_path / "bert")
+    save_block_diffusion(tmp_path / "gemma")
+    with pytest.raises(InputError, match="`--prompt` is for models that read a prompt"):
+        opened(tmp_path / "bert", prompt="a")
+    with pytest.raises(InputError, match="`--length 99`: .* has 12 positions"):
+        opened(tmp_path / "bert", length=99)
+    with pytest.raises(InputError, match="`--length 5`: the canvas of .* has 12 positions"):
+        opened(tmp_path / "gemma", length=5)
+    with pytest.raises(InputError, match="`--ckpt_path previous` is for runs"):
+        opened(tmp_path / "gemma", ckpt_path="previous")
+    with pytest.raises(InputError, match="`--revision main` is for OWNER/NAME"):
+        opened(tmp_path / "gemma", revision="main")
+
+
+@pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation", "experts_implementation"])
+def test_settings_that_fetch_code_are_refused(tmp_path: Path, key: str) -> None:
+    save_block_diffusion(tmp_path / "gemma")
+    path = tmp_path / "gemma/config.json"
+    config = json.loads(path.read_text())
+    config["text_config"][key] = "owner/kernels"
+    path.write_text(json.dumps(config))
+    with pytest.raises(InputError, match=f"asks for code from the hub in `{key}`"):
+        opened(tmp_path / "gemma")
+
+
+def test_an_unknown_class_in_the_generation_config_is_not_called(tmp_path: Path) -> None:
+    save_block_diffusion(tmp_path / "gemma")
+    (tmp_path / "gemma/generation_config.json").write_text(json.dumps({"sampler_config": {"_cls_name": "copy"}}))
+    with pytest.raises(InputError, match="names an unknown sampler"):
+        opened(tmp_path / "gemma")
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    save_masked_lm(tmp_path / "bert")
+    weights = load_file(tmp_path / "bert/model.safetensors")
+    weights["bert.embeddings.LayerNorm.weight"][0] = math.nan
+    save_file(weights, tmp_path / "bert/model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"`bert\.embeddings\.LayerNorm\.weight` in it holds NaN"):
+        opened(tmp_path / "bert")
+
+
+def test_code_of_the_folder_is_not_imported(tmp_path: Path) -> None:
+    library = transformers()
+    save_masked_lm(tmp_path / "bert")
+    path, ran = tmp_path / "bert/config.json", tmp_path / "ran"
+    remote = {name: f"model.{name}" for name in ("AutoConfig", "AutoModelForMaskedLM")}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": remote}))
+    code = f"from transformers import BertConfig as AutoConfig, BertForMaskedLM as AutoModelForMaskedLM\nopen({str(ran)!r}, 'w')"
+    (tmp_path / "bert/model.py").write_text(code)
+    opened(tmp_path / "bert")
+    assert not ran.exists()
+    assert library
+
+
+def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_masked_lm(tmp_path / "bert")
+    folder = HubFolder(tmp_path / "bert")
+    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    with pytest.raises(InputError, match=r"needs `transformers`: pip install 'uddm-lightning\[hub\]'"):
+        load_pretrained(folder, PretrainedOptions())
+
+
+def test_an_old_library_lacks_the_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_block_diffusion(tmp_path / "gemma")
+    monkeypatch.setattr("uddm_lightning.interop.block_diffusion.BlockDiffusion.auto_class", "ClassOfTheFuture")
+    with pytest.raises(InputError, match=r"needs `ClassOfTheFuture`, which transformers \S+ does not have"):
+        opened(tmp_path / "gemma")

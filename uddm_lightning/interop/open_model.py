@@ -1,0 +1,135 @@
+"""Open any model that can be measured: a run, a foreign checkpoint, a folder in the hub's layout, or a hub name."""
+
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from uddm_lightning.config.command_parser import CommandParser
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.files import write_text
+from uddm_lightning.interop.checkpoint_series import NO_TEXT
+from uddm_lightning.interop.convert import convert
+from uddm_lightning.interop.download import download, is_hub_name
+from uddm_lightning.interop.hub_folder import CONFIG, HubFolder
+from uddm_lightning.interop.pretrained import PretrainedOptions, is_pretrained, keep_folder, load_pretrained
+from uddm_lightning.results.manifest import find_run_folder
+from uddm_lightning.runs.run import Run, load_run
+
+MODEL_HELP = (
+    "a run's folder, its config.yaml or a checkpoint in it; a checkpoint in Duo's layout, a folder in the layout of the "
+    "Hugging Face hub, or OWNER/NAME on the hub"
+)
+
+
+class ModelOptions(NamedTuple):
+    """How to open a model.
+
+    Attributes:
+        ckpt_path: of a run: "last", "previous" or a path.
+        weights: "ema" or "raw"; models of the hub have one set.
+        device: such as "cuda:1"; None takes a GPU where there is one.
+        steps: of the reverse chain; None takes the model's.
+        revision: of a model on the hub: branch, tag or commit.
+        trust_remote_code: run the code of a folder, if `transformers` lacks its network.
+        prompt: text before the canvas of DiffusionGemma.
+        length: positions of a row of a masked model of `transformers`.
+    """
+
+    ckpt_path: str = "last"
+    weights: Any = "ema"
+    device: str | None = None
+    steps: int | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    prompt: str | None = None
+    length: int | None = None
+
+    @classmethod
+    def of(cls, given: Any) -> "ModelOptions":
+        """Return the options in parsed arguments; missing ones have their defaults."""
+        return cls(**{name: value for name, value in vars(given).items() if name in cls._fields})
+
+
+DEFAULT_OPTIONS = ModelOptions()
+
+
+def add_model_options(parser: CommandParser) -> None:
+    """Add the options for models of the hub to the parser of a command."""
+    group = parser.add_argument_group("models of the hub")
+    group.add_argument("--revision", help="branch, tag or commit of OWNER/NAME; default: the main branch")
+    group.add_argument("--prompt", metavar="TEXT", help="text before the canvas of DiffusionGemma; default: none")
+    group.add_argument("--length", type=int, metavar="L", help="tokens of a row of a masked language model")
+    group.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run the Python code of the model, if transformers does not have its network",
+    )
+
+
+def open_model(model: str | Path, options: ModelOptions = DEFAULT_OPTIONS) -> Run:
+    """Return a model that can be measured. Notes about a model of another program are written to the standard error.
+
+    A foreign model is converted in a folder that exists until the process ends. A model of `transformers` is read as it
+    is stored.
+
+    Args:
+        model: run, checkpoint, folder in the hub's layout, or OWNER/NAME.
+        options: how to open it.
+
+    Raises:
+        InputError: there is no such model, it is damaged or of an unknown kind, or an option does not suit it.
+    """
+    path, is_remote = Path(model), is_hub_name(str(model))
+    if options.revision is not None and not is_remote:
+        raise InputError(f"`--revision {options.revision}` is for OWNER/NAME on the hub; `{path}` is a path.")
+    if is_remote:
+        path = download(str(model), options.revision, options.trust_remote_code).folder
+    is_foreign = is_remote or (path / CONFIG).is_file() and not (path / "config.yaml").is_file()
+    if path.suffix == ".ckpt" and path.is_file():
+        if (find_run_folder(path) / "config.yaml").is_file():
+            path, options = find_run_folder(path), options._replace(ckpt_path=str(path))
+        else:
+            is_foreign = True
+    if not is_foreign:
+        _check_unused(path, options, ("prompt", "length"))
+        return load_run(path, options.ckpt_path, options.weights, options.device, options.steps)
+    if options.ckpt_path != "last":
+        raise InputError(f"`--ckpt_path {options.ckpt_path}` is for runs, and `{model}` is none.")
+    if path.is_dir():
+        folder = HubFolder(path)
+        if is_pretrained(folder.config, options.trust_remote_code):
+            return _open_pretrained(folder, options)
+    _check_unused(path, options, ("prompt", "length"))
+    return _convert_and_load(path, options)
+
+
+def _open_pretrained(folder: HubFolder, options: ModelOptions) -> Run:
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    choices = PretrainedOptions(device, options.steps, options.trust_remote_code, options.prompt, options.length)
+    found = load_pretrained(folder, choices)
+    _note(folder.path, found.notes)
+    return Run(found.model, options.weights, found.batch)
+
+
+def _convert_and_load(path: Path, options: ModelOptions) -> Run:
+    folder = keep_folder()
+    configs = []
+    if path.is_file():  # entropy on own samples needs no text, so that the text of a checkpoint need not be known
+        configs = [str(folder / "text.yaml")]
+        write_text(Path(configs[0]), NO_TEXT)
+    made = convert(path, folder / "run", configs)
+    assumed = [f"not in it, so the usual values are assumed: {', '.join(made.assumed)}"] if made.assumed else []
+    _note(path, [f"{made.layout}, {made.parameters:,} parameters, {made.vocab_size:,} ids", *made.notes, *assumed])
+    return load_run(folder / "run", "last", options.weights, options.device, options.steps)
+
+
+def _check_unused(path: Path, options: ModelOptions, names: tuple[str, ...]) -> None:
+    for name in names:
+        if getattr(options, name) is not None:
+            raise InputError(f"`--{name}` is for models of `transformers`, and `{path}` is none.")
+
+
+def _note(path: Path, notes: list[str]) -> None:
+    sys.stderr.write("".join(f"{path.name}: {note}\n" for note in notes))

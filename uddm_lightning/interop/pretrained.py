@@ -1,0 +1,113 @@
+"""Load models of `transformers` for measurements, without the code of their folder."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from uddm_lightning.core.files import write_text
+from uddm_lightning.interop.foreign import hash_files
+from uddm_lightning.interop.hub_folder import TOKENIZER, TOKENIZER_CONFIG, VOCABULARIES, HubFolder
+from uddm_lightning.interop.pretrained_backbone import import_transformers, quiet
+from uddm_lightning.interop.pretrained_settings import PretrainedOptions, Words, block_diffusion, masked_lm
+from uddm_lightning.runs.load import LoadedModel, from_config
+
+BLOCK_DIFFUSION = "diffusion_gemma"  # `model_type` of its `config.json`
+# Names of networks that `AutoModelForMaskedLM` reads, by the end of the names in `architectures`.
+MASKED = ("ForMaskedLM", "ForPreTraining", "XLMWithLMHeadModel", "FlaubertWithLMHeadModel")
+# Keys whose value may name code on the hub that `transformers` would download and run.
+IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
+PREDICTIONS = 2**31  # bytes of the logits of a batch
+LARGEST_BATCH = 64  # rows
+
+_folders: list[tempfile.TemporaryDirectory[str]] = []  # files of opened models; they exist until the process ends
+
+
+class Pretrained(NamedTuple):
+    """A model of `transformers`.
+
+    Attributes:
+        model: the model.
+        notes: sentences about what is assumed.
+        batch: rows that are measured together.
+    """
+
+    model: LoadedModel
+    notes: list[str]
+    batch: int
+
+
+def keep_folder() -> Path:
+    """Return a new folder that exists until the process ends."""
+    _folders.append(tempfile.TemporaryDirectory(prefix="uddm-"))
+    return Path(_folders[-1].name)
+
+
+def is_pretrained(config: dict[str, Any], trust_remote_code: bool = False) -> bool:
+    """Return whether `transformers` has the network of a `config.json`, or the code of its folder may be run."""
+    named = config.get("architectures")
+    names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    remote = config.get("auto_map")
+    if trust_remote_code and isinstance(remote, dict) and "AutoModelForMaskedLM" in remote:
+        return True
+    return config.get("model_type") == BLOCK_DIFFUSION or any(name.endswith(MASKED) for name in names)
+
+
+def load_pretrained(folder: HubFolder, options: PretrainedOptions) -> Pretrained:
+    """Return a model of `transformers` as it is stored.
+
+    Args:
+        folder: with `config.json` and safetensors.
+        options: choices of the user.
+
+    Raises:
+        InputError: `transformers` is missing or too old, the folder is damaged or incomplete, or an option does not
+            suit this kind of model.
+    """
+    check_settings(folder)
+    transformers = import_transformers(f"`{folder.path}` is a model of `transformers`")
+    words = _read_tokenizer(folder, transformers, options.trust_remote_code)
+    is_block = folder.config.get("model_type") == BLOCK_DIFFUSION
+    settings = (block_diffusion if is_block else masked_lm)(folder, words, options)
+    if settings.tokenizer is not None:
+        write_text(words.file, settings.tokenizer)
+    device = torch.device("cuda" if options.device == "auto" else options.device)
+    model = from_config(settings.config, settings.vocab_size, folder.path, hash_files(folder.files), device)
+    dtypes = ", ".join(sorted({entry.dtype for entry in folder.weights.entries.values()}))
+    code = "THE CODE OF THE FOLDER IS RUN (`--trust-remote-code`)"
+    first = f"weights as stored ({dtypes}); {code if options.trust_remote_code else 'no code of the folder is run'}"
+    batch = PREDICTIONS // (4 * model.length * settings.vocab_size)
+    return Pretrained(model, [first, *settings.notes], max(1, min(LARGEST_BATCH, batch)))
+
+
+def check_settings(folder: HubFolder) -> None:
+    """Refuse settings that make `transformers` download and run code.
+
+    Raises:
+        InputError: there is one.
+    """
+    waiting: list[Any] = [folder.config]
+    while waiting:
+        one = waiting.pop()
+        waiting += one.values() if isinstance(one, dict) else one if isinstance(one, list) else []
+        for key, value in one.items() if isinstance(one, dict) else ():
+            if str(key).strip("_").startswith(IMPLEMENTATIONS) and "/" in json.dumps(value):
+                raise folder.refusal(f"its `config.json` asks for code from the hub in `{key}`")
+
+
+def _read_tokenizer(folder: HubFolder, transformers: Any, trust_remote_code: bool) -> Words:
+    """Return the tokenizer; `transformers` makes it from other files if there is no `tokenizer.json`."""
+    about, file = folder.read_json(TOKENIZER_CONFIG), keep_folder() / TOKENIZER
+    text = folder.text(TOKENIZER)
+    if text is not None or not any((folder.path / name).exists() for name in VOCABULARIES):
+        return Words(text, about, file)
+    try:
+        with quiet(transformers):
+            found = transformers.AutoTokenizer.from_pretrained(
+                str(folder.path), local_files_only=True, trust_remote_code=trust_remote_code
+            )
+        return Words(found.backend_tokenizer.to_str(), {"mask_token": found.mask_token, **about}, file)
+    except Exception:  # errors of the library share no base class; a folder need not have a tokenizer
+        return Words(None, about, file)
