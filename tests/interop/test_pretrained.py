@@ -207,9 +207,9 @@ def test_options_that_do_not_suit_the_model(tmp_path: Path) -> None:
     save_block_diffusion(tmp_path / "gemma")
     with pytest.raises(InputError, match="`--prompt` is for models that read a prompt"):
         opened(tmp_path / "bert", prompt="a")
-    with pytest.raises(InputError, match="`--length 99`: .* has 12 positions"):
+    with pytest.raises(InputError, match=r"`--length 99`: .* has 12 positions"):
         opened(tmp_path / "bert", length=99)
-    with pytest.raises(InputError, match="`--length 5`: the canvas of .* has 12 positions"):
+    with pytest.raises(InputError, match=r"`--length 5`: the canvas of .* has 12 positions"):
         opened(tmp_path / "gemma", length=5)
     with pytest.raises(InputError, match="`--ckpt_path previous` is for runs"):
         opened(tmp_path / "gemma", ckpt_path="previous")
@@ -244,17 +244,24 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         opened(tmp_path / "bert")
 
 
-def test_code_of_the_folder_is_not_imported(tmp_path: Path) -> None:
+def test_code_of_the_folder_is_run_only_if_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     library = transformers()
+    monkeypatch.setattr(library.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     save_masked_lm(tmp_path / "bert")
     path, ran = tmp_path / "bert/config.json", tmp_path / "ran"
     remote = {name: f"model.{name}" for name in ("AutoConfig", "AutoModelForMaskedLM")}
     path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": remote}))
-    code = f"from transformers import BertConfig as AutoConfig, BertForMaskedLM as AutoModelForMaskedLM\nopen({str(ran)!r}, 'w')"
+    names = "BertConfig as AutoConfig, BertForMaskedLM as AutoModelForMaskedLM"
+    code = f"from transformers import {names}\nopen({str(ran)!r}, 'w').close()\n"
     (tmp_path / "bert/model.py").write_text(code)
     opened(tmp_path / "bert")
     assert not ran.exists()
-    assert library
+    capsys.readouterr()
+    opened(tmp_path / "bert", trust_remote_code=True)
+    assert ran.exists()
+    assert "THE CODE OF THE FOLDER IS RUN" in capsys.readouterr().err
 
 
 def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The command `uddm audit`: whether a model gives away what it was trained on."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -8,13 +9,13 @@ from uddm_lightning.audit.audit import DEFAULT_SETTINGS, AuditSettings
 from uddm_lightning.audit.audit import audit as audit_model
 from uddm_lightning.audit.page import audit_page
 from uddm_lightning.audit.scores import NAMES, SIGNS, ScoreSettings
+from uddm_lightning.audit.sequences import OWN
 from uddm_lightning.audit.statements import findings
 from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.config.ranges import check_options
 from uddm_lightning.core.errors import InputError, check_within, suggest
 from uddm_lightning.core.files import write_text
-from uddm_lightning.runs.manifest import find_run_folder
-from uddm_lightning.runs.run import Run, load_run
+from uddm_lightning.interop.open_model import MODEL_HELP, ModelOptions, add_model_options, is_foreign, open_model
 
 EPILOG = """\
 MEMBERS and NONMEMBERS are UTF-8 files with one text a line, or parts of the run's own corpus: `train`, rows that the
@@ -33,7 +34,7 @@ def _parser() -> CommandParser:
         "differ by themselves, in which case scores of the model prove nothing.",
         epilog=EPILOG,
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, its config.yaml, or a checkpoint")
+    parser.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--members", default="train", metavar="FILE", help="training text; default: train")
     parser.add_argument("--nonmembers", default="pool", metavar="FILE", help="text never seen; default: pool")
     parser.add_argument("--reference", type=Path, metavar="MODEL", help="model that did not see the members")
@@ -58,6 +59,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--seed", type=int, default=noise.seed, help="of noise and resamples")
     parser.add_argument("--steps", type=int, help="steps of the chain; default: the run's")
     parser.add_argument("--device", help="such as cpu or cuda:1; default: a GPU where there is one")
+    add_model_options(parser)
     return parser
 
 
@@ -81,13 +83,12 @@ def audit(arguments: list[str]) -> int:
         alternatives=given.alternatives,
     )
 
-    def load(model: Path, ckpt: str) -> Run:
-        if model.suffix == ".ckpt":
-            model, ckpt = find_run_folder(model), str(model)
-        return load_run(model, ckpt, given.weights, given.device, given.steps)
-
-    reference = load(given.reference, "last") if given.reference else None
-    found = audit_model(load(given.model, given.ckpt_path), given.members, given.nonmembers, reference, settings)
+    options = ModelOptions.of(given)
+    model = open_model(given.model, options)
+    if is_foreign(model.folder):
+        _check_files(given)
+    reference = open_model(given.reference, options._replace(ckpt_path="last")) if given.reference else None
+    found = audit_model(model, given.members, given.nonmembers, reference, settings)
     sys.stdout.write(findings(found).text())
     if given.json:
         write_text(given.json, json.dumps(found, indent=1) + "\n")
@@ -95,6 +96,16 @@ def audit(arguments: list[str]) -> int:
         write_text(given.html, audit_page(found))
         sys.stdout.write(f"{given.html}\n")
     return 0
+
+
+def _check_files(given: argparse.Namespace) -> None:
+    """Refuse rows of a corpus as members or nonmembers of a model whose training rows are not known."""
+    for option in ("members", "nonmembers"):
+        if (part := getattr(given, option)) in OWN:
+            raise InputError(
+                f"`--{option} {part}`: the rows that `{given.model}` was trained on are not known here. Give files of "
+                "text as `--members` and `--nonmembers`."
+            )
 
 
 def _names(given: str) -> tuple[str, ...]:

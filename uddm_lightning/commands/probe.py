@@ -14,7 +14,8 @@ from uddm_lightning.config.ranges import check_options
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.checkpoint_series import is_series, load_series
-from uddm_lightning.runs.run import ENTROPY_TIMES, Run, load_run
+from uddm_lightning.interop.open_model import MODEL_HELP, ModelOptions, add_model_options, open_model
+from uddm_lightning.runs.run import ENTROPY_TIMES, Run
 
 COLUMNS = (
     *("split", "weights", "t", "sampler", "n_rows", "entropy", "entropy_low", "entropy_high"),
@@ -34,8 +35,7 @@ def _parser() -> CommandParser:
         "model",
         type=Path,
         metavar="MODEL",
-        help="a run's folder, or its config.yaml; a folder of checkpoints in Duo's layout or of converted runs gives a "
-        "curve over steps",
+        help=f"{MODEL_HELP}. A folder of checkpoints in Duo's layout or of runs gives a curve over steps",
     )
     parser.add_argument("--ckpt_path", default="last", metavar="CKPT", help="a file, last (default) or previous")
     parser.add_argument("--text", type=Path, metavar="FILE", help="measure on its lines (UTF-8) instead of samples")
@@ -46,6 +46,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--steps", type=int, help="steps of the chain that draws; default: the run's")
     parser.add_argument("--device", help="such as cpu or cuda:1; default: a GPU where there is one")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as CSV, too")
+    add_model_options(parser)
     return parser
 
 
@@ -65,7 +66,7 @@ def probe(arguments: list[str]) -> int:
         raise InputError(f"`--times {given.times}`: give times in (0, 1] with commas between them.") from error
     if is_series(given.model):
         return _probe_series(given, times)
-    run = load_run(given.model, given.ckpt_path, given.weights, given.device, given.steps)
+    run = open_model(given.model, ModelOptions.of(given))
     records = run.entropy(given.text, times, given.n, given.seed).to_pylist()
     sys.stdout.write("\n".join(_lines(run, records)) + "\n")
     if given.out:

@@ -11,9 +11,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.core.progress import progress
 from uddm_lightning.interop.pretrained_backbone import PretrainedBackbone, import_transformers, quiet
-from uddm_lightning.processes import Parameterization
 from uddm_lightning.samplers import Observer, Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
 

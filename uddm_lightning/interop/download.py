@@ -38,8 +38,8 @@ def is_hub_name(given: str) -> bool:
 def download(name: str, revision: str | None = None, code: bool = False) -> Downloaded:
     """Return the folder of a model on the hub, downloaded if it is not in the hub's cache.
 
-    `config.json`, safetensors and the tokenizer are downloaded, code only if asked for, pickles never. The size is written to the
-    standard error first. With `HF_HUB_OFFLINE=1` the cache alone is used.
+    `config.json`, safetensors and the tokenizer are downloaded, code only if asked for, pickles never. The size is
+    written to the standard error first. With `HF_HUB_OFFLINE=1` the cache alone is used.
 
     Args:
         name: OWNER/NAME.

@@ -15,6 +15,7 @@ from uddm_lightning.interop import hub_config
 from uddm_lightning.interop.foreign import ForeignConfig, ForeignModel
 from uddm_lightning.interop.hub_folder import TOKENIZER, TOKENIZER_CONFIG, HubFolder, StoredWeights, shown
 from uddm_lightning.interop.hub_tokenizer import find_mask, without_token
+from uddm_lightning.interop.pretrained_settings import is_pretrained
 
 OF_IDS = ("vocab_embed.embedding", "output_layer.linear.weight", "output_layer.linear.bias")  # a row for each id
 FREQUENCIES, COSINES, SINES = "rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached"
@@ -163,11 +164,16 @@ class HubModel(ForeignModel):
                 "soft-capped attention, no noise input, one id outside of the uniform noise. This package has no such "
                 "backbone; only UDLM, MDLM, Duo and GIDD (DiT) can be converted"
             )
+        if is_pretrained(self.config):
+            raise self.refusal(
+                "`transformers` has its network, which is measured as it is stored. Give it to `uddm probe`, `uddm "
+                "audit` or `uddm sample`"
+            )
         kind = KINDS.get(str(self.config.get("model_type")).lower())
         if kind is None or (kind.name == "GIDD" and "p_uniform" not in self.config):
             raise self.refusal(
                 f"its `config.json` says `model_type` = {shown(self.config.get('model_type'))}, and only UDLM, MDLM, "
-                "Duo and GIDD are known"
+                "Duo and GIDD are known, and masked language models and DiffusionGemma of `transformers`"
             )
         if self.config.get("cfg") not in (None, False):
             raise self.refusal("its `config.json` says `cfg` = true, and models of classes are not known")

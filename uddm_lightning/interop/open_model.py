@@ -13,13 +13,14 @@ from uddm_lightning.interop.checkpoint_series import NO_TEXT
 from uddm_lightning.interop.convert import convert
 from uddm_lightning.interop.download import download, is_hub_name
 from uddm_lightning.interop.hub_folder import CONFIG, HubFolder
-from uddm_lightning.interop.pretrained import PretrainedOptions, is_pretrained, keep_folder, load_pretrained
-from uddm_lightning.results.manifest import find_run_folder
+from uddm_lightning.interop.pretrained import keep_folder, load_pretrained
+from uddm_lightning.interop.pretrained_settings import PretrainedOptions, is_pretrained
+from uddm_lightning.runs.manifest import converted_from, find_run_folder
 from uddm_lightning.runs.run import Run, load_run
 
 MODEL_HELP = (
-    "a run's folder, its config.yaml or a checkpoint in it; a checkpoint in Duo's layout, a folder in the layout of the "
-    "Hugging Face hub, or OWNER/NAME on the hub"
+    "a run's folder, its config.yaml or a checkpoint in it; a checkpoint in Duo's layout, a folder in the layout of "
+    "the Hugging Face hub, or OWNER/NAME on the hub"
 )
 
 
@@ -68,8 +69,27 @@ def add_model_options(parser: CommandParser) -> None:
     )
 
 
+class Opened(NamedTuple):
+    """A model that can be measured.
+
+    Attributes:
+        run: the model.
+        path: folder or config with which `load_run` loads it again; None for a network of `transformers`.
+        ckpt_path: its checkpoint, for `load_run`.
+    """
+
+    run: Run
+    path: Path | None
+    ckpt_path: str = "last"
+
+
 def open_model(model: str | Path, options: ModelOptions = DEFAULT_OPTIONS) -> Run:
-    """Return a model that can be measured. Notes about a model of another program are written to the standard error.
+    """Return a model that can be measured; see `open_source`."""
+    return open_source(model, options).run
+
+
+def open_source(model: str | Path, options: ModelOptions = DEFAULT_OPTIONS) -> Opened:
+    """Open a model. Notes about a model of another program are written to the standard error.
 
     A foreign model is converted in a folder that exists until the process ends. A model of `transformers` is read as it
     is stored.
@@ -81,28 +101,38 @@ def open_model(model: str | Path, options: ModelOptions = DEFAULT_OPTIONS) -> Ru
     Raises:
         InputError: there is no such model, it is damaged or of an unknown kind, or an option does not suit it.
     """
-    path, is_remote = Path(model), is_hub_name(str(model))
-    if options.revision is not None and not is_remote:
-        raise InputError(f"`--revision {options.revision}` is for OWNER/NAME on the hub; `{path}` is a path.")
-    if is_remote:
-        path = download(str(model), options.revision, options.trust_remote_code).folder
-    is_foreign = is_remote or (path / CONFIG).is_file() and not (path / "config.yaml").is_file()
-    if path.suffix == ".ckpt" and path.is_file():
-        if (find_run_folder(path) / "config.yaml").is_file():
-            path, options = find_run_folder(path), options._replace(ckpt_path=str(path))
-        else:
-            is_foreign = True
-    if not is_foreign:
-        _check_unused(path, options, ("prompt", "length"))
-        return load_run(path, options.ckpt_path, options.weights, options.device, options.steps)
-    if options.ckpt_path != "last":
-        raise InputError(f"`--ckpt_path {options.ckpt_path}` is for runs, and `{model}` is none.")
-    if path.is_dir():
-        folder = HubFolder(path)
-        if is_pretrained(folder.config, options.trust_remote_code):
-            return _open_pretrained(folder, options)
-    _check_unused(path, options, ("prompt", "length"))
-    return _convert_and_load(path, options)
+    path = locate(model, options)
+    folder = find_run_folder(path) if path.suffix == ".ckpt" else path
+    if path.suffix == ".ckpt" and (folder / "config.yaml").is_file():
+        path, options = folder, options._replace(ckpt_path=str(path))
+    elif is_hub_name(str(model)) or path.suffix == ".ckpt" or _is_hub_folder(path):
+        if options.ckpt_path != "last":
+            raise InputError(f"`--ckpt_path {options.ckpt_path}` is for runs, and `{model}` is none.")
+        if path.is_dir() and is_pretrained((hub := HubFolder(path)).config, options.trust_remote_code):
+            return Opened(_open_pretrained(hub, options), None)
+        _check_unused(model, options)
+        path = _converted(path)
+    _check_unused(model, options)
+    run = load_run(path, options.ckpt_path, options.weights, options.device, options.steps)
+    return Opened(run, path, options.ckpt_path)
+
+
+def is_foreign(folder: Path) -> bool:
+    """Return whether the model of a folder was trained elsewhere, so that its training rows are not known."""
+    return converted_from(folder) is not None or not (folder / "config.yaml").is_file()
+
+
+def locate(model: str | Path, options: ModelOptions) -> Path:
+    """Return the path of a model; one on the hub is downloaded.
+
+    Raises:
+        InputError: the model on the hub cannot be had, or a revision is given for a path.
+    """
+    if is_hub_name(str(model)):
+        return download(str(model), options.revision, options.trust_remote_code).folder
+    if options.revision is not None:
+        raise InputError(f"`--revision {options.revision}` is for OWNER/NAME on the hub; `{model}` is a path.")
+    return Path(model)
 
 
 def _open_pretrained(folder: HubFolder, options: ModelOptions) -> Run:
@@ -113,7 +143,12 @@ def _open_pretrained(folder: HubFolder, options: ModelOptions) -> Run:
     return Run(found.model, options.weights, found.batch)
 
 
-def _convert_and_load(path: Path, options: ModelOptions) -> Run:
+def _is_hub_folder(path: Path) -> bool:
+    return (path / CONFIG).is_file() and not (path / "config.yaml").is_file()
+
+
+def _converted(path: Path) -> Path:
+    """Return the folder of a run that is made of a model of another program."""
     folder = keep_folder()
     configs = []
     if path.is_file():  # entropy on own samples needs no text, so that the text of a checkpoint need not be known
@@ -122,13 +157,13 @@ def _convert_and_load(path: Path, options: ModelOptions) -> Run:
     made = convert(path, folder / "run", configs)
     assumed = [f"not in it, so the usual values are assumed: {', '.join(made.assumed)}"] if made.assumed else []
     _note(path, [f"{made.layout}, {made.parameters:,} parameters, {made.vocab_size:,} ids", *made.notes, *assumed])
-    return load_run(folder / "run", "last", options.weights, options.device, options.steps)
+    return folder / "run"
 
 
-def _check_unused(path: Path, options: ModelOptions, names: tuple[str, ...]) -> None:
-    for name in names:
+def _check_unused(model: str | Path, options: ModelOptions) -> None:
+    for name in ("prompt", "length"):
         if getattr(options, name) is not None:
-            raise InputError(f"`--{name}` is for models of `transformers`, and `{path}` is none.")
+            raise InputError(f"`--{name}` is for models of `transformers`, and `{model}` is none.")
 
 
 def _note(path: Path, notes: list[str]) -> None:

@@ -11,12 +11,15 @@ from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.foreign import hash_files
 from uddm_lightning.interop.hub_folder import TOKENIZER, TOKENIZER_CONFIG, VOCABULARIES, HubFolder
 from uddm_lightning.interop.pretrained_backbone import import_transformers, quiet
-from uddm_lightning.interop.pretrained_settings import PretrainedOptions, Words, block_diffusion, masked_lm
+from uddm_lightning.interop.pretrained_settings import (
+    BLOCK_DIFFUSION,
+    PretrainedOptions,
+    Words,
+    block_diffusion,
+    masked_lm,
+)
 from uddm_lightning.runs.load import LoadedModel, from_config
 
-BLOCK_DIFFUSION = "diffusion_gemma"  # `model_type` of its `config.json`
-# Names of networks that `AutoModelForMaskedLM` reads, by the end of the names in `architectures`.
-MASKED = ("ForMaskedLM", "ForPreTraining", "XLMWithLMHeadModel", "FlaubertWithLMHeadModel")
 # Keys whose value may name code on the hub that `transformers` would download and run.
 IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
 PREDICTIONS = 2**31  # bytes of the logits of a batch
@@ -43,16 +46,6 @@ def keep_folder() -> Path:
     """Return a new folder that exists until the process ends."""
     _folders.append(tempfile.TemporaryDirectory(prefix="uddm-"))
     return Path(_folders[-1].name)
-
-
-def is_pretrained(config: dict[str, Any], trust_remote_code: bool = False) -> bool:
-    """Return whether `transformers` has the network of a `config.json`, or the code of its folder may be run."""
-    named = config.get("architectures")
-    names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
-    remote = config.get("auto_map")
-    if trust_remote_code and isinstance(remote, dict) and "AutoModelForMaskedLM" in remote:
-        return True
-    return config.get("model_type") == BLOCK_DIFFUSION or any(name.endswith(MASKED) for name in names)
 
 
 def load_pretrained(folder: HubFolder, options: PretrainedOptions) -> Pretrained:

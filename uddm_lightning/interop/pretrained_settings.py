@@ -10,6 +10,9 @@ from uddm_lightning.core.errors import InputError, check_at_least, first_line
 from uddm_lightning.interop.hub_folder import TOKENIZER, HubFolder
 from uddm_lightning.interop.hub_tokenizer import find_mask, without_token
 
+BLOCK_DIFFUSION = "diffusion_gemma"  # `model_type` of its `config.json`
+# Names of networks that `AutoModelForMaskedLM` reads, by the end of the names in `architectures`.
+MASKED = ("ForMaskedLM", "ForPreTraining", "XLMWithLMHeadModel", "FlaubertWithLMHeadModel")
 GENERATION_CONFIG = "generation_config.json"
 EPS = 1e-3  # of the noise schedule, and the smallest time of a measurement
 ROW_LENGTH = 128  # of a masked model, which does not state the length of its rows
@@ -64,6 +67,16 @@ class PretrainedSettings(NamedTuple):
     vocab_size: int
     tokenizer: str | None
     notes: list[str]
+
+
+def is_pretrained(config: dict[str, Any], trust_remote_code: bool = False) -> bool:
+    """Return whether `transformers` has the network of a `config.json`, or the code of its folder may be run."""
+    named = config.get("architectures")
+    names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    remote = config.get("auto_map")
+    if trust_remote_code and isinstance(remote, dict) and "AutoModelForMaskedLM" in remote:
+        return True
+    return config.get("model_type") == BLOCK_DIFFUSION or any(name.endswith(MASKED) for name in names)
 
 
 def masked_lm(folder: HubFolder, words: Words, options: PretrainedOptions) -> PretrainedSettings:

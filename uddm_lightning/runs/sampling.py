@@ -87,7 +87,7 @@ def sample_to_file(job: SamplingJob, run: Run, processes: int) -> bool:
     Raises:
         InputError: the file holds samples of other settings, or is no file of samples.
     """
-    shards, corpus = job.shards(run), run.model.corpus()
+    shards, corpus, words = job.shards(run), run.model.corpus(), run.model.tokenizer(fetch=False)
     while not shards.complete():
         shards.begin()
         if processes > 1:
@@ -100,7 +100,7 @@ def sample_to_file(job: SamplingJob, run: Run, processes: int) -> bool:
         tokenizer = corpus.meta["tokenizer_hash"] if corpus else None
         more = {"run": read_run_name(run.folder), "versions": versions, "tokenizer": tokenizer}
         try:
-            shards.finish(more, corpus.tokenizer.decode if corpus else None)
+            shards.finish(more, words.decode if words else None)
         except KeyError:  # a shard has been damaged since it was drawn
             continue
     return True

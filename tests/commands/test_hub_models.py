@@ -1,0 +1,68 @@
+"""`uddm probe`, `audit`, `sample` and `validate` on folders in the layout of the hub."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.interop.conftest import network
+from tests.support.hub import hub_folder
+from tests.support.pretrained import LENGTH, save_block_diffusion, save_masked_lm
+
+FEW = ("--steps", 4, "--device", "cpu")
+PROBE = ("-n", 4, "--times", "0.2,0.5", *FEW)
+
+
+@pytest.fixture(params=["udlm", "masked", "block"])
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    folder = tmp_path / request.param
+    if request.param == "udlm":
+        return hub_folder(folder, network(1))
+    (save_masked_lm if request.param == "masked" else save_block_diffusion)(folder)
+    return folder
+
+
+def test_a_folder_is_probed_and_drawn_from_without_a_conversion(uddm: Any, model: Path, tmp_path: Path) -> None:
+    outcome = uddm("probe", model, *PROBE)
+    assert outcome.status == 0, outcome.err
+    assert "4 own samples" in outcome.out
+    file = tmp_path / "s.parquet"
+    outcome = uddm("sample", model, "-n", 3, "--out", file, *FEW)
+    assert outcome.status == 0, outcome.err
+    table = pq.read_table(file)
+    assert table["sample"].to_pylist() == [0, 1, 2]
+    assert (table["text"].to_pylist() == [None] * 3) is (model.name == "udlm")  # the only one without a tokenizer
+    again = uddm("sample", model, "-n", 4, "--out", file, *FEW)
+    assert again.status == 0, again.err
+    assert pq.read_table(file)["tokens"].to_pylist()[:3] == table["tokens"].to_pylist()
+
+
+@pytest.mark.parametrize("save", [save_masked_lm, save_block_diffusion])
+def test_a_model_of_transformers_is_audited_on_files(uddm: Any, save: Any, tmp_path: Path) -> None:
+    save(tmp_path / "model")
+    for name, words in (("in", "abcdefgh"), ("out", "klmnopqr")):
+        (tmp_path / f"{name}.txt").write_text("\n".join(words[i:] + words[:i] for i in range(6)) + "\n")
+    files = ("--members", tmp_path / "in.txt", "--nonmembers", tmp_path / "out.txt")
+    words = ("--draws", 1, "--extraction_rows", 0, "--scores", "loss,entropy,entropy_leave_one_out", *FEW)
+    outcome = uddm("audit", tmp_path / "model", *files, *words, "--json", tmp_path / "audit.json")
+    assert outcome.status == 0, outcome.err
+    assert len(json.loads((tmp_path / "audit.json").read_text())["sequences"]) == 12
+    refused = uddm("audit", tmp_path / "model", "--nonmembers", tmp_path / "out.txt", *words)
+    assert refused.status == 2
+    assert "`--members train`: the rows that" in refused.err
+    assert "was trained on are not known here. Give files of text" in refused.err
+
+
+def test_what_a_kind_of_model_cannot_do(uddm: Any, tmp_path: Path) -> None:
+    save_masked_lm(tmp_path / "bert")
+    outcome = uddm("sample", tmp_path / "bert", "-n", 2, "--out", tmp_path / "s.parquet", "--processes", 2, *FEW)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "is drawn from in one process only" in outcome.err
+    outcome = uddm("convert", tmp_path / "bert", "--out", tmp_path / "run")
+    assert outcome.status == 2
+    assert "`transformers` has its network, which is measured as it is stored" in outcome.err
+    outcome = uddm("probe", hub_folder(tmp_path / "udlm", network(1)), "--length", LENGTH, *PROBE)
+    assert outcome.status == 2
+    assert "`--length` is for models of `transformers`" in outcome.err
