@@ -78,6 +78,9 @@ def test_a_run_folder_holds_everything(run):
     assert float(recovery["recovery"]) == int(recovery["n_recovered"]) / int(recovery["n_corrupted"])
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     assert {"corpus", "tokenizer", "subset"} <= manifest.keys()
+    (machine,) = manifest["machines"]
+    assert "core" in machine
+    assert 0 < manifest["training_seconds"] < 600
 
 
 def test_sequences_can_be_drawn_again(run):

@@ -66,3 +66,13 @@ def test_the_end_of_training_is_marked_and_taken_back(tmp_path: Path) -> None:
     manifest.mark_trained(tmp_path, 0)
     assert (manifest.trained_steps(tmp_path), manifest.stopped_early(tmp_path)) == (0, "")
     assert DATA.items() <= manifest.read_manifest(tmp_path).items()
+
+
+def test_the_time_of_all_sessions_is_added(tmp_path: Path) -> None:
+    manifest.record_time(tmp_path, "one core", 1.0)
+    assert list(tmp_path.iterdir()) == [], "no run, no record"
+    manifest.write_manifest(tmp_path, DATA)
+    for machine, seconds in (("one core", 1.26), ("a GPU", 2.0), ("one core", 3.0)):
+        manifest.record_time(tmp_path, machine, seconds)
+    found = {"machines": ["one core", "a GPU"], "training_seconds": 6.3}
+    assert manifest.read_manifest(tmp_path) == {**DATA, **found}

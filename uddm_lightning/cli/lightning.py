@@ -3,9 +3,10 @@
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from typing import Any
 
@@ -24,7 +25,7 @@ from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.config.ranges import LARGEST, check_numbers, fill_interval
 from uddm_lightning.config.trainer_section import check_precision
 from uddm_lightning.core.devices import use_tensor_cores
-from uddm_lightning.core.errors import InputError, sanitize_message
+from uddm_lightning.core.errors import DiskFullError, InputError, sanitize_message
 from uddm_lightning.core.progress import silence_progress
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.data.micro_batches import check_batch_size
@@ -218,8 +219,13 @@ class UddmCLI(LightningCLI):
 
     @override
     def _run_subcommand(self, subcommand: str) -> None:
-        with report_stop(self.trainer, self.session):
-            super()._run_subcommand(subcommand)
+        started = time.monotonic()
+        try:
+            with report_stop(self.trainer, self.session):
+                super()._run_subcommand(subcommand)
+        finally:
+            with suppress(OSError, InputError, DiskFullError):  # which would hide why the command has ended
+                self.session.record_time(self.trainer, time.monotonic() - started)
 
     def after_fit(self) -> None:
         """Record that the run is finished if its last step is trained, measured and saved; else say what is missing."""

@@ -3,7 +3,10 @@
 Shapes: N elements.
 """
 
+import os
+import platform
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,6 +25,34 @@ def is_asynchronous(device: torch.device) -> bool:
         (False, True)
     """
     return device.type != "cpu"
+
+
+def machine_name(device: torch.device, number: int = 1) -> str:
+    """Return the name of the machine's GPU, or of its CPU with the number of cores that this process may use.
+
+    Args:
+        device: that computes.
+        number: of such devices, for a GPU.
+
+    Example:
+        >>> import torch
+        >>> from uddm_lightning.core.devices import machine_name
+        >>> machine_name(torch.device("cpu")).endswith(("1 core", "cores"))
+        True
+    """
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        return name if number == 1 else f"{number} x {name}"
+    if device.type != "cpu":
+        return f"{platform.machine()}, {device.type}"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # another system than Linux
+        lines = []
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    name = next(found, "") or platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{name}, {cores} core{'s' if cores > 1 else ''}"
 
 
 def use_tensor_cores(device: torch.device) -> None:

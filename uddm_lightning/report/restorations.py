@@ -5,11 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from uddm_lightning.report.formatting import count, percent, visible
 from uddm_lightning.report.sentences import Restored, noise_level
 from uddm_lightning.results.study import nearest
 
 Token = tuple[int, str]  # id and text
+Stored = dict[int, NDArray[np.int64]]  # training rows by their length: (rows, length)
 SPLITS = ("train", "test")
 _ROWS = 4  # rows of each split at most
 _TOKENS = 40_000  # restored tokens in the page at most, over all models
@@ -69,7 +73,8 @@ def pull(sequences: Sequence[Restored]) -> Pull | None:
     found: list[tuple[float, Pull]] = []
     stored = _stored(sequences)
     for s in sequences:
-        if s["split"] != "test" or not (near := _nearest(s["xhat"], stored.get(s["train_size"], []))):
+        near = _nearest(s["xhat"], stored.get(s["train_size"], {})) if s["split"] == "test" else None
+        if near is None:
             continue
         before, after = _equal(s["xt"], near), _equal(s["xhat"], near)
         if after >= _NEAR and after - before >= _GAIN:
@@ -137,7 +142,7 @@ def _row(
     times: Sequence[float],
     texts: dict[Token, int],
     top: float,
-    stored: Mapping[int, list[list[int]]],
+    stored: Mapping[int, Stored],
 ) -> dict[str, Any]:
     x0: list[int] = []
     noised: dict[str, list[int]] = {}
@@ -149,8 +154,8 @@ def _row(
         place = times.index(t)
         noised[str(place)] = _changes(x0, xt)
         shades = "".join(str(round(9 * min(max(value / top, 0.0), 1.0))) for value in s.get("entropy") or ())
-        near = _nearest(s["xhat"], stored.get(size, [])) if s["split"] == "test" else None
-        share = round(100 * _equal(s["xhat"], near)) if near else 0
+        near = _nearest(s["xhat"], stored.get(size, {})) if s["split"] == "test" else None
+        share = 0 if near is None else round(100 * _equal(s["xhat"], near))
         restored[f"{place},{sizes.index(size)}"] = [_changes(xt, xhat), shades, share]
     return {"x0": x0, "noised": noised, "restored": restored}
 
@@ -165,19 +170,20 @@ def _changes(before: Sequence[int], after: Sequence[int]) -> list[int]:
     return [number for pair in pairs for number in pair]
 
 
-def _stored(sequences: Sequence[Restored]) -> dict[int, list[list[int]]]:
-    """Return the distinct training rows among the sequences, by size."""
-    found: dict[int, dict[tuple[int, ...], None]] = {}
+def _stored(sequences: Sequence[Restored]) -> dict[int, Stored]:
+    """Return the distinct training rows among the sequences, by size and length."""
+    found: dict[int, dict[int, dict[tuple[int, ...], None]]] = {}
     for s in sequences:
         if s["split"] == "train":
-            found.setdefault(s["train_size"], {})[tuple(s["x0"])] = None
-    return {size: [list(row) for row in rows] for size, rows in found.items()}
+            found.setdefault(s["train_size"], {}).setdefault(len(s["x0"]), {})[tuple(s["x0"])] = None
+    return {size: {n: np.array([*rows]) for n, rows in by_length.items()} for size, by_length in found.items()}
 
 
-def _nearest(row: Sequence[int], stored: Sequence[Sequence[int]]) -> Sequence[int] | None:
-    same = [other for other in stored if len(other) == len(row)]
-    return max(same, key=lambda other: _equal(row, other), default=None)
+def _nearest(row: Sequence[int], stored: Stored) -> NDArray[np.int64] | None:
+    """Return the training row of the same length that equals a row at most positions, the first one of several."""
+    rows = stored.get(len(row))
+    return None if rows is None else rows[(rows == np.array(row)).sum(1).argmax()]
 
 
-def _equal(row: Sequence[int], other: Sequence[int]) -> float:
-    return sum(a == b for a, b in zip(row, other, strict=True)) / max(len(row), 1)
+def _equal(row: Sequence[int], other: NDArray[np.int64]) -> float:
+    return float((np.array(row) == other).sum()) / max(len(row), 1)

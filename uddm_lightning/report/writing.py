@@ -15,7 +15,7 @@ from uddm_lightning.report.figures.basins import basins_drawing, margins_drawing
 from uddm_lightning.report.figures.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.figures.declared import declared_drawings
-from uddm_lightning.report.figures.drawing import ONE_COLUMN, TWO_COLUMNS, Drawing, style
+from uddm_lightning.report.figures.drawing import Drawing, style
 from uddm_lightning.report.figures.errors import errors_drawing
 from uddm_lightning.report.figures.front import front_drawing
 from uddm_lightning.report.figures.gaps import gaps_drawing
@@ -174,16 +174,9 @@ def _from_basins(study: Study, verdict: Estimates, basins: pa.Table | None) -> d
 
 
 def _write_figure(folder: Path, drawing: Drawing) -> None:
-    """Write a figure as SVG, as PNG, and as PDF for two columns and, if it fits, for one column."""
-    contents = {".svg": drawing.svg, ".pdf": drawing.pdf(TWO_COLUMNS)}
-    if drawing.is_narrow:
-        contents["-column.pdf"] = drawing.pdf(ONE_COLUMN)
-    for suffix, content in contents.items():
+    """Write the files of a figure."""
+    for suffix, content in drawing.files():
         write_atomically(folder / f"{drawing.name}{suffix}", partial(Path.write_bytes, data=content))
-    write_atomically(
-        folder / f"{drawing.name}.png",
-        lambda path: drawing.figure.savefig(path, format="png", metadata={"Software": None}),
-    )
 
 
 def _latex(drawing: Drawing) -> str:

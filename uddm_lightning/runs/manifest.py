@@ -15,6 +15,8 @@ HISTORY = "history"  # changed values of config keys
 TRAINED_STEPS = "trained_steps"
 STOPPED_EARLY = "stopped_early"  # why the run ended before its last step
 FLOAT32_PRODUCTS = "float32_matmul_precision"  # of a run that was trained on CUDA, as PyTorch names it
+MACHINES = "machines"  # names of those that trained the run
+SECONDS = "training_seconds"  # wall time of `fit`, measuring included
 DATA = ("corpus", "tokenizer", "subset")  # identify the data; they never change
 MAX_DEPTH = 4  # folders above a checkpoint that may be the folder of its run
 
@@ -118,6 +120,23 @@ def mark_trained(folder: Path, steps: int, reason: str = "") -> None:
             new |= {STOPPED_EARLY: reason} if reason else {}
             if new != manifest:
                 write_manifest(folder, new)
+
+
+def record_time(folder: Path, machine: str, seconds: float) -> None:
+    """Add the machine and the wall time of one `fit` to the manifest of a run.
+
+    Args:
+        folder: of the run; without a manifest nothing is recorded.
+        machine: name of the machine.
+        seconds: from the start of training to its end, measuring included; those of earlier sessions are added.
+    """
+    if not read_manifest(folder):
+        return
+    with _lock(folder):
+        if manifest := read_manifest(folder):
+            machines = list(dict.fromkeys([*manifest.get(MACHINES, []), machine]))
+            total = round(float(manifest.get(SECONDS, 0.0)) + seconds, 1)
+            write_manifest(folder, {**manifest, MACHINES: machines, SECONDS: total})
 
 
 def _lock(folder: Path) -> AbstractContextManager[None]:

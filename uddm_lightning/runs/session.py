@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from uddm_lightning.config import keys as config_keys
 from uddm_lightning.config.keys import Change
+from uddm_lightning.core.devices import machine_name
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.runs import checkpoints, manifest
@@ -157,6 +158,12 @@ class RunSession:
         """Record in the manifest that the run is finished after `steps` steps, and why if it stopped early."""
         if trainer.is_global_zero and not is_dry_run(trainer):
             manifest.mark_trained(self.folder, steps, reason)
+
+    def record_time(self, trainer: Trainer, seconds: float) -> None:
+        """Record in the manifest of a trained run the machine and the wall time of this session."""
+        if self.is_training and trainer.is_global_zero and not is_dry_run(trainer):
+            machine = machine_name(trainer.strategy.root_device, trainer.world_size)
+            manifest.record_time(self.folder, machine, seconds)
 
     def stopped_at(self, step: int) -> bool:
         """Return whether the manifest records that the run stopped early after `step` steps."""

@@ -9,11 +9,13 @@ import pyarrow.parquet as pq
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_atomically
+from uddm_lightning.core.progress import format_duration
 from uddm_lightning.results.declarations import Declarations, read_declarations, write_declarations
 from uddm_lightning.results.parquet import SCHEMAS, read_parquet, with_run_columns
 from uddm_lightning.results.tables import read_table, write_table
-from uddm_lightning.runs.manifest import read_manifest
+from uddm_lightning.runs.manifest import MACHINES, SECONDS, read_manifest
 
+COMMAND = "command.txt"  # of the sweep
 Row = dict[str, str]
 
 
@@ -70,7 +72,7 @@ def collect(folder: Path) -> list[Row]:
 
 
 def training_facts(folder: Path) -> dict[str, str]:
-    """Return a short description of text, tokenizer, packing, corpus and versions of the runs in a folder."""
+    """Return a short description of the runs in a folder: text, tokenizer, command, machine, duration and versions."""
     manifests = [manifest for run in run_folders(folder) if (manifest := read_manifest(run))]
     if not manifests:
         return {}
@@ -79,13 +81,30 @@ def training_facts(folder: Path) -> dict[str, str]:
     def kind(entry: object) -> str:
         return str(entry.get("class_path", entry) if isinstance(entry, dict) else entry).rpartition(".")[2]
 
-    return {
+    machines = dict.fromkeys(name for manifest in manifests for name in manifest.get(MACHINES, ()))
+    timed = [float(manifest[SECONDS]) for manifest in manifests if SECONDS in manifest]
+    taken = (
+        f"{format_duration(sum(timed))} for {len(timed)} of {len(manifests)} runs, one after another, with measuring"
+    )
+    facts = {
+        "command": _command(folder),
+        "machine": ", ".join(machines),
+        "duration": taken if timed else "",
         "text": kind(first.get("source")),
         "tokenizer": f"{kind(first.get('tokenizer_spec'))}, {first.get('vocab_size')} ids",
         "packing": kind(first.get("packing")),
         "corpus": ", ".join(sorted({str(manifest.get("corpus")) for manifest in manifests})),
         "version": ", ".join(f"{name} {number}" for name, number in first.get("versions", {}).items()),
     }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _command(folder: Path) -> str:
+    """Return the command of the sweep in a folder; empty for a folder of other runs."""
+    try:
+        return (folder / COMMAND).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _last(path: Path, schema: pa.Schema, measured: list[Row]) -> pa.Table:

@@ -1,6 +1,7 @@
 """Run a whole sweep: from options to trained runs, tables, the transition and the report."""
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,7 +20,7 @@ from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.files import write_text
 from uddm_lightning.data.subset import num_rows
 from uddm_lightning.runs.instantiate import build_data, check_critic
-from uddm_lightning.sweeps.collect import run_folders
+from uddm_lightning.sweeps.collect import COMMAND, run_folders
 from uddm_lightning.sweeps.launchers import Launcher
 from uddm_lightning.sweeps.options import split_launcher_options, value_of
 from uddm_lightning.sweeps.plan import plan
@@ -138,7 +139,13 @@ def sweep(
     train = plan(sizes, budget, end, rows_of)
 
     work = Sweep(out, variants, every_seed, place, best)
+    named_options = {"--sizes": sizes, "--seeds": seeds, "--budget": budget, "--launcher": launcher, "--jobs": jobs}
+    pairs = [(key, str(value)) for key, value in named_options.items() if value not in (None, "local")]
+    pairs += [("--backbone", str(file)) for file in backbones]
+    words = [word for pair in pairs for word in pair]
     with work.alone():
+        command = shlex.join(["uddm", "sweep", *arguments, "--out", out.name, *words, *for_launcher])
+        write_text(out / COMMAND, f"{command}\n")
         train(work)
         transition = write_results(out) if run_folders(out) else {}
     return SweepResult(out, transition, tuple(outcome.run.name for outcome in work.failed))

@@ -71,6 +71,17 @@ def test_line_styles_show_the_split_and_colours_show_t(study, verdict):
     assert len(recovery.collections) == 8, "whiskers for each curve"
 
 
+def test_labels_of_lines_stand_inside_the_axes(study, verdict):
+    with style():
+        axes = recovery_drawing(study, verdict).figure.axes[-1]
+        axes.figure.canvas.draw()
+    frame = axes.get_window_extent()
+    for text in axes.texts:
+        if text.get_text() in ("train", "test"):
+            box = text.get_window_extent()
+            assert frame.y0 <= box.y0 < box.y1 <= frame.y1, text.get_text()
+
+
 def test_the_axis_is_log2_with_the_sizes_as_ticks(study, verdict):
     with style():
         axes = recovery_drawing(study, verdict).figure.axes[-1]

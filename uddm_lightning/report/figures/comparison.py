@@ -99,7 +99,7 @@ def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
             spoken = f"{SIZES[name]} by {estimate.name}"
             _whisker(drawing, axes, estimate.crossings.get(name), y + shift, colour, spoken, marker)
         if not estimate.crossings:
-            small: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5, "style": "italic"}
+            small: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5}
             axes.annotate("none", (0.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), color=TEXT[0], **small)
         y -= 1.0
     size_axis(axes, study.sizes, label="training rows")

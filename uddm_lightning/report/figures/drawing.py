@@ -1,7 +1,7 @@
 """Colours for light and dark pages, and the parts of a figure of the report."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -37,6 +37,12 @@ ONE_COLUMN, TWO_COLUMNS = 3.4, 6.9  # inches, of a page with two columns
 WIDTH = TWO_COLUMNS
 SMALL = 8.5  # points of the smallest text: 11 pixels
 CATEGORIES = (("#0072b2", "#56b4e9"), ("#8e44ad", "#cf9fe6"), ("#00808a", "#4fd0d8"), ("#a3437e", "#e795c4"))
+# of files, which would differ from one writing to the next
+_DATES: Mapping[str, Sequence[str]] = {
+    "svg": ("Date", "Creator", "Format", "Type"),
+    "pdf": ("CreationDate", "Creator", "Producer"),
+    "png": ("Software",),
+}
 RAMP = 12  # steps of the ordered colours that a page knows
 _RAMPS = (("#5b1a8c", "#2456c0", "#1795b5"), ("#9a78ee", "#6ba6ff", "#a5f0ff"))  # on light and on dark pages
 
@@ -98,23 +104,31 @@ class Drawing:
     is_narrow: bool = False
     handles: Sequence[Artist] = ()
 
+    def __post_init__(self) -> None:
+        self._width = self._placed = self.figure.get_figwidth()
+
     @cached_property
     def svg(self) -> bytes:
         """The figure as SVG."""
-        return self._saved("svg")
+        return self._saved("svg", self._width)
 
     @cached_property
     def narrow_svg(self) -> bytes:
         """The figure as SVG in the width of one column, for phones; empty if its panels need more."""
-        if not self.is_narrow:
-            return b""
-        with self._resized(ONE_COLUMN):
-            return self._saved("svg")
+        return self._saved("svg", ONE_COLUMN) if self.is_narrow else b""
 
-    def pdf(self, width: float) -> bytes:
-        """Return the figure as PDF in a width in inches; fonts keep their size."""
-        with self._resized(width if self.is_narrow else self.figure.get_figwidth()):
-            return self._saved("pdf")
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the ends of the names of the figure's files, with their contents.
+
+        They are a PNG, an SVG, a PDF for two columns and, if the figure fits, a PDF for one column. Fonts have the same
+        size in all of them.
+        """
+        yield ".svg", self.svg
+        yield ".pdf", self._saved("pdf", self._width)
+        yield ".png", self._saved("png", self._width)
+        if self.is_narrow:
+            _ = self.narrow_svg  # in the same width as the next one
+            yield "-column.pdf", self._saved("pdf", ONE_COLUMN)
 
     def mark(self, line: Line2D, texts: Sequence[str]) -> None:
         """Set the texts that the markers of `line` show."""
@@ -144,23 +158,16 @@ class Drawing:
             columnspacing=1.4,
         )
 
-    @contextmanager
-    def _resized(self, width: float) -> Iterator[None]:
-        before = self.figure.get_size_inches().tolist()
-        self.figure.set_size_inches(width, before[1])
-        if self.handles:
-            self.legend(self.handles)
-        try:
-            yield
-        finally:
-            self.figure.set_size_inches(*before)
+    def _saved(self, kind: str, width: float) -> bytes:
+        if width != self._placed:
+            self._placed = width
+            self.figure.set_size_inches(width, self.figure.get_figheight())
+            self.figure.set_layout_engine("constrained")
             if self.handles:
                 self.legend(self.handles)
-
-    def _saved(self, kind: str) -> bytes:
         buffer = io.BytesIO()
-        names = ("Date", "Creator", "Format", "Type") if kind == "svg" else ("CreationDate", "Creator", "Producer")
-        self.figure.savefig(buffer, format=kind, metadata=dict.fromkeys(names))
+        self.figure.savefig(buffer, format=kind, metadata=dict.fromkeys(_DATES[kind]))
+        self.figure.set_layout_engine("none")  # the layout holds for this width; it takes a third of a drawing's time
         return buffer.getvalue()
 
 

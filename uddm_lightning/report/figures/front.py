@@ -113,7 +113,7 @@ def _strip(axes: Axes, study: Study, verdict: Estimates, backbone: str) -> None:
         axes.add_patch(Rectangle((start, 0), end - start, 1, facecolor=colour, alpha=0.2, linewidth=0))
         axes.plot([start, end], [0.97, 0.97], color=colour, linewidth=2.4, solid_capstyle="butt")
         place = math.sqrt(start * end), 0.45
-        small = {"color": TEXT[0] if name not in REGIME_COLOURS else colour, "fontsize": SMALL, "fontweight": "bold"}
+        small = {"color": TEXT[0] if name not in REGIME_COLOURS else colour, "fontsize": SMALL}
         axes.add_artist(FittingText((start, end), *place, name, ha="center", va="center", **small))
 
 

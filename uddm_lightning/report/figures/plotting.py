@@ -65,7 +65,7 @@ def panel_axis(axes: Axes, study: Study, labelled: bool = True) -> None:
 
 def small_title(axes: Axes, title: str, words: str) -> None:
     """Write two lines above a small panel."""
-    axes.set_title(f"{title}\n", fontsize=SMALL, fontweight="bold")
+    axes.set_title(f"{title}\n", fontsize=SMALL)
     axes.text(0.0, 1.04, words, transform=axes.transAxes, va="bottom", fontsize=SMALL)
 
 
@@ -201,7 +201,8 @@ def label_lines(
         drawing: collects the t of the labels.
         axes: where to write; its y axis is set.
         labels: text, point of the line, colour, and t at which the label is shown.
-        left: write them at the left ends, inside the panel, instead of beside the right ends.
+        left: write them inside the panel, above the left ends or, without room there, below them; instead of beside
+            the right ends.
     """
     low, high = axes.get_ylim()
     apart = 11.0 / (drawing.figure.get_figheight() * 72 * axes.get_position().height)
@@ -209,6 +210,8 @@ def label_lines(
     at = -math.inf
     for place, text, colour, t in sorted(found, key=lambda one: one[0]):
         at = max(place + 1.2 * apart * left, at + apart)
+        if left and at > 1.0 - apart / 2:  # above the panel: write below the line instead
+            at = place - 1.2 * apart
         x, align, shift = (0.012, "left", 2) if left else (1.0, "left", 5)
         note = axes.annotate(
             text,
@@ -275,7 +278,6 @@ def draw_crossing(axes: Axes, crossing: Crossing | None, name: str, label: bool 
             ha="right" if late else "left",
             va="top",
             color=colour,
-            fontweight="bold",
             fontsize=SMALL,
             gid=f"{name}-label",
         ).set_in_layout(False)

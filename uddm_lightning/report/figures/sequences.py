@@ -88,7 +88,7 @@ def sentences_drawing(sentences: list[Sentence], backbone: str) -> Drawing:
     for sentence, pages in blocks:
         title = f"A {sentence.split} row at t = {sentence.t:g}"
         title += ", its beginning" if len(columns(sentence, width)) > _PAGES else ""
-        axes.text(0, y, title, va="center", fontsize=9.5, fontweight="bold")
+        axes.text(0, y, title, va="center", fontsize=9.5)
         y += 1.3
         for page in pages:
             for line, pieces in zip(sentence.lines, page, strict=True):

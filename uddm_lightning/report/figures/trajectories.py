@@ -48,7 +48,7 @@ def trajectories_drawing(study: Study) -> Drawing | None:
         "(right): means over all tokens, one line for each number of training rows. With p a token's prediction: "
         "its entropy; its variance, the sum of p (1 \N{MINUS SIGN} p) over the vocabulary; the norm of the variance, "
         "the root of the sum of their squares; the largest minus the second largest probability; the largest "
-        f"probability. {_extrapolation(study)}Bands of the entropy are 95 % intervals.",
+        f"probability. {_extrapolation(study)}Whiskers of the entropy are 95 % intervals.",
         _table(study, backbones, sizes, times),
     )
     for (backbone, name), axes in zip(product(backbones, STATISTICS), panels, strict=True):
@@ -76,7 +76,7 @@ def _line(drawing: Drawing, axes: Axes, name: str, size: int, means: list[tuple[
     known = [(t, mean.low, mean.high) for t, mean in means if mean.low is not None and mean.high is not None]
     if known:
         where, lows, highs = zip(*known, strict=True)
-        axes.fill_between(where, lows, highs, color=colour, alpha=0.13, linewidth=0)
+        axes.vlines(where, lows, highs, colors=colour, alpha=0.55, linewidth=1.2)
     at = [t for t, _ in means], [mean.value for _, mean in means]
     (line,) = axes.plot(*at, "-", color=colour, marker="o", markersize=1.8, linewidth=1.2)
     drawing.mark(line, [f"{STATISTICS[name]}, N = {count(size)}, t = {t:.3g}: {spelled(mean)}" for t, mean in means])

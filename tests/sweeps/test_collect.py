@@ -1,0 +1,33 @@
+"""Facts about the runs of a folder, for the end of the report."""
+
+from pathlib import Path
+
+from uddm_lightning.results.manifest import write_manifest
+from uddm_lightning.sweeps.collect import COMMAND, training_facts
+
+DATA = {"source": {"class_path": "a.SotuSpeeches"}, "vocab_size": 27, "corpus": "c", "versions": {"torch": "2"}}
+
+
+def _run(folder: Path, name: str, **more: object) -> None:
+    run = folder / "runs" / name
+    run.mkdir(parents=True)
+    (run / "measurements.csv").touch()
+    write_manifest(run, {**DATA, **more})
+
+
+def test_machines_and_duration_are_those_of_the_manifests(tmp_path: Path) -> None:
+    _run(tmp_path, "a", machines=["one core"], training_seconds=60.0)
+    _run(tmp_path, "b", machines=["one core", "a GPU"], training_seconds=61.0)
+    _run(tmp_path, "old")
+    (tmp_path / COMMAND).write_text("uddm sweep -c quickstart --out d\n", encoding="utf-8")
+    facts = training_facts(tmp_path)
+    assert facts["machine"] == "one core, a GPU"
+    assert facts["duration"] == "3 min for 2 of 3 runs, one after another, with measuring"
+    assert facts["command"] == "uddm sweep -c quickstart --out d"
+
+
+def test_manifests_of_earlier_versions_have_no_machine(tmp_path: Path) -> None:
+    _run(tmp_path, "old")
+    facts = training_facts(tmp_path)
+    assert not {"machine", "duration", "command"} & set(facts)
+    assert facts["text"] == "SotuSpeeches"
