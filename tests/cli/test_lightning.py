@@ -10,6 +10,8 @@ import pytest
 import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from tests.support.command_line import OFF, table
 from tests.support.probes import DECLARED
@@ -26,6 +28,10 @@ def test_fit_prints_its_measurements(trained):
     printed = (trained / "printed.txt").read_text(encoding="utf-8")
     assert "recovery: train" in printed
     assert "NELBO on [0.02, 1]" in printed
+    regime, folder, step, _ = printed.rstrip().split("\n")[-4:]
+    assert regime.startswith("regime at N = 8: ")
+    assert folder == f"run: {trained / 'run'}"
+    assert step.startswith(f"next: uddm sample {trained / 'run'} -n 16")
 
 
 def test_a_run_folder_holds_everything(run):
@@ -102,30 +108,48 @@ def test_tensorboard_shows_the_transition(run):
     events = EventAccumulator(str(run), size_guidance={"histograms": 0, "images": 0, "tensors": 0})
     events.Reload()
     tags = events.Tags()
+    scalars = set(tags["scalars"])
+    assert {tag for tag in scalars if not tag.startswith("zz_")} == {
+        *("recovery/train/t=0.1", "recovery/test/t=0.1", "gap/t=0.1", "entropy/train/t=0.1", "entropy/test/t=0.1"),
+        *("nelbo/train/[0.02,1]", "nelbo/test/[0.02,1]", "loss/train"),
+    }
     assert {
-        *("recovery/train/t=0.1", "recovery/test/t=0.1", "gap/t=0.1", "entropy/train/t=0.5", "margin/test"),
-        *("leave_one_out/train", "leak/test", "nelbo/test/[0.02,1]", "probe/seconds", "probe/share", "loss/train"),
-    } <= set(tags["scalars"])
+        *("zz_entropy/train/t=0.5", "zz_entropy/samples/t=0.1", "zz_margin/test", "zz_leave_one_out/train"),
+        *("zz_leak/test", "zz_probe/seconds", "zz_probe/share", "zz_recovery/random/t=0.1"),
+    } <= scalars
     assert [event.step for event in events.Scalars("recovery/train/t=0.1")] == [3, 6]
-    assert 0 < events.Scalars("probe/share")[-1].value <= 1
-    gap = events.Scalars("gap/t=0.5")[-1].value
-    train, test = (events.Scalars(f"recovery/{split}/t=0.5")[-1].value for split in ("train", "test"))
+    assert 0 < events.Scalars("zz_probe/share")[-1].value <= 1
+    gap = events.Scalars("zz_gap/t=0.5")[-1].value
+    train, test = (events.Scalars(f"zz_recovery/{split}/t=0.5")[-1].value for split in ("train", "test"))
     assert gap == pytest.approx(train - test, abs=1e-6)
-    assert "recovery/ema" in tags["images"]
-    assert any(tag.startswith("entropy_unrecovered/train") for tag in tags["histograms"])
-    assert [event.step for event in events.Histograms("margin/train")] == [3, 6], "once for all times"
+    assert tags["images"] == ["recovery/ema"]
+    for tag in ("recovery/ema", "recovery/train/t=0.1", "zz_leak/test", "zz_probe/share"):
+        assert events.SummaryMetadata(tag).summary_description.endswith("."), tag
+    assert "minus that on test rows" in events.SummaryMetadata("gap/t=0.1").summary_description
+    assert any(tag.startswith("zz_entropy_unrecovered/train") for tag in tags["histograms"])
+    assert all(tag.startswith("zz_") for tag in tags["histograms"])
+    assert [event.step for event in events.Histograms("zz_margin/train")] == [3, 6], "once for all times"
     beside = ("chance", "coincidence", "clean_change_rate", "errors_before", "errors_after")
-    assert {f"{name}/{split}/t=0.1" for name in beside for split in ("train", "test")} <= set(tags["scalars"])
-    assert not [tag for tag in tags["scalars"] if tag.startswith("bayes_argmax")], (
-        "the distribution of this text is not known"
-    )
+    assert {f"zz_{name}/{split}/t=0.1" for name in beside for split in ("train", "test")} <= scalars
+    assert not [tag for tag in scalars if "bayes_argmax" in tag], "the distribution of this text is not known"
     tensors = set(tags["tensors"])
-    assert "custom_scalars__config__" in tensors
-    panel = next(tag for tag in tensors if tag.startswith("restored/train/t=0.5"))
-    text = events.Tensors(panel)[-1].tensor_proto.string_val[0].decode()
+    panels = sorted(tag for tag in tensors if tag.endswith("text_summary"))
+    assert panels[:2] == [f"restored/{split}/t=0.1/text_summary" for split in ("test", "train")]
+    assert all(tag.startswith("zz_") for tag in panels[2:])
+    text = events.Tensors(panels[1])[-1].tensor_proto.string_val[0].decode()
     assert "original  " in text
     assert "marks: + recovered, x not recovered, ! broken" in text
-    assert "_hparams_/session_start_info" in events.summary_metadata
+    layout = Layout.FromString(events.Tensors("custom_scalars__config__")[-1].tensor_proto.string_val[0])
+    (page,) = layout.category
+    shown = {chart.title: [pattern.replace("\\", "") for pattern in chart.multiline.tag] for chart in page.chart}
+    assert shown["recovery and gap, t = 0.5"] == [
+        f"^zz_{name}/t=0.5$" for name in ("recovery/train", "recovery/test", "gap")
+    ]
+    assert shown["entropy, t = 0.1"] == ["^entropy/train/t=0.1$", "^entropy/test/t=0.1$"]
+    assert len(shown) == 4
+    content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    named = {one.name.tag for one in HParamsPluginData.FromString(content).experiment.metric_infos}
+    assert named == {tag for tag in scalars if not tag.startswith("zz_")} - {"loss/train"}
 
 
 def test_validate_repeats_what_fit_logged_bit_for_bit(run, uddm):

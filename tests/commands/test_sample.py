@@ -68,6 +68,10 @@ def test_samples_equal_those_of_the_probe_and_the_file_describes_them(sampled, r
     table = pq.read_table(tmp_path / "s.parquet")
     assert table.schema.remove_metadata() == shards.FILE
     assert table["sample"].to_pylist() == list(range(20))
+    texts = table["text"].to_pylist()
+    assert [line for line in out.splitlines() if line[:6] in ("   0: ", "   1: ", "   2: ", "   3: ")] == [
+        f"   {number}: {texts[number]}" for number in range(3)
+    ]
 
     config = yaml.safe_load((run / "config.yaml").read_text())
     data = build_data(config)

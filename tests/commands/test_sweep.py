@@ -57,6 +57,15 @@ def test_a_sweep_ends_with_the_transition(uddm, config, tmp_path):
     assert str(out / "report.html") in outcome.out
     assert (out / "report.html").stat().st_size > 10_000
     assert list((out / "figures").glob("recovery.png"))
+    assert f"`tensorboard --logdir {out / 'tensorboard'}`, then open http://localhost:6006" in outcome.err
+    links = sorted(path.name for path in (out / "tensorboard").iterdir())
+    sizes = sorted(int(name.split("-")[1][1:]) for name in links if name.startswith("DiT"))
+    assert [int(name.split("-")[1][1:]) for name in links if name.startswith("DiT")] == sizes, "in their order"
+    assert "transition-DiT" in links
+    assert (out / "tensorboard" / "transition-DiT").is_dir()
+    command = (out / "command.txt").read_text(encoding="utf-8")
+    assert command.startswith("uddm sweep -c ")
+    assert "--sizes 1:256:x4 --seeds 0,1" in command
 
 
 def test_the_same_command_repeats_no_run_and_others_add_runs(uddm, config, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from uddm_lightning.core import progress as progress_module
-from uddm_lightning.core.progress import Progress, format_duration, progress, silence_progress
+from uddm_lightning.core.progress import Progress, announce, format_duration, progress, silence_progress
 
 WORK = """
 import time
@@ -100,3 +100,14 @@ def test_a_note_replaces_the_time_left() -> None:
 )
 def test_a_duration_has_a_suitable_unit(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_the_part_of_a_measurement_is_named_on_its_display() -> None:
+    announce("nothing is measured, and nothing happens")
+    with Progress("measuring", 8, "batches") as shown:
+        Progress.measuring = shown
+        announce("recovery, train rows, batch 2 of 8")
+        shown.update(2)
+        assert str(shown).startswith("recovery, train rows, batch 2 of 8: 2 of 8 batches")
+    assert Progress.measuring is None
+    announce("and again")

@@ -35,7 +35,7 @@ def test_a_third_party_probe_appears_everywhere(uddm, config, tmp_path):
     assert declared[("end",)]["columns"][0]["meaning"] == "probability of the last token of a row"
     summary = EventAccumulator(str(out / "summary" / "DiT"))
     summary.Reload()
-    assert [event.step for event in summary.Scalars("end_likelihood/test/t=0.3")] == [2, 3]
+    assert [event.step for event in summary.Scalars("zz_transition/end_likelihood/test/t=0.3")] == [2, 3]
 
     (run,) = (out / "runs").glob("*n8*")
     events = EventAccumulator(str(run))

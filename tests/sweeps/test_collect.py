@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from uddm_lightning.results.manifest import write_manifest
+from uddm_lightning.runs.manifest import write_manifest
 from uddm_lightning.sweeps.collect import COMMAND, training_facts
 
 DATA = {"source": {"class_path": "a.SotuSpeeches"}, "vocab_size": 27, "corpus": "c", "versions": {"torch": "2"}}

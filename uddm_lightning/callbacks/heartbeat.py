@@ -16,7 +16,10 @@ SECONDS = 0.5  # between two reports
 
 
 class Heartbeat(Callback):
-    """Writes the number of optimizer steps and the seconds spent on them to a file, and ends with the parent program.
+    """Writes the progress of a run to a file, and ends with the parent program.
+
+    The file holds the number of optimizer steps, the seconds spent on them, and the share of the batches that the
+    validation under way has measured, from 0 to 1.
 
     Otherwise a sweep killed with -9 would leave its runs behind, and the same sweep started again would find their
     folders locked.
@@ -31,6 +34,7 @@ class Heartbeat(Callback):
         self.watched = watched
         self.seconds = 0.0
         self._started = 0.0
+        self._measured, self._batches = 0, 1
         self._over = threading.Event()
 
     @classmethod
@@ -46,18 +50,28 @@ class Heartbeat(Callback):
             threading.Thread(target=self._beat, args=(trainer,), daemon=True).start()
 
     def _beat(self, trainer: Trainer) -> None:
-        written = -1
+        written: tuple[int, int] | None = None
         while not self._over.wait(SECONDS):
-            if trainer.global_step != written:
-                written = trainer.global_step
-                self._write(written)
+            if (now := (trainer.global_step, self._measured)) != written:
+                written = now
+                self._write(now[0])
 
     def _write(self, step: int) -> None:
-        self.path.write_text(f"{step} {self.seconds:.3f}\n", encoding="utf-8")
+        share = min(self._measured / self._batches, 1.0)
+        self.path.write_text(f"{step} {self.seconds:.3f} {share:.3f}\n", encoding="utf-8")
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._measured, self._batches = 0, max(int(sum(trainer.num_val_batches)), 1)
+
+    @override
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
+        self._measured += 1
 
     @override
     def on_train_batch_start(self, *_: Any) -> None:
         self._started = time.monotonic()
+        self._measured = 0
 
     @override
     def on_train_batch_end(self, *_: Any) -> None:

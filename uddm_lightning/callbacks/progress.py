@@ -25,7 +25,40 @@ def _on_stderr(draw: Callable[[TQDMProgressBar], Tqdm]) -> Callable[[TQDMProgres
     return drawn
 
 
-class StepProgressBar(TQDMProgressBar):
+class _MeasuringProgress(ProgressBar):
+    """One display for all batches of a validation or a test; the probes name what they measure on it."""
+
+    _measuring: Progress | None = None
+
+    @override
+    def on_validation_start(self, *_: Any, **__: Any) -> None:
+        trainer = self.trainer
+        batches = sum(trainer.num_test_batches if trainer.testing else trainer.num_val_batches)
+        if getattr(self, "is_enabled", True):  # of the subclasses
+            self._measuring = Progress.measuring = Progress("measuring", batches, "batches")
+
+    @override
+    def on_validation_batch_start(self, *_: Any, **__: Any) -> None:
+        """Leave the display as it is: Lightning would begin another one for each split."""
+
+    @override
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
+        if self._measuring is not None:
+            self._measuring.update()
+
+    @override
+    def on_validation_end(self, *_: Any, **__: Any) -> None:
+        if self._measuring is not None:
+            self._measuring.close()
+            self._measuring = None
+
+    on_test_start = on_validation_start
+    on_test_batch_start = on_validation_batch_start
+    on_test_batch_end = on_validation_batch_end
+    on_test_end = on_validation_end
+
+
+class StepProgressBar(_MeasuringProgress, TQDMProgressBar):
     """A bar that counts micro-batches up to `trainer.max_steps`, so that it can show the time left.
 
     Bars go to stderr, because stdout holds results alone.
@@ -49,19 +82,21 @@ class StepProgressBar(TQDMProgressBar):
         self.train_progress_bar.initial = trainer.global_step * trainer.accumulate_grad_batches
 
     init_train_tqdm = _on_stderr(TQDMProgressBar.init_train_tqdm)
-    init_validation_tqdm = _on_stderr(TQDMProgressBar.init_validation_tqdm)
-    init_test_tqdm = _on_stderr(TQDMProgressBar.init_test_tqdm)
     init_predict_tqdm = _on_stderr(TQDMProgressBar.init_predict_tqdm)
 
 
-class StepProgressLines(ProgressBar):
+class StepProgressLines(_MeasuringProgress):
     """Plain lines with the optimizer steps done and the time left, for a log file."""
 
     def __init__(self) -> None:
         super().__init__()
         self._is_enabled = True
         self._training: Progress | None = None
-        self._measuring: Progress | None = None
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether anything is shown."""
+        return self._is_enabled
 
     @override
     def enable(self) -> None:
@@ -88,26 +123,6 @@ class StepProgressLines(ProgressBar):
             self._training.close()
 
     on_exception = on_train_end
-
-    @override
-    def on_validation_start(self, *_: Any, **__: Any) -> None:
-        trainer = self.trainer
-        batches = sum(trainer.num_test_batches if trainer.testing else trainer.num_val_batches)
-        self._measuring = self._start("measuring", batches, "batches")
-
-    @override
-    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
-        if self._measuring is not None:
-            self._measuring.update()
-
-    @override
-    def on_validation_end(self, *_: Any, **__: Any) -> None:
-        if self._measuring is not None:
-            self._measuring.close()
-
-    on_test_start = on_validation_start
-    on_test_batch_end = on_validation_batch_end
-    on_test_end = on_validation_end
 
     def _start(self, doing: str, total: float | None, unit: str, initial: int = 0) -> Progress | None:
         return Progress(doing, total, unit, initial) if self._is_enabled else None

@@ -1,36 +1,50 @@
-"""TensorBoard: scalars under tidy names, curves side by side, histograms, a figure and restored text."""
+"""Loggers: scalars under tidy names, charts by t, histograms, a figure and restored text."""
 
 import time
 from collections.abc import Iterable, Sequence
 from itertools import product
-from typing import Any
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
+from uddm_lightning.callbacks import board
 from uddm_lightning.callbacks.figures import pixels, sequence_panel, time_figure, write_picture
 from uddm_lightning.callbacks.measurements import probes, run_folder
 from uddm_lightning.callbacks.sequences import SequenceTable
-from uddm_lightning.probes.base import Histogram, Probe
-from uddm_lightning.results.declarations import Scalar, scalars_of
+from uddm_lightning.results.charts import charts_by_time
+from uddm_lightning.results.declarations import BEHIND, Scalar, logged_scalars, scalars_of
 from uddm_lightning.results.reference import reference
-from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import callbacks_of, data_of, is_dry_run
 
 PANEL_ROWS = 4
+_TIMES = {
+    "probe/seconds": "Seconds that the probes took at this validation.",
+    "probe/share": "Share of the time since the previous validation that the probes took.",
+}
+_FIGURE = (
+    "Token recovery and entropy against the corruption time t, with 95 % intervals over rows and noise: solid on train "
+    "rows, dashed on test rows. Recovery on train rows far above test rows means memorizing."
+)
 
 
 class TensorBoardPage(Callback):
     """Logs the records of all probes. Runs after the probes and the `SequenceTable`.
 
-    The probes declare the scalars (see report/GLOSSARY.md). Raw weights add `_raw` to the first word of a tag.
+    The probes declare the scalars (see report/GLOSSARY.md). In front stand the loss and, at the t nearest to 0.1, both
+    recoveries, their gap, both entropies and the NELBO; the tags of all others begin with `zz_`. A callback monitors a
+    scalar by its name without `zz_`. Raw weights add `_raw` to the first word of a name.
+
     `probe/seconds` is the time that measuring took, `probe/share` its share of the time since the previous validation.
+
+    Every logger receives the scalars and the settings of the run. The figure goes to TensorBoard, to loggers that have
+    `log_image` (Weights & Biases) or an experiment with `log_artifact` (MLflow), and to the folder of the run.
+    TensorBoard also gets histograms, restored text and a page of charts by t.
     """
 
     def __init__(self) -> None:
@@ -45,19 +59,21 @@ class TensorBoardPage(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        scalars: dict[str, float] = {}
-        for probe in probes(trainer):
-            scalars.update(scalars_of(probe.shown_scalars, probe.records))
+        scalars = _logged(trainer)
         if seconds := sum(probe.seconds for probe in probes(trainer)):
             now = time.monotonic()
             times = {"probe/seconds": seconds, "probe/share": min(1.0, seconds / max(now - self._last, seconds))}
             pl_module.log_dict(times, logger=False)
-            scalars |= times
+            scalars |= {BEHIND + name: (value, _TIMES[name]) for name, value in times.items()}
             self._last = now
         # loggers get the optimizer step of the weights, not Lightning's batch count
         assert isinstance(pl_module, DiffusionTask)
         for logger in trainer.loggers:
-            logger.log_metrics(scalars, step=pl_module.weights_step)
+            if not isinstance(logger, TensorBoardLogger):
+                logger.log_metrics({tag: value for tag, (value, _) in scalars.items()}, step=pl_module.weights_step)
+            elif trainer.is_global_zero:
+                for tag, (value, meaning) in scalars.items():
+                    board.add_scalar(logger.experiment, tag, value, meaning, pl_module.weights_step)
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -73,27 +89,23 @@ class TensorBoardPage(Callback):
             measured = [record for record in records if record["weights"] == weights]
             curves = [(probe.time_curve, probe.kind) for probe in probes(trainer) if probe.time_curve]
             picture = pixels(time_figure(curves, measured, f"{title}, {weights} weights"))
-            write_picture(run_folder(trainer) / "figures" / f"recovery-{weights}.png", picture)
-            for logger in _tensorboards(trainer):
-                logger.experiment.add_image(f"recovery/{weights}", picture, step, dataformats="HWC")
+            path = run_folder(trainer) / "figures" / f"recovery-{weights}.png"
+            write_picture(path, picture)
+            _show(trainer, f"recovery/{weights}", picture, path, step)
         for writer in (logger.experiment for logger in _tensorboards(trainer)):
             if not self._laid_out:
-                writer.add_custom_scalars(_layout(trainer))
+                writer.add_custom_scalars(charts_by_time("By corruption time", _logged(trainer)))
                 self._laid_out = True
-            _histograms(writer, records, step)
+            board.add_histograms(writer, records, step)
             for tag, text in _panels(trainer):
                 writer.add_text(tag, text, step)
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the HPARAMS row: the settings of the run and its last results."""
+        """Log the settings of the run; in TensorBoard with the last scalars in front, as a row of HPARAMS."""
         assert isinstance(pl_module, DiffusionTask)
         if is_dry_run(trainer) or not trainer.is_global_zero:
             return
-        records = [record for probe in probes(trainer) for record in probe.records]
-        outcomes: dict[str, float] = {}
-        for probe in probes(trainer) if records else ():
-            outcomes |= _outcomes(probe, records[0]["weights"])
         data = data_of(trainer)
         about = {
             "train_size": data.subset_size,
@@ -101,8 +113,13 @@ class TensorBoardPage(Callback):
             "parameters": pl_module.parameter_count,
             "backbone": pl_module.backbone_name,
         }
-        for logger in _tensorboards(trainer):
-            logger.log_hyperparams(about, outcomes, pl_module.weights_step)
+        front = {tag: value for tag, (value, _) in _logged(trainer).items() if not tag.startswith(BEHIND)}
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.hparams.update(about)
+                board.add_settings(logger.experiment, about, front)
+            else:
+                logger.log_hyperparams(about)
 
 
 def names_of_scalars(trainer: Trainer, task: DiffusionTask, splits: Sequence[str]) -> set[str]:
@@ -125,52 +142,42 @@ def _tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
-def _layout(trainer: Trainer) -> dict[str, dict[str, list[Any]]]:
-    """Return a custom-scalars page with the splits of a value side by side, a chart for each t."""
-    layout: dict[str, dict[str, list[Any]]] = {}
+def _logged(trainer: Trainer) -> dict[str, tuple[float, str]]:
+    """Return the scalars of all probes and their descriptions, by tag."""
+    found = {}
     for probe in probes(trainer):
-        for record in probe.records if probe.time_curve else ():
-            tag = probe.shown_scalars[0].name({**record, "split": "[a-z]+"})
-            layout.setdefault(tag.partition("/")[0], {})[tag.rpartition("/")[2]] = ["Multiline", [f"^{tag}$"]]
-    return layout
+        columns = {column.name: f"{probe.title}: {column.meaning} [{column.unit}]." for column in probe.columns}
+        for tag, (value, column) in logged_scalars(probe.shown_scalars, probe.records).items():
+            gap = "Value on train rows minus that on test rows. " if tag.removeprefix(BEHIND).startswith("gap/") else ""
+            found[tag] = value, gap + columns.get(column, probe.title)
+    return found
 
 
-def _histograms(writer: SummaryWriter, records: Iterable[Record], step: int) -> None:
-    for record in records:
-        for tag, histogram in record.get("_histograms", {}).items():
-            name = Scalar("", tag).name(record)
-            if isinstance(histogram, Histogram):
-                _add_histogram(writer, name, *histogram, step)
-            else:
-                writer.add_histogram(name, np.array(histogram, np.float32), step)
-
-
-def _add_histogram(writer: SummaryWriter, tag: str, edges: Tensor, counts: Tensor, step: int) -> None:
-    if not int(counts.sum()):
-        return
-    counts, edges = counts.double().cpu(), edges.double().cpu()
-    centres = (edges[1:] + edges[:-1]) / 2
-    filled = counts.nonzero()[:, 0]
-    writer.add_histogram_raw(
-        tag,
-        min=float(edges[filled[0]]),
-        max=float(edges[filled[-1] + 1]),
-        num=int(counts.sum()),
-        sum=float((counts * centres).sum()),
-        sum_squares=float((counts * centres**2).sum()),
-        bucket_limits=edges[1:].tolist(),
-        bucket_counts=counts.tolist(),
-        global_step=step,
-    )
+def _show(trainer: Trainer, tag: str, picture: npt.NDArray[np.uint8], path: Path, step: int) -> None:
+    """Send a figure to the loggers that take one."""
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            board.add_image(logger.experiment, tag, picture, _FIGURE, step)
+        elif hasattr(logger, "log_image"):
+            logger.log_image(tag, [picture], step=step)
+        elif (experiment := getattr(logger, "experiment", None)) is not None and hasattr(experiment, "log_artifact"):
+            experiment.log_artifact(getattr(logger, "run_id", None), str(path), "figures")
 
 
 def _panels(trainer: Trainer) -> Iterable[tuple[str, str]]:
-    """Yield tags and panels of restored text, one for each split and t."""
+    """Yield tags and panels of restored text, one for each split and t; train and test rows stand in front."""
     tables = [callback for callback in callbacks_of(trainer) if isinstance(callback, SequenceTable)]
     tokenizer = data_of(trainer).tokenizer
     shown: dict[str, list[str]] = {}
-    for sequence in tables[0].sequences if tables else []:
-        panels = shown.setdefault(Scalar("restored").name(sequence), [])
+    sequences = tables[0].sequences if tables else []
+    front = reference(sequence["t"] for sequence in sequences) if sequences else None
+    for sequence in sequences:
+        is_front = (
+            sequence["t"] == front
+            and sequence["split"] in ("train", "test")
+            and sequence["weights"] == sequences[0]["weights"]
+        )
+        panels = shown.setdefault(("" if is_front else BEHIND) + Scalar("restored").name(sequence), [])
         if len(panels) < PANEL_ROWS:
             pieces = [[tokenizer.decode_token(token) for token in sequence[name]] for name in ("x0", "xt", "xhat")]
             panels.append(sequence_panel(*pieces))
@@ -178,15 +185,3 @@ def _panels(trainer: Trainer) -> Iterable[tuple[str, str]]:
     for tag, panels in shown.items():
         text = "\n\n".join([*panels, legend])
         yield tag, "\n".join(f"    {line}" for line in text.splitlines())  # four spaces: a code block in Markdown
-
-
-def _outcomes(probe: Probe, weights: str) -> dict[str, float]:
-    """Return the metrics of a probe in the HPARAMS table, at the t nearest to the reference."""
-    mine = [record for record in probe.records if record["weights"] == weights and record["metric"] == probe.kind]
-    times = [record["t"] for record in mine if record.get("t") is not None]
-    return {
-        outcome.name.format_map(record): record[outcome.column]
-        for outcome in probe.outcomes
-        for record in mine
-        if record["split"] in (outcome.splits or probe.splits) and (not times or record["t"] == reference(times))
-    }

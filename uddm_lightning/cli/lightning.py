@@ -17,13 +17,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from typing_extensions import override
 
 from uddm_lightning import probes
-from uddm_lightning.callbacks import MeasurementTable, check_monitors
+from uddm_lightning.callbacks import Heartbeat, MeasurementTable, check_monitors
 from uddm_lightning.callbacks.measurements import probes as probes_of
 from uddm_lightning.cli.stopping import report_stop, stop_reason
 from uddm_lightning.cli.trainer_options import EXPECTED_WARNINGS, check_end, complete, make_logger, trainer_defaults
 from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.config.ranges import LARGEST, check_numbers, fill_interval
 from uddm_lightning.config.trainer_section import check_precision
+from uddm_lightning.core.console import say
 from uddm_lightning.core.devices import use_tensor_cores
 from uddm_lightning.core.errors import DiskFullError, InputError, sanitize_message
 from uddm_lightning.core.progress import silence_progress
@@ -31,6 +32,7 @@ from uddm_lightning.data import TextDataModule
 from uddm_lightning.data.micro_batches import check_batch_size
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
+from uddm_lightning.runs.ending import ending_lines
 from uddm_lightning.runs.session import RunSession, output_folder
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import callbacks_of, is_dry_run
@@ -242,7 +244,8 @@ class UddmCLI(LightningCLI):
                 sys.stderr.write(
                     f"uddm: training ended at step {step}, and the last checkpoint is of step {saved}: {session.hint}\n"
                 )
-        elif step >= trainer.max_steps > 0:
+            return
+        if step >= trainer.max_steps > 0:
             session.mark_trained(trainer, step)
         elif trainer.should_stop:
             reason = stop_reason(trainer)
@@ -253,6 +256,8 @@ class UddmCLI(LightningCLI):
             session.mark_trained(trainer, step, reason)
             if trainer.is_global_zero:
                 sys.stderr.write(f"uddm: stopped early at step {step}: {reason}\n")
+        if trainer.is_global_zero and Heartbeat.from_environment() is None:  # a sweep judges its runs together
+            say("\n".join(ending_lines(session.folder)))
 
     def after_validate(self) -> None:
         """Mark the run of an oracle as finished, since it is not trained; record the changed keys of other runs."""

@@ -60,6 +60,7 @@ class Progress:
     """
 
     silenced: ClassVar[int] = 0
+    measuring: ClassVar["Progress | None"] = None  # whose parts `announce` names
     _active: ClassVar[list["Progress"]] = []  # the outermost first
     _last_line: ClassVar[float] = -math.inf
 
@@ -93,6 +94,8 @@ class Progress:
         """End the display."""
         if self in Progress._active:
             Progress._active.remove(self)
+        if Progress.measuring is self:
+            Progress.measuring = None
         if self._bar is not None:
             self._bar.close()
 
@@ -121,6 +124,12 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def announce(part: str) -> None:
+    """Name the part of a measurement that begins, on the display of the measurement if there is one."""
+    if Progress.measuring is not None:
+        Progress.measuring.describe(part, "")
 
 
 def progress(items: Iterable[T], doing: str, unit: str = "it", total: int | None = None) -> Iterator[T]:

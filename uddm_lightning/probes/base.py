@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError, check_at_least
+from uddm_lightning.core.progress import announce
 from uddm_lightning.metrics.rowwise import RowwiseMetric
 from uddm_lightning.probes.measured_batch import MeasuredBatch, drawn, select
 from uddm_lightning.probes.summary import SummaryColumn, cell
@@ -26,7 +27,6 @@ from uddm_lightning.results.declarations import (
     Declaration,
     Declarations,
     Figure,
-    Outcome,
     Scalar,
     TimeCurve,
     scalars_of,
@@ -66,8 +66,7 @@ class Probe(Callback):
     * `kind`: its entry of the column `metric`, and the name of its options; `title`: its quantity in words; `reading`:
       how to read the numbers;
     * `columns`: all columns of its records other than the key and the counts of rows and draws; the first is its value;
-    * `scalars`: of TensorBoard; by default one, its value. `outcomes`: of TensorBoard's HPARAMS table. `time_curve`:
-      its panel in TensorBoard's picture;
+    * `scalars`: of loggers; by default one, its value. `time_curve`: its panel in the picture that loggers show;
     * `summary_columns`: its columns of the terminal's table by t. Or override `summary_lines`, by default one
       line for its value;
     * `figure`: in the report.
@@ -101,7 +100,6 @@ class Probe(Callback):
     reading: ClassVar[str] = ""  # how to read the numbers, for the glossary
     extra_metrics: ClassVar[tuple[str, ...]] = ()  # further entries of the column `metric`
     scalars: ClassVar[tuple[Scalar, ...]] = ()
-    outcomes: ClassVar[tuple[Outcome, ...]] = ()
     time_curve: ClassVar[TimeCurve | None] = None
     summary_columns: ClassVar[tuple[SummaryColumn, ...]] = ()
     figure: ClassVar[Figure | None] = None
@@ -249,6 +247,8 @@ class Probe(Callback):
         if not self._denoisers or split not in self.splits:
             return
         started = time.monotonic()
+        number = (trainer.num_test_batches if self._testing else trainer.num_val_batches)[dataloader_idx]
+        announce(f"{self.kind}, {split} rows, batch {batch_idx + 1} of {number}")
         task = _task(pl_module)
         notes = task.notes
         kept_B = batch.rows_B >= 0

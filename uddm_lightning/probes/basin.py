@@ -66,7 +66,7 @@ class BasinProbe(Probe):
         "knowledge reaches that value. Memorized rows have a larger one."
     )
     columns = COLUMNS
-    scalars = (Scalar("critical_t", "critical_t/{split}"),)
+    scalars = (Scalar("critical_t", "critical_t/{split}", front=()),)
     splits = ("train", "test", "random")
     every_test_row = False  # that would be many chains
 

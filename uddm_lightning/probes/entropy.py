@@ -17,7 +17,7 @@ from uddm_lightning.probes.base import Histogram, Probe, check_times
 from uddm_lightning.probes.entropies import entropies
 from uddm_lightning.probes.measured_batch import MeasuredBatch, one_position
 from uddm_lightning.probes.summary import SummaryColumn
-from uddm_lightning.results.declarations import Column, Outcome, Scalar, TimeCurve, leading, nats
+from uddm_lightning.results.declarations import Column, Scalar, TimeCurve, leading, nats
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
 
@@ -72,13 +72,9 @@ class EntropyProbe(Probe):
     )
     columns = COLUMNS
     scalars = (
-        Scalar("entropy"),
-        Scalar("entropy_leave_one_out", "leave_one_out/{split}"),
-        Scalar("self_token_influence", "leak/{split}"),
-    )
-    outcomes = (
-        Outcome("entropy", "entropy", ("train",)),
-        Outcome("entropy", "entropy/{split}", ("test", "samples")),
+        Scalar("entropy", front=("train", "test")),
+        Scalar("entropy_leave_one_out", "leave_one_out/{split}", front=()),
+        Scalar("self_token_influence", "leak/{split}", front=()),
     )
     time_curve = TimeCurve("entropy", "entropy of each token", "conditional entropy [nats]", -0.05)
     summary_columns = (

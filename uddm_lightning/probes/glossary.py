@@ -18,6 +18,10 @@ HEAD = """# Glossary
 Every quantity of measurements.csv and TensorBoard. `python -m uddm_lightning.probes.glossary` writes this file from the
 declarations of the probes.
 
+Loggers show in front both recoveries, their gap and both entropies at the t nearest to 0.1, the NELBO and the loss. All
+other tags begin with `zz_`, which the names below leave out; a callback monitors a scalar by the name without it. The
+TensorBoard run of a sweep has the tags `transition/...` and the step axis log2 N.
+
 `<column>_low` and `<column>_high` are the ends of a 95 % interval, clustered by row or document. It covers the sampling
 of rows and noise in one run, not training. An empty field was not measured. Counted tokens are neither padding nor
 special tokens.

@@ -15,7 +15,7 @@ from uddm_lightning.metrics import Nelbo
 from uddm_lightning.probes.base import History, Probe
 from uddm_lightning.probes.measured_batch import MeasuredBatch
 from uddm_lightning.probes.summary import cell
-from uddm_lightning.results.declarations import Column, Outcome, Scalar, corruption_time, leading, nats
+from uddm_lightning.results.declarations import Column, Scalar, corruption_time, leading, nats
 from uddm_lightning.results.falling import falling
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
@@ -57,7 +57,6 @@ class NelboProbe(Probe):
     columns = COLUMNS
     extra_metrics = (EXTRAPOLATED,)
     scalars = (Scalar("nelbo", "{metric}/{split}/[{t_min:g},{t_max:g}]"),)
-    outcomes = (Outcome("nelbo", "nelbo/{split}"),)
 
     def __init__(
         self,

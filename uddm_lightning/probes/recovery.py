@@ -15,7 +15,7 @@ from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
 from uddm_lightning.probes.base import Histogram, Probe, check_times
 from uddm_lightning.probes.measured_batch import MeasuredBatch, margins, select
 from uddm_lightning.probes.summary import SummaryColumn, cell, time_table
-from uddm_lightning.results.declarations import Column, Outcome, Scalar, TimeCurve, count, leading, share
+from uddm_lightning.results.declarations import Column, Scalar, TimeCurve, count, leading, share
 from uddm_lightning.results.reference import reference
 from uddm_lightning.results.tables import Record
 from uddm_lightning.samplers.base import Sampler
@@ -102,14 +102,13 @@ class RecoveryProbe(Probe):
     )
     columns = COLUMNS
     scalars = (
-        Scalar("recovery"),
+        Scalar("recovery", front=("train", "test")),
         Scalar("recovery", "gap/t={t:g}", minus_test=True),
-        *(Scalar(name, f"{name}/{{split}}") for name in MARGINS),
-        *(Scalar(name, skip_nan=True) for name in ("chance", "coincidence")),
-        *(Scalar(name, skip_nan=True) for name in ("clean_change_rate", "errors_before", "errors_after")),
-        Scalar("bayes_argmax", skip_nan=True, monitored=False),
+        *(Scalar(name, f"{name}/{{split}}", front=()) for name in MARGINS),
+        *(Scalar(name, skip_nan=True, front=()) for name in ("chance", "coincidence")),
+        *(Scalar(name, skip_nan=True, front=()) for name in ("clean_change_rate", "errors_before", "errors_after")),
+        Scalar("bayes_argmax", skip_nan=True, monitored=False, front=()),
     )
-    outcomes = (Outcome("recovery", "recovery/{split}"),)
     time_curve = TimeCurve(
         "recovery",
         "restored share of corrupted tokens",

@@ -60,7 +60,7 @@ class SampleProbe(Probe):
         "number of samples, so compare equal numbers only. Novel rows include bad text: see novel_perplexity."
     )
     columns = COLUMNS
-    scalars = tuple(Scalar(name, f"{name}/{{split}}", skip_nan="perplexity" in name) for name in SCALARS)
+    scalars = tuple(Scalar(name, f"{name}/{{split}}", skip_nan="perplexity" in name, front=()) for name in SCALARS)
     splits = ("test", "samples")
     every_test_row = False  # but as many as there are samples
 

@@ -48,7 +48,9 @@ class TrajectoryProbe(Probe):
     title = "Predictions along the sampling chain"
     reading = "The entropy falls and the largest probability rises from t = 1 to t = 0, as the sample takes shape."
     columns = COLUMNS
-    scalars = tuple(Scalar(name, f"trajectory/{name}/t={{t:g}}", nearest_t=0.5) for name in F.PredictionSpread._fields)
+    scalars = tuple(
+        Scalar(name, f"trajectory/{name}/t={{t:g}}", nearest_t=0.5, front=()) for name in F.PredictionSpread._fields
+    )
     splits = ("samples",)
 
     def __init__(

@@ -1,4 +1,8 @@
-"""A TensorBoard run over the size of the training subset: its step axis is log2 N."""
+"""A TensorBoard run over the size of the training subset: its step axis is log2 N.
+
+No tag is that of a run, whose step axis counts optimizer steps: all begin with `transition/`, or with `zz_transition/`
+for those that stand behind all others.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,16 +11,29 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from matplotlib.image import imread
+from tensorboard.compat.proto.summary_pb2 import (  # type: ignore[import-untyped]  # it ships no types
+    DATA_CLASS_BLOB_SEQUENCE,
+    SummaryMetadata,
+)
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import image
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.report.estimates import Estimates
+from uddm_lightning.results.charts import charts_by_time
 from uddm_lightning.results.study import Mean, Study
 
-Scalar = tuple[str, int, float]  # tag, size, value
+Scalar = tuple[str, int, float]  # name, size, value
+_FRONT = ("front", "sentences", "recovery", "gap", "errors", "models", "entropy")  # pictures
 
 
-def write_summary(folder: Path, study: Study, verdict: Estimates, backbone: str, pictures: Mapping[str, Path]) -> None:
+def write_summary(
+    folder: Path,
+    study: Study,
+    verdict: Estimates,
+    backbone: str,
+    pictures: Mapping[str, tuple[Path, str]],
+) -> None:
     """Write the TensorBoard run of one backbone under a temporary name, and replace the old one.
 
     Args:
@@ -24,7 +41,7 @@ def write_summary(folder: Path, study: Study, verdict: Estimates, backbone: str,
         study: the measurements.
         verdict: gaps between train and test rows.
         backbone: whose curves to write.
-        pictures: PNG files to show beside them, by name.
+        pictures: PNG files to show beside them and their captions, by name.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -77,15 +94,42 @@ def _curves(study: Study, verdict: Estimates, backbone: str) -> Iterator[tuple[s
                 yield f"{column}/{split}{'' if time is None else f'/t={time:g}'}", means
 
 
-def _write(folder: Path, study: Study, verdict: Estimates, backbone: str, pictures: Mapping[str, Path]) -> None:
+def _write(
+    folder: Path, study: Study, verdict: Estimates, backbone: str, pictures: Mapping[str, tuple[Path, str]]
+) -> None:
     words, steps = axis(study.sizes)
+    found = scalars(study, verdict, backbone)
+    tags = {tag: _tag(tag, study) for tag, _, _ in found}
     writer = SummaryWriter(str(folder))
     try:
         listing = ", ".join(f"{steps[size]} is {size:,} rows" for size in study.sizes)
-        writer.add_text("step axis", f"{words} {listing}.")
-        for tag, size, value in scalars(study, verdict, backbone):
-            writer.add_scalar(tag, value, steps[size])
-        for name, path in pictures.items():
-            writer.add_image(name, imread(path)[..., :3], dataformats="HWC")
+        writer.add_text("transition/step axis", f"{words} {listing}.")
+        writer.add_custom_scalars(charts_by_time("Over log2 of the number of training rows", tags.values()))
+        for tag, size, value in found:
+            writer.add_scalar(tags[tag], value, steps[size])
+        for name, (path, caption) in pictures.items():
+            picture = imread(path)[..., :3]
+            shown = image(_image_tag(name), picture, dataformats="HWC")  # type: ignore[no-untyped-call]  # torch
+            shown.value[0].metadata.CopyFrom(
+                SummaryMetadata(
+                    plugin_data=SummaryMetadata.PluginData(plugin_name="images"),
+                    summary_description=caption,
+                    data_class=DATA_CLASS_BLOB_SEQUENCE,
+                )
+            )
+            writer._get_file_writer().add_summary(shown)  # type: ignore[no-untyped-call]  # torch has no types here
     finally:
         writer.close()
+
+
+def _tag(name: str, study: Study) -> str:
+    """Return the tag of a curve; recovery, its gap and entropy at the reference t and the NELBO stand in front."""
+    kind, _, rest = name.partition("/")
+    split, _, time = rest.rpartition("/") if kind != "gap" else ("test", "", rest)
+    at = study.reference is not None and time == f"t={study.reference:g}"
+    is_front = split in ("train", "test") and (kind == "nelbo" or (kind in ("recovery", "gap", "entropy") and at))
+    return f"{'' if is_front else 'zz_'}transition/{name}"
+
+
+def _image_tag(name: str) -> str:
+    return f"{'' if name in _FRONT else 'zz_'}transition/{name}"

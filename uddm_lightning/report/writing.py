@@ -90,7 +90,7 @@ def write_report(
         html = page(study, verdict, drawings, replay, missing, about)
         write_text(folder / "report.html", html)
         for backbone in study.backbones:
-            pictures = {drawing.name: folder / "figures" / f"{drawing.name}.png" for drawing in drawings}
+            pictures = {one.name: (folder / "figures" / f"{one.name}.png", one.caption) for one in drawings}
             write_summary(folder / "summary" / backbone, study, verdict, backbone, pictures)
 
 

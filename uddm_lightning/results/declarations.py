@@ -6,14 +6,16 @@ probe.
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
+from uddm_lightning.results.reference import reference
 
+BEHIND = "zz_"  # begins the tags that loggers show behind all others
 FILE = "columns.json"
 
 
@@ -86,6 +88,7 @@ class Scalar:
         monitored: part of every validation, so that callbacks may monitor it.
         nearest_t: of records with several t, only those nearest to this one are shown.
         minus_test: show the value on train rows minus that on test rows.
+        front: splits whose scalars loggers show in front, at the reference t; all others begin with `zz_`.
 
     Example:
         >>> Scalar("margin", "margin/{split}").name({"split": "test", "weights": "raw", "t": 0.1})
@@ -100,6 +103,7 @@ class Scalar:
     monitored: bool = True
     nearest_t: float | None = None
     minus_test: bool = False
+    front: tuple[str, ...] = ("train", "test", "samples", "random")
 
     def name(self, record: Mapping[str, Any]) -> str:
         """Return the tag of a record's scalar."""
@@ -110,8 +114,35 @@ class Scalar:
 
 
 def scalars_of(declared: Sequence[Scalar], records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the scalars of the records of one probe, by tag."""
-    scalars: dict[str, float] = {}
+    """Return the scalars of the records of one probe, by the name that a callback may monitor."""
+    return {scalar.name(record): value for scalar, record, value in _scalars(declared, records)}
+
+
+def logged_scalars(declared: Sequence[Scalar], records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]:
+    """Return the scalars of the records of one probe and their columns, by the tag in loggers.
+
+    In front stand those of the splits that a scalar names, of the first kind of weights and the first metric, at the
+    t nearest to the reference. The tags of all others begin with `zz_`.
+
+    Example:
+        >>> records = [{"split": "test", "weights": "ema", "t": t, "recovery": 1 - t} for t in (0.1, 0.5)]
+        >>> logged_scalars([Scalar("recovery")], records)
+        {'recovery/test/t=0.1': (0.9, 'recovery'), 'zz_recovery/test/t=0.5': (0.5, 'recovery')}
+    """
+    at = [record["t"] for record in records if record.get("t") is not None]
+    first = {name: records[0].get(name) for name in ("weights", "metric")} if records else {}
+    found = {}
+    for scalar, record, value in _scalars(declared, records):
+        same = all(record.get(name) == value for name, value in first.items())
+        is_front = same and record["split"] in scalar.front and record.get("t") in (None, reference(at) if at else None)
+        found[("" if is_front else BEHIND) + scalar.name(record)] = value, scalar.column
+    return found
+
+
+def _scalars(
+    declared: Sequence[Scalar], records: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Scalar, Mapping[str, Any], float]]:
+    """Yield every scalar with its record and its value."""
     for scalar in declared:
         mine = records
         if scalar.nearest_t is not None and records:
@@ -122,8 +153,7 @@ def scalars_of(declared: Sequence[Scalar], records: Sequence[Mapping[str, Any]])
             if scalar.minus_test:
                 value = _train_value(scalar, record, records) - value
             if not ((scalar.skip_nan or scalar.minus_test) and math.isnan(value)):
-                scalars[scalar.name(record)] = value
-    return scalars
+                yield scalar, record, value
 
 
 def _train_value(scalar: Scalar, test: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> float:
@@ -133,21 +163,6 @@ def _train_value(scalar: Scalar, test: Mapping[str, Any], records: Sequence[Mapp
     other = {name: test.get(name) for name in ("metric", "weights", "t")} | {"split": "train"}
     found = (one[scalar.column] for one in records if all(one.get(name) == value for name, value in other.items()))
     return next(found, math.nan)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A metric of TensorBoard's HPARAMS table, at the end of a run and the t nearest to the reference.
-
-    Args:
-        column: its value.
-        name: its name, with fields of the record in braces.
-        splits: of the records; () is all.
-    """
-
-    column: str
-    name: str
-    splits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from uddm_lightning.runs.manifest import read_manifest
 from uddm_lightning.runs.sampling import SamplingJob
 from uddm_lightning.runs.shards import ROWS, batches, read_settings
 
+SHOWN = 3  # samples in the terminal
+WIDTH = 100  # characters of a sample in the terminal
+
 
 class SampleSummary(NamedTuple):
     """Means over the first samples of a file.
@@ -22,6 +25,7 @@ class SampleSummary(NamedTuple):
         settings: of the samples, see `sample_settings`.
         entropy: in nats per token.
         unigram_entropy: entropy of the frequencies of ids in a sample, in nats.
+        shown: the first three samples as text; without the text of the run, as ids.
         neighbours: numbers of memorized, spurious and novel samples, distances, overlaps and perplexities; None where
             the samples were not compared.
     """
@@ -29,6 +33,7 @@ class SampleSummary(NamedTuple):
     settings: dict[str, Any]
     entropy: float
     unigram_entropy: float
+    shown: list[str]
     neighbours: dict[str, Any] | None
 
 
@@ -56,9 +61,12 @@ def summarize(job: SamplingJob, against: TrainComparison | None) -> SampleSummar
         against: compare the samples with these training rows.
     """
     tokens, entropy, unigram = 0, 0.0, 0.0
+    shown: list[str] = []
     metric = against.new_metric() if against else None
     for table in _first_tables(job):
         entropies = torch.tensor(table["entropy"].to_pylist(), dtype=torch.float64)
+        first = table.slice(0, SHOWN - len(shown)).to_pylist()
+        shown += [" ".join(map(str, row["tokens"])) if row["text"] is None else row["text"] for row in first]
         tokens, entropy = tokens + entropies.numel(), entropy + float(entropies.sum())
         unigram += sum(table["unigram_entropy"].to_pylist())
         if against and metric:
@@ -66,7 +74,7 @@ def summarize(job: SamplingJob, against: TrainComparison | None) -> SampleSummar
             counted_BL = against.kept_L.expand(len(tokens_BL), -1)
             against.update(metric, tokens_BL, counted_BL, torch.tensor(table["sample"].to_pylist()))
     neighbours = metric.compute()._asdict() if metric else None
-    return SampleSummary(read_settings(job.file), entropy / tokens, unigram / job.total, neighbours)
+    return SampleSummary(read_settings(job.file), entropy / tokens, unigram / job.total, shown, neighbours)
 
 
 def summary_lines(job: SamplingJob, summary: SampleSummary, against: TrainComparison | None) -> list[str]:
@@ -78,8 +86,20 @@ def summary_lines(job: SamplingJob, summary: SampleSummary, against: TrainCompar
         f"{job.total} samples in {job.file}: {chain}, {settings['weights']} weights of step {settings['step']}, "
         f"seed {settings['seed']}",
         f"   entropy at t = {settings['entropy_t']:g}: {means}",
+        *(f"   {number}: {shorten(text)}" for number, text in enumerate(summary.shown)),
     ]
     return [*lines, *comparison_lines(summary.neighbours, against)] if against and summary.neighbours else lines
+
+
+def shorten(text: str) -> str:
+    """Return a sample in one line of the terminal; signs that are not printed become dots.
+
+    Example:
+        >>> shorten("one" + chr(10) + "two")
+        'one·two'
+    """
+    line = "".join(sign if sign.isprintable() else "\N{MIDDLE DOT}" for sign in text)
+    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _first_tables(job: SamplingJob) -> list[pa.Table]:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import hold_lock
 from uddm_lightning.core.progress import Progress
+from uddm_lightning.sweeps.board import BOARD, link
 from uddm_lightning.sweeps.launchers.base import Launcher, Outcome
 from uddm_lightning.sweeps.sweep_run import SweepRun
 from uddm_lightning.sweeps.variant import Variant
@@ -34,6 +35,7 @@ class Sweep:
         seeds: every size is trained with each of them.
         launcher: starts the runs.
         best: exact model of the text, which is measured once; None if the distribution of the text is unknown.
+        digits: of the sizes in the names of `tensorboard/`, so that they sort.
         failed: runs that have failed.
     """
 
@@ -42,6 +44,7 @@ class Sweep:
     seeds: Sequence[int]
     launcher: Launcher
     best: Variant | None = None
+    digits: int = 1
     failed: list[Outcome] = field(default_factory=list, init=False)
 
     def runs(self, variant: Variant, sizes: Sequence[int]) -> list[SweepRun]:
@@ -99,6 +102,9 @@ class Sweep:
             runs: the runs.
             ended: returns a line about the result of a run, given the seconds that it took.
         """
+        for run in runs:
+            name = f"{run.backbone}-n{run.size:0{self.digits}d}-s{run.seed}"
+            link(self.folder / BOARD / name, run.folder)
         waiting = {run.name: run for run in runs if not run.finished()}
         if len(waiting) < len(runs):
             tqdm.write(f"{len(runs) - len(waiting)} of {len(runs)} runs are finished already", file=sys.stderr)
@@ -109,8 +115,8 @@ class Sweep:
         steps = 0.0
         bar = Progress(
             "runs",
-            sum(run.steps for run in waiting.values()),
-            initial=_steps(waiting.values()),
+            len(waiting),
+            initial=_progress(waiting.values()),
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}",
             delay=0,
             leave=True,
@@ -131,9 +137,10 @@ class Sweep:
                 for run in running:
                     started.setdefault(run.name, time.monotonic())
                 left = _left(took, [time.monotonic() - started[run.name] for run in running], len(todo))
-                names = ", ".join(run.name for run in running[:4]) or "waiting for a place to run"
+                shown = [f"{run.name} (measuring)" if run.is_measuring() else run.name for run in running[:4]]
+                names = ", ".join(shown) or "waiting for a place to run"
                 bar.describe(f"{len(waiting) - len(todo)} of {len(waiting)} runs", left + names)
-                bar.update(_steps(waiting.values()) - bar.done)
+                bar.update(max(0.0, _progress(waiting.values()) - bar.done))
                 time.sleep(LOOK)
         finally:
             # also after Ctrl-C and after an exception, so that no run is left behind
@@ -173,8 +180,8 @@ def _left(took: Sequence[float], running: Sequence[float], todo: int) -> str:
     return f"about {max(1, math.ceil(work / len(running) / 60))} min left, "
 
 
-def _steps(runs: Iterable[SweepRun]) -> int:
-    return sum(run.done() for run in runs)
+def _progress(runs: Iterable[SweepRun]) -> float:
+    return sum(run.progress() for run in runs)
 
 
 def _tail(path: Path) -> list[str]:

@@ -20,6 +20,7 @@ from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.files import write_text
 from uddm_lightning.data.subset import num_rows
 from uddm_lightning.runs.instantiate import build_data, check_critic
+from uddm_lightning.sweeps.board import BOARD, board_folder, link
 from uddm_lightning.sweeps.collect import COMMAND, run_folders
 from uddm_lightning.sweeps.launchers import Launcher
 from uddm_lightning.sweeps.options import split_launcher_options, value_of
@@ -138,7 +139,7 @@ def sweep(
     rows_of = partial(num_rows, pool=pool, key="--sizes" if named else "data.train_size")
     train = plan(sizes, budget, end, rows_of)
 
-    work = Sweep(out, variants, every_seed, place, best)
+    work = Sweep(out, variants, every_seed, place, best, len(str(pool)))
     named_options = {"--sizes": sizes, "--seeds": seeds, "--budget": budget, "--launcher": launcher, "--jobs": jobs}
     pairs = [(key, str(value)) for key, value in named_options.items() if value not in (None, "local")]
     pairs += [("--backbone", str(file)) for file in backbones]
@@ -146,6 +147,11 @@ def sweep(
     with work.alone():
         command = shlex.join(["uddm", "sweep", *arguments, "--out", out.name, *words, *for_launcher])
         write_text(out / COMMAND, f"{command}\n")
+        for variant in variants:
+            link(out / BOARD / f"transition-{variant.name}", out / "summary" / variant.name)
+        if config["trainer"]["logger"] in (None, True):
+            board = shlex.join(["tensorboard", "--logdir", str(board_folder(out))])
+            sys.stderr.write(f"uddm: to watch the runs: `{board}`, then open http://localhost:6006\n")
         train(work)
         transition = write_results(out) if run_folders(out) else {}
     return SweepResult(out, transition, tuple(outcome.run.name for outcome in work.failed))

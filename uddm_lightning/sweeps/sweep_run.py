@@ -56,7 +56,7 @@ class SweepRun:
 
     @property
     def heartbeat(self) -> Path:
-        """File to which the run writes the number of finished steps and the seconds spent on them."""
+        """File to which the run writes its progress, see `callbacks.heartbeat`."""
         return self.sweep_folder / "logs" / f"{self.name}.step"
 
     @property
@@ -64,21 +64,31 @@ class SweepRun:
         """Number of CPU cores that the run uses."""
         return self.threads * self.processes
 
-    def done(self) -> int:
-        """Return the number of optimizer steps done, as last reported; `steps` once the run is finished."""
-        return self.steps if self.finished() else min(self._heard()[0], self.steps)
+    def progress(self) -> float:
+        """Return the share of the run that is done, from 0 to 1; training and the last measurement are half each."""
+        if self.finished():
+            return 1.0
+        steps, _, measured = self._heard()
+        if self.start[0] == "validate":  # nothing to train
+            return measured
+        trained = min(steps / self.steps, 1.0)
+        return 0.5 * trained + (0.5 * measured if trained == 1.0 else 0.0)
+
+    def is_measuring(self) -> bool:
+        """Return whether the run was measuring when it last reported."""
+        return self._heard()[2] > 0
 
     def step_seconds(self) -> float:
         """Return the seconds spent on optimizer steps since the run last started; 0 if it has not reported any."""
         return self._heard()[1]
 
-    def _heard(self) -> tuple[int, float]:
-        """Return the steps and seconds of the heartbeat; zeros if it is missing or incomplete."""
+    def _heard(self) -> tuple[int, float, float]:
+        """Return steps, seconds and measured share of the heartbeat; zeros if it is missing or incomplete."""
         try:
-            steps, seconds = self.heartbeat.read_text(encoding="utf-8").split()
-            return int(steps), float(seconds)
+            steps, seconds, measured = self.heartbeat.read_text(encoding="utf-8").split()
+            return int(steps), float(seconds), float(measured)
         except (OSError, ValueError):
-            return 0, 0.0
+            return 0, 0.0, 0.0
 
     def finished(self) -> bool:
         """Return whether the run has saved its last step, or the step at which its config stopped it early."""

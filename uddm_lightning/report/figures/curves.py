@@ -49,7 +49,8 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
         + (f"Above: the NELBO in nats per token, on t in {listed(ranges)}. " if ranges else "")
         + _marked(study, verdict),
         _recovery_table(study, verdict, times),
-        remarks=[line for name in study.backbones if (line := _random(study, name))],
+        remarks=[line for name in study.backbones if (line := _random(study, name))]
+        + (["The gap of the NELBO in the table is that of test rows minus that of train rows."] if ranges else []),
         is_narrow=len(study.backbones) == 1,
     )
     for column, backbone in enumerate(study.backbones):
@@ -242,7 +243,7 @@ def _recovery_table(study: Study, verdict: Estimates, times: list[float]) -> Tab
                 rows.append([visible(backbone), f"{t:g}", count(size), *cells])
             elif one:
                 for unit, values in (("nats", means), ("bits", [_in_bits(mean) for mean in means])):
-                    name = f"NELBO on {listed(study.ranges(kind))} [{unit}], gap test \N{MINUS SIGN} train"
+                    name = f"NELBO on {listed(study.ranges(kind))} [{unit}]"
                     name += ", extrapolated" if kind == "nelbo_extrapolated" else ""
                     rows.append([visible(backbone), name, count(size), *map(spelled, values), "", "", ""])
     head = ["model", "t", "N", "train", "test", "gap", "random tokens", "chance", "coincidence", "Bayes argmax"]

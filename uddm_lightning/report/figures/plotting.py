@@ -16,7 +16,7 @@ from uddm_lightning.report.estimates import Crossing
 from uddm_lightning.report.figures.drawing import SIZE_COLOURS, SMALL, WIDTH, Drawing, new_figure
 from uddm_lightning.report.formatting import count, decimal, visible, with_interval
 from uddm_lightning.results.parsed import Point
-from uddm_lightning.results.reference import SIZES
+from uddm_lightning.results.reference import SIZES, reference
 from uddm_lightning.results.study import Mean, Study
 
 SIZE_STYLES: dict[str, Any] = {"n_mem": "--", "n_half": "-", "n_gen": ":"}
@@ -207,9 +207,17 @@ def label_lines(
     low, high = axes.get_ylim()
     apart = 11.0 / (drawing.figure.get_figheight() * 72 * axes.get_position().height)
     found = [((mean.value - low) / (high - low), text, colour, t) for text, mean, colour, t in labels if mean]
-    at = -math.inf
-    for place, text, colour, t in sorted(found, key=lambda one: one[0]):
-        at = max(place + 1.2 * apart * left, at + apart)
+    found.sort(key=lambda one: one[0])
+    times = [t for *_, t in found if t is not None]
+    first = next((i for i, one in enumerate(found) if one[3] is not None and one[3] == reference(times)), 0)
+    if left:
+        first = 0
+    places = [place + 1.2 * apart * left for place, *_ in found]
+    for i in range(first + 1, len(found)):
+        places[i] = max(places[i], places[i - 1] + apart)
+    for i in range(first - 1, -1, -1):  # the label of the reference t, which the page shows at first, keeps its place
+        places[i] = min(places[i], places[i + 1] - apart)
+    for at, (place, text, colour, t) in zip(places, found, strict=True):
         if left and at > 1.0 - apart / 2:  # above the panel: write below the line instead
             at = place - 1.2 * apart
         x, align, shift = (0.012, "left", 2) if left else (1.0, "left", 5)
