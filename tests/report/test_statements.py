@@ -961,6 +961,12 @@ ELSEWHERE = {  # statements with data in other tests
 
 # beginnings of texts that do not depend on data: names, heads of tables, options, and definitions of terms
 DEFINITIONS = (
+    "The gap of the NELBO in the table is that of test rows minus that of train rows.",
+    "Over log2 of the number of training rows",
+    "Token recovery and entropy against the corruption time t, with 95 % intervals over rows and noise",
+    "Share of the time since the previous validation that the probes took.",
+    "Value on train rows minus that on test rows. ",
+    "Seconds that the probes took at this validation.",
     # names of figures, axes, curves and columns
     *(
         "From how much corruption",

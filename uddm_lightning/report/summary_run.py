@@ -109,7 +109,7 @@ def _write(
             writer.add_scalar(tags[tag], value, steps[size])
         for name, (path, caption) in pictures.items():
             picture = imread(path)[..., :3]
-            shown = image(_image_tag(name), picture, dataformats="HWC")  # type: ignore[no-untyped-call]  # torch
+            shown = image(_image_tag(name), picture, dataformats="HWC")  # type: ignore[no-untyped-call]  # torch has no types
             shown.value[0].metadata.CopyFrom(
                 SummaryMetadata(
                     plugin_data=SummaryMetadata.PluginData(plugin_name="images"),
