@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import uddm_lightning.sweeps.launchers.local as local
-from tests.support.command_line import tiny_config, write_corpus
+from tests.support.command_line import content, tiny_config, write_corpus
 from uddm_lightning.runs.folder import is_locked
 from uddm_lightning.runs.manifest import trained_steps
 from uddm_lightning.sweeps.launchers import LocalLauncher
@@ -82,15 +82,14 @@ def test_numbers_do_not_depend_on_the_number_of_parallel_runs(place):
     assert place.table("two") == place.table("calm")
 
 
-def test_a_run_of_a_sweep_equals_a_run_of_fit(place):
-    run = place.folder / "calm" / "runs" / "DiT-n8-s0"
+def test_a_run_of_a_sweep_equals_a_run_of_fit(place, uddm, monkeypatch):
+    monkeypatch.setenv("UDDM_CACHE", str(place.folder / "cache"))
+    run, by_hand = place.folder / "calm" / "runs" / "DiT-n8-s0", place.folder / "by-hand" / "DiT-n8-s0"
     before = (run / "measurements.csv").read_bytes()
-    finish(place.start("validate", "-c", run / "config.yaml", "--ckpt_path", "last"))
+    assert uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last").status == 0
     assert (run / "measurements.csv").read_bytes() == before
-    finish(
-        place.start("fit", "-c", place.config, "--data.train_size", 8, "--out", place.folder / "by-hand" / "DiT-n8-s0")
-    )
-    assert (place.folder / "by-hand" / "DiT-n8-s0" / "measurements.csv").read_bytes() == before
+    assert uddm("fit", "-c", place.config, "--data.train_size", 8, "--out", by_hand).status == 0
+    assert (by_hand / "measurements.csv").read_bytes() == before
 
 
 @pytest.mark.timeout(1200)
@@ -154,10 +153,11 @@ def test_two_sweeps_on_one_folder_do_not_spoil_it(place):
 
 
 def test_another_configuration_is_refused_with_its_keys(place):
+    before = content(place.folder / "calm")
     text = finish(place.sweep("calm", "--model.ema_decay", 0.5, "--model.backbone.init_args.hidden_size", 8), 2)
     assert "`model.ema_decay` is 0.9999 there and 0.5 here" in text.replace("now", "here")
     assert "`model.backbone.init_args.hidden_size` is 16 there and 8" in text
-    finish(place.sweep("calm", "--jobs", 1))
+    assert content(place.folder / "calm") == before
 
 
 def test_a_run_that_fails_is_shown_with_its_log(place):
