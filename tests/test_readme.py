@@ -87,8 +87,7 @@ def test_the_readme_s_other_commands_run(uddm, corpus, tmp_path, about):
     corpus.rename(tmp_path / "texts" / "corpus.txt")
     section = README[README.index(f"## {about}") :]
     block = re.search(r"```bash\n(.*?)```", section, re.S)[1].replace("\\\n", " ")
-    command = shlex.split(block.splitlines()[0], comments=True)
-    assert command[:2] == ["uddm", "fit"]
+    command = next(shlex.split(line, comments=True) for line in block.splitlines() if line.startswith("uddm fit"))
     steps = ("--data.train_size", 4, "--trainer.max_steps", 2, "--trainer.val_check_interval", 2, "--threads", 1)
     outcome = uddm(*command[1:], *steps, "--data.num_train_rows", 4, "--data.num_test_rows", 4)
     assert outcome.status == 0, outcome.err

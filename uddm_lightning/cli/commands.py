@@ -10,7 +10,19 @@ LIGHTNING = ("fit", "validate", "test", "predict")
 
 # Commands beside Lightning's: each is a function in the module of the same name in `uddm_lightning.commands`, which is
 # imported when it is run.
-COMMANDS = ("sweep", "report", "sample", "probe", "audit", "convert", "export", "preflight", "doctor", "configs")
+COMMANDS = (
+    "sweep",
+    "report",
+    "sample",
+    "probe",
+    "audit",
+    "convert",
+    "export",
+    "preflight",
+    "doctor",
+    "configs",
+    "demo",
+)
 HELP = Path(__file__).parent / "help"
 ALL_OPTIONS = "\nAll options\n"  # heading of the part of a help text that `-h` leaves out
 

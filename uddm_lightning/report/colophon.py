@@ -17,11 +17,16 @@ _BIBTEX = """@article{pham2026language,
   title  = {uddm\\_lightning},
   author = {{The uddm\\_lightning authors}}
 }"""
-_TABLES = ("measurements.csv", "transition.json", "columns.json", "figures/captions.tex")
+_TABLES, _CAPTIONS = ("measurements.csv", "transition.json", "columns.json"), "figures/captions.tex"
 
 
 def colophon(
-    study: Study, verdict: Estimates, missing: Sequence[str], about: Mapping[str, str], terms: Mapping[str, str]
+    study: Study,
+    verdict: Estimates,
+    missing: Sequence[str],
+    about: Mapping[str, str],
+    terms: Mapping[str, str],
+    has_captions: bool = True,
 ) -> str:
     """Return notes, a list of what was measured, the definitions of terms, BibTeX, and links to the tables.
 
@@ -31,9 +36,10 @@ def colophon(
         missing: a sentence for each missing figure.
         about: more entries for "What was measured".
         terms: definitions of terms.
+        has_captions: whether the captions for LaTeX stand beside the page.
     """
     entries = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(text)}</dd>" for name, text in sorted(terms.items()))
-    links = " · ".join(f'<a href="{name}">{name}</a>' for name in _TABLES)
+    links = " · ".join(f'<a href="{name}">{name}</a>' for name in (*_TABLES, *([_CAPTIONS] if has_captions else [])))
     return "\n".join(
         [
             _notes(verdict, study, missing),

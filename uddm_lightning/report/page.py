@@ -72,6 +72,7 @@ def page(
         + "\n".join(filter(None, more))
         + "</details>"
     )
+    has_captions = any(drawing.has_files for drawing in drawings)
     parts = [
         f"<h1>{_TITLE}</h1>",
         hero(study, verdict, _figure(first, reference) + numbers(first.table, terms) if first else "", terms),
@@ -84,7 +85,7 @@ def page(
         ),
         folded_more if any(more) else "",
         '<h2 id="reading">How to read this page</h2><ol>' + "".join(f"<li>{line}</li>" for line in _READING) + "</ol>",
-        f"<footer>{colophon(study, verdict, missing, about, terms)}</footer>",
+        f"<footer>{colophon(study, verdict, missing, about, terms, has_captions)}</footer>",
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -131,7 +132,9 @@ def _figure(drawing: Drawing, reference: float | None) -> str:
 
 
 def _files(drawing: Drawing) -> str:
-    """Return links to the files of a figure."""
+    """Return links to the files of a figure, if there are any."""
+    if not drawing.has_files:
+        return ""
     files = {"SVG": ".svg", "PDF": ".pdf"} | ({"PDF, one column": "-column.pdf"} if drawing.is_narrow else {})
     links = " · ".join(f'<a href="figures/{drawing.name}{end}">{name}</a>' for name, end in files.items())
     return f'<span class="files">{links}</span>'

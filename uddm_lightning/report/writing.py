@@ -26,7 +26,6 @@ from uddm_lightning.report.formatting import count, listed
 from uddm_lightning.report.page import page
 from uddm_lightning.report.replay import Replay
 from uddm_lightning.report.restorations import restorations, story
-from uddm_lightning.report.summary_run import write_summary
 from uddm_lightning.results.declarations import NONE, Declarations
 from uddm_lightning.results.study import Study
 
@@ -57,6 +56,7 @@ def write_report(
     basins: pa.Table | None = None,
     declared: Declarations = NONE,
     draws: pa.Table | None = None,
+    page_only: bool = False,
 ) -> None:
     """Write `figures/`, `report.html` and the TensorBoard runs `summary/<backbone>/` of a sweep.
 
@@ -69,6 +69,7 @@ def write_report(
         basins: critical corruption and margins of single rows of all runs, if there are any.
         declared: declarations of the probes; those that have a figure get one.
         draws: rows.parquet of all runs, if there are any: errors that seeds share.
+        page_only: write `report.html` alone, in a third of the time.
 
     Raises:
         InputError: there is no measurement, or a file cannot be written.
@@ -80,6 +81,13 @@ def write_report(
         drawings, replay, missing = _drawings(study, verdict, sequences, basins)
         known = {drawing.name for drawing in drawings}
         drawings += [one for one in declared_drawings(study) if one.name not in known]
+        if page_only:
+            for drawing in drawings:
+                drawing.has_files = False
+            write_text(folder / "report.html", page(study, verdict, drawings, replay, missing, about))
+            return
+        from uddm_lightning.report.summary_run import write_summary  # imports torch, which takes seconds
+
         for drawing in drawings:
             _write_figure(folder / "figures", drawing)
         write_text(folder / "figures" / "captions.tex", "\n".join(map(_latex, drawings)))

@@ -12,12 +12,15 @@ from uddm_lightning.results.reference import SIZES, reference
 from uddm_lightning.sweeps.collect import collect, training_facts
 from uddm_lightning.transition import estimate
 
+FACTS = "facts.json"  # about the runs, for a folder whose runs are gone
 
-def write_results(folder: Path) -> dict[str, Any]:
+
+def write_results(folder: Path, page_only: bool = False) -> dict[str, Any]:
     """Collect the tables of all runs, estimate the transition, and write transition.json, figures and report.html.
 
     Args:
         folder: folder of a sweep, or of runs. No checkpoint is read.
+        page_only: write no figures beside the page, and no TensorBoard runs.
 
     Returns:
         The content of transition.json.
@@ -30,8 +33,21 @@ def write_results(folder: Path) -> dict[str, Any]:
     transition: dict[str, Any] = estimate(rows, draws)
     write_text(folder / "transition.json", json.dumps(transition, indent=2, ensure_ascii=False) + "\n")
     sequences, basins = (read_parquet(folder / f"{name}.parquet") for name in ("sequences", "basins"))
-    write_report(folder, rows, transition, sequences, training_facts(folder), basins, declared, draws)
+    write_report(folder, rows, transition, sequences, _facts(folder), basins, declared, draws, page_only)
     return transition
+
+
+def _facts(folder: Path) -> dict[str, str]:
+    """Return a description of the runs; store it, because a folder of tables without runs has only the stored one."""
+    path = folder / FACTS
+    if facts := training_facts(folder):
+        write_text(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        return facts
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(name): str(text) for name, text in stored.items()} if isinstance(stored, dict) else {}
 
 
 def summary(transition: dict[str, Any]) -> str:

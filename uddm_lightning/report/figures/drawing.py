@@ -91,6 +91,7 @@ class Drawing:
         times: the t of artists, by gid; the page shows those of one t at first.
         is_narrow: whether the figure also fits into one column.
         handles: entries of the legend.
+        has_files: whether its files stand beside the page.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Drawing:
     times: dict[str, float] = field(default_factory=dict)
     is_narrow: bool = False
     handles: Sequence[Artist] = ()
+    has_files: bool = True
 
     def __post_init__(self) -> None:
         self._width = self._placed = self.figure.get_figwidth()
