@@ -1,11 +1,12 @@
 """Write the tables of a finished sweep to `uddm_lightning/commands/demo_sweep/`, for `uddm demo`.
 
-    uddm sweep -c demo --sizes 2:65536:x8 --out DIR
+    uddm sweep -c demo --sizes 2,16,64,256,1024,65536 --out DIR
     python .ci/store_demo.py DIR
 
 Sequences are the first of each split, size and t, as many as the interactive figure needs; all other tables are whole.
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from uddm_lightning.commands.demo import TABLES
+from uddm_lightning.results.tables import read_table
 
 ROWS = 64  # sequences for each split, size and t
-COPIED = ("measurements.csv", "columns.json", "facts.json")
+COPIED = ("measurements.csv", "columns.json")
 
 
 def main(folder: Path) -> None:
@@ -24,6 +26,10 @@ def main(folder: Path) -> None:
     TABLES.mkdir(exist_ok=True)
     for name in COPIED:
         shutil.copyfile(folder / name, TABLES / name)
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    sizes = sorted({int(row["train_size"]) for row in read_table(folder / "measurements.csv")})
+    facts["command"] = f"uddm sweep -c demo --sizes {','.join(map(str, sizes))} --out DIR"
+    (TABLES / "facts.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     for name in ("rows.parquet", "sequences.parquet"):
         table = pq.read_table(folder / name)
         if name.startswith("sequences"):

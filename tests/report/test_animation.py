@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def test_there_is_a_frame_for_each_size_and_each_differs(folder, tmp_path):
             picture.seek(number)
             frames.append(np.array(picture.convert("RGB"), dtype=int))
             assert picture.info["duration"] >= 1500  # there is time to read
-    assert all(abs(a - b).sum() > 0 for a, b in zip(frames, frames[1:], strict=False))
+    assert all(abs(a - b).sum() > 0 for a, b in pairwise(frames))
 
 
 def test_the_stored_picture_is_small_and_moves():
