@@ -291,10 +291,7 @@ def test_a_row_that_is_missing_at_a_size_is_reported(tmp_path):
 def test_without_test_rows_the_regimes_are_unknown(tmp_path):
     rows = sweeps.measurements(tmp_path, FEW, splits=("train",), kinds=("recovery",))
     found = written(tmp_path, rows=rows, transition=sweeps.transition(null=True))
-    assert (
-        "No transition size. N_mem: the curve is flat; N_half: the curve is flat; N_gen: the curve is flat."
-        in found.text
-    )
+    assert "No transition size. N_mem, N_half and N_gen: the curve is flat." in found.text
     assert "Test recovery at" not in found.text
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uddm_lightning.report.formatting import count
+from uddm_lightning.report.formatting import count, listed
 from uddm_lightning.results.reference import METHODS, SIZES
 from uddm_lightning.results.study import Mean, Study, nearest
 from uddm_lightning.transition.equivalence import Equivalence
@@ -82,8 +82,10 @@ class Estimate:
 
     @property
     def whys(self) -> str:
-        """The reasons for all missing sizes; "" without any."""
-        return "; ".join(f"{SIZES[name]}: {why}" for name in SIZES if (why := self.why(name)))
+        """The reasons for all missing sizes, equal ones once; "" without any."""
+        reasons = dict.fromkeys(why for name in SIZES if (why := self.why(name)))
+        names = {why: listed([SIZES[name] for name in SIZES if self.why(name) == why]) for why in reasons}
+        return "; ".join(f"{names[why]}: {why}" for why in reasons)
 
     def why(self, number: str) -> str:
         """Return why one of `SIZES` is missing; "" if it is not, or without a reason."""

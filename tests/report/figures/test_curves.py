@@ -130,6 +130,19 @@ def test_several_seeds_show_as_points_around_their_mean(tmp_path):
     assert mean.value == pytest.approx(np.mean([point.value for point in mean.points]))
 
 
+def test_the_axis_of_the_nelbo_holds_the_lines_of_every_backbone(tmp_path):
+    rows = sweeps.measurements(tmp_path, backbones=("a", "b"), kinds=("recovery", "nelbo"))
+    for row in rows:
+        if row["backbone"] == "b" and row["nelbo"]:
+            row |= {name: str(3 * float(row[name])) for name in ("nelbo", "nelbo_low", "nelbo_high")}
+    with style():
+        panels = recovery_drawing(Study(rows), Estimates({})).figure.axes[:2]
+    for axes in panels:
+        low, high = axes.get_ylim()
+        assert low == 0.0
+        assert all(max(line.get_ydata()) < high for line in axes.get_lines()[:2])
+
+
 def test_several_backbones_share_their_axes(tmp_path):
     study = Study(sweeps.measurements(tmp_path, backbones=("a", "b")))
     verdict = Estimates(sweeps.transition(("a", "b")))

@@ -78,6 +78,7 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
             draw_crossing(panels[0][column], crossing, name, label=False)
     panels[-1][0].set_ylabel("token recovery")
     if len(panels) > 1:
+        panels[0][0].set_ylim(bottom=0.0)  # the panels share this axis, whose top is that of all of them
         panels[0][0].set_ylabel("\n".join(["NELBO", *(f"t in {name}" for name in ranges)]))
     _legend(study, drawing, times, ["train", "test"], recovery=True)
     return drawing
@@ -178,7 +179,6 @@ def _nelbo(drawing: Drawing, study: Study, axes: Axes, backbone: str) -> None:
     for index, oracle in enumerate(study.oracles):
         level(axes, study.sizes, study.means("nelbo", oracle, "test"), index, TEXT[0])
     panel_axis(axes, study, labelled=False)
-    axes.set_ylim(bottom=0.0)
 
 
 def colour_of(study: Study, t: float) -> str:
