@@ -1,6 +1,5 @@
 """Every shipped config in every precision, fused or not, clipped or not: trains, or is refused in one message."""
 
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,19 @@ SMALL = (  # as `standins.SMALL`, without the sampler and for any process
     *("--data.num_sample_rows", "0", "--data.num_random_rows", "0", "--trainer.accelerator", "cpu", "--threads", "1"),
 )
 STEPS = 2
+# Precision, fused or not, clipped or not: every pair of two of them.
+COMBINATIONS = [
+    *((precision, fused, clip) for precision in PRECISIONS for fused, clip in ((False, None), (True, 1.0))),
+    *(("32-true", True, None), ("bf16-true", False, 1.0)),
+]
+
+
+# Configs that differ from another one in what `SMALL` replaces, or in what trains it.
+SAME = {
+    **dict.fromkeys(("hidden32", "hidden96"), "quickstart"),
+    **dict.fromkeys(("lm1b_tiny", "lm1b_medium", "slurm", "torchrun"), "lm1b_small"),
+}
+BY_NAME = {path.stem: path for path in CONFIGS}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +80,11 @@ def trainer_of(config: dict[str, Any], folder: Path, precision: str, clip: float
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of settings that only a test has
 @pytest.mark.parametrize(
     "path",
-    [path if path.stem == "quickstart" else pytest.param(path, marks=pytest.mark.slow) for path in CONFIGS],
+    [
+        path if path.stem == "quickstart" else pytest.param(path, marks=pytest.mark.slow)
+        for path in CONFIGS
+        if path.stem not in SAME
+    ],
     ids=short,
 )
 def test_every_precision_trains_or_is_refused(path: Path, tmp_path: Path, text: Path) -> None:
@@ -76,7 +92,7 @@ def test_every_precision_trains_or_is_refused(path: Path, tmp_path: Path, text: 
     data: TextDataModule = build_data(config)
     optimizer = config["model"]["optimizer"]
     losses: dict[tuple[str, bool, float | None], float] = {}
-    for precision, fused, clip in product(PRECISIONS, (False, True), (None, 1.0)):
+    for precision, fused, clip in COMBINATIONS:
         optimizer["init_args"] |= {"eps": 1e-4 if precision == "16-true" else 1e-8}
         if optimizer["class_path"].startswith("torch."):  # the other optimizers have one implementation
             optimizer["init_args"] |= {"fused": fused, "foreach": None}
@@ -101,6 +117,14 @@ def test_every_precision_trains_or_is_refused(path: Path, tmp_path: Path, text: 
     exact = losses["64-true", False, None]
     for (precision, _, _), loss in losses.items():
         assert loss == pytest.approx(exact, rel=0.05 if "16" in precision else 1e-4), precision
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAME)
+def test_the_other_configs_equal_one_of_these(name: str, tmp_path: Path, text: Path) -> None:
+    config, other = (resolved(BY_NAME[one], tmp_path, text) for one in (name, SAME[name]))
+    assert config["model"] == other["model"]
+    assert config["trainer"]["gradient_clip_algorithm"] == other["trainer"]["gradient_clip_algorithm"]
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of settings that only a test has
