@@ -1,4 +1,4 @@
-"""The number of imports between packages: each pair of packages costs a reader a look into another folder."""
+"""What a reader relies on: few imports between packages, and the tests of a file under its name."""
 
 import ast
 from collections import defaultdict
@@ -7,6 +7,75 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "uddm_lightning"
 LARGEST = 100
+
+# Files without a test file of their own name, each with the tests that cover it: parts of a component that are tested
+# through it, and files that act in whole runs only.
+TESTED_WITH = {
+    "audit/audit.py": "commands/test_audit.py",
+    "audit/page.py": "audit/test_statements.py",
+    "backbones/hopfield.py": "backbones/test_dense_memory.py",
+    "callbacks/basin_table.py": "probes/test_basin.py",
+    "callbacks/heartbeat.py": "sweeps/launchers/test_local.py",
+    "callbacks/progress.py": "core/test_progress.py",
+    "callbacks/restored.py": "cli/test_lightning.py",
+    "callbacks/row_table.py": "report/test_measured.py",
+    "callbacks/sequences.py": "cli/test_lightning.py",
+    "cli/resolve.py": "config/test_parser.py",
+    "cli/stopping.py": "callbacks/test_foreign.py",
+    "commands/report.py": "commands/test_sweep.py",
+    "config/command_parser.py": "cli/test_main.py",
+    "config/ranges.py": "cli/test_trainer_options.py",
+    "core/batch.py": "data/test_eval_dataset.py",
+    "core/parent_process.py": "cli/test_subprocesses.py",
+    "critics/base.py": "critics/test_ngram.py",
+    "data/component_spec.py": "data/sources/test_detokenized.py",
+    "data/downloads.py": "preflight/test_hub.py",
+    "data/notices.py": "data/tokenizers/test_losses.py",
+    "data/sources/reading.py": "data/sources/test_files.py",
+    "data/text_rows.py": "data/test_changes.py",
+    "data/tokenizers/backend_rules.py": "data/tokenizers/test_losses.py",
+    "data/tokenizers/wordpiece.py": "data/tokenizers/test_losses.py",
+    "doctor/machine.py": "commands/test_doctor.py",
+    "doctor/toy_worlds.py": "doctor/test_checks.py",
+    "interop/convert.py": "commands/test_convert.py",
+    "interop/foreign.py": "commands/test_convert.py",
+    "interop/hub_config.py": "interop/test_hub_model.py",
+    "interop/hub_tokenizer.py": "interop/test_hub_folder.py",
+    "objectives/reweighted_nelbo.py": "processes/test_hybrid.py",
+    "probes/summary.py": "callbacks/test_measurements.py",
+    "probes/train_comparison.py": "probes/test_samples.py",
+    "processes/categorical.py": "processes/test_base.py",
+    "processes/cross_entropy.py": "processes/test_fused.py",
+    "processes/fused_triton.py": "processes/test_fused.py",
+    "processes/row_statistics.py": "processes/test_fused.py",
+    "report/colophon.py": "report/test_page.py",
+    "report/elements.py": "report/test_page.py",
+    "report/estimates.py": "report/test_statements.py",
+    "report/figures/chains.py": "report/figures/test_basins.py",
+    "report/figures/comparison.py": "report/figures/test_curves.py",
+    "report/figures/declared.py": "probes/test_plugin.py",
+    "report/figures/drawing.py": "report/figures/test_curves.py",
+    "report/figures/errors.py": "report/test_statements.py",
+    "report/figures/gaps.py": "report/test_page.py",
+    "report/figures/plotting.py": "report/figures/test_front.py",
+    "report/figures/svg.py": "report/figures/test_front.py",
+    "report/figures/trajectories.py": "report/figures/test_basins.py",
+    "report/hero.py": "report/test_page.py",
+    "report/more.py": "report/test_page.py",
+    "report/regimes.py": "report/test_statements.py",
+    "report/terms.py": "report/test_page.py",
+    "runs/instantiate.py": "preflight/test_needs.py",
+    "sweeps/collect.py": "commands/test_sweep.py",
+    "sweeps/launchers/base.py": "sweeps/launchers/test_local.py",
+    "sweeps/launchers/slurm_job.py": "sweeps/launchers/test_slurm.py",
+    "sweeps/plan.py": "commands/test_sweep.py",
+    "sweeps/results.py": "report/test_statements.py",
+    "sweeps/run_all.py": "commands/test_sweep.py",
+    "sweeps/sweep.py": "commands/test_sweep.py",
+    "sweeps/sweep_run.py": "sweeps/launchers/test_local.py",
+    "training/batch_notes.py": "probes/test_contract.py",
+    "transition/method_estimates.py": "transition/test_estimate.py",
+}
 
 
 def test_packages_import_few_other_packages() -> None:
@@ -22,6 +91,15 @@ def test_packages_import_few_other_packages() -> None:
         f"{len(files)} pairs of packages import each other, and at most {LARGEST} may. Move code to the package where "
         f"it belongs. These pairs exist because of one file:\n{single}"
     )
+
+
+def test_the_tests_of_a_file_have_its_name() -> None:
+    tests = Path(__file__).parent
+    files = {path.relative_to(ROOT) for path in ROOT.glob("*/**/*.py") if path.name != "__init__.py"}
+    unnamed = {path.as_posix() for path in files if not (tests / path.parent / f"test_{path.name}").exists()}
+    assert unnamed - set(TESTED_WITH) == set(), "move their tests to tests/<package>/test_<file>.py"
+    assert set(TESTED_WITH) - unnamed == set(), "these have tests of their name, or are gone"
+    assert [test for test in TESTED_WITH.values() if not (tests / test).exists()] == []
 
 
 def _imported(node: ast.AST) -> Iterator[str]:

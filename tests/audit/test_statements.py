@@ -66,7 +66,7 @@ def test_the_state_of_the_split_comes_first(found):
     assert "AUC 0.700 (0.600 to 0.800)" in first
     unknown = copy.deepcopy(found)
     unknown["membership"] |= {"confounded": None, "blind_baseline": None}
-    assert findings(unknown).sentences[0].startswith("It cannot be told whether the split is confounded")
+    assert findings(unknown).sentences[0].startswith("It is undetermined whether the split is confounded")
     for one in (found, confounded, unknown):
         page = audit_page(one)
         assert page.index('class="answer"') < page.index("The model scores members higher")

@@ -1,5 +1,6 @@
-"""The command line, and a foreign checkpoint with a matching text."""
+"""The command line, a foreign checkpoint with a matching text, and a run that is converted from it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 import yaml
 from torch import nn
 
+from tests.support.command_line import Outcome
 from tests.support.foreign import SETTINGS, save_foreign
 from uddm_lightning.backbones import DiT
 
@@ -61,3 +63,10 @@ def text(tmp_path: Path, corpus: Path) -> Path:
     }
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def run(uddm: Callable[..., Outcome], foreign: Path, text: Path, tmp_path: Path) -> Path:
+    """A converted run, which needs no training."""
+    assert uddm("convert", foreign, "--out", tmp_path / "run", "-c", text).status == 0
+    return tmp_path / "run"

@@ -2,8 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.preflight import needs
 
 CRITIC = ("--samples.critic", "HubCritic", "--samples.critic.init_args.model", "some/model")
 
@@ -54,3 +58,44 @@ def test_a_logger_without_its_package(uddm, config, tmp_path: Path, logger) -> N
     assert outcome.status == 2
     assert "install" in outcome.err[outcome.err.index("uddm: error: ") :]
     assert not list(tmp_path.rglob("measurements.csv"))
+
+
+def test_processes() -> None:
+    def processes(**settings: Any) -> tuple[int, int, bool]:
+        return tuple(needs.processes({"accelerator": "cpu", "devices": 1, "num_nodes": 1, **settings}))
+
+    assert processes() == (1, 1, False)
+    assert processes(devices="auto") == (1, 1, False)
+    assert processes(devices=2, num_nodes=3) == (6, 2, False)
+    assert processes(accelerator="gpu", devices=[0, 1]) == (2, 2, True)
+    assert processes(accelerator="gpu", devices=-1) == (1, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("class_path", "states"),
+    [
+        ("torch.optim.AdamW", 2),
+        ("torch.optim.SGD", 0),
+        ("torch.optim.Adagrad", 1),
+        ("uddm_lightning.training.muon.MuonAdamW", 2),
+    ],
+)
+def test_states_per_parameter_of_an_optimizer(class_path: str, states: int) -> None:
+    assert needs.states_per_parameter({"class_path": class_path, "init_args": {"lr": 0.1}}) == states
+
+
+def test_parameters_are_counted_without_memory_for_weights() -> None:
+    backbone = {
+        "class_path": "uddm_lightning.backbones.DiT",
+        "init_args": {"hidden_size": 8192, "n_blocks": 48, "n_heads": 64},
+    }
+    assert needs.num_parameters(backbone, 30_522) > 30e9
+    with pytest.raises(InputError, match="hiden"):
+        needs.num_parameters({"class_path": "uddm_lightning.backbones.DiT", "init_args": {"hiden": 3}}, 27)
+
+
+def test_vocabularies(tmp_path: Path) -> None:
+    prefix = "uddm_lightning.data."
+    learned = {"class_path": f"{prefix}WordPieceTokenizer", "init_args": {"vocab_size": 4096}}
+    assert needs.vocab_size(learned, []) == 4096
+    assert needs.vocab_size({"class_path": f"{prefix}CharacterTokenizer", "init_args": {}}, []) is None

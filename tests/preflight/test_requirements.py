@@ -9,14 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from uddm_lightning.cli.main import main
 from uddm_lightning.commands.preflight import preflight
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.data import HubDataset, PretrainedTokenizer
-from uddm_lightning.data.downloads import Download
-from uddm_lightning.preflight import hub, needs
 from uddm_lightning.preflight.requirements import _precision
 
 ROOT = Path(__file__).parents[2]
@@ -173,52 +169,6 @@ def test_many_processes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     assert found["precision"] == ["bf16-mixed, available"]
 
 
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert preflight(["--help"]) == preflight([]) == 0
-    assert "usage: uddm preflight -c CONFIG" in capsys.readouterr().out
-
-
-def test_processes() -> None:
-    def processes(**settings: Any) -> tuple[int, int, bool]:
-        return tuple(needs.processes({"accelerator": "cpu", "devices": 1, "num_nodes": 1, **settings}))
-
-    assert processes() == (1, 1, False)
-    assert processes(devices="auto") == (1, 1, False)
-    assert processes(devices=2, num_nodes=3) == (6, 2, False)
-    assert processes(accelerator="gpu", devices=[0, 1]) == (2, 2, True)
-    assert processes(accelerator="gpu", devices=-1) == (1, 1, True)
-
-
-@pytest.mark.parametrize(
-    ("class_path", "states"),
-    [
-        ("torch.optim.AdamW", 2),
-        ("torch.optim.SGD", 0),
-        ("torch.optim.Adagrad", 1),
-        ("uddm_lightning.training.muon.MuonAdamW", 2),
-    ],
-)
-def test_states_per_parameter_of_an_optimizer(class_path: str, states: int) -> None:
-    assert needs.states_per_parameter({"class_path": class_path, "init_args": {"lr": 0.1}}) == states
-
-
-def test_parameters_are_counted_without_memory_for_weights() -> None:
-    backbone = {
-        "class_path": "uddm_lightning.backbones.DiT",
-        "init_args": {"hidden_size": 8192, "n_blocks": 48, "n_heads": 64},
-    }
-    assert needs.num_parameters(backbone, 30_522) > 30e9
-    with pytest.raises(InputError, match="hiden"):
-        needs.num_parameters({"class_path": "uddm_lightning.backbones.DiT", "init_args": {"hiden": 3}}, 27)
-
-
-def test_vocabularies(tmp_path: Path) -> None:
-    prefix = "uddm_lightning.data."
-    learned = {"class_path": f"{prefix}WordPieceTokenizer", "init_args": {"vocab_size": 4096}}
-    assert needs.vocab_size(learned, []) == 4096
-    assert needs.vocab_size({"class_path": f"{prefix}CharacterTokenizer", "init_args": {}}, []) is None
-
-
 def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _precision("32-true", False) == "32-true"
     assert _precision("bf16-mixed", False) == "bf16-mixed, slow on a CPU"
@@ -227,37 +177,6 @@ def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     for supported, words in ((True, "bf16-mixed, available"), (False, "bf16-mixed, which this GPU only emulates")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, is_=supported: is_)
         assert _precision("bf16-mixed", True) == words
-
-
-def test_downloads_of_components(tmp_path: Path) -> None:
-    def files(**arguments: Any) -> list[Download]:
-        return HubDataset.downloads(**arguments)
-
-    assert files(path=str(tmp_path)) == files(path="json", data_files="a.json") == []
-    assert files(path="some/text", name="raw") == [Download("dataset", "some/text", "main", ("raw/*",))]
-    named = {"path": "some/text", "revision": "v1", "data_files": {"train": ["a", "b"], "test": "c"}}
-    assert files(**named) == [Download("dataset", "some/text", "v1", ("a", "b", "c"))]
-    assert files(path="some/text")[0].patterns[0] == "*.arrow"
-    assert PretrainedTokenizer.downloads(path="vocab.txt") == []
-    assert PretrainedTokenizer.downloads(path="some/words") == [
-        Download("model", "some/words", "main", ("tokenizer.json",))
-    ]
-    nested = {"a": {"class_path": "uddm_lightning.data.HubDataset", "init_args": {"path": "x/y"}}, "b": [1], "c": None}
-    assert [one.repo for one in hub.downloads_of(nested)] == ["x/y"]
-
-
-def test_the_cache_of_the_hub_may_be_missing() -> None:
-    for repo in ("a/b", "no//name"):
-        assert hub.cached_files(Download("model", repo, "main", ("*",))) == {}
-
-
-def test_every_corpus_config_has_a_known_size() -> None:
-    for path in (ROOT / "configs" / "corpora").glob("*.yaml"):
-        content = yaml.safe_load(path.read_text(encoding="utf-8")).get("data")
-        if content is None:  # the part that they share
-            continue
-        source = content["source"]["init_args"]
-        assert source.get("source", {"init_args": source})["init_args"]["path"] in hub.KNOWN_REPOS
 
 
 def test_the_command_line_runs_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

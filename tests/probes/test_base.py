@@ -1,16 +1,11 @@
 """Checks of the base class of probes, and its treatment of fillers, limits and earlier notes."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from uddm_lightning.callbacks import BasinTable, SequenceTable
 from uddm_lightning.core.batch import TokenBatch
-from uddm_lightning.core.errors import InputError
 from uddm_lightning.probes import BasinProbe, EntropyProbe, NelboProbe, RecoveryProbe, SampleProbe, TrajectoryProbe
-from uddm_lightning.probes.measured_batch import select
-from uddm_lightning.training.trainer_access import data_of
 
 PROBES = [RecoveryProbe, EntropyProbe, NelboProbe, TrajectoryProbe, BasinProbe, SampleProbe]
 
@@ -46,15 +41,6 @@ def batch(special: torch.Tensor | None = None, valid: torch.Tensor | None = None
     return TokenBatch(torch.arange(12).view(3, 4), rows, torch.arange(3), rows, rows.double(), valid, special, 7, 0)
 
 
-def test_rows_are_selected_from_every_field():
-    kept = select(batch(special=torch.zeros(3, 4, dtype=torch.bool)), torch.tensor([True, False, True]))
-    assert kept.tokens_BL.tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
-    assert kept.rows_B.tolist() == [3, -1]
-    assert kept.special_BL.shape == (2, 4)
-    assert kept.valid_BL is None
-    assert (kept.seed, kept.step) == (7, 0)
-
-
 def test_padding_never_counts_and_special_positions_only_on_request():
     special = torch.tensor([[True, False, False, True]] * 3)
     valid = torch.tensor([[True, True, True, True], [True, True, False, False], [True, False, False, False]])
@@ -62,8 +48,3 @@ def test_padding_never_counts_and_special_positions_only_on_request():
     assert counted.sum(1).tolist() == [2, 1, 0]
     assert RecoveryProbe(include_special=True).count_mask(batch(special, valid)).sum(1).tolist() == [4, 2, 1]
     assert RecoveryProbe().count_mask(batch()).all()
-
-
-def test_measuring_needs_this_package_s_data():
-    with pytest.raises(InputError, match="Measuring needs a `TextDataModule` or a subclass, got `NoneType`"):
-        data_of(SimpleNamespace())

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.support.oracle_worlds import World, batch_of, every_world, markov, memory, task_of, unigram
 from tests.support.toy_worlds import chain_kernel
 from uddm_lightning.metrics import functional as F
-from uddm_lightning.probes import EntropyProbe, TrajectoryProbe
+from uddm_lightning.probes import TrajectoryProbe
 from uddm_lightning.probes.measured_batch import MeasuredBatch, drawn, select
 from uddm_lightning.samplers import AncestralSampler
 from uddm_lightning.training.batch_notes import BatchNotes
@@ -112,28 +112,6 @@ def test_statistics_equal_enumeration_in_distribution(make: Callable[..., World]
             mean = float((law_X * of_row_X).sum())
             error = math.sqrt(max(0.0, float((law_X * (of_row_X - mean) ** 2).sum())) / rows)
             assert abs(record[name] - mean) <= 3 * error + 1e-9, (name, record["t"])
-
-
-def test_samples_are_drawn_once_for_all_probes() -> None:
-    """The entropy probe measures the same samples and draws again only for more of them."""
-    world, calls = markov(3, 4), []
-
-    class Counted(AncestralSampler):
-        def __call__(self, *args: Any, **options: Any) -> Tensor:
-            calls.append(len(args[1]))
-            return super().__call__(*args, **options)
-
-    task, batch = task_of(world, Counted(steps=5)), batch_of(world.draw(6))
-    first = select(batch, torch.arange(6) < 4)
-    at = MeasuredBatch(task, world.denoiser, first, torch.ones(4, 4).bool(), "samples", "ema", BatchNotes())
-    probe = TrajectoryProbe()
-    looked_at = drawn(at, probe.observer(at)).tokens_BL
-    fewer = at._replace(batch=select(batch, torch.arange(6) < 3))
-    assert torch.equal(drawn(fewer, EntropyProbe().observer(fewer)).tokens_BL, looked_at[:3])
-    assert calls == [4]
-    more = drawn(at._replace(batch=batch)).tokens_BL
-    assert torch.equal(more[:4], looked_at)
-    assert calls == [4, 6]
 
 
 def test_a_grid_with_fewer_points_is_recorded_whole() -> None:

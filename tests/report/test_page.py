@@ -177,13 +177,13 @@ def test_the_measurements_are_described(page):
 def test_regimes_are_those_of_transition_json(page):
     """Names and reasons are those of the file."""
     found = Estimates(sweeps.transition()).regimes("DiT")
-    names = ["memorizing"] * 2 + ["in transition"] * 2 + ["cannot be told"] + ["generalizing"] * 2
+    names = ["memorizing"] * 2 + ["in transition"] * 2 + ["undetermined"] + ["generalizing"] * 2
     assert [one.regime.name for one in found] == names
     for one in found:
         assert one.regime.reason in page.text
         assert page.all("span", class_=f"regime {one.regime.name.replace(' ', '-')}")
     assert found[4].regime.draws_needed == 112
-    assert "about 112 draws for each split would tell" in page.text
+    assert "about 112 draws for each split would decide" in page.text
     assert "9.6 % → 13.0 % 5.0 %" in page.text.replace("\N{NO-BREAK SPACE}", " "), "errors stand beside recovery"
     assert "means: the test NELBO still fell" not in page.text
 
@@ -199,7 +199,7 @@ def test_an_unknown_regime_is_escaped(tmp_path):
     transition["backbones"]["DiT"]["regimes"][0]["regime"] = '"><script>alert(1)</script>'
     found = written(tmp_path, transition=transition)
     assert len(found.all("script")) == 1
-    assert found.all("span", class_="regime cannot-be-told")
+    assert found.all("span", class_="regime undetermined")
 
 
 def test_the_entropy_gap_is_that_of_each_run_with_its_interval(tmp_path):

@@ -4,9 +4,6 @@ import pytest
 
 from tests.support import made_sweeps as sweeps
 from uddm_lightning.report import sentences as text
-from uddm_lightning.report.figures.drawing import style
-from uddm_lightning.report.figures.sequences import densities_drawing, sentences_drawing
-from uddm_lightning.report.formatting import escaped, visible
 from uddm_lightning.results.study import Study
 
 
@@ -100,38 +97,3 @@ def test_words_of_a_tokenizer_without_spaces_are_separated():
     assert sentence is not None
     (page,) = text.columns(sentence, 40)
     assert "".join(piece.text for piece in page[0]) == "war peace ##ful "
-
-
-def test_marked_spaces_and_control_characters_are_visible():
-    sentence = text.choose([sequence(8, "a b\n", "a\x00b\n", "a b\n")], [8], "train", 0.25)
-    assert sentence is not None
-    assert ["".join(piece.text for piece in line.pieces) for line in sentence.lines] == ["a b⏎", "a␀b⏎", "a␣b⏎"]
-    assert visible("\u202e\ud800\x7f\t") == "��␡⇥"
-    assert escaped("<b a='1'>\x1b") == "&lt;b a=&#x27;1&#x27;&gt;␛"
-
-
-def test_foreign_scripts_and_ids_without_text_are_drawn():
-    one = sequence(8, "漢字", "漢x", "漢字") | {"t": 0.1}
-    for name in ("x0", "xt", "xhat"):
-        one = {**one, f"{name}_text": None} if name == "xhat" else one
-    sentence = text.choose([one], [8], "train", 0.1)
-    assert sentence is not None
-    with style():
-        drawing = sentences_drawing([sentence], "DiT")
-        drawing.figure.canvas.draw()
-    assert drawing.table.rows[0][-1].startswith("漢")
-    assert drawing.table.rows[2][-1].split() == [str(ord("漢")), str(ord("字"))]
-
-
-def test_densities_count_corrupted_tokens_only():
-    entropy = [0.0, 0.1, 2.0, 1.0]
-    rows = [sequence(8, "abcd", "axyd", "abzq", entropy=entropy)]
-    with style():
-        drawing = densities_drawing(rows, [8], 0.25, "DiT")
-        assert densities_drawing([sequence(8, "ab", "ab", "ab")], [8], 0.25, "DiT") is None
-    assert drawing is not None
-    assert [row[:4] for row in drawing.table.rows] == [
-        ["train", "8", "recovered", "1"],
-        ["train", "8", "not recovered", "1"],
-    ]
-    assert [row[5] for row in drawing.table.rows] == ["0.100", "2.000"]

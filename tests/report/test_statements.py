@@ -291,8 +291,8 @@ STATEMENTS = [
     Statement(
         "no size has a known regime",
         "of no size, and there is no headline",
-        lambda: answer(regimes=["cannot be told"] * 3, headline=False),
-        lambda: answer(regimes=["cannot be told"] * 2 + ["generalizing"], headline=False),
+        lambda: answer(regimes=["undetermined"] * 3, headline=False),
+        lambda: answer(regimes=["undetermined"] * 2 + ["generalizing"], headline=False),
         "No size has a known regime.",
     ),
     Statement(
@@ -426,15 +426,15 @@ STATEMENTS = [
     Statement(
         "Judged one by one: {}.",
         "a single seed is judged otherwise",
-        lambda: by_seed("generalizing", "cannot be told"),
+        lambda: by_seed("generalizing", "undetermined"),
         lambda: by_seed("generalizing", "generalizing"),
-        "Judged one by one: seed 0 generalizing and seed 1 cannot be told.",
+        "Judged one by one: seed 0 generalizing and seed 1 undetermined.",
     ),
     Statement(
         "Judged one by one: {}.",
         "there are several seeds",
-        lambda: by_seed("generalizing", "cannot be told"),
-        lambda: by_seed("cannot be told"),
+        lambda: by_seed("generalizing", "undetermined"),
+        lambda: by_seed("undetermined"),
         "Judged one by one",
     ),
     # levels and whiskers
@@ -809,11 +809,11 @@ STATEMENTS = [
         "is neither wholly inside nor wholly above",
     ),
     Statement(
-        "; about {} draws for each split would tell",
-        "more draws would tell",
+        "; about {} draws for each split would decide",
+        "more draws would decide",
         lambda: judged(gap=around(0.015, 0.01)),
         lambda: judged(gap=around(0.02, 0.01)),
-        "draws for each split would tell",
+        "draws for each split would decide",
     ),
     Statement(
         "{}; {} lies wholly below {}: no regime explains that.",

@@ -56,23 +56,6 @@ def test_more_draws_are_not_replaced_by_fewer(tmp_path):
     assert [(row["n_draws"], row["recovery"]) for row in read_table(path)] == [("32", "0.25"), ("16", "0.25")]
 
 
-def test_more_rows_of_a_parquet_table_are_not_replaced_by_fewer(tmp_path):
-    path, key = tmp_path / "basins.parquet", ("step", "split")
-
-    def rows(split: str, count: int, critical_t: float) -> list[dict]:
-        return [{"row_id": k, "step": 1, "split": split, "critical_t": critical_t} for k in range(count)]
-
-    def held() -> list[tuple]:
-        found = pq.read_table(path)
-        return [(one["split"], one["row_id"], one["critical_t"]) for one in found.to_pylist()]
-
-    update_rows(path, [*rows("train", 3, 0.5), *rows("test", 1, 0.5)], BASINS, key)
-    update_rows(path, [*rows("train", 2, 0.25), *rows("test", 1, 0.25)], BASINS, key)
-    assert held() == [("test", 0, 0.25), *(("train", k, 0.5) for k in range(3))]
-    update_rows(path, rows("train", 2, 0.25), BASINS, key, overwrite=True)
-    assert held() == [("test", 0, 0.25), ("train", 0, 0.25), ("train", 1, 0.25)]
-
-
 def write_some(folder: str, number: int, start: Any) -> None:
     start.wait()
     for step in range(10):
@@ -99,15 +82,6 @@ def test_missing_values_are_empty(tmp_path):
     update_table(path, [record(recovery=math.nan, chance=None, n_rows=0)])
     (row,) = read(path)
     assert (row["recovery"], row["chance"], row["n_rows"]) == ("", "", "0")
-
-
-def test_declared_columns_come_first_in_their_order(tmp_path):
-    path = tmp_path / "measurements.csv"
-    update_table(path, [record(mine=1.0, _hidden=2.0)], columns=("recovery", "nelbo"))
-    update_table(path, [record(t=0.5, yours=3.0)], columns=("entropy", "recovery"))
-    rows = read(path)
-    assert list(rows[0]) == [*COMMON, "entropy", "recovery", "nelbo", "mine", "yours"]
-    assert [(row["mine"], row["yours"]) for row in rows] == [("1.0", ""), ("", "3.0")]
 
 
 def test_another_table_is_not_overwritten(tmp_path):

@@ -14,6 +14,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from tests.support.command_line import Outcome
 from uddm_lightning.backbones import Backbone, DiT
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs.instantiate import build_task
@@ -178,3 +179,7 @@ def task_of(run: Path) -> DiffusionTask:
 @torch.no_grad()
 def logits(backbone: Backbone, tokens_BL: Tensor, sigma_B: Tensor) -> Tensor:
     return backbone.head(backbone(tokens_BL, sigma_B))
+
+
+def export(uddm: Callable[..., Outcome], run: Path, folder: Path, *more: str) -> Outcome:
+    return uddm("export", run, "--out", folder, *more)

@@ -7,12 +7,12 @@ import pytest
 
 from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.transition.regimes import (
-    CANNOT_BE_TOLD,
     GENERALIZING,
     IN_TRANSITION,
     MEMORIZING,
     NOT_AT_ITS_END,
     NOT_LEARNED,
+    UNDETERMINED,
     Evidence,
     judge,
 )
@@ -43,7 +43,7 @@ OWN = LEARNED._replace(train=around(0.998, 0.001), test=around(0.09, 0.01), gap=
         ({}, GENERALIZING),
         # rule 1 and 2: the gap's interval wholly above the tolerance; train recovery at 0.95
         ({"gap": Interval(0.03, 0.02 + E, 0.04)}, IN_TRANSITION),
-        ({"gap": Interval(0.03, 0.02, 0.04)}, CANNOT_BE_TOLD),
+        ({"gap": Interval(0.03, 0.02, 0.04)}, UNDETERMINED),
         ({"train": around(0.95, 0.01), "gap": Interval(0.03, 0.02 + E, 0.04)}, MEMORIZING),
         ({"train": around(0.95 - E, 0.01), "gap": Interval(0.03, 0.02 + E, 0.04)}, IN_TRANSITION),
         ({"train": around(0.99, 0.001)}, GENERALIZING),  # easy text: both near 1
@@ -61,18 +61,18 @@ OWN = LEARNED._replace(train=around(0.998, 0.001), test=around(0.09, 0.01), gap=
         ({"test": Interval(0.09, 0.07, 0.1), "gap": around(0.0, 0.05)}, NOT_LEARNED),
         ({"test": Interval(0.09, 0.07, 0.1), "gap": Interval(0.05, 0.021, 0.08)}, IN_TRANSITION),
         # rule 4: both ends inside
-        ({"gap": Interval(0.0, -0.02, 0.01)}, CANNOT_BE_TOLD),
+        ({"gap": Interval(0.0, -0.02, 0.01)}, UNDETERMINED),
         ({"gap": Interval(0.0, -0.02 + E, 0.02 - E)}, GENERALIZING),
-        ({"gap": Interval(0.0, -0.01, 0.02)}, CANNOT_BE_TOLD),
-        ({"gap": Interval(-0.05, -0.06, -0.03)}, CANNOT_BE_TOLD),
+        ({"gap": Interval(0.0, -0.01, 0.02)}, UNDETERMINED),
+        ({"gap": Interval(-0.05, -0.06, -0.03)}, UNDETERMINED),
         # missing values have no effect
-        ({"coincidence": None}, CANNOT_BE_TOLD),
-        ({"coincidence": math.nan}, CANNOT_BE_TOLD),
-        ({"train": None}, CANNOT_BE_TOLD),
-        ({"test": None}, CANNOT_BE_TOLD),
-        ({"gap": None}, CANNOT_BE_TOLD),
-        ({"gap": Interval(0.0, math.nan, math.nan)}, CANNOT_BE_TOLD),
-        ({"test": Interval(0.2, math.nan, math.nan)}, CANNOT_BE_TOLD),
+        ({"coincidence": None}, UNDETERMINED),
+        ({"coincidence": math.nan}, UNDETERMINED),
+        ({"train": None}, UNDETERMINED),
+        ({"test": None}, UNDETERMINED),
+        ({"gap": None}, UNDETERMINED),
+        ({"gap": Interval(0.0, math.nan, math.nan)}, UNDETERMINED),
+        ({"test": Interval(0.2, math.nan, math.nan)}, UNDETERMINED),
         # a qualifier never changes the regime
         ({"falling": True}, GENERALIZING),
         ({"falling": None}, GENERALIZING),
@@ -130,9 +130,9 @@ def test_the_run_of_400_steps_of_the_issue():
 def test_the_gap_of_the_issue_is_no_equivalence():
     """ "Unseen text is as stable as its own" stood beside a gap of 0.054 (0.018 to 0.092)."""
     found = judge(LEARNED._replace(gap=Interval(0.054, 0.018, 0.092), draws=512))
-    assert found.name == CANNOT_BE_TOLD
+    assert found.name == UNDETERMINED
     assert found.draws_needed == math.ceil(512 * (0.036 / 0.034) ** 2)
-    assert f"about {found.draws_needed:,} draws for each split would tell" in found.reason
+    assert f"about {found.draws_needed:,} draws for each split would decide" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_the_gap_of_the_issue_is_no_equivalence():
 def test_the_number_of_draws_needed(gap, needed):
     found = judge(LEARNED._replace(gap=gap, draws=1024))
     assert (found.name, found.draws_needed) == (
-        CANNOT_BE_TOLD,
+        UNDETERMINED,
         needed if needed is None else pytest.approx(needed, abs=1),
     )
     assert judge(LEARNED._replace(gap=gap, draws=0)).draws_needed is None

@@ -42,7 +42,7 @@ def findings(found: dict[str, Any]) -> Findings:
 def _split(membership: dict[str, Any]) -> str:
     if membership["confounded"] is None:
         return (
-            "It cannot be told whether the split is confounded: members or nonmembers are from a single document, so "
+            "It is undetermined whether the split is confounded: members or nonmembers are from a single document, so "
             "that no classifier of the text can be tested on another one."
         )
     auc = _interval(membership["blind_baseline"]["auc"])

@@ -74,7 +74,7 @@ def time(t: float | None) -> str:
 
 def answer(known: bool | None) -> str:
     """Return a truth value in words."""
-    return "cannot be told" if known is None else "yes" if known else "no"
+    return "undetermined" if known is None else "yes" if known else "no"
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:

@@ -9,7 +9,7 @@ from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.figures import errors
 from uddm_lightning.report.formatting import count, decimal, escaped, with_interval
 from uddm_lightning.results.study import Study
-from uddm_lightning.transition.regimes import CANNOT_BE_TOLD, NOT_AT_ITS_END, REGIMES
+from uddm_lightning.transition.regimes import NOT_AT_ITS_END, REGIMES, UNDETERMINED
 
 _COSTS = ("wrong tokens, test rows", "clean tokens changed")
 
@@ -64,7 +64,7 @@ def _regimes(study: Study, verdict: Estimates, backbone: str, terms: Mapping[str
 
 
 def _class(regime: str) -> str:
-    return regime.replace(" ", "-") if regime in REGIMES else CANNOT_BE_TOLD.replace(" ", "-")
+    return regime.replace(" ", "-") if regime in REGIMES else UNDETERMINED.replace(" ", "-")
 
 
 def _oracles(study: Study) -> str:

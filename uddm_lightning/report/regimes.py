@@ -6,7 +6,7 @@ from uddm_lightning.report.estimates import MEANINGS, Estimates, Headline, SizeR
 from uddm_lightning.report.formatting import count, listed
 from uddm_lightning.results.reference import METHODS, SIZES
 from uddm_lightning.results.study import Study
-from uddm_lightning.transition.regimes import CANNOT_BE_TOLD, NOT_AT_ITS_END, NOT_LEARNED, Regime
+from uddm_lightning.transition.regimes import NOT_AT_ITS_END, NOT_LEARNED, UNDETERMINED, Regime
 
 NOT_AT_END = (
     f"{NOT_AT_ITS_END.capitalize()} means: the test NELBO still fell over the last three validations, so longer "
@@ -53,7 +53,7 @@ def _because(study: Study, verdict: Estimates, backbone: str, regimes: Sequence[
     """Return why there is no headline."""
     if regimes and all(found.regime.name == NOT_LEARNED for found in regimes):
         return "no size has learned yet"
-    if regimes and all(found.regime.name == CANNOT_BE_TOLD for found in regimes):
+    if regimes and all(found.regime.name == UNDETERMINED for found in regimes):
         return "no size has a known regime"
     estimate = verdict.at(backbone, "recovery", study.reference)
     if estimate is None:

@@ -12,7 +12,7 @@ class Equivalence(NamedTuple):
 
     Attributes:
         equivalent: True if the whole interval lies in (-tolerance, tolerance), False if it lies on one side of that
-            range, None if it cannot be told.
+            range, None if it is undetermined.
         draws_needed: draws for each split that would decide, if the estimate stayed the same and the interval shrank
             like one over the square root of their number; None if no more are needed or no number would decide.
     """

@@ -68,10 +68,10 @@ def _still_falling(reading: ParsedTable, size: int, seed: int | None) -> bool | 
 
     The run itself makes this paired test (`falling`): tables do not say which noise validations share.
     """
-    told = [row.get("nelbo_falling") for row in _rows(reading, "nelbo", "test", None, size, seed)]
-    if "True" in told:
+    found = [row.get("nelbo_falling") for row in _rows(reading, "nelbo", "test", None, size, seed)]
+    if "True" in found:
         return True
-    return False if told and set(told) == {"False"} else None
+    return False if found and set(found) == {"False"} else None
 
 
 def mean_of(

@@ -58,14 +58,14 @@ def _estimate(
         width, own = interval.high - interval.low, mine.sum(mine.weights(signs, size).mean(0))
         # where seeds make the interval wide, more draws do not help
         draws = 0 if width > 1.2 * (own.high - own.low) else draws_per_split(reading, kind, signs, t, size)
-        told = equivalence(interval, tolerance or 1.0, draws)
+        comparison = equivalence(interval, tolerance or 1.0, draws)
         entry["sizes"].append(
             {
                 "train_size": size,
                 **to_json(interval),
                 "sigma": width / (2 * NORMAL),
-                "equivalent": told.equivalent if tolerance else None,
-                "draws_needed": told.draws_needed if tolerance else None,
+                "equivalent": comparison.equivalent if tolerance else None,
+                "draws_needed": comparison.draws_needed if tolerance else None,
             }
         )
     return entry

@@ -8,7 +8,7 @@ first rule that holds decides:
 3. not learned yet: the interval of test recovery includes the coincidence level or lies below it, or the test NELBO is
    above the unigram entropy minus 0.1 nats;
 4. generalizing: g lies wholly inside (-tolerance, tolerance), and test recovery wholly above coincidence;
-5. cannot be told: none of these.
+5. undetermined: none of these.
 
 Rules 1 and 2 come first, because a model that memorizes 8 rows restores no other text and has a large test NELBO.
 """
@@ -21,8 +21,8 @@ from uddm_lightning.stats.intervals import Interval
 from uddm_lightning.transition.equivalence import equivalence
 
 MEMORIZING, IN_TRANSITION, GENERALIZING = "memorizing", "in transition", "generalizing"
-NOT_LEARNED, CANNOT_BE_TOLD = "not learned yet", "cannot be told"
-REGIMES = (MEMORIZING, IN_TRANSITION, GENERALIZING, NOT_LEARNED, CANNOT_BE_TOLD)
+NOT_LEARNED, UNDETERMINED = "not learned yet", "undetermined"
+REGIMES = (MEMORIZING, IN_TRANSITION, GENERALIZING, NOT_LEARNED, UNDETERMINED)
 
 RECALLED = 0.95  # least train recovery of a memorizing model
 LEARNED = 0.1  # nats by which the test NELBO of a model that has learned lies below the unigram entropy, at least
@@ -95,13 +95,13 @@ def _judge(evidence: Evidence, tolerance: float) -> tuple[str, str, int | None]:
     train, test, gap = evidence.train, evidence.test, evidence.gap
     if train is None or test is None:
         missing = " and ".join(name for name, side in (("train", train), ("test", test)) if side is None)
-        return CANNOT_BE_TOLD, f"Recovery of {missing} rows was not measured.", None
+        return UNDETERMINED, f"Recovery of {missing} rows was not measured.", None
     sides = f"Recovery is {train.value:.3f} on train rows and {test.value:.3f} on test rows"
     if gap is None or not _known(gap):
-        return CANNOT_BE_TOLD, f"{sides}; the gap has no interval.", None
-    told = f"the gap {_spelled(gap, -tolerance, tolerance)}"
+        return UNDETERMINED, f"{sides}; the gap has no interval.", None
+    difference = f"the gap {_spelled(gap, -tolerance, tolerance)}"
     if gap.low > tolerance:
-        above = f"{told} lies wholly above the tolerance {tolerance:g}"
+        above = f"{difference} lies wholly above the tolerance {tolerance:g}"
         if train.value >= RECALLED:
             recalled = f"train recovery reaches {RECALLED:g}"
             return MEMORIZING, f"{sides}; {above}, and {recalled}.", None
@@ -113,21 +113,21 @@ def _judge(evidence: Evidence, tolerance: float) -> tuple[str, str, int | None]:
     if unlearned := _unlearned(evidence, test):
         return NOT_LEARNED, f"{sides}; {unlearned}.", None
     if gap.high < -tolerance:
-        return CANNOT_BE_TOLD, f"{sides}; {told} lies wholly below {-tolerance:g}: no regime explains that.", None
+        return UNDETERMINED, f"{sides}; {difference} lies wholly below {-tolerance:g}: no regime explains that.", None
     equal = equivalence(gap, tolerance, evidence.draws)
     if not equal.equivalent:
         needed = equal.draws_needed
-        enough = f"; about {needed:,} draws for each split would tell" if needed else ""
+        enough = f"; about {needed:,} draws for each split would decide" if needed else ""
         return (
-            CANNOT_BE_TOLD,
-            f"{sides}; {told} is neither wholly inside nor wholly above the tolerance {tolerance:g}{enough}.",
+            UNDETERMINED,
+            f"{sides}; {difference} is neither wholly inside nor wholly above the tolerance {tolerance:g}{enough}.",
             needed,
         )
-    inside = f"{told} lies wholly inside the tolerance {tolerance:g}"
+    inside = f"{difference} lies wholly inside the tolerance {tolerance:g}"
     if evidence.coincidence is None or math.isnan(evidence.coincidence):
-        return CANNOT_BE_TOLD, f"{sides}; {inside}, but the coincidence level was not measured.", None
+        return UNDETERMINED, f"{sides}; {inside}, but the coincidence level was not measured.", None
     if not _known(test):
-        return CANNOT_BE_TOLD, f"{sides}; {inside}, but test recovery has no interval.", None
+        return UNDETERMINED, f"{sides}; {inside}, but test recovery has no interval.", None
     return (
         GENERALIZING,
         f"{sides}; {inside}, and test recovery ({_apart(test.low, evidence.coincidence)} at least) lies above the "
@@ -162,6 +162,6 @@ def _spelled(interval: Interval, *limits: float) -> str:
 
 
 def _apart(value: float, limit: float) -> str:
-    """Return a number with three digits, or with up to six if they are needed to tell it from the limit."""
+    """Return a number with three digits, or with up to six if they are needed to distinguish it from the limit."""
     digits = next((d for d in range(3, 6) if round(value, d) != round(limit, d)), 6) if value != limit else 3
     return f"{value:.{digits}f}"
