@@ -15,7 +15,7 @@ from uddm_lightning.report.figures.animation import write_animation
 from uddm_lightning.results.tables import read_table
 from uddm_lightning.transition import estimate
 
-PICTURE = Path(__file__).parents[2] / ".github" / "images" / "demo.png"
+PICTURE = Path(__file__).parents[3] / ".github" / "images" / "demo.png"
 
 
 @pytest.fixture(scope="module")
