@@ -98,6 +98,15 @@ def test_the_page_prints_on_paper(report, tmp_path):
     with Browser(tmp_path / "profile") as page:
         page.open(report / "report.html")
         page.pdf(tmp_path / "page.pdf")
+        page.resize(673, 950)  # pixels between the margins of A4
+        page.media("print")
+        shown = "[...document.querySelectorAll('details:not([open])')].filter((e) => e.getClientRects().length).length"
+        assert page.run(shown) == 0, "nothing on paper can be unfolded"
+        assert page.run("document.querySelector('.replay .unseen').innerText").startswith("Trained on ")
+        assert page.run("document.querySelector('.replay .unseen').getBoundingClientRect().height") > 10
+        assert page.run("document.documentElement.scrollWidth") <= 673
+        widths = "[...document.querySelectorAll('#recovery svg.wide')].map((e) => e.getBoundingClientRect().width)"
+        assert min(page.run(widths)) > 600, "a figure takes the width of the paper"
     text = (tmp_path / "page.pdf").read_bytes()
     assert text.startswith(b"%PDF")
     assert 3 <= len(re.findall(rb"/Type\s*/Page\b", text)) <= 15

@@ -62,6 +62,10 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
 
+    def media(self, name: str) -> None:
+        """Show the page as on a screen or as in print."""
+        self._send("Emulation.setEmulatedMedia", media=name, features=[])
+
     def open(self, path: Path) -> None:
         """Open a file and wait until it is loaded."""
         self.events.clear()

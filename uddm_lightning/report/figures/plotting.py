@@ -95,7 +95,7 @@ class FittingText(Text):
         """Draw the text if it fits."""
         assert self.axes is not None
         left, right = (self.axes.transData.transform((end, 0.0))[0] for end in self.room)
-        if self.get_window_extent(renderer).width < 0.94 * (right - left):  # apart from its neighbours
+        if self.get_window_extent(renderer).width < 0.95 * (right - left):  # apart from its neighbours
             super().draw(renderer, *args, **kwargs)
 
 
@@ -143,7 +143,7 @@ def size_axis(axes: Axes, sizes: Sequence[int], label: str = "training rows N") 
     """
     axes.set_xscale("log", base=2)
     low, high = math.log2(min(sizes)), math.log2(max(sizes))
-    pad = 0.05 * (high - low) if high > low else 1.0
+    pad = 0.07 * (high - low) if high > low else 1.0
     axes.set_xlim(2 ** (low - pad), 2 ** (high + pad))
     axes.xaxis.set_major_locator(FixedLocator(sizes))
     axes.xaxis.set_major_formatter(SizeFormatter(axes))
