@@ -66,3 +66,18 @@ def test_what_a_kind_of_model_cannot_do(uddm: Any, tmp_path: Path) -> None:
     outcome = uddm("probe", hub_folder(tmp_path / "udlm", network(1)), "--length", LENGTH, *PROBE)
     assert outcome.status == 2
     assert "`--length` is for models of `transformers`" in outcome.err
+
+
+def test_a_model_is_validated_by_its_name(uddm: Any, foreign: Path, text: Path, tmp_path: Path) -> None:
+    outcome = uddm("validate", foreign, "--out", tmp_path / "run", "-c", text, "--recovery.enabled", "false")
+    assert outcome.status == 0, outcome.err
+    first = (tmp_path / "run" / "measurements.csv").read_text()
+    assert "entropy" in first
+    assert uddm("validate", tmp_path / "run").status == 0  # a run is its own config and checkpoint
+    refused = uddm("validate", foreign)
+    assert refused.status == 2
+    assert "Give the folder of this run as `--out RUN`" in refused.err
+    save_masked_lm(tmp_path / "bert")
+    refused = uddm("validate", tmp_path / "bert", "--out", tmp_path / "other")
+    assert refused.status == 2
+    assert "a model of `transformers` has none. Use `uddm probe` with `--text FILE`" in refused.err

@@ -29,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         if short := {"-h", "--help"}.intersection(options):
             sys.stdout.write(help_text(command, short == {"-h"}))
             return 0
-        if command not in LIGHTNING:
+        names_model = command == "validate" and options and not options[0].startswith("-")
+        if command not in LIGHTNING or names_model:
             return find_command(command)(options)
         arguments = find_config_options([command, *options])
         from uddm_lightning.cli.lightning import run_lightning  # takes seconds

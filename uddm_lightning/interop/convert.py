@@ -15,7 +15,9 @@ from uddm_lightning.config.yaml_text import to_yaml
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.duo import DuoCheckpoint
+from uddm_lightning.interop.exported_model import ExportedModel, is_exported
 from uddm_lightning.interop.foreign import ForeignConfig, ForeignModel
+from uddm_lightning.interop.hub_folder import HubFolder
 from uddm_lightning.interop.hub_model import HubModel
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
@@ -72,7 +74,7 @@ def convert(
     if not path.exists():
         raise InputError(f"`{path}`: there is no such file or folder. Give a checkpoint, a folder, or OWNER/NAME.")
     files = find_config_options([word for file in configs for word in ("-c", file)])
-    foreign: ForeignModel = HubModel(path) if path.is_dir() else DuoCheckpoint(path)
+    foreign = read_foreign(path)
     with run_folder.lock_run(folder):
         run_folder.check_unused(folder, "")
         tokenizer = _write_tokenizer(foreign, folder)
@@ -99,6 +101,17 @@ def convert(
         foreign.left_out,
         list(foreign.notes),
     )
+
+
+def read_foreign(path: Path) -> ForeignModel:
+    """Return the model of a file or folder.
+
+    Raises:
+        InputError: it is damaged, or of an unknown kind.
+    """
+    if not path.is_dir():
+        return DuoCheckpoint(path)
+    return (ExportedModel if is_exported(HubFolder(path).config) else HubModel)(path)
 
 
 def _data_section(files: Sequence[str]) -> dict[str, Any]:

@@ -13,18 +13,20 @@ from uddm_lightning.backbones import DiT
 from uddm_lightning.core.errors import InputError, first_line
 from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.interop.exported import CARD, CONFIG, FORMAT, TOKENIZER, WEIGHTS
+from uddm_lightning.interop.exported_model import ROLES
 from uddm_lightning.interop.model_card import card
 from uddm_lightning.runs.run import Run
 
 
-def export(run: Run, folder: Path) -> list[str]:
+def export(run: Run, folder: Path, samples: int = 0) -> list[str]:
     """Write the weights of a run as safetensors, with config.json, tokenizer.json and a model card.
 
-    The tokenizer is left out if it would have to be downloaded or learned first.
+    The tokenizer is left out if it is neither in the cache nor on the hub.
 
     Args:
         run: weights and settings; its `weights` are exported.
         folder: to write to; it must be empty or missing.
+        samples: number of texts in the card that the model draws; none without a tokenizer.
 
     Returns:
         Names of the files.
@@ -37,14 +39,15 @@ def export(run: Run, folder: Path) -> list[str]:
     backbone = task.ema.backbone if run.weights == "ema" else task.backbone
     if not isinstance(backbone, DiT):
         raise InputError(f"`model.backbone` is {type(backbone).__name__}, and only {DiT.__name__} is exported.")
-    tokenizer = _tokenizer_json(run)
-    config = _config(run, backbone, tokenizer is not None)
+    words = run.model.tokenizer(fetch=True)
+    config = _config(run, backbone, words)
+    drawn = [text for text in run.sample(samples) if isinstance(text, str)] if words and samples else []
     weights, about = backbone.state_dict(), {"format": "pt"}  # readers of safetensors expect this entry
     write_atomically(folder / WEIGHTS, lambda temporary: save_file(weights, str(temporary), metadata=about))
     write_text(folder / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    if tokenizer is not None:
-        write_text(folder / TOKENIZER, tokenizer)
-    write_text(folder / CARD, card(config, run.folder))
+    if words is not None:
+        write_text(folder / TOKENIZER, words.to_json())
+    write_text(folder / CARD, card(config, run.folder, drawn))
     return sorted(file.name for file in folder.iterdir())
 
 
@@ -95,15 +98,7 @@ def check_push(repository: str) -> None:
         )
 
 
-def _tokenizer_json(run: Run) -> str | None:
-    """Return the content of tokenizer.json; None if it would have to be downloaded or learned first."""
-    if (corpus := run.model.corpus()) is not None:
-        return corpus.tokenizer.to_json()
-    path = run.folder / TOKENIZER  # of a converted model
-    return path.read_text(encoding="utf-8") if path.is_file() else None
-
-
-def _config(run: Run, backbone: DiT, tokenizer: bool) -> dict[str, Any]:
+def _config(run: Run, backbone: DiT, words: Any) -> dict[str, Any]:
     task, schedule = run.model.task, run.model.task.process.schedule
     network = {
         "hidden_size": backbone.vocab_embed.embedding.shape[1],
@@ -127,8 +122,17 @@ def _config(run: Run, backbone: DiT, tokenizer: bool) -> dict[str, Any]:
             "schedule": {"class": type(schedule).__name__, "eps": schedule.eps},
         },
         "prediction": task.parameterization.value,
+        "t_min": task.objective.t_min,
+        "packing": type(run.model.packing).__name__,
         "weights": run.weights,
         "step": run.step,
-        "tokenizer": TOKENIZER if tokenizer else None,
+        "tokenizer": TOKENIZER if words else None,
+        "special_tokens": {role: _token(words, role) for role in ROLES} if words else {},
         "written_by": f"uddm_lightning {__version__}",
     }
+
+
+def _token(words: Any, role: str) -> str:
+    """Return the name of a special token; "" if there is none."""
+    token = getattr(words, f"{role}_id")
+    return "" if token is None else str(words.backend.id_to_token(token))

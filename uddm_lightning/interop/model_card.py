@@ -1,6 +1,6 @@
 """Write the model card: architecture, regime, origin and use of a model."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,31 @@ from uddm_lightning.runs.manifest import CONVERTED, converted_from, read_manifes
 UNKNOWN = "**Not measured.** `uddm validate` measures it."
 
 
-def card(config: Mapping[str, Any], run: Path) -> str:
+FRONT_MATTER = """\
+---
+library_name: uddm_lightning
+pipeline_tag: text-generation
+tags:
+- discrete-diffusion
+- {noise}
+- safetensors
+---"""
+NOISES = {"UniformProcess": "uniform-state-diffusion", "AbsorbingProcess": "masked-diffusion"}
+
+
+def card(config: Mapping[str, Any], run: Path, samples: Sequence[str] = ()) -> str:
     """Return the README.md of an exported model.
 
     Args:
         config: content of its config.json.
         run: folder of the run that it comes from, with measurements.csv if it was measured.
+        samples: texts that the model has drawn.
     """
     is_foreign = converted_from(run) is not None
     measured = list(measured_paragraphs(run, config["weights"], config["step"], is_foreign)) or [UNKNOWN]
-    blocks = [*_head(config), "## Memory or generalization, as measured", *measured, *_origin(run), *_use(config)]
+    front = FRONT_MATTER.format(noise=NOISES.get(config["process"]["class"], "hybrid-diffusion"))
+    head = [front, *_head(config), "## Memory or generalization, as measured", *measured]
+    blocks = [*head, *_samples(samples), *_origin(run), *_use(config)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -38,6 +53,14 @@ def _head(config: Mapping[str, Any]) -> Iterator[str]:
         "tokenizer": config["tokenizer"] or "not available when this was exported",
     }
     yield "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in table.items())])
+
+
+def _samples(samples: Sequence[str]) -> Iterator[str]:
+    """Yield texts that the model has drawn, as code, so that no sign in them is formatted."""
+    if samples:
+        yield "## Samples"
+        yield "The first rows that it draws with the seed of its run, not selected."
+        yield from ("```text\n{}\n```".format(text.replace("```", "'''")) for text in samples)
 
 
 def _origin(run: Path) -> Iterator[str]:
