@@ -1,12 +1,15 @@
 """`uddm probe` returns the entropies that the run has measured, from its checkpoint and config alone."""
 
 import csv
+import json
 import shutil
 
 import pytest
 import yaml
 
+from tests.audit.known import separable
 from tests.support.command_line import tiny_config, write_corpus
+from uddm_lightning.audit.calibration import REGIMES, fit_calibration
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.runs import load as loading
 
@@ -47,6 +50,45 @@ def test_text_and_cache_are_not_needed(uddm, run, tmp_path, monkeypatch):
     assert "extrapolated" in alone.out
     assert "special positions included" in alone.out
     assert not (tmp_path / "empty").exists()
+
+
+def test_the_verdict_comes_with_its_evidence(uddm, run, tmp_path):
+    words = ("-n", 64, "--times", "0.1", "--json", tmp_path / "v.json", "--html", tmp_path / "v.html")
+    outcome = uddm("probe", run, *words)
+    assert outcome.status == 0, outcome.err
+    found = json.loads((tmp_path / "v.json").read_text(encoding="utf-8"))
+    verdict = found["verdict"]
+    assert f"verdict: {verdict['name']}" in outcome.out
+    assert verdict["probability"] == max(verdict["probabilities"].values())
+    assert sum(verdict["probabilities"].values()) == pytest.approx(1.0)
+    assert verdict["outside"], "the calibration holds for rows of another length"
+    assert f"outside of the calibration: {verdict['outside'][0]}" in outcome.out
+    assert f"entropy on 64 own samples: {found['evidence']['entropy']:.3f}" in outcome.out
+    page = (tmp_path / "v.html").read_text(encoding="utf-8")
+    assert page.count('class="tokens"') == 12
+    assert "Entropy against t among known regimes" in page
+    assert str(tmp_path / "v.html") in outcome.out
+
+
+def test_a_text_does_not_change_the_verdict(uddm, run, tmp_path):
+    text = tmp_path / "lines.txt"
+    text.write_text("the people of peace and war\n" * 2, encoding="utf-8")
+    alone = uddm("probe", run, "-n", 256, "--times", "0.1", "--json", tmp_path / "a.json")
+    with_text = uddm("probe", run, "--text", text, "--times", "0.1", "--json", tmp_path / "b.json")
+    assert (alone.status, with_text.status) == (0, 0), with_text.err
+    one, other = (json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")) for name in "ab")
+    assert (one["verdict"], one["evidence"]) == (other["verdict"], other["evidence"])
+    assert one["text"] is None
+    assert other["text"]["ratio"] == pytest.approx(other["text"]["entropy"] / other["evidence"]["entropy"])
+    assert "the text: entropy" in with_text.out
+
+
+def test_another_calibration_is_used(uddm, run, tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps(fit_calibration(separable()).to_json()), encoding="utf-8")
+    words = ("-n", 64, "--times", "0.1", "--calibration", tmp_path / "c.json", "--json", tmp_path / "v.json")
+    assert uddm("probe", run, *words).status == 0
+    found = json.loads((tmp_path / "v.json").read_text(encoding="utf-8"))
+    assert found["calibration"]["models"] == dict.fromkeys(REGIMES, 6)
 
 
 def test_lines_of_a_text_are_measured_with_a_known_tokenizer(uddm, run, tmp_path, monkeypatch):
@@ -110,6 +152,7 @@ def _no_network(path):
         (["--times", "0.5,2"], "`--times 0.5,2`: give times in (0, 1]"),
         (["--times", "soon"], "`--times soon`: give times in (0, 1]"),
         (["--text", "nowhere.txt"], "nowhere.txt"),
+        (["--calibration", "nowhere.json"], "`nowhere.json` is not a calibration of this version"),
     ],
 )
 def test_invalid_arguments_give_one_message(uddm, run, words, message):

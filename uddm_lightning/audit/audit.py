@@ -104,7 +104,7 @@ def audit(
         found["canaries"] = audit_canaries(task, denoiser, canaries, settings.alternatives, noise)
     if settings.extraction_rows:
         found["extraction"] = _extraction(run, joined, settings)
-    plain: dict[str, Any] = _without_nan(found)
+    plain: dict[str, Any] = without_nan(found)
     return plain
 
 
@@ -138,12 +138,12 @@ def _check_same_ids(run: Run, reference: Run) -> None:
         )
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """Return plain data with None in place of numbers that JSON cannot hold."""
     if isinstance(value, dict):
-        return {name: _without_nan(inner) for name, inner in value.items()}
+        return {name: without_nan(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(inner) for inner in value]
+        return [without_nan(inner) for inner in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return value

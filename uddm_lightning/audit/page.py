@@ -1,11 +1,13 @@
 """The page of an audit: a single HTML file that opens from disk."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from uddm_lightning.audit.statements import findings
 from uddm_lightning.report.assets import script, style_sheet
+from uddm_lightning.report.elements import numbers
 from uddm_lightning.report.figures.drawing import (
     FAINT,
     LOST,
@@ -46,12 +48,21 @@ def audit_page(found: dict[str, Any]) -> str:
         if found["canaries"]:
             drawings.append(_canary_drawing(found["canaries"], stated.tables["Canaries"]))
         parts = [f'<p class="answer">{first}</p>', *(f"<p>{sentence}</p>" for sentence in others)]
-        parts += [_figure(drawing) for drawing in drawings]
+        parts += [figure_section(drawing) for drawing in drawings]
     shown = {"Membership", "Canaries"}
-    parts += [f"<h2>{name}</h2>{_table(table)}" for name, table in stated.tables.items() if name not in shown]
+    parts += [f"<h2>{name}</h2>{plain_table(table)}" for name, table in stated.tables.items() if name not in shown]
     parts.append("<h2>How to read this page</h2><ul>" + "".join(f"<li>{line}</li>" for line in _READING) + "</ul>")
-    parts.append(f"<h2>What was measured</h2>{_table(_measured(found))}")
-    title = "Audit of a trained model"
+    parts.append(f"<h2>What was measured</h2>{plain_table(_measured(found))}")
+    return whole_page("Audit of a trained model", parts)
+
+
+def whole_page(title: str, parts: Sequence[str]) -> str:
+    """Return a page of its own in the style of the reports.
+
+    Args:
+        title: the heading, as plain text.
+        parts: content as HTML.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -133,15 +144,19 @@ def _measured(found: dict[str, Any]) -> Table:
     )
 
 
-def _figure(drawing: Drawing) -> str:
+def figure_section(drawing: Drawing, is_folded: bool = False) -> str:
+    """Return a figure in both widths with its title, caption and numbers as HTML; the numbers may be folded."""
+    narrow = inline(drawing, is_narrow=True) if drawing.is_narrow else ""
+    table = numbers(drawing.table, {}) if is_folded else plain_table(drawing.table)
     return (
         f'<section id="{drawing.name}"><h2>{escaped(drawing.title)}</h2>'
-        f'<figure><div class="box">{inline(drawing)}</div>'
-        f"<figcaption>{escaped(drawing.caption)}</figcaption></figure>{_table(drawing.table)}</section>"
+        f'<figure><div class="box">{inline(drawing)}{narrow}</div>'
+        f"<figcaption>{escaped(drawing.caption)}</figcaption></figure>{table}</section>"
     )
 
 
-def _table(table: Table) -> str:
+def plain_table(table: Table) -> str:
+    """Return a table as HTML."""
     head = "".join(f"<th>{escaped(cell)}</th>" for cell in table.head)
     rows = "".join(f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
     return f'<div class="box"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'

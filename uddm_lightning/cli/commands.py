@@ -15,6 +15,7 @@ COMMANDS = (
     "report",
     "sample",
     "probe",
+    "calibrate",
     "audit",
     "convert",
     "export",

@@ -3,12 +3,17 @@
 import argparse
 import csv
 import io
+import json
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from uddm_lightning.audit.calibration import load_calibration
+from uddm_lightning.audit.probe import probe_model
+from uddm_lightning.audit.probe_page import probe_page
+from uddm_lightning.audit.verdict import text_lines, verdict_lines
 from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.config.ranges import check_options
 from uddm_lightning.core.errors import InputError
@@ -27,8 +32,9 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="uddm probe",
         description="Measure conditional entropy against t, in nats per token, on rows that the model draws itself or "
-        "on the lines of a text. No training data is needed. Entropy near 0 has two causes: memorized rows, and text "
-        "that is easy to predict. Compare a text with own samples, or with the same text shuffled.",
+        "on the lines of a text, and name the regime of the model: memorizing, in transition, generalizing, not "
+        "learned yet or undetermined. No training data is needed. The verdict rests on own samples alone: entropy near "
+        "0 on a text may also be certainty without ground.",
     )
     times = ",".join(f"{t:g}" for t in ENTROPY_TIMES)
     parser.add_argument(
@@ -46,6 +52,14 @@ def _parser() -> CommandParser:
     parser.add_argument("--steps", type=int, help="steps of the chain that draws; default: the run's")
     parser.add_argument("--device", help="such as cpu or cuda:1; default: a GPU where there is one")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as CSV, too")
+    parser.add_argument("--json", type=Path, metavar="F", help="write verdict, evidence and table")
+    parser.add_argument("--html", type=Path, metavar="F", help="write a page with figures and samples")
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="of the verdict, from `uddm calibrate`; default: the shipped one",
+    )
     add_model_options(parser)
     return parser
 
@@ -64,13 +78,26 @@ def probe(arguments: list[str]) -> int:
             raise ValueError(given.times)
     except ValueError as error:
         raise InputError(f"`--times {given.times}`: give times in (0, 1] with commas between them.") from error
+    calibration = load_calibration(given.calibration)
     if is_series(given.model):
+        if given.json or given.html:
+            raise InputError(f"`{given.model}` holds several models: `--json` and `--html` describe one of them.")
         return _probe_series(given, times)
     run = open_model(given.model, ModelOptions.of(given))
     records = run.entropy(given.text, times, given.n, given.seed).to_pylist()
     sys.stdout.write("\n".join(_lines(run, records)) + "\n")
+    sys.stdout.flush()  # the evidence takes as long again
     if given.out:
         _write_csv(given.out, COLUMNS, records)
+    probed = probe_model(run, calibration, records, given.text, given.n, given.seed)
+    lines = verdict_lines(probed.verdict, probed.evidence)
+    lines += text_lines(probed.text, probed.verdict) if probed.text else []
+    sys.stdout.write("\n".join(lines) + "\n")
+    if given.json:
+        write_text(given.json, json.dumps(probed.to_json(), indent=1) + "\n")
+    if given.html:
+        write_text(given.html, probe_page(probed))
+        sys.stdout.write(f"{given.html}\n")
     return 0
 
 
@@ -118,7 +145,6 @@ def _lines(run: Run, records: Sequence[dict[str, Any]]) -> list[str]:
         f"{_cell(first['self_token_influence'])} (0 for exact leave-one-out); uniform: "
         f"{math.log(task.process.vocab_size):.3f} (ln V)"
     )
-    lines.append("the regime is not judged here: that needs recovery of train and test rows (`uddm validate`)")
     return lines
 
 

@@ -53,6 +53,7 @@ class Run:
         self.weights = weights
         self.batch = batch
         self.denoiser = model.task.denoiser(weights)
+        self._drawn: dict[int, _DrawnRows] = {}  # by seed, so that two measurements draw samples once
 
     @property
     def config(self) -> dict[str, Any]:
@@ -108,11 +109,27 @@ class Run:
         Returns:
             Texts; ids if the tokenizer is not known.
         """
-        rows = _DrawnRows(self, self.model.seed if seed is None else seed)
-        parts = [rows.tokens(torch.arange(start, min(start + self.batch, n))) for start in range(0, n, self.batch)]
-        ids = [row for part in parts for row in part]
+        ids = self.draw_ids(n, seed)
         tokenizer = self.model.tokenizer(fetch=False)
         return [row.tolist() for row in ids] if tokenizer is None else [tokenizer.decode(row.tolist()) for row in ids]
+
+    def draw_ids(self, n: int, seed: int | None = None) -> Tensor:
+        """Return the ids (n, L) of samples, int64, on the CPU; `sample` returns their texts.
+
+        Args:
+            n: number of rows.
+            seed: of the samples; None takes the run's.
+        """
+        rows = self._drawn_rows(seed)
+        parts = [
+            rows.tokens(torch.arange(start, min(start + self.batch, n))).cpu() for start in range(0, n, self.batch)
+        ]
+        return torch.cat(parts)
+
+    def special_positions(self) -> Tensor | None:
+        """Return True (L,) at special positions; None if there are none or the tokenizer is not known."""
+        special_1L = self._drawn_rows(None).special(torch.zeros(1, dtype=torch.int64))
+        return None if special_1L is None else special_1L[0]
 
     def sample_ids(self, numbers_B: Tensor, seed: int) -> Tensor:
         """Draw rows (B, L) from pure noise at t = 1; each is a function of weights, seed and its number.
@@ -193,7 +210,7 @@ class Run:
 
     def _measure(self, probe: Probe, texts: Texts | None, num_rows: int | None, seed: int) -> pa.Table:
         torch.set_num_threads(self.model.threads)
-        task, rows = self.model.task, _DrawnRows(self, seed) if texts is None else self._text_rows(texts)
+        task, rows = self.model.task, self._drawn_rows(seed) if texts is None else self._text_rows(texts)
         split, code = ("samples", SAMPLES) if texts is None else ("text", TEXT)
         number = num_rows or 256 if isinstance(rows, _DrawnRows) else min(num_rows or len(rows), len(rows))
         for batch in self._batches(rows, number, code, seed):
@@ -227,6 +244,10 @@ class Run:
                 documents_B=moved(rows.documents(ids_B)),
             )
 
+    def _drawn_rows(self, seed: int | None) -> "_DrawnRows":
+        seed = self.model.seed if seed is None else seed
+        return self._drawn.setdefault(seed, _DrawnRows(self, seed))
+
     def _text_rows(self, texts: Texts) -> TextRows:
         tokenizer, packing = self._tokenizer(), self.model.packing
         if isinstance(texts, Path):
@@ -251,9 +272,13 @@ class _DrawnRows:
         self.seed = seed
         tokenizer = run.model.tokenizer(fetch=False)
         self.layout = NoiseRows(run.model.packing, tokenizer, 0) if tokenizer else None
+        self._known: dict[tuple[int, int], Tensor] = {}  # by first and last number
 
     def tokens(self, ids: Tensor) -> Tensor:
-        return self.run.sample_ids(ids, self.seed)
+        place = int(ids[0]), int(ids[-1])
+        if place not in self._known:
+            self._known[place] = self.run.sample_ids(ids, self.seed)
+        return self._known[place]
 
     def special(self, ids: Tensor) -> Tensor | None:
         return self.layout.special(ids) if self.layout else None
