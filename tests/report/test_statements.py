@@ -1103,7 +1103,15 @@ DEFINITIONS = (
         "steps of the chain that",
         "averaged (default)",
     ),
-    *("measure on its lines", "rows; default:", "such as cpu", "write the table as"),
+    *(
+        "measure on its lines",
+        "rows; default:",
+        "such as cpu",
+        "write the table as",
+        "write verdict, evidence",
+        "write a page with figures",
+        "of the verdict, from",
+    ),
     *(
         "Every other option is passed",
         "Train and measure every",

@@ -25,6 +25,7 @@ known=--data.tokenizer.init_args.alphabet
 few="$alphabet abcdefgh $known abcdefgh $sharpness 3.0 --seeds 5"
 many="$alphabet abcdefghijklmnopqrstuvwxyz $known abcdefghijklmnopqrstuvwxyz $sharpness 1.5 $blocks 3 --seeds 2"
 brief="--trainer.max_steps 600 --trainer.val_check_interval 200"
+often="--trainer.val_check_interval 100"
 
 letters fit-brief -c "$here/small.yaml" --sizes 4,12,48,160 $brief
 letters fit-letters-small -c "$here/small.yaml" --sizes 4,16,64
@@ -37,11 +38,11 @@ letters held-letters-large $width 40 --seeds 1 $brief --sizes 2500,6000
 letters held-short -c "$here/short.yaml" $width 64 --seeds 1 --trainer.max_steps 80 --trainer.val_check_interval 40 --sizes 8,64,5000
 letters fit-words-small -c "$here/small.yaml" -c "$here/words.yaml" $pieces 300 $brief --sizes 4,64
 letters fit-words-large -c "$here/words.yaml" $pieces 300 $brief --sizes 8192
-letters held-words-small -c "$here/small.yaml" -c "$here/words.yaml" $pieces 500 --seeds 3 $brief --sizes 3,100
-letters held-words-large -c "$here/words.yaml" $pieces 500 --seeds 3 $brief --sizes 8000
-chain held-many-small -c "$here/small.yaml" $many $brief --sizes 3,9,100
+chain held-many-small -c "$here/small.yaml" $many $brief $often --sizes 3,9,100
 chain held-many-large $many $brief --sizes 5000
-letters held-cased-small -c "$here/small.yaml" -c "$here/cased.yaml" $width 64 --seeds 4 $brief --sizes 2,7,128
-letters held-cased-large -c "$here/cased.yaml" $width 64 --seeds 4 $brief --sizes 5000
-chain held-few-small -c "$here/small.yaml" $few $brief --sizes 3,60
+letters held-words-small -c "$here/small.yaml" -c "$here/words.yaml" $pieces 500 --seeds 3 $brief --sizes 3,100
 chain held-few-large $few $brief --sizes 3000
+letters held-cased-small -c "$here/small.yaml" -c "$here/cased.yaml" $width 64 --seeds 4 $brief $often --sizes 2,7,128
+letters held-words-large -c "$here/words.yaml" $pieces 500 --seeds 3 $brief --sizes 8000
+letters held-cased-large -c "$here/cased.yaml" $width 64 --seeds 4 $brief --sizes 5000
+chain held-few-small -c "$here/small.yaml" $few $brief $often --sizes 3,60
