@@ -2,6 +2,7 @@
 
 import math
 from itertools import groupby, pairwise
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -71,9 +72,9 @@ def front_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         )
         if coincidence:
             end = coincidence[-1].size, coincidence[-1].value
-            axes.annotate(
-                "coincidence", end, xytext=(0, -3), textcoords="offset points", ha="right", va="top", fontsize=SMALL
-            )
+            above = all(means[-1].value < end[1] for means in ends.values() if means)  # where no line is
+            place: dict[str, Any] = {"xytext": (0, 3), "va": "bottom"} if above else {"xytext": (0, -3), "va": "top"}
+            axes.annotate("coincidence", end, textcoords="offset points", ha="right", fontsize=SMALL, **place)
         found = known.get(backbone)
         for line, name in enumerate(marked):
             draw_crossing(axes, found.crossings.get(name) if found else None, name, line=line)
