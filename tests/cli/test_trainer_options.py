@@ -64,6 +64,7 @@ def test_every_option_of_the_trainer_is_tried() -> None:
     options = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
     assert options == {*REFUSED, *ALIKE, *ELSEWHERE}
     assert {key.removeprefix("trainer.") for key in ONLY} <= REFUSED.keys()
+    assert all(len(values) == 1 for name, values in ALIKE.items() if name not in ALONE)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -93,21 +94,22 @@ def test_a_refusal_comes_before_anything_is_written(uddm, config, trained, tmp_p
     assert content(out) == before
 
 
-QUICK = ("num_sanity_val_steps", "val_check_interval", "logger", "min_steps")
+# Options that change when a run is measured or logged; the others are given together, because weights that are equal
+# bit for bit show that none of them has an effect.
+ALONE = ("num_sanity_val_steps", "val_check_interval", "logger", "log_every_n_steps", "min_steps")
+TOGETHER = {name: values[0] for name, values in ALIKE.items() if name not in ALONE}
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        pytest.param(name, value, marks=() if name in QUICK else pytest.mark.slow)
-        for name, values in ALIKE.items()
-        for value in values
-    ],
+    "options",
+    [*({name: value} for name in ALONE for value in ALIKE[name]), TOGETHER],
+    ids=lambda options: "together" if len(options) > 1 else "".join(options),
 )
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # Lightning warns about unusual options
-def test_other_options_do_not_change_training(uddm, config, trained, tmp_path, name, value) -> None:
-    more = ("--trainer.logger.save_dir", tmp_path / "logs") if value == "CSVLogger" else ()
-    outcome = uddm("fit", "-c", config, "--out", tmp_path / "out", f"--trainer.{name}", value, *more, *OFF)
+def test_other_options_do_not_change_training(uddm, config, trained, tmp_path, options) -> None:
+    words = [word for name, value in options.items() for word in (f"--trainer.{name}", value)]
+    words += ("--trainer.logger.save_dir", tmp_path / "logs") if options.get("logger") == "CSVLogger" else ()
+    outcome = uddm("fit", "-c", config, "--out", tmp_path / "out", *words, *OFF)
     assert outcome.status == 0, outcome.err
     here, there = (saved(folder)["state_dict"] for folder in (tmp_path / "out", trained / "run"))
     assert all(torch.equal(here[key], there[key]) for key in there)
