@@ -3,6 +3,7 @@
     python -m tests.benchmarks.spins capacity FILE.png
     python -m tests.benchmarks.spins training FILE.png RUN RUN    the runs have validations on the way
     python -m tests.benchmarks.spins bridge FILE.png RUN RUN      the runs have measured basins
+    python -m tests.benchmarks.spins asymmetry RUN...             prints a line for each run
 
 Shapes: P patterns, L spins, R rows.
 """
@@ -21,12 +22,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from uddm_lightning.backbones import HebbMemory, LinearMemory, PseudoLikelihoodMemory, TextStatistics
+from uddm_lightning.runs.run import load_run
 from uddm_lightning.stats.gardner import gardner_margin
 
 RESULTS = Path(__file__).parents[1] / "configs" / "results"
 SPINS, LOADS = 200, (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 COLOURS = {"train": "#0072b2", "test": "#d55e00"}
-LINES = {"margin": "mean margin of clean tokens [nats]", "hebbian_factor": "mean of 1 - tanh(margin / 2)"}
+LINES = {"margin": "mean margin [nats]", "hebbian_factor": "mean of 1 - tanh(margin / 2)"}
 
 
 def stabilities(backbone: LinearMemory, rows_PL: torch.Tensor) -> NDArray[np.float64]:
@@ -82,6 +84,14 @@ def draw_capacity(path: Path) -> None:
     right.set(xlabel="patterns per spin", ylabel="smallest margin of a spin", title=f"{SPINS} spins, random patterns")
     right.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=100)
+
+
+def print_asymmetry(runs: list[Path]) -> None:
+    """Print the asymmetry of the learned couplings of each run."""
+    for run in runs:
+        backbone = load_run(run).model.task.backbone
+        assert isinstance(backbone, LinearMemory)
+        sys.stdout.write(f"{run.name}: asymmetry {backbone.asymmetry():.3f}\n")
 
 
 def table(run: Path) -> list[dict[str, str]]:
@@ -147,10 +157,11 @@ def _bridge_panel(axes: Axes, run: Path) -> None:
 
 
 if __name__ == "__main__":
-    kind, target, *folders = sys.argv[1:]
+    kind, first, *others = sys.argv[1:]
     torch.set_num_threads(1)
-    if kind == "capacity":
-        draw_capacity(Path(target))
+    if kind == "asymmetry":
+        print_asymmetry([Path(run) for run in (first, *others)])
+    elif kind == "capacity":
+        draw_capacity(Path(first))
     else:
-        draw = {"training": draw_training, "bridge": draw_bridge}[kind]
-        draw(Path(target), [Path(folder) for folder in folders])
+        {"training": draw_training, "bridge": draw_bridge}[kind](Path(first), [Path(run) for run in others])
