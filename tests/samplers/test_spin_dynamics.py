@@ -77,8 +77,9 @@ def test_a_spin_without_a_field_stays_at_temperature_0() -> None:
     backbone = PseudoLikelihoodMemory(2, length=5)  # its couplings start at 0
     denoiser = Denoiser(UniformProcess(2, LogLinearSchedule()), backbone, Parameterization.LEAVE_ONE_OUT)
     for order in ("parallel", "sequential"):
-        x, options = rows(9, 5, 0), {"order": order}
-        assert torch.equal(SpinDynamics(steps=2, **options)(denoiser, x, 0.5, torch.arange(9)), x)  # type: ignore[arg-type] # a literal
+        x = rows(9, 5, 0)
+        options: dict[str, Any] = {"order": order}
+        assert torch.equal(SpinDynamics(steps=2, **options)(denoiser, x, 0.5, torch.arange(9)), x)
 
 
 def test_masked_tokens_are_filled_and_the_others_stay() -> None:
