@@ -4,8 +4,6 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
@@ -136,8 +134,9 @@ def locate(model: str | Path, options: ModelOptions) -> Path:
 
 
 def _open_pretrained(folder: HubFolder, options: ModelOptions) -> Run:
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    choices = PretrainedOptions(device, options.steps, options.trust_remote_code, options.prompt, options.length)
+    choices = PretrainedOptions(
+        options.device, options.steps, options.trust_remote_code, options.prompt, options.length
+    )
     found = load_pretrained(folder, choices)
     _note(folder.path, found.notes)
     return Run(found.model, options.weights, found.batch)

@@ -1,7 +1,9 @@
 """Load models of `transformers` for measurements, without the code of their folder."""
 
 import json
+import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,12 +20,14 @@ from uddm_lightning.interop.pretrained_settings import (
     block_diffusion,
     masked_lm,
 )
+from uddm_lightning.interop.probe_needs import free_memory, measured_speed, place, probe_needs
 from uddm_lightning.runs.load import LoadedModel, from_config
 
 # Keys whose value may name code on the hub that `transformers` would download and run.
 IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
 PREDICTIONS = 2**31  # bytes of the logits of a batch
 LARGEST_BATCH = 64  # rows
+LARGEST_STEPS = 1000  # default of the ancestral sampler
 
 _folders: list[tempfile.TemporaryDirectory[str]] = []  # files of opened models; they exist until the process ends
 
@@ -66,8 +70,15 @@ def load_pretrained(folder: HubFolder, options: PretrainedOptions) -> Pretrained
     settings = (block_diffusion if is_block else masked_lm)(folder, words, options)
     if settings.tokenizer is not None:
         write_text(words.file, settings.tokenizer)
-    device = torch.device("cuda" if options.device == "auto" else options.device)
-    model = from_config(settings.config, settings.vocab_size, folder.path, hash_files(folder.files), device)
+    steps = int(settings.config["model"]["sampler"]["init_args"].get("steps", LARGEST_STEPS))
+    length = int(settings.config["data"]["packing"]["init_args"]["length"])
+    needs = probe_needs(folder, length, steps if is_block else min(steps, length))  # each mask is replaced once
+    device = place(needs, options.device, free_memory())
+    stored = Counter(entry.dtype for entry in folder.weights.entries.values()).most_common(1)[0][0]
+    sys.stderr.write(f"{folder.path.name}: {needs.sentence(measured_speed(stored, device))}\n")
+    settings.config["model"]["backbone"]["init_args"]["device"] = device
+    where = torch.device("cuda" if device == "auto" else device)
+    model = from_config(settings.config, settings.vocab_size, folder.path, hash_files(folder.files), where)
     dtypes = ", ".join(sorted({entry.dtype for entry in folder.weights.entries.values()}))
     code = "THE CODE OF THE FOLDER IS RUN (`--trust-remote-code`)"
     first = f"weights as stored ({dtypes}); {code if options.trust_remote_code else 'no code of the folder is run'}"

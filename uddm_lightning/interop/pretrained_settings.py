@@ -25,14 +25,14 @@ class PretrainedOptions(NamedTuple):
     """Choices of the user.
 
     Attributes:
-        device: of the weights; "auto" distributes them over several devices.
+        device: of the weights; "auto" distributes them over several devices; None takes a GPU where they fit.
         steps: of the chain; None takes that of the model.
         trust_remote_code: run the code of the folder that `auto_map` names.
         prompt: text before the canvas of DiffusionGemma; None is its begin token.
         length: positions of a row of a masked model; None is 128, or fewer where the model has fewer.
     """
 
-    device: str = "cpu"
+    device: str | None = None
     steps: int | None = None
     trust_remote_code: bool = False
     prompt: str | None = None
@@ -162,7 +162,7 @@ def block_diffusion(folder: HubFolder, words: Words, options: PretrainedOptions)
 
 
 def _backbone(name: str, folder: HubFolder, options: PretrainedOptions, **more: Any) -> dict[str, Any]:
-    own = {"device": options.device, "trust_remote_code": options.trust_remote_code}
+    own = {"trust_remote_code": options.trust_remote_code}
     return {"class_path": f"{PACKAGE}.{name}", "init_args": {"path": str(folder.path.absolute()), **more, **own}}
 
 
