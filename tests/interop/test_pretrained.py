@@ -251,10 +251,11 @@ def test_code_of_the_folder_is_run_only_if_asked_for(
     monkeypatch.setattr(library.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     save_masked_lm(tmp_path / "bert")
     path, ran = tmp_path / "bert/config.json", tmp_path / "ran"
-    remote = {name: f"model.{name}" for name in ("AutoConfig", "AutoModelForMaskedLM")}
+    remote = {"AutoConfig": "model.Config", "AutoModelForMaskedLM": "model.Model"}
     path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": remote}))
-    names = "BertConfig as AutoConfig, BertForMaskedLM as AutoModelForMaskedLM"
-    code = f"from transformers import {names}\nopen({str(ran)!r}, 'w').close()\n"
+    code = "from transformers import BertConfig, BertForMaskedLM\n\nclass Config(BertConfig):\n    pass\n"
+    code += "\nclass Model(BertForMaskedLM):\n    config_class = Config\n"
+    code += f"\nopen({str(ran)!r}, 'w').close()\n"
     (tmp_path / "bert/model.py").write_text(code)
     opened(tmp_path / "bert")
     assert not ran.exists()
