@@ -66,11 +66,12 @@ def probe_needs(folder: HubFolder, length: int, steps: int) -> ProbeNeeds:
     text = folder.config.get("text_config")
     text = text if isinstance(text, dict) else folder.config
     experts, used = text.get("num_experts"), text.get("top_k_experts")
-    is_sparse = type(experts) is int and type(used) is int and 0 < used < experts
     entries = folder.weights.entries
     parameters = sum(entry.size for entry in entries.values())
-    routed = sum(entry.size for name, entry in entries.items() if ".experts." in name) if is_sparse else 0
-    active = parameters - routed + (routed * used // experts if is_sparse else 0)
+    active = parameters
+    if isinstance(experts, int) and isinstance(used, int) and 0 < used < experts:
+        routed = sum(entry.size for name, entry in entries.items() if ".experts." in name)
+        active += routed * used // experts - routed
     stored = sum(entry.size * BYTES[entry.dtype] for entry in entries.values())
     return ProbeNeeds(parameters, active, stored, 2 * active * length, SAMPLES * (steps + EVALUATIONS))
 
