@@ -1113,7 +1113,8 @@ DEFINITIONS = (
         "of the verdict, from",
     ),
     *(
-        "Every other option is passed",
+        "With --text, the alphabet or vocabulary, the length",
+        "instead of -c: a text file",
         "Train and measure every",
         "as for `uddm fit`",
         "folder of ",
