@@ -1,4 +1,4 @@
-"""Runs as SLURM jobs: submission, states of jobs, and three runs on a real one-node cluster."""
+"""Runs as SLURM jobs: submission, states of jobs, and a sweep on a real one-node cluster."""
 
 import os
 import pickle
@@ -486,49 +486,25 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_cluster")
 class TestCluster:
-    def test_three_runs_form_an_array_and_a_killed_one_can_be_repeated(self, make_run):
-        killed, *others = runs = [make_run(2, 15), make_run(4, 3), make_run(8, 3)]
-        launcher = SlurmLauncher(timeout_min=20)
-        launcher.submit(runs)
-        (array,) = {line.partition("_")[0] for line in queue()}
-        assert len(queue()) == 3
-        wait_until((killed.folder / "checkpoints" / "last.ckpt").exists)
-        first = launcher.poll()
-        assert killed in launcher.running()
-        subprocess.run(["scancel", "--signal=KILL", f"{array}_0"], check=True)
-        outcomes = collect(launcher, 3, first)
-        assert all(outcomes[run.size] == Outcome(run, 0) for run in others), show(outcomes)
-        assert outcomes[killed.size].status != 0
-        assert f"SLURM job {array}_0 left no result: CANCELLED" in outcomes[killed.size].reason
-        assert launcher.running() == []
-        assert [run.finished() for run in runs] == [False, True, True]
-        launcher.submit([killed])
-        outcomes = collect(launcher, 1)
-        assert outcomes == {killed.size: Outcome(killed, 0)}, show(outcomes)
-        assert killed.finished()
-        assert "Restored all states" in killed.log.read_text(), show(outcomes)
-
     @pytest.mark.timeout(900)
-    def test_a_sweep_by_slurm_gives_the_numbers_of_a_local_one(self, make_run, tmp_path):
+    def test_a_sweep_with_a_killed_job_gives_the_numbers_of_a_local_one(self, make_run, tmp_path, uddm):
         killed = make_run(2, 15)  # the sweep uses its folder
-
-        def sweep(out: Path, *options: str, status: int = 0) -> str:
-            command = [sys.executable, "-m", "uddm_lightning", "sweep", "-c", str(tmp_path / "tiny.yaml")]
-            command += ["--out", str(out), "--sizes", "2,4,8", "--trainer.max_steps", "15", *options]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-                if status:
-                    wait_until((killed.folder / "checkpoints" / "last.ckpt").exists)
-                    (job,) = (line.partition(" ")[0] for line in queue() if line.partition(" ")[0].endswith("_0"))
-                    subprocess.run(["scancel", "--signal=KILL", job], check=True)
-                text, _ = process.communicate(timeout=400)
-            assert process.returncode == status, text
-            return text
-
-        slurm_options = ("--launcher", "slurm", "--launcher.timeout_min", "20")
-        text = sweep(killed.sweep_folder, *slurm_options, status=1)
-        assert "DiT-n2-s0 FAILED: SLURM job" in text
-        assert "2 of 3 runs are finished already" in sweep(killed.sweep_folder, *slurm_options)
-        sweep(tmp_path / "local")
+        words = ("sweep", "-c", tmp_path / "tiny.yaml", "--sizes", "2,4", "--trainer.max_steps", 15, "--out")
+        by_slurm = (*words, killed.sweep_folder, "--launcher", "slurm", "--launcher.timeout_min", 20)
+        command = [sys.executable, "-m", "uddm_lightning", *map(str, by_slurm)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            wait_until((killed.folder / "checkpoints" / "last.ckpt").exists)
+            (array,) = {line.partition("_")[0] for line in queue()}
+            subprocess.run(["scancel", "--signal=KILL", f"{array}_0"], check=True)
+            text, _ = process.communicate(timeout=400)
+        assert process.returncode == 1, text
+        assert f"DiT-n2-s0 FAILED: SLURM job {array}_0 left no result: CANCELLED" in text
+        assert [run.finished() for run in (killed, make_run(4, 15))] == [False, True]
+        outcome = uddm(*by_slurm)
+        assert outcome.status == 0, outcome.out + outcome.err
+        assert "1 of 2 runs are finished already" in outcome.out + outcome.err
+        assert "Restored all states" in killed.log.read_text()
+        assert uddm(*words, tmp_path / "local").status == 0
         tables = [(folder / "measurements.csv").read_bytes() for folder in (killed.sweep_folder, tmp_path / "local")]
         assert tables[0] == tables[1]
 
