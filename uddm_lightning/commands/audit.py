@@ -15,13 +15,13 @@ from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.config.ranges import check_options
 from uddm_lightning.core.errors import InputError, check_within, suggest
 from uddm_lightning.core.files import write_text
-from uddm_lightning.interop.open_model import MODEL_HELP, ModelOptions, add_model_options, is_foreign, open_model
+from uddm_lightning.interop.open_model import ModelOptions, add_model_options, is_foreign, open_model
 
 EPILOG = """\
 MEMBERS and NONMEMBERS are UTF-8 files with one text a line, or parts of the run's own corpus: `train`, rows that the
 run was trained on; `pool`, rows of the training pool that it was not trained on; `test`, held-out rows. A file with
 such a name is given as `./train`. Scores: loss, entropy, entropy_leave_one_out, recovery, critical_t (88 chains for
-each sequence). The same command gives the same numbers.
+each sequence). The same command gives the same numbers. Options for models of the hub: as of `uddm probe`.
 """
 
 
@@ -34,7 +34,7 @@ def _parser() -> CommandParser:
         "differ by themselves, in which case scores of the model prove nothing.",
         epilog=EPILOG,
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("model", type=Path, metavar="MODEL", help="run, checkpoint, folder of the hub, or OWNER/NAME")
     parser.add_argument("--members", default="train", metavar="FILE", help="training text; default: train")
     parser.add_argument("--nonmembers", default="pool", metavar="FILE", help="text never seen; default: pool")
     parser.add_argument("--reference", type=Path, metavar="MODEL", help="model that did not see the members")
@@ -59,7 +59,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--seed", type=int, default=noise.seed, help="of noise and resamples")
     parser.add_argument("--steps", type=int, help="steps of the chain; default: the run's")
     parser.add_argument("--device", help="such as cpu or cuda:1; default: a GPU where there is one")
-    add_model_options(parser)
+    add_model_options(parser, shown=False)
     return parser
 
 

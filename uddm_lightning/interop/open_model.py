@@ -1,5 +1,6 @@
 """Open any model that can be measured: a run, a foreign checkpoint, a folder in the hub's layout, or a hub name."""
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,17 +55,20 @@ class ModelOptions(NamedTuple):
 DEFAULT_OPTIONS = ModelOptions()
 
 
-def add_model_options(parser: CommandParser) -> None:
-    """Add the options for models of the hub to the parser of a command."""
+def add_model_options(parser: CommandParser, shown: bool = True) -> None:
+    """Add the options for models of the hub to the parser of a command; its help leaves them out if not `shown`."""
+    helps = {
+        "revision": "branch, tag or commit of OWNER/NAME; default: the main branch",
+        "prompt": "text before the canvas of DiffusionGemma; default: none",
+        "length": "tokens of a row of a masked language model",
+        "trust-remote-code": "run the Python code of the model, if transformers does not have its network",
+    }
+    texts = {name: text if shown else argparse.SUPPRESS for name, text in helps.items()}
     group = parser.add_argument_group("models of the hub")
-    group.add_argument("--revision", help="branch, tag or commit of OWNER/NAME; default: the main branch")
-    group.add_argument("--prompt", metavar="TEXT", help="text before the canvas of DiffusionGemma; default: none")
-    group.add_argument("--length", type=int, metavar="L", help="tokens of a row of a masked language model")
-    group.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        help="run the Python code of the model, if transformers does not have its network",
-    )
+    group.add_argument("--revision", help=texts["revision"])
+    group.add_argument("--prompt", metavar="TEXT", help=texts["prompt"])
+    group.add_argument("--length", type=int, metavar="L", help=texts["length"])
+    group.add_argument("--trust-remote-code", action="store_true", help=texts["trust-remote-code"])
 
 
 class Opened(NamedTuple):
