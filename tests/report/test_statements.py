@@ -1111,6 +1111,10 @@ DEFINITIONS = (
         "write verdict, evidence",
         "write a page with figures",
         "of the verdict, from",
+        "{}. A folder of checkpoints in Duo's layout",
+        # model card
+        "The first rows that it draws with the seed",
+        "---\nlibrary_name: uddm_lightning",
     ),
     *(
         "With --text, the alphabet or vocabulary, the length",
