@@ -1,6 +1,6 @@
 """Write the tables of a finished sweep to `uddm_lightning/commands/demo_sweep/`, for `uddm demo`.
 
-    uddm sweep -c demo --sizes 2,64,1024,65536 --out DIR
+    uddm sweep -c demo --sizes 2,64,256,1024,65536 --out DIR
     python .ci/store_demo.py DIR
 
 Sequences are the first of each split, size and t, as many as the interactive figure needs; all other tables are whole.
