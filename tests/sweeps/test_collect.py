@@ -31,3 +31,12 @@ def test_manifests_of_earlier_versions_have_no_machine(tmp_path: Path) -> None:
     facts = training_facts(tmp_path)
     assert not {"machine", "duration", "command"} & set(facts)
     assert facts["text"] == "SotuSpeeches"
+
+
+def test_runs_without_measurements_are_named(tmp_path: Path) -> None:
+    _run(tmp_path, "measured")
+    (tmp_path / "runs" / "measured" / "config.yaml").touch()
+    assert "unfinished" not in training_facts(tmp_path)
+    (tmp_path / "runs" / "begun").mkdir()
+    (tmp_path / "runs" / "begun" / "config.yaml").touch()
+    assert training_facts(tmp_path)["unfinished"] == "begun: no measurements yet; this page leaves them out"

@@ -72,7 +72,7 @@ def collect(folder: Path) -> list[Row]:
 
 
 def training_facts(folder: Path) -> dict[str, str]:
-    """Return a short description of the runs in a folder: text, tokenizer, command, machine, duration and versions."""
+    """Return a short description of the runs in a folder: command, unfinished ones, machine, text, versions."""
     manifests = [manifest for run in run_folders(folder) if (manifest := read_manifest(run))]
     if not manifests:
         return {}
@@ -88,6 +88,7 @@ def training_facts(folder: Path) -> dict[str, str]:
     )
     facts = {
         "command": _command(folder),
+        "unfinished": _without_measurements(folder),
         "machine": ", ".join(machines),
         "duration": taken if timed else "",
         "text": kind(first.get("source")),
@@ -97,6 +98,13 @@ def training_facts(folder: Path) -> dict[str, str]:
         "version": ", ".join(f"{name} {number}" for name, number in first.get("versions", {}).items()),
     }
     return {name: text for name, text in facts.items() if text}
+
+
+def _without_measurements(folder: Path) -> str:
+    """Return the names of the runs in a sweep's folder that began and have not measured; empty if there are none."""
+    names = [path.parent.name for path in sorted((folder / "runs").glob("*/config.yaml"))]
+    missing = [name for name in names if not (folder / "runs" / name / "measurements.csv").exists()]
+    return f"{', '.join(missing)}: no measurements yet; this page leaves them out" if missing else ""
 
 
 def _command(folder: Path) -> str:
