@@ -1,7 +1,4 @@
-"""The Lightning module: process, backbone, objective and sampler.
-
-Shapes: B rows, L positions.
-"""
+"""The Lightning module: process, backbone, objective and sampler. Shapes: B rows, L positions."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -29,6 +26,7 @@ from uddm_lightning.samplers import AncestralSampler, Sampler
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.training.batch_notes import BatchNotes
 from uddm_lightning.training.compilation import CompileOption, TrainingCompiler
+from uddm_lightning.training.distributed import keep_constants_local
 from uddm_lightning.training.ema import ExponentialMovingAverage
 from uddm_lightning.training.loss_guard import LossGuard
 from uddm_lightning.training.lr_schedules import LRSchedule, WarmupConstant
@@ -58,9 +56,8 @@ class DiffusionTask(LightningModule):
         optimizer: makes the optimizer from the parameters.
         lr_schedule: factor on the optimizer's rate for each optimizer step.
         ema_decay: upper limit of the decay of the moving average, in [0, 1).
-        eval_dtype: precision of measurements. In float64 a result does not depend on the batch size. In float32,
-            rounding depends on the batch, and a few of a million draws differ; CUDA rounds products to TF32. On an H100
-            the entropy of 128 rows of the paper's tiny network took 48 ms in float64 and 21 ms in float32.
+        eval_dtype: precision of measurements. In float64 a result does not depend on the batch size. In float32, a few
+            of a million draws do; CUDA rounds products to TF32, and entropy took 21 instead of 48 ms on an H100.
         predict_t: corruption time that `predict` assumes for its texts, in (0, 1].
         compile: compile network, loss and noise with `torch.compile` for training. "auto" does so on CUDA, for runs of
             1,000 steps or more. On CUDA, networks of up to 10 M parameters then use CUDA graphs.
@@ -150,12 +147,13 @@ class DiffusionTask(LightningModule):
     @override
     def setup(self, stage: str) -> None:
         trainer: Any = self.trainer
-        if stage == "fit" and isinstance(trainer.val_check_interval, float) and trainer.max_steps > 0:
-            # Lightning's default, once per epoch, never comes: the stream of training rows has no epochs
-            trainer.val_check_interval = trainer.max_steps * trainer.accumulate_grad_batches
-            trainer.check_val_every_n_epoch = None
         if stage == "fit":
+            if isinstance(trainer.val_check_interval, float) and trainer.max_steps > 0:
+                # Lightning's default, once per epoch, never comes: the training rows have no epochs
+                trainer.val_check_interval = trainer.max_steps * trainer.accumulate_grad_batches
+                trainer.check_val_every_n_epoch = None
             self.compiler.start(self.backbone, self.process, trainer)
+            keep_constants_local(self)
         if type(self.backbone).prepare is not Backbone.prepare:  # other backbones do not need the text
             if isinstance(self.process, HybridProcess):
                 raise InputError(
@@ -283,7 +281,7 @@ class DiffusionTask(LightningModule):
         if not bool(self.process.prediction_mask(batch.tokens_BL).any()):
             raise InputError(
                 f"`model.process` is {type(self.process).__name__}, which changes masked tokens alone, and a text has "
-                "none: there is nothing that `uddm predict` could restore. Use a model of the `UniformProcess`."
+                "none: `uddm predict` has nothing to restore. Use a model of the `UniformProcess`."
             )
         return self.sampler(denoiser, batch.tokens_BL, t, batch.keys_B, batch.valid_BL)
 
@@ -317,4 +315,4 @@ def _is_plain(value: object) -> bool:
     """Return whether a value consists of numbers, strings, lists and dictionaries only."""
     if isinstance(value, dict | list | tuple):
         return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
-    return value is None or isinstance(value, str | int | float)
+    return isinstance(value, str | int | float | None)
