@@ -42,8 +42,9 @@ def uddm(tmp_path_factory) -> Path:
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "dist", cwd=ROOT)
     [wheel] = (folder / "dist").glob("*.whl")
     python = folder / "venv" / "bin" / "python"
-    run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
-    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=folder)
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=folder)
     [site] = (folder / "venv" / "lib").glob("python*/site-packages")
     # the other packages are those of this environment; the wheel's own comes first
     (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")

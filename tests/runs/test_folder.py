@@ -24,7 +24,11 @@ ACTS = ("mkdir", "chmod", "replace", "unlink", "write_text", "hardlink_to", "ope
 
 
 class Killer:
-    """End the program at the n-th change of a file in a folder, before it or right after it."""
+    """End the program at the n-th change of a file in a folder, before it or right after it.
+
+    After most changes the folder is as before the next one. Only a file that was just opened is still empty, so
+    `after` counts such changes alone.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch, folder: Path, number: int, after: bool) -> None:
         self.folder = folder
@@ -39,7 +43,11 @@ class Killer:
         def call(*arguments: Any, **options: Any) -> Any:
             path = options.get("dir") if name == "mkstemp" else arguments[0]
             reads = name == "open" and (arguments[1:] or [options.get("mode", "r")])[0] in ("r", "rb")
-            if reads or not Path(str(path)).absolute().is_relative_to(self.folder):
+            if (
+                reads
+                or (self.after and name not in ("open", "mkstemp"))
+                or not Path(str(path)).absolute().is_relative_to(self.folder)
+            ):
                 return act(*arguments, **options)
             if self.dead:  # a killed program cleans up nothing
                 raise Killed

@@ -20,6 +20,7 @@ from uddm_lightning.sweeps.sweep_run import SweepRun
 
 pytestmark = pytest.mark.slow
 SIZES = (2, 8, 32)
+STEPS = 60  # measured and saved every 20
 # As in a shell's foreground: a test run in the background would inherit an ignored Ctrl-C.
 START = (
     "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -33,7 +34,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         settings = tiny_config(write_corpus(folder / "corpus.txt"))
-        settings["trainer"]["max_steps"] = 120
+        settings["trainer"]["max_steps"] = STEPS
         settings["trainer"]["val_check_interval"] = 20
         self.config = folder / "tiny.yaml"
         self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -77,11 +78,6 @@ def place(tmp_path_factory) -> Place:
     return place
 
 
-def test_numbers_do_not_depend_on_the_number_of_parallel_runs(place):
-    finish(place.sweep("two", "--jobs", 2))
-    assert place.table("two") == place.table("calm")
-
-
 def test_a_run_of_a_sweep_equals_a_run_of_fit(place, uddm, monkeypatch):
     monkeypatch.setenv("UDDM_CACHE", str(place.folder / "cache"))
     run, by_hand = place.folder / "calm" / "runs" / "DiT-n8-s0", place.folder / "by-hand" / "DiT-n8-s0"
@@ -94,56 +90,58 @@ def test_a_run_of_a_sweep_equals_a_run_of_fit(place, uddm, monkeypatch):
 
 @pytest.mark.timeout(1200)
 def test_killed_at_any_moment_it_resumes_to_the_same_result(place):
-    """Kill the sweep alone with `kill -9`, once at its start and twice during training; its runs must end by
-    themselves."""
+    """Kill the sweep alone with `kill -9`: at its start, during training, and when only the last run is unfinished and
+    has a checkpoint. Its runs must end by themselves, and a finished one is not repeated.
+    """
     moments = random.Random(0)  # noqa: S311 no secret is made here
     runs = place.folder / "killed" / "runs"
-    for training in (False, True, True):
+    small, large = runs / "DiT-n2-s0", runs / "DiT-n32-s0"
+
+    def begun() -> bool:
+        return runs.exists() and any(map(is_locked, runs.iterdir()))
+
+    def half() -> bool:
+        others = (runs / f"DiT-n{size}-s0" for size in SIZES[:-1])
+        return (large / "checkpoints" / "last.ckpt").exists() and all(trained_steps(run) == STEPS for run in others)
+
+    for condition, seconds in ((None, moments.uniform(1.0, 8.0)), (begun, moments.uniform(0.5, 2.5)), (half, 0.0)):
         process = place.sweep("killed", "--jobs", 2)
-        if training:
-            wait_for(lambda: runs.exists() and any(map(is_locked, runs.iterdir())))
-        time.sleep(moments.uniform(2.0, 8.0))
+        if condition:
+            wait_for(condition)
+        time.sleep(seconds)
         process.kill()
         process.communicate()
+    wait_for(lambda: not is_locked(large), 10)
+    assert trained_steps(large) != STEPS
+    finished = (small / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    log = place.folder / "killed" / "logs" / "DiT-n32-s0.log"
+    log.unlink()
     out = finish(place.sweep("killed", "--jobs", 2))
     assert "FAILED" not in out
+    assert "2 of 3 runs are finished already" in out
+    assert (small / "checkpoints" / "last.ckpt").stat().st_mtime_ns == finished
+    assert "step 20, " not in log.read_text(encoding="utf-8"), "it continued from its checkpoint"
     assert place.table("killed") == place.table("calm")
 
 
-def test_a_half_trained_run_resumes_from_its_checkpoint(place):
-    process = place.sweep("half", "--jobs", 1)
-    runs = place.folder / "half" / "runs"
-    wait_for(lambda: (runs / "DiT-n8-s0" / "checkpoints" / "last.ckpt").exists())
-    process.kill()
-    process.communicate()
-    wait_for(lambda: not is_locked(runs / "DiT-n8-s0"), 10)
-    assert trained_steps(runs / "DiT-n2-s0") == 120
-    finished = (runs / "DiT-n2-s0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
-    (place.folder / "half" / "logs" / "DiT-n8-s0.log").unlink()
-    out = finish(place.sweep("half", "--jobs", 1))
-    assert "1 of 3 runs are finished already" in out
-    assert (runs / "DiT-n2-s0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == finished
-    assert "step 20, " not in (place.folder / "half" / "logs" / "DiT-n8-s0.log").read_text(encoding="utf-8")
-    assert place.table("half") == place.table("calm")
-
-
-@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
-def test_a_request_to_stop_ends_every_run(place, name):
-    out = f"stopped-{name.name}"
-    process = place.sweep(out, "--jobs", 2)
-    runs = place.folder / out / "runs"
-    wait_for(lambda: runs.exists() and any(is_locked(run) for run in runs.iterdir()))
-    process.send_signal(name)
-    text = finish(process, 1)
-    assert "uddm: stopped. The same command continues the sweep." in text
-    assert "Traceback" not in text
-    assert not any(is_locked(run) for run in runs.iterdir())
-    finish(place.sweep(out, "--jobs", 2))
-    assert place.table(out) == place.table("calm")
+def test_a_request_to_stop_ends_every_run(place):
+    """Test Ctrl-C and SIGTERM, one after the other."""
+    runs = place.folder / "stopped" / "runs"
+    for name in (signal.SIGINT, signal.SIGTERM):
+        process = place.sweep("stopped", "--jobs", 2)
+        wait_for(lambda: runs.exists() and any(is_locked(run) for run in runs.iterdir()))
+        process.send_signal(name)
+        text = finish(process, 1)
+        assert "uddm: stopped. The same command continues the sweep." in text
+        assert "Traceback" not in text
+        assert not any(is_locked(run) for run in runs.iterdir())
+    finish(place.sweep("stopped", "--jobs", 2))
+    assert place.table("stopped") == place.table("calm")
 
 
 def test_two_sweeps_on_one_folder_do_not_spoil_it(place):
-    first = place.sweep("both", "--jobs", 1)
+    """The first one also shows that the numbers do not depend on how many runs train at a time."""
+    first = place.sweep("both", "--jobs", 2)
     wait_for(lambda: (place.folder / "both" / "runs").exists())
     second = place.sweep("both", "--jobs", 1)
     text = finish(second, 2)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -402,10 +402,10 @@ def wait_until(condition: Callable[[], object], seconds: float = 240.0) -> None:
         time.sleep(0.1)
 
 
-def collect(launcher: SlurmLauncher, number: int, first: Sequence[Outcome] = ()) -> dict[int, Outcome]:
-    """Wait for a number of outcomes and return them by the size of their runs."""
-    outcomes = [*first]
-    wait_until(lambda: outcomes.extend(launcher.poll()) or len(outcomes) >= number)
+def collect(launcher: SlurmLauncher) -> dict[int, Outcome]:
+    """Wait for an outcome and return it by the size of its run."""
+    outcomes: list[Outcome] = []
+    wait_until(lambda: outcomes.extend(launcher.poll()) or outcomes)
     return {outcome.run.size: outcome for outcome in outcomes}
 
 
@@ -515,7 +515,7 @@ class TestCluster:
         wait_until((run.folder / "checkpoints" / "last.ckpt").exists)
         (job,) = (line.partition(" ")[0] for line in queue())
         subprocess.run(["scancel", "--signal=USR2", job], check=True)
-        outcomes = collect(launcher, 1)
+        outcomes = collect(launcher)
         assert outcomes == {run.size: Outcome(run, 0)}, show(outcomes)
         assert run.finished()
         assert f"Requeued job {job} (9 remaining timeouts)" in show(outcomes)
