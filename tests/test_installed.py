@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import time
 from importlib.util import find_spec
+from itertools import islice, permutations
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,8 @@ def test_the_demo_takes_seconds(uddm: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_text_of_one_s_own_is_swept(uddm: Path, tmp_path: Path) -> None:
-    text = "Ночь, улица, фонарь, аптека. Бессмысленный и тусклый свет.\n" * 40
+    words = ["Ночь,", "улица,", "фонарь,", "аптека.", "Бессмысленный", "и", "тусклый", "свет."]
+    text = "\n".join(" ".join(line) for line in islice(permutations(words), 40))
     (tmp_path / "my.txt").write_text(text, encoding="utf-8")
     printed = run(uddm, "sweep", "--text", "my.txt", "--sizes", "8", *REDUCED, cwd=tmp_path)
     assert "lower case, because the text is prose: 'абвеийклмнопрстуфцчыь '" in printed

@@ -76,7 +76,7 @@ def test_rows_of_another_length_are_refused() -> None:
 
 @pytest.mark.parametrize("cls", [HebbMemory, PseudoInverseMemory])
 def test_a_temperature_is_positive(cls: type[LinearMemory]) -> None:
-    with pytest.raises(InputError, match=r"`beta` must be in \(0, inf\), got 0"):
+    with pytest.raises(InputError, match=r"`beta` must be in \(0, 1e6\), got 0"):
         cls(2, beta=0)
 
 

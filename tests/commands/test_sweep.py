@@ -115,7 +115,7 @@ def test_sizes_may_come_from_a_file(uddm, config, tmp_path):
     files, out = ("-c", config, "-c", tmp_path / "study.yaml"), tmp_path / "sweep"
     assert uddm("sweep", *files, "--out", out, *FAKE, "--seeds", 3).status == 0
     assert {(row["train_size"], row["seed"]) for row in table(out)} == {("2", "3"), ("8", "3")}
-    refused(uddm("sweep", "-c", tmp_path / "study.yaml", "--out", out), "--config")
+    refused(uddm("sweep", "-c", tmp_path / "study.yaml", "--out", out), "-c CONFIG")
     refused(uddm("fit", *files), "sweep")
 
 
@@ -232,7 +232,7 @@ def test_a_wrong_option_is_named(uddm, config, options, needles):
 
 
 def test_a_missing_config_is_named(uddm):
-    refused(uddm("sweep", "--out", "x"), "--config")
+    refused(uddm("sweep", "--out", "x"), "-c CONFIG")
     refused(uddm("sweep", "-c", "no.yaml", "--out", "x"), "no.yaml")
 
 

@@ -36,7 +36,8 @@ DEVICE = torch.device("meta")
 @pytest.fixture(autouse=True)
 def accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the meta device a seed and AdamW's fused kernel, as a GPU has."""
-    monkeypatch.setattr(torch, "get_device_module", lambda device: SimpleNamespace(manual_seed=lambda seed: None))
+    module = SimpleNamespace(manual_seed=lambda seed: None, is_available=lambda: False)  # asked by CUDA builds
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
     monkeypatch.setattr(adam, "_get_fused_kernels_supported_devices", lambda: ["meta"], raising=False)
 
 

@@ -58,7 +58,7 @@ def explain(message: str, options: Iterable[Any]) -> str:
 def _nearest(key: str, known: Iterable[str]) -> str:
     """Return `; did you mean ...?` with the most similar key, or a full stop; keys of one section are compared."""
     section, _, name = key.rpartition(".")
-    names = list(known)
+    names = [name for name in known if name != key]  # of another class, which does not suggest itself
     same = [one for one in names if one.rpartition(".")[0] == section]
     score, best = max(((_similarity(name, one.rpartition(".")[2]), one) for one in same), default=(0.0, ""))
     return f"; did you mean `{best}`?" if score >= SIMILAR else suggest(key, names)

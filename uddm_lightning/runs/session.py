@@ -160,8 +160,9 @@ class RunSession:
             manifest.mark_trained(self.folder, steps, reason)
 
     def record_time(self, trainer: Trainer, seconds: float) -> None:
-        """Record in the manifest of a trained run the machine and the wall time of this session."""
-        if self.is_training and trainer.is_global_zero and not is_dry_run(trainer):
+        """Record in the manifest of a run the machine and the wall time of this session, if it trained."""
+        trained = self.is_training and trainer.global_step > self.step
+        if trained and trainer.is_global_zero and not is_dry_run(trainer):
             machine = machine_name(trainer.strategy.root_device, trainer.world_size)
             manifest.record_time(self.folder, machine, seconds)
 

@@ -146,13 +146,15 @@ def sweep(
     words = [word for pair in pairs for word in pair]
     with work.alone():
         command = shlex.join(["uddm", "sweep", *arguments, "--out", out.name, *words, *for_launcher])
-        write_text(out / COMMAND, f"{command}\n")
+        if not (out / COMMAND).exists():  # that of an earlier sweep stays until this one is accepted
+            write_text(out / COMMAND, f"{command}\n")
         for variant in variants:
             link(out / BOARD / f"transition-{variant.name}", out / "summary" / variant.name)
         if config["trainer"]["logger"] in (None, True):
             board = shlex.join(["tensorboard", "--logdir", str(board_folder(out))])
             sys.stderr.write(f"uddm: to watch the runs: `{board}`, then open http://localhost:6006\n")
         train(work)
+        write_text(out / COMMAND, f"{command}\n")
         transition = write_results(out) if run_folders(out) else {}
     return SweepResult(out, transition, tuple(outcome.run.name for outcome in work.failed))
 
