@@ -116,7 +116,7 @@ def test_a_start_killed_at_any_file_operation_can_start_again(
         assert read_manifest(out)["run"]
         number += stride
         shutil.rmtree(out)
-    assert number > 5, "the operations were seen"
+    assert number > 4, "the operations were seen"
     outcome = uddm("fit", "-c", config, "--out", stopped)
     assert outcome.status == 0, outcome.err
     assert trained_steps(stopped) == 6
@@ -140,7 +140,7 @@ def test_a_resumption_killed_at_any_file_operation_can_be_resumed(uddm, config, 
         assert said == 3 or (out / "config-3.yaml").exists(), "what held before is kept before it is replaced"
         assert read_manifest(out)["corpus"]
         number += stride
-    assert number > 5, "the operations were seen"
+    assert number > 4, "the operations were seen"
     outcome = uddm(*words)
     assert outcome.status == 0, outcome.err
     assert trained_steps(out) == 6
