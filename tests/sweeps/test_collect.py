@@ -22,7 +22,7 @@ def test_machines_and_duration_are_those_of_the_manifests(tmp_path: Path) -> Non
     (tmp_path / COMMAND).write_text("uddm sweep -c quickstart --out d\n", encoding="utf-8")
     facts = training_facts(tmp_path)
     assert facts["machine"] == "one core, a GPU"
-    assert facts["duration"] == "3 min for 2 of 3 runs, one after another, with measuring"
+    assert facts["duration"] == "3 min, the sum over 2 of 3 runs, with measuring"
     assert facts["command"] == "uddm sweep -c quickstart --out d"
 
 
@@ -36,7 +36,7 @@ def test_manifests_of_earlier_versions_have_no_machine(tmp_path: Path) -> None:
 def test_runs_without_measurements_are_named(tmp_path: Path) -> None:
     _run(tmp_path, "measured")
     (tmp_path / "runs" / "measured" / "config.yaml").touch()
-    assert "unfinished" not in training_facts(tmp_path)
+    assert "not measured" not in training_facts(tmp_path)
     (tmp_path / "runs" / "begun").mkdir()
     (tmp_path / "runs" / "begun" / "config.yaml").touch()
-    assert training_facts(tmp_path)["unfinished"] == "begun: no measurements yet; this page leaves them out"
+    assert training_facts(tmp_path)["not measured"].startswith("begun; these runs have no measurements")

@@ -72,7 +72,7 @@ def collect(folder: Path) -> list[Row]:
 
 
 def training_facts(folder: Path) -> dict[str, str]:
-    """Return a short description of the runs in a folder: command, unfinished ones, machine, text, versions."""
+    """Return a short description of the runs in a folder: command, missing runs, machine, text, versions."""
     manifests = [manifest for run in run_folders(folder) if (manifest := read_manifest(run))]
     if not manifests:
         return {}
@@ -83,12 +83,10 @@ def training_facts(folder: Path) -> dict[str, str]:
 
     machines = dict.fromkeys(name for manifest in manifests for name in manifest.get(MACHINES, ()))
     timed = [float(manifest[SECONDS]) for manifest in manifests if SECONDS in manifest]
-    taken = (
-        f"{format_duration(sum(timed))} for {len(timed)} of {len(manifests)} runs, one after another, with measuring"
-    )
+    taken = f"{format_duration(sum(timed))}, the sum over {len(timed)} of {len(manifests)} runs, with measuring"
     facts = {
         "command": _command(folder),
-        "unfinished": _without_measurements(folder),
+        "not measured": _without_measurements(folder),
         "machine": ", ".join(machines),
         "duration": taken if timed else "",
         "text": kind(first.get("source")),
@@ -104,7 +102,7 @@ def _without_measurements(folder: Path) -> str:
     """Return the names of the runs in a sweep's folder that began and have not measured; empty if there are none."""
     names = [path.parent.name for path in sorted((folder / "runs").glob("*/config.yaml"))]
     missing = [name for name in names if not (folder / "runs" / name / "measurements.csv").exists()]
-    return f"{', '.join(missing)}: no measurements yet; this page leaves them out" if missing else ""
+    return f"{', '.join(missing)}; these runs have no measurements, and this page leaves them out" if missing else ""
 
 
 def _command(folder: Path) -> str:

@@ -6,8 +6,9 @@ from torch import nn
 def keep_constants_local(module: nn.Module) -> None:
     """Exclude buffers that checkpoints do not hold from what DDP sends before each step.
 
-    These buffers are constants that every process computes itself, such as the frequencies of a position encoding. DDP
-    would send those of the first process before each forward pass, which costs a collective for each step.
+    Such a buffer must be a constant that every process computes itself, such as the frequencies of a position encoding;
+    one that changes would also be lost in a checkpoint. DDP would send those of the first process before each forward
+    pass, which costs a collective for each step.
 
     Args:
         module: the module that DDP will wrap. Call this before.

@@ -57,7 +57,8 @@ class DiffusionTask(LightningModule):
         lr_schedule: factor on the optimizer's rate for each optimizer step.
         ema_decay: upper limit of the decay of the moving average, in [0, 1).
         eval_dtype: precision of measurements. In float64 a result does not depend on the batch size. In float32, a few
-            of a million draws do; CUDA rounds products to TF32, and entropy took 21 instead of 48 ms on an H100.
+            of a million draws do, and CUDA rounds products to TF32. On an H100 the entropy of 128 rows of the paper's
+            tiny network took 48 ms in float64 and 21 ms in float32.
         predict_t: corruption time that `predict` assumes for its texts, in (0, 1].
         compile: compile network, loss and noise with `torch.compile` for training. "auto" does so on CUDA, for runs of
             1,000 steps or more. On CUDA, networks of up to 10 M parameters then use CUDA graphs.
