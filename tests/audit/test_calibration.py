@@ -84,7 +84,7 @@ def test_a_model_that_repeats_one_row_is_overconfident():
 def test_models_without_a_regime_are_left_out():
     models = separable()
     alone = fit_calibration(models)
-    more = fit_calibration([*models, known("cannot be told", 0.2, 0.9)])
+    more = fit_calibration([*models, known("undetermined", 0.2, 0.9)])
     np.testing.assert_array_equal(alone.weights_KF, more.weights_KF)
 
 

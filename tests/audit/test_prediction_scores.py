@@ -13,7 +13,7 @@ def calibration():
 
 
 def test_scores_are_those_of_plain_loops(calibration):
-    models = [*separable(4), known(MEMORIZING, 0.72, 0.1), known(GENERALIZING, 0.3, 0.6), known("cannot be told")]
+    models = [*separable(4), known(MEMORIZING, 0.72, 0.1), known(GENERALIZING, 0.3, 0.6), known("undetermined")]
     scores = score_predictions(calibration, models)
     judged = models[:-1]
     probabilities = [calibration.probabilities(model.evidence) for model in judged]

@@ -73,7 +73,7 @@ def test_wrong_arguments_give_one_message(uddm, table, words, message):
 
 
 def test_a_table_without_regimes_cannot_be_judged(uddm, tmp_path):
-    write_known_models(tmp_path / "m.csv", [one._replace(regime="cannot be told") for one in separable()])
+    write_known_models(tmp_path / "m.csv", [one._replace(regime="undetermined") for one in separable()])
     outcome = uddm("calibrate", "--judge", tmp_path / "m.csv")
     assert outcome.status == 2
     assert "none of the 24 judged models has a known regime" in outcome.err

@@ -61,8 +61,8 @@ FEATURES = {
     ),
     "overconfidence": Feature(
         _overconfidence,
-        "1 - entropy / NLL on rows that join halves of two samples: 0 for honest predictions, near 1 if predictions "
-        "are certain and wrong",
+        "1 - entropy / NLL on rows that join halves of two samples: 0 for calibrated predictions, near 1 if "
+        "predictions are certain and wrong",
     ),
 }
 
@@ -136,7 +136,7 @@ class Calibration(NamedTuple):
 def fit_calibration(models: Sequence[KnownModel]) -> Calibration:
     """Fit the probabilities of the regimes on models whose regime is known.
 
-    Models whose regime cannot be told are left out.
+    Models whose regime is undetermined are left out.
 
     Args:
         models: evidence and regimes.

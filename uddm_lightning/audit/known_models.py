@@ -21,7 +21,7 @@ class KnownModel(NamedTuple):
         run: name of the folder of its run.
         step: number of optimizer steps.
         train_size: rows in the training subset.
-        regime: name of the regime, also "cannot be told".
+        regime: name of the regime, also "undetermined".
         train_recovery: recovery of training rows at the reference t, in [0, 1].
         test_recovery: the same of test rows.
         text: name of the source of the text and the kind of tokenizer.

@@ -37,7 +37,7 @@ class Evidence(NamedTuple):
         entropy_shuffled: on own samples whose tokens are permuted within each row.
         entropy_random: on rows of uniform random tokens.
         entropy_spliced: on uncorrupted rows that join the first half of one sample and the second half of another;
-            NaN if all samples are near-duplicates.
+            NaN if the samples that would be joined are near-duplicates.
         nll_spliced: negative log-likelihood of their tokens.
         largest_entropy: ln V.
         unigram_entropy: of the token frequencies of all samples.

@@ -37,7 +37,7 @@ class ReliabilityBin(NamedTuple):
 
 
 class PredictionScores(NamedTuple):
-    """Scores of verdicts on known models. Models whose regime cannot be told are left out.
+    """Scores of verdicts on known models. Models whose regime is undetermined are left out.
 
     Attributes:
         models: number of models by regime.

@@ -163,8 +163,9 @@ def evidence_lines(evidence: Evidence) -> list[str]:
 def _spliced(evidence: Evidence) -> list[str]:
     value = FEATURES["overconfidence"].value(evidence)
     if math.isnan(evidence.nll_spliced):
-        return ["all samples repeat one row"]
-    meaning = "honest" if value < 0.15 else "too certain" if value < 0.6 else "certain and wrong"
+        return ["the samples that were joined are near-duplicates, so no row joins two different ones"]
+    excess = "as certain as they are right" if value > -0.15 else "less certain than they are right"
+    meaning = excess if value < 0.15 else "too certain" if value < 0.6 else "certain and wrong"
     return [
         f"on rows that join halves of two samples, entropy is {evidence.entropy_spliced:.3f} and the NLL of the tokens "
         f"{evidence.nll_spliced:.3f}: the predictions there are {meaning}"
@@ -198,7 +199,7 @@ def text_lines(text: TextEvidence, verdict: Verdict) -> list[str]:
         meaning = (
             "it is restored as stored rows are"
             if stored
-            else "it is not restored as stored rows are, so low entropy on it is unfounded certainty"
+            else "it is not restored as stored rows are; low entropy would not show that it is stored"
         )
         lines.append(f"of the text: {meaning}")
     return lines

@@ -83,7 +83,7 @@ def _fit(models: list[KnownModel]) -> Calibration:
     calibration = fit_calibration(models)
     numbers = ", ".join(f"{number} {regime}" for regime, number in calibration.models.items())
     left_out = len(models) - sum(calibration.models.values())
-    sys.stdout.write(f"fitted on {numbers}; {left_out} left out, whose regime cannot be told\n")
+    sys.stdout.write(f"fitted on {numbers}; {left_out} left out, whose regime is undetermined\n")
     return calibration
 
 

@@ -11,7 +11,7 @@ from uddm_lightning.core.progress import format_duration
 from uddm_lightning.interop.hub_folder import BYTES, HubFolder
 
 SAMPLES = 256  # rows of `uddm probe`
-EVALUATIONS = 9  # of each row that is measured: six times, and three for the clean row
+EVALUATIONS = 22  # of each row that is measured: 9 for the table of entropies, 13 for the evidence of the verdict
 WORK_BYTES = 2 * 2**30  # predictions of a batch, activations and libraries: assumed
 TRIAL = 0.2  # seconds of the measurement of speed
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
@@ -82,7 +82,7 @@ def place(needs: ProbeNeeds, given: str | None, free: dict[str, int]) -> str:
     Args:
         needs: of the probe.
         given: by the user; None chooses.
-        free: bytes by device: "cpu", and "cuda" if there is a GPU.
+        free: bytes by device: "cpu", "cuda" if there is a GPU, and "other GPUs" if there are more.
 
     Raises:
         InputError: the weights fit nowhere.
@@ -100,10 +100,11 @@ def place(needs: ProbeNeeds, given: str | None, free: dict[str, int]) -> str:
 
 
 def free_memory() -> dict[str, int]:
-    """Return the free bytes by device: "cpu", and "cuda" for all GPUs together if there is one."""
+    """Return the free bytes by device: "cpu", "cuda" for the first GPU, and "other GPUs" for the rest together."""
     found = {"cpu": _free_on_host()}
     if torch.cuda.is_available():
-        found["cuda"] = sum(torch.cuda.mem_get_info(one)[0] for one in range(torch.cuda.device_count()))
+        first, *others = (torch.cuda.mem_get_info(one)[0] for one in range(torch.cuda.device_count()))
+        found |= {"cuda": first, "other GPUs": sum(others)}
     return found
 
 
