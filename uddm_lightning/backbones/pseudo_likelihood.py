@@ -20,7 +20,7 @@ class PseudoLikelihoodMemory(LinearMemory):
         x_l x_m (1 - tanh(x_l h_l)):
 
     Hebb's rule times a factor that vanishes as the margin x_l h_l grows. The first step is therefore Hebb's. J is not
-    symmetric in general, so there is no energy; the patterns are fixed points all the same.
+    symmetric in general, so there is no energy; patterns can be fixed points all the same.
 
     Source: D'Amico et al. 2025, arXiv 2507.05147.
 

@@ -10,6 +10,7 @@ from uddm_lightning.interop.convert import convert
 from uddm_lightning.interop.hub_folder import CONFIG, HubFolder
 from uddm_lightning.interop.open_model import MODEL_HELP, ModelOptions, locate
 from uddm_lightning.interop.pretrained_settings import is_pretrained
+from uddm_lightning.runs.manifest import find_run_folder
 
 
 def _parser() -> CommandParser:
@@ -32,8 +33,10 @@ def validate(arguments: list[str]) -> int:
         InputError: the model is of a kind without rows of a corpus, or an argument is wrong.
     """
     given, more = _parser().parse_known_args(arguments)
-    path = locate(given.model, ModelOptions(revision=given.revision))
-    if (path / "config.yaml").is_file():
+    path, checkpoint = locate(given.model, ModelOptions(revision=given.revision)), given.ckpt_path
+    folder = find_run_folder(path) if path.suffix == ".ckpt" else path.parent if path.name == "config.yaml" else path
+    if (folder / "config.yaml").is_file():
+        path, checkpoint = folder, str(path) if path.suffix == ".ckpt" else checkpoint
         words = [word for file in given.config for word in ("-c", file)]
         more = [*words, *(["--out", str(given.out)] if given.out else []), *more]
     else:
@@ -49,6 +52,6 @@ def validate(arguments: list[str]) -> int:
             )
         convert(path, given.out, given.config)
         path = given.out
-    first = ["validate", "-c", str(path / "config.yaml"), "--ckpt_path", given.ckpt_path]
+    first = ["validate", "-c", str(path / "config.yaml"), "--ckpt_path", checkpoint]
     run_lightning(find_config_options([*first, *more]))
     return 0

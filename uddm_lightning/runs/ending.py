@@ -9,7 +9,7 @@ from uddm_lightning.transition import estimate
 
 
 def ending_lines(folder: Path) -> list[str]:
-    """Return the regime of a finished run by its last measurement, its folder, and commands that go on from there.
+    """Return the regime of a finished run by its last measurement, its folder, and the next commands.
 
     Args:
         folder: of the run.
@@ -18,11 +18,12 @@ def ending_lines(folder: Path) -> list[str]:
         InputError: a table is damaged.
     """
     name = shlex.quote(str(folder))
+    has_events = next(folder.rglob("events.out.tfevents*"), None) is not None  # another logger writes none
     return [
         *_regime(folder),
         f"run: {folder}",
         f"next: uddm sample {name} -n 16 --out samples.parquet",
-        f"      tensorboard --logdir {name}",
+        *([f"      tensorboard --logdir {name}"] if has_events else []),
     ]
 
 
