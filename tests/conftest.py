@@ -26,6 +26,11 @@ from uddm_lightning.cli.main import main
 torch.set_num_threads(1)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores: many slow tests wait for processes, signals and schedulers."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark bars as slow, so that `-m "not slow"` leaves them out, and put files with many slow tests first. A worker of

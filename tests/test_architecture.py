@@ -66,7 +66,6 @@ TESTED_WITH = {
     "report/figures/drawing.py": "report/figures/test_curves.py",
     "report/figures/errors.py": "report/test_statements.py",
     "report/figures/gaps.py": "report/test_page.py",
-    "report/figures/plotting.py": "report/figures/test_front.py",
     "report/figures/svg.py": "report/figures/test_front.py",
     "report/figures/trajectories.py": "report/figures/test_basins.py",
     "report/hero.py": "report/test_page.py",

@@ -35,8 +35,8 @@ _READING = (
     f"function of {len(FEATURES)} numbers: "
     + "; ".join(f"{escaped(name)} ({escaped(feature.meaning)})" for name, feature in FEATURES.items())
     + ".",
-    "<b>Low entropy on a text</b> that the model has not drawn itself proves nothing: a model that memorizes is "
-    "certain of everything, also where it is wrong. The verdict rests on own samples alone.",
+    "<b>Low entropy on a text</b> that the model has not drawn itself proves nothing: a model that memorizes may "
+    "also be certain where it is wrong. The verdict rests on own samples alone.",
 )
 
 
@@ -203,9 +203,7 @@ def _about(probed: Probed) -> Table:
     model, facts, one = probed.model, probed.facts, probed.evidence
     conditions, numbers = probed.calibration.conditions, probed.calibration.models
     low, high = conditions["vocab_size"]
-    size = (
-        f"{facts.parameters:,} parameters, {facts.vocab_size:,} ids, rows of {facts.length:,} tokens, {facts.process}"
-    )
+    size = f"{facts.parameters:,} parameters, {facts.vocab_size:,} ids, rows of {facts.length:,} tokens"
     holds = (
         f"vocabularies of {low:,} to {high:,} ids, rows of {_range(conditions['length'])} tokens, "
         f"{_range(conditions['parameters'])} parameters, {', '.join(conditions['processes'])}"

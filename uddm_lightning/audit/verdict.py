@@ -1,7 +1,7 @@
 """The verdict on a model: its most probable regime, and the evidence in words.
 
 The verdict rests on own samples alone. A text never changes it, because low entropy on a text has two causes: the model
-has stored it, or the model is certain of everything, also where it is wrong.
+has stored it, or the model is certain also where it is wrong.
 """
 
 import math

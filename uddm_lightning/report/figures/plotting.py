@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
@@ -202,7 +203,7 @@ def label_lines(
         axes: where to write; its y axis is set.
         labels: text, point of the line, colour, and t at which the label is shown.
         left: write them inside the panel, above the left ends or, without room there, below them; instead of beside
-            the right ends.
+            the right ends. Where the ends are too close for that, nothing is written: the legend names the lines.
     """
     low, high = axes.get_ylim()
     apart = 11.0 / (drawing.figure.get_figheight() * 72 * axes.get_position().height)
@@ -210,8 +211,8 @@ def label_lines(
     found.sort(key=lambda one: one[0])
     times = [t for *_, t in found if t is not None]
     first = next((i for i, one in enumerate(found) if one[3] is not None and one[3] == reference(times)), 0)
-    if left:
-        first = 0
+    if left and any(after[0] - before[0] < apart for before, after in pairwise(found)):
+        return
     places = [place + 1.2 * apart * left for place, *_ in found]
     for i in range(first + 1, len(found)):
         places[i] = max(places[i], places[i - 1] + apart)
