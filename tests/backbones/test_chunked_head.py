@@ -9,6 +9,7 @@ from torch import Tensor
 from tests.support.toy_worlds import Joint, JointOracle
 from uddm_lightning.backbones import DiT, chunks
 from uddm_lightning.backbones.chunked_head import head_loss, head_parameters
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.gradients import LossAndGradient, loss_and_gradient_by_autograd
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, Objective
@@ -136,10 +137,12 @@ def test_closed_form_gradient_equals_autograd(t, dtype, tolerance):
     weight = torch.linspace(-1, 2, 40, dtype=torch.float64)
 
     plain = logits.clone().requires_grad_()
-    exact = process.nelbo(torch.log_softmax(plain, 1), x0, xt, level.alpha, level.slope)
+    exact = process.nelbo(torch.log_softmax(plain, 1), NoisyTokens(x0, xt, level.alpha, level.slope))
     (gradient,) = torch.autograd.grad((exact * weight).sum(), plain)
     ours = logits.to(dtype).requires_grad_()
-    loss = process.nelbo_from_logits(ours, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
+    loss = process.nelbo_from_logits(
+        ours, NoisyTokens(x0, xt, level.alpha, level.slope), Parameterization.LEAVE_ONE_OUT
+    )
     (closed,) = torch.autograd.grad((loss * weight.to(dtype)).sum(), ours)
     assert loss.dtype == closed.dtype == dtype
     # terms of size slope / alpha cancel in the loss
@@ -155,7 +158,10 @@ def test_closed_form_gradient_passes_gradcheck(t):
     x0, xt = (torch.randint(5, (6,), generator=generator) for _ in range(2))
     level = process.level(torch.full((6,), t, dtype=torch.float64))
     assert torch.autograd.gradcheck(
-        lambda z: process.nelbo_from_logits(z, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT), logits
+        lambda z: process.nelbo_from_logits(
+            z, NoisyTokens(x0, xt, level.alpha, level.slope), Parameterization.LEAVE_ONE_OUT
+        ),
+        logits,
     )
 
 
@@ -166,8 +172,8 @@ def test_posterior_logits_are_converted_first():
     level = process.level(torch.full((6,), 0.4, dtype=torch.float64))
     logp = process.leave_one_out(logits, xt, level.alpha, Parameterization.POSTERIOR)
     torch.testing.assert_close(
-        process.nelbo_from_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.POSTERIOR),
-        process.nelbo(logp, x0, xt, level.alpha, level.slope),
+        process.nelbo_from_logits(logits, NoisyTokens(x0, xt, level.alpha, level.slope), Parameterization.POSTERIOR),
+        process.nelbo(logp, NoisyTokens(x0, xt, level.alpha, level.slope)),
     )
 
 
@@ -184,7 +190,9 @@ def test_compiled_loss_is_equal():
     found = []
     for one in (process, compiled):
         logits = values.clone().requires_grad_()
-        loss = one.nelbo_from_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
+        loss = one.nelbo_from_logits(
+            logits, NoisyTokens(x0, xt, level.alpha, level.slope), Parameterization.LEAVE_ONE_OUT
+        )
         (gradient,) = torch.autograd.grad(loss.sum(), logits)
         found.append((loss.detach(), gradient))
     for plain, other in zip(*found, strict=True):

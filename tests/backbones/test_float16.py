@@ -9,6 +9,7 @@ from torch import Tensor
 
 from uddm_lightning.backbones import Backbone, chunked_head, chunks
 from uddm_lightning.backbones.chunked_head import head_loss
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.gradients import LossAndGradient
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.processes import UniformProcess
@@ -46,7 +47,7 @@ def gradients(dtype: torch.dtype, autocast: bool, loss_scale: float) -> list[Ten
     def loss(logits_CV: Tensor, chunk: slice, weight: float | None) -> LossAndGradient:
         weight_C = torch.full((len(logits_CV),), weight, dtype=torch.float64)
         levels = level.alpha[chunk], level.slope[chunk]
-        return objective.loss_and_gradient(process, logits_CV, x0_N[chunk], xt_N[chunk], *levels, weight_C)
+        return objective.loss_and_gradient(process, logits_CV, NoisyTokens(x0_N[chunk], xt_N[chunk], *levels), weight_C)
 
     with torch.autocast("cpu", dtype, enabled=autocast):
         total = head_loss(net, hidden_ND, WEIGHT, loss).total

@@ -11,6 +11,7 @@ from tests.benchmarks import dense, scaling
 from tests.benchmarks.paths import Setting
 from tests.benchmarks.timing import Seconds, compare, flops_of
 from tests.support.toy_worlds import reverse_posterior
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.metrics import functional as F
 from uddm_lightning.processes import UniformProcess
@@ -34,7 +35,7 @@ def case():
 def test_the_textbook_agrees_with_the_package(case):
     process, noised, logits, logp, alpha_N = case
     ours = process.nelbo(
-        logp, noised.x0_BL.flatten(), noised.xt_BL.flatten(), alpha_N, noised.slope_B.repeat_interleave(L)
+        logp, NoisyTokens(noised.x0_BL.flatten(), noised.xt_BL.flatten(), alpha_N, noised.slope_B.repeat_interleave(L))
     )
     theirs = dense.nelbo(logits, noised.x0_BL, noised.xt_BL, noised.alpha_B, noised.slope_B)
     torch.testing.assert_close(theirs.flatten(), ours)

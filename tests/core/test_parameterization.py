@@ -15,6 +15,7 @@ from tests.support.toy_worlds import (
     prior_gap,
     uniform_kernel,
 )
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.keyed_random import Stream, integers, key
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes import UniformProcess
@@ -100,10 +101,12 @@ def test_nelbo_is_minimal_at_the_leave_one_out_prediction(
     shape = (X, X, L)
     loss = process.nelbo(
         torch.log_softmax(logits, -1).expand(X, X, L, V).reshape(-1, V),
-        joint.rows_XL[:, None].expand(shape).flatten(),
-        joint.rows_XL[None].expand(shape).flatten(),
-        level.alpha.expand(X * X * L),
-        level.slope.expand(X * X * L),
+        NoisyTokens(
+            joint.rows_XL[:, None].expand(shape).flatten(),
+            joint.rows_XL[None].expand(shape).flatten(),
+            level.alpha.expand(X * X * L),
+            level.slope.expand(X * X * L),
+        ),
     )
     (joint.noisy(alpha)[..., None] * loss.view(shape)).sum().backward()
     assert logits.grad is not None

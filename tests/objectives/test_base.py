@@ -10,7 +10,7 @@ from typing_extensions import override
 from tests.support.plugins import cases, make, plugins
 from tests.support.toy_worlds import Joint, TableBackbone
 from uddm_lightning.backbones import Backbone
-from uddm_lightning.core.batch import Noised, TokenBatch
+from uddm_lightning.core.batch import Noised, NoisyTokens, TokenBatch
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives import (
@@ -87,7 +87,7 @@ def test_padding_has_no_loss_and_no_gradient(
     (of_masked,) = torch.autograd.grad(total, backbone.table)
     logits = backbone(noised.xt_BL, process.level(noised.t_B).sigma)[valid]
     alpha, slope = (level[:, None].expand(B, L)[valid] for level in (noised.alpha_B, noised.slope_B))
-    losses = cls().token_loss(process, logits, noised.x0_BL[valid], noised.xt_BL[valid], alpha, slope)
+    losses = cls().token_loss(process, logits, NoisyTokens(noised.x0_BL[valid], noised.xt_BL[valid], alpha, slope))
     (of_valid,) = torch.autograd.grad(losses.sum() / (B * L), backbone.table)
     torch.testing.assert_close(of_masked, of_valid, rtol=0, atol=1e-12)
 
@@ -125,7 +125,10 @@ def test_gradient_equals_finite_differences(cls: type[Objective], alpha: float, 
     logits = torch.randn(4, V, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()
     alphas, slopes = torch.full((4,), alpha, dtype=torch.float64), torch.full((4,), -1.0, dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda given: cls().token_loss(process, given, x0, xt, alphas, slopes), (logits,), rtol=1e-4, atol=1e-6
+        lambda given: cls().token_loss(process, given, NoisyTokens(x0, xt, alphas, slopes)),
+        (logits,),
+        rtol=1e-4,
+        atol=1e-6,
     )
 
 
@@ -210,10 +213,12 @@ class TestObjective:
             loss = objective.token_loss(
                 process,
                 table_XLV.expand(X, X, 3, 3).reshape(-1, 3),
-                joint.rows_XL[:, None].expand(X, X, 3).flatten(),
-                joint.rows_XL[None].expand(X, X, 3).flatten(),
-                level.alpha.expand(X * X * 3),
-                level.slope.expand(X * X * 3),
+                NoisyTokens(
+                    joint.rows_XL[:, None].expand(X, X, 3).flatten(),
+                    joint.rows_XL[None].expand(X, X, 3).flatten(),
+                    level.alpha.expand(X * X * 3),
+                    level.slope.expand(X * X * 3),
+                ),
             )
             return (joint.noisy(float(level.alpha))[..., None] * loss.view(X, X, 3)).sum()
 

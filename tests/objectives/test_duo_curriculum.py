@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.support.toy_worlds import Joint, TableBackbone
 from uddm_lightning.backbones import DiT, UnigramBackbone
-from uddm_lightning.core.batch import Noised, SoftTokens, TokenBatch
+from uddm_lightning.core.batch import Noised, NoisyTokens, SoftTokens, TokenBatch
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.objectives import NELBO, DuoCurriculum, gaussian_duality
 from uddm_lightning.processes import Process, UniformProcess
@@ -211,10 +211,12 @@ def expected_loss(world: Joint, noise: UniformProcess, alpha: float, slope: floa
     table_XLV = torch.log_softmax(TableBackbone(ids, places)(world.rows_XL, torch.full((X,), -math.log(alpha))), -1)
     loss = noise.nelbo(
         table_XLV.expand(X, *table_XLV.shape).reshape(-1, ids),
-        world.rows_XL[:, None].expand(shape).flatten(),
-        world.rows_XL[None].expand(shape).flatten(),
-        torch.full((X * X * places,), alpha, dtype=torch.float64),
-        torch.full((X * X * places,), slope, dtype=torch.float64),
+        NoisyTokens(
+            world.rows_XL[:, None].expand(shape).flatten(),
+            world.rows_XL[None].expand(shape).flatten(),
+            torch.full((X * X * places,), alpha, dtype=torch.float64),
+            torch.full((X * X * places,), slope, dtype=torch.float64),
+        ),
     )
     return float((world.noisy(alpha)[..., None] * loss.view(shape).detach()).sum() / places)
 

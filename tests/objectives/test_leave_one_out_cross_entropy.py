@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.support.toy_worlds import TableBackbone, full
-from uddm_lightning.core.batch import Noised
+from uddm_lightning.core.batch import Noised, NoisyTokens
 from uddm_lightning.objectives import DenoisingCrossEntropy, LeaveOneOutCrossEntropy
 from uddm_lightning.processes import AbsorbingProcess, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
@@ -31,7 +31,7 @@ def test_loss_is_the_negative_log_posterior(process: UniformProcess, noised: Noi
 def test_loss_and_gradient_are_finite_at_both_ends(alpha: float, dtype: torch.dtype, process: UniformProcess) -> None:
     logits = torch.linspace(-30, 30, 4 * V, dtype=dtype).view(4, V).requires_grad_()
     x0, xt = torch.tensor([0, 1, 2, 3]), torch.tensor([0, 4, 2, 0])
-    loss = LeaveOneOutCrossEntropy().token_loss(process, logits, x0, xt, full(alpha, 4), full(-1.0, 4))
+    loss = LeaveOneOutCrossEntropy().token_loss(process, logits, NoisyTokens(x0, xt, full(alpha, 4), full(-1.0, 4)))
     assert loss.dtype == dtype
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert loss.isfinite().all()
@@ -45,8 +45,8 @@ def test_loss_of_a_mask_process_is_the_cross_entropy_of_masked_tokens(rng: torch
     x0, xt = torch.tensor([0, 1, 2, 3]), torch.tensor([5, 1, 5, 3])
     logits = torch.randn(4, V + 1, generator=rng, dtype=torch.float64).requires_grad_()
     level = full(0.4, 4), full(-1.0, 4)
-    loss = LeaveOneOutCrossEntropy().token_loss(process, logits, x0, xt, *level)
-    expected = DenoisingCrossEntropy().token_loss(process, logits[:, :V], x0, xt, *level)
+    loss = LeaveOneOutCrossEntropy().token_loss(process, logits, NoisyTokens(x0, xt, *level))
+    expected = DenoisingCrossEntropy().token_loss(process, logits[:, :V], NoisyTokens(x0, xt, *level))
     torch.testing.assert_close(loss, expected * torch.tensor([1, 0, 1, 0]))
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert (gradient[[1, 3]] == 0).all()

@@ -3,7 +3,7 @@
 import torch
 
 from tests.support.toy_worlds import TableBackbone
-from uddm_lightning.core.batch import Noised
+from uddm_lightning.core.batch import Noised, NoisyTokens
 from uddm_lightning.objectives import NELBO
 from uddm_lightning.processes import UniformProcess
 
@@ -19,9 +19,11 @@ def test_nelbo_is_the_loss_of_the_process_per_token(process: UniformProcess, noi
             one = slice(place, place + 1)
             expected = process.nelbo(
                 logp[row, one],
-                noised.x0_BL[row, one],
-                noised.xt_BL[row, one],
-                noised.alpha_B[row : row + 1],
-                noised.slope_B[row : row + 1],
+                NoisyTokens(
+                    noised.x0_BL[row, one],
+                    noised.xt_BL[row, one],
+                    noised.alpha_B[row : row + 1],
+                    noised.slope_B[row : row + 1],
+                ),
             )
             torch.testing.assert_close(ours[row, place], expected[0])

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from uddm_lightning.backbones import DiT
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.gradients import LossAndGradient, loss_and_gradient_by_autograd
 from uddm_lightning.metrics import functional
 from uddm_lightning.objectives import NELBO, DenoisingCrossEntropy, LeaveOneOutCrossEntropy, Objective
@@ -38,9 +39,9 @@ def losses(
     weight = torch.linspace(0.5, 2, N, dtype=torch.float64)
     given = x0, xt, level.alpha, level.slope
     exact = loss_and_gradient_by_autograd(
-        lambda values: objective.token_loss(process, values, *given), logits.double(), weight
+        lambda values: objective.token_loss(process, values, NoisyTokens(*given)), logits.double(), weight
     )
-    found = objective.loss_and_gradient(process, logits, *given, weight)
+    found = objective.loss_and_gradient(process, logits, NoisyTokens(*given), weight)
     assert found.gradient_NV.data_ptr() == logits.data_ptr(), "the gradient replaces the logits"
     assert found.gradient_NV.dtype == dtype
     return found, exact, level.slope / level.alpha
@@ -66,7 +67,9 @@ def test_a_weight_of_zero_removes_the_gradient() -> None:
     process, logits = UniformProcess(7, LogLinearSchedule()), torch.full((2, 7), torch.nan)
     ids, level = torch.zeros(2, dtype=torch.int64), process.level(torch.full((2,), 0.5))
     for objective in (NELBO(), DenoisingCrossEntropy()):
-        found = objective.loss_and_gradient(process, logits.clone(), ids, ids, *level[:2], torch.tensor([0.0, 1.0]))
+        found = objective.loss_and_gradient(
+            process, logits.clone(), NoisyTokens(ids, ids, *level[:2]), torch.tensor([0.0, 1.0])
+        )
         assert (found.gradient_NV[0] == 0).all()
         assert found.gradient_NV[1].isnan().all()
 
@@ -75,10 +78,12 @@ def test_a_weight_of_zero_removes_the_gradient() -> None:
 def test_losses_without_gradient_leave_the_logits(rows, without: Objective) -> None:
     process, logits = UniformProcess(300, LogLinearSchedule()), torch.randn(3, 300)
     before, ids, level = logits.clone(), torch.arange(3), process.level(torch.full((3,), 0.5))
-    found = without.loss_and_gradient(process, logits, ids, ids, level.alpha, level.slope, None)
+    found = without.loss_and_gradient(process, logits, NoisyTokens(ids, ids, level.alpha, level.slope), None)
     assert found.gradient_NV is None
     assert logits.equal(before)
-    torch.testing.assert_close(found.loss_N, without.token_loss(process, logits, ids, ids, level.alpha, level.slope))
+    torch.testing.assert_close(
+        found.loss_N, without.token_loss(process, logits, NoisyTokens(ids, ids, level.alpha, level.slope))
+    )
 
 
 @pytest.mark.parametrize(("N", "V"), SIZES)

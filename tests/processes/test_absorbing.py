@@ -19,6 +19,7 @@ from tests.support.toy_worlds import (
     integrated_nelbo,
     random_logp,
 )
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.keyed_random import key
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.metrics import functional as F
@@ -190,7 +191,8 @@ def test_logit_of_the_mask_has_no_effect(rng: torch.Generator) -> None:
         assert torch.equal(one, two)
         torch.testing.assert_close(one, torch.log_softmax(logits[:, :V], 1))
         losses = [
-            process.nelbo_from_logits(v, x0, xt, level.alpha, level.slope, parameterization) for v in (logits, other)
+            process.nelbo_from_logits(v, NoisyTokens(x0, xt, level.alpha, level.slope), parameterization)
+            for v in (logits, other)
         ]
         assert torch.equal(*losses)
     assert F.entropy(process.leave_one_out_logits(logits, xt, level.alpha, parameterization)).max() <= math.log(V)
@@ -211,10 +213,12 @@ def test_objectives_are_minimal_at_the_exact_prediction_of_masked_positions(t: f
         loss = objective.token_loss(
             process,
             logits.expand(*shape, 4).reshape(-1, 4),
-            joint.rows_XL[:, None].expand(shape).flatten(),
-            joint.noisy_YL[None].expand(shape).flatten(),
-            level.alpha.expand(X * Y * L),
-            level.slope.expand(X * Y * L),
+            NoisyTokens(
+                joint.rows_XL[:, None].expand(shape).flatten(),
+                joint.noisy_YL[None].expand(shape).flatten(),
+                level.alpha.expand(X * Y * L),
+                level.slope.expand(X * Y * L),
+            ),
         )
         (gradient,) = torch.autograd.grad((weight * loss.view(shape)).sum(), logits)
         assert gradient.abs().max() < 1e-10
@@ -251,7 +255,9 @@ def test_nelbo_is_the_limit_of_discrete_time(schedule: Schedule, t: float, rng: 
             return float(torch.special.xlogy(q, q / guess.where(q > 0, 1.0)).sum()) / width
 
         level = schedule(torch.tensor([t], dtype=torch.float64))
-        exact = make_process(V, schedule).nelbo(p.log()[None], torch.tensor([x0]), torch.tensor([xt]), *level)
+        exact = make_process(V, schedule).nelbo(
+            p.log()[None], NoisyTokens(torch.tensor([x0]), torch.tensor([xt]), *level)
+        )
         assert 2 * rate(1e-4) - rate(2e-4) == pytest.approx(float(exact), rel=1e-4)
 
 
@@ -294,12 +300,12 @@ def test_nelbo_is_zero_at_clean_tokens_and_at_the_true_prediction(rng: torch.Gen
     alpha = torch.rand(n, generator=rng, dtype=torch.float64) * 0.998 + 0.001
     process = make_process(V)
     truth = torch.eye(V, dtype=torch.float64)[x0].log()
-    assert (process.nelbo(truth, x0, xt, alpha, full(-1, n)) == 0).all()
-    wrong = process.nelbo(random_logp(rng, n, V), x0, xt, alpha, full(-1, n))
+    assert (process.nelbo(truth, NoisyTokens(x0, xt, alpha, full(-1, n))) == 0).all()
+    wrong = process.nelbo(random_logp(rng, n, V), NoisyTokens(x0, xt, alpha, full(-1, n)))
     assert torch.equal(wrong > 0, xt == V)
     # the prediction at clean tokens has no effect
     nothing = full(-torch.inf, n * V).view(n, V)
-    assert (process.nelbo(nothing, x0, x0, full(1.0, n), full(-1, n)) == 0).all()
+    assert (process.nelbo(nothing, NoisyTokens(x0, x0, full(1.0, n), full(-1, n))) == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -311,7 +317,9 @@ def test_loss_and_gradient_are_finite_at_both_ends_in_either_precision(dtype: to
     x0 = torch.arange(n) % V
     xt = torch.where(torch.arange(n) < V, x0, V)
     process, level = make_process(V), LogLinearSchedule()(full(t, n))
-    loss = process.nelbo_from_logits(logits, x0, xt, level.alpha, level.slope, Parameterization.LEAVE_ONE_OUT)
+    loss = process.nelbo_from_logits(
+        logits, NoisyTokens(x0, xt, level.alpha, level.slope), Parameterization.LEAVE_ONE_OUT
+    )
     exact = -torch.log_softmax(logits.double()[:, :V], 1)[range(n), x0]
     torch.testing.assert_close(t * loss.double()[V:], exact[V:], rtol=1e-6, atol=3e-6)  # -slope / (1 - alpha) = 1 / t
     loss.sum().backward()

@@ -10,6 +10,7 @@ from tests.backbones.test_base import L, V
 from tests.support.devices import HostReads, run_as_on_cuda
 from tests.support.plugins import OPTIONS, cases, make, plugins
 from tests.support.toy_worlds import TableBackbone, assert_frequencies, full, reverse_posterior
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes import Process
 from uddm_lightning.processes.schedules import LogLinearSchedule
@@ -162,13 +163,13 @@ class TestProcess:
         process = make(cls, V, LogLinearSchedule(), **options)
         x0, xt, logp = self.some(process, t)
         level = process.level(full(t, len(xt)))
-        loss = process.nelbo(logp, x0, xt, level.alpha, level.slope)
+        loss = process.nelbo(logp, NoisyTokens(x0, xt, level.alpha, level.slope))
         assert loss.shape == x0.shape
         assert loss.isfinite().all()
         assert (loss >= -1e-9).all()
         sure = torch.nn.functional.one_hot(x0, V).double().mul(60.0)
         best = process.leave_one_out(sure, xt, level.alpha, Parameterization.LEAVE_ONE_OUT)
-        assert (process.nelbo(best, x0, xt, level.alpha, level.slope) <= loss + 1e-9).all()
+        assert (process.nelbo(best, NoisyTokens(x0, xt, level.alpha, level.slope)) <= loss + 1e-9).all()
 
     def test_chance_is_a_probability(self, cls: type, options: dict[str, Any]) -> None:
         process = make(cls, V, LogLinearSchedule(), **options)

@@ -16,6 +16,7 @@ from tests.support.toy_worlds import (
     hybrid_noise,
     random_logp,
 )
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives import (
     NELBO,
@@ -124,10 +125,12 @@ def test_each_loss_is_minimal_at_its_parameterization_only(objective: Objective,
         loss = objective.token_loss(
             process,
             logits.expand(*shape, 4).reshape(-1, 4),
-            joint.rows_XL[:, None].expand(shape).flatten(),
-            joint.noisy_YL[None].expand(shape).flatten(),
-            level.alpha.expand(X * Y * L),
-            level.slope.expand(X * Y * L),
+            NoisyTokens(
+                joint.rows_XL[:, None].expand(shape).flatten(),
+                joint.noisy_YL[None].expand(shape).flatten(),
+                level.alpha.expand(X * Y * L),
+                level.slope.expand(X * Y * L),
+            ),
         )
         (found,) = torch.autograd.grad((weight * loss.view(shape)).sum(), logits)
         return float(found.abs().max())
@@ -182,7 +185,7 @@ def test_nelbo_is_the_limit_of_discrete_time(
             return float(torch.special.xlogy(q, q / guess).sum()) / width
 
         level = process.level(torch.tensor([t], dtype=torch.float64))
-        exact = process.nelbo(p_V.log()[None], torch.tensor([x0]), torch.tensor([xt]), *level)
+        exact = process.nelbo(p_V.log()[None], NoisyTokens(torch.tensor([x0]), torch.tensor([xt]), *level))
         assert 2 * rate(1e-4) - rate(2e-4) == pytest.approx(float(exact), rel=1e-3)
 
 

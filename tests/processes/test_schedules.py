@@ -8,6 +8,7 @@ import torch
 from scipy import integrate
 
 from tests.support.plugins import cases, make
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, NoiseLevel, Schedule
@@ -78,7 +79,11 @@ def test_third_party_schedule_in_the_uniform_process(monkeypatch: pytest.MonkeyP
     assert changed.item() == pytest.approx((1 - alpha) * 0.8, abs=0.01)
     level: NoiseLevel = process.level(torch.tensor([0.3], dtype=torch.float64))
     logp = process.leave_one_out(torch.zeros(1, 5), torch.tensor([1]), level.alpha, Parameterization.LEAVE_ONE_OUT)
-    assert process.nelbo(logp, torch.tensor([0]), torch.tensor([1]), level.alpha, level.slope).isfinite().all()
+    assert (
+        process.nelbo(logp, NoisyTokens(torch.tensor([0]), torch.tensor([1]), level.alpha, level.slope))
+        .isfinite()
+        .all()
+    )
 
 
 @pytest.mark.parametrize(("cls", "options"), cases(Schedule))

@@ -17,6 +17,7 @@ from tests.support.toy_worlds import (
     uniform_posterior,
     uniform_process,
 )
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes.schedules import CosineSchedule, LogLinearSchedule, Schedule
 
@@ -37,7 +38,7 @@ def naive_nelbo(p: list[float], x0: int, xt: int, alpha: float, slope: float) ->
 def test_nelbo_is_the_textbook_sum(V: int, alpha: float, rng: torch.Generator) -> None:
     logp, slope = random_logp(rng, V * V, V), -0.7
     x0, xt = torch.arange(V).repeat(V), torch.arange(V).repeat_interleave(V)
-    ours = uniform_process(V).nelbo(logp, x0, xt, full(alpha, V * V), full(slope, V * V))
+    ours = uniform_process(V).nelbo(logp, NoisyTokens(x0, xt, full(alpha, V * V), full(slope, V * V)))
     for row in range(V * V):
         naive = naive_nelbo(logp[row].exp().tolist(), int(x0[row]), int(xt[row]), alpha, slope)
         assert float(ours[row]) == pytest.approx(naive, rel=1e-9, abs=1e-9)
@@ -62,7 +63,7 @@ def test_nelbo_is_the_limit_of_discrete_time(schedule: Schedule, t: float, rng: 
         level = schedule(torch.tensor([t], dtype=torch.float64))
         exact = float(
             uniform_process(V, schedule).nelbo(
-                p.log()[None], torch.tensor([x0]), torch.tensor([xt]), level.alpha, level.slope
+                p.log()[None], NoisyTokens(torch.tensor([x0]), torch.tensor([xt]), level.alpha, level.slope)
             )
         )
         errors = [abs(rate(width) - exact) for width in (4e-3, 2e-3, 1e-3)]
@@ -77,8 +78,10 @@ def test_nelbo_is_zero_at_the_true_prediction_and_positive_elsewhere(rng: torch.
     alpha = torch.rand(n, generator=rng, dtype=torch.float64) * 0.998 + 0.001
     truth = torch.eye(V, dtype=torch.float64)[x0].log()
     process = uniform_process(V)
-    torch.testing.assert_close(process.nelbo(truth, x0, xt, alpha, full(-1, n)), full(0, n), rtol=0, atol=1e-10)
-    assert (process.nelbo(random_logp(rng, n, V), x0, xt, alpha, full(-1, n)) > 0).all()
+    torch.testing.assert_close(
+        process.nelbo(truth, NoisyTokens(x0, xt, alpha, full(-1, n))), full(0, n), rtol=0, atol=1e-10
+    )
+    assert (process.nelbo(random_logp(rng, n, V), NoisyTokens(x0, xt, alpha, full(-1, n))) > 0).all()
 
 
 def test_nelbo_and_the_judge_of_the_posterior_agree_with_the_reference_numbers() -> None:
@@ -91,7 +94,7 @@ def test_nelbo_and_the_judge_of_the_posterior_agree_with_the_reference_numbers()
         process.level(torch.tensor(numbers[name], dtype=torch.float64).repeat_interleave(L)) for name in ("t", "s")
     )
     logp = process.leave_one_out(logits, xt, late.alpha, Parameterization.LEAVE_ONE_OUT)
-    nelbo = process.nelbo(logp, x0, xt, late.alpha, late.slope)
+    nelbo = process.nelbo(logp, NoisyTokens(x0, xt, late.alpha, late.slope))
     posterior = reverse_posterior(process, logp, xt, early.alpha, late.alpha)
     expected = {name: torch.tensor(numbers[name], dtype=torch.float64) for name in ("nelbo_per_token", "posterior")}
     torch.testing.assert_close(nelbo, expected["nelbo_per_token"].flatten(), rtol=0, atol=1e-6)
@@ -110,10 +113,7 @@ def test_float32_keeps_the_loss(V: int, t: float, rng: torch.Generator) -> None:
     double, single = (
         process.nelbo(
             process.leave_one_out(values, xt, level.alpha, Parameterization.LEAVE_ONE_OUT),
-            x0,
-            xt,
-            level.alpha,
-            level.slope,
+            NoisyTokens(x0, xt, level.alpha, level.slope),
         )
         for values in (logits, logits.float())
     )
@@ -133,7 +133,7 @@ def test_gradient_is_finite_at_both_ends(dtype: torch.dtype, parameterization: P
     process = uniform_process(V)
     level = process.level(full(t, n))
     loss = process.nelbo(
-        process.leave_one_out(logits, xt, level.alpha, parameterization), x0, xt, level.alpha, level.slope
+        process.leave_one_out(logits, xt, level.alpha, parameterization), NoisyTokens(x0, xt, level.alpha, level.slope)
     )
     loss.sum().backward()
     assert loss.isfinite().all()

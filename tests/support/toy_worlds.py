@@ -18,6 +18,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.backbones import Backbone
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.processes import HybridProcess, Process, UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule, Schedule
 
@@ -199,10 +200,12 @@ def expected_nelbo(process: Process, joint: Joint, logp_YLV: Tensor, t: float) -
     level = process.level(torch.tensor(t, dtype=torch.float64))
     loss = process.nelbo(
         logp_YLV.expand(*shape, joint.V).reshape(-1, joint.V),
-        joint.rows_XL[:, None].expand(shape).flatten(),
-        joint.noisy_YL[None].expand(shape).flatten(),
-        level.alpha.expand(X * Y * L),
-        level.slope.expand(X * Y * L),
+        NoisyTokens(
+            joint.rows_XL[:, None].expand(shape).flatten(),
+            joint.noisy_YL[None].expand(shape).flatten(),
+            level.alpha.expand(X * Y * L),
+            level.slope.expand(X * Y * L),
+        ),
     )
     weight_XY1 = joint.noisy(float(level.alpha))[..., None]
     return float(torch.where(weight_XY1 > 0, weight_XY1 * loss.view(shape), 0.0).sum())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uddm_lightning.audit.sequences import Sequences
-from uddm_lightning.core.batch import TokenBatch
+from uddm_lightning.core.batch import NoisyTokens, TokenBatch
 from uddm_lightning.core.keyed_random import Stream, key
 from uddm_lightning.core.progress import progress
 from uddm_lightning.metrics.rowwise import masked_sum
@@ -136,7 +136,7 @@ def _loss(
     low, high = task.objective.t_min, task.objective.t_max
 
     def nelbo(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor, alpha_C: Tensor, slope_C: Tensor) -> tuple[Tensor]:
-        return (process.nelbo(logits_CV.log_softmax(1), x0_C, xt_C, alpha_C, slope_C),)
+        return (process.nelbo(logits_CV.log_softmax(1), NoisyTokens(x0_C, xt_C, alpha_C, slope_C)),)
 
     total_B = torch.zeros(len(x0_BL), dtype=torch.float64, device=x0_BL.device)
     for draw in range(settings.draws):

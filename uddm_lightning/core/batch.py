@@ -49,6 +49,26 @@ class SoftTokens(NamedTuple):
     weights_BLK: Tensor
 
 
+class NoisyTokens(NamedTuple):
+    """Clean and noisy tokens with their noise levels: any subset of the B * L tokens of a batch.
+
+    Attributes:
+        x0_N: int64 clean ids.
+        xt_N: int64 noisy ids at time t.
+        alpha_N: float64 signal levels alpha_t.
+        slope_N: float64 derivatives d alpha_t / d t.
+    """
+
+    x0_N: Tensor
+    xt_N: Tensor
+    alpha_N: Tensor
+    slope_N: Tensor
+
+    def chunk(self, some: slice) -> "NoisyTokens":
+        """Return some of the tokens."""
+        return NoisyTokens(*(values_N[some] for values_N in self))
+
+
 class Noised(NamedTuple):
     """Output of the forward process: clean rows, noisy rows and their noise levels.
 
@@ -69,3 +89,10 @@ class Noised(NamedTuple):
     slope_B: Tensor
     valid_BL: Tensor | None = None
     soft: SoftTokens | None = None
+
+    @property
+    def tokens(self) -> NoisyTokens:
+        """The B * L tokens, row by row."""
+        length = self.x0_BL.shape[1]
+        alpha_N, slope_N = (level_B.repeat_interleave(length) for level_B in (self.alpha_B, self.slope_B))
+        return NoisyTokens(self.x0_BL.flatten(), self.xt_BL.flatten(), alpha_N, slope_N)

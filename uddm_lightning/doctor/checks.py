@@ -17,6 +17,7 @@ from torch import Tensor
 
 from uddm_lightning.backbones import DiT
 from uddm_lightning.core import keyed_random
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.files import write_atomically
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.core.progress import progress
@@ -182,10 +183,9 @@ class Checks:
         rows_XL = ROWS_XL.to(self.device)
         loss_N = self.process.nelbo(
             self._predict(toy, t).expand(X, X, L, V).reshape(-1, V),
-            rows_XL[:, None].expand(X, X, L).flatten(),
-            rows_XL.expand(X, X, L).flatten(),
-            level.alpha,
-            level.slope,
+            NoisyTokens(
+                rows_XL[:, None].expand(X, X, L).flatten(), rows_XL.expand(X, X, L).flatten(), level.alpha, level.slope
+            ),
         )
         weight_XX = toy.p_X[:, None] * toy_worlds.likelihood(float(level.alpha[0])).prod(-1)
         return float((weight_XX[..., None] * loss_N.view(X, X, L).cpu()).sum())

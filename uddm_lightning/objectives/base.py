@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.backbones.chunked_head import Loss, head_loss
-from uddm_lightning.core.batch import Noised, TokenBatch
+from uddm_lightning.core.batch import Noised, NoisyTokens, TokenBatch
 from uddm_lightning.core.gradients import LossAndGradient, loss_and_gradient_by_autograd
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes import Process
@@ -74,60 +74,41 @@ class Objective(ABC):
 
     def __call__(self, process: Process, backbone: Backbone, noised: Noised) -> Loss:
         """Return the mean loss over all N positions, with loss 0 at padding, and the losses of the tokens."""
-        length = noised.x0_BL.shape[1]
-        tokens = noised.xt_BL if noised.soft is None else noised.soft
-        hidden_ND = backbone(tokens, process.noise_input(noised.alpha_B), noised.valid_BL).flatten(0, 1)
-        x0_N, xt_N = noised.x0_BL.flatten(), noised.xt_BL.flatten()
-        alpha_N, slope_N = (level_B.repeat_interleave(length) for level_B in (noised.alpha_B, noised.slope_B))
+        shown = noised.xt_BL if noised.soft is None else noised.soft
+        hidden_ND = backbone(shown, process.noise_input(noised.alpha_B), noised.valid_BL).flatten(0, 1)
+        tokens = noised.tokens
         valid_N = None if noised.valid_BL is None else noised.valid_BL.flatten()
 
         def loss(logits_CV: Tensor, chunk: slice, weight: float | None) -> LossAndGradient:
-            weight_C = None if weight is None else torch.full_like(alpha_N[chunk], weight)
+            weight_C = None if weight is None else torch.full_like(tokens.alpha_N[chunk], weight)
             if weight_C is not None and valid_N is not None:
                 weight_C *= valid_N[chunk]
-            found = self.loss_and_gradient(
-                process, logits_CV, x0_N[chunk], xt_N[chunk], alpha_N[chunk], slope_N[chunk], weight_C
-            )
+            found = self.loss_and_gradient(process, logits_CV, tokens.chunk(chunk), weight_C)
             return found if valid_N is None else found._replace(loss_N=found.loss_N.where(valid_N[chunk], 0.0))
 
-        return head_loss(backbone, hidden_ND, 1 / len(x0_N), loss)
+        return head_loss(backbone, hidden_ND, 1 / len(hidden_ND), loss)
 
     @abstractmethod
-    def token_loss(
-        self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
-    ) -> Tensor:
+    def token_loss(self, process: Process, logits_NV: Tensor, tokens: NoisyTokens) -> Tensor:
         """Return the loss per token (N,), in nats.
 
         Args:
             process: forward process.
             logits_NV: network outputs.
-            x0_N: int64 clean ids.
-            xt_N: int64 noisy ids.
-            alpha_N: float64 signal levels alpha_t.
-            slope_N: float64 derivatives d alpha_t / d t.
+            tokens: clean and noisy tokens with their noise levels.
         """
 
     def loss_and_gradient(
-        self,
-        process: Process,
-        logits_NV: Tensor,
-        x0_N: Tensor,
-        xt_N: Tensor,
-        alpha_N: Tensor,
-        slope_N: Tensor,
-        weight_N: Tensor | None,
+        self, process: Process, logits_NV: Tensor, tokens: NoisyTokens, weight_N: Tensor | None
     ) -> LossAndGradient:
         """Return `token_loss` and its gradient. A subclass may override it with a gradient in closed form.
 
         Args:
             process: forward process.
             logits_NV: network outputs in any precision; they may be overwritten.
-            x0_N: int64 clean ids.
-            xt_N: int64 noisy ids.
-            alpha_N: float64 signal levels alpha_t.
-            slope_N: float64 derivatives d alpha_t / d t.
+            tokens: clean and noisy tokens with their noise levels.
             weight_N: weights of the tokens in the gradient; None for no gradient.
         """
         return loss_and_gradient_by_autograd(
-            lambda values_NV: self.token_loss(process, values_NV, x0_N, xt_N, alpha_N, slope_N), logits_NV, weight_N
+            lambda values_NV: self.token_loss(process, values_NV, tokens), logits_NV, weight_N
         )

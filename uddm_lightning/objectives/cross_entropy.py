@@ -4,6 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.gradients import LossAndGradient
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives.base import Objective
@@ -23,32 +24,25 @@ class DenoisingCrossEntropy(Objective):
 
     Example:
         >>> import torch
+        >>> from uddm_lightning.core.batch import NoisyTokens
         >>> from uddm_lightning.objectives import DenoisingCrossEntropy
         >>> from uddm_lightning.processes import UniformProcess
         >>> from uddm_lightning.processes.schedules import LogLinearSchedule
         >>> process, objective = UniformProcess(3, LogLinearSchedule()), DenoisingCrossEntropy()
-        >>> level, x0_N, xt_N = process.level(torch.tensor([0.5, 0.5])), torch.tensor([0, 1]), torch.tensor([0, 2])
-        >>> objective.token_loss(process, torch.zeros(2, 3), x0_N, xt_N, level.alpha, level.slope)
+        >>> level = process.level(torch.tensor([0.5, 0.5]))
+        >>> tokens = NoisyTokens(torch.tensor([0, 1]), torch.tensor([0, 2]), *level)
+        >>> objective.token_loss(process, torch.zeros(2, 3), tokens)
         tensor([1.0986, 1.0986])
     """
 
     parameterization = Parameterization.POSTERIOR
 
     @override
-    def token_loss(
-        self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
-    ) -> Tensor:
-        return F.cross_entropy(logits_NV, x0_N, reduction="none")
+    def token_loss(self, process: Process, logits_NV: Tensor, tokens: NoisyTokens) -> Tensor:
+        return F.cross_entropy(logits_NV, tokens.x0_N, reduction="none")
 
     @override
     def loss_and_gradient(
-        self,
-        process: Process,
-        logits_NV: Tensor,
-        x0_N: Tensor,
-        xt_N: Tensor,
-        alpha_N: Tensor,
-        slope_N: Tensor,
-        weight_N: Tensor | None,
+        self, process: Process, logits_NV: Tensor, tokens: NoisyTokens, weight_N: Tensor | None
     ) -> LossAndGradient:
-        return cross_entropy_and_gradient(logits_NV, x0_N, weight_N)
+        return cross_entropy_and_gradient(logits_NV, tokens.x0_N, weight_N)

@@ -3,6 +3,7 @@
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.gradients import LossAndGradient
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives.base import Objective
@@ -21,32 +22,25 @@ class NELBO(Objective):
 
     Example:
         >>> import torch
+        >>> from uddm_lightning.core.batch import NoisyTokens
         >>> from uddm_lightning.objectives import NELBO
         >>> from uddm_lightning.processes import UniformProcess
         >>> from uddm_lightning.processes.schedules import LogLinearSchedule
         >>> process, objective = UniformProcess(3, LogLinearSchedule()), NELBO()
-        >>> level, x0_N, xt_N = process.level(torch.tensor([0.5, 0.5])), torch.tensor([0, 1]), torch.tensor([0, 2])
-        >>> objective.token_loss(process, torch.zeros(2, 3), x0_N, xt_N, level.alpha, level.slope)
+        >>> level = process.level(torch.tensor([0.5, 0.5]))
+        >>> tokens = NoisyTokens(torch.tensor([0, 1]), torch.tensor([0, 2]), *level)
+        >>> objective.token_loss(process, torch.zeros(2, 3), tokens)
         tensor([0.5375, 1.6989])
     """
 
     parameterization = Parameterization.LEAVE_ONE_OUT
 
     @override
-    def token_loss(
-        self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
-    ) -> Tensor:
-        return process.nelbo_from_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, self.parameterization)
+    def token_loss(self, process: Process, logits_NV: Tensor, tokens: NoisyTokens) -> Tensor:
+        return process.nelbo_from_logits(logits_NV, tokens, self.parameterization)
 
     @override
     def loss_and_gradient(
-        self,
-        process: Process,
-        logits_NV: Tensor,
-        x0_N: Tensor,
-        xt_N: Tensor,
-        alpha_N: Tensor,
-        slope_N: Tensor,
-        weight_N: Tensor | None,
+        self, process: Process, logits_NV: Tensor, tokens: NoisyTokens, weight_N: Tensor | None
     ) -> LossAndGradient:
-        return process.nelbo_and_gradient(logits_NV, x0_N, xt_N, alpha_N, slope_N, self.parameterization, weight_N)
+        return process.nelbo_and_gradient(logits_NV, tokens, self.parameterization, weight_N)

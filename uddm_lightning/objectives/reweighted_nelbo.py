@@ -5,6 +5,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.backbones.base import Backbone
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.objectives.base import Objective
@@ -27,12 +28,14 @@ class ReweightedNELBO(Objective):
 
     Example:
         >>> import torch
+        >>> from uddm_lightning.core.batch import NoisyTokens
         >>> from uddm_lightning.objectives import ReweightedNELBO
         >>> from uddm_lightning.processes import HybridProcess
         >>> from uddm_lightning.processes.schedules import LogLinearSchedule
         >>> process, objective = HybridProcess(3, LogLinearSchedule()), ReweightedNELBO()
-        >>> level, x0_N, xt_N = process.level(torch.tensor([0.5, 0.5])), torch.tensor([0, 1]), torch.tensor([3, 1])
-        >>> objective.token_loss(process, torch.zeros(2, 4), x0_N, xt_N, level.alpha, level.slope)
+        >>> level = process.level(torch.tensor([0.5, 0.5]))
+        >>> tokens = NoisyTokens(torch.tensor([0, 1]), torch.tensor([3, 1]), *level)
+        >>> objective.token_loss(process, torch.zeros(2, 4), tokens)
         tensor([0.7107, 0.0837])
     """
 
@@ -47,10 +50,9 @@ class ReweightedNELBO(Objective):
             )
 
     @override
-    def token_loss(
-        self, process: Process, logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor
-    ) -> Tensor:
+    def token_loss(self, process: Process, logits_NV: Tensor, tokens: NoisyTokens) -> Tensor:
         assert isinstance(process, HybridProcess)
+        x0_N, xt_N, alpha_N, _ = tokens
         # GIDD puts the output of the network itself into the divergence; the process converts it for everything else
         logp_NV = process.leave_one_out(logits_NV, xt_N, alpha_N, Parameterization.LEAVE_ONE_OUT)
         own_N = torch.where(xt_N == x0_N, process.own_weight(alpha_N), 1.0)

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.errors import InputError, check_at_least, check_within
 from uddm_lightning.core.progress import progress
 from uddm_lightning.metrics import Nelbo
@@ -103,7 +104,7 @@ class NelboProbe(Probe):
         valid_BL = torch.ones_like(at.counted_BL) if batch.valid_BL is None else batch.valid_BL
 
         def loss(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor, alpha_C: Tensor, slope_C: Tensor) -> tuple[Tensor]:
-            return (process.nelbo(logits_CV.log_softmax(1), x0_C, xt_C, alpha_C, slope_C),)
+            return (process.nelbo(logits_CV.log_softmax(1), NoisyTokens(x0_C, xt_C, alpha_C, slope_C)),)
 
         for kind, (low, high) in self.ranges(at.task).items():
             metric = self.metric(at, Nelbo, kind)

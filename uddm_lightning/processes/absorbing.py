@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.devices import replace_where
 from uddm_lightning.core.keyed_random import uniform
 from uddm_lightning.core.parameterization import Parameterization
@@ -76,8 +77,9 @@ class AbsorbingProcess(Process):
         return torch.where(masked_N1 | visible_NV, logits_NV, float("-inf"))
 
     @override
-    def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
+    def nelbo(self, logp_NV: Tensor, tokens: NoisyTokens) -> Tensor:
         # slope / (1 - alpha) ln p[x_0] where x_t is the mask, 0 elsewhere (Sahoo et al. 2024, eq. 10)
+        x0_N, xt_N, alpha_N, slope_N = tokens
         logp_0_N = logp_NV.gather(1, x0_N[:, None])[:, 0]
         rate_N = (slope_N / (1.0 - alpha_N)).to(logp_NV.dtype)
         return torch.where(self.prediction_mask(xt_N), rate_N * logp_0_N, 0.0)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from uddm_lightning.core.batch import Noised
+from uddm_lightning.core.batch import Noised, NoisyTokens
 from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.core.gradients import LossAndGradient, loss_and_gradient_by_autograd
 from uddm_lightning.core.keyed_random import Stream, key
@@ -171,53 +171,32 @@ class Process(ABC):
         return torch.log_softmax(self.leave_one_out_logits(logits_NV, xt_N, alpha_N, parameterization), dim=1)
 
     @abstractmethod
-    def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
+    def nelbo(self, logp_NV: Tensor, tokens: NoisyTokens) -> Tensor:
         """Return the integrand of the continuous-time NELBO, in nats per token and unit of time (N,).
 
         Args:
             logp_NV: leave-one-out log-probabilities p.
-            x0_N: int64 clean ids.
-            xt_N: int64 noisy ids.
-            alpha_N: float64 signal levels alpha_t.
-            slope_N: float64 derivatives d alpha_t / d t.
+            tokens: clean and noisy tokens with their noise levels.
         """
 
-    def nelbo_from_logits(
-        self,
-        logits_NV: Tensor,
-        x0_N: Tensor,
-        xt_N: Tensor,
-        alpha_N: Tensor,
-        slope_N: Tensor,
-        parameterization: Parameterization,
-    ) -> Tensor:
+    def nelbo_from_logits(self, logits_NV: Tensor, tokens: NoisyTokens, parameterization: Parameterization) -> Tensor:
         """Return `nelbo` from network outputs. A subclass may override it with a gradient in closed form."""
-        logp_NV = self.leave_one_out(logits_NV, xt_N, alpha_N, parameterization)
-        return self.nelbo(logp_NV, x0_N, xt_N, alpha_N, slope_N)
+        logp_NV = self.leave_one_out(logits_NV, tokens.xt_N, tokens.alpha_N, parameterization)
+        return self.nelbo(logp_NV, tokens)
 
     def nelbo_and_gradient(
-        self,
-        logits_NV: Tensor,
-        x0_N: Tensor,
-        xt_N: Tensor,
-        alpha_N: Tensor,
-        slope_N: Tensor,
-        parameterization: Parameterization,
-        weight_N: Tensor | None,
+        self, logits_NV: Tensor, tokens: NoisyTokens, parameterization: Parameterization, weight_N: Tensor | None
     ) -> LossAndGradient:
         """Return `nelbo_from_logits` with its gradient, in at least float32. The logits may be overwritten.
 
         Args:
             logits_NV: network outputs in any precision.
-            x0_N: int64 clean ids.
-            xt_N: int64 noisy ids.
-            alpha_N: float64 signal levels alpha_t.
-            slope_N: float64 derivatives d alpha_t / d t.
+            tokens: clean and noisy tokens with their noise levels.
             parameterization: distribution that `logits_NV` parameterizes.
             weight_N: weights of the tokens in the gradient; None for no gradient.
         """
         return loss_and_gradient_by_autograd(
-            lambda values_NV: self.nelbo_from_logits(values_NV, x0_N, xt_N, alpha_N, slope_N, parameterization),
+            lambda values_NV: self.nelbo_from_logits(values_NV, tokens, parameterization),
             logits_NV,
             weight_N,
         )

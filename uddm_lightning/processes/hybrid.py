@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.devices import replace_where
 from uddm_lightning.core.errors import check_within
 from uddm_lightning.core.keyed_random import integers, uniform
@@ -150,10 +151,11 @@ class HybridProcess(Process):
         return (self.scale / self.vocab_size * torch.sqrt((1.0 - alpha) / alpha)).clamp(max=1.0)
 
     @override
-    def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
+    def nelbo(self, logp_NV: Tensor, tokens: NoisyTokens) -> Tensor:
         # rate of noise into x_t, divided by q(x_t | x_0), times the divergence (von Rütte et al. 2025). With g as in
         # `level`, a token becomes the mask at rate -slope / alpha 2 g / (2 g + B), and each id at rate
         # -slope / alpha B / (2 g + B) / V.
+        x0_N, xt_N, alpha_N, slope_N = tokens
         mass = self.noise_mass(alpha_N)
         whole_N = -slope_N / alpha_N / (2.0 * mass.root + self.scale)
         noise_N = mass.uniform / self.vocab_size

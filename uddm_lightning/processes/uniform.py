@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.devices import replace_where
 from uddm_lightning.core.gradients import LossAndGradient, at_least_float32, round_gradient
 from uddm_lightning.core.keyed_random import integers, uniform
@@ -40,14 +41,13 @@ class UniformProcess(Process):
         >>> from uddm_lightning.processes import UniformProcess
         >>> from uddm_lightning.processes.schedules import LogLinearSchedule
         >>> process = UniformProcess(27, LogLinearSchedule())
-        >>> x0_BL, keys_B = torch.arange(10)[None], torch.tensor([0])
-        >>> noised = process.corrupt(x0_BL, torch.tensor([0.5]), keys_B)
+        >>> noised = process.corrupt(torch.arange(10)[None], torch.tensor([0.5]), torch.tensor([0]))
         >>> noised.xt_BL
         tensor([[ 3, 25,  2,  3, 24,  5, 24, 14,  8, 17]])
-        >>> logp_NV, level = torch.full((10, 27), 1 / 27).log(), process.level(torch.full((10,), 0.5))
-        >>> process.nelbo(logp_NV, x0_BL[0], noised.xt_BL[0], level.alpha, level.slope).shape
+        >>> logp_NV, tokens = torch.full((10, 27), 1 / 27).log(), noised.tokens
+        >>> process.nelbo(logp_NV, tokens).shape
         torch.Size([10])
-        >>> process.step(logp_NV, noised.xt_BL[0], level.alpha + 0.1, level.alpha, torch.arange(10))
+        >>> process.step(logp_NV, tokens.xt_N, tokens.alpha_N + 0.1, tokens.alpha_N, torch.arange(10))
         tensor([ 3,  1,  2,  3, 24,  5,  2, 14,  8, 17])
     """
 
@@ -93,12 +93,12 @@ class UniformProcess(Process):
         return self._log_ratio(alpha_N)
 
     @override
-    def nelbo(self, logp_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> Tensor:
+    def nelbo(self, logp_NV: Tensor, tokens: NoisyTokens) -> Tensor:
         # With a = V alpha, b = 1 - alpha, xbar = a onehot(x_0) + b, xbar_p = a p + b and i = x_t:
         #   slope / a [V / xbar_i - V / xbar_p_i - sum_j xbar_j / xbar_i ln(xbar_p_i / xbar_p_j xbar_j / xbar_i)]
         # (Sahoo et al. 2025, arXiv 2506.10892). xbar has two distinct values and sums to V, so the sum over j reduces
         # to one sum of ln xbar_p_j and terms in closed form.
-        V = self.vocab_size
+        V, (x0_N, xt_N, alpha_N, slope_N) = self.vocab_size, tokens
         a_N, b_N = V * alpha_N, 1.0 - alpha_N
         clean_N = xt_N == x0_N
         xbar_i_N = torch.where(clean_N, a_N + b_N, b_N)
@@ -115,39 +115,24 @@ class UniformProcess(Process):
         return (slope_N / a_N).to(dtype) * (V / xbar_i - V / xbar_p_i - summed)
 
     @override
-    def nelbo_from_logits(
-        self,
-        logits_NV: Tensor,
-        x0_N: Tensor,
-        xt_N: Tensor,
-        alpha_N: Tensor,
-        slope_N: Tensor,
-        parameterization: Parameterization,
-    ) -> Tensor:
+    def nelbo_from_logits(self, logits_NV: Tensor, tokens: NoisyTokens, parameterization: Parameterization) -> Tensor:
         if parameterization is not Parameterization.LEAVE_ONE_OUT:
-            return super().nelbo_from_logits(logits_NV, x0_N, xt_N, alpha_N, slope_N, parameterization)
+            return super().nelbo_from_logits(logits_NV, tokens, parameterization)
         # measuring has other shapes and dtypes, for which the compiled function would be compiled again
         function = self._loss_and_gradient if logits_NV.requires_grad else loss_and_gradient
-        loss_N: Tensor = UniformNelbo.apply(function, logits_NV, x0_N, xt_N, alpha_N, slope_N)  # type: ignore[no-untyped-call]  # untyped in torch
+        loss_N: Tensor = UniformNelbo.apply(function, logits_NV, tokens)  # type: ignore[no-untyped-call]  # untyped in torch
         return loss_N
 
     @override
     def nelbo_and_gradient(
-        self,
-        logits_NV: Tensor,
-        x0_N: Tensor,
-        xt_N: Tensor,
-        alpha_N: Tensor,
-        slope_N: Tensor,
-        parameterization: Parameterization,
-        weight_N: Tensor | None,
+        self, logits_NV: Tensor, tokens: NoisyTokens, parameterization: Parameterization, weight_N: Tensor | None
     ) -> LossAndGradient:
         if parameterization is not Parameterization.LEAVE_ONE_OUT:
-            return super().nelbo_and_gradient(logits_NV, x0_N, xt_N, alpha_N, slope_N, parameterization, weight_N)
+            return super().nelbo_and_gradient(logits_NV, tokens, parameterization, weight_N)
         if fused.is_fused(logits_NV) and logits_NV.dtype != torch.float64:
-            return fused_loss_and_gradient(logits_NV, x0_N, xt_N, alpha_N, slope_N, weight_N)
+            return fused_loss_and_gradient(logits_NV, tokens, weight_N)
         values_NV = at_least_float32(logits_NV)
-        loss_N, gradient_NV = self._loss_and_gradient(values_NV, x0_N, xt_N, alpha_N, slope_N, weight_N is not None)
+        loss_N, gradient_NV = self._loss_and_gradient(values_NV, tokens, weight_N is not None)
         if gradient_NV is not None and weight_N is not None:
             gradient_NV = round_gradient(gradient_NV.mul_(weight_N.to(loss_N.dtype)[:, None]), logits_NV.dtype)
         return LossAndGradient(loss_N, gradient_NV)

@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.gradients import LossAndGradient
 from uddm_lightning.processes import fused
 
-ClosedForm = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]
+ClosedForm = Callable[[Tensor, NoisyTokens, bool], tuple[Tensor, Tensor | None]]
 
 
 def constant_term(V: int, a_N: Tensor, b_N: Tensor, xbar_i_N: Tensor) -> Tensor:
@@ -32,8 +33,9 @@ def constant_term(V: int, a_N: Tensor, b_N: Tensor, xbar_i_N: Tensor) -> Tensor:
     return ((V - 1) * b_N * torch.log(b_N / xbar_i_N) + clean_N * torch.log(clean_N / xbar_i_N)) / xbar_i_N
 
 
-def _terms(V: int, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor) -> tuple[Tensor, ...]:
+def _terms(V: int, tokens: NoisyTokens) -> tuple[Tensor, ...]:
     """Return a, b, xbar_i, c and the constant term of each token, in float64."""
+    x0_N, xt_N, alpha_N, slope_N = tokens
     a_N, b_N = V * alpha_N, 1.0 - alpha_N
     xbar_N = torch.where(xt_N == x0_N, a_N + b_N, b_N)
     return a_N, b_N, xbar_N, slope_N / a_N, constant_term(V, a_N, b_N, xbar_N)
@@ -47,16 +49,8 @@ class UniformNelbo(torch.autograd.Function):
 
     @staticmethod
     @override
-    def forward(
-        ctx: Any,
-        loss_and_gradient: ClosedForm,
-        logits_NV: Tensor,
-        x0_N: Tensor,
-        xt_N: Tensor,
-        alpha_N: Tensor,
-        slope_N: Tensor,
-    ) -> Tensor:
-        loss_N, gradient_NV = loss_and_gradient(logits_NV, x0_N, xt_N, alpha_N, slope_N, ctx.needs_input_grad[1])
+    def forward(ctx: Any, loss_and_gradient: ClosedForm, logits_NV: Tensor, tokens: NoisyTokens) -> Tensor:
+        loss_N, gradient_NV = loss_and_gradient(logits_NV, tokens, ctx.needs_input_grad[1])
         if gradient_NV is not None:
             ctx.save_for_backward(gradient_NV)
         return loss_N
@@ -66,12 +60,10 @@ class UniformNelbo(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient_N: Tensor) -> tuple[Tensor | None, ...]:
         (gradient_NV,) = ctx.saved_tensors
-        return None, gradient_NV * gradient_N[:, None], None, None, None, None
+        return None, gradient_NV * gradient_N[:, None], None
 
 
-def loss_and_gradient(
-    logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor, needs_gradient: bool
-) -> tuple[Tensor, Tensor | None]:
+def loss_and_gradient(logits_NV: Tensor, tokens: NoisyTokens, needs_gradient: bool) -> tuple[Tensor, Tensor | None]:
     """Return the NELBO per token (N,) and its gradient with respect to the logits (N, V); see `UniformProcess.nelbo`.
 
     With a = V alpha, b = 1 - alpha, p = softmax(logits), x = a p + b, c = slope / a and i = x_t, the derivative with
@@ -80,18 +72,15 @@ def loss_and_gradient(
 
     Args:
         logits_NV: leave-one-out logits.
-        x0_N: int64 clean ids.
-        xt_N: int64 noisy ids.
-        alpha_N: float64 signal levels.
-        slope_N: float64 derivatives d alpha_t / d t.
+        tokens: clean and noisy tokens with their noise levels.
         needs_gradient: whether to compute the gradient; otherwise it is None.
     """
     V, dtype = logits_NV.shape[1], logits_NV.dtype
-    a, b, xbar, c, constant = (value.to(dtype) for value in _terms(V, x0_N, xt_N, alpha_N, slope_N))
+    a, b, xbar, c, constant = (value.to(dtype) for value in _terms(V, tokens))
 
     p_NV = torch.softmax(logits_NV, 1)
     x_NV = torch.addcmul(b[:, None], p_NV, a[:, None])
-    at_N2 = torch.stack([xt_N, x0_N], 1)
+    at_N2 = torch.stack([tokens.xt_N, tokens.x0_N], 1)
     x_i, x_0 = x_NV.gather(1, at_N2).unbind(1)
     logs_N = x_NV.log().sum(1)
     loss_N = c * (V / xbar - V / x_i - (V * x_i.log() - b * logs_N - a * x_0.log()) / xbar - constant)
@@ -107,21 +96,16 @@ def loss_and_gradient(
     return loss_N, gradient_NV.scatter_add_(1, at_N2, sparse_N2)
 
 
-def fused_loss_and_gradient(
-    logits_NV: Tensor, x0_N: Tensor, xt_N: Tensor, alpha_N: Tensor, slope_N: Tensor, weight_N: Tensor | None
-) -> LossAndGradient:
+def fused_loss_and_gradient(logits_NV: Tensor, tokens: NoisyTokens, weight_N: Tensor | None) -> LossAndGradient:
     """Return the NELBO in float32 and its weighted gradient from a fused kernel, which overwrites the logits.
 
     Args:
         logits_NV: leave-one-out logits in float32, bfloat16 or float16.
-        x0_N: int64 clean ids.
-        xt_N: int64 noisy ids.
-        alpha_N: float64 signal levels.
-        slope_N: float64 derivatives d alpha_t / d t.
+        tokens: clean and noisy tokens with their noise levels.
         weight_N: weights of the tokens in the gradient; None for no gradient.
     """
     logits_NV = fused.contiguous_rows(logits_NV)
-    terms = [*_terms(logits_NV.shape[1], x0_N, xt_N, alpha_N, slope_N), alpha_N if weight_N is None else weight_N]
+    terms = [*_terms(logits_NV.shape[1], tokens), tokens.alpha_N if weight_N is None else weight_N]
     terms_N6 = torch.stack([value.float() for value in terms], 1)
-    loss_N = fused.nelbo(logits_NV, x0_N, xt_N, terms_N6, weight_N is not None)
+    loss_N = fused.nelbo(logits_NV, tokens.x0_N, tokens.xt_N, terms_N6, weight_N is not None)
     return LossAndGradient(loss_N, None if weight_N is None else logits_NV)
