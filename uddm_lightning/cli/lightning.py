@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from uddm_lightning import probes
 from uddm_lightning.callbacks import Heartbeat, MeasurementTable, check_monitors
+from uddm_lightning.callbacks.ending import ending_lines
 from uddm_lightning.callbacks.measurements import probes as probes_of
 from uddm_lightning.cli.stopping import report_stop, stop_reason
 from uddm_lightning.cli.trainer_options import EXPECTED_WARNINGS, check_end, complete, make_logger, trainer_defaults
@@ -32,7 +33,6 @@ from uddm_lightning.data import TextDataModule
 from uddm_lightning.data.micro_batches import check_batch_size
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
-from uddm_lightning.runs.ending import ending_lines
 from uddm_lightning.runs.session import RunSession, output_folder
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import callbacks_of, is_dry_run

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from uddm_lightning.runs.ending import ending_lines
+from uddm_lightning.callbacks.ending import ending_lines
 
 
 def test_tensorboard_is_named_where_there_is_something_to_see(tmp_path: Path) -> None:
