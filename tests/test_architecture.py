@@ -17,6 +17,7 @@ TESTED_WITH = {
     "audit/probe.py": "commands/test_probe.py",
     "audit/probe_page.py": "commands/test_probe.py",
     "backbones/hopfield.py": "backbones/test_dense_memory.py",
+    "interop/stored_gidd.py": "interop/test_gidd.py",
     "callbacks/basin_table.py": "probes/test_basin.py",
     "callbacks/board.py": "sweeps/test_board.py",
     "callbacks/heartbeat.py": "sweeps/launchers/test_local.py",

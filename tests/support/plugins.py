@@ -29,6 +29,10 @@ def plugins(base: type) -> list[type]:
 # Arguments of classes that require more than their base.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "DiT": [{"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "cond_dim": 8, "gate_init": 1.0}],
+    "GiddTransformer": [
+        {"hidden_size": 16, "n_blocks": 2, "n_heads": 2, "mlp_size": 24},
+        {"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "mlp_size": 8, "attention_bias": True, "tied": True},
+    ],
     "AncestralSampler": [{}, {"decoding": "argmax"}, {"clamp": True}, {"noise_removal": "argmax"}],
     "SpinDynamics": [{}, {"order": "sequential"}, {"temperature": 0.5}, {"temperature": 1.0, "order": "sequential"}],
     "PseudoLikelihoodMemory": [

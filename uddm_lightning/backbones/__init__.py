@@ -6,6 +6,7 @@ from uddm_lightning.backbones.base import TextStatistics as TextStatistics
 from uddm_lightning.backbones.dense_memory import DenseAssociativeMemory as DenseAssociativeMemory
 from uddm_lightning.backbones.dit import DiT as DiT
 from uddm_lightning.backbones.empirical_bayes import EmpiricalBayesBackbone as EmpiricalBayesBackbone
+from uddm_lightning.backbones.gidd import GiddTransformer as GiddTransformer
 from uddm_lightning.backbones.hopfield import HebbMemory as HebbMemory
 from uddm_lightning.backbones.hopfield import PseudoInverseMemory as PseudoInverseMemory
 from uddm_lightning.backbones.linear_memory import LinearMemory as LinearMemory

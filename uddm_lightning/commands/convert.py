@@ -17,7 +17,7 @@ Import a model of another program as a run, so that it can be measured like any 
 
   a checkpoint in the layout of s-sahoo/duo, with its raw and its averaged weights;
   a folder in the layout of the Hugging Face hub (config.json, model.safetensors) of UDLM, MDLM,
-  Duo or GIDD, with its only set of weights;
+  Duo, GIDD or gidd-unif, with its only set of weights;
   OWNER/NAME, such a folder on the hub. Its size is printed before the download.
 
 Nothing in the file or folder is imported or executed: models of any origin are safe to read.

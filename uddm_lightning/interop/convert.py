@@ -17,6 +17,7 @@ from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.duo import DuoCheckpoint
 from uddm_lightning.interop.exported_model import ExportedModel, is_exported
 from uddm_lightning.interop.foreign import ForeignConfig, ForeignModel
+from uddm_lightning.interop.gidd import GiddModel, is_gidd
 from uddm_lightning.interop.hub_folder import HubFolder
 from uddm_lightning.interop.hub_model import HubModel
 from uddm_lightning.runs import checkpoints
@@ -111,7 +112,9 @@ def read_foreign(path: Path) -> ForeignModel:
     """
     if not path.is_dir():
         return DuoCheckpoint(path)
-    return (ExportedModel if is_exported(HubFolder(path).config) else HubModel)(path)
+    config = HubFolder(path).config
+    kind = ExportedModel if is_exported(config) else GiddModel if is_gidd(config) else HubModel
+    return kind(path)
 
 
 def _data_section(files: Sequence[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uddm_lightning.interop.foreign import ForeignConfig
+from uddm_lightning.interop.foreign import ForeignConfig, ForeignModel
 from uddm_lightning.interop.known_texts import known_text, pretrained_tokenizer
 
 if TYPE_CHECKING:
@@ -45,18 +45,7 @@ def recipe(model: "HubModel", given: dict[str, Any], tokenizer: Path | None) -> 
     if hybrid:
         process["init_args"]["p_uniform"] = model.number("p_uniform")
 
-    text = TEXTS.get(model.vocab_size)
-    data: dict[str, Any] = {}
-    if "source" not in given:
-        model.notes = [*model.notes, ASSUMED_TEXT.format(text) if text else NO_TEXT]
-        nothing = {"class_path": "TextFiles", "init_args": {"paths": "text.txt"}}
-        data["source"] = known_text(text)["source"] if text else nothing
-    if "tokenizer" not in given:
-        name = str(tokenizer) if tokenizer else known_text(text)["tokenizer"]["init_args"]["path"] if text else None
-        data["tokenizer"] = pretrained_tokenizer(name or "tokenizer.json", model.vocab_size)
-    if "packing" not in given:
-        packing: dict[str, Any] = known_text(text)["packing"] if text else {"class_path": "WrappedPacking"}
-        data["packing"] = {**packing, "init_args": {**packing.get("init_args", {}), "length": model.length}}
+    data = data_section(model, given, tokenizer)
     weighted = {"class_path": "ReweightedNELBO" if hybrid else "NELBO", "init_args": {"t_min": t_min}}
     config = {
         "seed_everything": 0,
@@ -73,3 +62,26 @@ def recipe(model: "HubModel", given: dict[str, Any], tokenizer: Path | None) -> 
         "trainer": {"devices": 1, "max_steps": -1, "val_check_interval": 1, "enable_model_summary": False},
     }
     return ForeignConfig(config, supposed)
+
+
+def data_section(model: ForeignModel, given: dict[str, Any], tokenizer: Path | None) -> dict[str, Any]:
+    """Return the section `data` of a folder that names no text, without the parts that the user gives.
+
+    Args:
+        model: the model; a note about the text is added to it.
+        given: parts of the section that the user gives.
+        tokenizer: file of its tokenizer, if it has one.
+    """
+    text = TEXTS.get(model.vocab_size)
+    data: dict[str, Any] = {}
+    if "source" not in given:
+        model.notes = [*model.notes, ASSUMED_TEXT.format(text) if text else NO_TEXT]
+        nothing = {"class_path": "TextFiles", "init_args": {"paths": "text.txt"}}
+        data["source"] = known_text(text)["source"] if text else nothing
+    if "tokenizer" not in given:
+        name = str(tokenizer) if tokenizer else known_text(text)["tokenizer"]["init_args"]["path"] if text else None
+        data["tokenizer"] = pretrained_tokenizer(name or "tokenizer.json", model.vocab_size)
+    if "packing" not in given:
+        packing: dict[str, Any] = known_text(text)["packing"] if text else {"class_path": "WrappedPacking"}
+        data["packing"] = {**packing, "init_args": {**packing.get("init_args", {}), "length": model.length}}
+    return data

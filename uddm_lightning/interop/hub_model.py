@@ -160,9 +160,9 @@ class HubModel(ForeignModel):
     def _kind(self, weights: StoredWeights) -> Kind:
         if any(name.startswith("model.layers.") and ".self_attn." in name for name in weights):
             raise self.refusal(
-                "its weights `model.layers.*.self_attn.*` belong to a network like Llama (gidd-unif, Sumi): RMS norm, "
-                "soft-capped attention, no noise input, one id outside of the uniform noise. This package has no such "
-                "backbone; only UDLM, MDLM, Duo and GIDD (DiT) can be converted"
+                f"its weights `model.layers.*.self_attn.*` belong to a network like Llama, and its `config.json` says "
+                f"`model_type` = {shown(self.config.get('model_type'))}. Of such networks only gidd-unif and gidd-mask "
+                "(`model_type` gidd) are read. The layout of Sumi was not found in public sources"
             )
         if is_pretrained(self.config):
             raise self.refusal(

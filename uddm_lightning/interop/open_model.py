@@ -11,6 +11,7 @@ from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.checkpoint_series import NO_TEXT
 from uddm_lightning.interop.convert import convert
 from uddm_lightning.interop.download import download, is_hub_name
+from uddm_lightning.interop.gidd import is_gidd
 from uddm_lightning.interop.hub_folder import CONFIG, HubFolder
 from uddm_lightning.interop.pretrained import keep_folder, load_pretrained
 from uddm_lightning.interop.pretrained_settings import PretrainedOptions, is_pretrained
@@ -110,7 +111,7 @@ def open_source(model: str | Path, options: ModelOptions = DEFAULT_OPTIONS) -> O
     elif is_hub_name(str(model)) or path.suffix == ".ckpt" or _is_hub_folder(path):
         if options.ckpt_path != "last":
             raise InputError(f"`--ckpt_path {options.ckpt_path}` is for runs, and `{model}` is none.")
-        if path.is_dir() and is_pretrained((hub := HubFolder(path)).config, options.trust_remote_code):
+        if path.is_dir() and _is_stored((hub := HubFolder(path)).config, options.trust_remote_code):
             return Opened(_open_pretrained(hub, options), None)
         _check_unused(model, options)
         path = _converted(path)
@@ -144,6 +145,11 @@ def _open_pretrained(folder: HubFolder, options: ModelOptions) -> Run:
     found = load_pretrained(folder, choices)
     _note(folder.path, found.notes)
     return Run(found.model, options.weights, found.batch)
+
+
+def _is_stored(config: dict[str, Any], trust_remote_code: bool) -> bool:
+    """Return whether a model is measured as it is stored, without a conversion."""
+    return is_gidd(config) or is_pretrained(config, trust_remote_code)
 
 
 def _is_hub_folder(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Load models of `transformers` for measurements, without the code of their folder."""
+"""Load models of `transformers`, and gidd, for measurements as they are stored, without the code of their folder."""
 
 import json
 import sys
@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.foreign import hash_files
+from uddm_lightning.interop.gidd import is_gidd
 from uddm_lightning.interop.hub_folder import TOKENIZER, TOKENIZER_CONFIG, VOCABULARIES, HubFolder
 from uddm_lightning.interop.pretrained_backbone import import_transformers, quiet
 from uddm_lightning.interop.pretrained_settings import (
@@ -21,6 +23,7 @@ from uddm_lightning.interop.pretrained_settings import (
     masked_lm,
 )
 from uddm_lightning.interop.probe_needs import free_memory, measured_speed, place, probe_needs
+from uddm_lightning.interop.stored_gidd import gidd_settings
 from uddm_lightning.runs.load import LoadedModel, from_config
 
 # Keys whose value may name code on the hub that `transformers` would download and run.
@@ -53,7 +56,7 @@ def keep_folder() -> Path:
 
 
 def load_pretrained(folder: HubFolder, options: PretrainedOptions) -> Pretrained:
-    """Return a model of `transformers` as it is stored.
+    """Return a model of `transformers`, or gidd, as it is stored.
 
     Args:
         folder: with `config.json` and safetensors.
@@ -64,18 +67,23 @@ def load_pretrained(folder: HubFolder, options: PretrainedOptions) -> Pretrained
             suit this kind of model.
     """
     check_settings(folder)
-    transformers = import_transformers(f"`{folder.path}` is a model of `transformers`")
-    words = _read_tokenizer(folder, transformers, options.trust_remote_code)
-    is_block = folder.config.get("model_type") == BLOCK_DIFFUSION
-    settings = (block_diffusion if is_block else masked_lm)(folder, words, options)
+    is_block, own = folder.config.get("model_type") == BLOCK_DIFFUSION, is_gidd(folder.config)
+    words = _read_tokenizer(folder, not own, options.trust_remote_code)
+    settings = (gidd_settings if own else block_diffusion if is_block else masked_lm)(folder, words, options)
     if settings.tokenizer is not None:
         write_text(words.file, settings.tokenizer)
     steps = int(settings.config["model"]["sampler"]["init_args"].get("steps", LARGEST_STEPS))
     length = int(settings.config["data"]["packing"]["init_args"]["length"])
-    needs = probe_needs(folder, length, steps if is_block else min(steps, length))  # each mask is replaced once
+    with_masks = settings.config["model"]["process"]["class_path"] == "AbsorbingProcess"
+    needs = probe_needs(folder, length, min(steps, length) if with_masks else steps)  # each mask is replaced once
     device = place(needs, options.device, free_memory())
     stored = Counter(entry.dtype for entry in folder.weights.entries.values()).most_common(1)[0][0]
     sys.stderr.write(f"{folder.path.name}: {needs.sentence(measured_speed(stored, device))}\n")
+    if own and device == "auto":
+        raise InputError(
+            f"The model needs about {needs.memory / 1e9:,.1f} GB, more than one device has free; only networks of "
+            "`transformers` are distributed over several. `--device` tries one device nevertheless."
+        )
     settings.config["model"]["backbone"]["init_args"]["device"] = device
     where = torch.device("cuda" if device == "auto" else device)
     model = from_config(settings.config, settings.vocab_size, folder.path, hash_files(folder.files), where)
@@ -101,11 +109,12 @@ def check_settings(folder: HubFolder) -> None:
                 raise folder.refusal(f"its `config.json` asks for code from the hub in `{key}`")
 
 
-def _read_tokenizer(folder: HubFolder, transformers: Any, trust_remote_code: bool) -> Words:
+def _read_tokenizer(folder: HubFolder, with_transformers: bool, trust_remote_code: bool) -> Words:
     """Return the tokenizer; `transformers` makes it from other files if there is no `tokenizer.json`."""
     about, file = folder.read_json(TOKENIZER_CONFIG), keep_folder() / TOKENIZER
+    transformers = import_transformers(f"`{folder.path}` is a model of `transformers`") if with_transformers else None
     text = folder.text(TOKENIZER)
-    if text is not None or not any((folder.path / name).exists() for name in VOCABULARIES):
+    if text is not None or transformers is None or not any((folder.path / name).exists() for name in VOCABULARIES):
         return Words(text, about, file)
     try:
         with quiet(transformers):

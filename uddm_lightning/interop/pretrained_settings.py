@@ -101,7 +101,7 @@ def masked_lm(folder: HubFolder, words: Words, options: PretrainedOptions) -> Pr
         raise folder.refusal(f"no tokenizer in it names the mask token, one of its {states:,} ids")
     schedule = {"class_path": "LogLinearSchedule", "init_args": {"eps": EPS}}
     steps = {} if options.steps is None else {"steps": options.steps}
-    length = _row_length(folder, options)
+    length = row_length(folder, options)
     model = {
         "process": {"class_path": "AbsorbingProcess", "init_args": {"schedule": schedule}},
         "backbone": _backbone("masked_lm.MaskedLM", folder, options, mask_id=mask_id),
@@ -116,7 +116,7 @@ def masked_lm(folder: HubFolder, words: Words, options: PretrainedOptions) -> Pr
     ]
     # the network may have more ids than the tokenizer
     tokenizer = {"path": str(words.file), "vocab_size": states - 1}
-    return PretrainedSettings(_config(model, tokenizer, length), states - 1, content, notes)
+    return PretrainedSettings(settings_config(model, tokenizer, length), states - 1, content, notes)
 
 
 def block_diffusion(folder: HubFolder, words: Words, options: PretrainedOptions) -> PretrainedSettings:
@@ -158,7 +158,7 @@ def block_diffusion(folder: HubFolder, words: Words, options: PretrainedOptions)
     ]
     none = dict.fromkeys(("bos", "eos", "separator"), "")  # the prompt has the begin token, a canvas has none
     tokenizer = None if words.content is None else {"path": str(words.file), **none, "vocab_size": states}
-    return PretrainedSettings(_config(model, tokenizer, length), states, words.content, notes)
+    return PretrainedSettings(settings_config(model, tokenizer, length), states, words.content, notes)
 
 
 def _backbone(name: str, folder: HubFolder, options: PretrainedOptions, **more: Any) -> dict[str, Any]:
@@ -166,7 +166,8 @@ def _backbone(name: str, folder: HubFolder, options: PretrainedOptions, **more: 
     return {"class_path": f"{PACKAGE}.{name}", "init_args": {"path": str(folder.path.absolute()), **more, **own}}
 
 
-def _config(model: dict[str, Any], tokenizer: dict[str, Any] | None, length: int) -> dict[str, Any]:
+def settings_config(model: dict[str, Any], tokenizer: dict[str, Any] | None, length: int) -> dict[str, Any]:
+    """Return the config of a measurement: the model, its tokenizer, and rows of a length."""
     words = (
         {}
         if tokenizer is None
@@ -180,7 +181,12 @@ def _config(model: dict[str, Any], tokenizer: dict[str, Any] | None, length: int
     }
 
 
-def _row_length(folder: HubFolder, options: PretrainedOptions) -> int:
+def row_length(folder: HubFolder, options: PretrainedOptions) -> int:
+    """Return the positions of a row: the given number, else 128, or fewer where the network has fewer.
+
+    Raises:
+        InputError: the network has fewer positions than were asked for.
+    """
     longest = folder.config.get("max_position_embeddings")
     longest = longest if type(longest) is int and longest > 0 else ROW_LENGTH
     longest -= 2 * (str(folder.config.get("model_type")) in BEHIND_PADDING)
