@@ -1,5 +1,6 @@
-"""Every shipped config in every precision, fused or not, clipped or not: trains, or is refused in one message."""
+"""Every shipped config in every precision, fused, clipped and compiled or not: trains, or is refused in one message."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ SMALL = (  # as `standins.SMALL`, without the sampler and for any process
     *("--data.num_sample_rows", "0", "--data.num_random_rows", "0", "--trainer.accelerator", "cpu", "--threads", "1"),
 )
 STEPS = 2
-# Precision, fused or not, clipped or not: every pair of two of them.
+# Precision, fused or not, clipped or not: every pair of two of them. The last is compiled.
 COMBINATIONS = [
     *((precision, fused, clip) for precision in PRECISIONS for fused, clip in ((False, None), (True, 1.0))),
-    *(("32-true", True, None), ("bf16-true", False, 1.0)),
+    *(("32-true", True, None), ("bf16-true", False, 1.0), ("bf16-mixed", True, None)),
 ]
+COMPILED = COMBINATIONS[-1]
 
 
 # Configs that differ from another one in what `SMALL` replaces, or in what trains it.
@@ -92,7 +94,11 @@ def trainer_of(config: dict[str, Any], folder: Path, precision: str, clip: float
     ],
     ids=short,
 )
-def test_every_precision_trains_or_is_refused(path: Path, tmp_path: Path, text: Path) -> None:
+def test_every_precision_trains_or_is_refused(
+    path: Path, tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # graphs and gradients of the compiler without its code for the CPU, which takes most of the time
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     config = resolved(path, tmp_path, text)
     data: TextDataModule = build_data(config)
     optimizer = config["model"]["optimizer"]
@@ -101,6 +107,7 @@ def test_every_precision_trains_or_is_refused(path: Path, tmp_path: Path, text: 
         optimizer["init_args"] |= {"eps": 1e-4 if precision == "16-true" else 1e-8}
         if optimizer["class_path"].startswith("torch."):  # the other optimizers have one implementation
             optimizer["init_args"] |= {"fused": fused, "foreach": None}
+        config["model"]["compile"] = (precision, fused, clip) == COMPILED
         task = build_task(config, data.vocab_size)
         if precision == "16-mixed":
             with pytest.raises(InputError, match=r"`--trainer\.precision bf16-mixed`"):
@@ -113,6 +120,7 @@ def test_every_precision_trains_or_is_refused(path: Path, tmp_path: Path, text: 
         trainer = trainer_of(config, tmp_path, precision, clip, probes)
         trainer.fit(task, data)
         assert trainer.global_step == STEPS
+        assert task.compiler.is_active == config["model"]["compile"]
         after = list(task.backbone.parameters())
         assert any(not torch.equal(one.to(other.dtype), other) for one, other in zip(before, after, strict=True))
         assert all(bool(parameter.isfinite().all()) for parameter in after)
