@@ -16,6 +16,7 @@ TESTED_WITH = {
     "audit/known_models.py": "commands/test_calibrate.py",
     "audit/probe.py": "commands/test_probe.py",
     "audit/probe_page.py": "commands/test_probe.py",
+    "audit/series_page.py": "audit/test_series.py",
     "backbones/hopfield.py": "backbones/test_dense_memory.py",
     "interop/stored_gidd.py": "interop/test_gidd.py",
     "callbacks/basin_table.py": "probes/test_basin.py",

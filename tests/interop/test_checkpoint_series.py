@@ -1,6 +1,8 @@
 """`uddm probe FOLDER`: a curve over the checkpoints of one training."""
 
 import csv
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,16 +41,32 @@ def test_checkpoints_are_loaded_in_the_order_of_their_steps(folder: Path) -> Non
 
 @pytest.mark.slow
 def test_the_curve_is_printed_and_written(uddm: Run, folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "curve.csv"
-    outcome = uddm("probe", folder, "-n", 2, "--times", "0.1,0.5", "--steps", 3, "--out", out)
+    out, data, page = tmp_path / "curve.csv", tmp_path / "curve.json", tmp_path / "curve.html"
+    words = ("-n", 2, "--times", "0.1,0.5", "--steps", 3, "--out", out, "--json", data, "--html", page)
+    outcome = uddm("probe", folder, *words)
     assert outcome.status == 0, outcome.err
     lines = outcome.out.splitlines()
     assert lines[0] == "conditional entropy in nats per token, 2 own samples; ema weights"
-    assert lines[1].split() == ["step", "t", "=", "0.1", "t", "=", "0.5"]
-    assert [line.split()[0] for line in lines[2:]] == ["0", "900", "10,000"]
+    assert lines[1].split() == ["step", "t", "=", "0.1", "t", "=", "0.5", "verdict"]
+    assert [line.split()[0] for line in lines[2:5]] == ["0", "900", "10,000"]
+    assert all(line.split()[3] == "undetermined" for line in lines[2:5])  # from two samples
+    assert "the verdict is undetermined at 3 of 3 steps" in lines
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [(row["step"], row["t"]) for row in rows] == [(s, t) for s in ("0", "900", "10000") for t in ("0.1", "0.5")]
     assert len({row["entropy"] for row in rows}) == 2  # the same weights
+    assert {row["verdict"] for row in rows} == {"undetermined"}
+    assert [one["model"]["step"] for one in json.loads(data.read_text())["models"]] == [0, 900, 10_000]
+    assert "Probability of each regime over the steps" in page.read_text()
+
+
+def test_the_checkpoints_of_a_run_are_a_series(trained: Path, tmp_path: Path) -> None:
+    """Copies of `last.ckpt` stand for checkpoints of a `ModelCheckpoint`."""
+    shutil.copytree(trained / "run", tmp_path / "run")
+    made = tmp_path / "run/checkpoints"
+    for step in (3, 6):
+        shutil.copyfile(made / "last.ckpt", made / f"step{step}.ckpt")
+    assert is_series(made)
+    assert [run.folder.name for run in load_series(made, device="cpu")] == ["run", "run"]
 
 
 def test_other_folders_are_no_series(tmp_path: Path, folder: Path) -> None:

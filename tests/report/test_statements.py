@@ -1111,7 +1111,7 @@ DEFINITIONS = (
         "write verdict, evidence",
         "write a page with figures",
         "of the verdict, from",
-        "{}. A folder of checkpoints in Duo's layout",
+        "{}. A folder of checkpoints",
         # model card
         "The first rows that it draws with the seed",
         "---\nlibrary_name: uddm_lightning",

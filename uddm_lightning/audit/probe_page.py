@@ -25,7 +25,7 @@ from uddm_lightning.report.formatting import count, decimal, escaped, percent
 
 SHOWN = 12  # samples
 DARKEST = 34  # per cent of the text's colour behind a token with the largest entropy
-_READING = (
+READING = (
     "<b>Entropy</b> is that of the model's leave-one-out predictions, in nats per token. It vanishes if the model "
     "knows which token stands there.",
     "<b>Memorizing</b>: the model restores its training rows almost completely, and other text far less. <b>In "
@@ -53,18 +53,18 @@ def probe_page(probed: Probed) -> str:
     lines = evidence_lines(probed.evidence) + (text_lines(probed.text, verdict) if probed.text else [])
     with style():
         parts = [
-            f'<p class="answer"><span class="regime {kind}">{escaped(_sentence(named))}</span>: probability '
+            f'<p class="answer"><span class="regime {kind}">{escaped(sentence(named))}</span>: probability '
             f"{verdict.probability:.2f}.</p>",
             f'<p class="quiet">Other regimes: {escaped(others)}.</p>',
-            *(f"<p><b>Outside of the calibration:</b> {escaped(_sentence(one))}.</p>" for one in verdict.outside),
+            *(f"<p><b>Outside of the calibration:</b> {escaped(sentence(one))}.</p>" for one in verdict.outside),
             figure_section(_scale_drawing(probed), is_folded=True),
-            "<h2>Evidence</h2><ul>" + "".join(f"<li>{escaped(_sentence(line))}.</li>" for line in lines) + "</ul>",
+            "<h2>Evidence</h2><ul>" + "".join(f"<li>{escaped(sentence(line))}.</li>" for line in lines) + "</ul>",
             figure_section(_entropy_drawing(probed), is_folded=True),
-            _samples(probed),
+            samples_section(probed),
             figure_section(_curve_drawing(probed), is_folded=True),
         ]
-    parts.append("<h2>How to read this page</h2><ul>" + "".join(f"<li>{line}</li>" for line in _READING) + "</ul>")
-    parts.append(f"<h2>What was measured</h2>{plain_table(_about(probed))}")
+    parts.append("<h2>How to read this page</h2><ul>" + "".join(f"<li>{line}</li>" for line in READING) + "</ul>")
+    parts.append(f"<h2>What was measured</h2>{plain_table(about(probed))}")
     return whole_page("Verdict on a trained model", parts)
 
 
@@ -179,7 +179,7 @@ def _curve_drawing(probed: Probed) -> Drawing:
     return drawing
 
 
-def _samples(probed: Probed) -> str:
+def samples_section(probed: Probed, title: str = "Own samples by token entropy") -> str:
     """Return the first samples with a shade behind each token."""
     largest, pieces = probed.evidence.largest_entropy, probed.pieces
     gap = "" if pieces is not None and max(map(len, pieces), default=1) == 1 else " "
@@ -196,10 +196,11 @@ def _samples(probed: Probed) -> str:
         f'<span class="scale" style="background: linear-gradient(90deg, transparent, color-mix(in srgb, var(--text) '
         f'{DARKEST}%, transparent))"></span> to ln V = {largest:.2f} nats, at t = {T:g}.</p>'
     )
-    return f'<section id="samples"><h2>Own samples by token entropy</h2>{key}' + "\n".join(shown) + "</section>"
+    return f'<section id="samples"><h2>{escaped(title)}</h2>{key}' + "\n".join(shown) + "</section>"
 
 
-def _about(probed: Probed) -> Table:
+def about(probed: Probed) -> Table:
+    """Return the facts of a model and of its calibration."""
     model, facts, one = probed.model, probed.facts, probed.evidence
     conditions, numbers = probed.calibration.conditions, probed.calibration.models
     low, high = conditions["vocab_size"]
@@ -229,6 +230,6 @@ def _range(ends: list[int]) -> str:
     return f"{ends[0]:,}" if ends[0] == ends[1] else f"{ends[0]:,} to {ends[1]:,}"
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     """Return text with a large first letter."""
     return text[:1].upper() + text[1:]

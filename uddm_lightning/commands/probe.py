@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from uddm_lightning.audit.calibration import load_calibration
-from uddm_lightning.audit.probe import probe_model
+from uddm_lightning.audit.calibration import Calibration, load_calibration
+from uddm_lightning.audit.probe import Probed, probe_model
 from uddm_lightning.audit.probe_page import probe_page
+from uddm_lightning.audit.series import changes, curve_json, named
+from uddm_lightning.audit.series_page import series_page
 from uddm_lightning.audit.verdict import text_lines, verdict_lines
 from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.config.ranges import check_options
@@ -41,7 +43,8 @@ def _parser() -> CommandParser:
         "model",
         type=Path,
         metavar="MODEL",
-        help=f"{MODEL_HELP}. A folder of checkpoints in Duo's layout or of runs gives a curve over steps",
+        help=f"{MODEL_HELP}. A folder of checkpoints of a run or in Duo's layout, or of runs, gives a curve over "
+        "steps with the verdict of each",
     )
     parser.add_argument("--ckpt_path", default="last", metavar="CKPT", help="a file, last (default) or previous")
     parser.add_argument("--text", type=Path, metavar="FILE", help="measure on its lines (UTF-8) instead of samples")
@@ -80,9 +83,7 @@ def probe(arguments: list[str]) -> int:
         raise InputError(f"`--times {given.times}`: give times in (0, 1] with commas between them.") from error
     calibration = load_calibration(given.calibration)
     if is_series(given.model):
-        if given.json or given.html:
-            raise InputError(f"`{given.model}` holds several models: `--json` and `--html` describe one of them.")
-        return _probe_series(given, times)
+        return _probe_series(given, times, calibration)
     run = open_model(given.model, ModelOptions.of(given))
     records = run.entropy(given.text, times, given.n, given.seed).to_pylist()
     sys.stdout.write("\n".join(_lines(run, records)) + "\n")
@@ -101,21 +102,32 @@ def probe(arguments: list[str]) -> int:
     return 0
 
 
-def _probe_series(given: argparse.Namespace, times: Sequence[float]) -> int:
-    """Measure every checkpoint of a folder and write a curve over steps."""
+def _probe_series(given: argparse.Namespace, times: Sequence[float], calibration: Calibration) -> int:
+    """Measure every checkpoint of a folder and write a curve over steps, with the verdict of each step."""
     records: list[dict[str, Any]] = []
+    series: list[Probed] = []
     for run in load_series(given.model, weights=given.weights, device=given.device, steps=given.steps):
         mine = run.entropy(given.text, times, given.n, given.seed).to_pylist()
         if not records:
             rows = f"{mine[0]['n_rows']} " + ("own samples" if mine[0]["split"] == "samples" else "rows of text")
             sys.stdout.write(f"conditional entropy in nats per token, {rows}; {run.weights} weights\n")
-            sys.stdout.write(f"{'step':>10}" + "".join(f"{f't = {t:g}':>12}" for t in times) + "\n")
+            sys.stdout.write(f"{'step':>10}" + "".join(f"{f't = {t:g}':>12}" for t in times) + "  verdict\n")
         cells = "".join(f"{_cell(record['entropy']):>12}" for record in mine)
-        sys.stdout.write(f"{run.step:>10,}{cells}\n")
-        sys.stdout.flush()  # a model of a gigabyte takes minutes
-        records += [{"step": run.step, **record} for record in mine]
+        sys.stdout.write(f"{run.step:>10,}{cells}")
+        sys.stdout.flush()  # the evidence takes as long again, and a model of a gigabyte takes minutes
+        series.append(probe_model(run, calibration, mine, given.text, given.n, given.seed))
+        verdict = series[-1].verdict
+        sys.stdout.write(f"  {named(series[-1])}, {verdict.probability:.2f}\n")
+        about = {"verdict": verdict.name, "probability": verdict.probability}
+        records += [{"step": run.step, **record, **about} for record in mine]
+    sys.stdout.write("\n".join(changes(series)) + "\n")
     if given.out:
-        _write_csv(given.out, ("step", *COLUMNS), records)
+        _write_csv(given.out, ("step", *COLUMNS, "verdict", "probability"), records)
+    if given.json:
+        write_text(given.json, json.dumps(curve_json(series), indent=1) + "\n")
+    if given.html:
+        write_text(given.html, series_page(series))
+        sys.stdout.write(f"{given.html}\n")
     return 0
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.convert import convert
+from uddm_lightning.runs.manifest import find_run_folder
 from uddm_lightning.runs.run import Run, load_run
 
+WITHOUT_STEP = ("last.ckpt", "previous.ckpt")  # they are the same as others, or later by a few steps
 # Entropy on own samples needs no text, so the text that a checkpoint names need not be known.
 NO_TEXT = "data: {source: {class_path: TextFiles, init_args: {paths: text.txt}}}\n"
 
@@ -24,7 +26,7 @@ def load_series(folder: Path, **options: Any) -> Iterator[Run]:
     """Yield the models of a folder, in the order of their steps; a checkpoint is converted in a temporary folder.
 
     Args:
-        folder: holds `.ckpt` files in Duo's layout, or folders of runs.
+        folder: holds `.ckpt` files of a run or in Duo's layout, or folders of runs.
         options: of `load_run`.
 
     Raises:
@@ -35,6 +37,9 @@ def load_series(folder: Path, **options: Any) -> Iterator[Run]:
         if member.is_dir():
             yield load_run(member, **options)
             continue
+        if ((own := find_run_folder(member)) / "config.yaml").is_file():
+            yield load_run(own, str(member), **options)
+            continue
         with tempfile.TemporaryDirectory() as temporary:
             text = Path(temporary) / "text.yaml"
             write_text(text, NO_TEXT)
@@ -44,7 +49,7 @@ def load_series(folder: Path, **options: Any) -> Iterator[Run]:
 
 def _members(folder: Path) -> list[Path]:
     runs = [path.parent for path in folder.glob("*/config.yaml")]
-    return sorted(runs or (path for path in folder.glob("*.ckpt") if path.name != "last.ckpt"))
+    return sorted(runs or (path for path in folder.glob("*.ckpt") if path.name not in WITHOUT_STEP))
 
 
 def _step(member: Path) -> tuple[int, str]:
