@@ -22,7 +22,7 @@ TESTED_WITH = {
     "callbacks/basin_table.py": "probes/test_basin.py",
     "callbacks/board.py": "sweeps/test_board.py",
     "callbacks/heartbeat.py": "sweeps/launchers/test_local.py",
-    "callbacks/progress.py": "core/test_progress.py",
+    "callbacks/progress.py": "core/test_console.py",
     "callbacks/restored.py": "cli/test_lightning.py",
     "callbacks/sequences.py": "cli/test_lightning.py",
     "cli/resolve.py": "config/test_parser.py",
