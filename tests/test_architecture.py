@@ -78,6 +78,7 @@ TESTED_WITH = {
     "sweeps/sweep.py": "commands/test_sweep.py",
     "sweeps/sweep_run.py": "sweeps/launchers/test_local.py",
     "training/batch_notes.py": "probes/test_contract.py",
+    "training/exact.py": "probes/test_nelbo.py",
     "transition/method_estimates.py": "transition/test_estimate.py",
 }
 

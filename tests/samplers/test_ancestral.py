@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.support.devices import HostReads, run_as_on_cuda
 from tests.support.oracle_worlds import WORLDS, World, every_noise, markov, memory, unigram
 from tests.support.toy_worlds import TableBackbone, assert_frequencies, chain_kernel
-from uddm_lightning.backbones import Backbone, DiT
+from uddm_lightning.backbones import Backbone, DiT, TextStatistics, UnigramBackbone
 from uddm_lightning.core import devices
 from uddm_lightning.core.keyed_random import key
 from uddm_lightning.core.parameterization import Parameterization
@@ -117,6 +117,7 @@ def test_decoding_and_noise_removal_errors(options: dict[str, Any], message: str
         ({"clamp": True}, "ancestral-clamped"),
         ({"noise_removal": "argmax"}, "ancestral-argmax"),
         ({"clamp": True, "noise_removal": "argmax"}, "ancestral-clamped-argmax"),
+        ({"temperature": 0.5, "clamp": True}, "ancestral-t0.5-clamped"),
         ({"decoding": "argmax"}, "argmax-posterior"),
         ({"decoding": "argmax", "clamp": True}, "argmax-posterior-clamped"),
         ({"decoding": "argmax", "noise_removal": "argmax"}, "argmax-posterior-argmax"),
@@ -124,6 +125,23 @@ def test_decoding_and_noise_removal_errors(options: dict[str, Any], message: str
 )
 def test_chain_names(options: dict[str, Any], name: str) -> None:
     assert AncestralSampler(**options).name == name
+
+
+def test_temperature_raises_predictions_to_a_power_and_is_checked() -> None:
+    """One step from t = 1 to 0 draws tokens from p^(1 / T)."""
+    p_V, draws = torch.tensor([0.7, 0.2, 0.1]).double(), 4000
+    backbone = UnigramBackbone(3)
+    backbone.prepare(TextStatistics(lambda: torch.zeros(1, 1).long(), p_V))
+    one = Denoiser(UniformProcess(3, LogLinearSchedule()), backbone, Parameterization.LEAVE_ONE_OUT)
+    noise_BL, keys_B = torch.arange(draws)[:, None] % 3, torch.arange(draws)
+    for temperature in (0.5, 1.0, 2.0):
+        sampler = AncestralSampler(1, noise_removal="ancestral", temperature=temperature)
+        counts_V = torch.bincount(sampler.sample(one, noise_BL, keys_B)[:, 0], minlength=3)
+        raised_V = p_V ** (1 / temperature)
+        assert_frequencies(counts_V, raised_V / raised_V.sum())
+    for wrong in (0.0, -1.0, 1e6):
+        with pytest.raises(ValueError, match=rf"`temperature` must be in \(0, 1e6\), got {wrong}"):
+            AncestralSampler(temperature=wrong)
 
 
 def table() -> Backbone:

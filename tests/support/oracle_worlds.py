@@ -120,7 +120,8 @@ class Measured(NamedTuple):
 def measured(world: World, rows: int, t: float, steps: int, monkeypatch: pytest.MonkeyPatch) -> Measured:
     """Run three probes on rows of the text without a trainer."""
     f_V = torch.stack([(world.joint.p_X[:, None] * (world.joint.rows_XL == v)).sum() for v in range(world.joint.V)])
-    monkeypatch.setattr("uddm_lightning.probes.nelbo.data_of", lambda trainer: SimpleNamespace(unigram_entropy=1.0))
+    data = SimpleNamespace(unigram_entropy=1.0, vocab_size=world.joint.V)
+    monkeypatch.setattr("uddm_lightning.probes.nelbo.data_of", lambda trainer: data)
     numbers = torch.arange(rows)
     task = SimpleNamespace(
         process=world.process,

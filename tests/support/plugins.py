@@ -33,7 +33,14 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"hidden_size": 16, "n_blocks": 2, "n_heads": 2, "mlp_size": 24},
         {"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "mlp_size": 8, "attention_bias": True, "tied": True},
     ],
-    "AncestralSampler": [{}, {"decoding": "argmax"}, {"clamp": True}, {"noise_removal": "argmax"}],
+    "AncestralSampler": [
+        {},
+        {"decoding": "argmax"},
+        {"clamp": True},
+        {"noise_removal": "argmax"},
+        {"temperature": 0.5},
+    ],
+    "PredictorCorrectorSampler": [{}, {"corrections": 3, "clamp": True}],
     "SpinDynamics": [{}, {"order": "sequential"}, {"temperature": 0.5}, {"temperature": 1.0, "order": "sequential"}],
     "PseudoLikelihoodMemory": [
         {"length": 7},

@@ -44,6 +44,7 @@ class Stream(IntEnum):
     RANDOM = 14
     CANARIES = 15
     SPINS = 16
+    CORRECTION = 17
 
 
 def _shift(bits: Tensor, places: int) -> Tensor:

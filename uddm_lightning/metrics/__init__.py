@@ -8,6 +8,7 @@ from uddm_lightning.metrics.entropy import EntropyResult as EntropyResult
 from uddm_lightning.metrics.neighbours import NeighbourResult as NeighbourResult
 from uddm_lightning.metrics.neighbours import SampleNeighbours as SampleNeighbours
 from uddm_lightning.metrics.nelbo import Nelbo as Nelbo
+from uddm_lightning.metrics.nelbo import NelboDifference as NelboDifference
 from uddm_lightning.metrics.nelbo import NelboResult as NelboResult
 from uddm_lightning.metrics.recovery import ClassificationMargin as ClassificationMargin
 from uddm_lightning.metrics.recovery import MarginResult as MarginResult

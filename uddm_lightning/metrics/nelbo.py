@@ -3,7 +3,7 @@
 Shapes: B rows, L positions.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -46,6 +46,8 @@ class Nelbo(RowwiseMetric):
         2.0
     """
 
+    lowest: ClassVar[float | None] = 0.0  # smallest possible mean
+
     def __init__(self) -> None:
         super().__init__()
         self.declare("draws", "times", "count", "sum", *ORIGIN)
@@ -67,8 +69,21 @@ class Nelbo(RowwiseMetric):
     def compute(self) -> NelboResult:
         """Return the mean over all draws, with its interval clustered by unit of error."""
         rows, draws, sums = self.per_unit("draws")
-        mean = mean_interval(sums["sum"], sums["count"])
+        mean = mean_interval(sums["sum"], sums["count"], self.lowest)
         origin, each = self.per_draw("draws")
         times = each["times"]
         own = {"count": (each["count"] / times).astype(np.int64), "loss": each["sum"] / times}
         return NelboResult(rows, draws, *mean, origin | own)
+
+
+class NelboDifference(Nelbo):
+    """Average differences of two losses over valid tokens; they may have any sign.
+
+    Example:
+        >>> metric = NelboDifference()
+        >>> metric.update(torch.tensor([[-1.0, 3.0]]), torch.tensor([[True, True]]), RowIds(torch.tensor([0])))
+        >>> metric.compute().nelbo
+        1.0
+    """
+
+    lowest = None

@@ -12,24 +12,41 @@ from typing_extensions import override
 from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.errors import InputError, check_at_least, check_within
 from uddm_lightning.core.progress import progress
-from uddm_lightning.metrics import Nelbo
+from uddm_lightning.metrics import Nelbo, NelboDifference
 from uddm_lightning.probes.base import History, Probe
 from uddm_lightning.probes.measured_batch import MeasuredBatch
 from uddm_lightning.probes.summary import cell
 from uddm_lightning.results.declarations import Column, Scalar, corruption_time, leading, nats
 from uddm_lightning.results.falling import falling
 from uddm_lightning.results.tables import Record
+from uddm_lightning.samplers.denoiser import Denoiser
+from uddm_lightning.training.exact import exact_denoiser
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import data_of
 
 GOLDEN_RATIO = 0.6180339887498949
 EXTRAPOLATED = "nelbo_extrapolated"
-COLUMNS = leading(
-    nats("nelbo", "Monte-Carlo negative evidence lower bound, integrated over t from t_min to t_max", -math.inf, True),
-    corruption_time("t_min", "smallest t of the range"),
-    corruption_time("t_max", "largest t of the range"),
-    nats("pool_unigram_entropy", "entropy of the token frequencies of the pool, which a model without context reaches"),
-    Column("nelbo_falling", "true or false", "NELBO still fell over the last three validations; empty if unclear"),
+MEMORIZED = "memorized"  # key of the metric of NELBO differences
+COLUMNS = (
+    *leading(
+        nats(
+            "nelbo", "Monte-Carlo negative evidence lower bound, integrated over t from t_min to t_max", -math.inf, True
+        ),
+        corruption_time("t_min", "smallest t of the range"),
+        corruption_time("t_max", "largest t of the range"),
+        nats(
+            "pool_unigram_entropy",
+            "entropy of the token frequencies of the pool, which a model without context reaches",
+        ),
+        Column("nelbo_falling", "true or false", "NELBO still fell over the last three validations; empty if unclear"),
+    ),
+    Column("raw_bits", "bits per row", "length of a row as raw text, its tokens times log2 of the number of ids", 0.0),
+    Column(
+        "memorized_bits",
+        "bits per row",
+        "NELBO of the exact model of the text minus that of this model, on the same noise from t_min to t_max",
+        interval=True,
+    ),
 )
 
 
@@ -40,6 +57,13 @@ class NelboProbe(Probe):
     that of the trained range, with the metric "nelbo_extrapolated". A backbone without parameters does not extrapolate.
 
     Times follow the golden-ratio sequence over (draw, time) pairs, so that any number of draws covers the range evenly.
+
+    Where the distribution of the text is known (`MarkovSource`), the exact model is evaluated on the same noisy rows.
+    The difference of the two NELBOs on training rows is what the model has memorized of them, in bits. The NELBO bounds
+    the negative log-likelihood of the model from above, so the model may have memorized more. The difference covers the
+    measured range of t only: train from `objective.t_min` = 0.001 for (nearly) all of it. On test rows it is at most 0,
+    up to noise, and shows what the model has not learned. Source: Morris et al. 2025, arXiv 2505.24832 ("unintended
+    memorization" of autoregressive models).
 
     Args:
         t_min: smallest time, in (0, t_max); None is that of training.
@@ -53,7 +77,8 @@ class NelboProbe(Probe):
     reading = (
         "Compare NELBOs on the same range of t only. A model that has learned lies below pool_unigram_entropy on test "
         "rows. A large difference between test and train rows means memorization. The metric nelbo_extrapolated covers "
-        "a range beyond that of training."
+        "a range beyond that of training. memorized_bits is known for text of a known distribution only; on test rows "
+        "it is at most 0, up to noise."
     )
     columns = COLUMNS
     extra_metrics = (EXTRAPOLATED,)
@@ -72,6 +97,7 @@ class NelboProbe(Probe):
         self.t_min = t_min
         self.t_max = t_max
         self.times_per_row = times_per_row
+        self._exact: Denoiser | None = None  # of the text, if its distribution is known
 
     def ranges(self, task: DiffusionTask) -> dict[str, tuple[float, float]]:
         """Return the ranges of t to measure on, by metric.
@@ -98,35 +124,71 @@ class NelboProbe(Probe):
             self.ranges(pl_module)
 
     @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_start(trainer, pl_module)
+        if self._denoisers and isinstance(pl_module, DiffusionTask):
+            self._exact = exact_denoiser(pl_module)
+
+    on_test_start = on_validation_start
+
+    @override
     def measure(self, at: MeasuredBatch) -> None:
-        process, batch = at.task.process, at.batch
-        x0_BL = batch.tokens_BL
-        valid_BL = torch.ones_like(at.counted_BL) if batch.valid_BL is None else batch.valid_BL
+        for kind, (low, high) in self.ranges(at.task).items():
+            metric = self.metric(at, Nelbo, kind)
+            for index in progress(range(self.times_per_row), f"NELBO, {at.split}"):
+                metric.update(self._losses(at, low + (high - low) * self._quantiles(at, index))[0], _valid(at), at.ids)
+        if self._exact is None:
+            return
+        low, high = self.ranges(at.task)[self.kind]
+        metric = self.metric(at, NelboDifference, MEMORIZED)
+        for index in progress(range(self.times_per_row), f"memorized bits, {at.split}"):
+            # The loss at t has a variance of about 1 / t. With t uniform in ln t, that of the weighted loss is bounded.
+            t_B = low * (high / low) ** self._quantiles(at, index)
+            own_BL, exact_BL = self._losses(at, t_B, self._exact)
+            metric.update((exact_BL - own_BL) * (t_B * math.log(high / low))[:, None], _valid(at), at.ids)
+
+    def _quantiles(self, at: MeasuredBatch, index: int) -> Tensor:
+        """Return the place of one time of each row in its range, float64 (B,) in [0, 1)."""
+        number_B = at.batch.places_B * self.times_per_row + index
+        return (0.5 + GOLDEN_RATIO * number_B.double()) % 1.0
+
+    def _losses(self, at: MeasuredBatch, t_B: Tensor, *others: Denoiser) -> list[Tensor]:
+        """Return the losses (B, L) of the model, and of other denoisers on the same noisy rows."""
+        process, batch, x0_BL = at.task.process, at.batch, at.batch.tokens_BL
 
         def loss(logits_CV: Tensor, xt_C: Tensor, x0_C: Tensor, alpha_C: Tensor, slope_C: Tensor) -> tuple[Tensor]:
             return (process.nelbo(logits_CV.log_softmax(1), NoisyTokens(x0_C, xt_C, alpha_C, slope_C)),)
 
-        for kind, (low, high) in self.ranges(at.task).items():
-            metric = self.metric(at, Nelbo, kind)
-            for index in progress(range(self.times_per_row), f"NELBO, {at.split}"):
-                number_B = batch.places_B * self.times_per_row + index
-                t_B = low + (high - low) * ((0.5 + GOLDEN_RATIO * number_B.double()) % 1.0)
-                noised = process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL)
-                alpha_BL = noised.alpha_B[:, None].expand_as(x0_BL)
-                slope_BL = noised.slope_B[:, None].expand_as(x0_BL)
-                loss_BL = at.denoiser(loss, noised.xt_BL, t_B, batch.valid_BL, x0_BL, alpha_BL, slope_BL)[0]
-                metric.update(loss_BL, valid_BL, at.ids)
+        noised = process.corrupt(x0_BL, t_B, batch.keys_B, batch.valid_BL)
+        alpha_BL, slope_BL = (one_B[:, None].expand_as(x0_BL) for one_B in (noised.alpha_B, noised.slope_B))
+        return [
+            denoiser(loss, noised.xt_BL, t_B, batch.valid_BL, x0_BL, alpha_BL, slope_BL)[0]
+            for denoiser in (at.denoiser, *others)
+        ]
 
     @override
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
-        ranges, level = self.ranges(task), data_of(task.trainer).unigram_entropy
+        ranges, data = self.ranges(task), data_of(task.trainer)
         for (split, weights, kind), metric in self.collected.items():
+            if kind == MEMORIZED:
+                continue
             result = metric.compute()._asdict()
             draws = result.pop("draws")
             low, high = ranges[kind]
             about = {"metric": kind, "split": split, "weights": weights, "t_min": low, "t_max": high}
-            own = {"_draws": draws} if kind == self.kind else {}
-            yield {**about, **result, "pool_unigram_entropy": level, **own}
+            if kind == self.kind:
+                tokens = float(draws["count"].mean()) if len(draws["count"]) else math.nan
+                about |= {"_draws": draws, "raw_bits": tokens * math.log2(data.vocab_size)}
+                about |= self._memorized(split, weights, tokens)
+            yield {**about, **result, "pool_unigram_entropy": data.unigram_entropy}
+
+    def _memorized(self, split: str, weights: str, tokens: float) -> Record:
+        """Return the memorized bits of a row of `tokens` tokens with their interval; empty if they are not known."""
+        if (metric := self.collected.get((split, weights, MEMORIZED))) is None:
+            return {}
+        found = metric.compute()
+        values = zip(("", "_low", "_high"), (found.nelbo, found.nelbo_low, found.nelbo_high), strict=True)
+        return {f"memorized_bits{end}": value * tokens / math.log(2) for end, value in values}
 
     @override
     def complete(self, records: Sequence[Record], history: History) -> None:
@@ -153,3 +215,7 @@ class NelboProbe(Probe):
             if any(record["split"] == "test" and record.get("nelbo_falling") for record in mine):
                 lines.append("   the NELBO of test rows was still falling over the last three validations")
         return lines
+
+
+def _valid(at: MeasuredBatch) -> Tensor:
+    return torch.ones_like(at.counted_BL) if at.batch.valid_BL is None else at.batch.valid_BL

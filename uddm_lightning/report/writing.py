@@ -12,6 +12,7 @@ from uddm_lightning.core.files import write_atomically, write_text
 from uddm_lightning.report import sentences as text
 from uddm_lightning.report.estimates import Estimates, three_sizes
 from uddm_lightning.report.figures.basins import basins_drawing, margins_drawing
+from uddm_lightning.report.figures.capacity import capacity_drawing
 from uddm_lightning.report.figures.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.figures.declared import declared_drawings
@@ -39,6 +40,7 @@ FIGURES = (
         "models",
         "entropy",
         "samples",
+        "capacity",
         "densities",
         "basins",
         "margins",
@@ -116,6 +118,7 @@ def _drawings(
         "models": models_drawing(study, verdict) if has_recovery and len(study.backbones) > 1 else None,
         "entropy": entropy_drawing(study, verdict) if has_entropy else None,
         "samples": samples_drawing(study),
+        "capacity": capacity_drawing(study, verdict),
         "trajectories": trajectories_drawing(study),
         "agreement": agreement_drawing(study, verdict),
         **from_sequences,
