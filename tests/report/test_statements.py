@@ -268,14 +268,14 @@ STATEMENTS = [
         "N_half = 64 training rows",
     ),
     Statement(
-        "Qualified: N = {} {} {}.",
+        "Limits: N = {} {} {}.",
         "a size, but not every size, has not learned",
         lambda: answer(regimes=TWO),
         answer,
-        "Qualified: N = 64 has not learned yet.",
+        "Limits: N = 64 has not learned yet.",
     ),
     Statement(
-        "Qualified: N = {} {} {}.",
+        "Limits: N = {} {} {}.",
         "no headline where no size has learned",
         lambda: answer(regimes=TWO),
         lambda: answer(regimes=LOST),
@@ -317,11 +317,11 @@ STATEMENTS = [
         "Measured after 200 training steps.",
     ),
     Statement(
-        "{} means: the test NELBO still fell",
+        '"{}" means that the test NELBO still fell',
         "a size is qualified so",
         lambda: html(transition=sweeps.transition(sizes=SIZES, falling=True)),
         html,
-        "Training was not at its end means: the test NELBO still fell over the last three validations",
+        "means that the test NELBO still fell over the last three validations",
     ),
     Statement(
         "{}<p>The regimes of the sizes were not judged.</p>",
@@ -367,14 +367,12 @@ STATEMENTS = [
         "of the clean tokens",
     ),
     Statement(
-        "This is the cost of sampling: ",
+        "Sampling has a cost: ",
         "errors rise",
         lambda: costs(but(rows(), RECOVERY, errors_before="0.1", errors_after="0.100001")),
         lambda: costs(but(rows(), RECOVERY, errors_before="0.1", errors_after="0.1")),
     ),
-    Statement(
-        "This is the cost of sampling: ", "the chain draws", lambda: costs(rows()), lambda: costs(argmax(rows()))
-    ),
+    Statement("Sampling has a cost: ", "the chain draws", lambda: costs(rows()), lambda: costs(argmax(rows()))),
     Statement(
         "With the exact posterior, {}.",
         "the exact posterior's errors were counted",
@@ -922,7 +920,7 @@ ELSEWHERE = {  # statements with data in other tests
     **dict.fromkeys(
         (
             "{}, {}{}: {}",
-            "the trend of test recovery is null",
+            "test recovery has no trend",
             "the largest size, {}, is not learned yet",
             "There are no measurements.",
             "{}: rows.parquet does not have every draw",
@@ -931,7 +929,7 @@ ELSEWHERE = {  # statements with data in other tests
             "blank: nothing of a row is left",
             "the ratio may be {} to {}",
             "size {} is not learned yet",
-            "one seed: the interval covers",
+            "with one seed the interval covers",
             "a line does not fit, with",
             "N_half of {} is null",
             "from size {} to size {} the curve",
@@ -1080,7 +1078,7 @@ DEFINITIONS = (
         "Predictions of the model while",
         "A transition size is given",
         "Whiskers and brackets are",
-        "Recovery is sampled and no",
+        "Recovery is sampled and is not",
     ),
     *(
         "<b>",

@@ -52,7 +52,7 @@ def test_a_sweep_becomes_the_content_of_transition_json(tmp_path: Path) -> None:
         "t": 0.1,
         "estimate": "n_half",
         **found["n_half"],
-        "qualifier": "one seed: the interval covers the sampling of sequences only",
+        "qualifier": "with one seed the interval covers the sampling of sequences only",
     }
     assert any("one seed" in note for note in result["notes"])
     assert result["notes"].count(DIFFER) == 1
@@ -210,8 +210,8 @@ def test_a_note_for_every_t_is_given_once() -> None:
         ]
     (mem,) = (note for note in notes if "at the smallest size, 2, and not 0.95" in note)
     assert mem.startswith("DiT, recovery at t = 0.05, 0.1, 0.25, N_mem is null: train recovery is 0.900")
-    (trend,) = (note for note in notes if "the trend of test recovery is null" in note)
-    assert trend.startswith("DiT at t = 0.05, 0.1, 0.25, the trend of test recovery is null: a line does not fit")
+    (trend,) = (note for note in notes if "test recovery has no trend" in note)
+    assert trend.startswith("DiT at t = 0.05, 0.1, 0.25, test recovery has no trend: a line does not fit")
 
 
 # --- input -----------------------------------------------------------------------------------------------------

@@ -75,11 +75,11 @@ class RecoveryProbe(Probe):
     is fixed if its margin is above 0; a row is a fixed point if all its tokens are fixed. A process that must mask a
     token to predict it is asked about one random token of each row.
 
-    Recovery is sampled and no proper score: an overconfident model restores more corrupted tokens and changes more
-    clean ones. Therefore the records also hold the share of clean tokens that the chain changes, the shares of wrong
-    tokens before and after the chain, two levels of chains without knowledge of the row (`Process.chance` for the exact
-    unigram model, `Process.coincidence` for unrelated text) and, if the backbone knows the distribution of the text,
-    the level that no chain exceeds (`Process.bayes_argmax`).
+    Recovery is sampled and is not a proper score: an overconfident model restores more corrupted tokens and changes
+    more clean ones. Therefore the records also hold the share of clean tokens that the chain changes, the shares of
+    wrong tokens before and after the chain, two levels of chains without knowledge of the row (`Process.chance` for the
+    exact unigram model, `Process.coincidence` for unrelated text) and, if the backbone knows the distribution of the
+    text, the level that no chain exceeds (`Process.bayes_argmax`).
 
     To compare chains, measure a checkpoint again with another sampler. Its rows stand beside those of the first chain.
 
@@ -97,8 +97,8 @@ class RecoveryProbe(Probe):
     reading = (
         "Compare train rows with test rows at the same t. A model that memorizes restores train rows and not test "
         "rows; a model that generalizes restores both alike. Compare test recovery with chance and coincidence, the "
-        "levels of chains without knowledge of the row. Recovery is sampled and no proper score: read it together with "
-        "errors_before, errors_after and clean_change_rate."
+        "levels of chains without knowledge of the row. Recovery is sampled and is not a proper score: read it "
+        "together with errors_before, errors_after and clean_change_rate."
     )
     columns = COLUMNS
     scalars = (

@@ -38,7 +38,10 @@ def colophon(
         terms: definitions of terms.
         has_captions: whether the captions for LaTeX stand beside the page.
     """
-    entries = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(text)}</dd>" for name, text in sorted(terms.items()))
+    names: dict[str, list[str]] = {}  # of each definition
+    for name, text in sorted(terms.items()):
+        names.setdefault(text, []).append(name)
+    entries = "".join(f"<dt>{escaped(', '.join(of))}</dt><dd>{escaped(text)}</dd>" for text, of in names.items())
     links = " · ".join(f'<a href="{name}">{name}</a>' for name in (*_TABLES, *([_CAPTIONS] if has_captions else [])))
     return "\n".join(
         [

@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from uddm_lightning.report.figures.drawing import Table
-from uddm_lightning.report.formatting import escaped
+from uddm_lightning.report.formatting import decimal, escaped
 
 _NUMBER = re.compile(r"[-\u2212\u2013]?$|[-\u2212]?\d[\d,.]*(\u00a0?%)?( .*\d\)?.*)?$")  # minus, dash, no-break space
+_NONE, _MODEL = decimal(None), "model"  # an empty cell, and the head of the column of backbones
 _LONG = 40  # characters of a cell that may be cut into lines
 
 
@@ -26,7 +27,11 @@ def numbers(table: Table, terms: Mapping[str, str]) -> str:
 
 
 def table_of(table: Table, terms: Mapping[str, str]) -> str:
-    """Return a table in a box that scrolls; columns of numbers are aligned to the right, known terms are explained."""
+    """Return a table in a box that scrolls; columns of numbers are aligned to the right, known terms are explained.
+
+    Columns without a value, and the name of the model where there is one model, are left out.
+    """
+    table = _without_empty(table)
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.head)
     kinds = [_kind(column) for column in columns]
     head = "".join(
@@ -38,6 +43,17 @@ def table_of(table: Table, terms: Mapping[str, str]) -> str:
         for row in table.rows
     )
     return f"{box('Table')}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _without_empty(table: Table) -> Table:
+    """Return a table without columns that say nothing."""
+    columns = list(zip(*table.rows, strict=True))
+    kept = [
+        place
+        for place, (head, column) in enumerate(zip(table.head, columns, strict=False))
+        if set(column) - {"", _NONE} and not (head == _MODEL and len(set(column)) == 1)
+    ]
+    return Table([table.head[i] for i in kept], [[row[i] for i in kept] for row in table.rows]) if kept else table
 
 
 def box(label: str, kind: str = "box") -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uddm_lightning.report.formatting import count, listed
+from uddm_lightning.report.formatting import count, listed, typeset
 from uddm_lightning.results.reference import METHODS, SIZES
 from uddm_lightning.results.study import Mean, Study, nearest
 from uddm_lightning.transition.equivalence import Equivalence
@@ -66,7 +66,7 @@ class Estimate:
         self.method: str = entry["method"]
         self.t: float | None = entry["t"]
         self.crossings = {name: _crossing(entry[name]) for name in SIZES if entry[name]}
-        self.reasons: Mapping[str, str] = entry["reasons"]
+        self.reasons = {name: typeset(reason) for name, reason in entry["reasons"].items()}
         self.deviance_per_df: float | None = entry["deviance_per_df"]
         self.plateau: float | None = entry["plateau"]
         self.floor: float | None = entry["floor"]
@@ -81,11 +81,11 @@ class Estimate:
         return name if self.t is None else f"{name}, t = {self.t:g}"
 
     @property
-    def whys(self) -> str:
-        """The reasons for all missing sizes, equal ones once; "" without any."""
+    def missing(self) -> list[str]:
+        """The missing sizes with their reasons, those of equal reasons together."""
         reasons = dict.fromkeys(why for name in SIZES if (why := self.why(name)))
         names = {why: listed([SIZES[name] for name in SIZES if self.why(name) == why]) for why in reasons}
-        return "; ".join(f"{names[why]}: {why}" for why in reasons)
+        return [f"{names[why]}: {why}" for why in reasons]
 
     def why(self, number: str) -> str:
         """Return why one of `SIZES` is missing; "" if it is not, or without a reason."""
@@ -106,7 +106,8 @@ class SizeRegime:
 
     def __init__(self, entry: Mapping[str, Any]) -> None:
         self.size: int = entry["train_size"]
-        self.regime = Regime(entry["regime"], tuple(entry["qualifiers"]), entry["reason"], entry["draws_needed"])
+        reason = typeset(entry["reason"])
+        self.regime = Regime(entry["regime"], tuple(entry["qualifiers"]), reason, entry["draws_needed"])
         self.by_seed: Mapping[int, str] = {one["seed"]: one["regime"] for one in entry["by_seed"]}
 
 
@@ -138,7 +139,7 @@ class Estimates:
 
     def __init__(self, transition: Mapping[str, Any]) -> None:
         self.backbones: Mapping[str, Any] = transition.get("backbones", {})
-        self.notes: Sequence[str] = transition.get("notes", ())
+        self.notes: Sequence[str] = [typeset(note) for note in transition.get("notes", ())]
         self._headlines: Mapping[str, Any] = transition.get("headline", {})
 
     def estimates(self, backbone: str) -> list[Estimate]:
@@ -169,7 +170,7 @@ class Estimates:
         entry = self._headlines.get(backbone)
         if not entry:
             return None
-        return Headline(entry["method"], entry["t"], entry["estimate"], _crossing(entry), entry["qualifier"])
+        return Headline(entry["method"], entry["t"], entry["estimate"], _crossing(entry), typeset(entry["qualifier"]))
 
     def trend(self, backbone: str, t: float | None) -> Mapping[str, Any] | None:
         """Return the trend of test recovery at the t nearest to `t`."""

@@ -1,6 +1,7 @@
 """Format numbers and untrusted text."""
 
 import html
+import re
 import unicodedata
 
 NAMED = {0x0A: "⏎", 0x0D: "␍", 0x09: "⇥", 0x7F: "␡"}
@@ -50,6 +51,12 @@ def escaped(text: object) -> str:
 def count(value: float) -> str:
     """Return a number of rows with thousands separators; numbers below 10 keep two digits."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def typeset(text: str) -> str:
+    """Return a sentence of transition.json with minus signs and thousands separators."""
+    text = re.sub(r"(?<![\w.-])-(?=\d)", "\N{MINUS SIGN}", text)
+    return re.sub(r"(?<![\w.,])\d{4,}(?![\w.])", lambda found: f"{int(found[0]):,}", text)
 
 
 def decimal(value: float | None, digits: int = 3) -> str:

@@ -7,7 +7,7 @@ from uddm_lightning.report import regimes
 from uddm_lightning.report.elements import box, folded, paragraph, term
 from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.figures import errors
-from uddm_lightning.report.formatting import count, decimal, escaped, with_interval
+from uddm_lightning.report.formatting import count, decimal, escaped, typeset, with_interval
 from uddm_lightning.results.study import Study
 from uddm_lightning.transition.regimes import NOT_AT_ITS_END, REGIMES, UNDETERMINED
 
@@ -98,11 +98,11 @@ def _trend(study: Study, verdict: Estimates) -> str:
         means = study.means("recovery", backbone, "test", trend["t"]) if trend else []
         if trend is None or not means:
             continue
-        slope = with_interval(trend["slope"], trend["low"], trend["high"], digits=4)
+        slope, low, high = (typeset(f"{trend[name]:.2g}") for name in ("slope", "low", "high"))
         whose = f" of {backbone}" if len(study.backbones) > 1 else ""
         peak = max(means, key=lambda mean: mean.value).size
         found.append(
             f"Test recovery{whose} at t = {trend['t']:g}: a straight line against log2 N has the slope "
-            f"{slope} per doubling; the highest value is at N = {count(peak)}."
+            f"{slope} ({low} to {high}) per doubling; the highest value is at N = {count(peak)}."
         )
     return paragraph(found)

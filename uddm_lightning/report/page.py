@@ -32,10 +32,10 @@ _READING = (
     "coincidence. Surely means: with the whole 95 % interval. The rules apply in this order.",
     *(f"<b>{SIZES[name]}</b>: {meaning}." for name, meaning in MEANINGS.items()),
     "A transition size is given only if the data support it; the reason is given for each missing one.",
-    "Recovery is sampled and no proper score: an overconfident model recovers more corrupted tokens and changes more "
-    "clean ones. Read it together with the share of wrong tokens before and after the chain.",
-    "Whiskers and brackets are 95 % intervals; a whisker that is not seen is shorter than its dot. Point at a dot, or "
-    "tap it, to read its value; the tables hold all of them.",
+    "Recovery is sampled and is not a proper score: an overconfident model recovers more corrupted tokens and changes "
+    "more clean ones. Read it together with the share of wrong tokens before and after the chain.",
+    "Whiskers and brackets are 95 % intervals; a whisker that is shorter than its dot is hidden by it. Point at a dot, "
+    "or tap it, to read its value; the tables hold all values.",
 )
 
 

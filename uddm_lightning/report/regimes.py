@@ -9,7 +9,7 @@ from uddm_lightning.results.study import Study
 from uddm_lightning.transition.regimes import NOT_AT_ITS_END, NOT_LEARNED, UNDETERMINED, Regime
 
 NOT_AT_END = (
-    f"{NOT_AT_ITS_END.capitalize()} means: the test NELBO still fell over the last three validations, so longer "
+    f'"{NOT_AT_ITS_END.capitalize()}" means that the test NELBO still fell over the last three validations, so longer '
     "training may change the regime."
 )
 
@@ -30,9 +30,9 @@ def headline(study: Study, verdict: Estimates, backbone: str) -> tuple[str, str]
     is_defined = found.method == "recovery" and found.estimate in MEANINGS
     more = [f"{SIZES[found.estimate]} is {MEANINGS[found.estimate]}."] if is_defined else []
     if found.qualifier:
-        more.append(f"Qualified: {found.qualifier.rstrip('.')}.")
+        more.append(f"Limits: {found.qualifier.rstrip('.')}.")
     if unlearned and NOT_LEARNED not in found.qualifier:
-        more.append(f"Qualified: N = {listed(unlearned)} {'have' if len(unlearned) > 1 else 'has'} {NOT_LEARNED}.")
+        more.append(f"Limits: N = {listed(unlearned)} {'have' if len(unlearned) > 1 else 'has'} {NOT_LEARNED}.")
     return whose + _size(found), " ".join([*more, trained])
 
 
@@ -58,7 +58,7 @@ def _because(study: Study, verdict: Estimates, backbone: str, regimes: Sequence[
     estimate = verdict.at(backbone, "recovery", study.reference)
     if estimate is None:
         return "recovery of train and test rows was not measured or not judged"
-    return estimate.whys or "the estimates were not judged"
+    return "; ".join(f"no {one}" for one in estimate.missing) or "the estimates were not judged"
 
 
 def sentence(regime: Regime) -> str:

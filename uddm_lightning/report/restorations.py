@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from uddm_lightning.report.formatting import count, percent, visible
 from uddm_lightning.report.sentences import Restored, noise_level
+from uddm_lightning.results.reference import reference
 from uddm_lightning.results.study import nearest
 
 Token = tuple[int, str]  # id and text
@@ -45,7 +46,8 @@ class Pull:
 def restorations(models: Mapping[str, Sequence[Restored]]) -> dict[str, Any]:
     """Return the data of the interactive figure, ready for JSON.
 
-    Rows of a split are those that most sizes and times have with the same noise, at most four.
+    Rows of a split are those that most sizes and times have with the same noise, at most four; rows without a corrupted
+    token at some time come last.
 
     Args:
         models: for each model, the sequences of one seed.
@@ -79,7 +81,12 @@ def pull(sequences: Sequence[Restored]) -> Pull | None:
         before, after = _equal(s["xt"], near), _equal(s["xhat"], near)
         if after >= _NEAR and after - before >= _GAIN:
             found.append((after - before, Pull(s["train_size"], s["t"], s["row_id"], before, after)))
-    return max(found, key=lambda one: (one[0], -one[1].size, -one[1].t), default=(0.0, None))[1]
+    at = reference(sorted({s["t"] for s in sequences})) if found else 0.0
+
+    def rank(one: tuple[float, Pull]) -> tuple[float, int, float]:
+        return round(one[0], 2), -one[1].size, -abs(one[1].t - at)
+
+    return max(found, key=rank, default=(0.0, None))[1]
 
 
 def story(sequences: Sequence[Restored]) -> list[str]:
@@ -115,7 +122,8 @@ def _model(
     for split in SPLITS:
         cells = _cells([s for s in sequences if s["split"] == split])
         first = strike.row_id if strike and split == "test" else None
-        best = sorted(cells, key=lambda row_id: (row_id != first, -len(cells[row_id]), row_id))[:n_rows]
+        clean = {row_id: sum(s["xt"] == s["x0"] for s in cells[row_id].values()) for row_id in cells}
+        best = sorted(cells, key=lambda i: (i != first, -len(cells[i]), clean[i], i))[:n_rows]
         rows[split] = [_row(cells[row_id], sizes, times, texts, top, stored) for row_id in best]
     t = strike.t if strike else noise_level(sequences)
     size = strike.size if strike else nearest(sizes, (sizes[0] * sizes[-1]) ** 0.5)

@@ -91,7 +91,7 @@ def _backbone(
     if len(seeds) == 1:
         notes.append(f"{name}: with one seed the intervals cover the sampling of sequences only, not the training.")
     trends = [trend(panel("recovery", t, "test"), t) for t in reading.test_times]
-    why = [(one["t"], f"the trend of test recovery is null: {one['reason']}.") for one in trends if one["reason"]]
+    why = [(one["t"], f"test recovery has no trend: {one['reason']}.") for one in trends if one["reason"]]
     notes += _once(name, why)
     entry = {
         "parameters": reading.parameters,
@@ -132,5 +132,5 @@ def _headline(
     if unfinished:
         qualifiers.append(f"training was not at its end at size {', '.join(unfinished)}")
     if len(seeds) == 1:
-        qualifiers.append("one seed: the interval covers the sampling of sequences only")
+        qualifiers.append("with one seed the interval covers the sampling of sequences only")
     return {"method": "recovery", "t": t, "estimate": name, **entry[name], "qualifier": "; ".join(qualifiers)}

@@ -47,7 +47,8 @@ def _estimate(
     last = regimes[-1] if regimes and regimes[-1]["train_size"] >= sizes[-1] else None
     if last and last["regime"] == NOT_LEARNED:
         step = max(int(row["step"]) for row in reading.rows)
-        reason = f"the largest size, {sizes[-1]}, is not learned yet after {step} steps: {last['reason'].rstrip('.')}"
+        why = last["reason"][:1].lower() + last["reason"][1:].rstrip(".")
+        reason = f"the largest size, {sizes[-1]}, is not learned yet after {step} steps: {why}"
         found |= dict.fromkeys(("n_half",) if tolerance is None else ("n_half", "n_gen"), (None, reason))
     entry = empty_estimate(method, t, {key: reason for key, (_, reason) in found.items() if reason})
     entry |= {key: size and to_json(size) for key, (size, _) in found.items()}

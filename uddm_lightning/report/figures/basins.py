@@ -8,19 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from uddm_lightning.report.figures.drawing import (
     FAINT,
     LOST,
     RECOVERED,
     TEXT,
-    WIDTH,
     Drawing,
     Table,
     category,
-    new_figure,
 )
+from uddm_lightning.report.figures.panel_figure import small_panels
 from uddm_lightning.report.figures.plotting import (
     SPLIT_NAMES,
     SPLIT_STYLES,
@@ -53,9 +51,10 @@ class Curve(NamedTuple):
 def basins_drawing(study: Study, rows: list[Record], sizes: list[int], backbone: str) -> Drawing:
     """Draw the share of chains that return to single rows against t, at up to three sizes, and mean t_c against N."""
     splits = [split for split in SPLITS if any(_of(rows, split, size) for size in sizes)]
-    figure, panels, below = _layout(len(splits), len(sizes))
+    figure, panels = small_panels(splits, sizes, 1.3, "corruption time t", "P(return)", below=2.2)
+    below = figure.panels[-1]
     table = []
-    for (split, size), axes in zip(product(splits, sizes), panels, strict=True):
+    for (split, size), axes in panels.items():
         mine = _of(rows, split, size)
         found = [row["critical_t"] for row in mine if row["critical_t"] is not None]
         nothing = _mean([row["critical_t_identity"] for row in mine if row["critical_t_identity"] is not None])
@@ -65,8 +64,6 @@ def basins_drawing(study: Study, rows: list[Record], sizes: list[int], backbone:
         table.append(
             [split, count(size), str(len(found)), *_centre(found), decimal(nothing, 4), str(never), str(always)]
         )
-    panels[0].set_ylabel("P(return)")
-    panels[-len(sizes) + len(sizes) // 2].set_xlabel("corruption time t")
     curves = [
         Curve(_named(study, name, split), _colour(study, index, split), SPLIT_STYLES[split], means)
         for index, name in enumerate(study.backbones)
@@ -141,15 +138,15 @@ def margins_drawing(study: Study, rows: list[Record], sizes: list[int], backbone
     splits = [split for split in SPLITS[:2] if any(groups[split, size] for size in sizes)]
     edge = min(_EDGE, max((abs(value) for values in groups.values() for value in values), default=1.0) + 0.5)
     bins = np.linspace(-edge, edge, 41)
-    figure, panels, below = _layout(len(splits), len(sizes))
+    figure, panels = small_panels(splits, sizes, 1.3, "margin [nats]", below=2.2)
+    below = figure.panels[-1]
     table = []
-    for (split, size), axes in zip(product(splits, sizes), panels, strict=True):
+    for (split, size), axes in panels.items():
         found = groups[split, size]
         share = _mean([float(value > 0.0) for value in found])
         _histogram(axes, np.clip(found, -edge, edge), bins, split, size, f"{decimal(share, 2)} above 0")
         axes.axvline(0.0, color=TEXT[0], linewidth=0.9)
         table.append([split, count(size), str(len(found)), *_centre(found), decimal(share)])
-    panels[-len(sizes) + len(sizes) // 2].set_xlabel("margin of a token [nats]")
     curves = [
         Curve(f"{_named(study, name, split)}, {what}", _colour(study, index, split), style, means)
         for index, name in enumerate(study.backbones)
@@ -172,16 +169,6 @@ def margins_drawing(study: Study, rows: list[Record], sizes: list[int], backbone
     for column in ("fixed_tokens", "fixed_rows"):
         drawing.table.rows += _means_rows(study, "recovery", column, len(drawing.table.head))
     return drawing
-
-
-def _layout(lines: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
-    """Return small panels for histograms, line by line, and one wide panel below them."""
-    figure = new_figure(WIDTH, 1.3 * lines + 2.9)
-    grid = figure.add_gridspec(lines + 1, columns, height_ratios=[*[1.0] * lines, 1.7])
-    panels: list[Axes] = []
-    for line, column in product(range(lines), range(columns)):
-        panels.append(figure.add_subplot(grid[line, column], sharex=panels[0] if panels else None))
-    return figure, panels, figure.add_subplot(grid[lines, :])
 
 
 def _histogram(axes: Axes, values: Iterable[float], bins: Any, split: str, size: int, words: str) -> None:

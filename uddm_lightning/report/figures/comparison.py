@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from uddm_lightning.report.estimates import MEANINGS, Crossing, Estimate, Estimates
 from uddm_lightning.report.figures.curves import colour_of
-from uddm_lightning.report.figures.drawing import FAINT, TEXT, WIDTH, Drawing, Table, category, new_figure
+from uddm_lightning.report.figures.drawing import FAINT, SMALL, TEXT, WIDTH, Drawing, Table, category, new_figure
 from uddm_lightning.report.figures.plotting import SPLIT_STYLES, by_size, curve, legend_line, size_axis, spelled
 from uddm_lightning.report.formatting import count, decimal, listed, time, visible
 from uddm_lightning.results.reference import METHODS, SIZES
@@ -62,7 +62,6 @@ def models_drawing(study: Study, verdict: Estimates) -> Drawing:
         legend_line(f"{visible(name)}, {size:,} parameters", category(i), width=2.4) for i, (name, size) in sizes
     ]
     handles += [legend_line(split, TEXT[0], SPLIT_STYLES[split], 1.4) for split in ("train", "test")]
-    drawing.is_narrow = True
     drawing.legend(handles)
     return drawing
 
@@ -73,7 +72,8 @@ def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     if not lines:
         return None
     several = len(study.backbones) > 1
-    figure = new_figure(WIDTH, 1.1 + 0.235 * (len(lines) + several * len(study.backbones)))
+    heads = {(backbone, estimate.method) for backbone, estimate in lines}
+    figure = new_figure(WIDTH, 1.1 + 0.235 * (len(lines) + len(heads)))
     axes = figure.subplots()
     drawing = Drawing(
         "agreement",
@@ -86,29 +86,28 @@ def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         remarks=_missing(lines, several),
     )
     ticks: list[tuple[float, str]] = []
-    y, last = 0.0, None
+    y, last = 0.0, ("", "")
+    inside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
     for backbone, estimate in lines:
-        if several and backbone != last:
-            ticks.append((y, visible(backbone)))
+        if last != (backbone, estimate.method):
+            last = backbone, estimate.method
+            head = f"{visible(backbone)}: {METHODS[estimate.method]}" if several else METHODS[estimate.method]
+            axes.annotate(head, (0.0, y), xytext=(4, 0), fontsize=SMALL, fontweight="bold", **inside)
             y -= 1.0
-        last = backbone
-        ticks.append((y, f"{estimate.name}  "))
+        ticks.append((y, "" if estimate.t is None else f"t = {estimate.t:g}"))
         colour = TEXT[0] if estimate.t is None else colour_of(study, estimate.t)
         for name, marker in MARKERS.items():
             shift = 0.22 * (list(MARKERS).index(name) - 1)
             spoken = f"{SIZES[name]} by {estimate.name}"
             _whisker(drawing, axes, estimate.crossings.get(name), y + shift, colour, spoken, marker)
         if not estimate.crossings:
-            small: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5}
-            axes.annotate("none", (0.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), color=TEXT[0], **small)
+            axes.annotate("none", (0.0, y), xytext=(4, 0), fontsize=SMALL, color=TEXT[0], **inside)
         y -= 1.0
     size_axis(axes, study.sizes, label="training rows")
     axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
     axes.set_ylim(y + 0.4, 0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
-    for tick, (_, label) in zip(axes.get_yticklabels(), ticks, strict=True):
-        tick.set_fontweight("normal" if label.endswith("  ") else "bold")
     handles = [legend_line(SIZES[name], TEXT[0], "none", marker=marker) for name, marker in MARKERS.items()]
     drawing.legend(handles)
     return drawing
@@ -165,7 +164,7 @@ def _agreement_table(lines: list[tuple[str, Estimate]]) -> Table:
     for backbone, estimate in lines:
         sizes = [found.spelled if (found := estimate.crossings.get(name)) else decimal(None) for name in SIZES]
         method = METHODS[estimate.method]
-        cells = [*sizes, decimal(estimate.deviance_per_df, 1), visible(estimate.whys)]
+        cells = [*sizes, decimal(estimate.deviance_per_df, 1), visible("; ".join(estimate.missing))]
         rows.append([visible(backbone), visible(method), time(estimate.t), *cells])
     head = ["model", "method", "t", *(f"{name} (95 % interval)" for name in SIZES.values())]
     return Table([*head, "deviance per degree of freedom", "why a number is missing"], rows)

@@ -16,9 +16,10 @@ from uddm_lightning.report.figures.plotting import (
     by_size,
     curve,
     draw_crossing,
-    label_lines,
+    label_ends,
     legend_line,
     level,
+    name_lines,
     oracle_style,
     panel_axis,
     panels_of,
@@ -51,7 +52,6 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
         _recovery_table(study, verdict, times),
         remarks=[line for name in study.backbones if (line := _random(study, name))]
         + (["The gap of the NELBO in the table is that of test rows minus that of train rows."] if ranges else []),
-        is_narrow=len(study.backbones) == 1,
     )
     for column, backbone in enumerate(study.backbones):
         axes = panels[-1][column]
@@ -69,7 +69,7 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
         thin_line(axes, study.column("coincidence", "recovery", backbone, "test", study.reference), FAINT[0])
         panel_axis(axes, study)
         axes.set_ylim(-0.02, 1.04)
-        label_ends(drawing, study, axes, "recovery", backbone, times, ("train", "test"))
+        _labels(drawing, study, axes, "recovery", backbone, times, ("train", "test"))
         found = verdict.headline(backbone)
         crossing, name = (found.crossing, found.estimate) if found else (None, "")
         draw_crossing(axes, crossing, name)
@@ -78,7 +78,8 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
             draw_crossing(panels[0][column], crossing, name, label=False)
     panels[-1][0].set_ylabel("token recovery")
     if len(panels) > 1:
-        panels[0][0].set_ylim(bottom=0.0)  # the panels share this axis, whose top is that of all of them
+        top = panels[0][0].get_ylim()[1]  # of all panels, which share this axis
+        panels[0][0].set_ylim(-0.05 * top, top)
         panels[0][0].set_ylabel("\n".join(["NELBO", *(f"t in {name}" for name in ranges)]))
     _legend(study, drawing, times, ["train", "test"], recovery=True)
     return drawing
@@ -106,7 +107,6 @@ def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
         + _oracles(study, "entropy")
         + ("Vertical line: N_half by entropy on train rows, with its 95 % interval." if any(halves.values()) else ""),
         _entropy_table(study, times, splits),
-        is_narrow=len(study.backbones) == 1,
     )
     for column, backbone in enumerate(study.backbones):
         axes = panels[0][column]
@@ -122,7 +122,7 @@ def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
         panel_axis(axes, study)
         low, high = axes.get_ylim()
         axes.set_ylim(-0.03 * high, high + 0.13 * (high - low))
-        label_ends(drawing, study, axes, "entropy", backbone, times, splits)
+        _labels(drawing, study, axes, "entropy", backbone, times, splits)
         draw_crossing(axes, halves[backbone], "n_half")
     panels[0][0].set_ylabel("conditional entropy [nats]")
     _legend(study, drawing, times, splits, recovery=False)
@@ -187,24 +187,17 @@ def colour_of(study: Study, t: float) -> str:
     return ramp(times.index(t), len(times))[0]
 
 
-def label_ends(
+def _labels(
     drawing: Drawing, study: Study, axes: Axes, kind: str, backbone: str, times: Sequence[float], splits: Sequence[str]
 ) -> None:
-    """Write the splits at the left ends of the lines of the reference t, and every t at the right ends."""
+    """Write every t at the right ends of the lines, and the splits beside the lines of the reference t."""
     right = {t: study.means(kind, backbone, "test", t) or study.means(kind, backbone, "train", t) for t in times}
-    label_lines(
-        drawing,
-        axes,
-        [(f"t = {t:g}", means[-1] if means else None, colour_of(study, t), t) for t, means in right.items()],
-    )
-    ends = {split: study.means(kind, backbone, split, study.reference) for split in splits}
-    colour = TEXT[0] if study.reference is None else colour_of(study, study.reference)
-    label_lines(
-        drawing,
-        axes,
-        [(SPLIT_NAMES[split], means[0] if means else None, colour, study.reference) for split, means in ends.items()],
-        left=True,
-    )
+    label_ends(drawing, axes, [(f"t = {t:g}", means, colour_of(study, t), t) for t, means in right.items()])
+    if study.reference is None:
+        return
+    colour = colour_of(study, study.reference)
+    lines = {SPLIT_NAMES[split]: study.means(kind, backbone, split, study.reference) for split in splits}
+    name_lines(drawing, axes, [(name, means, colour, study.reference) for name, means in lines.items()])
 
 
 def _legend(study: Study, drawing: Drawing, times: list[float], splits: list[str], recovery: bool) -> None:
@@ -255,7 +248,8 @@ def _random(study: Study, backbone: str) -> str:
     means = study.means("recovery", backbone, "random", study.reference)
     whose = f" by {visible(backbone)}" if len(study.backbones) > 1 else ""
     sizes = " to ".join(count(mean.size) for mean in (means[0], means[-1])) if len(means) > 1 else ""
-    values = " to ".join(decimal(edge(mean.value for mean in means)) for edge in (min, max)) if means else ""
+    ends = [decimal(edge(mean.value for mean in means)) for edge in (min, max)] if means else []
+    values = " to ".join(dict.fromkeys(ends))
     text = f"Rows of uniform random tokens at t = {study.reference:g}: {values} of the corrupted"
     return f"{text} tokens are restored{whose}" + (f" at N = {sizes}." if sizes else ".") if means else ""
 

@@ -33,7 +33,6 @@ def _drawing(study: Study, declared: Declaration, figure: Figure) -> Drawing | N
     drawing = Drawing(
         declared.metrics[0], figure.title, canvas, f"{figure.caption} {bands(study)}".strip(), _table(found)
     )
-    drawing.is_narrow = len(study.backbones) == 1
     times = sorted({t for _, _, t in keys if t is not None})
     colours: dict[float | None, str] = {t: ramp(place, len(times))[0] for place, t in enumerate(times)}
     for axes, curves in zip(panels[0], found.values(), strict=True):

@@ -68,6 +68,22 @@ def category(index: int) -> str:
     return CATEGORIES[index % len(CATEGORIES)][0]
 
 
+class ReportFigure(Figure):
+    """A figure without a window.
+
+    Args:
+        width: in inches.
+        height: in inches.
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        super().__init__(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(self)
+
+    def arrange(self, is_narrow: bool) -> None:
+        """Place the panels for a page of one column, or for a wide one."""
+
+
 @dataclass
 class Table:
     """A table: a head and rows of cells."""
@@ -96,13 +112,13 @@ class Drawing:
 
     name: str
     title: str
-    figure: Figure
+    figure: ReportFigure
     caption: str
     table: Table
     tips: dict[str, list[str]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     times: dict[str, float] = field(default_factory=dict)
-    is_narrow: bool = False
+    is_narrow: bool = True
     handles: Sequence[Artist] = ()
     has_files: bool = True
 
@@ -163,7 +179,8 @@ class Drawing:
     def _saved(self, kind: str, width: float) -> bytes:
         if width != self._placed:
             self._placed = width
-            self.figure.set_size_inches(width, self.figure.get_figheight())
+            self.figure.arrange(is_narrow=width == ONE_COLUMN)
+            self.figure.set_figwidth(width)
             self.figure.set_layout_engine("constrained")
             if self.handles:
                 self.legend(self.handles)
@@ -207,8 +224,6 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches, without a window."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+def new_figure(width: float, height: float) -> ReportFigure:
+    """Return an empty figure of a size in inches."""
+    return ReportFigure(width, height)

@@ -41,7 +41,6 @@ def errors_drawing(study: Study) -> Drawing | None:
         "corrupted tokens alone; an overconfident model recovers more of them and changes more clean ones. "
         + (f"Thin line, on test rows: {words.oracle_label(EXACT)}." if EXACT in study.oracles else ""),
         _table(study),
-        is_narrow=len(study.backbones) == 1,
     )
     for place, backbone in enumerate(study.backbones):
         above, below = panels[0][place], panels[1][place]
@@ -54,7 +53,8 @@ def errors_drawing(study: Study) -> Drawing | None:
         for axes, column in ((above, "errors_after"), (below, "clean_change_rate")):
             level(axes, study.sizes, _of(study, column, EXACT, "test"), 0, TEXT[0])
             panel_axis(axes, study, labelled=axes is below)
-            axes.set_ylim(0.0, 1.1 * axes.dataLim.y1 or None)
+            top = 1.1 * axes.dataLim.y1 or 1.0
+            axes.set_ylim(-0.03 * top, top)  # markers at 0 are whole
     panels[0][0].set_ylabel("wrong tokens")
     panels[1][0].set_ylabel("clean tokens\nchanged")
     handles = [legend_line("before", FAINT[0], ":")]
@@ -82,8 +82,8 @@ def errors_sentences(study: Study) -> list[str]:
     exact = [next(reversed(_of(study, name, EXACT, "test")), None) for name in COLUMNS[:2]]
     if costs and all(map(draws, study.values("sampler", "recovery"))):
         found.append(
-            "This is the cost of sampling: a chain that draws its tokens is wrong more often than the likeliest tokens "
-            "would be, even with the exact posterior."
+            "Sampling has a cost: a chain that draws its tokens is wrong more often than the likeliest tokens would "
+            "be, even with the exact posterior."
         )
     if exact[0] and exact[1]:
         found.append(f"With the exact posterior, {moved(exact[0].value, exact[1].value)}.")

@@ -2,7 +2,6 @@
 
 import math
 from itertools import groupby, pairwise
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -15,7 +14,7 @@ from uddm_lightning.report.figures.plotting import (
     FittingText,
     curve,
     draw_crossing,
-    label_lines,
+    name_lines,
     panel_axis,
     panels_of,
     spelled,
@@ -52,7 +51,6 @@ def front_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         + "".join(f"{SIZES[name]}: {MEANINGS[name]}. " for name in marked)
         + ("Strip: the regime of each size." if has_regimes else ""),
         _table(study, verdict),
-        is_narrow=len(study.backbones) == 1,
     )
     for column, backbone in enumerate(study.backbones):
         axes = panels[0][column]
@@ -64,17 +62,8 @@ def front_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         panel_axis(axes, study, labelled=not has_regimes)
         axes.set_ylim(-0.02, 1.12)
         ends = {split: study.means("recovery", backbone, split, t) for split in ("train", "test")}
-        label_lines(
-            drawing,
-            axes,
-            [(split, means[0] if means else None, TEXT[0], None) for split, means in ends.items()],
-            left=True,
-        )
-        if coincidence:
-            end = coincidence[-1].size, coincidence[-1].value
-            above = all(means[-1].value < end[1] for means in ends.values() if means)  # where no line is
-            place: dict[str, Any] = {"xytext": (0, 3), "va": "bottom"} if above else {"xytext": (0, -3), "va": "top"}
-            axes.annotate("coincidence", end, textcoords="offset points", ha="right", fontsize=SMALL, **place)
+        names = {**ends, "coincidence": coincidence[::-1]}  # the last one from its right end on
+        name_lines(drawing, axes, [(name, means, TEXT[0], None) for name, means in names.items()])
         found = known.get(backbone)
         for line, name in enumerate(marked):
             draw_crossing(axes, found.crossings.get(name) if found else None, name, line=line)

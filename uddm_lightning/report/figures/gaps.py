@@ -33,7 +33,6 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         "Recovery of train rows minus recovery of test rows, with 95 % intervals. Grey: the tolerance of "
         f"{TOLERANCE:g}; a gap is equivalent to 0 where its whole interval lies inside. ",
         _table(estimates),
-        is_narrow=len(study.backbones) == 1,
     )
     marked, half = set(), False
     for axes, backbone in zip(panels, study.backbones, strict=True):
@@ -48,11 +47,11 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
             )
         plotting.panel_axis(axes, study)
         ends = [
-            (f"t = {one.t:g}", one.means[-1], colour_of(study, one.t), one.t)
+            (f"t = {one.t:g}", one.means, colour_of(study, one.t), one.t)
             for one in estimates[backbone]
             if one.t is not None
         ]
-        plotting.label_lines(drawing, axes, ends)
+        plotting.label_ends(drawing, axes, ends)
         if at := next((one for one in estimates[backbone] if one.t == study.reference), None):
             whose = f"{visible(backbone)}: " if len(study.backbones) > 1 else ""
             handles += _crossings(axes, at, whose)

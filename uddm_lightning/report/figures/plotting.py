@@ -3,21 +3,22 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, Formatter, NullLocator
 from typing_extensions import override
 
 from uddm_lightning.report.estimates import Crossing
-from uddm_lightning.report.figures.drawing import SIZE_COLOURS, SMALL, WIDTH, Drawing, new_figure
-from uddm_lightning.report.formatting import count, decimal, visible, with_interval
+from uddm_lightning.report.figures.drawing import SIZE_COLOURS, SMALL, Drawing
+from uddm_lightning.report.figures.line_labels import FittingText as FittingText
+from uddm_lightning.report.figures.line_labels import label_ends as label_ends
+from uddm_lightning.report.figures.line_labels import name_lines as name_lines
+from uddm_lightning.report.figures.panel_figure import panels_of as panels_of
+from uddm_lightning.report.formatting import count, decimal, with_interval
 from uddm_lightning.results.parsed import Point
-from uddm_lightning.results.reference import SIZES, reference
+from uddm_lightning.results.reference import SIZES
 from uddm_lightning.results.study import Mean, Study
 
 SIZE_STYLES: dict[str, Any] = {"n_mem": "--", "n_half": "-", "n_gen": ":"}
@@ -39,25 +40,8 @@ def legend_line(
     return Line2D([], [], color=colour, linestyle=style, linewidth=width, marker=marker, label=label)
 
 
-def panels_of(study: Study, heights: Sequence[float], height: float) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure with rows of panels that share their axes, one column for each backbone.
-
-    Args:
-        study: the measurements; names and parameters of its backbones are the titles.
-        heights: relative height of each row of panels.
-        height: of the figure, in inches.
-    """
-    columns = max(len(study.backbones), 1)
-    figure = new_figure(max(WIDTH, 3.0 * columns + 0.6), height)
-    grid = figure.subplots(len(heights), columns, sharex=True, sharey="row", squeeze=False, height_ratios=list(heights))
-    for axes, backbone in zip(grid[0], study.backbones, strict=False):
-        if columns > 1:
-            axes.set_title(f"{visible(backbone)}, {study.parameters[backbone]:,} parameters")
-    return figure, [list(row) for row in grid]
-
-
 def panel_axis(axes: Axes, study: Study, labelled: bool = True) -> None:
-    """Set the axis of sizes of a panel of `panels_of`; only the lowest panel of a column has labels."""
+    """Set the axis of sizes of a panel of a block; only the lowest panel of a column has labels."""
     size_axis(axes, study.sizes)
     if not labelled:
         axes.set_xlabel("")
@@ -76,28 +60,6 @@ def histogram_axis(axes: Axes, bins: Any, split: str, size: int, words: str) -> 
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)
     small_title(axes, f"{split}, N = {count(size)}", words)
-
-
-class FittingText(Text):
-    """A text that is left out where it is wider than its room.
-
-    Args:
-        room: left and right end, in data coordinates.
-        text: other arguments of a text.
-    """
-
-    def __init__(self, room: tuple[float, float], *text: Any, **properties: Any) -> None:
-        super().__init__(*text, **properties)
-        self.room = room
-        self.set_in_layout(False)
-
-    @override
-    def draw(self, renderer: Any, *args: Any, **kwargs: Any) -> None:
-        """Draw the text if it fits."""
-        assert self.axes is not None
-        left, right = (self.axes.transData.transform((end, 0.0))[0] for end in self.room)
-        if self.get_window_extent(renderer).width < 0.95 * (right - left):  # apart from its neighbours
-            super().draw(renderer, *args, **kwargs)
 
 
 class SizeFormatter(Formatter):
@@ -193,49 +155,6 @@ def curve(
         drawing.at(t, dots)
 
 
-def label_lines(
-    drawing: Drawing, axes: Axes, labels: Sequence[tuple[str, Mean | None, str, float | None]], left: bool = False
-) -> None:
-    """Write labels beside the ends of lines, apart from each other.
-
-    Args:
-        drawing: collects the t of the labels.
-        axes: where to write; its y axis is set.
-        labels: text, point of the line, colour, and t at which the label is shown.
-        left: write them inside the panel, above the left ends or, without room there, below them; instead of beside
-            the right ends. Where the ends are too close for that, nothing is written: the legend names the lines.
-    """
-    low, high = axes.get_ylim()
-    apart = 11.0 / (drawing.figure.get_figheight() * 72 * axes.get_position().height)
-    found = [((mean.value - low) / (high - low), text, colour, t) for text, mean, colour, t in labels if mean]
-    found.sort(key=lambda one: one[0])
-    times = [t for *_, t in found if t is not None]
-    first = next((i for i, one in enumerate(found) if one[3] is not None and one[3] == reference(times)), 0)
-    if left and any(after[0] - before[0] < apart for before, after in pairwise(found)):
-        return
-    places = [place + 1.2 * apart * left for place, *_ in found]
-    for i in range(first + 1, len(found)):
-        places[i] = max(places[i], places[i - 1] + apart)
-    for i in range(first - 1, -1, -1):  # the label of the reference t, which the page shows at first, keeps its place
-        places[i] = min(places[i], places[i + 1] - apart)
-    for at, (place, text, colour, t) in zip(places, found, strict=True):
-        if left and at > 1.0 - apart / 2:  # above the panel: write below the line instead
-            at = place - 1.2 * apart
-        x, align, shift = (0.012, "left", 2) if left else (1.0, "left", 5)
-        note = axes.annotate(
-            text,
-            (x, at),
-            xycoords="axes fraction",
-            xytext=(shift, 0),
-            textcoords="offset points",
-            ha=align,
-            va="center",
-            color=colour,
-            fontsize=SMALL,
-        )
-        drawing.at(t, note)
-
-
 def thin_line(
     axes: Axes, means: Sequence[Mean], colour: str, style: Any = "-", alpha: float | None = None
 ) -> list[Line2D]:
@@ -278,8 +197,9 @@ def draw_crossing(axes: Axes, crossing: Crossing | None, name: str, label: bool 
     low, high = axes.get_xlim()
     if label and low <= crossing.value <= high:
         late = math.log(crossing.value / low) / math.log(high / low) > 0.55
+        interval = f"\n{crossing.interval}" if crossing.low != crossing.high else ""
         axes.annotate(
-            f"{SIZES[name]} = {count(crossing.value)}" + (f"\n{crossing.interval}" if crossing.interval else ""),
+            f"{SIZES[name]} = {count(crossing.value)}{interval}",
             (crossing.value, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(-5 if late else 5, -3 - 24 * line),

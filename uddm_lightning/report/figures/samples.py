@@ -38,7 +38,6 @@ def samples_drawing(study: Study) -> Drawing | None:
         + (f"Entropy gap: conditional entropy on own samples minus on train rows, at t = {t:g}. " if t else "")
         + _oracles(study),
         _table(study),
-        is_narrow=len(study.backbones) == 1,
     )
     for column, backbone in enumerate(study.backbones):
         axes = [row[column] for row in panels]

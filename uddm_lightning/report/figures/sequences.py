@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from itertools import groupby, product
+from itertools import groupby
 from statistics import median, quantiles
 from typing import Any
 
@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from uddm_lightning.report import sentences as states
 from uddm_lightning.report.figures.drawing import BROKEN, FAINT, LOST, RECOVERED, TEXT, Drawing, Table, new_figure
+from uddm_lightning.report.figures.panel_figure import small_panels
 from uddm_lightning.report.figures.plotting import histogram_axis
 from uddm_lightning.report.formatting import count, decimal, visible
 from uddm_lightning.report.sentences import CLEAN, Piece, Restored, Sentence, columns
@@ -43,24 +44,21 @@ def densities_drawing(sequences: list[Restored], sizes: list[int], t: float, bac
     splits = [split for split in ("train", "test") if any(sum(map(len, groups[split, size])) for size in sizes)]
     if not splits:
         return None
-    figure = new_figure(1.6 * len(sizes) + 0.2, 1.5 * len(splits) + 0.7)
-    panels = figure.subplots(len(splits), len(sizes), sharex=True, squeeze=False)
+    figure, panels = small_panels(splits, sizes, 1.5, "entropy [nats]")
     top = max(max(values, default=0.0) for pair in groups.values() for values in pair)
     bins = np.linspace(0.0, max(top * 1.02, 0.1), 19)
     rows = []
-    for (split, size), axes in zip(product(splits, sizes), panels.flat, strict=True):
+    for (split, size), axes in panels.items():
         for values, (name, colour, line) in zip(groups[split, size], _DENSITIES, strict=True):
             _density(axes, values, bins, colour, line)
             rows.append([split, count(size), name, *_quantiles(values)])
         right, wrong = map(len, groups[split, size])
-        histogram_axis(axes, bins, split, size, f"{right} recovered, {wrong} not")
-    panels[-1, len(sizes) // 2].set_xlabel("entropy of the corrupted token [nats]")
+        histogram_axis(axes, bins, split, size, f"{right:,} restored, {wrong:,} not")
     handles = [
         Rectangle((0, 0), 1, 1, facecolor=to_rgba(colour, 0.3), edgecolor=colour, linestyle=line, label=name)
         for name, colour, line in _DENSITIES
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    return Drawing(
+    drawing = Drawing(
         "densities",
         "Entropy of restored and of lost tokens",
         figure,
@@ -69,6 +67,8 @@ def densities_drawing(sequences: list[Restored], sizes: list[int], t: float, bac
         f"than {FEW} tokens are drawn as strokes.",
         Table(["split", "N", "tokens", "number", "lower quartile", "median", "upper quartile", "below 0.1 nats"], rows),
     )
+    drawing.legend(handles)
+    return drawing
 
 
 def sentences_drawing(sentences: list[Sentence], backbone: str) -> Drawing:
@@ -109,6 +109,7 @@ def sentences_drawing(sentences: list[Sentence], backbone: str) -> Drawing:
         figure,
         f"The same row, restored by {visible(backbone)} after training on different numbers of rows.",
         Table(["split", "t", "line", "text"], rows),
+        is_narrow=False,
     )
 
 

@@ -4,7 +4,8 @@ from itertools import product
 
 from matplotlib.axes import Axes
 
-from uddm_lightning.report.figures.drawing import FAINT, WIDTH, Drawing, Table, new_figure, ramp
+from uddm_lightning.report.figures.drawing import FAINT, Drawing, Table, ramp
+from uddm_lightning.report.figures.panel_figure import Arrangement, PanelFigure, blocks
 from uddm_lightning.report.figures.plotting import legend_line, spelled
 from uddm_lightning.report.formatting import count, decimal, visible
 from uddm_lightning.results.study import Mean, Study
@@ -18,7 +19,6 @@ STATISTICS = {
     "top2_gap": "first \N{MINUS SIGN} second probability",
     "top_probability": "largest probability",
 }
-_ACROSS = 5  # entries of the legend side by side
 
 
 def trajectories_drawing(study: Study) -> Drawing | None:
@@ -31,15 +31,15 @@ def trajectories_drawing(study: Study) -> Drawing | None:
     sizes = sorted(set().union(*found.values()))
     alone = len(backbones) == 1
     if alone:
-        figure = new_figure(WIDTH, 5.6)
-        grid = figure.subplots(3, 2, sharex=True)
-        first, key, *others = grid.flat
-        key.axis("off")
-        panels = [first, *others]
+        wide = Arrangement([(0, -1), (1, 0), (1, 1), (2, 0), (2, 1)], (1.3, 1.0, 1.0), 2, 5.6)
+        narrow = Arrangement([(row, 0) for row in range(5)], (1.0,) * 5, 1, 8.2)
+        figure = PanelFigure(wide, narrow, [-1] * 5, "corruption time t")
+        panels = figure.panels
     else:
-        figure = new_figure(2.4 * len(backbones) + 0.8, 8.2 + 0.2 * -(-len(sizes) // _ACROSS))
-        grid = figure.subplots(5, len(backbones), sharex=True, sharey="row", squeeze=False)
-        panels = list(grid.T.flat)
+        figure, rows = blocks(len(backbones), (1.0,) * 5, 8.2)
+        panels = [axes for block in zip(*rows, strict=True) for axes in block]
+        for axes in rows[-1]:
+            axes.set_xlabel("corruption time t")
     drawing = Drawing(
         "trajectories",
         "Predictions along the sampling chain",
@@ -60,13 +60,8 @@ def trajectories_drawing(study: Study) -> Drawing | None:
         axes.set_ylim(bottom=0.0)
         if low := _t_min(study):
             axes.axvspan(low, 0.0, color=FAINT[0], alpha=0.16, linewidth=0)
-    for axes in grid[-1]:
-        axes.set_xlabel("corruption time t")
     handles = [legend_line(f"N = {count(size)}", ramp(i, len(sizes))[0], width=2.2) for i, size in enumerate(sizes)]
-    if alone:  # there is room where a sixth panel would be
-        key.legend(handles=handles, loc="center", ncols=1 + (len(sizes) > _ACROSS))
-    else:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(_ACROSS, len(sizes)))
+    drawing.legend(handles)
     return drawing
 
 
