@@ -6,9 +6,8 @@ import pytest
 
 from tests.support import made_sweeps as sweeps
 from uddm_lightning.report.estimates import Estimates
-from uddm_lightning.report.figures.drawing import ONE_COLUMN, REGIME_COLOURS, new_figure, palette, style
+from uddm_lightning.report.figures.drawing import ONE_COLUMN, REGIME_COLOURS, palette, style
 from uddm_lightning.report.figures.front import front_drawing
-from uddm_lightning.report.figures.plotting import size_axis
 from uddm_lightning.results.study import Study
 
 
@@ -48,14 +47,3 @@ def test_labels_that_do_not_fit_are_left_out(front):
 def test_no_other_thing_has_the_colour_of_a_regime():
     pairs = list(palette().values())
     assert len({light for light, _ in pairs}) == len({dark for _, dark in pairs}) == len(pairs)
-
-
-def test_the_first_and_the_last_size_keep_their_labels():
-    figure = new_figure(ONE_COLUMN, 2.0)
-    axes = figure.subplots()
-    size_axis(axes, [2**k for k in range(14)])
-    figure.canvas.draw()
-    labels = [label.get_text() for label in axes.get_xticklabels()]
-    assert labels[0] == "1"
-    assert labels[-1] == "8,192"
-    assert "" in labels

@@ -123,7 +123,8 @@ class Drawing:
     has_files: bool = True
 
     def __post_init__(self) -> None:
-        self._width = self._placed = self.figure.get_figwidth()
+        self._width = self.figure.get_figwidth()
+        self._placed = 0.0  # the width of the last arrangement
 
     @cached_property
     def svg(self) -> bytes:
@@ -178,12 +179,13 @@ class Drawing:
 
     def _saved(self, kind: str, width: float) -> bytes:
         if width != self._placed:
-            self._placed = width
             self.figure.arrange(is_narrow=width == ONE_COLUMN)
-            self.figure.set_figwidth(width)
-            self.figure.set_layout_engine("constrained")
-            if self.handles:
-                self.legend(self.handles)
+            if self._placed:
+                self.figure.set_figwidth(width)
+                self.figure.set_layout_engine("constrained")
+                if self.handles:
+                    self.legend(self.handles)
+            self._placed = width
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format=kind, metadata=dict.fromkeys(_DATES[kind]))
         self.figure.set_layout_engine("none")  # the layout holds for this width; it takes a third of a drawing's time
