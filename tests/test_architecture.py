@@ -18,6 +18,7 @@ TESTED_WITH = {
     "audit/probe_page.py": "commands/test_probe.py",
     "audit/series_page.py": "audit/test_series.py",
     "backbones/hopfield.py": "backbones/test_dense_memory.py",
+    "interop/kept_folders.py": "interop/test_pretrained.py",
     "interop/stored_gidd.py": "interop/test_gidd.py",
     "callbacks/basin_table.py": "probes/test_basin.py",
     "callbacks/board.py": "sweeps/test_board.py",

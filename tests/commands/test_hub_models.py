@@ -1,6 +1,8 @@
 """`uddm probe`, `audit`, `sample` and `validate` on folders in the layout of the hub."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.interop.conftest import network
-from tests.support.hub import hub_folder
+from tests.interop.test_gidd import save_gidd
+from tests.support.hub import HOSTILE, hub_folder
 from tests.support.pretrained import LENGTH, save_block_diffusion, save_masked_lm
 
 FEW = ("--steps", 4, "--device", "cpu")
@@ -81,3 +84,44 @@ def test_a_model_is_validated_by_its_name(uddm: Any, foreign: Path, text: Path, 
     refused = uddm("validate", tmp_path / "bert", "--out", tmp_path / "other")
     assert refused.status == 2
     assert "a model of `transformers` has none. Use `uddm probe` with `--text FILE`" in refused.err
+
+
+# Python itself reports what is imported, opened, unpickled or started. Hub folders that are converted: test_convert.py.
+WATCHED = """
+import sys
+import transformers  # what this library does when it is imported is its own affair
+from uddm_lightning.cli.main import main
+from uddm_lightning.commands import preflight, probe
+started = ("pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen")
+seen = []
+def watch(event, about):
+    name = str(about[0]) if about else ""
+    named = event in ("import", "open", "compile", "exec") and ("hostile" in name or "transformers_modules" in name)
+    if event in started or named:
+        seen.append((event, name))
+sys.addaudithook(watch)
+folder = sys.argv[1]
+few = ["-n", "2", "--times", "0.5", "--steps", "2", "--device", "cpu"]
+statuses = [main(["preflight", folder]), main(["probe", folder, *few])]
+print(statuses, seen, [name for name in sys.modules if "hostile" in name])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("save", [save_masked_lm, save_block_diffusion, save_gidd])
+def test_nothing_that_a_folder_names_is_run_or_imported(save: Any, tmp_path: Path) -> None:
+    save(tmp_path / "model")
+    path = tmp_path / "model/config.json"
+    classes = ("AutoConfig", "AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoTokenizer", "AutoModel")
+    hostile = {
+        "auto_map": dict.fromkeys(classes, "hostile.Model"),
+        "custom_pipelines": {"a": {"impl": "hostile.Model"}},
+    }
+    path.write_text(json.dumps({**json.loads(path.read_text()), **hostile}))
+    for name in ("hostile.py", "__init__.py", "configuration_hostile.py"):
+        (tmp_path / "model" / name).write_text(HOSTILE)
+    words = [sys.executable, "-c", WATCHED, str(tmp_path / "model")]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[0, 0] [] []", done.stdout + done.stderr
+    assert not list(tmp_path.rglob("ran"))

@@ -23,6 +23,7 @@ from uddm_lightning.core.errors import InputError
 from uddm_lightning.interop.hub_folder import HubFolder
 from uddm_lightning.interop.open_model import ModelOptions, open_model
 from uddm_lightning.interop.pretrained import load_pretrained
+from uddm_lightning.interop.pretrained_backbone import memory_budget
 from uddm_lightning.interop.pretrained_settings import PretrainedOptions
 from uddm_lightning.runs.run import Run
 
@@ -187,6 +188,31 @@ def test_block_diffusion_is_measured_in_its_own_precision(tmp_path: Path, capsys
     assert record["sampler"] == "generate"
     assert 0.0 < run.entropy(["abc abd"], t=[0.5]).to_pylist()[0]["entropy"] <= math.log(24)
     assert {weight.dtype for weight in run.denoiser.backbone.network.parameters()} == {torch.bfloat16}  # type: ignore[union-attr,operator]  # a module of transformers
+
+
+# --------------------------------------------------------------------------------------------------- several devices
+
+
+@pytest.mark.parametrize("save", [save_masked_lm, save_block_diffusion])
+def test_weights_that_do_not_fit_into_memory_are_read_from_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[[Path], Any]
+) -> None:
+    pytest.importorskip("accelerate", reason="needs the extra `hub`")
+    save(tmp_path / "model")
+    whole = opened(tmp_path / "model")
+    stored = sum(one.numel() * one.element_size() for one in load_file(tmp_path / "model/model.safetensors").values())
+    budget = {"cpu": stored // 2}
+    monkeypatch.setattr("uddm_lightning.interop.pretrained_backbone.memory_budget", lambda: budget)
+    run = open_model(tmp_path / "model", CPU._replace(device="auto"))
+    places: Any = run.denoiser.backbone.network.hf_device_map  # type: ignore[union-attr]  # of a module of transformers
+    assert "disk" in {str(device) for device in places.values()}
+    expected, found = (one.entropy(["abcabcabc", "rqponm"], t=[0.9]).to_pylist()[0]["entropy"] for one in (whole, run))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_budget_leaves_room_for_the_work_on_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uddm_lightning.interop.pretrained_backbone.free_memory", lambda: {"cpu": 10 * 2**30})
+    assert memory_budget()["cpu"] == 8 * 2**30
 
 
 # ------------------------------------------------------------------------------------------------------------ refusals

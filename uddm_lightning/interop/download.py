@@ -61,12 +61,7 @@ def download(name: str, revision: str | None = None, code: bool = False) -> Down
         return Downloaded(folder, {"repository": name, "revision": folder.name})
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=TIMEOUT)
-        sizes = {one.rfilename: one.size or 0 for one in info.siblings or []}
-        wanted = {file: size for file, size in sizes.items() if _is_wanted(file, code)}
-        if not any(file.endswith(SAFETENSORS) for file in wanted):
-            pickles = [file for file in sizes if Path(file).suffix in PICKLES]
-            why = "only pickles, which may run code when they are read" if pickles else "no weights"
-            raise InputError(f"{shown} has no safetensors, {why}; nothing was downloaded.")
+        wanted = wanted_files(name, info, code)
         sys.stderr.write(f"{name} at {info.sha}: {len(wanted)} files, {sum(wanted.values()) / 1e6:,.1f} MB\n")
         folder = Path(snapshot_download(name, revision=info.sha, allow_patterns=sorted(wanted)))
     except InputError:
@@ -77,6 +72,26 @@ def download(name: str, revision: str | None = None, code: bool = False) -> Down
             "and the network, or give a folder."
         ) from error
     return Downloaded(folder, {"repository": name, "revision": info.sha})
+
+
+def wanted_files(name: str, info: Any, code: bool) -> dict[str, int]:
+    """Return the sizes in bytes of the files that are downloaded.
+
+    Args:
+        name: OWNER/NAME.
+        info: of the model, from the hub, with the metadata of files.
+        code: download Python files, too.
+
+    Raises:
+        InputError: the model has no safetensors.
+    """
+    sizes = {one.rfilename: one.size or 0 for one in info.siblings or []}
+    wanted = {file: size for file, size in sizes.items() if _is_wanted(file, code)}
+    if not any(file.endswith(SAFETENSORS) for file in wanted):
+        pickles = [file for file in sizes if Path(file).suffix in PICKLES]
+        why = "only pickles, which may run code when they are read" if pickles else "no weights"
+        raise InputError(f"`{name}` has no safetensors, {why}; nothing was downloaded.")
+    return wanted
 
 
 def _is_wanted(file: str, code: bool) -> bool:

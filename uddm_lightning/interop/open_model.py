@@ -13,7 +13,8 @@ from uddm_lightning.interop.convert import convert
 from uddm_lightning.interop.download import download, is_hub_name
 from uddm_lightning.interop.gidd import is_gidd
 from uddm_lightning.interop.hub_folder import CONFIG, HubFolder
-from uddm_lightning.interop.pretrained import keep_folder, load_pretrained
+from uddm_lightning.interop.kept_folders import keep_folder
+from uddm_lightning.interop.pretrained import load_pretrained
 from uddm_lightning.interop.pretrained_settings import PretrainedOptions, is_pretrained
 from uddm_lightning.runs.manifest import converted_from, find_run_folder
 from uddm_lightning.runs.run import Run, load_run

@@ -2,9 +2,7 @@
 
 import json
 import sys
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -14,15 +12,17 @@ from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.foreign import hash_files
 from uddm_lightning.interop.gidd import is_gidd
 from uddm_lightning.interop.hub_folder import TOKENIZER, TOKENIZER_CONFIG, VOCABULARIES, HubFolder
+from uddm_lightning.interop.kept_folders import keep_folder
 from uddm_lightning.interop.pretrained_backbone import import_transformers, quiet
 from uddm_lightning.interop.pretrained_settings import (
     BLOCK_DIFFUSION,
     PretrainedOptions,
+    PretrainedSettings,
     Words,
     block_diffusion,
     masked_lm,
 )
-from uddm_lightning.interop.probe_needs import free_memory, measured_speed, place, probe_needs
+from uddm_lightning.interop.probe_needs import ProbeNeeds, free_memory, main_device, measured_speed, place, probe_needs
 from uddm_lightning.interop.stored_gidd import gidd_settings
 from uddm_lightning.runs.load import LoadedModel, from_config
 
@@ -31,8 +31,6 @@ IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
 PREDICTIONS = 2**31  # bytes of the logits of a batch
 LARGEST_BATCH = 64  # rows
 LARGEST_STEPS = 1000  # default of the ancestral sampler
-
-_folders: list[tempfile.TemporaryDirectory[str]] = []  # files of opened models; they exist until the process ends
 
 
 class Pretrained(NamedTuple):
@@ -49,10 +47,42 @@ class Pretrained(NamedTuple):
     batch: int
 
 
-def keep_folder() -> Path:
-    """Return a new folder that exists until the process ends."""
-    _folders.append(tempfile.TemporaryDirectory(prefix="uddm-"))
-    return Path(_folders[-1].name)
+class Plan(NamedTuple):
+    """How a model is measured as it is stored; its weights have not been read.
+
+    Attributes:
+        settings: of the measurement.
+        needs: memory and operations of a probe.
+        length: positions of a row.
+        steps: evaluations that draw a row.
+        stored: most frequent dtype of the weights, as safetensors names it.
+    """
+
+    settings: PretrainedSettings
+    needs: ProbeNeeds
+    length: int
+    steps: int
+    stored: str
+
+
+def plan_pretrained(folder: HubFolder, options: PretrainedOptions) -> Plan:
+    """Return how a model of `transformers`, or gidd, is measured. The data of its weights are not read.
+
+    Raises:
+        InputError: as for `load_pretrained`.
+    """
+    check_settings(folder)
+    is_block, own = folder.config.get("model_type") == BLOCK_DIFFUSION, is_gidd(folder.config)
+    words = _read_tokenizer(folder, not own, options.trust_remote_code)
+    settings = (gidd_settings if own else block_diffusion if is_block else masked_lm)(folder, words, options)
+    if settings.tokenizer is not None:
+        write_text(words.file, settings.tokenizer)
+    steps = int(settings.config["model"]["sampler"]["init_args"].get("steps", LARGEST_STEPS))
+    length = int(settings.config["data"]["packing"]["init_args"]["length"])
+    if settings.config["model"]["process"]["class_path"] == "AbsorbingProcess":
+        steps = min(steps, length)  # each mask is replaced once
+    stored = Counter(entry.dtype for entry in folder.weights.entries.values()).most_common(1)[0][0]
+    return Plan(settings, probe_needs(folder, length, steps), length, steps, stored)
 
 
 def load_pretrained(folder: HubFolder, options: PretrainedOptions) -> Pretrained:
@@ -63,29 +93,19 @@ def load_pretrained(folder: HubFolder, options: PretrainedOptions) -> Pretrained
         options: choices of the user.
 
     Raises:
-        InputError: `transformers` is missing or too old, the folder is damaged or incomplete, or an option does not
-            suit this kind of model.
+        InputError: `transformers` is missing or too old, the folder is damaged or incomplete, an option does not suit
+            this kind of model, or the weights fit nowhere.
     """
-    check_settings(folder)
-    is_block, own = folder.config.get("model_type") == BLOCK_DIFFUSION, is_gidd(folder.config)
-    words = _read_tokenizer(folder, not own, options.trust_remote_code)
-    settings = (gidd_settings if own else block_diffusion if is_block else masked_lm)(folder, words, options)
-    if settings.tokenizer is not None:
-        write_text(words.file, settings.tokenizer)
-    steps = int(settings.config["model"]["sampler"]["init_args"].get("steps", LARGEST_STEPS))
-    length = int(settings.config["data"]["packing"]["init_args"]["length"])
-    with_masks = settings.config["model"]["process"]["class_path"] == "AbsorbingProcess"
-    needs = probe_needs(folder, length, min(steps, length) if with_masks else steps)  # each mask is replaced once
+    settings, needs, *_, stored = plan_pretrained(folder, options)
     device = place(needs, options.device, free_memory())
-    stored = Counter(entry.dtype for entry in folder.weights.entries.values()).most_common(1)[0][0]
     sys.stderr.write(f"{folder.path.name}: {needs.sentence(measured_speed(stored, device))}\n")
-    if own and device == "auto":
+    if is_gidd(folder.config) and device == "auto":
         raise InputError(
             f"The model needs about {needs.memory / 1e9:,.1f} GB, more than one device has free; only networks of "
             "`transformers` are distributed over several. `--device` tries one device nevertheless."
         )
     settings.config["model"]["backbone"]["init_args"]["device"] = device
-    where = torch.device("cuda" if device == "auto" else device)
+    where = torch.device(main_device(device))
     model = from_config(settings.config, settings.vocab_size, folder.path, hash_files(folder.files), where)
     dtypes = ", ".join(sorted({entry.dtype for entry in folder.weights.entries.values()}))
     code = "THE CODE OF THE FOLDER IS RUN (`--trust-remote-code`)"

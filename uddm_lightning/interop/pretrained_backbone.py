@@ -13,6 +13,8 @@ from torch import nn
 
 from uddm_lightning.backbones import Backbone
 from uddm_lightning.core.errors import InputError, first_line, require_package, sanitize_message
+from uddm_lightning.interop.kept_folders import keep_folder
+from uddm_lightning.interop.probe_needs import WORK_BYTES, free_memory
 
 EXTRA = "hub"  # of this package, which installs `transformers`
 OLDEST = "5.24"  # release of `transformers` that the tests run with
@@ -28,7 +30,8 @@ class PretrainedBackbone(Backbone):
     Args:
         vocab_size: number of ids in noisy text.
         path: folder with `config.json` and safetensors.
-        device: of the weights; "auto" lets `transformers` distribute them over GPUs, memory and disk.
+        device: of the weights; "auto" lets `transformers` distribute them over GPUs, memory and, last, the disk, from
+            which they are read at each evaluation.
         trust_remote_code: run the code of the folder that `auto_map` names.
 
     Attributes:
@@ -72,10 +75,10 @@ def load_network(auto_class: str, path: Path, device: str, trust_remote_code: bo
             f"`{path}` needs `{auto_class}`, which transformers {transformers.__version__} does not have: pip install "
             f"'transformers>={OLDEST}'."
         )
-    place = {}
+    place: dict[str, Any] = {}
     if device == "auto":
         require_package("accelerate", EXTRA, f"`{path}` does not fit on one device and is distributed over several")
-        place = {"device_map": "auto"}
+        place = {"device_map": "auto", "max_memory": memory_budget(), "offload_folder": str(keep_folder())}
     try:
         with quiet(transformers):
             network, found = loader.from_pretrained(
@@ -103,6 +106,13 @@ def load_network(auto_class: str, path: Path, device: str, trust_remote_code: bo
             raise InputError(f"`{path}` cannot be measured: `{name}` in it holds NaN or infinity.")
     moved: nn.Module = network if device == "auto" else network.to(torch.device(device))
     return moved
+
+
+def memory_budget() -> dict[int | str, int]:
+    """Return the bytes of weights that each device may hold: its free memory less that of the work on a batch."""
+    gpus = [torch.cuda.mem_get_info(one)[0] for one in range(torch.cuda.device_count())]
+    free: dict[int | str, int] = {**dict(enumerate(gpus)), "cpu": free_memory()["cpu"]}
+    return {device: max(size - WORK_BYTES, 0) for device, size in free.items()}
 
 
 def import_transformers(reason: str) -> Any:

@@ -92,7 +92,8 @@ def place(needs: ProbeNeeds, given: str | None, free: dict[str, int]) -> str:
     if needs.memory > sum(free.values()):
         raise InputError(
             f"The model needs about {needs.memory / 1e9:,.1f} GB, and this machine has {sum(free.values()) / 1e9:,.1f} "
-            "GB of free memory on all devices. Use a larger machine; `--device` tries it nevertheless."
+            "GB of free memory on all devices. Use a larger machine. For a network of `transformers`, `--device auto` "
+            "reads the rest from the disk at each evaluation, which is slow."
         )
     if "cuda" not in free:
         return "cpu"
@@ -108,6 +109,11 @@ def free_memory() -> dict[str, int]:
     return found
 
 
+def main_device(device: str) -> str:
+    """Return the device of noise and ids; "auto" is a GPU where there is one."""
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def measured_speed(dtype: str, device: str) -> float:
     """Return the floating-point operations per second of large matrix products, from a trial of a fifth of a second.
 
@@ -115,7 +121,7 @@ def measured_speed(dtype: str, device: str) -> float:
         dtype: of the weights, as safetensors names it.
         device: of the weights.
     """
-    where = "cuda" if device == "auto" else device
+    where = main_device(device)
     size = 256 if where == "cpu" else 4096
     one = torch.ones(size, size, dtype=DTYPES.get(dtype, torch.float32), device=where)
     products, started = 0, time.perf_counter()
