@@ -5,53 +5,9 @@ import re
 import pytest
 
 from tests.support.browser import BROWSER, Browser
+from tests.support.page_checks import OPEN
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH")]
-
-OPEN = "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
-SMALLEST = """Math.min(...[...document.querySelectorAll("figure svg text")].filter((e) => e.getClientRects().length)
-    .map((e) => parseFloat(getComputedStyle(e).fontSize) * Math.hypot(e.getCTM().a, e.getCTM().b)))"""
-# what a reader sees: colours over all backgrounds below them, painted on a canvas
-CONTRAST = """(() => {
-  const canvas = document.createElement("canvas"), paint = canvas.getContext("2d", { willReadFrequently: true });
-  const pixel = (...colours) => {
-    for (const colour of colours) { paint.fillStyle = colour; paint.fillRect(0, 0, 1, 1); }
-    return [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const light = (rgb) => rgb.map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const found = [];
-  for (const e of document.querySelectorAll("main *")) {
-    const own = [...e.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !e.getClientRects().length) continue;
-    const below = [];
-    for (let one = e; one; one = one.parentElement) below.unshift(getComputedStyle(one).backgroundColor);
-    const style = getComputedStyle(e), ink = e.closest("svg") ? style.fill : style.color;
-    const [a, b] = [light(pixel("#fff", ...below)), light(pixel("#fff", ...below, ink))].sort((x, y) => y - x);
-    found.push([(a + 0.05) / (b + 0.05), e.tagName, e.textContent.slice(0, 20)]);
-  }
-  return found.sort((x, y) => x[0] - y[0])[0];
-})()"""
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_enough_contrast(report, tmp_path, scheme):
-    with Browser(tmp_path, scheme=scheme) as page:
-        page.open(report / "report.html")
-        page.run(OPEN)
-        assert page.run(CONTRAST)[0] >= 4.5, page.run(CONTRAST)
-        assert page.messages() == []
-
-
-def test_labels_are_large_enough_on_a_phone_and_nothing_overflows(report, models, tmp_path):
-    with Browser(tmp_path) as page:
-        for folder in (report, models):
-            for width in (1280, 768, 390):
-                page.resize(width, 900)
-                page.open(folder / "report.html")
-                page.run(OPEN)
-                assert page.run("document.documentElement.scrollWidth") <= width
-                assert page.run(SMALLEST) >= 10.9
 
 
 def test_other_times_are_shown_on_demand(report, tmp_path):

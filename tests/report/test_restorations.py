@@ -88,3 +88,15 @@ def test_an_unseen_row_that_becomes_a_training_row_is_told():
 def test_without_sequences_nothing_is_told():
     assert story([]) == []
     assert restorations({"DiT": []})["models"] == []
+
+
+def test_the_first_rows_show_corrupted_tokens_and_the_striking_case_is_near_the_reference_t():
+    rows = []
+    for t in (0.05, 0.1, 0.5):
+        for row_id in (1, 2):
+            xt = "abcdefghij" if row_id == 1 and t == 0.1 else "xbcdefghij"
+            rows.append(sequence(2, "abcdefghij", xt, "abcdefghij", row_id=row_id, t=t))
+        rows.append(sequence(2, "klmnopqrst", "klmnopqrsx", "abcdefghij", split="test", row_id=9, t=t))
+    [model] = restorations({"DiT": rows})["models"]
+    assert model["times"][model["start"][1]] == 0.1
+    assert model["rows"]["train"][0]["noised"][str(model["start"][1])], "something is corrupted"

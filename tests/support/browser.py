@@ -62,6 +62,10 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
 
+    def prefer(self, scheme: str) -> None:
+        """Show the page in a colour scheme, light or dark."""
+        self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
     def media(self, name: str) -> None:
         """Show the page as on a screen or as in print."""
         self._send("Emulation.setEmulatedMedia", media=name, features=[])

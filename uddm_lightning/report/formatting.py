@@ -56,7 +56,7 @@ def count(value: float) -> str:
 def typeset(text: str) -> str:
     """Return a sentence of transition.json with minus signs and thousands separators."""
     text = re.sub(r"(?<![\w.-])-(?=\d)", "\N{MINUS SIGN}", text)
-    return re.sub(r"(?<![\w.,])\d{4,}(?![\w.])", lambda found: f"{int(found[0]):,}", text)
+    return re.sub(r"(?<![\w.,-])\d{4,}(?![\w.])", lambda found: f"{int(found[0]):,}", text)
 
 
 def decimal(value: float | None, digits: int = 3) -> str:

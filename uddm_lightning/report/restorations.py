@@ -46,8 +46,8 @@ class Pull:
 def restorations(models: Mapping[str, Sequence[Restored]]) -> dict[str, Any]:
     """Return the data of the interactive figure, ready for JSON.
 
-    Rows of a split are those that most sizes and times have with the same noise, at most four; rows without a corrupted
-    token at some time come last.
+    Rows of a split are those with corrupted tokens at most sizes and times, with the same noise, at most four. The
+    first one has corrupted tokens at the start.
 
     Args:
         models: for each model, the sequences of one seed.
@@ -118,15 +118,20 @@ def _model(
     stored, strike = _stored(sequences), pull(sequences)
     longest = max(len(s["x0"]) for s in sequences)
     n_rows = max(1, min(_ROWS, budget // (len(SPLITS) * len(sizes) * len(times) * max(longest, 1))))
+    t = strike.t if strike else noise_level(sequences)
+    size = strike.size if strike else nearest(sizes, (sizes[0] * sizes[-1]) ** 0.5)
     rows: dict[str, list[dict[str, Any]]] = {}
     for split in SPLITS:
         cells = _cells([s for s in sequences if s["split"] == split])
         first = strike.row_id if strike and split == "test" else None
-        clean = {row_id: sum(s["xt"] == s["x0"] for s in cells[row_id].values()) for row_id in cells}
-        best = sorted(cells, key=lambda i: (i != first, -len(cells[i]), clean[i], i))[:n_rows]
-        rows[split] = [_row(cells[row_id], sizes, times, texts, top, stored) for row_id in best]
-    t = strike.t if strike else noise_level(sequences)
-    size = strike.size if strike else nearest(sizes, (sizes[0] * sizes[-1]) ** 0.5)
+        noised = {i: {place for place, s in cells[i].items() if s["xt"] != s["x0"]} for i in cells}
+
+        def rank(
+            i: int, first: int | None = first, noised: Mapping[int, set[tuple[float, int]]] = noised
+        ) -> tuple[bool, bool, int, int]:
+            return i != first, (t, size) not in noised[i], -len(noised[i]), i
+
+        rows[split] = [_row(cells[i], sizes, times, texts, top, stored) for i in sorted(cells, key=rank)[:n_rows]]
     start = [sizes.index(size), times.index(t), 0]
     return {"name": visible(name), "sizes": sizes, "times": times, "start": start, "rows": rows}
 

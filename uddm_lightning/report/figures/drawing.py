@@ -44,7 +44,7 @@ _DATES: Mapping[str, Sequence[str]] = {
     "png": ("Software",),
 }
 RAMP = 12  # steps of the ordered colours that a page knows
-_RAMPS = (("#5b1a8c", "#2456c0", "#1795b5"), ("#9a78ee", "#6ba6ff", "#a5f0ff"))  # on light and on dark pages
+_RAMPS = (("#5b1a8c", "#2456c0", "#0e7c97"), ("#9a78ee", "#6ba6ff", "#a5f0ff"))  # on light and on dark pages
 
 
 def ramp(index: int, total: int) -> tuple[str, str]:
@@ -180,7 +180,7 @@ class Drawing:
     def _saved(self, kind: str, width: float) -> bytes:
         if width != self._placed:
             self.figure.arrange(is_narrow=width == ONE_COLUMN)
-            if self._placed:
+            if self._placed or width != self._width:
                 self.figure.set_figwidth(width)
                 self.figure.set_layout_engine("constrained")
                 if self.handles:
