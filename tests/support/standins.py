@@ -137,10 +137,11 @@ def _written(folder: Path, tables: dict[str, list[str]]) -> list[str]:
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "configs" / "paper"
-# overlays and options of the sweep; `test_paper.py` tests both
+# overlays and options of the sweep; `test_paper.py` and `sweeps/test_variant.py` test them
 PARTS = (
     *(PAPER / name for name in ("data/lm1b.yaml", "lm1b.yaml", "sweep.yaml", "fp16.yaml")),
     PAPER.parent / "corpora/small.yaml",
+    *sorted((PAPER.parent / "ablations").glob("*.yaml")),
 )
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path not in PARTS)
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
@@ -148,6 +149,8 @@ QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 
 def as_options(path: Path) -> list[object]:
     """Return the options of a complete config; configs of a backbone or of distributed launches are overlays."""
+    if path.name in ("hidden8.yaml", "hidden16.yaml"):
+        return ["-c", PAPER.parent / "capacity.yaml", "-c", path]
     if path.parent.name == "backbones":
         return ["-c", QUICKSTART, "-c", path]
     if path.parent.name == "distributed":

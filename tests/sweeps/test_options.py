@@ -19,6 +19,12 @@ def test_a_file_gives_options(tmp_path: Path) -> None:
     assert expand_files([f"--config={study}", "-c", model, "--sizes", "4"]) == [*given, "-c", model, "--sizes", "4"]
 
 
+def test_variants_are_given_by_name(tmp_path: Path) -> None:
+    text = "sweep:\n  variant:\n    control: {}\n    small: {data.batch_size: 8}\n"
+    found = expand_files(["-c", written(tmp_path / "study.yaml", text)])
+    assert found == ["--variant", "control={}", "--variant", 'small={"data.batch_size": 8}']
+
+
 def test_other_files_are_unchanged(tmp_path: Path) -> None:
     model, empty = written(tmp_path / "model.yaml", "data: {}\n"), written(tmp_path / "empty.yaml", "")
     for words in (["-c", model], ["-c", empty], ["--sizes", "4"], []):

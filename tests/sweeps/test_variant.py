@@ -1,8 +1,16 @@
 """Resources of a run of a variant, and differences between configurations."""
 
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 
+from uddm_lightning.core.errors import InputError
+from uddm_lightning.sweeps.options import expand_files
+from uddm_lightning.sweeps.sweep import sweep
 from uddm_lightning.sweeps.variant import Variant
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def variant(devices: object, accelerator: str = "cpu", backbone: str = "DiT") -> Variant:
@@ -38,3 +46,38 @@ def test_a_run_has_its_command_line(tmp_path):
     for name in ("config.yaml", "checkpoints/last.ckpt"):
         (run.folder / name).touch()
     assert run.arguments() == ["fit", "-c", str(run.folder / "config.yaml"), "--ckpt_path", "last"]
+
+
+def test_a_variant_changes_options_of_a_config():
+    arguments = ["-c", str(CONFIGS / "quickstart.yaml"), "--data.batch_size", "16"]
+    control = Variant.changed(arguments, "control={}")
+    assert (control.name, control.config["data"]["batch_size"]) == ("control", 16)
+    options = '{"data.batch_size": 8, "model.objective": {"class_path": "NELBO", "init_args": {"t_min": 0.1}}}'
+    found = Variant.changed(arguments, f"small={options}")
+    assert (found.name, found.config["data"]["batch_size"]) == ("small", 8)
+    assert found.config["model"]["objective"]["class_path"].endswith(".NELBO")
+    assert found.config["model"]["objective"]["init_args"] == {"t_min": 0.1, "t_max": 1.0}
+
+
+@pytest.mark.parametrize("text", ["", "=", "={}", "name", "name=", "name=3", "name={1}"])
+def test_a_variant_of_another_form_is_refused(text):
+    with pytest.raises(InputError, match=r"`--variant .*`: give a name and options as JSON, such as `--variant 'drop"):
+        Variant.changed(["-c", str(CONFIGS / "quickstart.yaml")], text)
+
+
+def test_names_of_models_differ_and_come_from_one_option(tmp_path):
+    config = CONFIGS / "quickstart.yaml"
+    with pytest.raises(InputError, match="`--variant`: they name the results and must differ, got"):
+        sweep(config, tmp_path / "out", variants=["a={}", "a={}"])
+    with pytest.raises(InputError, match="`--backbone` and `--variant` both name the models of a sweep: give one"):
+        sweep(config, tmp_path / "out", backbones=["backbones/hidden32"], variants={"a": {}})
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_ablation_resolves_and_differs_from_its_control(path):
+    base = ["-c", str(CONFIGS / "quickstart.yaml")]
+    words = expand_files([*base, "-c", str(path)])
+    texts = [value for word, value in pairwise(words) if word == "--variant"]
+    assert texts[0] == "control={}"
+    models = [Variant.changed(base, text).config for text in texts]
+    assert len({str({**one, "model": {**one["model"], "backbone_name": ""}}) for one in models}) == len(texts) >= 2

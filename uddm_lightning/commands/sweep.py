@@ -69,6 +69,15 @@ def _parser() -> CommandParser:
         help="path or name of a config to lay over the others; its stem names the model in results; several give "
         "several models",
     )
+    parser.add_argument(
+        "--variant",
+        dest="variants",
+        action="append",
+        default=[],
+        metavar="NAME=JSON",
+        help="instead of --backbone: a model with other values of some options, such as "
+        """'dropout={"model.backbone.init_args.dropout": 0.1}'""",
+    )
     parser.add_argument("--jobs", type=int, metavar="K", help="runs at a time, at most; default: as many as fit")
     parser.add_argument("--launcher", default="local", metavar="NAME", help="local (default), slurm or a class path")
     return parser

@@ -135,11 +135,15 @@ class Estimates:
 
     Args:
         transition: the content of transition.json.
+
+    Attributes:
+        comparison: ratios of transition sizes between models, see `transition.comparison`.
     """
 
     def __init__(self, transition: Mapping[str, Any]) -> None:
         self.backbones: Mapping[str, Any] = transition.get("backbones", {})
         self.notes: Sequence[str] = [typeset(note) for note in transition.get("notes", ())]
+        self.comparison: Sequence[dict[str, Any]] = transition.get("comparison", ())
         self._headlines: Mapping[str, Any] = transition.get("headline", {})
 
     def estimates(self, backbone: str) -> list[Estimate]:

@@ -20,6 +20,7 @@ from uddm_lightning.report.figures.drawing import Drawing, style
 from uddm_lightning.report.figures.errors import errors_drawing
 from uddm_lightning.report.figures.front import front_drawing
 from uddm_lightning.report.figures.gaps import gaps_drawing
+from uddm_lightning.report.figures.ratios import ratios_drawing
 from uddm_lightning.report.figures.samples import samples_drawing
 from uddm_lightning.report.figures.sequences import densities_drawing, sentences_drawing
 from uddm_lightning.report.figures.trajectories import trajectories_drawing
@@ -38,6 +39,7 @@ FIGURES = (
         "gap",
         "errors",
         "models",
+        "ratios",
         "entropy",
         "samples",
         "capacity",
@@ -116,6 +118,7 @@ def _drawings(
         "gap": gaps_drawing(study, verdict),
         "errors": errors_drawing(study),
         "models": models_drawing(study, verdict) if has_recovery and len(study.backbones) > 1 else None,
+        "ratios": ratios_drawing(study, verdict),
         "entropy": entropy_drawing(study, verdict) if has_entropy else None,
         "samples": samples_drawing(study),
         "capacity": capacity_drawing(study, verdict),

@@ -1,5 +1,6 @@
 """Read options of a sweep from files, such as the sizes of a published study."""
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ from uddm_lightning.config.config_files import find_config_options
 from uddm_lightning.core.errors import InputError
 
 SECTION = "sweep"
-KEYS = ("sizes", "seeds", "budget", "jobs", "backbone", "launcher")
+KEYS = ("sizes", "seeds", "budget", "jobs", "backbone", "variant", "launcher")
 
 
 def expand_files(arguments: list[str]) -> list[str]:
@@ -57,7 +58,9 @@ def _options(path: Path) -> list[str] | None:
     for key, value in content[SECTION].items():
         if key not in KEYS:
             raise InputError(f"`-c {path}`: `{SECTION}.{key}` is not an option of a sweep; use {', '.join(KEYS)}.")
-        for one in value if key == "backbone" and isinstance(value, list) else [value]:
+        if key == "variant" and isinstance(value, dict):
+            value = [f"{name}={json.dumps(options)}" for name, options in value.items()]
+        for one in value if key in ("backbone", "variant") and isinstance(value, list) else [value]:
             words += [f"--{key}", ",".join(map(str, one)) if isinstance(one, list) else str(one)]
     return words
 

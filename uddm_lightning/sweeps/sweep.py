@@ -71,6 +71,7 @@ def sweep(
     sizes: str | Sequence[int | float] | None = None,
     seeds: str | Sequence[int] | None = None,
     backbones: Sequence[str | Path] = (),
+    variants: Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
     jobs: int | None = None,
     launcher: str = "local",
     budget: int | None = None,
@@ -90,6 +91,9 @@ def sweep(
         seeds: of subsets, weights and noise, or a string as `--seeds` takes it; None takes the config's
             `seed_everything`.
         backbones: paths or names of configs with other backbones, named by their stems in results.
+        variants: values of options by the name of a model, such as `{"control": {}, "dropout":
+            {"model.backbone.init_args.dropout": 0.1}}`, or strings as `--variant` takes them; instead of `backbones`.
+            The model `control`, if there is one, is that with which others are compared.
         jobs: most runs at a time; None runs as many as fit.
         launcher: "local", "slurm" or a class path.
         budget: number of sizes to train with `sizes="auto"`.
@@ -115,19 +119,21 @@ def sweep(
             raise InputError(f"`{word}` is set by the sweep: use `--sizes`, `--seeds` and `--out`.")
     place = _launcher(launcher, jobs, for_launcher)
     arguments = [*(word for file in files for word in ("-c", file)), *for_fit]
-    variants = _variants(arguments, backbones)
-    config = variants[0].config
+    if isinstance(variants, Mapping):
+        variants = [f"{name}={json.dumps(options)}" for name, options in variants.items()]
+    models = _models(arguments, backbones, variants)
+    config = models[0].config
     every_seed = parse_seeds(seeds, config["seed_everything"])
 
     place.check_available()
-    for variant in variants:
+    for variant in models:
         check_critic(variant.config, fetch=True)
         trainer = variant.config["trainer"]
         check_precision(trainer["precision"], place.on_cpu(trainer["accelerator"]))
     data = build_data(config)
     pool = len(data.corpus.train)  # prepares the corpus once, before many runs ask for it
-    variants = [variant.with_gpu_memory(data.vocab_size) for variant in variants]
-    has_best = data.markov_chain is not None and BEST not in [variant.name for variant in variants]
+    models = [variant.with_gpu_memory(data.vocab_size) for variant in models]
+    has_best = data.markov_chain is not None and BEST not in [variant.name for variant in models]
     best = Variant.best(arguments) if has_best else None
     end = config["data"]["train_size"]
     if largest is None and isinstance(end, int) and end > pool:
@@ -139,16 +145,16 @@ def sweep(
     rows_of = partial(num_rows, pool=pool, key="--sizes" if named else "data.train_size")
     train = plan(sizes, budget, end, rows_of)
 
-    work = Sweep(out, variants, every_seed, place, best, len(str(pool)))
+    work = Sweep(out, models, every_seed, place, best, len(str(pool)))
     named_options = {"--sizes": sizes, "--seeds": seeds, "--budget": budget, "--launcher": launcher, "--jobs": jobs}
     pairs = [(key, str(value)) for key, value in named_options.items() if value not in (None, "local")]
-    pairs += [("--backbone", str(file)) for file in backbones]
+    pairs += [("--backbone", str(file)) for file in backbones] + [("--variant", text) for text in variants]
     words = [word for pair in pairs for word in pair]
     with work.alone():
         command = shlex.join(["uddm", "sweep", *arguments, "--out", out.name, *words, *for_launcher])
         if not (out / COMMAND).exists():  # that of an earlier sweep stays until this one is accepted
             write_text(out / COMMAND, f"{command}\n")
-        for variant in variants:
+        for variant in models:
             link(out / BOARD / f"transition-{variant.name}", out / "summary" / variant.name)
         if config["trainer"]["logger"] in (None, True):
             board = shlex.join(["tensorboard", "--logdir", str(board_folder(out))])
@@ -176,14 +182,17 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _variants(arguments: list[str], backbones: Sequence[str | Path]) -> list[Variant]:
-    """Return the variants of a sweep: one for each file, or that of the config without files."""
+def _models(arguments: list[str], backbones: Sequence[str | Path], changed: Sequence[str]) -> list[Variant]:
+    """Return the models of a sweep: one for each backbone or variant, or that of the config without any."""
+    if backbones and changed:
+        raise InputError("`--backbone` and `--variant` both name the models of a sweep: give one of the two.")
     files = [str(find_valid_config("--backbone", str(name))) for name in backbones]
-    variants = [Variant.of(arguments, file) for file in files] or [Variant.of(arguments, None)]
-    names = [variant.name for variant in variants]
+    models = [Variant.of(arguments, file) for file in files] + [Variant.changed(arguments, text) for text in changed]
+    names = [variant.name for variant in models]
     if len(set(names)) < len(names):
-        raise InputError(f"`--backbone`: the stems of the files name the results and must differ, got {names}.")
-    return variants
+        how = "`--variant`: they" if changed else "`--backbone`: the stems of the files"
+        raise InputError(f"{how} name the results and must differ, got {names}.")
+    return models or [Variant.of(arguments, None)]
 
 
 def _launcher(name: str, jobs: int | None, words: Sequence[str]) -> Launcher:

@@ -1,6 +1,7 @@
-"""The resolved configuration of one backbone of a sweep, without size, seed and folder."""
+"""The resolved configuration of one model of a sweep, without size, seed and folder."""
 
 import copy
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ BEST = "MarkovBackbone"  # exact model of text from a known Markov chain
 
 @dataclass(frozen=True)
 class Variant:
-    """One backbone of a sweep.
+    """One model of a sweep: a backbone, or other values of some options.
 
     Attributes:
-        name: name of the backbone in the results.
+        name: name of the model in the results, in the column `backbone`.
         arguments: arguments of `uddm fit`, without size, seed and folder.
         config: the configuration to which the arguments resolve.
         gpu_memory: estimated bytes of a process of a run on its GPU; None if unknown.
@@ -54,6 +55,27 @@ class Variant:
                 "steps; set it."
             )
         return cls(name, tuple(arguments), config)
+
+    @classmethod
+    def changed(cls, arguments: list[str], text: str) -> "Variant":
+        """Resolve the arguments of `uddm fit` with other values of some options, given as `NAME={"OPTION": VALUE}`.
+
+        Raises:
+            InputError: the text has another form, or a value is wrong.
+        """
+        name, _, content = text.partition("=")
+        try:
+            options = json.loads(content)
+        except ValueError:
+            options = None
+        if not name or not isinstance(options, dict):
+            raise InputError(
+                f"`--variant {text}`: give a name and options as JSON, such as `--variant "
+                """'dropout={"model.backbone.init_args.dropout": 0.1}'`."""
+            )
+        pairs = [(f"--{key}", value if isinstance(value, str) else json.dumps(value)) for key, value in options.items()]
+        words = [word for pair in pairs for word in pair]
+        return cls.of([*arguments, *words, "--model.backbone_name", name], None)
 
     def run(self, folder: Path, size: int, seed: int) -> SweepRun:
         """Return the run of a size and a seed in a sweep's folder."""

@@ -11,6 +11,7 @@ from uddm_lightning.results.reference import METHODS, SIZES, reference
 from uddm_lightning.results.tables import Row
 from uddm_lightning.results.units import Units, read_units
 from uddm_lightning.transition.agreement import agreement
+from uddm_lightning.transition.comparison import comparisons
 from uddm_lightning.transition.evidence import regimes_by_size
 from uddm_lightning.transition.method_estimates import empty_estimate, estimates_of
 from uddm_lightning.transition.methods import DIFFER
@@ -48,7 +49,7 @@ def estimate(rows: Iterable[Row], draws: pa.Table | None = None) -> dict[str, An
         notes += reading.notes
         backbones[name], headline[name] = _backbone(reading, draws, notes)
     notes.append(DIFFER if backbones else "There are no measurements.")
-    return {"backbones": backbones, "headline": headline, "notes": notes}
+    return {"backbones": backbones, "headline": headline, "comparison": comparisons(backbones), "notes": notes}
 
 
 def _backbone(
