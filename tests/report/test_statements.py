@@ -914,6 +914,7 @@ ELSEWHERE = {  # statements with data in other tests
         "report/figures/test_ratios.py",
     ),
     "{} of {} is null": "transition/test_comparison.py",
+    "next: uddm sample {}": "callbacks/test_ending.py",
     "it is reached at the largest size": "transition/test_capacity.py",
     "no {} size that is {} times away": "transition/test_capacity.py",
     "uddm: {} run(s) failed": "commands/test_sweep.py",
