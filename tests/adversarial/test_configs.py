@@ -96,6 +96,8 @@ LEGAL: dict[str, Callable[[Any], bool]] = {
     "samples.ngram": whole(1),
     "NgramCritic.order": whole(1),
     "NgramCritic.num_rows": whole(1),
+    "HeldOutNgramCritic.order": whole(1),
+    "HeldOutNgramCritic.num_rows": whole(1),
     "HubCritic.batch_size": whole(1),
     "trainer.devices": whole(1),
     "trainer.num_nodes": whole(1),

@@ -104,6 +104,21 @@ def test_samples_of_the_exact_posterior_are_novel_and_as_likely_as_test_rows(udd
     assert low < float(found["test"]["generative_perplexity"]) < high
 
 
+def test_a_held_out_critic_has_seen_neither_training_rows_nor_measured_ones(uddm, samples_config, tmp_path, seen):
+    critic = ("--samples.critic", "HeldOutNgramCritic")
+    found, _ = measured(uddm, samples_config, tmp_path / "run", "MarkovBackbone", *critic)
+    corpus = load_cached_corpus(json.loads((tmp_path / "run" / "manifest.json").read_text()))
+    left = corpus.test.tokens(torch.arange(len(corpus.test))).tolist()
+    for row in seen[:DRAWS]:
+        left.remove(row)
+    judge = NgramCritic()
+    judge.fit(CriticText(len(left), lambda ids: torch.tensor(left)[ids], corpus.tokenizer.vocab_size, str))
+    for split, rows in (("test", seen[:DRAWS]), ("samples", seen[DRAWS:])):
+        expected = math.exp(judge.nll(torch.tensor(rows)).mean())
+        assert float(found[split]["generative_perplexity"]) == pytest.approx(expected, abs=1e-12)
+        assert found[split]["critic"] == "held-out 5-gram"
+
+
 @pytest.mark.slow
 def test_numbers_do_not_depend_on_the_batch_size(uddm, samples_config, tmp_path):
     tables = [

@@ -914,6 +914,14 @@ ELSEWHERE = {  # statements with data in other tests
         "report/figures/test_ratios.py",
     ),
     "{} of {} is null": "transition/test_comparison.py",
+    **dict.fromkeys(
+        (
+            "{}: the generative perplexity of own samples",
+            "{}; this interval lies {} those",
+            " N_half by recovery is {}.",
+        ),
+        "report/figures/test_samples.py",
+    ),
     "next: uddm sample {}": "callbacks/test_ending.py",
     "it is reached at the largest size": "transition/test_capacity.py",
     "no {} size that is {} times away": "transition/test_capacity.py",

@@ -28,7 +28,7 @@ def test_a_sweep_becomes_the_content_of_transition_json(tmp_path: Path) -> None:
     result = estimate(rows)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert estimate(read_table(path))["backbones"].keys() == {"DiT"}
-    assert set(result) == {"backbones", "headline", "notes"}
+    assert set(result) == {"backbones", "headline", "comparison", "notes"}
     backbone = result["backbones"]["DiT"]
     assert set(backbone) == {"parameters", "seeds", "estimates", "regimes", "agreement", "trend"}
     assert (backbone["parameters"], backbone["seeds"]) == (1000, [0])

@@ -18,12 +18,16 @@ class CriticText(NamedTuple):
         rows: callable that maps row numbers (R,) to int64 ids (R, L), with `ABSENT` at padding.
         vocab_size: V.
         decode: callable that maps ids to text; it omits begin, end, separator and padding tokens.
+        held_out_size: number of held-out rows that are not measured as samples are.
+        held_out: the same as `rows` for these; None if there are none.
     """
 
     pool_size: int
     rows: Callable[[Tensor], Tensor]
     vocab_size: int
     decode: Callable[[Sequence[int]], str]
+    held_out_size: int = 0
+    held_out: Callable[[Tensor], Tensor] | None = None
 
 
 class CriticScores(NamedTuple):

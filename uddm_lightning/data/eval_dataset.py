@@ -14,6 +14,8 @@ from typing_extensions import override
 from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.keyed_random import Stream
+from uddm_lightning.data.corpus import Corpus
+from uddm_lightning.data.subset import key_from_hash
 
 
 class RowReader(Protocol):
@@ -42,6 +44,11 @@ def draw_keys(seed: int, code: int, rows_B: Tensor, repeats_B: Tensor) -> Tensor
         repeats_B: int64 number of earlier draws of the same row.
     """
     return keyed_random.key(seed, Stream.MEASURING, code, rows_B, repeats_B)
+
+
+def measured_order(corpus: Corpus, places: Tensor) -> Tensor:
+    """Return the test rows at places of the order in which they are measured, int64; it is the same for all runs."""
+    return keyed_random.permutation(places, len(corpus.test), Stream.MEASURING, key_from_hash(corpus.hash))
 
 
 @dataclass(eq=False)

@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 from typing_extensions import override
 
 from uddm_lightning import __version__
-from uddm_lightning.core import keyed_random
 from uddm_lightning.core.batch import TokenBatch
 from uddm_lightning.core.errors import InputError, check_at_least, check_within
 from uddm_lightning.core.keyed_random import Stream
@@ -24,12 +23,12 @@ from uddm_lightning.core.markov_chain import MarkovChain
 from uddm_lightning.data.canaries import Canaries, PlantedRows, PlantedSubset, check_repetitions
 from uddm_lightning.data.component_spec import component_spec
 from uddm_lightning.data.corpus import Corpus, prepare_corpus
-from uddm_lightning.data.eval_dataset import EvalDataset, RowReader
+from uddm_lightning.data.eval_dataset import EvalDataset, RowReader, measured_order
 from uddm_lightning.data.micro_batches import check_batch_size, check_interval
 from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.data.packing.base import Packing
 from uddm_lightning.data.sources.base import Source
-from uddm_lightning.data.subset import Subset, check_train_size, key_from_hash
+from uddm_lightning.data.subset import Subset, check_train_size
 from uddm_lightning.data.text_rows import TextRows
 from uddm_lightning.data.tokenizers.base import Tokenizer
 from uddm_lightning.data.train_dataset import TrainDataset
@@ -195,8 +194,7 @@ class TextDataModule(LightningDataModule):
     def val_dataloader(self) -> list[DataLoader[TokenBatch]]:
         """Return draws of the first subset rows, of held-out rows (the same for all sizes and seeds) and of noise."""
         train = self.subset.rows(torch.arange(min(len(self.subset), self.num_train_rows)))
-        pool, corpus_key = len(self.corpus.test), key_from_hash(self.corpus.hash)
-        test = keyed_random.permutation(torch.arange(min(pool, self.num_test_rows)), pool, Stream.MEASURING, corpus_key)
+        test = measured_order(self.corpus, torch.arange(min(len(self.corpus.test), self.num_test_rows)))
         return [
             self._eval_dataloader(self.corpus.train, train, self.num_train_rows, TRAIN),
             self._eval_dataloader(self.corpus.test, test, self.num_test_rows, TEST),

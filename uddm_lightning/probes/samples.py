@@ -98,7 +98,9 @@ class SampleProbe(Probe):
         if not self._most:
             self._denoisers = {}  # without samples there is nothing to compare test rows with
         elif self._against is None:
-            self._against = TrainComparison(data.corpus, data.subset, data.packing, self.critic, self.ngram)
+            self._against = TrainComparison(
+                data.corpus, data.subset, data.packing, self.critic, self.ngram, data.num_sample_rows
+            )
 
     @override
     def measure(self, at: MeasuredBatch) -> None:

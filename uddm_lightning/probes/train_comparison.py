@@ -12,6 +12,7 @@ from torch import Tensor
 from uddm_lightning.core.progress import progress
 from uddm_lightning.critics import ABSENT, Critic, CriticScores, CriticText, NgramCritic
 from uddm_lightning.data import Corpus, Packing, Subset
+from uddm_lightning.data.eval_dataset import RowReader, measured_order
 from uddm_lightning.data.noise_rows import NoiseRows
 from uddm_lightning.metrics import SampleNeighbours
 from uddm_lightning.metrics.neighbours import NEAR, NGRAM, Overlap, nearest, unigram_entropy
@@ -32,9 +33,19 @@ class TrainComparison:
         critic: gives the generative perplexity; it learns from the whole pool, so that all subsets share it. None
             leaves it out.
         ngram: ids of the n-grams whose overlap is measured.
+        num_test_rows: test rows that are measured like samples; a critic of held-out rows is not fitted on them.
     """
 
-    def __init__(self, corpus: Corpus, subset: Subset, packing: Packing, critic: Critic | None, ngram: int) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        subset: Subset,
+        packing: Packing,
+        critic: Critic | None,
+        ngram: int,
+        num_test_rows: int = 0,
+    ) -> None:
+        self.num_test_rows = num_test_rows
         self.corpus = corpus
         self.subset = subset
         self.critic = critic
@@ -97,18 +108,28 @@ class TrainComparison:
         if self.critic is None:
             return CriticScores(torch.zeros_like(tokens_BL, dtype=torch.float64), torch.zeros_like(counted_BL))
         if not self._fitted:
-            self.critic.fit(CriticText(len(self.corpus.train), self._rows_of_the_pool, self.vocab_size, self._decoded))
+            text = CriticText(len(self.corpus.train), self._rows_of_the_pool, self.vocab_size, self._decoded)
+            left = max(len(self.corpus.test) - self.num_test_rows, 0)
+            self.critic.fit(text._replace(held_out_size=left, held_out=self._held_out_rows))
             self._fitted = True
         return self.critic.score(tokens_BL, counted_BL)
 
     def _rows_of_the_pool(self, ids: Tensor) -> Tensor:
-        tokens_RL, valid_RL = self.corpus.train.tokens(ids), self.corpus.train.valid(ids)
-        return tokens_RL if valid_RL is None else tokens_RL.where(valid_RL, ABSENT)
+        return _with_absent(self.corpus.train, ids)
+
+    def _held_out_rows(self, places: Tensor) -> Tensor:
+        return _with_absent(self.corpus.test, measured_order(self.corpus, places + self.num_test_rows))
 
     def _decoded(self, ids: Sequence[int]) -> str:
         tokenizer = self.corpus.tokenizer
         special = {tokenizer.bos_id, tokenizer.eos_id, tokenizer.separator_id, tokenizer.pad_id}
         return tokenizer.decode(token for token in ids if token not in special)
+
+
+def _with_absent(rows: RowReader, ids: Tensor) -> Tensor:
+    """Return rows (R, L) with `ABSENT` at padding."""
+    tokens_RL, valid_RL = rows.tokens(ids), rows.valid(ids)
+    return tokens_RL if valid_RL is None else tokens_RL.where(valid_RL, ABSENT)
 
 
 def comparison_lines(found: dict[str, Any], against: TrainComparison) -> list[str]:

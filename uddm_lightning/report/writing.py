@@ -120,7 +120,7 @@ def _drawings(
         "models": models_drawing(study, verdict) if has_recovery and len(study.backbones) > 1 else None,
         "ratios": ratios_drawing(study, verdict),
         "entropy": entropy_drawing(study, verdict) if has_entropy else None,
-        "samples": samples_drawing(study),
+        "samples": samples_drawing(study, verdict),
         "capacity": capacity_drawing(study, verdict),
         "trajectories": trajectories_drawing(study),
         "agreement": agreement_drawing(study, verdict),

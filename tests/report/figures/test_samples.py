@@ -3,8 +3,9 @@
 import numpy as np
 
 from tests.support import made_sweeps as sweeps
+from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.figures.drawing import style
-from uddm_lightning.report.figures.samples import samples_drawing
+from uddm_lightning.report.figures.samples import peak_sentences, samples_drawing
 from uddm_lightning.results.study import Study
 
 
@@ -36,3 +37,15 @@ def test_without_samples_there_is_no_figure_of_them(tmp_path):
         assert samples_drawing(Study(sweeps.measurements(tmp_path, kinds=("recovery",)))) is None
         bare = samples_drawing(Study(sweeps.measurements(tmp_path, kinds=("samples",))))
     assert len(bare.figure.axes) == 3  # no entropy, no gap
+
+
+def test_a_peak_of_the_perplexity_is_shown_or_not(tmp_path):
+    """The made-up perplexity peaks at N_half, by 5 above both ends, with intervals of 0.5 on either side."""
+    rows = sweeps.measurements(tmp_path)
+    (line,) = peak_sentences(Study(rows), Estimates(sweeps.transition()))
+    assert "DiT: the generative perplexity of own samples is largest at N = " in line
+    assert "this interval lies above those of the smallest and of the largest size. N_half by recovery is 64 (" in line
+    wide = [{**row, "generative_perplexity_high": "20.0"} if row["generative_perplexity"] else row for row in rows]
+    (line,) = peak_sentences(Study(wide))
+    assert line.endswith("this interval lies not above those of the smallest and of the largest size.")
+    assert not peak_sentences(Study([row for row in rows if row["train_size"] in ("2", "8")]))

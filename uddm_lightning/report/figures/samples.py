@@ -3,16 +3,18 @@
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from uddm_lightning.report import formatting as words
+from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.figures import plotting
 from uddm_lightning.report.figures.drawing import FAINT, TEXT, Drawing, Table, category
-from uddm_lightning.report.formatting import count, decimal, listed, visible
+from uddm_lightning.report.formatting import count, decimal, listed, visible, with_interval
 from uddm_lightning.results.study import LABELS, Mean, Study
+from uddm_lightning.transition.peak import peak
 
 STYLES: dict[str, plotting.LineStyle] = {"memorized": "-", "spurious": "--", "novel": ":"}
 PANELS = ("share of samples", "generative\nperplexity", "unigram entropy\n[nats]", "entropy gap\n[nats]")
 
 
-def samples_drawing(study: Study) -> Drawing | None:
+def samples_drawing(study: Study, verdict: Estimates | None = None) -> Drawing | None:
     """Draw shares of memorized, spurious and novel samples, perplexity, unigram entropy and entropy gap, against N.
 
     Return None without samples.
@@ -73,6 +75,29 @@ def samples_drawing(study: Study) -> Drawing | None:
     handles += [plotting.legend_line("own samples", TEXT[0]), plotting.legend_line("test rows", FAINT[0], "--")]
     drawing.legend(handles)
     return drawing
+
+
+def peak_sentences(study: Study, verdict: Estimates | None = None) -> list[str]:
+    """Return for each model where the generative perplexity of its samples is largest, and whether it is a peak."""
+    lines = []
+    for name in study.backbones:
+        known = {
+            mean.size: (mean.value, mean.low, mean.high)
+            for mean in _of(study, "generative_perplexity", name)
+            if mean.low is not None and mean.high is not None
+        }
+        found = peak(list(known), list(known.values()))
+        if found is None:
+            continue
+        half = verdict.half(name, "recovery", study.reference) if verdict else None
+        beside = f" N_half by recovery is {half.spelled}." if half else ""
+        says = "above" if found.is_surely_inside else "not above"
+        lines.append(
+            f"{visible(name)}: the generative perplexity of own samples is largest at N = {count(found.size)}, "
+            f"{with_interval(*found.value)}; this interval lies {says} those of the smallest and of the largest "
+            f"size.{beside}"
+        )
+    return lines
 
 
 def _of(study: Study, name: str, backbone: str, split: str = "samples") -> list[Mean]:
