@@ -52,7 +52,7 @@ class PredictorCorrectorSampler(AncestralSampler):
         >>> denoiser = Denoiser(UniformProcess(3, LogLinearSchedule()), backbone, Parameterization.LEAVE_ONE_OUT)
         >>> sampler = PredictorCorrectorSampler(steps=10)
         >>> sampler(denoiser, torch.tensor([[0, 1, 2, 0, 1, 2]]), 1.0, keys_B=torch.tensor([0]))
-        tensor([[0, 0, 0, 0, 0, 0]])
+        tensor([[0, 2, 1, 0, 0, 0]])
     """
 
     def __init__(
