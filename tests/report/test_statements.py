@@ -867,6 +867,30 @@ def test_a_statement_is_printed_only_if_it_is_true(statement):
 
 
 ELSEWHERE = {  # statements with data in other tests
+    # over the steps
+    **dict.fromkeys(
+        (
+            "not reached within {} steps by {} of {} runs",
+            "reached before the first measured step",
+        ),
+        "transition/test_over_steps.py",
+    ),
+    "the time is known at {} size": "transition/test_censored_fit.py",
+    "the times allow almost any slope": "transition/test_censored_fit.py",
+    **dict.fromkeys(
+        (
+            "{} grows as N to the power",
+            "{}N = {}, test NELBO minus that of the exact model",
+            "at step {}, the minimum between",
+            "Grey: the exact model of the text. ",
+            "Below: the Euclidean norm",
+        ),
+        "report/figures/test_phases.py",
+    ),
+    **dict.fromkeys(
+        ("train minus test recovery at t = {}", "the test NELBO is {} nats, {} above"),
+        "callbacks/test_stop_before_memorizing.py",
+    ),
     "{}: {} was measured of the raw weights only, other kinds of the averaged ones;": "transition/test_estimate.py",
     # why a callback is refused
     **dict.fromkeys(
@@ -1008,6 +1032,25 @@ DEFINITIONS = (
     "Share of the time since the previous validation that the probes took.",
     "Value on train rows minus that on test rows. ",
     "Seconds that the probes took at this validation.",
+    # over the steps
+    *(
+        "The NELBO over training steps",
+        "The NELBO on test rows (solid)",
+        "All sizes have the same learning rates",
+        "test NELBO minus exact",
+        "test recovery minus exact",
+        "Regimes over training steps",
+        "The regime of each model at t",
+        "training steps\nregime by {}",
+        "When models learn and",
+        "tau_gen: the step at which",
+        "smallest test NELBO at step",
+        "Transition sizes over training steps",
+        "N_mem, N_half and N_gen by recovery, measured at each step",
+        "best step without memorization",
+        "measure every run at these",
+        "with --at-steps: keep the",
+    ),
     # names of figures, axes, curves and columns
     *(
         "From how much corruption",

@@ -69,8 +69,8 @@ def _report_full_disk_once() -> Iterator[None]:
 def stop_reason(trainer: Trainer) -> str:
     """Return which callback has stopped the training, in its own words if it has any."""
     for callback in trainer.early_stopping_callbacks:
-        if callback.stopping_reason_message:
-            return f"EarlyStopping: {callback.stopping_reason_message.removesuffix(' Signaling Trainer to stop.')}"
+        if reason := callback.stopping_reason_message:
+            return f"{type(callback).__name__}: {reason.removesuffix(' Signaling Trainer to stop.')}"
     timers = [callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
     spent = [timer for timer in timers if (timer.time_remaining() or 1.0) <= 0.0]
     return "Timer: its time is over" if spent else "a callback has asked for it"

@@ -78,6 +78,15 @@ def _parser() -> CommandParser:
         help="instead of --backbone: a model with other values of some options, such as "
         """'dropout={"model.backbone.init_args.dropout": 0.1}'""",
     )
+    parser.add_argument(
+        "--at-steps",
+        metavar="STEPS",
+        help="measure every run at these optimizer steps, a list (500,1000) or a range (125:4000:x2), and train to the "
+        "last one; only recovery and entropy at the t nearest 0.1 and the NELBO, unless other options say so",
+    )
+    parser.add_argument(
+        "--keep-checkpoints", action="store_true", help="with --at-steps: keep the weights at each of these steps"
+    )
     parser.add_argument("--jobs", type=int, metavar="K", help="runs at a time, at most; default: as many as fit")
     parser.add_argument("--launcher", default="local", metavar="NAME", help="local (default), slurm or a class path")
     return parser

@@ -21,7 +21,7 @@ from uddm_lightning.results.falling import falling
 from uddm_lightning.results.tables import Record
 from uddm_lightning.samplers.denoiser import Denoiser
 from uddm_lightning.training.exact import exact_denoiser
-from uddm_lightning.training.task import DiffusionTask
+from uddm_lightning.training.task import DiffusionTask, Weights
 from uddm_lightning.training.trainer_access import data_of
 
 GOLDEN_RATIO = 0.6180339887498949
@@ -39,6 +39,13 @@ COLUMNS = (
             "entropy of the token frequencies of the pool, which a model without context reaches",
         ),
         Column("nelbo_falling", "true or false", "NELBO still fell over the last three validations; empty if unclear"),
+    ),
+    Column("weight_norm", "norm", "Euclidean norm of all trainable weights that were measured", 0.0),
+    Column(
+        "epochs",
+        "passes",
+        "passes over the training rows: optimizer steps x batch size of the config / train_size",
+        0.0,
     ),
     Column("raw_bits", "bits per row", "length of a row as raw text, its tokens times log2 of the number of ids", 0.0),
     Column(
@@ -179,7 +186,7 @@ class NelboProbe(Probe):
             if kind == self.kind:
                 tokens = float(draws["count"].mean()) if len(draws["count"]) else math.nan
                 about |= {"_draws": draws, "raw_bits": tokens * math.log2(data.vocab_size)}
-                about |= self._memorized(split, weights, tokens)
+                about |= self._memorized(split, weights, tokens) | self._training(task, weights)
             yield {**about, **result, "pool_unigram_entropy": data.unigram_entropy}
 
     def _memorized(self, split: str, weights: str, tokens: float) -> Record:
@@ -189,6 +196,16 @@ class NelboProbe(Probe):
         found = metric.compute()
         values = zip(("", "_low", "_high"), (found.nelbo, found.nelbo_low, found.nelbo_high), strict=True)
         return {f"memorized_bits{end}": value * tokens / math.log(2) for end, value in values}
+
+    def _training(self, task: DiffusionTask, weights: Weights) -> Record:
+        """Return how far the weights were trained; nothing for a backbone without parameters."""
+        if not task.parameter_count:
+            return {}
+        backbone, data = task.ema.backbone if weights == "ema" else task.backbone, data_of(task.trainer)
+        trained = {name for name, weight in task.backbone.named_parameters() if weight.requires_grad}
+        squares = [one.double().square().sum() for name, one in backbone.named_parameters() if name in trained]
+        epochs = task.weights_step * data.batch_size / data.subset_size
+        return {"weight_norm": float(torch.stack(squares).sum().sqrt()), "epochs": epochs}
 
     @override
     def complete(self, records: Sequence[Record], history: History) -> None:

@@ -185,6 +185,11 @@ class Estimates:
         """Return the agreement of the methods, an entry for each t."""
         return self._of(backbone, "agreement")
 
+    def over_steps(self, backbone: str) -> Mapping[str, Any] | None:
+        """Return regimes, times and sizes over the training steps; None if too few steps were measured."""
+        entry: Mapping[str, Any] | None = self.backbones.get(backbone, {}).get("over_steps")
+        return entry
+
     def _of(self, backbone: str, name: str) -> Sequence[Mapping[str, Any]]:
         entries: Sequence[Mapping[str, Any]] = self.backbones.get(backbone, {}).get(name, ())
         return entries

@@ -20,9 +20,12 @@ from uddm_lightning.report.figures.drawing import Drawing, style
 from uddm_lightning.report.figures.errors import errors_drawing
 from uddm_lightning.report.figures.front import front_drawing
 from uddm_lightning.report.figures.gaps import gaps_drawing
+from uddm_lightning.report.figures.learning import learning_drawing
+from uddm_lightning.report.figures.phases import phases_drawing
 from uddm_lightning.report.figures.ratios import ratios_drawing
 from uddm_lightning.report.figures.samples import samples_drawing
 from uddm_lightning.report.figures.sequences import densities_drawing, sentences_drawing
+from uddm_lightning.report.figures.times import sizes_drawing, times_drawing
 from uddm_lightning.report.figures.trajectories import trajectories_drawing
 from uddm_lightning.report.formatting import count, listed
 from uddm_lightning.report.page import page
@@ -35,6 +38,10 @@ FIGURES = (
     *(
         "front",
         "sentences",
+        "phases",
+        "times",
+        "sizes_over_steps",
+        "learning",
         "recovery",
         "gap",
         "errors",
@@ -114,6 +121,10 @@ def _drawings(
     from_sequences, replay, notes = _from_sequences(study, verdict, sequences)
     found: dict[str, Drawing | None] = {
         "front": front_drawing(study, verdict),
+        "phases": phases_drawing(study, verdict),
+        "times": times_drawing(study, verdict),
+        "sizes_over_steps": sizes_drawing(study, verdict),
+        "learning": learning_drawing(study, verdict),
         "recovery": recovery_drawing(study, verdict) if has_recovery else None,
         "gap": gaps_drawing(study, verdict),
         "errors": errors_drawing(study),

@@ -13,7 +13,7 @@ from uddm_lightning.config.config_files import find_config_options
 from uddm_lightning.core.errors import InputError
 
 SECTION = "sweep"
-KEYS = ("sizes", "seeds", "budget", "jobs", "backbone", "variant", "launcher")
+KEYS = ("sizes", "seeds", "budget", "at-steps", "jobs", "backbone", "variant", "launcher")
 
 
 def expand_files(arguments: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 from uddm_lightning.core.errors import InputError
 
@@ -12,20 +13,36 @@ WAY_OUT = (
 AUTO = "auto"
 
 
-def parse(text: str, rows_of: Callable[[int | float], int]) -> list[int]:
+class Option(NamedTuple):
+    """An option that takes a list of numbers and ranges.
+
+    Attributes:
+        name: with its dashes.
+        way_out: what to give, for error messages.
+    """
+
+    name: str
+    way_out: str
+
+
+SIZES = Option("--sizes", WAY_OUT)
+
+
+def parse(text: str, rows_of: Callable[[int | float], int], option: Option = SIZES) -> list[int]:
     """Return the sizes in rows, ascending, without repetition.
 
     Args:
         text: a comma-separated list whose items are numbers or ranges `first:last:xfactor`; an integer is a number of
             rows, a float a fraction of the pool.
         rows_of: converts a size to rows, and refuses one that the pool does not hold.
+        option: named in error messages.
 
     Raises:
         InputError: the text has another form.
     """
     sizes: set[int] = set()
     for item in text.split(","):
-        sizes.update(rows_of(size) for size in _range(item.strip(), text))
+        sizes.update(rows_of(size) for size in _range(item.strip(), text, option))
     return sorted(sizes)
 
 
@@ -34,22 +51,24 @@ def default_text(end: int) -> str:
     return f"{min(2, end)}:{end}:x4,{end}"
 
 
-def _range(item: str, text: str) -> list[int | float]:
+def _range(item: str, text: str, option: Option) -> list[int | float]:
     parts = item.split(":")
     if len(parts) == 1:
-        return [number(item, text)]
+        return [number(item, text, option)]
     if len(parts) != 3 or not parts[2].startswith("x"):
-        raise InputError(f"`--sizes {text}`: {item!r} is no range; {WAY_OUT}")
-    first, last, factor = number(parts[0], text), number(parts[1], text), float(number(parts[2][1:], text))
+        raise InputError(f"`{option.name} {text}`: {item!r} is no range; {option.way_out}")
+    first, last, factor = (number(part, text, option) for part in (parts[0], parts[1], parts[2][1:]))
     if type(first) is not type(last):
-        raise InputError(f"`--sizes {text}`: {item!r} mixes rows and fractions; {WAY_OUT}")
+        raise InputError(f"`{option.name} {text}`: {item!r} mixes whole numbers and fractions; {option.way_out}")
     if not 0 < first <= last or factor <= 1 or not math.isfinite(factor):
-        raise InputError(f"`--sizes {text}`: {item!r} must rise from above 0 by a factor above 1; {WAY_OUT}")
+        raise InputError(
+            f"`{option.name} {text}`: {item!r} must rise from above 0 by a factor above 1; {option.way_out}"
+        )
     exact = [first * factor**step for step in range(int(math.log(last / first, factor) + 1e-9) + 1)]
     return [round(size) for size in exact] if isinstance(first, int) else [min(1.0, size) for size in exact]
 
 
-def number(word: str, text: str) -> int | float:
+def number(word: str, text: str, option: Option = SIZES) -> int | float:
     """Return an integer or a float as it is written: 1 is one row, 1.0 is the whole pool.
 
     Raises:
@@ -60,4 +79,4 @@ def number(word: str, text: str) -> int | float:
             return kind(word)
         except ValueError:
             continue
-    raise InputError(f"`--sizes {text}`: {word!r} is no number; {WAY_OUT}")
+    raise InputError(f"`{option.name} {text}`: {word!r} is no number; {option.way_out}")

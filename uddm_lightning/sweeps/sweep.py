@@ -20,6 +20,7 @@ from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.core.files import write_text
 from uddm_lightning.data.subset import num_rows
 from uddm_lightning.runs.instantiate import build_data, check_critic
+from uddm_lightning.sweeps.at_steps import at_steps_options
 from uddm_lightning.sweeps.board import BOARD, board_folder, link
 from uddm_lightning.sweeps.collect import COMMAND, run_folders
 from uddm_lightning.sweeps.launchers import Launcher
@@ -75,6 +76,8 @@ def sweep(
     jobs: int | None = None,
     launcher: str = "local",
     budget: int | None = None,
+    at_steps: str | Sequence[int] | None = None,
+    keep_checkpoints: bool = False,
     options: Sequence[str] = (),
     **overrides: Any,
 ) -> SweepResult:
@@ -97,6 +100,9 @@ def sweep(
         jobs: most runs at a time; None runs as many as fit.
         launcher: "local", "slurm" or a class path.
         budget: number of sizes to train with `sizes="auto"`.
+        at_steps: optimizer steps to measure at, or a string as `--at-steps` takes it; the last one ends the training.
+            Only recovery and entropy at the t nearest to 0.1 and the NELBO are then measured.
+        keep_checkpoints: keep the weights at each of these steps.
         options: other options of the command line, such as `["--launcher.partition", "gpu"]`.
         overrides: values of the config by section, such as `trainer={"max_steps": 500}`.
 
@@ -105,7 +111,7 @@ def sweep(
         KeyboardInterrupt: the sweep was stopped; the same call continues it.
     """
     out = Path(out).absolute()
-    sizes, seeds = _listed(sizes), _listed(seeds)
+    sizes, seeds, at_steps = _listed(sizes), _listed(seeds), _listed(at_steps)
     configs = [config] if isinstance(config, str | Path | Mapping) else config
     files = [_config_file(one, out / f"config-{number}.yaml") for number, one in enumerate(configs)]
     given = [*options, *(word for key, value in flat(overrides) for word in (f"--{key}", _word(value)))]
@@ -118,7 +124,13 @@ def sweep(
         if word.partition("=")[0] in FILLED_IN:
             raise InputError(f"`{word}` is set by the sweep: use `--sizes`, `--seeds` and `--out`.")
     place = _launcher(launcher, jobs, for_launcher)
-    arguments = [*(word for file in files for word in ("-c", file)), *for_fit]
+    named_files = [word for file in files for word in ("-c", file)]
+    arguments = [*named_files, *for_fit]
+    command = [*arguments]
+    if at_steps is not None:
+        arguments = [*named_files, *at_steps_options(at_steps, keep_checkpoints, named_files, for_fit), *for_fit]
+    elif keep_checkpoints:
+        raise InputError("`--keep-checkpoints` needs `--at-steps`: it keeps the weights at those steps.")
     if isinstance(variants, Mapping):
         variants = [f"{name}={json.dumps(options)}" for name, options in variants.items()]
     models = _models(arguments, backbones, variants)
@@ -147,20 +159,22 @@ def sweep(
 
     work = Sweep(out, models, every_seed, place, best, len(str(pool)))
     named_options = {"--sizes": sizes, "--seeds": seeds, "--budget": budget, "--launcher": launcher, "--jobs": jobs}
+    named_options["--at-steps"] = at_steps
     pairs = [(key, str(value)) for key, value in named_options.items() if value not in (None, "local")]
     pairs += [("--backbone", str(file)) for file in backbones] + [("--variant", text) for text in variants]
     words = [word for pair in pairs for word in pair]
     with work.alone():
-        command = shlex.join(["uddm", "sweep", *arguments, "--out", out.name, *words, *for_launcher])
+        words += ["--keep-checkpoints"] * keep_checkpoints
+        line = shlex.join(["uddm", "sweep", *command, "--out", out.name, *words, *for_launcher])
         if not (out / COMMAND).exists():  # that of an earlier sweep stays until this one is accepted
-            write_text(out / COMMAND, f"{command}\n")
+            write_text(out / COMMAND, f"{line}\n")
         for variant in models:
             link(out / BOARD / f"transition-{variant.name}", out / "summary" / variant.name)
         if config["trainer"]["logger"] in (None, True):
             board = shlex.join(["tensorboard", "--logdir", str(board_folder(out))])
             sys.stderr.write(f"uddm: to watch the runs: `{board}`, then open http://localhost:6006\n")
         train(work)
-        write_text(out / COMMAND, f"{command}\n")
+        write_text(out / COMMAND, f"{line}\n")
         transition = write_results(out) if run_folders(out) else {}
     return SweepResult(out, transition, tuple(outcome.run.name for outcome in work.failed))
 

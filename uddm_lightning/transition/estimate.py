@@ -15,6 +15,7 @@ from uddm_lightning.transition.comparison import comparisons
 from uddm_lightning.transition.evidence import regimes_by_size
 from uddm_lightning.transition.method_estimates import empty_estimate, estimates_of
 from uddm_lightning.transition.methods import DIFFER
+from uddm_lightning.transition.over_steps import exact_rows, over_steps
 from uddm_lightning.transition.regimes import NOT_LEARNED
 from uddm_lightning.transition.trend import trend
 
@@ -40,14 +41,18 @@ def estimate(rows: Iterable[Row], draws: pa.Table | None = None) -> dict[str, An
         The content of transition.json, ready for `json.dump`. A number that the data do not support is None, with the
         reason beside it and in the notes.
     """
+    every = list(rows)
     # an oracle has no parameters and no transition
-    readings = parse(row for row in rows if row.get("parameters") != "0")
+    models = [row for row in every if row.get("parameters") != "0"]
+    exact = exact_rows(every)
+    readings = parse(models)
     notes: list[str] = []
     backbones, headline = {}, {}
     for reading in readings:
         name = reading.backbone
         notes += reading.notes
         backbones[name], headline[name] = _backbone(reading, draws, notes)
+        backbones[name]["over_steps"] = over_steps([row for row in models if row["backbone"] == name], exact)
     notes.append(DIFFER if backbones else "There are no measurements.")
     return {"backbones": backbones, "headline": headline, "comparison": comparisons(backbones), "notes": notes}
 
