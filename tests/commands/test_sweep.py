@@ -10,6 +10,7 @@ import yaml
 
 from tests.support.command_line import table
 from uddm_lightning.core.files import hold_lock
+from uddm_lightning.report.formatting import count
 
 FAKE = ("--launcher", "tests.support.fake_launcher.FakeLauncher")
 
@@ -51,13 +52,14 @@ def test_a_sweep_ends_with_the_transition(uddm, config, tmp_path):
     half = crossing(out, "recovery")["n_half"]
     assert half["low"] < half["value"] < half["high"]
     assert half["low"] <= 12 <= half["high"]
-    assert f"DiT: N_half = {half['value']:.3g} rows (95 % interval {half['low']:.3g} to" in outcome.out
+    assert f"DiT: N_half = {count(half['value'])} rows (95 % interval {count(half['low'])} to" in outcome.out
     assert "DiT, recovery at t = 0.1: N_mem = 1 rows" in outcome.out
-    assert "DiT, entropy at t = 0.1: N_gen = null (N_gen is defined for recovery and the NELBO only" in outcome.out
+    assert "DiT, entropy, train rows at t = 0.1: N_half = " in outcome.out
+    assert "entropy, train rows at t = 0.1: N_gen" not in outcome.out, "it is not defined"
     assert str(out / "report.html") in outcome.out
     assert (out / "report.html").stat().st_size > 10_000
     assert list((out / "figures").glob("recovery.png"))
-    assert f"`tensorboard --logdir {out / 'tensorboard'}`, then open http://localhost:6006" in outcome.err
+    assert f"`tensorboard --logdir {out / 'tensorboard'}`, then open http://localhost:6006; " in outcome.err
     links = sorted(path.name for path in (out / "tensorboard").iterdir())
     sizes = sorted(int(name.split("-")[1][1:]) for name in links if name.startswith("DiT"))
     assert [int(name.split("-")[1][1:]) for name in links if name.startswith("DiT")] == sizes, "in their order"

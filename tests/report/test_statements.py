@@ -689,7 +689,7 @@ STATEMENTS = [
         "the size is known",
         swept,
         lambda: swept(null=True),
-        "DiT, recovery at t = 0.1: N_half = 64 rows (95 % interval 49.2 to 83.2)",
+        "DiT, recovery at t = 0.1: N_half = 64 rows (95 % interval 49 to 83)",
     ),
     Statement("{}, {}{}: {} = {}", "the t nearest 0.1", swept, lambda: swept(t=0.12), "DiT, recovery at t = 0.1:"),
     Statement(

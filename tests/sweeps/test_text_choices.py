@@ -51,6 +51,8 @@ def test_a_slow_machine_trains_fewer_sizes_and_steps():
     assert steps[0] == 3000 > steps[1] >= 500
     assert len(sizes.parse(fast.sizes, int)) == 7 > len(sizes.parse(slow.sizes, int)) == 5
     assert "on 1 core(s)" in slow.reasons["steps"]
+    for one in (fast, slow):
+        assert one.config["trainer"]["max_steps"] == 5 * one.config["trainer"]["val_check_interval"]
     assert chosen(10_000_000, GPU).config["trainer"]["accelerator"] == "gpu"
     assert "GPU" in chosen(10_000_000, GPU).reasons["steps"]
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from uddm_lightning.core.files import write_text
 from uddm_lightning.report import write_report
+from uddm_lightning.report.formatting import count, typeset
 from uddm_lightning.results.declarations import read_declarations
 from uddm_lightning.results.parquet import read_parquet
-from uddm_lightning.results.reference import SIZES, reference
+from uddm_lightning.results.reference import METHODS, SIZES, reference
 from uddm_lightning.sweeps.collect import collect, training_facts
 from uddm_lightning.transition import estimate
+from uddm_lightning.transition.methods import UNDEFINED
 
 FACTS = "facts.json"  # about the runs, for a folder whose runs are gone
 
@@ -51,7 +53,10 @@ def _facts(folder: Path) -> dict[str, str]:
 
 
 def summary(transition: dict[str, Any]) -> str:
-    """Return the headline of each backbone, then one line for each method and size at the t nearest 0.1."""
+    """Return the headline of each backbone, then one line for each method and size at the t nearest 0.1.
+
+    Sizes that a method does not define are left out.
+    """
     lines = []
     for name, found in transition["backbones"].items():
         if headline := transition["headline"][name]:
@@ -64,11 +69,13 @@ def summary(transition: dict[str, Any]) -> str:
                 continue
             at = "" if one["t"] is None else f" at t = {one['t']:g}"
             for key, label in SIZES.items():
-                size = _with_interval(one[key]) if one[key] else f"null ({one['reasons'].get(key, 'see the notes')})"
-                lines.append(f"{name}, {one['method']}{at}: {label} = {size}")
+                reason = one["reasons"].get(key, "see the notes")
+                if one[key] or reason != UNDEFINED.get(key):
+                    size = _with_interval(one[key]) if one[key] else f"null ({typeset(reason)})"
+                    lines.append(f"{name}, {METHODS[one['method']]}{at}: {label} = {size}")
     return "\n".join(lines)
 
 
 def _with_interval(size: dict[str, float | None]) -> str:
-    low, high = ("unknown" if size[end] is None else f"{size[end]:.3g}" for end in ("low", "high"))
-    return f"{size['value']:.3g} rows (95 % interval {low} to {high})"
+    low, high = ("unknown" if size[end] is None else count(size[end] or 0.0) for end in ("low", "high"))
+    return f"{count(size['value'] or 0.0)} rows (95 % interval {low} to {high})"

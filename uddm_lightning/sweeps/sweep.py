@@ -171,8 +171,10 @@ def sweep(
         for variant in models:
             link(out / BOARD / f"transition-{variant.name}", out / "summary" / variant.name)
         if config["trainer"]["logger"] in (None, True):
-            board = shlex.join(["tensorboard", "--logdir", str(board_folder(out))])
-            sys.stderr.write(f"uddm: to watch the runs: `{board}`, then open http://localhost:6006\n")
+            folder = board_folder(out)
+            board = shlex.join(["tensorboard", "--logdir", str(folder)])
+            twice = "" if folder == out else f"; `--logdir {out.name}` would list each run twice"
+            sys.stderr.write(f"uddm: to watch the runs: `{board}`, then open http://localhost:6006{twice}\n")
         train(work)
         write_text(out / COMMAND, f"{line}\n")
         transition = write_results(out) if run_folders(out) else {}

@@ -17,8 +17,9 @@ SMALLEST_END, END, LARGE_END = 8, 8192, 32_768  # rows of the largest size
 MANY_CORES = 8
 MINUTES = 8  # of training and measuring, so that the verdict comes within ten minutes
 START = 15.0  # seconds of a run before its first step
-MEASURING = 1700  # training steps that take as long as the measurements of a run
+MEASURING = 2000  # training steps that take as long as the measurements of a run
 FEWEST_STEPS, ENOUGH_STEPS, MOST_STEPS = 500, 2000, 3000
+POINTS = 5  # validations of a run, so that TensorBoard shows curves; all but the last measure few rows
 BATCH_TOKENS, HIDDEN_SIZE, BLOCK_PARAMETERS = 1024, 64, 98_304  # of the quickstart, whose network is trained
 EFFICIENCY = 0.18  # share of the speed of matrix products that its training reaches on one core
 
@@ -125,7 +126,7 @@ def choose(survey: TextSurvey, paths: list[str], machine: Machine) -> Choices:
         "trainer": {
             "accelerator": "gpu" if machine.has_gpu else "cpu",
             "max_steps": steps,
-            "val_check_interval": steps // 2,
+            "val_check_interval": steps // POINTS,
         },
     }
     return Choices(config, text_of_sizes, reasons)
