@@ -114,9 +114,7 @@ def test_a_first_verdict_on_a_text_of_one_s_own_takes_ten_minutes_on_two_cores(u
     printed = run(*counted, uddm, "sweep", "--text", "my.txt", cwd=tmp_path, timeout=1700)
     wall, cpu = time.monotonic() - start, float((tmp_path / "seconds.txt").read_text(encoding="utf-8"))
     runs = len(list((tmp_path / "my-sweep" / "runs").iterdir()))
-    alone = (
-        cpu * ceil(runs / 2) / runs
-    )  # two runs at a time: seconds of one core, which other processes do not lengthen
+    alone = cpu * ceil(runs / 2) / runs  # two at a time, whatever other processes do
     sys.stdout.write(f"wall {wall:.0f} s, CPU {cpu:.0f} s, on two quiet cores about {alone:.0f} s\n")
     assert min(wall, alone) <= FIRST_VERDICT_SECONDS
     assert "DiT: N_half = " in printed or "DiT: N_gen = " in printed
