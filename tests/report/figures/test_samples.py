@@ -42,7 +42,8 @@ def test_without_samples_there_is_no_figure_of_them(tmp_path):
 def test_a_peak_of_the_perplexity_is_shown_or_not(tmp_path):
     """The made-up perplexity peaks at N_half, by 5 above both ends, with intervals of 0.5 on either side."""
     rows = sweeps.measurements(tmp_path)
-    (line,) = peak_sentences(Study(rows), Estimates(sweeps.transition()))
+    with style():
+        (line,) = samples_drawing(Study(rows), Estimates(sweeps.transition())).remarks
     assert "DiT: the generative perplexity of own samples is largest at N = " in line
     assert "this interval lies above those of the smallest and of the largest size. N_half by recovery is 64 (" in line
     wide = [{**row, "generative_perplexity_high": "20.0"} if row["generative_perplexity"] else row for row in rows]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from uddm_lightning.report.estimates import Crossing, Estimates
 from uddm_lightning.report.figures.drawing import FAINT, TEXT, WIDTH, Drawing, Table, category, new_figure
@@ -57,7 +58,9 @@ def capacity_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     axes.axhline(GPT_BITS, color=FAINT[0], linewidth=1.0, linestyle="--", gid="gpt")
     size_axis(axes, study.sizes)
     axes.set(yscale="log", ylabel="bits per parameter")
-    drawing.legend([*handles, legend_line("raw text", TEXT[0], ":"), legend_line("GPTs", FAINT[0], "--")])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    drawing.legend([*handles, legend_line("raw text", TEXT[0], ":"), legend_line(f"GPTs, {GPT_BITS}", FAINT[0], "--")])
     return drawing
 
 
@@ -78,21 +81,20 @@ def capacity_sentences(study: Study, verdict: Estimates) -> list[str]:
     found, lines = _capacities(study), []
     for name, half in _halves(study, verdict).items():
         bits = (_row_bits(study, name) or 0.0) / study.parameters[name]
-        value = half.value * bits
         whose = f"{visible(name)}: the" if len(study.backbones) > 1 else "The"
-        lines.append(
-            f"{whose} raw text of N_half = {count(half.value)} rows has {_bits(half, bits)} bits per parameter."
-        )
-        level, named = GPT_BITS, f"the {GPT_BITS} bits per parameter of GPTs (Morris et al. 2025)"
+        size = f"{whose} raw text of N_half = {count(half.value)} rows has {_bits(half, bits)} bits per parameter. "
+        level = least = GPT_BITS
+        named = f"the {GPT_BITS} bits per parameter of GPTs (Morris et al. 2025)"
         if name in found:
-            level, named = found[name].per(study.parameters[name]).value, "the bits that it memorized at most"
-        if value < level:
+            shares = found[name].per(study.parameters[name])
+            level, least, named = shares.value, shares.low, "the bits that it memorized at most"
+        if (half.high or half.value) * bits < least:
             lines.append(
-                f"That is {level / value:.2g} times less than {named}: as far as this model can store as much, "
-                "N_half is set by its training and not by its capacity."
+                f"{size}That is {level / (half.value * bits):.2g} times less than {named}: as far as this model can "
+                "store as much, N_half is set by its training and not by its capacity."
             )
         else:
-            lines.append(f"That is not less than {named}: its capacity may set N_half.")
+            lines.append(f"{size}That is not surely less than {named}: its capacity may set N_half.")
     for name, most in found.items():
         shares = most.per(study.parameters[name])
         plateau = f"no plateau: {most.reason}" if most.reason else "a plateau over sizes"

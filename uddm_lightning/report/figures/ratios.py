@@ -40,6 +40,8 @@ def ratios_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         (dot,) = axes.plot([row["ratio"]], [place], _MARKERS[row["size"]], color=colour, markersize=5)
         drawing.mark(dot, [f"{visible(row['backbone'])}, {SIZES[row['size']]}: {_ratio(row)}"])
     axes.set_xscale("log", base=2)
+    left, right = axes.get_xlim()
+    axes.set_xlim(min(left, 0.45), max(right, 2.2))  # so that the axis has labels
     axes.set_xlabel(f"multiple of the size of {visible(rows[0]['to'])}")
     axes.set_yticks([-place for place in range(len(names))], [visible(name) for name in names])
     axes.set_ylim(-len(names) + 0.4, 0.6)

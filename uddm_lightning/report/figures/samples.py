@@ -40,6 +40,7 @@ def samples_drawing(study: Study, verdict: Estimates | None = None) -> Drawing |
         + (f"Entropy gap: conditional entropy on own samples minus on train rows, at t = {t:g}. " if t else "")
         + _oracles(study),
         _table(study),
+        remarks=peak_sentences(study, verdict),
     )
     for column, backbone in enumerate(study.backbones):
         axes = [row[column] for row in panels]
