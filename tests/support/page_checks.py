@@ -36,6 +36,7 @@ FLAWS = """(() => {
       const said = texts[i].textContent;
       if (a.left < frame.left - 1 || a.right > frame.right + 1 || a.top < frame.top - 1 || a.bottom > frame.bottom + 1)
         found.push(`${place(svg)}: "${said}" is cut`);
+      if (said.includes("mathdefault")) found.push(`${place(svg)}: "${said}" is a formula`);
       boxes.slice(i + 1).forEach((b, j) => {
         const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
         const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);

@@ -7,10 +7,11 @@ from uddm_lightning.report import regimes
 from uddm_lightning.report.elements import box, folded, paragraph, term
 from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.figures import errors
-from uddm_lightning.report.formatting import count, decimal, escaped, typeset, with_interval
+from uddm_lightning.report.formatting import count, decimal, escaped, with_interval
 from uddm_lightning.results.study import Study
 from uddm_lightning.transition.regimes import NOT_AT_ITS_END, REGIMES, UNDETERMINED
 
+_LEAST_SLOPE = 5e-5  # of recovery per doubling; less is 0 in four digits
 _COSTS = ("wrong tokens, test rows", "clean tokens changed")
 
 
@@ -98,11 +99,13 @@ def _trend(study: Study, verdict: Estimates) -> str:
         means = study.means("recovery", backbone, "test", trend["t"]) if trend else []
         if trend is None or not means:
             continue
-        slope, low, high = (typeset(f"{trend[name]:.2g}") for name in ("slope", "low", "high"))
+        if max(abs(trend[name]) for name in ("slope", "low", "high")) < _LEAST_SLOPE:
+            continue
+        slope = with_interval(trend["slope"], trend["low"], trend["high"], digits=4)
         whose = f" of {backbone}" if len(study.backbones) > 1 else ""
         peak = max(means, key=lambda mean: mean.value).size
         found.append(
             f"Test recovery{whose} at t = {trend['t']:g}: a straight line against log2 N has the slope "
-            f"{slope} ({low} to {high}) per doubling; the highest value is at N = {count(peak)}."
+            f"{slope} per doubling; the highest value is at N = {count(peak)}."
         )
     return paragraph(found)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from uddm_lightning.report.estimates import Crossing
-from uddm_lightning.report.figures.drawing import ONE_COLUMN, new_figure
+from uddm_lightning.report.figures.drawing import ONE_COLUMN, Drawing, Table, new_figure, style
 from uddm_lightning.report.figures.plotting import draw_crossing, size_axis
 
 
@@ -29,3 +29,15 @@ def test_the_first_and_the_last_size_keep_their_labels():
     assert labels[0] == "1"
     assert labels[-1] == "8,192"
     assert "" in labels
+
+
+def test_powers_on_a_logarithmic_axis_are_numbers() -> None:
+    with style():
+        figure = new_figure(ONE_COLUMN, 2.0)
+        axes = figure.subplots()
+        axes.plot([0.001, 1000.0], [0.001, 10000.0])
+        axes.set(xscale="log", yscale="log")
+        svg = Drawing("one", "One", figure, "", Table([], []), is_narrow=False).svg.decode()
+    assert "mathdefault" not in svg
+    assert ">0.01<" in svg
+    assert ">1,000<" in svg

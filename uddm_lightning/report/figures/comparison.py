@@ -11,7 +11,7 @@ from uddm_lightning.report.figures.plotting import SPLIT_STYLES, by_size, curve,
 from uddm_lightning.report.formatting import count, decimal, listed, time, visible
 from uddm_lightning.results.reference import METHODS, SIZES
 from uddm_lightning.results.study import Mean, Study
-from uddm_lightning.transition.methods import DIFFER
+from uddm_lightning.transition.methods import DIFFER, UNDEFINED
 
 
 def models_drawing(study: Study, verdict: Estimates) -> Drawing:
@@ -81,7 +81,7 @@ def agreement_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         figure,
         "For recovery: "
         + "; ".join(f"{SIZES[name]}, {meaning}" for name, meaning in MEANINGS.items())
-        + f". Bars are 95 % intervals. {DIFFER}",
+        + f". Bars are 95 % intervals. {DIFFER} {'. '.join(UNDEFINED.values())}.",
         _agreement_table(lines),
         remarks=_missing(lines, several),
     )
@@ -121,7 +121,7 @@ def _missing(lines: list[tuple[str, Estimate]], several: bool) -> list[str]:
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for backbone, estimate in lines:
         names = [name for name in SIZES if name not in estimate.crossings]
-        for why in dict.fromkeys(estimate.why(name) for name in names):
+        for why in dict.fromkeys(estimate.why(name) for name in names if estimate.why(name) != UNDEFINED.get(name)):
             lacking = listed([SIZES[name] for name in names if estimate.why(name) == why])
             place = backbone if several else "", METHODS[estimate.method], lacking, why
             found.setdefault(place, []).extend([] if estimate.t is None else [f"{estimate.t:g}"])

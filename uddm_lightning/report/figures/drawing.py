@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogFormatter, NullFormatter
 
 # Each colour of a figure as (light page, dark page); the page swaps them, files hold the first. Nothing else has the
 # colours of the regimes. An ordered ramp is one path from violet to cyan, whose lightness rises steadily, so that the
@@ -178,6 +179,8 @@ class Drawing:
         )
 
     def _saved(self, kind: str, width: float) -> bytes:
+        if not self._placed:
+            _write_powers_as_numbers(self.figure)
         if width != self._placed:
             self.figure.arrange(is_narrow=width == ONE_COLUMN)
             if self._placed or width != self._width:
@@ -190,6 +193,15 @@ class Drawing:
         self.figure.savefig(buffer, format=kind, metadata=dict.fromkeys(_DATES[kind]))
         self.figure.set_layout_engine("none")  # the layout holds for this width; it takes a third of a drawing's time
         return buffer.getvalue()
+
+
+def _write_powers_as_numbers(figure: Figure) -> None:
+    """Label logarithmic axes by plain numbers: powers would need formulas, which texts of a page do not have."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_formatter(), LogFormatter):
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+                axis.set_minor_formatter(NullFormatter())
 
 
 @contextmanager

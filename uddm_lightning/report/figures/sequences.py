@@ -16,7 +16,7 @@ from uddm_lightning.report import sentences as states
 from uddm_lightning.report.figures.drawing import BROKEN, FAINT, LOST, RECOVERED, TEXT, Drawing, Table, new_figure
 from uddm_lightning.report.figures.panel_figure import small_panels
 from uddm_lightning.report.figures.plotting import histogram_axis
-from uddm_lightning.report.formatting import count, decimal, visible
+from uddm_lightning.report.formatting import count, decimal, percent, visible
 from uddm_lightning.report.sentences import CLEAN, Piece, Restored, Sentence, columns
 
 MONO = "DejaVu Sans Mono"
@@ -189,4 +189,4 @@ def _quantiles(values: list[float]) -> list[str]:
         return ["0", *[decimal(None)] * 4]
     low, _, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
     share = sum(value < 0.1 for value in values) / len(values)
-    return [str(len(values)), decimal(low), decimal(median(values)), decimal(high), f"{share:.0%}"]
+    return [f"{len(values):,}", decimal(low), decimal(median(values)), decimal(high), percent(share)]
