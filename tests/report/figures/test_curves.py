@@ -12,6 +12,7 @@ from uddm_lightning.report.estimates import Estimates, three_sizes
 from uddm_lightning.report.figures.comparison import agreement_drawing, models_drawing
 from uddm_lightning.report.figures.curves import entropy_drawing, recovery_drawing
 from uddm_lightning.report.figures.drawing import RAMP, palette, ramp, style
+from uddm_lightning.report.figures.gaps import gaps_drawing
 from uddm_lightning.results.study import Study
 
 FIGURES = ["agreement", "densities", "entropy", "errors", "front", "gap", "recovery", "samples", "sentences"]
@@ -228,3 +229,15 @@ def test_several_sizes_of_an_oracle_are_a_separate_curve(oracle_rows):
         axes = recovery_drawing(study, Estimates(sweeps.transition())).figure.axes[-1]
     curves = [line for line in axes.get_lines() if line.get_marker() == "None" and line.get_linestyle() == "--"]
     assert any(list(line.get_xdata()) == list(sweeps.SIZES) for line in curves)
+
+
+def test_at_one_size_every_level_is_seen(tmp_path):
+    study, verdict = Study(sweeps.measurements(tmp_path, (128,))), Estimates(sweeps.transition(sizes=(128,)))
+    with style():
+        recovery, entropy = (draw(study, verdict).figure.axes[-1] for draw in (recovery_drawing, entropy_drawing))
+        gap = gaps_drawing(study, verdict)
+    assert gap is not None
+    assert sweeps.COINCIDENCE in [line.get_ydata()[0] for line in recovery.lines if len(line.get_ydata()) == 2]
+    highest = max(line.get_ydata()[0] for line in entropy.lines if line.get_marker() == "o")
+    assert highest < 0.97 * entropy.get_ylim()[1]
+    assert gap.figure.axes[0].get_ylim()[0] <= -0.06, "the tolerance does not fill the panel"

@@ -121,7 +121,7 @@ def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
                 drawing.at(t, *level(axes, study.sizes, exact, index, colour))
         panel_axis(axes, study)
         low, high = axes.get_ylim()
-        axes.set_ylim(-0.03 * high, high + 0.13 * (high - low))
+        axes.set_ylim(-0.03 * high, high + 0.13 * max(high - low, high / 2))
         _labels(drawing, study, axes, "entropy", backbone, times, splits)
         draw_crossing(axes, halves[backbone], "n_half")
     panels[0][0].set_ylabel("conditional entropy [nats]")

@@ -12,6 +12,8 @@ from uddm_lightning.report.formatting import answer, count, time, visible
 from uddm_lightning.results.reference import SIZES, TOLERANCE
 from uddm_lightning.results.study import Study
 
+_LEAST = 3 * TOLERANCE  # of the axis to both sides of 0, so that the tolerance is seen as a band
+
 
 def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     """Draw the gap of recovery against N for each t, with the tolerance and the transition sizes at the reference t.
@@ -57,6 +59,8 @@ def gaps_drawing(study: Study, verdict: Estimates) -> Drawing | None:
             handles += _crossings(axes, at, whose)
             marked |= set(at.crossings)
             half |= _half(axes, at)
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(min(low, -_LEAST), max(high, _LEAST))
     panels[0].set_ylabel("gap of recovery")
     meanings = "; ".join(f"{SIZES[name]}, {meaning}" for name, meaning in MEANINGS.items() if name in marked)
     if meanings:

@@ -158,7 +158,9 @@ def curve(
 def thin_line(
     axes: Axes, means: Sequence[Mean], colour: str, style: Any = "-", alpha: float | None = None
 ) -> list[Line2D]:
-    """Draw means as a thin line without markers; return it, if there is one."""
+    """Draw means as a thin line without markers, one across the panel for one size; return it, if there is one."""
+    if len(means) == 1:
+        return [axes.axhline(means[0].value, linestyle=style, color=colour, alpha=alpha, linewidth=1.0)]
     sizes, values = [mean.size for mean in means], [mean.value for mean in means]
     return axes.plot(sizes, values, linestyle=style, color=colour, alpha=alpha, linewidth=1.0) if means else []
 
