@@ -115,4 +115,4 @@ def test_a_run_without_recovery_is_refused(uddm, config: Path) -> None:
     words = ("--trainer.callbacks+", "StopBeforeMemorizing", "--recovery.num_rows_during_training", 0)
     outcome = uddm("fit", "-c", config, "--out", "run", *words)
     assert outcome.status == 2
-    assert "set `--recovery.enabled true --recovery.num_rows_during_training 256`" in outcome.err
+    assert "set `--recovery.enabled true --recovery.num_rows_during_training 1024`" in outcome.err

@@ -35,6 +35,12 @@ def test_planted_slopes_are_found(over: dict) -> None:
         assert slope["low"] - 0.15 < planted < slope["high"] + 0.15, (name, method)
 
 
+def test_runs_that_memorize_before_they_learn_do_not_bend_the_slope(over: dict) -> None:
+    entry = time(over, "tau_gen", "nelbo")
+    assert entry["sizes"][0]["reason"] == "not reached within 4000 steps by 3 of 3 runs"
+    assert entry["slope"]["low"] - 0.1 < 0.0 < entry["slope"]["high"] + 0.1
+
+
 def test_times_of_sizes_are_found_or_have_a_reason(over: dict) -> None:
     entries = {one["train_size"]: one for one in time(over, "tau_mem", "recovery")["sizes"]}
     for size, entry in entries.items():

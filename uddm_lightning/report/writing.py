@@ -21,6 +21,7 @@ from uddm_lightning.report.figures.errors import errors_drawing
 from uddm_lightning.report.figures.front import front_drawing
 from uddm_lightning.report.figures.gaps import gaps_drawing
 from uddm_lightning.report.figures.learning import learning_drawing
+from uddm_lightning.report.figures.parameters import parameters_drawing
 from uddm_lightning.report.figures.phases import phases_drawing
 from uddm_lightning.report.figures.ratios import ratios_drawing
 from uddm_lightning.report.figures.samples import samples_drawing
@@ -41,6 +42,7 @@ FIGURES = (
         "phases",
         "times",
         "sizes_over_steps",
+        "parameters",
         "learning",
         "recovery",
         "gap",
@@ -124,6 +126,7 @@ def _drawings(
         "phases": phases_drawing(study, verdict),
         "times": times_drawing(study, verdict),
         "sizes_over_steps": sizes_drawing(study, verdict),
+        "parameters": parameters_drawing(study, verdict),
         "learning": learning_drawing(study, verdict),
         "recovery": recovery_drawing(study, verdict) if has_recovery else None,
         "gap": gaps_drawing(study, verdict),

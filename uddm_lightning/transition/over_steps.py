@@ -10,6 +10,9 @@
 
 For continuous diffusion tau_gen is constant and tau_mem grows in proportion to N (Bonnaire et al., arXiv 2505.17638):
 slopes of 0 and 1 in ln N. All sizes have the same learning rates at a step.
+
+A run that memorizes before it has learned may never learn. For the slope and the intervals of tau_gen, such a run
+counts as not having learned by the step at which it surely memorizes, and no longer.
 """
 
 import math
@@ -72,7 +75,8 @@ def over_steps(rows: Iterable[Row], exact: Iterable[Row] = ()) -> dict[str, Any]
         return None
     best = next((table for table in parse(exact)), None)
     cells = [cell for one in measured for cell in _cells(one, best)]
-    times = [_time(measured, *question) for question in QUESTIONS]
+    memorized = {run: one.by for run, one in _onsets(measured, *MEMORIZES).items()}
+    times = [_time(measured, *question, memorized if question[0] == "tau_gen" else {}) for question in QUESTIONS]
     return {
         "t": measured[-1].t,
         "steps": [one.step for one in measured],
@@ -182,30 +186,39 @@ def _above(kind: str, column: str, sign: float) -> Curve:
     return curve
 
 
+MEMORIZES: tuple[Curve, float] = _difference("recovery", train=1.0, test=-1.0), TOLERANCE
 QUESTIONS: tuple[tuple[str, str, Curve, float], ...] = (  # time, method, curve, level
     ("tau_gen", "recovery", _above("recovery", "coincidence", 1.0), TOLERANCE),
     ("tau_gen", "nelbo", _above("nelbo", "pool_unigram_entropy", -1.0), LEARNED),
-    ("tau_mem", "recovery", _difference("recovery", train=1.0, test=-1.0), TOLERANCE),
+    ("tau_mem", "recovery", *MEMORIZES),
     ("tau_mem", "entropy", _difference("entropy", test=1.0, train=-1.0), TOLERANCE_NELBO),
     ("tau_mem", "nelbo", _difference("nelbo", test=1.0, train=-1.0), TOLERANCE_NELBO),
 )
 
 
-def _time(measured: Sequence[Measured], time: str, method: str, curve: Curve, level: float) -> dict[str, Any]:
-    """Return a time for each size, and its slope against the size."""
+def _onsets(measured: Sequence[Measured], curve: Curve, level: float) -> dict[Run, Onset]:
+    """Return when the curve of each run rises above a level."""
     series: dict[Run, list[tuple[int, Interval]]] = defaultdict(list)
     for one in measured:
         for run, interval in curve(one).items():
             series[run].append((one.step, interval))
-    onsets = {
+    return {
         run: onset([step for step, _ in points], [one for _, one in points], level)
         for run, points in sorted(series.items())
     }
+
+
+def _time(
+    measured: Sequence[Measured], time: str, method: str, curve: Curve, level: float, until: Mapping[Run, float]
+) -> dict[str, Any]:
+    """Return a time for each size, and its slope; a run that never reaches it counts up to its step in `until`."""
+    onsets = _onsets(measured, curve, level)
     found: dict[str, Any] = {"time": time, "method": method, "level": level, "slope": None, "reason": None, "sizes": []}
     if not onsets:
         return found
     size_N = np.array([size for size, _ in onsets], float)
-    times = Times(*(np.array([getattr(one, end) for one in onsets.values()]) for end in ("low", "high")))
+    lows = [min(one.low, until.get(run, math.inf)) if math.isinf(one.high) else one.low for run, one in onsets.items()]
+    times = Times(np.array(lows), np.array([one.high for one in onsets.values()]))
     slope, found["reason"] = fit_line(size_N, times)
     found["slope"] = slope and to_json(slope)
     found["sizes"] = _time_by_size(onsets, fit_groups(size_N.astype(np.int64), times), measured[-1].step)
