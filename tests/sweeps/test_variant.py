@@ -82,3 +82,18 @@ def test_every_ablation_resolves_and_differs_from_its_control(path):
     assert texts[0] == "control={}" or path.stem == "width"
     models = [Variant.changed(base, text).config for text in texts]
     assert len({str({**one, "model": {**one["model"], "backbone_name": ""}}) for one in models}) == len(texts) >= 2
+
+
+@pytest.mark.slow
+def test_a_sweep_of_variants_is_compared_on_its_page(config, tmp_path):
+    variants = {"control": {}, "dropout": {"model.backbone.init_args.dropout": 0.5}}
+    found = sweep(config, tmp_path / "out", sizes=[2, 8], variants=variants, trainer={"max_steps": 3})
+    assert not found.failed
+    assert {path.name for path in found.runs} == {f"{name}-n{n}-s0" for name in variants for n in (2, 8)}
+    assert {(row["backbone"], row["to"]) for row in found.transition["comparison"]} == {("dropout", "control")}
+    command = (tmp_path / "out" / "command.txt").read_text()
+    assert """--variant 'control={}' --variant 'dropout={"model.backbone.init_args.dropout": 0.5}'""" in command
+    rows = found.measurements().to_pylist()
+    losses = {row["backbone"]: row["nelbo"] for row in rows if (row["metric"], row["split"]) == ("nelbo", "test")}
+    assert losses["control"] != losses["dropout"]
+    assert 'id="frontier"' in found.report.read_text()

@@ -19,6 +19,7 @@ from uddm_lightning.report.figures.declared import declared_drawings
 from uddm_lightning.report.figures.drawing import Drawing, style
 from uddm_lightning.report.figures.errors import errors_drawing
 from uddm_lightning.report.figures.front import front_drawing
+from uddm_lightning.report.figures.frontier import frontier_drawing
 from uddm_lightning.report.figures.gaps import gaps_drawing
 from uddm_lightning.report.figures.learning import learning_drawing
 from uddm_lightning.report.figures.parameters import parameters_drawing
@@ -51,6 +52,7 @@ FIGURES = (
         "ratios",
         "entropy",
         "samples",
+        "frontier",
         "capacity",
         "densities",
         "basins",
@@ -135,6 +137,7 @@ def _drawings(
         "ratios": ratios_drawing(study, verdict),
         "entropy": entropy_drawing(study, verdict) if has_entropy else None,
         "samples": samples_drawing(study, verdict),
+        "frontier": frontier_drawing(study),
         "capacity": capacity_drawing(study, verdict),
         "trajectories": trajectories_drawing(study),
         "agreement": agreement_drawing(study, verdict),

@@ -100,13 +100,16 @@ def capacity_sentences(study: Study, verdict: Estimates) -> list[str]:
         plateau = f"no plateau: {most.reason}" if most.reason else "a plateau over sizes"
         lines.append(
             f"{visible(name)}: at most {count(most.bits.value)} bits were memorized, at N = {count(most.size)}; "
-            f"{_significant(*shares)} bits per parameter, {plateau}."
+            f"{_significant(*shares)} bits per parameter after {_steps(study, name)} steps, {plateau}."
         )
     if len(found) > 1:
         shares_of = {name: most.per(study.parameters[name]) for name, most in found.items()}
         pairs = [f"{visible(one)} and {visible(two)}" for one, two in disagreements(shares_of)]
         if pairs:
-            lines.append(f"The bits per parameter are not within each other's intervals for {listed(pairs)}.")
+            lines.append(
+                f"The bits per parameter are not within each other's intervals for {listed(pairs)}. Models need not "
+                "have reached their capacity after these steps: longer training may raise the bits."
+            )
         else:
             lines.append("The bits per parameter of all models are within each other's intervals.")
     return lines
@@ -141,6 +144,10 @@ def _bits(half: Crossing, bits: float) -> str:
     """Return the bits per parameter of a size with its interval."""
     low, high = (None if end is None else end * bits for end in (half.low, half.high))
     return _significant(half.value * bits, low, high)
+
+
+def _steps(study: Study, backbone: str) -> str:
+    return f"{max(int(row['step']) for row in study.rows if row['backbone'] == backbone):,}"
 
 
 def _significant(value: float, low: float | None, high: float | None) -> str:
