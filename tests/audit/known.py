@@ -14,7 +14,7 @@ def evidence(context=0.7, overconfidence=0.1, **more):
         "entropy": 2.0 * context,
         "nll": 2.0,
         "entropy_leave_one_out": 1.9 * context,
-        "vanishing": 0.25,
+        "vanishing": max(0.0, 1.0 - context) ** 3,
         "entropy_shuffled": 1.5,
         "entropy_random": 1.75,
         "entropy_spliced": 2.0 * (1 - overconfidence),

@@ -43,7 +43,7 @@ def series(calibration):
 
 def test_each_change_of_the_verdict_is_a_sentence(series):
     found = changes(series)
-    assert found[0].startswith("memorizing at step 1,400, the last, with probability 0.")
+    assert found[0].startswith("memorizing at step 1,400, the last, with probability ")
     assert found[1:] == [
         "between step 100 and step 200 the verdict changes from not learned yet to in transition",
         "between step 300 and step 1,400 the verdict changes from in transition to memorizing",

@@ -64,6 +64,9 @@ FEATURES = {
         "1 - entropy / NLL on rows that join halves of two samples: 0 for calibrated predictions, near 1 if "
         "predictions are certain and wrong",
     ),
+    "certainty": Feature(
+        lambda evidence: evidence.vanishing, "share of the tokens of own samples whose entropy is below 1 % of ln V"
+    ),
 }
 
 
@@ -154,6 +157,7 @@ def fit_calibration(models: Sequence[KnownModel]) -> Calibration:
     names = tuple(FEATURES)
     features_MF = np.array([[FEATURES[name].value(model.evidence) for name in names] for model in models])
     mean_F, scale_F = features_MF.mean(0), features_MF.std(0)
+    scale_F = np.where(scale_F > 0.0, scale_F, 1.0)  # a feature that is the same for all models
     standard_MF = (features_MF - mean_F) / scale_F
     labels_M = np.array([REGIMES.index(model.regime) for model in models])
     groups_M = np.unique([model.sweep for model in models], return_inverse=True)[1]

@@ -26,11 +26,8 @@ few="$alphabet abcdefgh $known abcdefgh $sharpness 3.0 --seeds 5"
 many="$alphabet abcdefghijklmnopqrstuvwxyz $known abcdefghijklmnopqrstuvwxyz $sharpness 1.5 $blocks 3 --seeds 2"
 brief="--trainer.max_steps 600 --trainer.val_check_interval 200"
 often="--trainer.val_check_interval 100"
-length=--data.packing.init_args.length
 eight="$alphabet abcdefgh $known abcdefgh $sharpness 2.5 $width 64 --seeds 7"
-signs=abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN
-wide="$alphabet $signs $known $signs --data.tokenizer.init_args.lowercase false $sharpness 1.8 $width 96 $blocks 1 --seeds 8"
-brisk="$length 16 $width 64 $blocks 3 --seeds 9"
+twelve="$alphabet abcdefghijkl $known abcdefghijkl $sharpness 2.2 $width 56 --seeds 11"
 
 letters fit-brief -c "$here/small.yaml" --sizes 4,12,48,160 $brief
 letters fit-letters-small -c "$here/small.yaml" --sizes 4,16,64
@@ -51,12 +48,5 @@ letters held-cased-small -c "$here/small.yaml" -c "$here/cased.yaml" $width 64 -
 letters held-words-large -c "$here/words.yaml" $pieces 500 --seeds 3 $brief --sizes 8000
 letters held-cased-large -c "$here/cased.yaml" $width 64 --seeds 4 $brief --sizes 5000
 chain held-few-small -c "$here/small.yaml" $few $brief $often --sizes 3,60
-
-letters fit-deep-small -c "$here/small.yaml" $width 32 $blocks 4 --seeds 6 $brief $often --sizes 2,6,24
 chain fit-eight-small -c "$here/small.yaml" $eight $brief $often --sizes 2,5,40
-chain fit-wide-small -c "$here/small.yaml" $wide $brief $often --sizes 2,6,12
-letters fit-brisk-small -c "$here/small.yaml" $brisk $brief $often --sizes 5,20,80
-chain fit-eight-large $eight $brief --sizes 4000
-chain fit-wide-large $wide $brief --sizes 6000
-letters fit-brisk-large $brisk $brief --sizes 3000
-letters fit-pieces-small -c "$here/small.yaml" -c "$here/words.yaml" $pieces 120 --seeds 10 $brief $often --sizes 2,8
+chain held-twelve-large $twelve $brief --trainer.val_check_interval 150 --sizes 2000
