@@ -188,7 +188,7 @@ def test_missing_splits_are_reported() -> None:
         assert all(reason.startswith("missing") for reason in entry(result, method)["reasons"].values())
     assert result["backbones"]["DiT"]["agreement"] == []
     assert result["headline"] == {"DiT": None}
-    assert estimate([]) == {"backbones": {}, "headline": {}, "notes": ["There are no measurements."]}
+    assert estimate([]) == {"backbones": {}, "headline": {}, "comparison": [], "notes": ["There are no measurements."]}
 
 
 # --- N_mem, N_gen and not learned yet ---------------------------------------------------------------------------------
