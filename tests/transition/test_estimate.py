@@ -30,7 +30,7 @@ def test_a_sweep_becomes_the_content_of_transition_json(tmp_path: Path) -> None:
     assert estimate(read_table(path))["backbones"].keys() == {"DiT"}
     assert set(result) == {"backbones", "headline", "comparison", "notes"}
     backbone = result["backbones"]["DiT"]
-    assert set(backbone) == {"parameters", "seeds", "estimates", "regimes", "agreement", "trend"}
+    assert set(backbone) == {"parameters", "seeds", "estimates", "regimes", "agreement", "trend", "over_steps"}
     assert (backbone["parameters"], backbone["seeds"]) == (1000, [0])
     found = entry(result, "recovery")
     assert found["n_mem"] == {"value": 8.0, "low": 8.0, "high": 8.0}
