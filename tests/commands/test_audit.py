@@ -80,7 +80,7 @@ def test_planted_canaries_are_compared_with_their_alternatives(uddm, planted, tm
     assert canaries["highest_exposure"] == 4.0
     assert all(0.0 <= one["exposure"] <= 4.0 for one in canaries["canaries"])
     assert "Mean exposure of canaries, by repetitions: " in outcome.out
-    assert (tmp_path / "audit.html").read_text(encoding="utf-8").count("<svg") == 2
+    assert (tmp_path / "audit.html").read_text(encoding="utf-8").count("<svg") == 2 * 2, "in two widths"
     refused = uddm("validate", "-c", tmp_path / "run" / "config.yaml", "--ckpt_path", "last", "--data.canaries", "[2]")
     assert refused.status == 2
     assert "`data.canaries`" in refused.err

@@ -7,7 +7,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from uddm_lightning.report.estimates import Estimates
-from uddm_lightning.report.figures.drawing import TEXT, WIDTH, Drawing, Table, new_figure, ramp
+from uddm_lightning.report.figures.drawing import TEXT, Drawing, Table, ramp
+from uddm_lightning.report.figures.panel_figure import blocks
 from uddm_lightning.report.figures.plotting import SPLIT_STYLES, legend_line
 from uddm_lightning.report.formatting import count, decimal, visible, with_interval
 from uddm_lightning.results.study import Study
@@ -26,9 +27,9 @@ def learning_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     if not found:
         return None
     has_norm = any(cell["weight_norm"] for over in found.values() for cell in over["cells"])
-    figure = new_figure(max(WIDTH, 3.0 * len(found) + 0.6), 6.2 if has_norm else 4.2)
-    heights = [2.2, 1.0][: 1 + has_norm]
-    panels = figure.subplots(len(heights), len(found), sharex=True, sharey="row", squeeze=False, height_ratios=heights)
+    figure, panels = blocks(len(found), [2.2, 1.0][: 1 + has_norm], 6.2 if has_norm else 4.2)
+    for axes in panels[0] if has_norm else ():
+        axes.tick_params(labelbottom=False)
     exact = any(cell.get("nelbo_test_minus_exact") for over in found.values() for cell in over["cells"])
     drawing = Drawing(
         "learning",
@@ -41,7 +42,6 @@ def learning_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         + "All sizes have the same learning rates at a step.",
         _table(found),
         remarks=list(_remarks(found)) if exact else [],
-        is_narrow=len(found) == 1,
     )
     for column, (name, over) in enumerate(found.items()):
         sizes = sorted({cell["train_size"] for cell in over["cells"]})

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
 from uddm_lightning.report.estimates import Estimates
-from uddm_lightning.report.figures.drawing import REGIME_COLOURS, TEXT, WIDTH, Drawing, Table, new_figure
+from uddm_lightning.report.figures.drawing import REGIME_COLOURS, TEXT, Drawing, Table
+from uddm_lightning.report.figures.panel_figure import blocks
 from uddm_lightning.report.figures.plotting import legend_line, size_axis
 from uddm_lightning.report.formatting import count, decimal, visible, with_interval
 from uddm_lightning.results.reference import TOLERANCE, TOLERANCE_NELBO
@@ -28,8 +29,7 @@ def phases_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     found = {name: over for name in study.backbones if (over := verdict.over_steps(name))}
     if not found:
         return None
-    figure = new_figure(max(WIDTH, 3.0 * len(found) + 0.6), 6.0)
-    panels = figure.subplots(2, len(found), sharex=True, sharey=True, squeeze=False)
+    figure, panels = blocks(len(found), (1.0, 1.0), 6.0)
     drawing = Drawing(
         "phases",
         "Regimes over training steps and training rows",
@@ -42,7 +42,6 @@ def phases_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         f"leaves coincidence (dashed) and the gap of recovery leaves {TOLERANCE:g} (solid), interpolated between "
         "measured steps. Each model is a step of one training with the learning rates of that training.",
         _table(found),
-        is_narrow=len(found) == 1,
     )
     for column, (name, over) in enumerate(found.items()):
         for row, key in enumerate(RULES):
@@ -51,6 +50,7 @@ def phases_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         if len(found) > 1:
             panels[0][column].set_title(f"{visible(name)}, {study.parameters[name]:,} parameters")
         panels[0][column].set_xlabel("")
+        panels[0][column].tick_params(labelbottom=False)
     for row, rule in enumerate(RULES.values()):
         panels[row][0].set_ylabel(f"training steps\nregime by {rule}")
     handles: list[Artist] = [Patch(color=pair[0], alpha=0.75, label=name) for name, pair in REGIME_COLOURS.items()]

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from uddm_lightning.report.estimates import Estimates
 from uddm_lightning.report.figures.drawing import SIZE_COLOURS, WIDTH, Drawing, Table, category, new_figure
+from uddm_lightning.report.figures.panel_figure import blocks
 from uddm_lightning.report.figures.phases import spelled_time, step_axis
 from uddm_lightning.report.figures.plotting import SIZE_STYLES, legend_line, size_axis
 from uddm_lightning.report.formatting import count, decimal, visible, with_interval
@@ -27,8 +28,7 @@ def times_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     found = _over(study, verdict)
     if not any(over["times"] for over in found.values()):
         return None
-    figure = new_figure(max(WIDTH, 3.0 * len(found) + 0.6), 4.6)
-    panels = figure.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0]
+    figure, [panels] = blocks(len(found), (1.0,), 4.6)
     drawing = Drawing(
         "times",
         "When models learn and when they memorize",
@@ -41,7 +41,6 @@ def times_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         "in proportion to N.",
         _times_table(found),
         remarks=list(_slopes(found)),
-        is_narrow=len(found) == 1,
     )
     for axes, (name, over) in zip(panels, found.items(), strict=True):
         sizes = sorted({cell["train_size"] for cell in over["cells"]})
