@@ -42,13 +42,20 @@ class PanelFigure(ReportFigure):
             column only; those of group -1 have an axis of their own.
         x_label: label below the lowest panels of group -1.
         y_label: label beside the panels of group -1 in the first column.
+        share_x: whether all panels but those of the whole width share their x axis.
 
     Attributes:
         panels: in the order of `places`.
     """
 
     def __init__(
-        self, wide: Arrangement, narrow: Arrangement, groups: Sequence[int], x_label: str = "", y_label: str = ""
+        self,
+        wide: Arrangement,
+        narrow: Arrangement,
+        groups: Sequence[int],
+        x_label: str = "",
+        y_label: str = "",
+        share_x: bool = True,
     ) -> None:
         super().__init__(WIDTH, wide.height)
         self._arrangements = {False: wide, True: narrow}
@@ -56,7 +63,7 @@ class PanelFigure(ReportFigure):
         self.panels: list[Axes] = []
         firsts: dict[int, Axes] = {}
         for (_, column), group in zip(wide.places, groups, strict=True):
-            shared: dict[str, Any] = {"sharex": self.panels[0]} if self.panels and column >= 0 else {}
+            shared: dict[str, Any] = {"sharex": self.panels[0]} if share_x and self.panels and column >= 0 else {}
             if group >= 0 and group in firsts:
                 shared["sharey"] = firsts[group]
             self.panels.append(self.add_subplot(**shared))
@@ -98,7 +105,9 @@ def panels_of(study: Study, heights: Sequence[float], height: float) -> tuple[Pa
     return figure, rows
 
 
-def blocks(number: int, heights: Sequence[float], height: float) -> tuple[PanelFigure, list[list[Axes]]]:
+def blocks(
+    number: int, heights: Sequence[float], height: float, share_x: bool = True
+) -> tuple[PanelFigure, list[list[Axes]]]:
     """Return a figure of equal blocks, two side by side at most, and its rows of panels; see `panels_of`."""
     lines = len(heights)
     cells = [(block, line) for line in range(lines) for block in range(number)]
@@ -108,7 +117,7 @@ def blocks(number: int, heights: Sequence[float], height: float) -> tuple[PanelF
         places = [(block // columns * lines + line, block % columns) for block, line in cells]
         return Arrangement(places, list(heights) * deep, columns, height * deep)
 
-    figure = PanelFigure(arranged(min(number, _ACROSS)), arranged(1), [line for _, line in cells])
+    figure = PanelFigure(arranged(min(number, _ACROSS)), arranged(1), [line for _, line in cells], share_x=share_x)
     return figure, [figure.panels[line * number : (line + 1) * number] for line in range(lines)]
 
 

@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from uddm_lightning.report.estimates import Estimates
-from uddm_lightning.report.figures.drawing import SIZE_COLOURS, WIDTH, Drawing, Table, category, new_figure
+from uddm_lightning.report.figures.drawing import SIZE_COLOURS, Drawing, Table, category
 from uddm_lightning.report.figures.panel_figure import blocks
 from uddm_lightning.report.figures.phases import spelled_time, step_axis
 from uddm_lightning.report.figures.plotting import SIZE_STYLES, legend_line, size_axis
@@ -150,8 +150,7 @@ def sizes_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     }
     if not found:
         return None
-    figure = new_figure(max(WIDTH, 3.0 * len(found) + 0.6), 5.6)
-    panels = figure.subplots(2, len(found), sharey=True, squeeze=False)
+    figure, panels = blocks(len(found), (1.0, 1.0), 5.6, share_x=False)
     drawing = Drawing(
         "sizes_over_steps",
         "Transition sizes over training steps",
@@ -160,7 +159,6 @@ def sizes_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         "against epochs, which are passes over the rows of that size. A size that the measured sizes do not bracket is "
         "left out. If tau_mem grows in proportion to N, N_mem grows in proportion to the steps, at equal epochs.",
         _sizes_table(found),
-        is_narrow=len(found) == 1,
     )
     for column, (name, over) in enumerate(found.items()):
         sizes = sorted({cell["train_size"] for cell in over["cells"]})
