@@ -68,7 +68,7 @@ def recovery_drawing(study: Study, verdict: Estimates) -> Drawing:
                 drawing.at(t, *level(axes, study.sizes, _argmax(study, oracle, t), len(study.oracles), colour))
         thin_line(axes, study.column("coincidence", "recovery", backbone, "test", study.reference), FAINT[0])
         panel_axis(axes, study)
-        axes.set_ylim(-0.02, 1.04)
+        axes.set_ylim(-0.02, 1.16)  # room for the label of the transition size
         _labels(drawing, study, axes, "recovery", backbone, times, ("train", "test"))
         found = verdict.headline(backbone)
         crossing, name = (found.crossing, found.estimate) if found else (None, "")

@@ -194,8 +194,8 @@ def sizes_drawing(study: Study, verdict: Estimates) -> Drawing | None:
             axes.set_xticks([], minor=True)
         if len(found) > 1:
             panels[0][column].set_title(f"{visible(name)}, {study.parameters[name]:,} parameters")
-    for row in panels:
-        row[0].set_ylabel("training rows")
+    for first, *_ in panels:
+        first.set_ylabel("training rows")
     drawing.legend([legend_line(SIZES[size], SIZE_COLOURS[size][0], SIZE_STYLES[size], 1.5, "o") for size in SIZES])
     return drawing
 
