@@ -1,5 +1,6 @@
 """A run stops when its gap surely leaves the tolerance, or when the test NELBO rises."""
 
+import csv
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from uddm_lightning.callbacks import StopBeforeMemorizing
 from uddm_lightning.probes import NelboProbe, RecoveryProbe
 from uddm_lightning.runs.manifest import stopped_early, trained_steps
 
+RESULTS = Path(__file__).parent / "results" / "stopping.csv"
 FEW = ("--entropy.enabled=false", "--basin.enabled=false", "--samples.enabled=false", "--trajectory.enabled=false")
 
 
@@ -116,3 +118,14 @@ def test_a_run_without_recovery_is_refused(uddm, config: Path) -> None:
     outcome = uddm("fit", "-c", config, "--out", "run", *words)
     assert outcome.status == 2
     assert "set `--recovery.enabled true --recovery.num_rows_during_training 1024`" in outcome.err
+
+
+def test_measured_runs_of_the_quickstart_stop_in_time() -> None:
+    """With 256 rows on the way, a run of 128 rows stops too late; see configs/README.md."""
+    with RESULTS.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    found = {(int(row["train_size"]), int(row["rows"])): row for row in rows}
+    assert {(8, 256), (32, 256), (128, 1024)} <= found.keys()
+    for place, row in found.items():
+        assert float(row["test_nelbo"]) <= float(row["smallest_test_nelbo"]) + 0.05, row
+        assert (float(row["gap"]) <= 0.1) == (place != (128, 256)), row
