@@ -2,7 +2,8 @@
 
 from matplotlib.axes import Axes
 
-from uddm_lightning.report.figures.drawing import CATEGORIES, FAINT, WIDTH, Drawing, Table, category, new_figure
+from uddm_lightning.report.figures.drawing import CATEGORIES, FAINT, Drawing, Table, category
+from uddm_lightning.report.figures.panel_figure import Arrangement, PanelFigure
 from uddm_lightning.report.figures.plotting import by_size, legend_line, spelled
 from uddm_lightning.report.formatting import count, visible
 from uddm_lightning.results.study import Mean, Study
@@ -21,8 +22,9 @@ def frontier_drawing(study: Study) -> Drawing | None:
     pairs = [{name: (x, y) for name, (x, y) in found.items() if x and y} for found in (restored, drawn)]
     if len(study.backbones) < 2 or not any(pairs):
         return None
-    figure = new_figure(WIDTH, 3.4)
-    panels: list[Axes] = list(figure.subplots(1, 2))
+    wide, narrow = Arrangement([(0, 0), (0, 1)], (1.0,), 2, 3.4), Arrangement([(0, 0), (1, 0)], (1.0, 1.0), 1, 6.2)
+    figure = PanelFigure(wide, narrow, [-1, -1], share_x=False)
+    panels = figure.panels
     drawing = Drawing(
         "frontier",
         "Trade-offs of the chains",

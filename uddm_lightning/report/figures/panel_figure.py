@@ -40,8 +40,8 @@ class PanelFigure(ReportFigure):
         narrow: in one column.
         groups: number of the group of each panel. Panels of a group share their y axis, which has labels in the first
             column only; those of group -1 have an axis of their own.
-        x_label: label below the lowest panels of group -1.
-        y_label: label beside the panels of group -1 in the first column.
+        x_label: label below the lowest panels of group -1; "" leaves each its own.
+        y_label: label beside the panels of group -1 in the first column; "" leaves each its own.
         share_x: whether all panels but those of the whole width share their x axis.
 
     Attributes:
@@ -84,8 +84,10 @@ class PanelFigure(ReportFigure):
                 axes.set_ylabel(self._firsts[group].get_ylabel() if column <= 0 else "")
             elif column >= 0:
                 is_lowest = (row, column) == max(place for place in found.places if place[1] == column)
-                axes.set_xlabel(self._labels[0] if is_lowest else "")
-                axes.set_ylabel(self._labels[1] if column == 0 else "")
+                if self._labels[0]:
+                    axes.set_xlabel(self._labels[0] if is_lowest else "")
+                if self._labels[1]:
+                    axes.set_ylabel(self._labels[1] if column == 0 else "")
 
 
 def panels_of(study: Study, heights: Sequence[float], height: float) -> tuple[PanelFigure, list[list[Axes]]]:
