@@ -38,12 +38,13 @@ FORBIDDEN_CALLS = {
     "subprocess.getstatusoutput",
 }
 NETWORK = {"socket", "ssl", "http", "urllib", "requests", "httpx", "aiohttp", "ftplib", "smtplib", "huggingface_hub"}
-# `uddm preflight` only asks the hub for the sizes of downloads; `uddm export --push` uploads, and `uddm convert
+# `uddm preflight` only asks the hub for sizes and configs; `uddm export --push` uploads, and `uddm convert
 # OWNER/NAME` downloads; a tokenizer by a hub name is looked up once before it is loaded
 ASKS_THE_HUB = {
     *(PACKAGE / "preflight" / name for name in ("requirements.py", "hub.py")),
     PACKAGE / "interop" / "export.py",
     PACKAGE / "interop" / "download.py",
+    PACKAGE / "interop" / "preflight.py",
     PACKAGE / "data" / "tokenizers" / "pretrained.py",
 }
 

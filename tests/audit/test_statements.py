@@ -97,7 +97,7 @@ def test_tables_hold_every_score_mask_and_repetition(found):
 
 def test_the_page_is_complete_and_escapes_names(found):
     page = audit_page(found)
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 4  # two figures, each in two arrangements
     assert "mathdefault" not in page
     assert "runs/&lt;one&gt;" in page
     assert "<one>" not in page

@@ -16,6 +16,7 @@ from torch import Tensor
 from tests.support.command_line import Outcome
 from tests.support.hub import HOSTILE, shard
 from uddm_lightning.backbones import GiddTransformer
+from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.interop.convert import convert
 from uddm_lightning.interop.gidd import GiddModel
@@ -123,7 +124,7 @@ def test_the_loss_of_its_training_is_the_nelbo_up_to_a_factor_of_time() -> None:
         weight = (1 / V) / (1 / V + alpha / (1 - alpha) * (clean == shown))
         theirs.append(weight * (kl + ratio - math.log(ratio) - 1))
     level = torch.full((V * V,), alpha, dtype=torch.float64)
-    ours_N = process.nelbo(logp_NV, x0, xt, level, -torch.ones_like(level))
+    ours_N = process.nelbo(logp_NV, NoisyTokens(x0, xt, level, -torch.ones_like(level)))
     factor_N = ours_N / torch.tensor(theirs, dtype=torch.float64)
     assert torch.allclose(factor_N, factor_N[0].expand(V * V), rtol=1e-9)
 

@@ -33,7 +33,7 @@ def of_gid(axes, gid):
 
 
 def test_every_figure_has_two_files_and_is_not_blank(report, models):
-    for folder, names in ((report, FIGURES), (models, sorted([*FIGURES, "models"]))):
+    for folder, names in ((report, FIGURES), (models, sorted([*FIGURES, "models", "frontier"]))):
         for suffix in ("png", "svg"):
             assert sorted(path.stem for path in (folder / "figures").glob(f"*.{suffix}")) == names
         for name in names:
