@@ -79,7 +79,11 @@ def command_lines(text: str) -> Iterator[list[str]]:
 
 def known_options(command: str) -> set[str]:
     texts = [help_text(one) for one in (command, *(["fit"] if command in PASSES_ON else []))]
-    return set(re.findall(r"(?<![\w-])--?[A-Za-z][\w.]*", "\n".join(texts))) | {"-h", "--help", "--print_config"}
+    return set(re.findall(r"(?<![\w-])--?[A-Za-z](?:[\w.-]*\w)?", "\n".join(texts))) | {
+        "-h",
+        "--help",
+        "--print_config",
+    }
 
 
 def wrong_words(words: list[str]) -> list[str]:

@@ -29,6 +29,12 @@ def test_the_first_rule_that_holds_decides(train: float, gap: float, unigram: fl
     assert entropy_regime(around(train), around(gap), unigram) == regime
 
 
+def test_a_model_whose_nelbo_has_not_learned_does_not_generalize() -> None:
+    assert entropy_regime(around(2.0), around(0.0), 2.8, nelbo=2.71) == NOT_LEARNED
+    assert entropy_regime(around(2.0), around(0.0), 2.8, nelbo=2.69) == GENERALIZING
+    assert entropy_regime(around(0.05), around(0.5), 2.8, nelbo=5.0) == MEMORIZING
+
+
 def test_without_measurements_nothing_is_known() -> None:
     assert entropy_regime(None, around(0.5), 2.8) == UNDETERMINED
     assert entropy_regime(around(0.0), None, 2.8) == UNDETERMINED

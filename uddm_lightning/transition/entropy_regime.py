@@ -5,7 +5,7 @@ reference t, and a tolerance of 0.05 nats, the first rule that holds decides:
 
 1. memorizing: h is at most 0.1 nats, and g lies wholly above the tolerance;
 2. in transition: g lies wholly above the tolerance;
-3. not learned yet: h is above the unigram entropy minus 0.1 nats;
+3. not learned yet: h, or the test NELBO if it was measured, is above the unigram entropy minus 0.1 nats;
 4. generalizing: g lies wholly inside (-tolerance, tolerance);
 5. undetermined: none of these.
 """
@@ -25,7 +25,11 @@ VANISHED = 0.1  # nats of entropy on train rows that a memorizing model has at m
 
 
 def entropy_regime(
-    train: Interval | None, gap: Interval | None, unigram: float | None, tolerance: float = TOLERANCE_NELBO
+    train: Interval | None,
+    gap: Interval | None,
+    unigram: float | None,
+    nelbo: float | None = None,
+    tolerance: float = TOLERANCE_NELBO,
 ) -> str:
     """Return the regime by entropy, one of `regimes.REGIMES`.
 
@@ -33,6 +37,7 @@ def entropy_regime(
         train: entropy on train rows, in nats per token; None if it was not measured.
         gap: entropy on test rows minus that on train rows.
         unigram: entropy of the pool's token frequencies, in nats.
+        nelbo: NELBO on test rows, in nats per token; None if it was not measured.
         tolerance: largest gap that is equivalent to 0, in nats.
 
     Example:
@@ -43,6 +48,6 @@ def entropy_regime(
         return UNDETERMINED
     if gap.low > tolerance:
         return MEMORIZING if train.value <= VANISHED else IN_TRANSITION
-    if unigram is not None and train.value > unigram - LEARNED:
+    if unigram is not None and max(train.value, nelbo or 0.0) > unigram - LEARNED:
         return NOT_LEARNED
     return GENERALIZING if -tolerance < gap.low and gap.high < tolerance else UNDETERMINED

@@ -129,6 +129,7 @@ def _cells(one: Measured, best: ParsedTable | None) -> list[dict[str, Any]]:
         }
         for kind, t in (("nelbo", None), ("recovery", one.t)) if best else ():
             values[f"{kind}_test_minus_exact"] = _excess(values[f"{kind}_test"], best, kind, t)
+        nelbo_test = values["nelbo_test"] and values["nelbo_test"].value
         cells.append(
             {
                 "step": one.step,
@@ -137,7 +138,7 @@ def _cells(one: Measured, best: ParsedTable | None) -> list[dict[str, Any]]:
                 "weight_norm": mean_of(one.table, "weight_norm", "nelbo", None, size),
                 "regime": judged[size]["regime"],
                 "reason": judged[size]["reason"],
-                "entropy_regime": entropy_regime(values["entropy_train"], gap, unigram),
+                "entropy_regime": entropy_regime(values["entropy_train"], gap, unigram, nelbo_test),
                 **{name: value and to_json(value) for name, value in values.items()},
             }
         )

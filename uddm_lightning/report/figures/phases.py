@@ -37,10 +37,11 @@ def phases_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         f"The regime of each model at t = {next(iter(found.values()))['t']:g}, above by recovery, below by entropy. By "
         f"entropy: memorizing, entropy on train rows of at most {VANISHED:g} nats, and that on test rows surely larger "
         f"by more than {TOLERANCE_NELBO:g}; in transition, surely larger by more than {TOLERANCE_NELBO:g}; not learned "
-        "yet, entropy on train rows not 0.1 nats below the unigram entropy; generalizing, the whole interval of the "
-        f"difference inside {TOLERANCE_NELBO:g}; empty: undetermined. Lines: the steps at which recovery of test rows "
-        f"leaves coincidence (dashed) and the gap of recovery leaves {TOLERANCE:g} (solid), interpolated between "
-        "measured steps. Each model is a step of one training with the learning rates of that training.",
+        "yet, entropy on train rows or NELBO on test rows not 0.1 nats below the unigram entropy; generalizing, the "
+        f"whole interval of the difference inside {TOLERANCE_NELBO:g}; empty: undetermined. Lines: the steps at which "
+        f"recovery of test rows leaves coincidence (dashed) and the gap of recovery leaves {TOLERANCE:g} (solid), "
+        "interpolated between measured steps. Each model is a step of one training with the learning rates of that "
+        "training.",
         _table(found),
     )
     for column, (name, over) in enumerate(found.items()):
