@@ -24,7 +24,7 @@ CONTRAST = """(() => {
   }
   return found.sort((x, y) => x[0] - y[0])[0];
 })()"""
-# labels that are cut or overlap, figures that scroll, columns that nobody reaches
+# Finds labels that are cut or overlap, figures that scroll, and table columns that cannot be reached.
 FLAWS = """(() => {
   const found = [], place = (e) => e.closest("section")?.id || "front";
   for (const svg of document.querySelectorAll("figure svg")) {

@@ -58,7 +58,7 @@ def test_n_half_is_compared_with_the_capacity_of_gpts(tmp_path):
     text = said(study(tmp_path, parameters=64000))
     assert "The raw text of N_half = 64 rows has 0.1 (0.0769 to 0.13) bits per parameter." in text
     assert "That is 36 times less than the 3.6 bits per parameter of GPTs (Morris et al. 2025)" in text
-    assert "as far as this model can store as much, N_half is set by its training and not by its capacity." in text
+    assert "If this model can store that many, N_half is set by its training and not by its capacity." in text
     text = said(study(tmp_path))
     assert (
         "That is not surely less than the 3.6 bits per parameter of GPTs (Morris et al. 2025): its capacity may" in text
@@ -70,9 +70,9 @@ def test_n_half_is_compared_with_the_capacity_of_gpts(tmp_path):
 
 def test_n_half_is_compared_with_the_bits_that_this_model_memorized_where_they_are_known(tmp_path):
     little = said(study(tmp_path, lambda name, size: 6000.0 / size))
-    assert "not surely less than the bits that it memorized at most" in little
+    assert "not surely less than the most bits that it memorized" in little
     much = said(study(tmp_path, lambda name, size: 96.0 if size < 512 else 12800.0 / 512, raw=100.0))
-    assert "That is 2 times less than the bits that it memorized at most" in much
+    assert "That is 2 times less than the most bits that it memorized" in much
     assert "GPTs" not in much
 
 

@@ -87,11 +87,11 @@ def capacity_sentences(study: Study, verdict: Estimates) -> list[str]:
         named = f"the {GPT_BITS} bits per parameter of GPTs (Morris et al. 2025)"
         if name in found:
             shares = found[name].per(study.parameters[name])
-            level, least, named = shares.value, shares.low, "the bits that it memorized at most"
+            level, least, named = shares.value, shares.low, "the most bits that it memorized"
         if (half.high or half.value) * bits < least:
             lines.append(
-                f"{size}That is {level / (half.value * bits):.2g} times less than {named}: as far as this model can "
-                "store as much, N_half is set by its training and not by its capacity."
+                f"{size}That is {level / (half.value * bits):.2g} times less than {named}. If this model can store "
+                "that many, N_half is set by its training and not by its capacity."
             )
         else:
             lines.append(f"{size}That is not surely less than {named}: its capacity may set N_half.")
