@@ -45,7 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _undisturbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Every test has its own cache and working folder, and leaves threads, environment and process group as they were.
+    """Every test has its own cache and working folder, and leaves threads, environment, process group and
+    precision of float32 products as they were.
 
     DDP of one process inside the test process keeps its group open and its port in the environment, where the processes
     of the next test would use it again.
@@ -54,7 +55,9 @@ def _undisturbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
     before = dict(os.environ)
+    precision = torch.get_float32_matmul_precision()
     yield
+    torch.set_float32_matmul_precision(precision)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     os.environ.clear()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_a_shard_of_another_process_is_waited_for(run, tmp_path, monkeypatch):
         waits.append(seconds)
         held.release()
 
-    monkeypatch.setattr(sampling.time, "sleep", wait)
+    monkeypatch.setattr(sampling, "time", SimpleNamespace(sleep=wait))  # other threads sleep as before
     sampling.fill_shards(order, drawing, drawn.append)
     assert sum(drawn) == 20
     assert len(waits) == 1
