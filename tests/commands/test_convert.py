@@ -193,7 +193,7 @@ def test_a_folder_of_the_hub_is_measured_like_any_other(uddm: Run, tmp_path: Pat
     assert "one set of weights, as published; it stands for the averaged and for the raw ones" in outcome.out
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["converted"]["layout"] == "Hugging Face hub, UDLM"
-    assert manifest["converted"]["supposed"] == ["noise.eps", "training.sampling_eps"]
+    assert manifest["converted"]["assumed"] == ["noise.eps", "training.sampling_eps"]
     outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last")
     assert outcome.status == 0, outcome.err
     assert {row["weights"] for row in read_table(run / "measurements.csv")} == {"ema", "raw"}

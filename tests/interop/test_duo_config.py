@@ -25,7 +25,7 @@ def test_settings_are_read_from_the_file(foreign: Path, raw: DiT, averaged: DiT)
         for name, parameter in theirs.named_parameters():
             assert torch.equal(mine.get_parameter(name), parameter), name
     config = made.config
-    assert made.supposed == []
+    assert made.assumed == []
     assert config["seed_everything"] == 3
     assert config["data"]["source"]["init_args"]["source"]["init_args"]["path"] == "billion-word-benchmark/lm1b"
     assert config["data"]["tokenizer"] == {
@@ -47,7 +47,7 @@ def test_missing_settings_have_defaults_and_are_reported(tmp_path: Path, raw: Di
     settings = {name: part for name, part in SETTINGS.items() if name not in ("optim", "loader", "training")}
     duo = DuoCheckpoint(save_foreign(tmp_path / "x.ckpt", raw, averaged, merged(settings, "data.wrap", False)))
     made = recipe(duo, {}, tmp_path / "tokenizer.json")
-    assert set(made.supposed) == {
+    assert set(made.assumed) == {
         *("optim.lr", "optim.beta1", "optim.beta2", "optim.eps", "optim.weight_decay"),
         *("loader.global_batch_size", "training.sampling_eps"),
     }

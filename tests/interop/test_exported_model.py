@@ -73,14 +73,14 @@ def test_the_card_has_front_matter_and_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"process": {"class": "os.system"}}, "`process.class` = 'os.system', and only UniformProcess"),
+        ({"process": {"class": "os.system"}}, "`process.class` = 'os.system'; known values: UniformProcess"),
         (
             {"process": {"class": "UniformProcess", "schedule": {"class": "x.Y", "eps": 0.1}}},
             "`process.schedule.class`",
         ),
-        ({"process": 3}, "has no section `process`"),
-        ({"architecture": {"class": "MLP"}}, "`architecture.class` = 'MLP', no DiT"),
-        ({"prediction": "guess"}, "`prediction` = 'guess', and only leave-one-out"),
+        ({"process": 3}, "`process.class` = nothing; known values: UniformProcess"),
+        ({"architecture": {"class": "MLP"}}, "`architecture.class` = 'MLP'; known values: DiT"),
+        ({"prediction": "guess"}, "`prediction` = 'guess'; known values: leave-one-out"),
         ({"packing": "subprocess.run"}, "`packing` = 'subprocess.run'"),
         ({"t_min": "0.1"}, "`t_min` = '0.1', and a number is needed"),
         ({"states": 5}, "of shape"),

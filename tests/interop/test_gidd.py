@@ -159,7 +159,7 @@ def test_missing_settings_have_the_values_of_the_code(tmp_path: Path) -> None:
     save_gidd(tmp_path / "gidd", min_log_snr=None, max_log_snr=None)
     model = GiddModel(tmp_path / "gidd")
     assert model.eps == pytest.approx(1 / (1 + math.exp(9)))
-    assert {"min_log_snr", "max_log_snr", "attn_soft_cap", "rope_theta"} <= set(model.recipe({}, None).supposed)
+    assert {"min_log_snr", "max_log_snr", "attn_soft_cap", "rope_theta"} <= set(model.recipe({}, None).assumed)
 
 
 def weights(change: Callable[[dict[str, Tensor]], object]) -> Callable[[Path], object]:
@@ -182,14 +182,15 @@ def config(**values: Any) -> Callable[[Path], object]:
         (config(noise_type=None), "says `noise_type` = 0, a mixture"),
         (config(noise_type="x"), "says `noise_type` = 'x', and a number"),
         (config(min_log_snr=9.0), "says `min_log_snr` = 9 and `max_log_snr` = 9"),
+        (config(min_log_snr=-1e6), r"says `min_log_snr` = -1e\+06 and `max_log_snr` = 9"),
         (config(is_causal=True), "says `is_causal` = True, which is not known"),
         (config(rope_scaling={"type": "yarn"}), "says `rope_scaling` = "),
         (config(head_dim=4), "says `head_dim` = 4, not 8"),
         (config(use_qk_norm=1), "says `use_qk_norm` = 1, and not true or false"),
         (config(weight_scaling="fan_out"), "says `weight_scaling` = 'fan_out', and a number"),
-        (config(num_hidden_layers=10**6), "says 1000000 layers for 27 tensors"),
-        (config(hidden_size=2 * 10**9), "describes no network"),
-        (config(num_attention_heads=3), "describes no network: `hidden_size` must be a multiple"),
+        (config(num_hidden_layers=10**6), "says 1000000 blocks for 27 tensors"),
+        (config(hidden_size=2 * 10**9), "describe no network"),
+        (config(num_attention_heads=3), "describe no network: `hidden_size` must be a multiple"),
         (config(vocab_size=16), r"`model\.embed_tokens\.weight` is of shape \(15, 16\) in it and of shape \(16, 16\)"),
         (config(attention_bias=False), r"`model\.layers\.0\.self_attn\.k_bias` is of shape .* and missing in our"),
         (weights(lambda found: found.pop("model.norm.weight")), r"`model\.norm\.weight` is missing in it"),

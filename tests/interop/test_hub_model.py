@@ -60,7 +60,7 @@ def test_settings_are_read_from_the_folder(tmp_path: Path) -> None:
     model = HubModel(hub_folder(tmp_path / "model", given))
     assert (model.vocab_size, model.length, model.step, model.mask_id) == (21, 16, None, None)
     made = model.recipe({}, None)
-    assert made.supposed == ["noise.eps", "training.sampling_eps"]
+    assert made.assumed == ["noise.eps", "training.sampling_eps"]
     assert made.config["model"]["process"]["class_path"] == "UniformProcess"
     assert made.config["data"]["packing"]["init_args"] == {"length": 16}
     assert "none is known with this number of ids" in model.notes[-1]
@@ -93,7 +93,7 @@ def test_texts_are_assumed_from_the_number_of_ids(
     made = model.recipe({}, None)
     assert made.config["data"]["tokenizer"]["init_args"] == tokenizer
     assert made.config["model"]["backbone"]["init_args"]["time_conditioning"] is (kind != "mdlm")
-    assert "time_conditioning" in made.supposed
+    assert "time_conditioning" in made.assumed
     assert model.notes[-1] == f"the folder names no text; {text} is assumed from the number of ids"
 
 
@@ -183,11 +183,12 @@ NORM = "backbone.blocks.0.norm1.weight"
         (config(vocab_size="21"), "says `vocab_size` = '21', and a whole number"),
         (config(vocab_size=10**30), "says `vocab_size` = 1000"),
         (config(model_length=None), "says `model_length` = nothing"),
-        (config(hidden_dim=10**9), "describes no network: Storage size calculation overflowed"),
+        (config(hidden_dim=10**9), "describe no network: Storage size calculation overflowed"),
         (config(n_blocks=10**9), "says 1000000000 blocks for 31 tensors"),
-        (config(n_heads=3), "describes no network: `hidden_size` must be a multiple"),
+        (config(n_heads=3), "describe no network: `hidden_size` must be a multiple"),
         (config(dropout="x"), "says `dropout` = 'x', and a number"),
-        (config(dropout=1.5), r"describes no network: `dropout` must be in \[0, 1\)"),
+        (config(time_conditioning=1), "says `time_conditioning` = 1, and not true or false"),
+        (config(dropout=1.5), r"describe no network: `dropout` must be in \[0, 1\)"),
         (config(vocab_size=22), r"of shape \(21, 16\) in it and of shape \(22, 16\) in our network"),
         (weights(lambda found: found.pop(NORM)), f"`{NORM}` is missing in it"),
         (weights(lambda found: found.update({NORM: torch.ones(15)})), r"of shape \(15,\) in it"),
@@ -206,7 +207,7 @@ NORM = "backbone.blocks.0.norm1.weight"
         ),
         (tokenizer("{}"), r"its `tokenizer\.json` is damaged"),
         (tokenizer("[" * 10**6), r"its `tokenizer\.json` is damaged"),
-        (tokenizer('{"model": {"vocab": {"[MASK]": 99}}}'), "the mask token of its tokenizer is id 99"),
+        (tokenizer('{"model": {"vocab": {"[MASK]": 99}}}'), "the mask token is id 99, and its network has 21 ids"),
         (tokenizer('{"model": {"vocab": {"a": "b"}}}'), r"its `tokenizer\.json` is damaged"),
     ],
 )

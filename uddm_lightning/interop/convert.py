@@ -98,7 +98,7 @@ def convert(
         task.parameter_count,
         foreign.step,
         foreign.ema_decay,
-        made.supposed,
+        made.assumed,
         foreign.left_out,
         list(foreign.notes),
     )
@@ -164,7 +164,7 @@ def _manifest(foreign: ForeignModel, made: ForeignConfig, origin: Mapping[str, A
         "sha256": foreign.sha256(),
         "layout": foreign.layout,
         "training_facts": foreign.training_facts,
-        "supposed": made.supposed,
+        "assumed": made.assumed,
         "left_out": foreign.left_out,
         "notes": list(foreign.notes),
         "note": "The rows called train are of the text given here; whether the network has seen them is not known.",

@@ -172,17 +172,10 @@ class DuoCheckpoint(ForeignModel):
 
     def _check_network(self) -> None:
         """Compare names, order and shapes of the weights, and the rotary frequencies, with those of our DiT."""
-        try:
-            with torch.device("meta"):
-                ours = DiT(self.vocab_size, **self.architecture)
-        except (ValueError, RuntimeError) as error:  # the latter where a number is absurdly large
-            raise self.refusal(f"its settings describe no network: {str(error).splitlines()[0]}") from error
-        wanted = {name: tuple(parameter.shape) for name, parameter in ours.named_parameters()}
+        wanted = self.shapes_of(lambda: DiT(self.vocab_size, **self.architecture))
         frequencies = self.weights.pop(FREQUENCIES, None)
-        for name in [*wanted, *self.weights]:
-            shapes = wanted.get(name), self.weights[name].shape if name in self.weights else None
-            if shapes[0] != shapes[1]:
-                raise self.refusal(f"`{BACKBONE}{name}` is {_of(shapes[1])} in it and {_of(shapes[0])} in our network")
+        found = {BACKBONE + name: weight.shape for name, weight in self.weights.items()}
+        self.compare_shapes(found, {BACKBONE + name: shape for name, shape in wanted.items()})
         if list(wanted) != list(self.weights):
             raise self.refusal("its weights stand in another order than Duo's, so which average is whose is not known")
         if frequencies is not None:
@@ -214,8 +207,8 @@ class DuoCheckpoint(ForeignModel):
             averaged[name] = self._checked(shadow, f"`ema.shadow_params[{number}]` in it")
             if averaged[name].shape != self.weights[name].shape:
                 raise self.refusal(
-                    f"`ema.shadow_params[{number}]` in it is {_of(averaged[name].shape)}, but the weight in its place, "
-                    f"`{BACKBONE}{name}`, {_of(self.weights[name].shape)}"
+                    f"`ema.shadow_params[{number}]` in it is of shape {tuple(averaged[name].shape)}, but the weight in "
+                    f"its place, `{BACKBONE}{name}`, of shape {tuple(self.weights[name].shape)}"
                 )
         return averaged, decay
 
@@ -259,7 +252,3 @@ def _one(value: Any) -> str:
     if isinstance(value, str | float) or (isinstance(value, int) and abs(value) < 2**64):
         return repr(value)[:80]
     return "no such value"  # an object, or a number too long to be written down
-
-
-def _of(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else f"of shape {tuple(shape)}"

@@ -36,12 +36,12 @@ def recipe(foreign: "DuoCheckpoint", given: dict[str, Any], tokenizer: Path | No
     Raises:
         InputError: the file lacks a setting that has no default and that `given` does not contain.
     """
-    settings, supposed = foreign.settings, []
+    settings, assumed = foreign.settings, []
 
     def number(key: str) -> float:
         value = settings.number(key)
         if value is None:
-            supposed.append(key)
+            assumed.append(key)
             return USUAL[key]
         return value
 
@@ -65,7 +65,7 @@ def recipe(foreign: "DuoCheckpoint", given: dict[str, Any], tokenizer: Path | No
             raise _silent(foreign, "model.length", "packing")
         wrapped = settings["data.wrap"]
         if wrapped is None:
-            supposed.append("data.wrap")
+            assumed.append("data.wrap")
         packing = "DocumentPacking" if wrapped is False else "WrappedPacking"
         usual = known_text(text)["packing"] if text in TEXTS else {}
         arguments = usual.get("init_args", {}) if usual.get("class_path") == packing else {}
@@ -108,7 +108,7 @@ def recipe(foreign: "DuoCheckpoint", given: dict[str, Any], tokenizer: Path | No
         "nelbo": {"t_min": t_min},
         "trainer": trainer,
     }
-    return ForeignConfig(config, supposed)
+    return ForeignConfig(config, assumed)
 
 
 def _silent(foreign: "DuoCheckpoint", key: str, ours: str) -> InputError:

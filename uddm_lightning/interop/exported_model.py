@@ -7,9 +7,10 @@ from typing_extensions import override
 
 from uddm_lightning.interop.exported import ARCHITECTURE, FORMAT
 from uddm_lightning.interop.foreign import ForeignConfig
-from uddm_lightning.interop.hub_config import EMA_DECAY
-from uddm_lightning.interop.hub_folder import CONFIG, StoredWeights, shown
+from uddm_lightning.interop.hub_config import measured_config
+from uddm_lightning.interop.hub_folder import shown
 from uddm_lightning.interop.hub_model import SHARED, HubModel, Kind
+from uddm_lightning.interop.hub_settings import HubSettings
 
 # Classes that a file may name; no other is imported. Objectives stand by what their network predicts.
 PROCESSES = ("UniformProcess", "AbsorbingProcess", "HybridProcess")
@@ -33,90 +34,63 @@ class ExportedModel(HubModel):
         path: the folder.
 
     Attributes:
-        stated: content of its `config.json`.
+        stated: settings in its `config.json`; `settings` has those of the network by the keys of UDLM.
 
     Raises:
         InputError: as for `HubModel`.
     """
 
-    stated: dict[str, Any]
+    stated: HubSettings
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        step = self.stated.get("step")
+        step = self.stated.value("step")
         self.layout, self.step = "uddm_lightning export", step if type(step) is int and 0 <= step < 2**32 else None
-        self.notes = [f"one set of weights, {shown(self.stated.get('weights'))}; it stands for both", NO_TEXT]
+        self.notes = [f"one set of weights, {shown(self.stated.value('weights'))}; it stands for both", NO_TEXT]
 
     @override
     def recipe(self, given: dict[str, Any], tokenizer: Path | None) -> ForeignConfig:
-        process, stated = self._section("process"), self.stated
-        schedule = process.get("schedule") if isinstance(process.get("schedule"), dict) else {}
-        assert isinstance(schedule, dict)
-        law = {"class_path": self._one_of("process.schedule.class", schedule.get("class"), SCHEDULES)}
-        t_min = self._number("t_min", stated.get("t_min", T_MIN))
-        arguments: dict[str, Any] = {
-            "schedule": {**law, "init_args": {"eps": self._number("process.schedule.eps", schedule.get("eps"))}}
-        }
+        stated = self.stated
+        law = stated.choice("process.schedule.class", SCHEDULES)
+        schedule = {"class_path": law, "init_args": {"eps": stated.number("process.schedule.eps")}}
+        arguments: dict[str, Any] = {"schedule": schedule}
         if self.kind.process == "HybridProcess":
-            arguments["p_uniform"] = self._number("process.p_uniform", process.get("p_uniform"))
-        objective = OBJECTIVES[self._one_of("prediction", stated.get("prediction"), tuple(OBJECTIVES))]
-        packing = self._one_of("packing", stated.get("packing", PACKINGS[0]), PACKINGS)
-        special = stated.get("special_tokens")
+            arguments["p_uniform"] = stated.number("process.p_uniform")
+        objective, t_min = OBJECTIVES[stated.choice("prediction", OBJECTIVES)], stated.number("t_min", T_MIN)
+        special = stated.content.get("special_tokens")
         names = special if isinstance(special, dict) else {}
         roles = {role: names[role] for role in ROLES if isinstance(names.get(role), str)}
         words = {"path": str(tokenizer or "tokenizer.json"), **roles, "vocab_size": self.vocab_size}
+        packing = stated.choice("packing", PACKINGS, PACKINGS[0])
         data = {
             "source": {"class_path": "TextFiles", "init_args": {"paths": "text.txt"}},
             "tokenizer": {"class_path": "PretrainedTokenizer", "init_args": words},
             "packing": {"class_path": packing, "init_args": {"length": self.length}},
         }
-        name = stated.get("name")
-        config = {
-            "seed_everything": 0,
-            "data": {section: value for section, value in data.items() if section not in given},
-            "model": {
-                "process": {"class_path": self.kind.process, "init_args": arguments},
-                "backbone": {"class_path": "DiT", "init_args": self.architecture},
-                "objective": {"class_path": objective, "init_args": {"t_min": t_min}},
-                "sampler": {"class_path": "AncestralSampler"},
-                "ema_decay": EMA_DECAY,
-                "backbone_name": name if isinstance(name, str) and name.isprintable() and name else "exported",
-            },
-            "nelbo": {"t_min": t_min},
-            "trainer": {"devices": 1, "max_steps": -1, "val_check_interval": 1, "enable_model_summary": False},
+        name = stated.content.get("name")
+        model = {
+            "process": {"class_path": self.kind.process, "init_args": arguments},
+            "backbone": {"class_path": "DiT", "init_args": self.architecture},
+            "objective": {"class_path": objective, "init_args": {"t_min": t_min}},
+            "sampler": {"class_path": "AncestralSampler"},
+            "backbone_name": name if isinstance(name, str) and name.isprintable() and name else "exported",
         }
-        return ForeignConfig(config, list(self.supposed))
+        data = {section: value for section, value in data.items() if section not in given}
+        return ForeignConfig(measured_config(data, model, t_min), [*self.settings.assumed, *stated.assumed])
 
     @override
-    def _kind(self, weights: StoredWeights) -> Kind:
-        self.stated = self.config
-        architecture = self._section("architecture")
-        if architecture.get("class") != "DiT":
-            raise self.refusal(f"its `{CONFIG}` says `architecture.class` = {shown(architecture.get('class'))}, no DiT")
-        process = self._one_of("process.class", self._section("process").get("class"), PROCESSES)
-        given = {SHARED.get(name, name): architecture.get(name) for name in ARCHITECTURE}
+    def _kind(self) -> Kind:
+        self.stated = stated = self.settings
+        stated.choice("architecture.class", ("DiT",))
+        process = stated.choice("process.class", PROCESSES)
         # the keys of a folder of UDLM, which has the same network
-        length, states = self.stated.get("length"), self.stated.get("states")
-        self.config = self.folder.config = {**given, "model_length": length, "vocab_size": states, "dropout": 0.0}
+        network = {SHARED.get(name, name): stated.value(f"architecture.{name}") for name in ARCHITECTURE}
+        sizes = {"model_length": stated.value("length"), "vocab_size": stated.value("states"), "dropout": 0.0}
+        self.folder.config = {**network, **sizes}
+        self.settings = HubSettings(self.folder.config, self.refusal)
         return Kind("export", "", SHARED, process)
 
     @override
-    def _find_mask(self, states: int, about: dict[str, Any]) -> None:
+    def _find_mask(self, ids: int) -> None:
         """Take the last id as the mask; the tokenizer was written without it."""
-        self.mask_id = states - 1
-
-    def _section(self, name: str) -> dict[str, Any]:
-        section = self.stated.get(name)
-        if not isinstance(section, dict):
-            raise self.refusal(f"its `{CONFIG}` has no section `{name}`")
-        return section
-
-    def _one_of(self, key: str, value: Any, known: tuple[str, ...]) -> str:
-        if value not in known:
-            raise self.refusal(f"its `{CONFIG}` says `{key}` = {shown(value)}, and only {', '.join(known)} are known")
-        return str(value)
-
-    def _number(self, key: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.refusal(f"its `{CONFIG}` says `{key}` = {shown(value)}, and a number is needed")
-        return float(value)
+        self.mask_id = ids - 1

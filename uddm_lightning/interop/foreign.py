@@ -2,14 +2,14 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from uddm_lightning.core.errors import InputError
+from uddm_lightning.core.errors import InputError, first_line, sanitize_message
 from uddm_lightning.core.progress import Progress, progress
 
 
@@ -18,11 +18,11 @@ class ForeignConfig(NamedTuple):
 
     Attributes:
         config: config of `uddm fit`; missing keys have their defaults.
-        supposed: assumed settings: the model does not state them, and they have the usual values of its kind.
+        assumed: keys that the model does not state and that have the usual values of its kind.
     """
 
     config: dict[str, Any]
-    supposed: list[str]
+    assumed: list[str]
 
 
 class ForeignModel(ABC):
@@ -92,6 +92,31 @@ class ForeignModel(ABC):
             if not weight.isfinite().all():
                 raise self.refusal(f"`{name}` in it holds NaN or infinity")
             parameter.copy_(weight)
+
+    def shapes_of(self, build: Callable[[], torch.nn.Module]) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the parameters of a network by name, without memory for their values.
+
+        Raises:
+            InputError: the settings of the model are not those of a network.
+        """
+        try:
+            with torch.device("meta"):
+                network = build()
+        except (ValueError, RuntimeError) as error:  # the latter where a number is absurdly large
+            raise self.refusal(f"its settings describe no network: {first_line(error)}") from error
+        return {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+
+    def compare_shapes(self, found: Mapping[str, Sequence[int]], needed: Mapping[str, Sequence[int]]) -> None:
+        """Compare names and shapes of weights with those that our network needs.
+
+        Raises:
+            InputError: a weight is missing, has another shape, or is not known.
+        """
+        for name in [*needed, *sorted(found.keys() - needed.keys())]:
+            here, there = (None if one is None else tuple(one) for one in (needed.get(name), found.get(name)))
+            if here != there:
+                stated, wanted = ("missing" if one is None else f"of shape {one}" for one in (there, here))
+                raise self.refusal(f"`{sanitize_message(name)[:120]}` is {stated} in it and {wanted} in our network")
 
     def sha256(self) -> str:
         """Return the hex SHA-256 of the files with the weights, one after the other."""

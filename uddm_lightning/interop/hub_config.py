@@ -32,36 +32,39 @@ def recipe(model: "HubModel", given: dict[str, Any], tokenizer: Path | None) -> 
         given: parts of the `data` section that the user gives.
         tokenizer: file of its tokenizer, if it has one.
     """
-    supposed = list(model.supposed)
-    hybrid = model.kind.process == "HybridProcess"
-    if hybrid:
-        eps = t_min = model.number("t_eps", T_EPS)
-        supposed = [*model.supposed, "loss.loss_weighting"]
-    else:
-        eps = t_min = EPS
-        supposed += ["noise.eps", "training.sampling_eps"]
+    settings, kind = model.settings, model.kind
+    eps, unstated, arguments = EPS, ["noise.eps", "training.sampling_eps"], {}
+    if kind.process == "HybridProcess":
+        eps, unstated = settings.number("t_eps", T_EPS), ["loss.loss_weighting"]
+        arguments = {"p_uniform": settings.number("p_uniform")}
     schedule = {"class_path": "LogLinearSchedule", "init_args": {"eps": eps}}
-    process: dict[str, Any] = {"class_path": model.kind.process, "init_args": {"schedule": schedule}}
-    if hybrid:
-        process["init_args"]["p_uniform"] = model.number("p_uniform")
-
+    objective = "ReweightedNELBO" if arguments else "NELBO"
+    section = {
+        "process": {"class_path": kind.process, "init_args": {"schedule": schedule, **arguments}},
+        "backbone": {"class_path": "DiT", "init_args": model.architecture},
+        "objective": {"class_path": objective, "init_args": {"t_min": eps}},
+        "sampler": {"class_path": "AncestralSampler"},
+        "backbone_name": kind.name.lower(),
+    }
     data = data_section(model, given, tokenizer)
-    weighted = {"class_path": "ReweightedNELBO" if hybrid else "NELBO", "init_args": {"t_min": t_min}}
-    config = {
+    return ForeignConfig(measured_config(data, section, eps), [*settings.assumed, *unstated])
+
+
+def measured_config(data: dict[str, Any], model: dict[str, Any], t_min: float) -> dict[str, Any]:
+    """Return the config of a run that is measured and not trained.
+
+    Args:
+        data: section `data`.
+        model: section `model`.
+        t_min: smallest time of the NELBO.
+    """
+    return {
         "seed_everything": 0,
         "data": data,
-        "model": {
-            "process": process,
-            "backbone": {"class_path": "DiT", "init_args": model.architecture},
-            "objective": weighted,
-            "sampler": {"class_path": "AncestralSampler"},
-            "ema_decay": EMA_DECAY,
-            "backbone_name": model.kind.name.lower(),
-        },
+        "model": {**model, "ema_decay": EMA_DECAY},
         "nelbo": {"t_min": t_min},
         "trainer": {"devices": 1, "max_steps": -1, "val_check_interval": 1, "enable_model_summary": False},
     }
-    return ForeignConfig(config, supposed)
 
 
 def data_section(model: ForeignModel, given: dict[str, Any], tokenizer: Path | None) -> dict[str, Any]:

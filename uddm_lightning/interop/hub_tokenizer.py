@@ -1,9 +1,52 @@
 """Take the mask token out of a tokenizer: text never contains it, and here it is the last id of the network."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
+
+from uddm_lightning.core.errors import first_line
+from uddm_lightning.interop.hub_folder import TOKENIZER, HubFolder
 
 MASK_NAMES = ("[MASK]", "<mask>", "<|mask|>", "<|mdm_mask|>")  # usual names, where no file names the mask token
+
+
+class TakenMask(NamedTuple):
+    """A mask token that was taken out of a tokenizer.
+
+    Attributes:
+        mask_id: its id before; None if it is not known.
+        is_named: whether the tokenizer has it.
+        tokenizer: content of `tokenizer.json` without it; None without a tokenizer.
+    """
+
+    mask_id: int | None
+    is_named: bool
+    tokenizer: str | None
+
+
+def take_out_mask(
+    folder: HubFolder, tokenizer: str | None, about: dict[str, Any], usual: int | None = None
+) -> TakenMask:
+    """Find the mask token of a folder and take it out of the tokenizer.
+
+    Args:
+        folder: for messages.
+        tokenizer: content of `tokenizer.json`; None without a tokenizer.
+        about: content of `tokenizer_config.json`; may be empty.
+        usual: id of the mask token where no tokenizer names it.
+
+    Raises:
+        InputError: the tokenizer is damaged.
+    """
+    if tokenizer is None:
+        return TakenMask(usual, False, None)
+    try:
+        found = find_mask(tokenizer, about)
+        mask_id = usual if found is None else found
+        return TakenMask(
+            mask_id, found is not None, tokenizer if mask_id is None else without_token(tokenizer, mask_id)
+        )
+    except (ValueError, RecursionError) as error:
+        raise folder.refusal(f"its `{TOKENIZER}` is damaged ({first_line(error)})") from error
 
 
 def find_mask(tokenizer: str, about: dict[str, Any]) -> int | None:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import tokenizers
 import torch
 
-from uddm_lightning.core.errors import InputError, check_at_least, first_line
+from uddm_lightning.core.errors import InputError, check_at_least
 from uddm_lightning.interop.hub_folder import TOKENIZER, HubFolder
-from uddm_lightning.interop.hub_tokenizer import find_mask, without_token
+from uddm_lightning.interop.hub_tokenizer import take_out_mask
 
 BLOCK_DIFFUSION = "diffusion_gemma"  # `model_type` of its `config.json`
 # Names of networks that `AutoModelForMaskedLM` reads, by the end of the names in `architectures`.
@@ -85,19 +85,12 @@ def masked_lm(folder: HubFolder, words: Words, options: PretrainedOptions) -> Pr
     Raises:
         InputError: the mask token is not known, or an option does not suit the model.
     """
-    if options.prompt is not None:
-        raise InputError(f"`--prompt` is for models that read a prompt (DiffusionGemma), and `{folder.path}` does not.")
+    refuse_prompt(folder, options)
     if folder.config.get("is_encoder_decoder"):
         raise folder.refusal("it encodes and decodes in two networks, and a masked model is one")
     states = folder.whole("vocab_size", 3)
-    mask_id, content = None, words.content
-    if content is not None:
-        try:
-            mask_id = find_mask(content, words.about)
-            content = content if mask_id is None else without_token(content, mask_id)
-        except (ValueError, RecursionError) as error:
-            raise folder.refusal(f"its `{TOKENIZER}` is damaged ({first_line(error)})") from error
-    if content is None or mask_id is None or mask_id >= states:
+    mask_id, _, content = take_out_mask(folder, words.content, words.about)
+    if mask_id is None or mask_id >= states:
         raise folder.refusal(f"no tokenizer in it names the mask token, one of its {states:,} ids")
     schedule = {"class_path": "LogLinearSchedule", "init_args": {"eps": EPS}}
     steps = {} if options.steps is None else {"steps": options.steps}
@@ -164,6 +157,12 @@ def block_diffusion(folder: HubFolder, words: Words, options: PretrainedOptions)
 def _backbone(name: str, folder: HubFolder, options: PretrainedOptions, **more: Any) -> dict[str, Any]:
     own = {"trust_remote_code": options.trust_remote_code}
     return {"class_path": f"{PACKAGE}.{name}", "init_args": {"path": str(folder.path.absolute()), **more, **own}}
+
+
+def refuse_prompt(folder: HubFolder, options: PretrainedOptions) -> None:
+    """Refuse `--prompt` for a model that reads none."""
+    if options.prompt is not None:
+        raise InputError(f"`--prompt` is for models that read a prompt (DiffusionGemma), and `{folder.path}` does not.")
 
 
 def settings_config(model: dict[str, Any], tokenizer: dict[str, Any] | None, length: int) -> dict[str, Any]:

@@ -3,17 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from typing_extensions import override
 
 from uddm_lightning.backbones import Backbone
-from uddm_lightning.core.errors import InputError
 from uddm_lightning.interop.gidd import GiddModel
 from uddm_lightning.interop.hub_folder import HubFolder
 from uddm_lightning.interop.pretrained_settings import (
     PretrainedOptions,
     PretrainedSettings,
     Words,
+    refuse_prompt,
     row_length,
     settings_config,
 )
@@ -42,7 +43,8 @@ class StoredGidd(Backbone):
         for name, weight in weights.items():
             if not bool(weight.isfinite().all()):
                 raise model.refusal(f"`{name}` in it holds NaN or infinity")
-        network = model.empty_network()
+        with torch.device("meta"):
+            network = model.network(model.vocab_size + model.has_mask)
         network.load_state_dict(weights, assign=True)
         self._held = (network.eval().requires_grad_(False),)
 
@@ -65,8 +67,7 @@ def gidd_settings(folder: HubFolder, words: Words, options: PretrainedOptions) -
     Raises:
         InputError: as for `GiddModel`, or an option does not suit the model.
     """
-    if options.prompt is not None:
-        raise InputError(f"`--prompt` is for models that read a prompt (DiffusionGemma), and `{folder.path}` does not.")
+    refuse_prompt(folder, options)
     model, length = GiddModel(folder.path), row_length(folder, options)
     stored = {"class_path": f"{__name__}.StoredGidd", "init_args": {"path": str(folder.path.absolute())}}
     notes = [
