@@ -203,7 +203,7 @@ def test_an_oracle_cannot_be_trained(uddm, markov_config):
 def test_a_sweep_over_known_text_also_measures_the_oracle(uddm, markov_config, tmp_path):
     out = tmp_path / "sweep"
     few = ("--data.num_train_rows", 16, "--data.num_test_rows", 16)
-    command = ("sweep", "-c", markov_config, "--out", out, "--sizes", "4,64", *few)
+    command = ("sweep", "-c", markov_config, "--out", out, "--sizes", "4,64", "--page-only", *few)
     outcome = uddm(*command)
     assert outcome.status == 0, outcome.err
     names = {"DiT-n4-s0", "DiT-n64-s0", "MarkovBackbone-n64-s0"}

@@ -12,7 +12,8 @@ from tests.support.command_line import table
 from uddm_lightning.core.files import hold_lock
 from uddm_lightning.report.formatting import count
 
-FAKE = ("--launcher", "tests.support.fake_launcher.FakeLauncher")
+WITH_FIGURES = ("--launcher", "tests.support.fake_launcher.FakeLauncher")
+FAKE = (*WITH_FIGURES, "--page-only")  # half of the time
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ def refused(outcome, *needles: str) -> None:
 def test_a_sweep_ends_with_the_transition(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     options = ("--launcher.turn", 12, "--sizes", "1:256:x4", "--seeds", "0,1")
-    outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, *options)
+    outcome = uddm("sweep", "-c", config, "--out", out, *WITH_FIGURES, *options)
     assert outcome.status == 0, outcome.err
     assert {path.name for path in (out / "runs").iterdir()} == {f"DiT-n{4**k}-s{s}" for k in range(5) for s in (0, 1)}
     assert {(row["train_size"], row["seed"]) for row in table(out)} == {
@@ -185,10 +186,13 @@ def test_a_report_needs_tables_only(uddm, config, tmp_path):
     for name in ("transition.json", "report.html"):
         (out / name).unlink()
     shutil.rmtree(out / "runs")
-    outcome = uddm("report", out)
-    assert outcome.status == 0, outcome.err
-    assert (out / "transition.json").read_bytes() == written
+    assert uddm("report", out, "--page-only").status == 0
     assert (out / "report.html").exists()
+    assert not (out / "figures").exists()
+    assert uddm("report", out).status == 0
+    assert (out / "transition.json").read_bytes() == written
+    assert (out / "figures" / "recovery.pdf").exists()
+    assert 'href="figures/recovery.pdf"' in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_report_of_any_folder_of_runs(uddm, config, tmp_path):

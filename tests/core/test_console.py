@@ -55,7 +55,7 @@ def jobs_of(text: Path, trained: Path, kind: str, bar: str) -> dict[str, Job]:
         commands |= {
             "test": ["test", *measured, *few],
             "predict": ["predict", *given, last, *restored, *few[-1:]],
-            "sweep": ["sweep", *fresh, "--out", str(here / "sweep"), "--sizes", "2,8", "--jobs", "1", *FEW],
+            "sweep": ["sweep", *fresh, "--out", str(here / "sweep"), "--sizes", "2,8", "--page-only", *FEW],
             "sample": ["sample", str(trained / "run"), "-n", "4", "--out", str(here / "samples.parquet")],
             "probe": ["probe", str(trained / "run"), "-n", "4", "--times", "0.5"],
             "export": ["export", str(trained / "run"), "--out", str(here / "exported")],
@@ -94,7 +94,7 @@ def printed(text: Path, trained: Path) -> Printed:
         run(text / "logs", list(jobs.values()), well=False)
         reports = {
             ("report", kind, "true"): Job(
-                f"report-{kind}", ["report", str(text / f"{kind}-true" / "sweep")], stdout=kind
+                f"report-{kind}", ["report", str(text / f"{kind}-true" / "sweep"), "--page-only"], stdout=kind
             )
             for kind in ("file", "terminal")
         }

@@ -62,7 +62,7 @@ def test_the_number_of_steps_is_given_once(config: Path, option: str) -> None:
 @pytest.mark.slow
 def test_one_training_gives_all_steps_and_the_page_shows_them(uddm, config: Path) -> None:
     words = ("--sizes", "2,8", "--at-steps", "1:4:x2", "--keep-checkpoints", "--data.num_test_rows", 128)
-    outcome = uddm("sweep", "-c", config, "--out", "sweep", *words, "--data.num_train_rows", 128)
+    outcome = uddm("sweep", "-c", config, "--out", "sweep", *words, "--data.num_train_rows", 128, "--page-only")
     assert outcome.status == 0, outcome.err
     with Path("sweep/measurements.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -78,7 +78,7 @@ def test_one_training_gives_all_steps_and_the_page_shows_them(uddm, config: Path
     page = Path("sweep/report.html").read_text(encoding="utf-8")
     assert "Regimes over training steps and training rows" in page
     assert "--at-steps 1:4:x2 --keep-checkpoints" in Path("sweep/command.txt").read_text(encoding="utf-8")
-    again = uddm("sweep", "-c", config, "--out", "sweep", *words, "--data.num_train_rows", 128)
+    again = uddm("sweep", "-c", config, "--out", "sweep", *words, "--data.num_train_rows", 128, "--page-only")
     assert "2 of 2 runs are finished already" in again.err
 
 

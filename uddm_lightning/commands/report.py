@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from uddm_lightning.config.command_parser import CommandParser
-from uddm_lightning.sweeps.results import summary, write_results
+from uddm_lightning.sweeps.results import PAGE_ONLY, summary, write_results
 
 
 def report(arguments: list[str]) -> int:
@@ -20,6 +20,8 @@ def report(arguments: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("folder", metavar="DIR", help="folder of a sweep, or of runs")
-    folder = Path(parser.parse_args(arguments).folder).absolute()
-    sys.stdout.write(f"{summary(write_results(folder))}\n{folder / 'report.html'}\n")
+    parser.add_argument("--page-only", action="store_true", help=PAGE_ONLY)
+    given = parser.parse_args(arguments)
+    folder = Path(given.folder).absolute()
+    sys.stdout.write(f"{summary(write_results(folder, given.page_only))}\n{folder / 'report.html'}\n")
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.sweeps.options import expand_files
-from uddm_lightning.sweeps.results import summary
+from uddm_lightning.sweeps.results import PAGE_ONLY, summary
 from uddm_lightning.sweeps.sweep import sweep as run_sweep
 from uddm_lightning.sweeps.text_config import expand_text
 
@@ -87,6 +87,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--keep-checkpoints", action="store_true", help="with --at-steps: keep the weights at each of these steps"
     )
+    parser.add_argument("--page-only", action="store_true", help=PAGE_ONLY)
     parser.add_argument("--jobs", type=int, metavar="K", help="runs at a time, at most; default: as many as fit")
     parser.add_argument("--launcher", default="local", metavar="NAME", help="local (default), slurm or a class path")
     return parser

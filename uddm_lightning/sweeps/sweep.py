@@ -78,6 +78,7 @@ def sweep(
     budget: int | None = None,
     at_steps: str | Sequence[int] | None = None,
     keep_checkpoints: bool = False,
+    page_only: bool = False,
     options: Sequence[str] = (),
     **overrides: Any,
 ) -> SweepResult:
@@ -103,6 +104,7 @@ def sweep(
         at_steps: optimizer steps to measure at, or a string as `--at-steps` takes it; the last one ends the training.
             Only recovery and entropy at the t nearest to 0.1 and the NELBO are then measured.
         keep_checkpoints: keep the weights at each of these steps.
+        page_only: write no figures beside report.html, and no TensorBoard summary.
         options: other options of the command line, such as `["--launcher.partition", "gpu"]`.
         overrides: values of the config by section, such as `trainer={"max_steps": 500}`.
 
@@ -177,7 +179,7 @@ def sweep(
             sys.stderr.write(f"uddm: to watch the runs: `{board}`, then open http://localhost:6006{twice}\n")
         train(work)
         write_text(out / COMMAND, f"{line}\n")
-        transition = write_results(out) if run_folders(out) else {}
+        transition = write_results(out, page_only) if run_folders(out) else {}
     return SweepResult(out, transition, tuple(outcome.run.name for outcome in work.failed))
 
 

@@ -52,7 +52,7 @@ class Place:
 
     def sweep(self, out: str, *more: object) -> subprocess.Popen[str]:
         sizes = ",".join(map(str, SIZES))
-        return self.start("sweep", "-c", self.config, "--out", out, "--sizes", sizes, *more)
+        return self.start("sweep", "-c", self.config, "--out", out, "--sizes", sizes, "--page-only", *more)
 
     def table(self, out: str) -> bytes:
         return (self.folder / out / "measurements.csv").read_bytes()
@@ -168,7 +168,7 @@ def test_a_run_that_fails_is_shown_with_its_log(place):
         }
         (place.folder / f"{name}.yaml").write_text(yaml.safe_dump(fragment), encoding="utf-8")
     files = ("--backbone", "bad.yaml", "--backbone", "good.yaml")
-    text = finish(place.start("sweep", "-c", place.config, "--out", "mixed", "--sizes", "8", *files), 1)
+    text = finish(place.start("sweep", "-c", place.config, "--out", "mixed", "--page-only", "--sizes", "8", *files), 1)
     assert "bad-n8-s0 FAILED: ended with status 1" in text
     assert "uddm: stopped: The loss is NaN or infinite" in text
     assert b"good-n8-s0" in place.table("mixed")

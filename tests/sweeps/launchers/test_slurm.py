@@ -489,8 +489,9 @@ class TestCluster:
     @pytest.mark.timeout(900)
     def test_a_sweep_with_a_killed_job_gives_the_numbers_of_a_local_one(self, make_run, tmp_path, uddm):
         killed = make_run(2, 15)  # the sweep uses its folder
-        words = ("sweep", "-c", tmp_path / "tiny.yaml", "--sizes", "2,4", "--trainer.max_steps", 15, "--out")
-        by_slurm = (*words, killed.sweep_folder, "--launcher", "slurm", "--launcher.timeout_min", 20)
+        words = ("sweep", "-c", tmp_path / "tiny.yaml", "--sizes", "2,4", "--trainer.max_steps", 15)
+        by_slurm = (*words, "--page-only", "--out", killed.sweep_folder)
+        by_slurm = (*by_slurm, "--launcher", "slurm", "--launcher.timeout_min", 20)
         command = [sys.executable, "-m", "uddm_lightning", *map(str, by_slurm)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             wait_until((killed.folder / "checkpoints" / "last.ckpt").exists)
@@ -504,7 +505,7 @@ class TestCluster:
         assert outcome.status == 0, outcome.out + outcome.err
         assert "1 of 2 runs are finished already" in outcome.out + outcome.err
         assert "Restored all states" in killed.log.read_text()
-        assert uddm(*words, tmp_path / "local").status == 0
+        assert uddm(*words, "--page-only", "--out", tmp_path / "local").status == 0
         tables = [(folder / "measurements.csv").read_bytes() for folder in (killed.sweep_folder, tmp_path / "local")]
         assert tables[0] == tables[1]
 

@@ -191,7 +191,7 @@ class Drawing:
             self._placed = width
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format=kind, metadata=dict.fromkeys(_DATES[kind]))
-        self.figure.set_layout_engine(None)  # the layout holds for this width; with "none" each file would be drawn twice
+        self.figure.set_layout_engine(None)  # the layout holds for this width; with "none" each file is drawn twice
         return buffer.getvalue()
 
 
