@@ -34,7 +34,7 @@ SWEEP = """
 import json
 from uddm_lightning import load_run, sweep
 
-result = sweep(json.load(open("tiny.json")), "sweep", sizes=[2, 8], jobs=2, trainer={"max_steps": 4})
+result = sweep(json.load(open("tiny.json")), "sweep", sizes=[2, 8], jobs=2, page_only=True, trainer={"max_steps": 4})
 print(json.dumps([result.failed, [path.name for path in result.runs], result.measurements().num_rows]))
 print(load_run(result.runs[0]).step)
 """

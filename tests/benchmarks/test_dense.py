@@ -87,7 +87,7 @@ def test_scaling_figure_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(
         scaling, "GROWS", {"V": (10, 30), "L": (4, 8), "B": (1, 2), "hidden_size": (32, 64), "N": (10, 10**9)}
     )
-    rows = scaling.measure(Setting(blocks=1), rounds=2)
+    rows = scaling.measure(Setting(blocks=1), rounds=1)
     assert len(rows) == 4 * 2 * 4 + 2
     assert {len(row) for row in rows} == {len(scaling.HEAD)}
     scaling.draw(rows, tmp_path / "scaling.png")

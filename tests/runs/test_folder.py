@@ -90,7 +90,7 @@ def die_at(uddm: Any, patch: pytest.MonkeyPatch, out: Path, number: int, after: 
 
 STRIDES = [
     pytest.param(1, marks=pytest.mark.bar, id="every"),
-    pytest.param(3, marks=pytest.mark.slow, id="a third"),
+    pytest.param(5, marks=pytest.mark.slow, id="a fifth"),
     pytest.param(11, id="some"),
 ]
 TORN = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a killed program closes no file
