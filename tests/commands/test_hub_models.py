@@ -100,28 +100,30 @@ def watch(event, about):
     if event in started or named:
         seen.append((event, name))
 sys.addaudithook(watch)
-folder = sys.argv[1]
 few = ["-n", "2", "--times", "0.5", "--steps", "2", "--device", "cpu"]
-statuses = [main(["preflight", folder]), main(["probe", folder, *few])]
+statuses = [main(words) for folder in sys.argv[1:] for words in (["preflight", folder], ["probe", folder, *few])]
 print(statuses, seen, [name for name in sys.modules if "hostile" in name])
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("save", [save_masked_lm, save_block_diffusion, save_gidd])
-def test_nothing_that_a_folder_names_is_run_or_imported(save: Any, tmp_path: Path) -> None:
-    save(tmp_path / "model")
-    path = tmp_path / "model/config.json"
+def test_nothing_that_a_folder_names_is_run_or_imported(tmp_path: Path) -> None:
     classes = ("AutoConfig", "AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoTokenizer", "AutoModel")
     hostile = {
         "auto_map": dict.fromkeys(classes, "hostile.Model"),
         "custom_pipelines": {"a": {"impl": "hostile.Model"}},
     }
-    path.write_text(json.dumps({**json.loads(path.read_text()), **hostile}))
-    for name in ("hostile.py", "__init__.py", "configuration_hostile.py"):
-        (tmp_path / "model" / name).write_text(HOSTILE)
-    words = [sys.executable, "-c", WATCHED, str(tmp_path / "model")]
+    folders = []
+    for save in (save_masked_lm, save_block_diffusion, save_gidd):
+        folder = tmp_path / save.__name__
+        save(folder)
+        path = folder / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **hostile}))
+        for name in ("hostile.py", "__init__.py", "configuration_hostile.py"):
+            (folder / name).write_text(HOSTILE)
+        folders.append(str(folder))
+    words = [sys.executable, "-c", WATCHED, *folders]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[0, 0] [] []", done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "[0, 0, 0, 0, 0, 0] [] []", done.stdout + done.stderr
     assert not list(tmp_path.rglob("ran"))
