@@ -5,84 +5,54 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1] / "uddm_lightning"
+TESTS = Path(__file__).parent
 LARGEST = 100
 
 # Files without a test file of their own name, each with the tests that cover it: parts of a component that are tested
 # through it, and files that act in whole runs only.
 TESTED_WITH = {
-    "audit/audit.py": "commands/test_audit.py",
     "audit/page.py": "audit/test_statements.py",
     "audit/known_models.py": "commands/test_calibrate.py",
-    "audit/probe.py": "commands/test_probe.py",
-    "audit/probe_page.py": "commands/test_probe.py",
     "audit/series_page.py": "audit/test_series.py",
     "backbones/hopfield.py": "backbones/test_dense_memory.py",
-    "interop/kept_folders.py": "interop/test_pretrained.py",
     "interop/stored_gidd.py": "interop/test_gidd.py",
-    "callbacks/basin_table.py": "probes/test_basin.py",
-    "callbacks/board.py": "sweeps/test_board.py",
-    "callbacks/heartbeat.py": "sweeps/launchers/test_local.py",
-    "callbacks/progress.py": "core/test_console.py",
-    "callbacks/restored.py": "cli/test_lightning.py",
-    "callbacks/sequences.py": "cli/test_lightning.py",
     "cli/resolve.py": "config/test_parser.py",
-    "cli/stopping.py": "callbacks/test_foreign.py",
-    "commands/report.py": "commands/test_sweep.py",
-    "config/command_parser.py": "cli/test_main.py",
     "config/ranges.py": "cli/test_trainer_options.py",
     "critics/base.py": "critics/test_ngram.py",
     "data/component_spec.py": "data/sources/test_detokenized.py",
     "data/downloads.py": "preflight/test_hub.py",
     "data/sources/reading.py": "data/sources/test_files.py",
     "data/text_rows.py": "data/test_changes.py",
-    "data/tokenizers/backend_rules.py": "data/tokenizers/test_losses.py",
     "data/tokenizers/wordpiece.py": "data/tokenizers/test_losses.py",
-    "doctor/machine.py": "commands/test_doctor.py",
     "doctor/toy_worlds.py": "doctor/test_checks.py",
-    "interop/convert.py": "commands/test_convert.py",
-    "interop/foreign.py": "commands/test_convert.py",
-    "interop/hub_config.py": "interop/test_hub_model.py",
-    "interop/hub_tokenizer.py": "interop/test_hub_folder.py",
+    "interop/convert.py": "interop/test_hub_model.py",
     "interop/block_diffusion.py": "interop/test_pretrained.py",
     "interop/masked_lm.py": "interop/test_pretrained.py",
-    "interop/open_model.py": "commands/test_hub_models.py",
+    "interop/open_model.py": "interop/test_pretrained.py",
     "interop/pretrained_backbone.py": "interop/test_pretrained.py",
     "interop/pretrained_settings.py": "interop/test_pretrained.py",
     "objectives/reweighted_nelbo.py": "processes/test_hybrid.py",
-    "probes/summary.py": "callbacks/test_measurements.py",
-    "probes/train_comparison.py": "probes/test_samples.py",
     "processes/fused_triton.py": "processes/test_fused.py",
-    "report/colophon.py": "report/test_page.py",
-    "report/elements.py": "report/test_page.py",
     "report/estimates.py": "report/test_statements.py",
     "report/figures/chains.py": "report/figures/test_basins.py",
     "report/figures/comparison.py": "report/figures/test_curves.py",
-    "report/figures/declared.py": "probes/test_plugin.py",
     "report/figures/drawing.py": "report/figures/test_curves.py",
     "report/figures/errors.py": "report/test_statements.py",
-    "report/figures/gaps.py": "report/test_page.py",
+    "report/figures/gaps.py": "report/figures/test_curves.py",
     "report/figures/learning.py": "report/figures/test_phases.py",
-    "report/figures/svg.py": "report/figures/test_front.py",
     "report/figures/times.py": "report/figures/test_phases.py",
     "report/figures/trajectories.py": "report/figures/test_basins.py",
-    "report/hero.py": "report/test_page.py",
-    "report/more.py": "report/test_page.py",
     "report/regimes.py": "report/test_statements.py",
-    "report/terms.py": "report/test_page.py",
-    "results/charts.py": "callbacks/test_tensorboard.py",
     "runs/instantiate.py": "configs/test_precisions.py",
     "sweeps/judged_models.py": "commands/test_calibrate.py",
-    "sweeps/launchers/base.py": "sweeps/launchers/test_local.py",
     "sweeps/launchers/slurm_job.py": "sweeps/launchers/test_slurm.py",
-    "sweeps/plan.py": "commands/test_sweep.py",
     "sweeps/results.py": "report/test_statements.py",
-    "sweeps/run_all.py": "commands/test_sweep.py",
-    "sweeps/sweep.py": "commands/test_sweep.py",
+    "sweeps/sweep.py": "sweeps/test_variant.py",
     "sweeps/sweep_run.py": "sweeps/launchers/test_local.py",
     "training/batch_notes.py": "probes/test_contract.py",
-    "training/exact.py": "probes/test_nelbo.py",
-    "transition/method_estimates.py": "transition/test_estimate.py",
 }
 
 
@@ -102,12 +72,40 @@ def test_packages_import_few_other_packages() -> None:
 
 
 def test_the_tests_of_a_file_have_its_name() -> None:
-    tests = Path(__file__).parent
+    tests = TESTS
     files = {path.relative_to(ROOT) for path in ROOT.glob("*/**/*.py") if path.name != "__init__.py"}
     unnamed = {path.as_posix() for path in files if not (tests / path.parent / f"test_{path.name}").exists()}
     assert unnamed - set(TESTED_WITH) == set(), "move their tests to tests/<package>/test_<file>.py"
     assert set(TESTED_WITH) - unnamed == set(), "these have tests of their name, or are gone"
     assert [test for test in TESTED_WITH.values() if not (tests / test).exists()] == []
+
+
+@pytest.mark.parametrize("file", sorted(TESTED_WITH))
+def test_the_tests_of_a_file_import_it_or_what_it_defines(file: str) -> None:
+    module = f"{ROOT.name}.{file.removesuffix('.py').replace('/', '.')}"
+    test = ast.parse((TESTS / TESTED_WITH[file]).read_text(encoding="utf-8"))
+    defined = _defined(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+    for node in ast.walk(test):
+        if isinstance(node, ast.Import):
+            imported = any(alias.name == module for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names, source = {alias.name for alias in node.names}, str(node.module)
+            reexported = module.startswith(f"{source}.") and not defined.isdisjoint(names)
+            imported = source == module or reexported or any(f"{source}.{name}" == module for name in names)
+        else:
+            # code that a test runs in another process, and class paths
+            imported = isinstance(node, ast.Constant) and isinstance(node.value, str) and module in node.value
+        if imported:
+            return
+    raise AssertionError(f"{TESTED_WITH[file]} imports neither {module} nor a public name that it defines")
+
+
+def _defined(module: ast.Module) -> set[str]:
+    """Return the public names that a module defines."""
+    names = {node.name for node in module.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    targets = [target for node in module.body if isinstance(node, ast.Assign) for target in node.targets]
+    names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return {name for name in names if not name.startswith("_")}
 
 
 def _imported(node: ast.AST) -> Iterator[str]:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.audit.known import separable
+from uddm_lightning.audit.calibration import Calibration, fit_calibration
 from uddm_lightning.audit.sequences import Sequences
 from uddm_lightning.backbones import EmpiricalBayesBackbone, MarkovBackbone, Oracle, TextStatistics
 from uddm_lightning.core.markov_chain import MarkovChain
@@ -74,3 +76,8 @@ def nonmembers(members: Sequences) -> Sequences:
     known, rows = set(map(tuple, members.tokens_NL.tolist())), drawn(1000, 200, "nonmembers")
     new_N = torch.tensor([tuple(row) not in known for row in rows.tokens_NL.tolist()])
     return rows.select(new_N.nonzero()[:150, 0])
+
+
+@pytest.fixture(scope="session")
+def calibration() -> Calibration:
+    return fit_calibration(separable())

@@ -1,11 +1,17 @@
 """Evidence and known models with plain numbers, for tests of calibration and verdict."""
 
+import torch
+
 from uddm_lightning.audit.calibration import GENERALIZING, IN_TRANSITION, MEMORIZING, NOT_LEARNED, REGIMES
 from uddm_lightning.audit.known_models import KnownModel
 from uddm_lightning.audit.own_samples import Evidence
+from uddm_lightning.audit.probe import Probed
+from uddm_lightning.audit.verdict import Facts, judge_evidence
 
 CONTEXT = {MEMORIZING: 0.05, IN_TRANSITION: 0.45, GENERALIZING: 0.7, NOT_LEARNED: 0.97}
 OVERCONFIDENCE = {MEMORIZING: 0.9, IN_TRANSITION: 0.45, GENERALIZING: 0.1, NOT_LEARNED: 0.02}
+
+FACTS = Facts(27, 32, 200_000, "UniformProcess")
 
 
 def evidence(context=0.7, overconfidence=0.1, **more):
@@ -58,3 +64,12 @@ def separable(number=6):
         for regime in REGIMES
         for k in range(number)
     ]
+
+
+def probed(calibration, step=7, context=0.05, overconfidence=0.9):
+    """Return the result of a probe of a model with given evidence, without a text."""
+    found = evidence(context, overconfidence)
+    verdict = judge_evidence(found, calibration, FACTS)
+    model = {"path": "runs/a", "step": step, "weights": "ema", "checkpoint": "abc"}
+    tokens = torch.arange(12).view(2, 6)
+    return Probed(model, FACTS, [], verdict, found, None, calibration, tokens, tokens.double() / 12, None)

@@ -3,13 +3,8 @@ import math
 import pytest
 
 from tests.audit.known import CONTEXT, OVERCONFIDENCE, known, separable
-from uddm_lightning.audit.calibration import GENERALIZING, MEMORIZING, REGIMES, fit_calibration
+from uddm_lightning.audit.calibration import GENERALIZING, MEMORIZING, REGIMES
 from uddm_lightning.audit.prediction_scores import score_lines, score_predictions
-
-
-@pytest.fixture(scope="module")
-def calibration():
-    return fit_calibration(separable())
 
 
 def test_scores_are_those_of_plain_loops(calibration):

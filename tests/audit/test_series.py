@@ -4,35 +4,12 @@ import json
 import math
 
 import pytest
-import torch
 
-from tests.audit.known import CONTEXT, OVERCONFIDENCE, evidence, separable
-from uddm_lightning.audit.calibration import (
-    GENERALIZING,
-    IN_TRANSITION,
-    MEMORIZING,
-    NOT_LEARNED,
-    fit_calibration,
-)
-from uddm_lightning.audit.probe import Probed
+from tests.audit.known import CONTEXT, FACTS, OVERCONFIDENCE, evidence, probed
+from uddm_lightning.audit.calibration import GENERALIZING, IN_TRANSITION, MEMORIZING, NOT_LEARNED
 from uddm_lightning.audit.series import changes, curve_json
 from uddm_lightning.audit.series_page import series_page
-from uddm_lightning.audit.verdict import Facts, judge_evidence
-
-FACTS = Facts(27, 32, 200_000, "UniformProcess")
-
-
-@pytest.fixture(scope="module")
-def calibration():
-    return fit_calibration(separable())
-
-
-def probed(calibration, step, context, overconfidence):
-    found = evidence(context, overconfidence)
-    verdict = judge_evidence(found, calibration, FACTS)
-    model = {"path": "runs/a", "step": step, "weights": "ema", "checkpoint": "abc"}
-    tokens = torch.arange(12).view(2, 6)
-    return Probed(model, FACTS, [], verdict, found, None, calibration, tokens, tokens.double() / 12, None)
+from uddm_lightning.audit.verdict import judge_evidence
 
 
 @pytest.fixture

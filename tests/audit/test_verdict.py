@@ -2,30 +2,15 @@ import re
 
 import pytest
 
-from tests.audit.known import CONTEXT, OVERCONFIDENCE, evidence, known, separable
-from uddm_lightning.audit.calibration import (
-    GENERALIZING,
-    IN_TRANSITION,
-    MEMORIZING,
-    NOT_LEARNED,
-    REGIMES,
-    fit_calibration,
-)
+from tests.audit.known import CONTEXT, FACTS, OVERCONFIDENCE, evidence, known
+from uddm_lightning.audit.calibration import GENERALIZING, IN_TRANSITION, MEMORIZING, NOT_LEARNED, REGIMES
 from uddm_lightning.audit.verdict import (
-    Facts,
     TextEvidence,
     facts_of_known,
     judge_evidence,
     text_lines,
     verdict_lines,
 )
-
-FACTS = Facts(27, 32, 200_000, "UniformProcess")
-
-
-@pytest.fixture(scope="module")
-def calibration():
-    return fit_calibration(separable())
 
 
 @pytest.mark.parametrize("regime", REGIMES)

@@ -22,6 +22,7 @@ from uddm_lightning.interop.convert import convert
 from uddm_lightning.interop.gidd import GiddModel
 from uddm_lightning.interop.hub_model import HubModel
 from uddm_lightning.interop.open_model import ModelOptions, open_model
+from uddm_lightning.interop.stored_gidd import StoredGidd
 from uddm_lightning.processes import UniformProcess
 from uddm_lightning.processes.schedules import LogLinearSchedule
 from uddm_lightning.runs.run import load_run
@@ -84,6 +85,7 @@ def test_the_mask_is_left_out_and_other_predictions_stay(tmp_path: Path, opened:
         run = load_run(tmp_path / "run", device="cpu")
     else:
         run = open_model(tmp_path / "gidd", ModelOptions(device="cpu"))
+        assert isinstance(run.denoiser.backbone, StoredGidd)
     process, tokens_BL = run.model.task.process, torch.arange(24).view(2, 12) % (STATES - 1)
     assert (type(process).__name__, process.vocab_size, run.model.length) == ("UniformProcess", STATES - 1, LENGTH)
     assert float(process.level(torch.tensor(1.0)).alpha) == pytest.approx(1 / (1 + math.exp(9)))

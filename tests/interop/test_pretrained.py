@@ -21,6 +21,7 @@ from tests.support.pretrained import (
 )
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.interop.hub_folder import HubFolder
+from uddm_lightning.interop.masked_lm import MaskedLM
 from uddm_lightning.interop.open_model import ModelOptions, open_model
 from uddm_lightning.interop.pretrained import load_pretrained
 from uddm_lightning.interop.pretrained_backbone import memory_budget
@@ -40,6 +41,7 @@ def opened(folder: Path, **options: Any) -> Run:
 def test_a_masked_model_predicts_as_transformers_does(tmp_path: Path) -> None:
     network = save_masked_lm(tmp_path / "bert")
     run = opened(tmp_path / "bert")
+    assert isinstance(run.denoiser.backbone, MaskedLM)
     process = run.model.task.process
     assert (type(process).__name__, process.vocab_size, process.mask_id) == ("AbsorbingProcess", 31, 31)
     here = [*range(MASK), *range(MASK + 1, STATES)]  # id of the network by id of a clean token here

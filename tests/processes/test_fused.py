@@ -12,7 +12,7 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from uddm_lightning.processes import fused_triton as kernels
+import uddm_lightning.processes.fused_triton as kernels
 
 ids = ["x0", "xt", "target", "at", "top"]
 for kernel in (kernels.nelbo_kernel, kernels.cross_entropy_kernel, kernels.statistics_kernel):

@@ -6,6 +6,8 @@ import pytest
 
 from tests.support import made_sweeps as sweeps
 from uddm_lightning.report import write_report
+from uddm_lightning.report.estimates import Estimates
+from uddm_lightning.results.study import Study
 
 HOSTILE = "<script>alert(1)</script>&\"'"
 ABOUT = {"corpus": f"a text with {HOSTILE}", "machine": "two cores"}
@@ -33,3 +35,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def oracle_rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
     """The table of a sweep with an oracle that was measured at the largest size."""
     return sweeps.with_oracle(sweeps.measurements(tmp_path_factory.mktemp("one")))
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The measurements of one model and one seed."""
+    return Study(sweeps.measurements(tmp_path_factory.mktemp("one")), sweeps.DECLARED)
+
+
+@pytest.fixture(scope="session")
+def verdict() -> Estimates:
+    """The estimates of that model."""
+    return Estimates(sweeps.transition())

@@ -18,16 +18,6 @@ from uddm_lightning.results.study import Study
 FIGURES = ["agreement", "densities", "entropy", "errors", "front", "gap", "recovery", "samples", "sentences"]
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return Study(sweeps.measurements(tmp_path_factory.mktemp("one")))
-
-
-@pytest.fixture(scope="module")
-def verdict():
-    return Estimates(sweeps.transition())
-
-
 def of_gid(axes, gid):
     return axes.findobj(lambda artist: artist.get_gid() == gid)
 

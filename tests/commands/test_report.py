@@ -1,0 +1,23 @@
+"""The command `uddm report`."""
+
+from pathlib import Path
+
+import pytest
+
+from uddm_lightning.commands import report as command
+from uddm_lightning.core.errors import InputError
+
+
+def test_a_folder_without_measurements_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="measurements"):
+        command.report([str(tmp_path)])
+
+
+def test_the_summary_and_the_page_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "write_results", lambda folder: [folder])
+    monkeypatch.setattr(command, "summary", lambda found: f"summary of {found[0]}")
+    assert command.report(["sweep"]) == 0
+    assert capsys.readouterr().out == f"summary of {tmp_path / 'sweep'}\n{tmp_path / 'sweep' / 'report.html'}\n"
