@@ -11,18 +11,19 @@ from uddm_lightning.callbacks.heartbeat import Heartbeat
 
 def test_the_file_holds_steps_seconds_and_the_measured_share(tmp_path: Path) -> None:
     trainer: Any = SimpleNamespace(is_global_zero=True, global_step=3, num_val_batches=[3, 1])
-    beat, model = Heartbeat(tmp_path / "beat", lambda: True), Any
+    model: Any = None
+    beat = Heartbeat(tmp_path / "beat", lambda: True)
     beat.on_train_batch_start()
     beat.on_train_batch_end()
-    beat.on_validation_start(trainer, model)  # type: ignore[arg-type]  # the model is not used
+    beat.on_validation_start(trainer, model)
     beat.on_validation_batch_end()
-    beat.teardown(trainer, model, "fit")  # type: ignore[arg-type]  # as above
+    beat.teardown(trainer, model, "fit")
     steps, seconds, share = (tmp_path / "beat").read_text().split()
     assert (steps, share) == ("3", "0.250")
     assert float(seconds) >= 0.0
     assert beat.seconds > 0.0
     beat.on_train_batch_start()
-    beat.teardown(trainer, model, "fit")  # type: ignore[arg-type]  # as above
+    beat.teardown(trainer, model, "fit")
     assert (tmp_path / "beat").read_text().split()[2] == "0.000", "training has gone on"
 
 
