@@ -17,12 +17,14 @@ from uddm_lightning.audit.calibration import (
     MEMORIZING,
     NOT_LEARNED,
     REGIMES,
+    _fit,
+    _softmax,
     fit_calibration,
     load_calibration,
 )
 from uddm_lightning.audit.known_models import read_known_models
 from uddm_lightning.audit.prediction_scores import score_predictions
-from uddm_lightning.audit.verdict import facts_of_known, judge_evidence
+from uddm_lightning.audit.verdict import ENOUGH, GUESS, facts_of_known, judge_evidence
 
 HERE = Path(__file__).parent / "calibration"
 FAR = 4  # factor between a size and the transition from which on a model is easy
@@ -113,6 +115,27 @@ def test_the_guide_states_the_scores(held_out):
             f"| {one.low:g} to {one.high:g} | {one.models} | {one.mean_probability:.2f} | {one.share_right:.2f} |"
             in guide
         )
+
+
+def test_the_guide_states_the_cross_validation():
+    """Each fitted sweep is left out once; the probability of the most probable regime, and whether it is right."""
+    fitted = [model for model in read_known_models(HERE / "fit.csv") if model.regime in REGIMES]
+    shipped = load_calibration()
+    features_MF = np.array([shipped.features(model.evidence) for model in fitted])
+    standard_MF = (features_MF - shipped.mean_F) / shipped.scale_F
+    labels_M = np.array([REGIMES.index(model.regime) for model in fitted])
+    sweeps_M = np.array([model.sweep for model in fitted])
+    p_MK = np.zeros((len(fitted), len(REGIMES)))
+    for sweep in np.unique(sweeps_M):
+        here_M = sweeps_M == sweep
+        weights_KF, bias_K = _fit(standard_MF[~here_M], labels_M[~here_M], shipped.ridge)
+        p_MK[here_M] = _softmax(standard_MF[here_M] @ weights_KF.T + bias_K)
+    right_M, guide = p_MK.argmax(1) == labels_M, (Path(audit.__file__).parent / "README.md").read_text(encoding="utf-8")
+    for low, high in ((0.5, 0.6), (0.6, 0.8), (0.8, 1.0)):
+        here_M = (low <= p_MK.max(1)) & (p_MK.max(1) < high)
+        assert f"{low:g} to {high:g}: {right_M[here_M].sum()} of {here_M.sum()}" in guide
+    guess_M = (p_MK.max(1) >= ENOUGH) & (p_MK.max(1) < GUESS)
+    assert f"{right_M[guess_M & (sweeps_M != 'fit-letters-large')].sum()} of the " in guide
 
 
 def test_the_bars_hold_on_models_that_were_not_fitted(held_out):

@@ -6,6 +6,7 @@ from tests.audit.known import CONTEXT, FACTS, OVERCONFIDENCE, evidence, known
 from uddm_lightning.audit.calibration import GENERALIZING, IN_TRANSITION, MEMORIZING, NOT_LEARNED, REGIMES
 from uddm_lightning.audit.verdict import (
     TextEvidence,
+    caution_lines,
     facts_of_known,
     judge_evidence,
     text_lines,
@@ -44,6 +45,17 @@ def test_between_two_regimes_nothing_is_named(calibration):
     outside = judge_evidence(evidence(*halves), calibration, FACTS._replace(vocab_size=50_000))
     assert outside.name == "undetermined"  # outside of the conditions 0.8 is needed
     assert outside.outside == ("it has 50,000 ids in the vocabulary, models of the calibration have 27 to 27",)
+
+
+@pytest.mark.parametrize(("probability", "cautions"), [(0.59, 1), (0.6, 0), (0.95, 0)])
+def test_a_named_regime_that_is_hardly_likely_is_called_a_guess(calibration, probability, cautions):
+    one = evidence(0.07, 0.92)
+    found = judge_evidence(one, calibration, FACTS)._replace(probability=probability)
+    assert len(caution_lines(found)) == cautions
+    assert sum(
+        "this verdict is a guess: its probability is below 0.6" in line for line in verdict_lines(found, one)
+    ) == (cautions)
+    assert not caution_lines(found._replace(name="undetermined"))
 
 
 @pytest.mark.parametrize(

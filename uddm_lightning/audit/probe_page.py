@@ -9,7 +9,7 @@ from uddm_lightning.audit.calibration import BAND, FEATURES, NOT_LEARNED, REGIME
 from uddm_lightning.audit.own_samples import NEAR, ORDER, TIMES, VANISHING, T
 from uddm_lightning.audit.page import figure_section, plain_table, whole_page
 from uddm_lightning.audit.probe import Probed
-from uddm_lightning.audit.verdict import PLACES, evidence_lines, text_lines
+from uddm_lightning.audit.verdict import PLACES, caution_lines, evidence_lines, text_lines
 from uddm_lightning.report.figures.drawing import (
     FAINT,
     REGIME_COLOURS,
@@ -57,6 +57,7 @@ def probe_page(probed: Probed) -> str:
             f"{verdict.probability:.2f}.</p>",
             f'<p class="quiet">Other regimes: {escaped(others)}.</p>',
             *(f"<p><b>Outside of the calibration:</b> {escaped(sentence(one))}.</p>" for one in verdict.outside),
+            *(f"<p>{escaped(sentence(one))}.</p>" for one in caution_lines(verdict)),
             figure_section(_scale_drawing(probed), is_folded=True),
             "<h2>Evidence</h2><ul>" + "".join(f"<li>{escaped(sentence(line))}.</li>" for line in lines) + "</ul>",
             figure_section(_entropy_drawing(probed), is_folded=True),

@@ -20,6 +20,7 @@ from uddm_lightning.audit.own_samples import NEAR, ORDER, VANISHING, Evidence
 from uddm_lightning.runs.run import Run
 
 ENOUGH = 0.5  # least probability of a regime that is named
+GUESS = 0.6  # probability below which a named regime is called a guess
 ENOUGH_OUTSIDE = 0.8  # the same for a model outside of the conditions of the calibration
 FAR = 1.0  # distance of a feature from the fitted range, in standard deviations, that leaves a model undetermined
 FACTOR = 2  # by which a vocabulary, a row or a network may lie outside of the fitted range
@@ -136,12 +137,19 @@ def verdict_lines(verdict: Verdict, evidence: Evidence) -> list[str]:
         first = f"verdict: undetermined; the most probable regime is {verdict.most_probable}"
     else:
         first = f"verdict: {verdict.name}"
-    lines = [f"{first}, probability {verdict.probability:.2f} ({others})"]
+    lines = [f"{first}, probability {verdict.probability:.2f} ({others})", *caution_lines(verdict)]
     if verdict.outside:
         lines.append(
             f"outside of the calibration: {'; '.join(verdict.outside)}. The probability is not calibrated there"
         )
     return [*lines, *evidence_lines(evidence)]
+
+
+def caution_lines(verdict: Verdict) -> list[str]:
+    """Return a sentence about a named regime that is hardly more probable than all others together; else nothing."""
+    if verdict.name == UNDETERMINED or verdict.probability >= GUESS:
+        return []
+    return [f"this verdict is a guess: its probability is below {GUESS:g}"]
 
 
 def evidence_lines(evidence: Evidence) -> list[str]:

@@ -27,6 +27,10 @@ many="$alphabet abcdefghijklmnopqrstuvwxyz $known abcdefghijklmnopqrstuvwxyz $sh
 brief="--trainer.max_steps 600 --trainer.val_check_interval 200"
 often="--trainer.val_check_interval 100"
 eight="$alphabet abcdefgh $known abcdefgh $sharpness 2.5 $width 64 --seeds 7"
+steady="--trainer.val_check_interval 150"
+length=--data.packing.init_args.length
+files=--data.source.init_args.paths
+python="[$here/../../../uddm_lightning/**/*.py]"
 twelve="$alphabet abcdefghijkl $known abcdefghijkl $sharpness 2.2 $width 56 --seeds 11"
 
 letters fit-brief -c "$here/small.yaml" --sizes 4,12,48,160 $brief
@@ -49,4 +53,15 @@ letters held-words-large -c "$here/words.yaml" $pieces 500 --seeds 3 $brief --si
 letters held-cased-large -c "$here/cased.yaml" $width 64 --seeds 4 $brief --sizes 5000
 chain held-few-small -c "$here/small.yaml" $few $brief $often --sizes 3,60
 chain fit-eight-small -c "$here/small.yaml" $eight $brief $often --sizes 2,5,40
-chain held-twelve-large $twelve $brief --trainer.val_check_interval 150 --sizes 2000
+chain held-twelve-large $twelve $brief $steady --sizes 2000,6000
+chain held-twelve-small -c "$here/small.yaml" $twelve $brief $steady --sizes 3,10,80
+letters held-code-small -c "$here/small.yaml" -c "$here/code.yaml" $files "$python" $brief $steady --seeds 12 --sizes 4,16
+letters held-code-large -c "$here/code.yaml" $files "$python" $brief $steady --seeds 12 --sizes 4000
+letters held-half-small -c "$here/small.yaml" $length 16 $width 40 --seeds 13 $brief $steady --sizes 5,20
+letters held-half-large $length 16 $width 40 --seeds 13 $brief $steady --sizes 4000
+chain held-nelbo-small -c "$here/small.yaml" -c "$here/nelbo.yaml" --seeds 14 $brief $steady --sizes 3,12
+chain held-nelbo-large -c "$here/nelbo.yaml" --seeds 14 $brief $steady --sizes 4000
+letters held-double-small -c "$here/small.yaml" $length 64 $width 32 $blocks 3 --seeds 15 $brief $steady --sizes 3,10
+letters held-double-large $length 64 $width 32 $blocks 3 --seeds 15 $brief $steady --sizes 3000
+chain held-cosine-small -c "$here/small.yaml" -c "$here/cosine.yaml" --seeds 16 $brief $steady --sizes 4,15
+chain held-cosine-large -c "$here/cosine.yaml" --seeds 16 $brief $steady --sizes 5000
