@@ -311,6 +311,13 @@ def test_the_pythons_of_the_package_are_the_pythons_under_test() -> None:
     assert image[0] in versions
 
 
+def test_the_tests_find_every_optional_package() -> None:
+    """Tests of an extra are skipped without its package, so `dev` must install it."""
+    extras = project()["optional-dependencies"]
+    installed = {re.split(r"[<>=]", entry)[0] for name in ("demo", "dev") for entry in extras[name]}
+    assert {re.split(r"[<>=]", entry)[0] for entries in extras.values() for entry in entries} <= installed
+
+
 def test_torch_ends_below_the_version_that_pip_takes_as_a_cuda_build() -> None:
     """On a machine with a CPU build of 2.13, a range that admits 2.14 installs 6.1 GB in place of 1.5 GB."""
     [torch] = [entry for entry in project()["dependencies"] if re.match(r"torch\b", entry)]

@@ -19,6 +19,7 @@ from tests.support.pretrained import (
     save_masked_lm,
     transformers,
 )
+from tests.support.simulated_gpus import SimulatedGpus
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.interop.hub_folder import HubFolder
 from uddm_lightning.interop.masked_lm import MaskedLM
@@ -210,6 +211,46 @@ def test_weights_that_do_not_fit_into_memory_are_read_from_the_disk(
     assert "disk" in {str(device) for device in places.values()}
     expected, found = (one.entropy(["abcabcabc", "rqponm"], t=[0.9]).to_pylist()[0]["entropy"] for one in (whole, run))
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("save", "first"), [(save_masked_lm, 0.9), (save_block_diffusion, 0.3)])
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_network_on_two_gpus_predicts_as_on_one_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[[Path], Any], first: float, padded: bool
+) -> None:
+    """The GPUs are simulated; `first`: share of the weights that the first has room for."""
+    accelerate = pytest.importorskip("accelerate", reason="needs the extra `hub`")
+    planned = pytest.importorskip("transformers.integrations.accelerate")
+    network = save(tmp_path / "model").requires_grad_(False)
+    network.set_experts_implementation("eager")  # the other one asks for the type of the device
+    size = sum(one.numel() * one.element_size() for one in network.parameters())
+    budget = {0: int(first * size), 1: size, "cpu": size}
+    places = planned._get_device_map(network, "auto", budget, None)
+    assert {0, 1} == set(places.values())
+    whole, backbone = (opened(tmp_path / "model").denoiser.backbone for _ in range(2))
+    x_BL = torch.randint(0, 24, (3, LENGTH), generator=torch.Generator().manual_seed(1))
+    valid_BL = torch.arange(LENGTH) < torch.tensor([[LENGTH], [7], [9]]) if padded else None
+    with torch.no_grad():
+        expected = whole.head(whole(x_BL, torch.ones(3), valid_BL).flatten(0, 1))
+        monkeypatch.setattr(backbone, "_held", (network,))
+        with SimulatedGpus() as devices:
+            accelerate.dispatch_model(network, places, skip_keys=network._skip_keys_device_placement)
+            assert {devices.place_of(one) for one in network.parameters()} == {"cuda:0", "cuda:1"}
+            for name, buffer in list(backbone.named_buffers()):
+                backbone.register_buffer(name, buffer.to("cuda:0"), persistent=False)
+            there = None if valid_BL is None else valid_BL.to("cuda:0")
+            hidden = backbone(x_BL.to("cuda:0"), torch.ones(3, device="cuda:0"), there)
+            found = backbone.head(hidden.flatten(0, 1))
+            assert [devices.place_of(one) for one in (hidden, found)] == ["cuda:0", "cuda:0"]
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_simulated_gpus_refuse_tensors_of_two_devices() -> None:
+    with SimulatedGpus():
+        one, two = torch.ones(2, device="cuda:0"), torch.ones(2).to(torch.device("cuda:1"))
+        assert (one + one.mean()).device == torch.device("cuda:0")
+        with pytest.raises(RuntimeError, match="has tensors on cuda:0, cuda:1"):
+            one + two
 
 
 def test_the_budget_leaves_room_for_the_work_on_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,7 @@ class BlockDiffusion(PretrainedBackbone):
         shown = None
         if valid_BL is not None:
             shown = torch.cat([valid_BL.new_ones(len(valid_BL), len(self.prompt_P)), valid_BL], 1)
+            shown = shown.to(self._mask_device(shown.device))
         output = self.network.model(
             cache=self._encode(len(tokens_BL)), decoder_input_ids=tokens_BL, decoder_attention_mask=shown
         )
@@ -86,6 +87,15 @@ class BlockDiffusion(PretrainedBackbone):
             )
         ids_L: Tensor = getattr(found, "sequences", found)[0, prompt : prompt + len(canvas_L)]
         return ids_L.to(device)
+
+    def _mask_device(self, device: torch.device) -> torch.device:
+        """Return the device on which the decoder makes its masks: that of its embeddings after self-conditioning.
+
+        Args:
+            device: of the tokens; the answer where the weights are read from memory or the disk on use.
+        """
+        found: torch.device = next(self.network.model.decoder.self_conditioning.parameters()).device
+        return device if found.type == "meta" else found
 
     @torch.no_grad()
     def _encode(self, rows: int) -> Any:
