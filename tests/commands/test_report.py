@@ -17,7 +17,9 @@ def test_the_summary_and_the_page_are_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "write_results", lambda folder: [folder])
-    monkeypatch.setattr(command, "summary", lambda found: f"summary of {found[0]}")
-    assert command.report(["sweep"]) == 0
-    assert capsys.readouterr().out == f"summary of {tmp_path / 'sweep'}\n{tmp_path / 'sweep' / 'report.html'}\n"
+    monkeypatch.setattr(command, "write_results", lambda folder, page_only: [folder, page_only])
+    monkeypatch.setattr(command, "summary", lambda found: f"summary of {found}")
+    folder = tmp_path / "sweep"
+    for options, page_only in ([], False), (["--page-only"], True):
+        assert command.report(["sweep", *options]) == 0
+        assert capsys.readouterr().out == f"summary of {[folder, page_only]}\n{folder / 'report.html'}\n"
