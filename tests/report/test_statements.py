@@ -1027,6 +1027,7 @@ ELSEWHERE = {  # statements with data in other tests
 
 # beginnings of texts that do not depend on data: names, heads of tables, options, and definitions of terms
 DEFINITIONS = (
+    "write the figures in report.html only, not as files, and no TensorBoard summary: half of the time",
     "The gap of the NELBO in the table is that of test rows minus that of train rows.",
     "Over log2 of the number of training rows",
     "Token recovery and entropy against the corruption time t, with 95 % intervals over rows and noise",
