@@ -9,7 +9,7 @@ from torch import Tensor
 from tests.backbones.test_base import L, V
 from tests.support.devices import HostReads, run_as_on_cuda
 from tests.support.plugins import OPTIONS, cases, make, plugins
-from tests.support.toy_worlds import TableBackbone, assert_frequencies, full, reverse_posterior
+from tests.support.toy_worlds import TableBackbone, assert_frequencies, full, random_logp, reverse_posterior
 from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes import Process
@@ -133,6 +133,24 @@ class TestProcess:
         assert reads.found == []
         assert torch.equal(exact, padded)
         assert 0 < (exact != xt).sum() < n
+
+    def test_a_step_of_a_row_does_not_depend_on_its_batch(self, cls: type, options: dict[str, Any]) -> None:
+        """A row of a batch with mixed levels gets the same draw as in a call of its own."""
+        process, n, rng = make(cls, V, LogLinearSchedule(), **options), 300, torch.Generator().manual_seed(0)
+        logp, xt = random_logp(rng, n, V), torch.randint(process.num_states, (n,), generator=rng)
+        alpha_s = torch.rand(n, generator=rng, dtype=torch.float64) * 0.5 + 0.5
+        alpha_t = alpha_s * torch.rand(n, generator=rng, dtype=torch.float64)
+        keys, before = torch.arange(n), xt.clone()
+        whole = process.step(logp, xt, alpha_s, alpha_t, keys)
+        assert torch.equal(xt, before), "the argument was modified"
+        assert (whole != xt).any()
+        for row in range(0, n, 3):
+            one = slice(row, row + 1)
+            assert process.step(logp[one], xt[one], alpha_s[one], alpha_t[one], keys[one]) == whole[one]
+        order = torch.randperm(n, generator=rng)
+        again = process.step(logp[order], xt[order], alpha_s[order], alpha_t[order], keys[order])
+        assert torch.equal(again, whole[order])
+        assert not torch.equal(process.step(logp, xt, alpha_s, alpha_t, keys + n), whole)
 
     def test_a_clean_token_is_predicted_where_it_is_masked(self, cls: type, options: dict[str, Any]) -> None:
         process = make(cls, V, LogLinearSchedule(), **options)

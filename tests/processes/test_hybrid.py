@@ -115,23 +115,14 @@ def test_each_loss_is_minimal_at_its_parameterization_only(objective: Objective,
         Parameterization.POSTERIOR: posterior.log(),
         Parameterization.REWEIGHTED: tilted,
     }
-    shape = X, Y, L = len(joint.rows_XL), len(joint.noisy_YL), 3
+    shape = _, Y, L = len(joint.rows_XL), len(joint.noisy_YL), 3
     weight = joint.noisy(alpha)[..., None]
 
     def gradient(table_YLV: Tensor) -> float:
         # cross-entropy learns that x_0 is never the mask; in the other losses its logit has no effect
         of_mask = -80.0 if isinstance(objective, DenoisingCrossEntropy) else 3.0
         logits = torch.nn.functional.pad(table_YLV, (0, 1), value=of_mask).requires_grad_()
-        loss = objective.token_loss(
-            process,
-            logits.expand(*shape, 4).reshape(-1, 4),
-            NoisyTokens(
-                joint.rows_XL[:, None].expand(shape).flatten(),
-                joint.noisy_YL[None].expand(shape).flatten(),
-                level.alpha.expand(X * Y * L),
-                level.slope.expand(X * Y * L),
-            ),
-        )
+        loss = objective.token_loss(process, logits.expand(*shape, 4).reshape(-1, 4), joint.pairs(level))
         (found,) = torch.autograd.grad((weight * loss.view(shape)).sum(), logits)
         return float(found.abs().max())
 

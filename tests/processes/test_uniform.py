@@ -179,24 +179,6 @@ def test_step_never_draws_an_id_of_probability_zero_at_the_edges(monkeypatch: py
         assert drawn.item() == expected
 
 
-def test_step_of_a_row_does_not_depend_on_its_batch(rng: torch.Generator) -> None:
-    """A row of a batch with mixed levels gets the same draw as in a call of its own."""
-    V, n = 7, 300
-    logp, xt = random_logp(rng, n, V), torch.randint(V, (n,), generator=rng)
-    alpha_s = torch.rand(n, generator=rng, dtype=torch.float64) * 0.5 + 0.5
-    alpha_t = alpha_s * torch.rand(n, generator=rng, dtype=torch.float64)
-    keys, process, before = torch.arange(n), uniform_process(V), xt.clone()
-    whole = process.step(logp, xt, alpha_s, alpha_t, keys)
-    assert torch.equal(xt, before), "the argument was modified"
-    assert (whole != xt).any()
-    for row in range(n):
-        one = slice(row, row + 1)
-        assert process.step(logp[one], xt[one], alpha_s[one], alpha_t[one], keys[one]) == whole[one]
-    order = torch.randperm(n, generator=rng)
-    assert torch.equal(process.step(logp[order], xt[order], alpha_s[order], alpha_t[order], keys[order]), whole[order])
-    assert not torch.equal(process.step(logp, xt, alpha_s, alpha_t, keys + n), whole)
-
-
 def test_step_without_changes_returns_a_copy() -> None:
     xt = torch.arange(5)
     logp = torch.eye(5, dtype=torch.float64).add(1e-12).log()

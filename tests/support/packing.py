@@ -1,8 +1,11 @@
 """Documents to pack and a tokenizer with chosen special ids."""
 
+import sys
+
+import pytest
 from hypothesis import strategies as st
 
-from uddm_lightning.data import CharacterTokenizer, PackedRows, Tokenizer
+from uddm_lightning.data import CharacterTokenizer, PackedRows, Packing, Tokenizer
 
 PAD, BOS, EOS, SEP = 90, 91, 92, 93
 SPACE = 94
@@ -29,6 +32,15 @@ def joined(sentences: list[list[int]], tokenizer: Tokenizer) -> list[int]:
     for number, sentence in enumerate(sentences):
         ids += (tokenizer.joiner_ids if number else []) + sentence
     return ids
+
+
+def pack_in_blocks(
+    packing: Packing, documents: list[list[list[int]]], tokenizer: Tokenizer, block_rows: int
+) -> list[PackedRows]:
+    """Pack documents with a given number of rows in a block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[type(packing).__module__], "CHUNK_ROWS", block_rows)
+        return list(packing.pack(documents, tokenizer))
 
 
 def together(blocks: list[PackedRows], length: int) -> tuple[list[list[int]], list[list[bool]] | None]:

@@ -20,7 +20,7 @@ from typing_extensions import override
 from uddm_lightning.backbones import Backbone
 from uddm_lightning.core.batch import NoisyTokens
 from uddm_lightning.processes import HybridProcess, Process, UniformProcess
-from uddm_lightning.processes.schedules import LogLinearSchedule, Schedule
+from uddm_lightning.processes.schedules import LogLinearSchedule, NoiseLevel, Schedule
 
 QUIET = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
@@ -173,6 +173,16 @@ class Joint:
         )
         return self._marginals(self.p_X[:, None, None] * others)
 
+    def pairs(self, level: NoiseLevel) -> NoisyTokens:
+        """Return the tokens of all pairs of a row and a noisy row at one level, X * Y * L in all."""
+        shape = len(self.rows_XL), len(self.noisy_YL), self.L
+        return NoisyTokens(
+            self.rows_XL[:, None].expand(shape).flatten(),
+            self.noisy_YL[None].expand(shape).flatten(),
+            level.alpha.expand(math.prod(shape)),
+            level.slope.expand(math.prod(shape)),
+        )
+
 
 class JointOracle(Backbone):
     """A backbone with the enumerated prediction of a `Joint`: leave-one-out or the posterior."""
@@ -196,17 +206,9 @@ class JointOracle(Backbone):
 
 def expected_nelbo(process: Process, joint: Joint, logp_YLV: Tensor, t: float) -> float:
     """Return the loss at time t, as mean over x_0 and x_t and sum over positions; predictions are a table over x_t."""
-    shape = X, Y, L = len(joint.rows_XL), len(joint.noisy_YL), joint.L
+    shape = len(joint.rows_XL), len(joint.noisy_YL), joint.L
     level = process.level(torch.tensor(t, dtype=torch.float64))
-    loss = process.nelbo(
-        logp_YLV.expand(*shape, joint.V).reshape(-1, joint.V),
-        NoisyTokens(
-            joint.rows_XL[:, None].expand(shape).flatten(),
-            joint.noisy_YL[None].expand(shape).flatten(),
-            level.alpha.expand(X * Y * L),
-            level.slope.expand(X * Y * L),
-        ),
-    )
+    loss = process.nelbo(logp_YLV.expand(*shape, joint.V).reshape(-1, joint.V), joint.pairs(level))
     weight_XY1 = joint.noisy(float(level.alpha))[..., None]
     return float(torch.where(weight_XY1 > 0, weight_XY1 * loss.view(shape), 0.0).sum())
 

@@ -1,12 +1,10 @@
 """DocumentPacking: one document per row."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.packing import BOS, EOS, PAD, SEP, Marks, documents, joined, names, together
+from tests.support.packing import BOS, EOS, PAD, SEP, Marks, documents, joined, names, pack_in_blocks, together
 from uddm_lightning.data import DocumentPacking
-from uddm_lightning.data.packing import document as document_module
 
 
 @given(documents, names, st.integers(2, 9), st.integers(1, 3))
@@ -16,9 +14,7 @@ def test_a_document_is_a_row(documents: list[list[list[int]]], has: str, length:
     ends = ("begin" in has) + ("end" in has)
     if length <= ends:
         return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(document_module, "CHUNK_ROWS", block_rows)
-        blocks = list(DocumentPacking(length).pack(documents, tokenizer))
+    blocks = pack_in_blocks(DocumentPacking(length), documents, tokenizer, block_rows)
     rows, special = together(blocks, length)
     lengths = [number for block in blocks if block.lengths_N is not None for number in block.lengths_N.tolist()]
     texts = [joined(document, tokenizer) for document in documents if document]

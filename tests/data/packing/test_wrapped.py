@@ -1,13 +1,11 @@
 """WrappedPacking: a stream of tokens cut into rows."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.packing import BOS, EOS, SEP, Marks, documents, joined, names, together
+from tests.support.packing import BOS, EOS, SEP, Marks, documents, joined, names, pack_in_blocks, together
 from uddm_lightning.data import WrappedPacking
-from uddm_lightning.data.packing import wrapped as wrapped_module
 
 
 @given(documents, names, st.integers(2, 9), st.integers(1, 3))
@@ -19,9 +17,7 @@ def test_wrapped_packing_drops_only_the_incomplete_last_row(
     ends = ("begin" in has) + ("end" in has)
     if length <= ends:
         return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wrapped_module, "CHUNK_ROWS", block_rows)
-        blocks = list(WrappedPacking(length).pack(documents, tokenizer))
+    blocks = pack_in_blocks(WrappedPacking(length), documents, tokenizer, block_rows)
     rows, special = together(blocks, length)
     text = joined([sentence for document in documents for sentence in document], tokenizer)
     room = length - ends
