@@ -69,12 +69,12 @@ def front_drawing(study: Study, verdict: Estimates) -> Drawing | None:
             draw_crossing(axes, found.crossings.get(name) if found else None, name, line=line)
         if has_regimes:
             panel_axis(panels[1][column], study)
-            _strip(panels[1][column], study, verdict, backbone)
+            _strip(panels[1][column], verdict, backbone)
     panels[0][0].set_ylabel(f"token recovery, t = {t:g}")
     return drawing
 
 
-def _strip(axes: Axes, study: Study, verdict: Estimates, backbone: str) -> None:
+def _strip(axes: Axes, verdict: Estimates, backbone: str) -> None:
     """Draw a rectangle for each run of sizes of one regime, with its name where there is room."""
     axes.set(ylim=(0, 1), yticks=[])
     axes.grid(visible=False)
