@@ -1,5 +1,6 @@
 """Figures over steps: what they draw, what they leave out, and their tables."""
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -74,6 +75,20 @@ def test_sizes_are_drawn_against_steps_and_epochs(drawn: dict[str, Drawing]) -> 
     for one, other in zip(above.lines, below.lines, strict=True):
         steps, sizes = one.get_data()
         assert other.get_xdata() == pytest.approx(np.asarray(steps) * 32 / np.asarray(sizes))
+
+
+def test_epochs_between_two_powers_of_2_have_a_tick(rows: list[dict[str, str]], transition: dict) -> None:
+    changed = copy.deepcopy(transition)
+    sizes = changed["backbones"]["DiT"]["over_steps"]["sizes"]
+    for one in sizes:
+        one |= dict.fromkeys(("n_mem", "n_half", "n_gen"))
+    for one, epochs in zip(sizes[-2:], (100, 120), strict=True):
+        one["n_half"] = {"value": one["step"] * 32 / epochs, "low": None, "high": None}
+    with style():
+        drawing = sizes_drawing(Study(rows), Estimates(changed))
+    assert drawing is not None
+    (label,) = drawing.figure.axes[1].get_xticklabels()
+    assert 100 < int(label.get_text()) < 120
 
 
 def test_the_nelbo_and_the_weight_norm_are_drawn_for_every_size(drawn: dict[str, Drawing]) -> None:

@@ -201,8 +201,10 @@ def sizes_drawing(study: Study, verdict: Estimates) -> Drawing | None:
 
 
 def _powers(ends: tuple[float, float]) -> list[float]:
-    """Return up to 7 powers of 2 within a range."""
+    """Return up to 7 powers of 2 within a range, or its middle if it holds none."""
     first, last = math.ceil(math.log2(ends[0])), math.floor(math.log2(ends[1]))
+    if last < first:
+        return [math.sqrt(ends[0] * ends[1])]
     return [2.0**power for power in range(first, last + 1, (last - first) // 6 + 1)]
 
 
