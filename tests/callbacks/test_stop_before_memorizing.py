@@ -93,6 +93,7 @@ def test_it_validates_at_steps_that_grow() -> None:
         ({"rise": 0.0}, "`rise` must be in"),
         ({"first_step": 0}, "`first_step` must be at least 1"),
         ({"growth": 1.0}, "`growth` must be in"),
+        ({"num_rows": 0}, "`num_rows` must be at least 1"),
     ],
 )
 def test_other_arguments_are_refused(wrong: dict[str, float], message: str) -> None:
@@ -102,22 +103,28 @@ def test_other_arguments_are_refused(wrong: dict[str, float], message: str) -> N
 
 def test_a_run_stops_measured_and_saved(uddm, config: Path) -> None:
     words = ("--trainer.callbacks+", "StopBeforeMemorizing", "--trainer.callbacks.first_step", 2)
+    words = (*words, "--trainer.callbacks.num_rows", 7)
+    few = ("--recovery.num_rows_during_training", 3, "--nelbo.num_rows_during_training", 2, "--recovery.times", "[0.1, 0.5]")
     rise = ("--trainer.callbacks.rise", 1e-9, "--trainer.callbacks.growth", 1.01)
     learn = ("--trainer.max_steps", 300, "--trainer.val_check_interval", 300, "--data.train_size", 1)
-    outcome = uddm("fit", "-c", config, "--out", "run", *learn, *FEW, *words, *rise)
+    outcome = uddm("fit", "-c", config, "--out", "run", *learn, *FEW, *words, *few, *rise)
     assert outcome.status == 0, outcome.err
     step = trained_steps(Path("run"))
     assert 0 < step < 300
     assert stopped_early(Path("run")).startswith("StopBeforeMemorizing: ")
     assert f"uddm: stopped early at step {step}: StopBeforeMemorizing: " in outcome.err
     assert max(int(row["step"]) for row in table(Path("run"))) == step
+    first = [row for row in table(Path("run")) if row["step"] == "2" and row["split"] == "test"]
+    draws = {(row["metric"], row["t"]): int(row["n_draws"]) for row in first}
+    assert draws["recovery", "0.1"] == draws["nelbo", ""] == 7, "whatever the probes say"
+    assert draws["recovery", "0.5"] == 3
 
 
 def test_a_run_without_recovery_is_refused(uddm, config: Path) -> None:
     words = ("--trainer.callbacks+", "StopBeforeMemorizing", "--recovery.num_rows_during_training", 0)
     outcome = uddm("fit", "-c", config, "--out", "run", *words)
     assert outcome.status == 2
-    assert "set `--recovery.enabled true --recovery.num_rows_during_training 1024`" in outcome.err
+    assert "set `--recovery.enabled true --recovery.num_rows_during_training 32`" in outcome.err
 
 
 def test_measured_runs_of_the_quickstart_stop_in_time() -> None:

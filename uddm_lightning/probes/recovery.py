@@ -139,16 +139,19 @@ class RecoveryProbe(Probe):
         self.sampler = sampler
         self.include_special = include_special
         self.num_reference_rows = num_reference_rows
+        self.num_reference_rows_during_training: int | None = None  # for callbacks that judge a gap on the way
         self.unigram_V: Tensor | None = None  # frequencies of ids in the pool; chance levels are NaN without them
         self._usual: int | None = None  # draws of this validation at all times but the reference
+        self._at_reference: int | None = None  # draws of this validation at the reference
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_start(trainer, pl_module)
         self.unigram_V = data_of(trainer).unigram
-        self._usual = self._limit
-        if not self._fewer and self.num_reference_rows is not None and self._usual is not None:
-            self._limit = max(self._usual, self.num_reference_rows)
+        more = self.num_reference_rows_during_training if self._fewer else self.num_reference_rows
+        self._usual, self._at_reference = self._limit, self._limit if more is None else more
+        if self._limit is not None and self._at_reference is not None:
+            self._limit = max(self._limit, self._at_reference)
 
     on_test_start = on_validation_start
 
@@ -156,8 +159,7 @@ class RecoveryProbe(Probe):
         """Return the number of draws of this validation at a time; None is all."""
         if self.takes_all(split):
             return None
-        more = not self._fewer and self.num_reference_rows is not None
-        return self.num_reference_rows if more and t == reference(self.times) else self._usual
+        return self._at_reference if t == reference(self.times) else self._usual
 
     @override
     def measure(self, at: MeasuredBatch) -> None:
