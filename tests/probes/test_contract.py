@@ -63,6 +63,10 @@ EMPTY = {  # columns that a short run of a network leaves empty, and why
     "bayes_argmax": "needs a backbone that knows the distribution of the text",
     "nelbo_falling": "needs three validations",
     **dict.fromkeys(
+        ("temperature", "recovery_calibrated", "recovery_calibrated_low", "recovery_calibrated_high"),
+        "needs recovery.calibrate",
+    ),
+    **dict.fromkeys(
         ("memorized_bits", "memorized_bits_low", "memorized_bits_high"), "needs text of a known distribution"
     ),
 }

@@ -107,6 +107,22 @@ def test_predict_at_equals_the_full_prediction(
     torch.testing.assert_close(at, logp[torch.arange(B), places], rtol=0, atol=1e-12)
 
 
+def test_a_temperature_raises_predictions_to_a_power(xt: Tensor, t: Tensor, valid: Tensor) -> None:
+    denoiser = Denoiser(UniformProcess(V, LogLinearSchedule()), make_backbone("dit"), Parameterization.LEAVE_ONE_OUT)
+    cold, position_B = denoiser.at_temperature(0.25), torch.zeros(B, dtype=torch.long)
+
+    def second(logits_CV: Tensor, xt_C: Tensor) -> tuple[Tensor]:
+        return (logits_CV.softmax(1)[:, 1],)
+
+    p_BV = denoiser.predict_at(xt, position_B, t, valid).exp() ** 4
+    p_BV /= p_BV.sum(1, keepdim=True)
+    assert torch.allclose(cold.predict_at(xt, position_B, t, valid).exp(), p_BV)
+    assert torch.allclose(cold(second, xt, t, valid)[0][:, 0], p_BV[:, 1])
+    assert denoiser.temperature == 1.0, "the first one stays as it was"
+    with pytest.raises(ValueError, match="`temperature` must be in"):
+        denoiser.at_temperature(0.0)
+
+
 def test_no_gradient_is_recorded(xt: Tensor, t: Tensor) -> None:
     denoise = Denoiser(UniformProcess(V, LogLinearSchedule()), make_backbone("table"), Parameterization.LEAVE_ONE_OUT)
     (best,) = denoise(lambda logp, _: (logp.max(1).values,), xt, t, None)

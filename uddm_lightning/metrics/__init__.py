@@ -15,5 +15,6 @@ from uddm_lightning.metrics.recovery import MarginResult as MarginResult
 from uddm_lightning.metrics.recovery import RecoveryResult as RecoveryResult
 from uddm_lightning.metrics.recovery import TokenRecovery as TokenRecovery
 from uddm_lightning.metrics.rowwise import RowIds as RowIds
+from uddm_lightning.metrics.temperature import BestTemperature as BestTemperature
 from uddm_lightning.metrics.trajectory import TrajectoryPoint as TrajectoryPoint
 from uddm_lightning.metrics.trajectory import TrajectoryResult as TrajectoryResult

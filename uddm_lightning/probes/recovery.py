@@ -13,6 +13,7 @@ from uddm_lightning.core.batch import Noised
 from uddm_lightning.core.errors import check_at_least
 from uddm_lightning.metrics import ClassificationMargin, TokenRecovery
 from uddm_lightning.probes.base import Histogram, Probe, check_times
+from uddm_lightning.probes.calibrated_recovery import CALIBRATED_COLUMNS, CalibratedRecovery
 from uddm_lightning.probes.measured_batch import MeasuredBatch, margins, select
 from uddm_lightning.probes.summary import SummaryColumn, cell, time_table
 from uddm_lightning.results.declarations import Column, Scalar, TimeCurve, count, leading, share
@@ -57,6 +58,7 @@ COLUMNS = (
         "mean of 1 - tanh(margin / 2) over clean tokens, in [0, 2]: with two ids the share of Hebb's rule that is left "
         "in the gradient",
     ),
+    *CALIBRATED_COLUMNS,
 )
 MARGINS = ("margin", "fixed_tokens", "fixed_rows", "hebbian_factor")
 COSTS = (
@@ -89,6 +91,9 @@ class RecoveryProbe(Probe):
         include_special: count begin, end and separator positions too, as the paper does.
         num_reference_rows: rows to draw from each split at the time nearest to t = 0.1, at which regimes are judged;
             None takes `num_rows`. Validations before the last step do so if `num_rows_during_training` is given.
+        calibrate: also fit the temperature T at which predictions p^(1 / T) have the smallest cross-entropy on
+            corrupted tokens of test rows, at the t nearest to 0.1, and measure recovery of train and test rows at this
+            T. Sharper predictions restore more tokens, so models compare better at the temperature of each.
         kwargs: arguments of `Probe`.
     """
 
@@ -131,6 +136,7 @@ class RecoveryProbe(Probe):
         sampler: Sampler | None = None,
         include_special: bool = False,
         num_reference_rows: int | None = None,
+        calibrate: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -140,6 +146,8 @@ class RecoveryProbe(Probe):
         self.include_special = include_special
         self.num_reference_rows = num_reference_rows
         self.num_reference_rows_during_training: int | None = None  # for callbacks that judge a gap on the way
+        self.calibrate = calibrate
+        self._calibrated = CalibratedRecovery()
         self.unigram_V: Tensor | None = None  # frequencies of ids in the pool; chance levels are NaN without them
         self._usual: int | None = None  # draws of this validation at all times but the reference
         self._at_reference: int | None = None  # draws of this validation at the reference
@@ -148,6 +156,7 @@ class RecoveryProbe(Probe):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_start(trainer, pl_module)
         self.unigram_V = data_of(trainer).unigram
+        self._calibrated = CalibratedRecovery()
         more = self.num_reference_rows_during_training if self._fewer else self.num_reference_rows
         self._usual, self._at_reference = self._limit, self._limit if more is None else more
         if self._limit is not None and self._at_reference is not None:
@@ -188,6 +197,8 @@ class RecoveryProbe(Probe):
             chance_BL, bayes_BL = chance_N.view_as(x0_BL), self._bayes(part, one)
             metric.update(x0_BL, one.xt_BL, xhat_BL, part.counted_BL, part.ids, chance_BL, bayes_BL)
             notes.restored[t] = RestoredRows(one.xt_BL, xhat_BL)
+            if self.calibrate and t == reference(self.times):
+                self._calibrated.add(part, one, chance_BL)
         notes.sampler, notes.batch = sampler, at.batch
 
         margin = self.metric(at, ClassificationMargin)
@@ -214,11 +225,19 @@ class RecoveryProbe(Probe):
         fixed = {record["split"]: record for record in records if "fixed_rows" in record}
         shares = ", ".join(f"{s} {cell(r['fixed_tokens'])} / {cell(r['fixed_rows'])}" for s, r in fixed.items())
         lines = [f"   fixed points, share of tokens / of rows: {shares}"] if fixed else []
+        lines += [
+            f"   recovery of {r['split']} rows at the fitted temperature {r['temperature']:.3g} and t = {r['t']:g}: "
+            f"{cell(r['recovery_calibrated'])}"
+            for r in records
+            if "temperature" in r
+        ]
         return [*time_table([(COSTS, [record for record in records if record["split"] == "test"])]), *lines]
 
     @override
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
         sampler = self.sampler or task.sampler
+        calibrated = dict(self._calibrated.records(sampler))
+        self._calibrated = CalibratedRecovery()
         for split, weights in dict.fromkeys(key[:2] for key in self.collected):
             coincidence = math.nan
             if (unigram_V := self.unigram_V) is not None:
@@ -237,6 +256,7 @@ class RecoveryProbe(Probe):
                     **fields,
                     "coincidence": coincidence,
                     **{name: getattr(margin, name) for name in MARGINS},
+                    **(calibrated.get((split, weights), {}) if t == reference(self.times) else {}),
                     "_histograms": {"margin/{split}": histogram} if t == self.times[0] else {},
                     "_draws": {**draws, "margin": [least.get(place, math.nan) for place in draws["draw"].tolist()]},
                 }

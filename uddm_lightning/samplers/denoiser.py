@@ -4,6 +4,7 @@ Shapes: B rows, L positions, N = B * L tokens, C tokens in a chunk, M selected t
 T rows in a tile, V ids, D features.
 """
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from uddm_lightning.backbones.base import Backbone
 from uddm_lightning.backbones.chunks import chunk_elements, chunk_slices
 from uddm_lightning.core import devices
+from uddm_lightning.core.errors import check_within
 from uddm_lightning.core.parameterization import Parameterization
 from uddm_lightning.processes import Process
 from uddm_lightning.samplers.graphed_network import replay_graphs
@@ -54,6 +56,21 @@ class Denoiser:
         self.backbone = backbone
         self.parameterization = parameterization
         self.network = replay_graphs(backbone)
+        self.temperature = 1.0
+
+    def at_temperature(self, temperature: float) -> "Denoiser":
+        """Return a denoiser with predictions proportional to p^(1 / temperature), with p those of this one.
+
+        Args:
+            temperature: T, in (0, inf). 1 leaves the predictions as they are.
+
+        Raises:
+            ValueError: the temperature is out of range.
+        """
+        check_within("(0, inf)", temperature=temperature)
+        other = copy.copy(self)
+        other.temperature = self.temperature * temperature
+        return other
 
     @torch.no_grad()
     def __call__(
@@ -142,6 +159,7 @@ class Denoiser:
             logits_CV = self.process.leave_one_out_logits(
                 self.backbone.head(hidden_ND[chunk]), xt_N[chunk], alpha_N[chunk], self.parameterization
             )
+            logits_CV = logits_CV if self.temperature == 1.0 else logits_CV / self.temperature
             pieces.append(reduce(logits_CV, xt_N[chunk], *(values_N[chunk] for values_N in tokenwise_N)))
         return pieces
 
@@ -159,7 +177,8 @@ class Denoiser:
         hidden_BLD = self.backbone(xt_BL, self.process.noise_input(level.alpha), valid_BL)
         rows = torch.arange(len(xt_BL), device=xt_BL.device)
         logits_BV = self.backbone.head(hidden_BLD[rows, position_B])
-        return self.process.leave_one_out(logits_BV, xt_BL[rows, position_B], level.alpha, self.parameterization)
+        logp_BV = self.process.leave_one_out(logits_BV, xt_BL[rows, position_B], level.alpha, self.parameterization)
+        return logp_BV if self.temperature == 1.0 else (logp_BV / self.temperature).log_softmax(1)
 
 
 def _tiles(rows: int, x_BL: Tensor) -> list[slice]:
