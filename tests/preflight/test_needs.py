@@ -99,3 +99,10 @@ def test_vocabularies(tmp_path: Path) -> None:
     learned = {"class_path": f"{prefix}WordPieceTokenizer", "init_args": {"vocab_size": 4096}}
     assert needs.vocab_size(learned, []) == 4096
     assert needs.vocab_size({"class_path": f"{prefix}CharacterTokenizer", "init_args": {}}, []) is None
+
+
+def test_kept_checkpoints_are_those_of_the_steps() -> None:
+    steps = {"class_path": "ValidationSteps", "init_args": {"steps": [1, 2, 3]}}
+    keep = {"class_path": "ModelCheckpoint", "init_args": {"save_top_k": -1, "save_weights_only": True}}
+    assert needs.kept_checkpoints([steps, keep, {"class_path": "Timer"}]) == 3
+    assert needs.kept_checkpoints([steps]) == needs.kept_checkpoints(None) == 0

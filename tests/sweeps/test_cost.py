@@ -1,5 +1,6 @@
 """Estimated cost of a run and of a sweep, as `uddm preflight` prints it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -48,6 +49,61 @@ def test_sizes_and_seeds_multiply(capsys):
     assert printed(capsys, "--sizes", "auto", "--budget", "5")["sweep"].strip().startswith("5 runs,")
     assert printed(capsys, "--sizes", "2:512:x4")["sweep"].strip().startswith("5 runs,")
     assert printed(capsys)["sweep"].strip().startswith("12 runs,"), "2 to 7.15 million rows"
+
+
+def models(capsys, *arguments: str) -> tuple[list[str], str, str]:
+    """Return the lines on models, the number of runs and the steps that are printed."""
+    assert preflight(list(arguments)) == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    found = {name: value for name, value in lines if name != "model"}
+    return [value for name, value in lines if name == "model"], found["sweep"], found["training"]
+
+
+def test_every_option_of_a_sweep_counts(capsys, config: Path):
+    """Also for training on a CPU, whose hours are not estimated."""
+    wide = {"model.backbone.init_args.hidden_size": 32}
+    variants = ("--variant", "control={}", "--variant", f"wide={json.dumps(wide)}")
+    sweep = ("--sizes", "2,8,16", "--seeds", "0,1", "--at-steps", "5,10", "--keep-checkpoints", "--jobs", "2")
+    launcher = ("--launcher", "slurm", "--launcher.partition", "gpu")
+    alphabet = ("--data.tokenizer.init_args.alphabet", "abc")  # else it is known after the text is read
+    found, runs, training = models(capsys, "-c", str(config), *alphabet, *variants, *sweep, *launcher)
+    control, other = (int(re.search(r"([\d,]+) parameters", line)[1].replace(",", "")) for line in found)
+    assert [line.split(",")[0] for line in found] == ["control", "wide"]
+    assert control < other
+    assert runs == "12 runs", "2 models x 3 sizes x 2 seeds"
+    assert training.startswith("10 steps")
+    path = config.with_name("variants.yaml")
+    path.write_text(f"sweep:\n  variant: {json.dumps({'control': {}, 'wide': wide})}\n", encoding="utf-8")
+    assert models(capsys, "-c", str(config), "-c", str(path), *alphabet, "--sizes", "2,8")[:2] == (found, "4 runs")
+
+
+def test_a_model_that_could_not_start_is_refused(capsys, config: Path):
+    with pytest.raises(InputError, match=r"`data.batch_size` is 3, .*not divisible"):
+        preflight(["-c", str(config), "--variant", 'odd={"data.batch_size": 3, "trainer.accumulate_grad_batches": 2}'])
+    assert "odd" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sizes", "2,8", "--data.train_size", "4"], "give one of the two"),
+        (["--keep-checkpoints"], "needs `--at-steps`"),
+        (["--launcher.nonsense", "1"], "`launcher` has no argument `nonsense`"),
+        (["--variant", "x"], "give a name and options as JSON"),
+        (["--variant", "a={}", "--backbone", "backbones/hidden32"], "give one of the two"),
+    ],
+)
+def test_what_a_sweep_refuses_is_refused(config: Path, options: list[str], message: str):
+    with pytest.raises(InputError, match=message):
+        preflight(["-c", str(config), *options])
+
+
+def test_a_text_needs_no_config_and_leaves_no_file(capsys, corpus: Path, tmp_path: Path):
+    before = sorted(tmp_path.rglob("*"))
+    _, runs, training = models(capsys, "--text", str(corpus), "--seeds", "0,1")
+    assert int(runs.split()[0]) % 2 == 0
+    assert training.split()[0] != "0"
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_wrong_values(tmp_path: Path):

@@ -2,7 +2,9 @@
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from uddm_lightning.commands.sweep import sweep_parser
 from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.config.ranges import check_options
 from uddm_lightning.core.errors import InputError
@@ -10,21 +12,25 @@ from uddm_lightning.interop.preflight import plan_probe
 from uddm_lightning.interop.pretrained_settings import PretrainedOptions
 from uddm_lightning.preflight.gpu_estimate import H100, read_speed
 from uddm_lightning.preflight.hub import Hub
+from uddm_lightning.preflight.requirements import Requirements
 from uddm_lightning.sweeps.cost import PlannedSweep, estimate_cost
-from uddm_lightning.sweeps.options import expand_files
+from uddm_lightning.sweeps.options import expand_files, split_launcher_options
+from uddm_lightning.sweeps.sweep import fit_arguments, make_launcher
+from uddm_lightning.sweeps.text_config import expand_text
 
 HELP = """\
-usage: uddm preflight -c CONFIG [--sizes SIZES] [--seeds SEEDS] [--backbone CONFIG]
-                      [--price P] [--benchmark FILE] [any option of `uddm fit`]
+usage: uddm preflight -c CONFIG [any option of `uddm sweep`] [--price P] [--benchmark FILE]
+                      [any option of `uddm fit`]
        uddm preflight MODEL [--revision R] [--length L] [--steps S] [--device D]
 
 Lists what `uddm fit` with the same arguments would download, how large that is and which part is
 here already; the disk and memory it needs; parameters, rows and tokens; and whether this machine
 can start it. Downloads and writes nothing. Exit status 2 if the run could not start.
 
-It also estimates the memory and the hours of the training on a GPU, for the run and for a sweep
-with the same --sizes, --seeds and --backbone. The operations of a step are counted; their speed is
-that of one H100, or of the GPU of a table.
+With options of `uddm sweep`, such as --sizes, --seeds, --variant and --at-steps, it also lists the
+models and the number of runs of the sweep. Unless the config trains on a CPU, it estimates the
+memory and the hours of the training on a GPU, for the run and for the sweep. The operations of a
+step are counted; their speed is that of one H100, or of the GPU of a table.
 
   --price P          price of a GPU hour, in any currency
   --benchmark FILE   table of `python -m tests.benchmarks` on the GPU that will train
@@ -50,16 +56,31 @@ def preflight(arguments: list[str], hub: Hub | None = None) -> int:
         return 0
     if not arguments[0].startswith("-"):
         return _preflight_model(arguments)
-    given, fit_arguments = _parser().parse_known_args(expand_files(arguments))
-    if given.price is not None and not given.price >= 0:
-        raise InputError(f"`--price {given.price}` must be at least 0.")
-    speed = H100 if given.benchmark is None else read_speed(given.benchmark)
-    sweep = PlannedSweep(given.sizes, given.seeds, given.budget, given.backbones)
-    found = estimate_cost(fit_arguments, sweep, speed, given.price, hub)
+    with TemporaryDirectory() as folder:  # of configs for `--text`
+        arguments, choices = expand_text(arguments, Path(folder))
+        sys.stdout.write(choices)
+        found = _requirements(arguments, hub)
     _write(found.lines)
     if found.problems:
         raise InputError("This run could not start here. " + " ".join(found.problems))
     return 0
+
+
+def _requirements(arguments: list[str], hub: Hub | None) -> Requirements:
+    parser = sweep_parser("uddm preflight", add_help=False)  # what a sweep takes is never ignored here
+    parser.add_argument("--price", type=float)
+    parser.add_argument("--benchmark", type=Path)
+    given, rest = parser.parse_known_args(expand_files(arguments))
+    if given.price is not None and not given.price >= 0:
+        raise InputError(f"`--price {given.price}` must be at least 0.")
+    speed = H100 if given.benchmark is None else read_speed(given.benchmark)
+    for_launcher, options = split_launcher_options(rest)
+    make_launcher(given.launcher, given.jobs, for_launcher)
+    options += [] if given.out is None else ["--out", str(given.out)]
+    files = [word for file in given.config or [] for word in ("-c", file)]
+    shared = fit_arguments(files, options, given.sizes, given.at_steps, given.keep_checkpoints)
+    sweep = PlannedSweep(given.sizes, given.seeds, given.budget, given.backbones, given.variants)
+    return estimate_cost(shared, sweep, speed, given.price, hub)
 
 
 def _preflight_model(arguments: list[str]) -> int:
@@ -83,14 +104,3 @@ def _preflight_model(arguments: list[str]) -> int:
 def _write(lines: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in lines)
     sys.stdout.write("".join(f"{name:<{width}}  {value}\n" for name, value in lines))
-
-
-def _parser() -> CommandParser:
-    parser = CommandParser("uddm preflight", add_help=False, allow_abbrev=False)
-    parser.add_argument("--price", type=float)
-    parser.add_argument("--benchmark", type=Path)
-    for option in ("--sizes", "--seeds", "--jobs", "--launcher"):  # the last two change no number
-        parser.add_argument(option)
-    parser.add_argument("--budget", type=int)
-    parser.add_argument("--backbone", dest="backbones", action="append", default=[])
-    return parser

@@ -23,9 +23,11 @@ The same command continues a sweep that was stopped. Finished runs are never rep
 """
 
 
-def _parser() -> CommandParser:
+def sweep_parser(prog: str = "uddm sweep", add_help: bool = True) -> CommandParser:
+    """Return the parser of the options of `uddm sweep`, for a command `prog` that takes them."""
     parser = CommandParser(
-        prog="uddm sweep",
+        prog=prog,
+        add_help=add_help,
         description="Train and measure every backbone at every size with every seed, and write the report.",
         epilog=EPILOG,
         allow_abbrev=False,
@@ -102,7 +104,7 @@ def sweep(arguments: list[str]) -> int:
     arguments, choices = expand_text(arguments)
     sys.stdout.write(choices)
     sys.stdout.flush()
-    given, options = _parser().parse_known_args(expand_files(arguments))
+    given, options = sweep_parser().parse_known_args(expand_files(arguments))
     del given.text  # replaced by configs
     if given.config is None or given.out is None:
         raise InputError("`uddm sweep` needs `-c CONFIG --out DIR`, or `--text FILE`; `uddm configs` lists configs.")

@@ -104,6 +104,13 @@ def states_per_parameter(optimizer: dict[str, Any]) -> int:
     return max(sizes)
 
 
+def kept_checkpoints(callbacks: list[dict[str, Any]] | None) -> int:
+    """Return the number of checkpoints, of weights alone, that `uddm sweep --keep-checkpoints` keeps of each run."""
+    given = [callback["init_args"] for callback in callbacks or [] if "init_args" in callback]
+    keeps = any(arguments.get("save_weights_only") and arguments.get("save_top_k") == -1 for arguments in given)
+    return max((len(arguments.get("steps", ())) for arguments in given), default=0) if keeps else 0
+
+
 def disk_usage(writes: Iterable[tuple[Path, int]]) -> list[tuple[Path, int, int]]:
     """Return the first folder, the needed bytes and the free bytes of each file system.
 

@@ -114,7 +114,8 @@ class Requirements:
             f"average and {states} optimizer value(s) per parameter; activations are not included",
         )
         checkpoint = (2 + states) * needs.FLOAT_BYTES * parameters
-        self.writes.append((Path(self.config["out"] or "runs"), CHECKPOINTS * checkpoint))
+        kept = needs.kept_checkpoints(self.config["trainer"]["callbacks"]) * 2 * needs.FLOAT_BYTES * parameters
+        self.writes.append((Path(self.config["out"] or "runs"), CHECKPOINTS * checkpoint + kept))
 
     def machine(self) -> None:
         """Add batches, steps, devices and the precision."""
@@ -143,6 +144,20 @@ class Requirements:
         on_cpu = not processes.on_gpu and not torch.accelerator.is_available()
         self._require(check_precision, trainer["precision"], on_cpu)
         self._require(check_critic, self.config, False)
+
+    def add_model(self, name: str, config: dict[str, Any]) -> None:
+        """Add a line on another model that is trained on the same data, and what keeps it from starting.
+
+        Args:
+            name: of the model.
+            config: its resolved configuration.
+        """
+        other = Requirements(config, self.downloads)
+        other.network()
+        other.machine()
+        lines = dict(other.lines)
+        self.add("model", ", ".join([name, *(f"{lines[key]} {key}" for key in ("parameters",) if key in lines)]))
+        self.problems += [problem for problem in other.problems if problem not in self.problems]
 
     def disk(self) -> None:
         """Add the needed and the free bytes of each file system."""

@@ -2,18 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from uddm_lightning.cli.resolve import resolve
-from uddm_lightning.config.config_files import find_valid_config
 from uddm_lightning.data.subset import num_rows
 from uddm_lightning.preflight.costs import SweepRuns, gpu_lines
 from uddm_lightning.preflight.gpu_estimate import GpuSpeed, estimate_run, smallest_gpu_memory
 from uddm_lightning.preflight.hub import Hub
 from uddm_lightning.preflight.requirements import Requirements, requirements
 from uddm_lightning.sweeps import sizes
-from uddm_lightning.sweeps.sweep import parse_seeds
-from uddm_lightning.sweeps.variant import Variant
+from uddm_lightning.sweeps.sweep import models_of, parse_seeds
 
 
 class PlannedSweep(NamedTuple):
@@ -24,12 +22,14 @@ class PlannedSweep(NamedTuple):
         seeds: `--seeds`; None stands for one seed.
         budget: `--budget`.
         backbones: files of `--backbone`.
+        variants: texts of `--variant`.
     """
 
     sizes: str | None = None
     seeds: str | None = None
     budget: int | None = None
     backbones: Sequence[str] = ()
+    variants: Sequence[str] = ()
 
 
 def estimate_cost(
@@ -38,7 +38,7 @@ def estimate_cost(
     """Return the requirements of a run, with its GPU time and memory and those of a sweep.
 
     Args:
-        arguments: of `uddm fit`.
+        arguments: of `uddm fit`; those that the runs of the sweep share.
         sweep: the sweep.
         speed: of the GPU.
         price: of a GPU hour; None for no line on the price.
@@ -49,32 +49,37 @@ def estimate_cost(
     """
     config = resolve(arguments).values
     found = requirements(config, hub)
-    if found.vocab_size is not None and config["trainer"]["accelerator"] != "cpu":
-        found.lines += _gpu(arguments, sweep, found, found.vocab_size, speed, price)
+    models = models_of(arguments, sweep.backbones, sweep.variants)
+    for model in models:
+        found.add_model(model.name, model.config)
+    sizes = _number_of_sizes(sweep, found.config["data"]["train_size"], found.pool_rows)
+    number = None if sizes is None else sizes * len(parse_seeds(sweep.seeds, 0))
+    gpu = config["trainer"]["accelerator"] != "cpu"
+    lines = _gpu([model.config for model in models], found, number, speed, price) if gpu else []
+    if not lines and number is not None:
+        lines = [("sweep", f"{number * max(1, len(models))} runs")]
+    found.lines += lines
     return found
 
 
 def _gpu(
-    arguments: list[str],
-    sweep: PlannedSweep,
-    found: Requirements,
-    vocab_size: int,
-    speed: GpuSpeed,
-    price: float | None,
+    models: list[dict[str, Any]], found: Requirements, number: int | None, speed: GpuSpeed, price: float | None
 ) -> list[tuple[str, str]]:
-    """Return the lines on a GPU; empty if the operations of the backbone cannot be counted."""
-    memory = smallest_gpu_memory() or speed.memory
-    run = estimate_run(found.config, vocab_size, speed, memory)
-    if run is None:
+    """Return the lines on a GPU; empty if the operations of the backbone cannot be counted.
+
+    Args:
+        models: configurations of the models of the sweep; empty if it is that of the run.
+        found: requirements of the run.
+        number: of runs of each model; None if it is not known.
+        speed: of the GPU.
+        price: of a GPU hour.
+    """
+    memory, vocab_size = smallest_gpu_memory() or speed.memory, found.vocab_size
+    run = None if vocab_size is None else estimate_run(found.config, vocab_size, speed, memory)
+    if run is None or vocab_size is None:
         return []
-    number = _number_of_sizes(sweep, found.config["data"]["train_size"], found.pool_rows)
-    runs = []
-    if number is not None:
-        number *= len(parse_seeds(sweep.seeds, 0))
-        files = [str(find_valid_config("--backbone", name)) for name in sweep.backbones]
-        configs = [Variant.of(arguments, file).config for file in files]
-        estimates = [estimate_run(config, vocab_size, speed, memory) for config in configs] or [run]
-        runs = [SweepRuns(number, estimate) for estimate in estimates]
+    estimates = [estimate_run(config, vocab_size, speed, memory) for config in models] or [run]
+    runs = [] if number is None else [SweepRuns(number, estimate) for estimate in estimates]
     return gpu_lines(run, runs, speed, price)
 
 

@@ -118,24 +118,15 @@ def sweep(
     files = [_config_file(one, out / f"config-{number}.yaml") for number, one in enumerate(configs)]
     given = [*options, *(word for key, value in flat(overrides) for word in (f"--{key}", _word(value)))]
     for_launcher, for_fit = split_launcher_options(given)
-    largest = value_of(for_fit, SIZE)
-    named = sizes not in (None, AUTO)
-    if largest is not None and named:
-        raise InputError(f"`{SIZE} {largest}` limits the default sizes, but `--sizes` is given; give one of the two.")
+    named_files = [word for file in files for word in ("-c", file)]
+    arguments = fit_arguments(named_files, for_fit, sizes, at_steps, keep_checkpoints)
     for word in for_fit:
         if word.partition("=")[0] in FILLED_IN:
             raise InputError(f"`{word}` is set by the sweep: use `--sizes`, `--seeds` and `--out`.")
-    place = _launcher(launcher, jobs, for_launcher)
-    named_files = [word for file in files for word in ("-c", file)]
-    arguments = [*named_files, *for_fit]
-    command = [*arguments]
-    if at_steps is not None:
-        arguments = [*named_files, *at_steps_options(at_steps, keep_checkpoints, named_files, for_fit), *for_fit]
-    elif keep_checkpoints:
-        raise InputError("`--keep-checkpoints` needs `--at-steps`: it keeps the weights at those steps.")
+    place = make_launcher(launcher, jobs, for_launcher)
     if isinstance(variants, Mapping):
         variants = [f"{name}={json.dumps(options)}" for name, options in variants.items()]
-    models = _models(arguments, backbones, variants)
+    models = models_of(arguments, backbones, variants) or [Variant.of(arguments, None)]
     config = models[0].config
     every_seed = parse_seeds(seeds, config["seed_everything"])
 
@@ -149,8 +140,8 @@ def sweep(
     models = [variant.with_gpu_memory(data.vocab_size) for variant in models]
     has_best = data.markov_chain is not None and BEST not in [variant.name for variant in models]
     best = Variant.best(arguments) if has_best else None
-    end = config["data"]["train_size"]
-    if largest is None and isinstance(end, int) and end > pool:
+    end, named = config["data"]["train_size"], sizes not in (None, AUTO)
+    if value_of(for_fit, SIZE) is None and isinstance(end, int) and end > pool:
         if not named:
             sys.stderr.write(
                 f"uddm: sizes end at {pool}, the training rows of the text, not at `data.train_size` = {end}.\n"
@@ -167,7 +158,7 @@ def sweep(
     words = [word for pair in pairs for word in pair]
     with work.alone():
         words += ["--keep-checkpoints"] * keep_checkpoints
-        line = shlex.join(["uddm", "sweep", *command, "--out", out.name, *words, *for_launcher])
+        line = shlex.join(["uddm", "sweep", *named_files, *for_fit, "--out", out.name, *words, *for_launcher])
         if not (out / COMMAND).exists():  # that of an earlier sweep stays until this one is accepted
             write_text(out / COMMAND, f"{line}\n")
         for variant in models:
@@ -200,8 +191,37 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _models(arguments: list[str], backbones: Sequence[str | Path], changed: Sequence[str]) -> list[Variant]:
-    """Return the models of a sweep: one for each backbone or variant, or that of the config without any."""
+def fit_arguments(
+    files: list[str], options: list[str], sizes: str | None, at_steps: str | None, keep_checkpoints: bool
+) -> list[str]:
+    """Return the arguments of `uddm fit` that the runs of a sweep share.
+
+    Args:
+        files: options that name the configs.
+        options: further options of `uddm fit`.
+        sizes: `--sizes`.
+        at_steps: `--at-steps`.
+        keep_checkpoints: `--keep-checkpoints`.
+
+    Raises:
+        InputError: two options contradict each other, or `at_steps` is wrong.
+    """
+    largest = value_of(options, SIZE)
+    if largest is not None and sizes not in (None, AUTO):
+        raise InputError(f"`{SIZE} {largest}` limits the default sizes, but `--sizes` is given; give one of the two.")
+    if at_steps is not None:
+        return [*files, *at_steps_options(at_steps, keep_checkpoints, files, options), *options]
+    if keep_checkpoints:
+        raise InputError("`--keep-checkpoints` needs `--at-steps`: it keeps the weights at those steps.")
+    return [*files, *options]
+
+
+def models_of(arguments: list[str], backbones: Sequence[str | Path], changed: Sequence[str]) -> list[Variant]:
+    """Return the models of a sweep, one for each backbone or variant; none if no option names any.
+
+    Raises:
+        InputError: both are given, names are equal, or a config is wrong.
+    """
     if backbones and changed:
         raise InputError("`--backbone` and `--variant` both name the models of a sweep: give one of the two.")
     files = [str(find_valid_config("--backbone", str(name))) for name in backbones]
@@ -210,10 +230,20 @@ def _models(arguments: list[str], backbones: Sequence[str | Path], changed: Sequ
     if len(set(names)) < len(names):
         how = "`--variant`: they" if changed else "`--backbone`: the stems of the files"
         raise InputError(f"{how} name the results and must differ, got {names}.")
-    return models or [Variant.of(arguments, None)]
+    return models
 
 
-def _launcher(name: str, jobs: int | None, words: Sequence[str]) -> Launcher:
+def make_launcher(name: str, jobs: int | None, words: Sequence[str]) -> Launcher:
+    """Return the launcher of a sweep.
+
+    Args:
+        name: local, slurm or a class path.
+        jobs: `--jobs`.
+        words: its options.
+
+    Raises:
+        InputError: there is no such launcher, or an option is wrong.
+    """
     parser = UddmParser()
     parser.add_subclass_arguments(Launcher, "launcher", required=True)
     at_a_time = [] if jobs is None else ["--launcher.jobs", str(jobs)]

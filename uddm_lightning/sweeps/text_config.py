@@ -20,7 +20,7 @@ SETTINGS, SIZES = "text.yaml", "text-sizes.yaml"
 SAMPLE = 1024  # bytes that tell text from other files
 
 
-def expand_text(arguments: list[str]) -> tuple[list[str], str]:
+def expand_text(arguments: list[str], instead: Path | None = None) -> tuple[list[str], str]:
     """Replace `--text` by configs, which are written into the folder of the sweep.
 
     Settings that an earlier call has written there are used again, because they depend on the speed of the machine and
@@ -28,6 +28,7 @@ def expand_text(arguments: list[str]) -> tuple[list[str], str]:
 
     Args:
         arguments: arguments of `uddm sweep`.
+        instead: folder to write new configs into; None is that of the sweep.
 
     Returns:
         Arguments without `--text`, and lines that give each choice with its reason; without `--text`, the arguments as
@@ -54,9 +55,12 @@ def expand_text(arguments: list[str]) -> tuple[list[str], str]:
         survey = survey_text(TextFiles(paths, document="paragraph", any_file=True))
         choices = choose(survey, given.texts, Machine.here())
         choices.config["data"]["source"]["init_args"]["paths"] = paths
+        settings, sizes = ((instead or out) / name for name in (SETTINGS, SIZES))
         write_text(settings, to_yaml(choices.config))
         write_text(sizes, to_yaml({"sweep": {"sizes": choices.sizes}}))
-        lines = {**choices.reasons, "settings": f"in {settings} and {sizes}, laid over the config `{BASE}`"}
+        lines = dict(choices.reasons)
+        if instead is None:
+            lines["settings"] = f"in {settings} and {sizes}, laid over the config `{BASE}`"
     width = max(map(len, lines))
     printed = "".join(f"{name:<{width}}  {line}\n" for name, line in lines.items())
     configs = ("-c", BASE, "-c", str(settings), "-c", str(sizes))
