@@ -36,7 +36,7 @@ def test_a_nelbo_is_measured_on_the_trained_range_and_marked_beyond_it():
     assert wider.ranges(task_of(parameters=0)) == {"nelbo": (0.001, 1.0)}, (
         "a backbone without parameters has no trained range"
     )
-    with pytest.raises(InputError, match=r"got 0\.05 and 0\.01; what is not given is the range of training, 0\.05"):
+    with pytest.raises(InputError, match=r"got 0\.05 and 0\.01; a missing end is that of training, 0\.05"):
         NelboProbe(t_max=0.01).ranges(task_of())
 
 

@@ -89,12 +89,12 @@ def sequence_panel(original: Sequence[str], corrupted: Sequence[str], restored: 
 
     Returns:
         Four lines; under every token stands "+" if it was corrupted and recovered, "x" if it was not recovered, "!" if
-        it was clean and got broken.
+        it was clean and was changed.
     """
     lines = ["", "", "", ""]
     for x0, xt, xhat in zip(original, corrupted, restored, strict=True):
         mark = (" !" if xt == x0 else "+x")[xhat != x0]
-        # a line break or a tab would move all that follows
+        # a line break or a tab would shift the rest of the line
         pieces = ["".join(sign if sign.isprintable() else "·" for sign in text) for text in (x0, xt, xhat, mark)]
         for index, piece in enumerate(pieces):
             lines[index] += piece.ljust(max(map(len, pieces)))

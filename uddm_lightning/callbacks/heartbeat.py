@@ -16,7 +16,7 @@ SECONDS = 0.5  # between two reports
 
 
 class Heartbeat(Callback):
-    """Writes the progress of a run to a file, and ends with the parent program.
+    """Writes the progress of a run to a file, and ends the process when the parent program has ended.
 
     The file holds the number of optimizer steps, the seconds spent on them, and the share of the batches that the
     validation under way has measured, from 0 to 1.
@@ -26,7 +26,7 @@ class Heartbeat(Callback):
 
     Args:
         path: the file.
-        watched: says whether the program that watches is still there.
+        watched: returns whether the parent program is still running.
     """
 
     def __init__(self, path: Path, watched: Callable[[], bool]) -> None:

@@ -16,7 +16,7 @@ REFRESH = 20  # micro-batches, because drawing the bar takes a noticeable part o
 
 
 def _on_stderr(draw: Callable[[TQDMProgressBar], Tqdm]) -> Callable[[TQDMProgressBar], Tqdm]:
-    """Let a method of Lightning, which names stdout and draws the bar at once, draw on stderr."""
+    """Redirect a method of Lightning that draws a new bar on stdout to stderr."""
 
     def drawn(self: TQDMProgressBar) -> Tqdm:
         with redirect_stdout(sys.stderr):
@@ -26,7 +26,7 @@ def _on_stderr(draw: Callable[[TQDMProgressBar], Tqdm]) -> Callable[[TQDMProgres
 
 
 class _MeasuringProgress(ProgressBar):
-    """One display for all batches of a validation or a test; the probes name what they measure on it."""
+    """One display for all batches of a validation or a test; the probes show their names on it."""
 
     _measuring: Progress | None = None
 
@@ -78,7 +78,7 @@ class StepProgressBar(_MeasuringProgress, TQDMProgressBar):
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
         self.train_progress_bar.set_description("training")
-        # a resumed run is measured by the speed of this session alone
+        # the time left of a resumed run follows from the speed of this session alone
         self.train_progress_bar.initial = trainer.global_step * trainer.accumulate_grad_batches
 
     init_train_tqdm = _on_stderr(TQDMProgressBar.init_train_tqdm)

@@ -25,15 +25,15 @@ class StopBeforeMemorizing(EarlyStopping):
     1. The whole 95 % interval of the gap, train minus test recovery at the t nearest to 0.1, lies above the tolerance.
     2. The NELBO of test rows, which are the same at every validation, lies more than `rise` above its smallest value.
 
-    Few rows are memorized before the chain restores any of them: there the second sign comes first. Many rows are
-    memorized while the test NELBO still falls: there the first sign comes first. The interval of the gap must therefore
-    be narrow. The callback measures recovery at that t on `num_rows` rows of each split, and the NELBO on a quarter of
-    them, where the probes would measure fewer during training. It validates at `first_step`, then each time after
-    `growth` times as many steps. Without the NELBO, only the first sign counts.
+    A small subset is memorized before the chain restores any of its rows; the second sign comes first then. A large one
+    is memorized while the test NELBO still falls; the first sign comes first then. The interval of the gap must
+    therefore be narrow. The callback measures recovery at that t on `num_rows` rows of each split, and the NELBO on a
+    quarter of them, if the probes would measure fewer during training. It validates at `first_step`, then each time
+    after `growth` times as many steps. Without the NELBO, only the first sign counts.
 
     Args:
-        tolerance: gap that counts as none, in (0, 1).
-        rise: rise of the NELBO that counts as none, in nats, above 0.
+        tolerance: largest gap that counts as 0, in (0, 1).
+        rise: largest rise of the NELBO that counts as 0, in nats, above 0.
         first_step: first optimizer step after which to validate, at least 1.
         growth: ratio of successive steps, in (1, 2].
         num_rows: rows to draw from each split at these validations, at least 1. With 256 rows a gap below about 0.06
@@ -55,7 +55,7 @@ class StopBeforeMemorizing(EarlyStopping):
         check_within("(0, inf)", rise=rise)
         check_at_least(1, first_step=first_step, num_rows=num_rows)
         check_within("(1, 2]", growth=growth)
-        # nothing of what Lightning's class monitors: the gap has an interval
+        # no scalar to monitor: the gap has an interval
         super().__init__(monitor=None, check_on_train_epoch_end=False)  # type: ignore[arg-type]  # see above
         self.tolerance, self.rise, self.num_rows = tolerance, rise, num_rows
         steps = [first_step]
@@ -97,7 +97,7 @@ class StopBeforeMemorizing(EarlyStopping):
             self.stopping_reason_message = reason
 
     def _gap(self, trainer: Trainer) -> str:
-        """Return how large the gap is; "" if it is not surely above the tolerance."""
+        """Return a clause about the gap; "" if its interval does not lie above the tolerance."""
         probe = _recovery(trainer)
         t = reference(probe.times) if probe else None
         mine = [one for one in probe.records if one["t"] == t and one["weights"] == probe.weights[0]] if probe else []
@@ -113,7 +113,7 @@ class StopBeforeMemorizing(EarlyStopping):
         return ""
 
     def _nelbo(self, trainer: Trainer) -> str:
-        """Return how far the test NELBO has risen; "" if it has not risen further than is allowed."""
+        """Return a clause about the rise of the test NELBO; "" if it is at most `rise`."""
         for probe in probes(trainer):
             for record in probe.records:
                 about = (record["metric"], record["split"], record["weights"])

@@ -100,7 +100,7 @@ def build_corpus(
         },
     }
     counts = io.BytesIO()
-    np.save(counts, unigram)  # writing to a file directly, numpy hides that the disk is full
+    np.save(counts, unigram)  # into a buffer first: numpy hides a full disk when it writes to a file
     (folder / "unigram.npy").write_bytes(counts.getvalue())
     (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
     (folder / "meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")

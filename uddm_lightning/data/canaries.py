@@ -80,7 +80,7 @@ class Canaries:
         """Return None: rows belong to no document."""
 
     def manifest(self) -> dict[str, Any]:
-        """Return what is planted, as plain data for JSON."""
+        """Return the settings of the canaries as plain data for JSON."""
         content = self.tokens(torch.arange(len(self))).numpy().tobytes()
         return {"repetitions": self.repetitions, "seed": self._seed, "hash": content_hash(content)}
 

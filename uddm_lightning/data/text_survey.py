@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from uddm_lightning.data.sources.files import TextFiles
 
-LIMIT = 20_000_000  # characters to count; more change no choice
+LIMIT = 20_000_000  # characters to count; more would not change the choices
 _PROSE = set(".,;:!?'\"-")  # ASCII signs that are frequent in prose
 
 
@@ -45,7 +45,7 @@ class TextSurvey(NamedTuple):
 
     @property
     def symbol_share(self) -> float:
-        """Share of digits and of signs that are rare in prose, such as brackets, in what is not white space."""
+        """Share of digits and of signs that are rare in prose, such as brackets, among all signs but white space."""
         return self._share(
             lambda character: character.isascii() and not character.isalpha() and character not in _PROSE
         )

@@ -26,7 +26,7 @@ def critical_time(times_T: ArrayLike, returned_T: ArrayLike, led_T: ArrayLike) -
     Args:
         times_T: times, ascending.
         returned_T: chains from each time that returned.
-        led_T: chains from each time whose noise led away from the row. Times without any are left out.
+        led_T: chains from each time whose noise left the row. Times without any are left out.
 
     Returns:
         The time. It is 0 if fewer than half of the chains return from the smallest time on, the largest time if at
@@ -66,9 +66,9 @@ class BasinResult(NamedTuple):
         critical_t_identity: mean critical corruption of a chain that changes nothing (see `CriticalTime.update`).
         n_never_returned: draws with a critical corruption of 0.
         n_always_returned: draws with a critical corruption of 1.
-        rows: a dictionary for each draw, by draw number: `row_id`, `place`, `critical_t` (None if no noise led away
-            from the row), `critical_t_identity`, `margin` (of the counted tokens), `times`, and by time `led`
-            (chains whose noise led away from the row) and `returned` (those of them that returned).
+        rows: a dictionary for each draw, by draw number: `row_id`, `place`, `critical_t` (None if no noise left
+            the row), `critical_t_identity`, `margin` (of the counted tokens), `times`, and by time `led`
+            (chains whose noise left the row) and `returned` (those of them that returned).
     """
 
     n_rows: int
@@ -117,9 +117,9 @@ class CriticalTime(RowwiseMetric):
         """Add a batch.
 
         Args:
-            led_BT: number of chains from each time whose noise led away from the row.
+            led_BT: number of chains from each time whose noise left the row.
             returned_BT: number of those that returned.
-            nothing_B: the time at which noise leads away from the row with probability 1/2; it is the critical
+            nothing_B: the time at which noise leaves the row with probability 1/2; it is the critical
                 corruption of a chain that changes nothing.
             margin_BL: classification margins of the clean rows, in nats.
             counted_BL: bool, True at positions to count.

@@ -1,6 +1,6 @@
 """Distance of samples to the training rows and to each other: memorized, spurious or novel samples.
 
-A novel sample is near no row and no sample. Only its perplexity tells whether it is text.
+A novel sample is near no training row and near no other sample. Its perplexity shows whether it is text.
 
 Shapes: B rows, S samples, C rows of a block, L positions.
 """
@@ -145,7 +145,7 @@ class NeighbourResult(NamedTuple):
         n_draws: the same.
         n_memorized: samples near a training row.
         n_spurious: other samples near another sample.
-        n_novel: all other samples, text and noise alike; `novel_perplexity` tells these apart.
+        n_novel: all other samples, both text and noise; `novel_perplexity` distinguishes them.
         nearest_distance: mean share of positions at which a sample differs from its nearest training row.
         nearest_overlap: mean share of a sample's n-grams that occur in this row.
         train_overlap: mean share of a sample's n-grams that occur in any training row.

@@ -15,9 +15,9 @@ from uddm_lightning.processes import HybridProcess, Process
 class ReweightedNELBO(Objective):
     """NELBO of `HybridProcess` with other weights of the tokens: 2 at a mask, 1 at another id, w at x_t = x_0.
 
-    The weights are bounded, where those of the NELBO diverge at t = 0 and t = 1. The weight w depends on x_0, so the
-    loss is minimal neither at the leave-one-out prediction nor at the posterior: it is minimal at the leave-one-out
-    prediction with the odds of x_0 = x_t multiplied by w q(x_t | x_0 = x_t) / q(x_t | x_0 != x_t), which is about
+    The weights are bounded; those of the NELBO diverge at t = 0 and t = 1. The weight w depends on x_0. The loss is
+    therefore minimal neither at the leave-one-out prediction nor at the posterior, but at the leave-one-out prediction
+    with the odds of x_0 = x_t multiplied by w q(x_t | x_0 = x_t) / q(x_t | x_0 != x_t), which is about
     sqrt(1 + c_t / t). The process converts it. At a mask the prediction is the posterior, which is leave-one-out.
 
     Source: von Rütte et al. 2025, arXiv 2503.04482, "dynamic" weights.

@@ -127,7 +127,7 @@ class Probe(Callback):
         self._denoisers: dict[Weights, Denoiser] = {}
         self._limit: int | None = None
         self._testing = False
-        self._fewer = False  # whether this validation is one on the way that measures fewer draws
+        self._fewer = False  # whether this validation comes before the last step and measures fewer draws
 
     def load(self) -> None:
         """Load the files that measuring needs, before a run begins. It is called for disabled probes, too.
@@ -138,7 +138,7 @@ class Probe(Callback):
 
     @abstractmethod
     def measure(self, at: MeasuredBatch) -> None:
-        """Run the network on one batch and updates the metrics."""
+        """Run the network on one batch and update the metrics."""
 
     @abstractmethod
     def compute_records(self, task: DiffusionTask) -> Iterable[Record]:
@@ -195,7 +195,7 @@ class Probe(Callback):
         return self._testing and split == "test" and self.every_test_row
 
     def metric(self, at: MeasuredBatch, make: type[Metric], *key: Any, **arguments: Any) -> Any:
-        """Return the metric of the batch's split and weights under `key`, which it makes on first use."""
+        """Return the metric of the batch's split and weights under `key`; make it on first use."""
         place = (at.split, at.weights, *key)
         if place not in self.collected:
             self.collected[place] = metric = make(**arguments).to(at.task.device)

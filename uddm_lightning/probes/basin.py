@@ -19,7 +19,7 @@ from uddm_lightning.results.tables import Record
 from uddm_lightning.samplers import Sampler
 from uddm_lightning.training.task import DiffusionTask
 
-LOST = 12  # chains in a row that did not return, after which larger times are not asked
+LOST = 12  # consecutive chains that did not return, after which larger times are skipped
 TIMES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.22, 0.32, 0.47, 0.7, 1.0)
 COLUMNS = (
     corruption_time(
@@ -68,7 +68,7 @@ class BasinProbe(Probe):
     columns = COLUMNS
     scalars = (Scalar("critical_t", "critical_t/{split}", front=()),)
     splits = ("train", "test", "random")
-    every_test_row = False  # that would be many chains
+    every_test_row = False  # they would take too many chains
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class BasinProbe(Probe):
         keys_BR = key(Stream.PROBE, torch.arange(self.repeats, device=batch.keys_B.device), batch.keys_B[:, None])
         led_BT = torch.zeros(B, len(times), dtype=torch.int64, device=batch.keys_B.device)
         returned_BT = torch.zeros_like(led_BT)
-        vain_B = torch.zeros_like(led_BT[:, 0])  # chains in a row that did not return
+        vain_B = torch.zeros_like(led_BT[:, 0])  # consecutive chains that did not return
         for number, t in enumerate(times):
             asked_M = (vain_B < LOST).nonzero()[:, 0]
             if not len(asked_M):

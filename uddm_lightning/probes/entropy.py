@@ -21,7 +21,7 @@ from uddm_lightning.results.declarations import Column, Scalar, TimeCurve, leadi
 from uddm_lightning.results.tables import Record
 from uddm_lightning.training.task import DiffusionTask
 
-ILL_CONDITIONED = 0.1  # below this t a posterior says little beyond the token it saw
+ILL_CONDITIONED = 0.1  # below this t, the token itself nearly determines the posterior
 
 COLUMNS = leading(
     nats(
@@ -123,7 +123,7 @@ class EntropyProbe(Probe):
             entropy_BL = entropies(at.denoiser, xt_BL, t_B, batch.valid_BL)
             predicted_BL = task.process.prediction_mask(xt_BL)
             notes.entropy_BL[t] = entropy_BL.where(predicted_BL, torch.nan)
-            # a recovery probe may have taken fewer draws of this batch than this one: always the first of them
+            # a recovery probe may have measured fewer draws of this batch: its first ones
             restored_BL = notes.restored[t].xhat_BL[: len(x0_BL)] if t in notes.restored else x0_BL[:0]
             update = metric_of[t].update
             for part, recovered_BL in (

@@ -66,11 +66,11 @@ class NelboProbe(Probe):
     Times follow the golden-ratio sequence over (draw, time) pairs, so that any number of draws covers the range evenly.
 
     Where the distribution of the text is known (`MarkovSource`), the exact model is evaluated on the same noisy rows.
-    The difference of the two NELBOs on training rows is what the model has memorized of them, in bits. The NELBO bounds
-    the negative log-likelihood of the model from above, so the model may have memorized more. The difference covers the
-    measured range of t only: train from `objective.t_min` = 0.001 for (nearly) all of it. On test rows it is at most 0,
-    up to noise, and shows what the model has not learned. Source: Morris et al. 2025, arXiv 2505.24832 ("unintended
-    memorization" of autoregressive models).
+    The difference of the two NELBOs on training rows is the number of bits that the model has memorized of them. The
+    NELBO bounds the negative log-likelihood of the model from above, so the model may have memorized more. The
+    difference covers the measured range of t only: train from `objective.t_min` = 0.001 for (nearly) all of it. On test
+    rows it is at most 0, up to noise: it is minus the excess loss of the model. Source: Morris et al. 2025, arXiv
+    2505.24832 ("unintended memorization" of autoregressive models).
 
     Args:
         t_min: smallest time, in (0, t_max); None is that of training.
@@ -110,7 +110,7 @@ class NelboProbe(Probe):
         """Return the ranges of t to measure on, by metric.
 
         Raises:
-            InputError: the range that is asked for is empty.
+            InputError: the requested range is empty.
         """
         trained = task.objective.t_min, task.objective.t_max
         low = trained[0] if self.t_min is None else self.t_min
@@ -118,7 +118,7 @@ class NelboProbe(Probe):
         if not low < high:
             raise InputError(
                 f"`nelbo.t_min` and `nelbo.t_max` must satisfy t_min < t_max, got {low} and {high}; "
-                f"what is not given is the range of training, {trained[0]} to {trained[1]}."
+                f"a missing end is that of training, {trained[0]} to {trained[1]}."
             )
         inside = trained[0] <= low and high <= trained[1]
         if inside or not task.parameter_count:

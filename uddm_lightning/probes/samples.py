@@ -43,10 +43,10 @@ class SampleProbe(Probe):
     The same number of test rows is measured in the same way (split "test"), as a level for unseen text.
 
     Args:
-        memorized_within: largest share of positions at which a memorized sample differs from a training row, in
-            [0, 1). One token in ten is more than the slips of a chain that follows a row, and far less than what two
-            unrelated rows differ in (in the mean 0.94 for 32 characters of English).
-        spurious_within: the same between two samples; alike by default, so that near means one thing.
+        memorized_within: largest share of positions at which a memorized sample differs from a training row, in [0, 1).
+            The default 0.1 is above the share of errors of a chain that reproduces a row, and far below the mean share
+            in which two unrelated rows differ (0.94 for 32 characters of English).
+        spurious_within: the same between two samples.
         ngram: ids of the n-grams whose overlap with the training rows is measured, at least 1.
         critic: language model for the generative perplexity; null leaves it out.
         num_rows_during_training: see `Probe`; by default samples are compared at the last step only.
@@ -62,7 +62,7 @@ class SampleProbe(Probe):
     columns = COLUMNS
     scalars = tuple(Scalar(name, f"{name}/{{split}}", skip_nan="perplexity" in name, front=()) for name in SCALARS)
     splits = ("test", "samples")
-    every_test_row = False  # but as many as there are samples
+    every_test_row = False  # as many test rows as samples
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class SampleProbe(Probe):
     def measure(self, at: MeasuredBatch) -> None:
         assert self._against is not None
         batch, counted_BL = at.batch, at.counted_BL
-        if at.split == "test":  # as many as samples, and each row once: it would be a double of itself
+        if at.split == "test":  # as many as samples, and each row once: a row would be near its copy
             kept_B = batch.places_B < min(self._most, len(self._against.corpus.test))
             batch, counted_BL = select(batch, kept_B), counted_BL[kept_B]
         metric = self.metric(

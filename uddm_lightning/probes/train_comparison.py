@@ -141,7 +141,7 @@ def comparison_lines(found: dict[str, Any], against: TrainComparison) -> list[st
     lines = [
         f"   against {rows} training rows: {labels}",
         f"   (memorized: at most {NEAR:.0%} of positions differ from a training row; spurious: from another sample; "
-        "novel: neither, of whatever quality)",
+        "novel: neither, good or bad text)",
         f"   nearest training row: {found['nearest_distance']:.3f} of positions differ, {inside}",
     ]
     if against.critic:

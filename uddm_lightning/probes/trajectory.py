@@ -37,8 +37,8 @@ class TrajectoryProbe(Probe):
     column of the table, are extrapolation.
 
     Args:
-        num_points: number of recorded times, evenly over the sampler's grid with both its ends; a grid that has
-            fewer is recorded whole.
+        num_points: number of recorded times, evenly over the sampler's grid with both its ends; all times of a grid
+            that has fewer.
         include_special: count begin, end and separator positions too, as the paper does.
         num_rows_during_training: see `Probe`; by default trajectories are measured at the last step only.
         kwargs: arguments of `Probe`.
@@ -88,7 +88,7 @@ class TrajectoryProbe(Probe):
 
     @override
     def measure(self, at: MeasuredBatch) -> None:
-        """Does nothing: the observer has measured the chain."""
+        """Do nothing: the observer has measured the chain."""
 
     @override
     def record_keys(self, task: DiffusionTask) -> Iterable[Record]:

@@ -242,8 +242,8 @@ class Process(ABC):
         probability f_v and restores a token with probability sum_v g_v f_v. A chain that takes the most probable ids
         writes argmax f everywhere and restores a token with probability g_(argmax f).
 
-        Both processes corrupt every token with the same probability, so corrupted tokens have the frequencies of the
-        text. Under the absorbing process this level is the expectation of `chance`.
+        A process corrupts every token with the same probability, so corrupted tokens have the frequencies of the text.
+        Under the absorbing process this level is the expectation of `chance`.
 
         Args:
             unigram_V: float64 frequencies of the ids that the chain writes.
@@ -270,8 +270,8 @@ class Process(ABC):
 
         Given the noisy row and that noise has changed the token, x_0 = v has probability p_v / (1 - p[x_t]) for
         v != x_t, and p_v for a masked token, where p is the leave-one-out prediction. The mean over corrupted tokens is
-        the largest expected recovery of any estimate from x_t, whatever it does to clean tokens. The chain of the exact
-        distribution samples instead of taking the most probable id, and recovers fewer tokens.
+        the largest expected recovery of any estimate from x_t; predictions at clean tokens do not matter. The chain of
+        the exact distribution samples instead of taking the most probable id, and recovers fewer tokens.
 
         Args:
             logits_NV: exact leave-one-out log-probabilities, up to a constant per token.

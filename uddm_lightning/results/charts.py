@@ -1,4 +1,4 @@
-"""Charts of TensorBoard's page of custom scalars, one after another by corruption time."""
+"""Charts of TensorBoard's page of custom scalars, in the order of the corruption times."""
 
 import re
 from collections.abc import Collection
@@ -15,7 +15,7 @@ def charts_by_time(title: str, tags: Collection[str]) -> dict[str, dict[str, lis
 
     Args:
         title: of the page.
-        tags: of all scalars, with or without the prefixes `zz_` and `transition/`. A range of t is no t.
+        tags: of all scalars, with or without the prefixes `zz_` and `transition/`. Tags with a range of t are left out.
 
     Example:
         >>> charts_by_time("By t", ["gap/t=1", "zz_recovery/test/t=1", "loss/train"])

@@ -121,8 +121,8 @@ def scalars_of(declared: Sequence[Scalar], records: Sequence[Mapping[str, Any]])
 def logged_scalars(declared: Sequence[Scalar], records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]:
     """Return the scalars of the records of one probe and their columns, by the tag in loggers.
 
-    In front stand those of the splits that a scalar names, of the first kind of weights and the first metric, at the
-    t nearest to the reference. The tags of all others begin with `zz_`.
+    Loggers show in front the scalars of the splits in `Scalar.front`, of the first kind of weights and the first
+    metric, at the t nearest to the reference. The tags of all others begin with `zz_`.
 
     Example:
         >>> records = [{"split": "test", "weights": "ema", "t": t, "recovery": 1 - t} for t in (0.1, 0.5)]

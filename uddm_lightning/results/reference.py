@@ -11,12 +11,12 @@ METHODS = {  # in their order in transition.json and in the report, with their n
     "nelbo": "NELBO",
 }
 SIZES = {"n_mem": "N_mem", "n_half": "N_half", "n_gen": "N_gen"}  # transition sizes, ascending
-TOLERANCE = 0.02  # gap of recovery that counts as none
+TOLERANCE = 0.02  # largest gap of recovery that counts as 0
 TOLERANCE_NELBO = 0.05  # the same for the NELBO, in nats per token
 
 
 def reference(times: Iterable[float]) -> float:
-    """Return the corruption time that is nearest to t = 0.1, in ratios; of two, the smaller one.
+    """Return the corruption time that is nearest to t = 0.1, in ratios; in a tie, the smaller one.
 
     Args:
         times: at least one time in [0, 1].

@@ -87,7 +87,7 @@ def of_main_chain(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     """Return the rows of the main chain of each metric and split, and the rows without a chain.
 
     The main chain is the first by name ("ancestral" if it was run). If it was run with several numbers of steps, the
-    number with the most rows is kept; of equal ones, the largest.
+    number with the most rows is kept; in a tie, the largest.
     """
     counts = Counter(
         (row["metric"], row["split"], row["sampler"], row["sampler_steps"]) for row in rows if row["sampler"]

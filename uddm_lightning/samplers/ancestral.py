@@ -24,9 +24,9 @@ class AncestralSampler(Sampler):
     """Ancestral sampler: steps x_s ~ q(x_s | x_t, p) on a uniform grid from t = 1 to 1e-5, and a noise-removal step.
 
     A chain starts at the grid point nearest its t. An unclamped chain may change clean tokens under the uniform
-    process. In a short step most tokens stay, and the random numbers decide which before the prediction is known, so
-    the network evaluates only rows in which a token may change (`Process.may_change_mask`). On a GPU it evaluates
-    further rows, so that the number of rows is a power of two or all of them, which changes no id.
+    process. Most tokens stay in a short step. The random numbers show before the prediction which tokens may change
+    (`Process.may_change_mask`), and the network evaluates only rows with such a token. On a GPU it evaluates further
+    rows, so that the number of rows is a power of two or all of them. This changes no id.
 
     Source: Austin et al. 2021, arXiv 2107.03006; noise removal as in Sahoo et al. 2024, arXiv 2406.07524 (MDLM).
 
@@ -38,7 +38,7 @@ class AncestralSampler(Sampler):
         noise_removal: "ancestral" takes one more step to t = 0; "argmax" writes the most probable clean id at every
             position (suffix "-argmax"), which also changes clean tokens under the uniform process.
         temperature: T, in (0, 1e6): predictions are proportional to p^(1 / T) (suffix "-t0.5"). Below 1, samples have
-            fewer wrong tokens and less variety, and recovery is larger, because it is no proper score.
+            fewer wrong tokens and less variety. Recovery is larger there, because it is not a proper score.
 
     Raises:
         ValueError: an argument is out of its range; or, when called, `t` is not in [0, 1], or `clamp` is true and

@@ -23,9 +23,10 @@ class PredictorCorrectorSampler(AncestralSampler):
 
         p(x_s^l = v | x_s without l) = alpha_s p_l(v | x_s without l) + (1 - alpha_s) pi(v),
 
-    with the leave-one-out prediction p_l and the distribution pi of the noise. With exact predictions it leaves the
-    distribution of the rows at time s unchanged, whatever it is, so it repairs errors of earlier steps: errors of the
-    grid, and of tokens that were changed at once. The last step, to t = 0, is not followed by updates.
+    with the leave-one-out prediction p_l and the distribution pi of the noise. With exact predictions, an update leaves
+    the distribution q(x_s) of the process unchanged, and brings other distributions closer to it. It therefore corrects
+    errors of earlier steps, which come from the grid and from changing several tokens in one step. No update follows
+    the last step, to t = 0.
 
     Source: Campbell et al. 2022, arXiv 2205.14987 (correctors for discrete diffusion); Zhao et al. 2024, arXiv
     2407.21243 (informed correctors by Gibbs updates).

@@ -20,15 +20,15 @@ FIRST_TIME = 1e-5  # time that stands for t = 0 at the start
 
 
 class SpinDynamics(Sampler):
-    """Retrieval dynamics: tokens are replaced by their leave-one-out predictions, again and again.
+    """Retrieval dynamics: replace tokens repeatedly by their leave-one-out predictions.
 
     At temperature 0 a token becomes the most probable id, and stays if it is one of the most probable. At temperature
     T a token is drawn with probabilities proportional to p_l^(1 / T): Glauber dynamics, which for T = 1 is Gibbs
     sampling. Sequential dynamics change one token at a time, in an order that is drawn for each row and sweep; parallel
     dynamics change all tokens at once, and may end in a cycle of two rows.
 
-    Every row makes `steps` sweeps, from whatever t it starts. The network sees times that fall from t to 0 in equal
-    parts; memories ignore them.
+    Every row makes `steps` sweeps, for any start time t. The network receives times that fall from t to 0 in equal
+    steps; memories ignore them.
 
     Source: Hopfield 1982 (sequential); Little 1974 (parallel).
 

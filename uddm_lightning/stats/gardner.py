@@ -7,14 +7,14 @@ import math
 
 from uddm_lightning.core.errors import check_within
 
-LARGEST_MARGIN = 1e3  # margins are sought up to here
+LARGEST_MARGIN = 1e3  # upper end of the bisection
 
 
 def gardner_capacity(kappa: float) -> float:
     """Return gamma_c, the largest number of random patterns per spin that a linear memory stores with a margin.
 
     Spin l is stored with margin kappa if x_l h_l >= kappa |J_l|, with |J_l| the norm of the couplings of the spin. In
-    the limit of many spins it is possible for all patterns below the load
+    the limit of many spins, all patterns can be stored below the load
 
         1 / gamma_c(kappa) = integral of (z + kappa)^2 phi(z) dz from -kappa to infinity
                            = (1 + kappa^2) Phi(kappa) + kappa phi(kappa),

@@ -15,7 +15,7 @@ The number n has two limits. The correlation within rows is at most 1, so n is a
 (sum_r m_r)^2 / sum_r m_r^2. Trials of one row are hardly anticorrelated, so n is at most twice their number. If a rate
 has no variance between rows (every trial a success, or none), n is Kish's number, which assumes full correlation.
 
-Real values in [low, high] are mapped to [0, 1] and treated alike. Values at a limit may exist that were not observed.
+Real values in [low, high] are mapped to [0, 1] and treated alike. Values at a limit that were not observed may exist.
 Each bound is therefore at least as wide as the mean with a share w of the values at the limit, w = 3 / sum_r sqrt(m_r):
 the rule of three, in which the values of a row count as the square root of their number. If the shares of the rows have
 a Beta distribution with correlation rho, no such value is observed with probability prod_r (1 + k m_r)^(-share / k),

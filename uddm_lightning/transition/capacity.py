@@ -1,4 +1,4 @@
-"""The most bits that a model has memorized over all sizes, and whether models agree about it."""
+"""The largest number of bits that a model has memorized over all sizes, and its agreement between models."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -38,7 +38,7 @@ def capacity(sizes: Sequence[int], bounds: Sequence[tuple[float, float, float]])
         bounds: bits memorized of all rows of each size, and the ends of their 95 % interval.
 
     Returns:
-        None without sizes, or if no size has surely more than 0 bits.
+        None without sizes, or if no interval lies above 0 bits.
 
     Example:
         >>> capacity([8, 32], [(90.0, 88.0, 92.0), (91.0, 87.0, 95.0)])

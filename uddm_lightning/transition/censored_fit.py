@@ -1,4 +1,4 @@
-"""Fit times of which some were reached before the first measured step, or not until the last.
+"""Fit times that are censored in part: some lie before the first measured step, some after the last.
 
 A time tau is the step at which a curve reaches a level (`onset`). The model is a log-logistic regression (Kalbfleisch
 and Prentice, "The statistical analysis of failure time data", 1980, chapter 3): ln tau = mu + s e, where e has the
@@ -32,7 +32,7 @@ FLOAT = NDArray[np.float64]
 
 LEAST_SIZES = 3  # sizes with a known time that a slope needs
 _SCALES = np.geomspace(0.03, 3.0, 32)  # of ln tau
-_STEEPEST = 8.0  # largest slope that is looked at
+_STEEPEST = 8.0  # largest slope that is considered
 _POINTS = 41
 _HALVINGS = 16
 _LEVEL = 0.98  # of Student's t, see above
@@ -87,7 +87,7 @@ def fit_line(sizes_N: FLOAT, times: Times) -> tuple[Interval | None, str | None]
     x_N = x_N - x_N.mean()
     limit = _limit(len(sizes_N), 2)
     low, high = -_STEEPEST, _STEEPEST
-    for _ in range(3):  # each round looks closer
+    for _ in range(3):  # each round refines the grid
         slope_B = np.linspace(low, high, _POINTS)
         profile_B = _profile(x_N, times, slope_B)
         inside = np.flatnonzero(2 * (profile_B.max() - profile_B) <= limit)

@@ -1,4 +1,4 @@
-"""Compare the transition sizes of several models: does a size move from one to the other?"""
+"""Compare the transition sizes of several models by their ratios."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def comparisons(backbones: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
     """Return the ratio of each transition size by recovery at the t nearest to 0.1 to that of the compared model.
 
     Errors of two models are taken to be independent. Models that share rows, noise and seeds have errors in common, so
-    the intervals are rather too wide. N_mem and N_gen are measured sizes, and the interval of their ratio reaches over
+    the intervals tend to be too wide. N_mem and N_gen are measured sizes, and the interval of their ratio reaches over
     all ratios of sizes in their intervals.
 
     Args:

@@ -1,4 +1,4 @@
-"""Make the content of transition.json: sizes, regimes and notes, each with the condition under which it is true."""
+"""Make the content of transition.json: transition sizes, regimes and notes."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Collect what the table of a sweep says of each size, and judge its regime."""
+"""Collect the measurements of each size from the table of a sweep, and judge its regime."""
 
 import math
 from collections.abc import Callable, Iterable

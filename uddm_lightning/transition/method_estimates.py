@@ -11,7 +11,7 @@ from uddm_lightning.transition.equivalence import equivalence
 from uddm_lightning.transition.evidence import RATE, PanelOf, draws_per_split, mean_of, to_json
 from uddm_lightning.transition.regimes import NOT_LEARNED
 
-_BLANK = 0.999  # noise level from which on nothing of a row is left, so that it cannot be recalled
+_BLANK = 0.999  # t from which on the noisy row holds no information about the row
 
 
 def estimates_of(

@@ -10,8 +10,8 @@
 `n_mem` is the largest measured size such that it and all smaller sizes memorize. `n_gen` is the smallest measured size
 such that it and all larger sizes have an equivalent gap, with test recovery above coincidence. Their intervals consist
 of measured sizes, too. The interval of `n_mem` reaches from the last size up to which all surely memorize (NaN if that
-may lie below all sizes) to the last size up to which all may memorize. The interval of `n_gen` reaches from the first
-size from which on all gaps may be equivalent to `n_gen` itself, from which on all surely are.
+may lie below all sizes) to the last size up to which all may memorize. The interval of `n_gen` ends at `n_gen` itself;
+it begins at the first size from which on all gaps may be equivalent to 0.
 
 `n_half` is the half-way point of the curve (`profile_likelihood`), if both levels were measured. A level counts as
 measured if the outermost size and the next size 3 times away differ by at most a tenth of the height, or if the
@@ -44,7 +44,8 @@ UNDEFINED = {  # reasons why a method does not define a size
 }
 
 REPLICATES = 2000
-BEYOND = 0.02  # share of replicates beyond either bound of N_half; less than 2.5 %, for shapes that are not drawn
+# share of replicates beyond either bound of N_half; less than 2.5 %, to cover shapes that no replicate has
+BEYOND = 0.02
 LEVEL = 0.1  # share of the height by which a plateau may fall, or a size differ from a limit
 APART = 3.0  # ratio of the sizes that show a plateau
 BACK = 0.25  # share of the height by which a curve may go back

@@ -35,7 +35,7 @@ from uddm_lightning.transition.onset import Onset, onset
 from uddm_lightning.transition.regimes import LEARNED
 
 LEAST_STEPS = 3
-LEAST_DRAWS = 128  # of test rows: the few rows that a run measures on its way show a trend only
+LEAST_DRAWS = 128  # of test rows; fewer, as before the last step of a run, show a trend only
 Run = tuple[int, int]  # size, seed
 
 

@@ -22,7 +22,7 @@ class BackendRules:
         unknown_id: id of unknown text; None if the backend has none, or if it is a special id.
         textless_ids: special ids and the unknown id: they stand for no text.
         context_pattern: pattern of lines in which the neighbours of a character may cause it to be dropped.
-        added_token_pattern: pattern of the added tokens, which are one token whatever their characters are.
+        added_token_pattern: pattern of the added tokens, each of which is always one token.
         character_classes: `ENCODED`, `CONTEXT_DEPENDENT` or `DROPPED` for each character seen so far.
     """
 

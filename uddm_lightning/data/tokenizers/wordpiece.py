@@ -44,7 +44,7 @@ class WordPieceTokenizer(LearnedTokenizer):
             vocab_size=self._size, special_tokens=SPECIAL_NAMES + continuations, show_progress=False
         )
         backend.train_from_iterator(split_long_words(lines), trainer)
-        if (needed := backend.get_vocab_size()) > self._size:  # the trainer adds all characters whatever the limit is
+        if (needed := backend.get_vocab_size()) > self._size:  # the trainer adds all characters, even above the limit
             raise InputError(
                 f"`data.tokenizer.init_args.vocab_size` is {self._size}, but the characters of the training text need "
                 f"{needed} ids; choose at least {needed}, or use BPETokenizer, which encodes any text with "
