@@ -1,5 +1,7 @@
 """Linear memories: fields, asymmetry and energy, for spins and for more than two ids."""
 
+from itertools import combinations
+
 import pytest
 import torch
 
@@ -105,3 +107,50 @@ def test_the_pseudo_inverse_keeps_every_pattern_below_full_load(ids: int) -> Non
     full = random_rows(60, 20, ids)
     backbone.prepare(Statistics(lambda: full, torch.ones(ids)))
     assert backbone.couplings().abs().max() < 1e-9
+
+
+def restored(backbone: LinearMemory, row: torch.Tensor, flipped: tuple[int, ...]) -> bool:
+    """Whether one parallel step from the row with these spins flipped gives the row."""
+    weight, x = backbone.couplings().tolist(), [2 * int(spin) - 1 for spin in row]
+    y = [-spin if place in flipped else spin for place, spin in enumerate(x)]
+    return all(spin * sum(w * other for w, other in zip(weight[i], y, strict=True)) > 0 for i, spin in enumerate(x))
+
+
+def radius(backbone: LinearMemory, row: torch.Tensor) -> int:
+    """Return the largest d for which every set of at most d flipped spins is restored; -1 without a fixed point."""
+    places = range(len(row))
+    wrong = [d for d in range(len(row) + 1) if not all(restored(backbone, row, s) for s in combinations(places, d))]
+    return min(wrong) - 1
+
+
+def margins(backbone: LinearMemory, rows: torch.Tensor) -> torch.Tensor:
+    logp = backbone.head(backbone(rows, torch.zeros(len(rows)))).log_softmax(-1)
+    return (logp.gather(2, rows[..., None]) - logp.gather(2, 1 - rows[..., None]))[..., 0]
+
+
+def test_guaranteed_flips_are_a_lower_bound_of_the_radius_by_enumeration() -> None:
+    rows = random_rows(4, 8)
+    hebb = HebbMemory(2).double()
+    hebb.prepare(Statistics(lambda: rows[:2], torch.ones(2) / 2))
+    found = {}
+    for name, backbone in {"random": learned(8), "hebb": hebb}.items():
+        bounds, exact = backbone.guaranteed_flips(margins(backbone, rows)).tolist(), [radius(backbone, r) for r in rows]
+        assert all(low <= high for low, high in zip(bounds, exact, strict=True)), name
+        assert [low < 0 for low in bounds] == [high < 0 for high in exact], "fixed points are told from others"
+        found[name] = bounds
+    assert max(found["hebb"]) > 0
+
+
+def test_guaranteed_flips_are_exact_without_frustration() -> None:
+    """In the memory of a single pattern no two effects cancel: the bound is the radius."""
+    rows = random_rows(1, 7)
+    spins = 2.0 * rows[0].double() - 1
+    backbone = learned(7)
+    backbone.weight.data = spins[:, None] * backbone.weight.data.abs() * spins
+    bounds = backbone.guaranteed_flips(margins(backbone, rows))
+    assert bounds.tolist() == [radius(backbone, rows[0])] == [1]
+
+
+def test_only_spins_are_flipped() -> None:
+    with pytest.raises(ValueError, match="the memory has 3 ids, not 2"):
+        learned(4, ids=3).guaranteed_flips(torch.ones(1, 4))

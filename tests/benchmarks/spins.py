@@ -127,6 +127,18 @@ def rank_correlation(x: list[float], y: list[float]) -> float:
     return float(np.corrcoef(ranks(x), ranks(y))[0, 1])
 
 
+def guaranteed_times(backbone: object, margin_RL: list[list[float]]) -> list[float] | None:
+    """Return the noise at which half of the draws have few enough wrong spins for `LinearMemory.guaranteed_flips`.
+
+    Noise at t turns a spin with probability t / 2, and d is the median number of wrong spins at t = 2 d / L. Rows that
+    are no fixed points have t = 0. None for a model other than a memory of spins.
+    """
+    if not isinstance(backbone, LinearMemory):
+        return None
+    flips_R = backbone.guaranteed_flips(torch.tensor(margin_RL, dtype=torch.float64)).clamp(min=0)
+    return [2 * flips / len(margin_RL[0]) for flips in flips_R.tolist()]
+
+
 def draw_bridge(path: Path, runs: list[Path]) -> None:
     """Draw the critical corruption of rows against their smallest margin, a panel for each run."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -145,6 +157,13 @@ def _bridge_panel(axes: Axes, run: Path) -> None:
     }
     for split, colour in COLOURS.items():
         axes.plot(*zip(*pairs[split], strict=True), "o", color=colour, markersize=3, alpha=0.6, label=split)
+    backbone = load_run(run).model.task.backbone if (run / "config.yaml").exists() else None
+    if times := guaranteed_times(backbone, [row["margin"] for row in known]):
+        x = [min(row["margin"]) for row in known]
+        axes.plot(x, times, "_", color="black", markersize=7, label="guaranteed by the margins")
+        broken = sum(t > row["critical_t"] for t, row in zip(times, known, strict=True))
+        flips = f"{min(times):.3f} to {max(times):.3f} guaranteed by the margins, above t_c in {broken} rows"
+        sys.stdout.write(f"{run.name}: {flips}\n")
     nothing = np.mean([row["critical_t_identity"] for row in known])
     axes.axhline(float(nothing), color="grey", linewidth=1, label="a chain that does nothing")
     axes.axvline(0.0, color="black", linewidth=0.6)

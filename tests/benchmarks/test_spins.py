@@ -9,7 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.benchmarks.spins import draw_bridge, draw_training, rank_correlation, stabilities, trained
+from tests.benchmarks.spins import (
+    draw_bridge,
+    draw_training,
+    guaranteed_times,
+    rank_correlation,
+    stabilities,
+    trained,
+)
+from uddm_lightning.backbones import PseudoLikelihoodMemory
 from uddm_lightning.stats.gardner import gardner_margin
 
 
@@ -28,6 +36,13 @@ def test_learned_margins_stay_below_gardner_s_bound() -> None:
     spins, couplings = 2.0 * rows[3].double() - 1, backbone.couplings().detach().double()
     by_hand = float(spins[7] * (couplings[7] * spins).sum() / (couplings[7] ** 2).sum().sqrt())
     assert stabilities(backbone, rows)[3, 7] == pytest.approx(by_hand)
+
+
+def test_guaranteed_noise_turns_as_many_spins_as_the_margins_allow() -> None:
+    backbone = PseudoLikelihoodMemory(2, length=5)
+    backbone.weight.data.fill_(1.0)
+    assert guaranteed_times(backbone, [[8.0] * 5, [8.0, -1.0, 8.0, 8.0, 8.0]]) == [2 * 1 / 5, 0.0]
+    assert guaranteed_times(None, [[8.0]]) is None
 
 
 def test_figures_are_drawn_from_the_tables_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,6 +111,38 @@ class LinearMemory(Backbone):
         spins_BM = self.spins(tokens_BL).double()
         return -0.5 * ((spins_BM @ self.couplings().detach().double()) * spins_BM).sum(1)
 
+    def guaranteed_flips(self, margin_BL: Tensor) -> Tensor:
+        """Return the number of spins that may be wrong, whichever they are, for one parallel step to restore the row.
+
+        The margin of a spin is ln p(x_l) - ln p(-x_l) = 2 x_l h_l. A wrong spin m changes it by at most 4 |J_lm|, so d
+        wrong spins cannot change its sign if it is above 4 times the sum of the d largest |J_lm|. The number is the
+        largest d for which this holds at all positions. It is a lower bound: dynamics restore rows with more wrong
+        spins if their effects cancel, or in several steps.
+
+        Args:
+            margin_BL: margins in nats of the spins of rows, as `ClassificationMargin` takes them.
+
+        Returns:
+            int64 (B,), in [0, L]; -1 for a row with a margin of at most 0, which may be no fixed point.
+
+        Raises:
+            ValueError: the memory has other than two ids.
+
+        Example:
+            >>> from uddm_lightning.backbones import PseudoLikelihoodMemory
+            >>> backbone = PseudoLikelihoodMemory(2, length=5)
+            >>> backbone.weight.data.fill_(1.0)  # all spins up is a fixed point with x_l h_l = 4
+            >>> backbone.guaranteed_flips(torch.full((1, 5), 8.0))
+            tensor([1])
+        """
+        if len(self.code_VK) != 2:
+            raise ValueError(f"Only spins can be flipped: the memory has {len(self.code_VK)} ids, not 2.")
+        strength_LL = self.couplings().detach().double().abs().sort(dim=1, descending=True).values
+        change_LD = 4 * strength_LL.cumsum(1)
+        kept_BLD = change_LD < margin_BL.double()[..., None]
+        right_BL = torch.where(margin_BL > 0, kept_BLD.sum(2), -1)
+        return right_BL.amin(1)
+
     def off_diagonal(self, length: int) -> Tensor:
         """Return a bool mask (M, M), False where both indices belong to the same position."""
         block = self.code_VK.shape[1]
