@@ -880,6 +880,8 @@ ELSEWHERE = {  # statements with data in other tests
     **dict.fromkeys(
         (
             "{} grows as N to the power",
+            "it is known at {} of {} sizes",
+            "; one power does not fit: a parabola has",
             "{}N = {}, test NELBO minus that of the exact model",
             "at step {}, the minimum between",
             "Grey: the exact model of the text. ",

@@ -8,6 +8,7 @@ import csv
 import math
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from scipy import optimize, stats
 
 from tests.support.simulated_surfaces import Surface
-from uddm_lightning.transition.censored_fit import Times, fit_groups, fit_line
+from uddm_lightning.transition.censored_fit import Times, _log_likelihood, _maximum, fit_bend, fit_groups, fit_line
 from uddm_lightning.transition.onset import onset
 
 RESULTS = Path(__file__).parent / "results" / "times.csv"
@@ -49,6 +50,49 @@ def covered(surface: Surface, count: int, seed: int = 0) -> Iterator[tuple[bool,
         slope, _ = fit_line(*measured(surface, rng))
         if slope is not None:
             yield slope.low <= surface.slope_mem <= slope.high, slope.high - slope.low
+
+
+def bent(rng: np.random.Generator, bend: float) -> dict[int, float] | None:
+    """Return the exponents of simulated times of 21 runs, censored at 60 and 600 steps."""
+    sizes_N = np.repeat([4.0, 8, 16, 32, 64, 128, 256], 3)
+    x_N = np.log(sizes_N) - np.log(32)
+    taus_N = np.exp(5.2 + 0.6 * x_N + bend * x_N**2 + 0.1 * rng.logistic(size=21))
+    low_N, high_N = np.clip(taus_N, 60, 600), np.clip(taus_N, 60, 600)
+    low_N[taus_N < 60], high_N[taus_N > 600] = 0.0, np.inf
+    return fit_bend(sizes_N, Times(low_N, high_N))
+
+
+def test_one_power_is_rejected_where_it_is_wrong() -> None:
+    rng = np.random.default_rng(4)
+    assert sum(bent(rng, 0.0) is not None for _ in range(40)) <= 6, "5 % and three standard errors"
+    found = [bent(rng, 0.12) for _ in range(20)]
+    assert sum(one is not None for one in found) >= 18
+    firsts, lasts = zip(*(one.values() for one in found if one), strict=True)
+    assert np.mean(lasts) - np.mean(firsts) == pytest.approx(2 * 0.12 * math.log(64), rel=0.4)
+    assert fit_bend(np.array([8.0, 16, 32]), Times(*np.ones((2, 3)))) is None, "three sizes have no bend"
+
+
+@pytest.mark.bar
+def test_a_planted_power_is_rarely_rejected() -> None:
+    rejected = 0
+    for surface in SURFACES.values():
+        rng = np.random.default_rng([18, 7])
+        rejected += sum(fit_bend(*measured(surface, rng)) is not None for _ in range(60))
+    number = 60 * len(SURFACES)
+    sys.stdout.write(f"\none power is rejected for {rejected} of {number} simulated sweeps\n")
+    assert rejected <= number * 0.05 + 3 * math.sqrt(number * 0.05 * 0.95)
+
+
+def test_the_parabola_has_the_largest_likelihood() -> None:
+    rng = np.random.default_rng(5)
+    x_N = np.linspace(-1.0, 1.0, 15)
+    design_NP = x_N[:, None] ** np.arange(3)
+    taus_N = np.exp(5.0 + x_N + 0.2 * rng.logistic(size=15))
+    times = Times(np.minimum(taus_N, 300.0), np.where(taus_N > 300.0, np.inf, taus_N))
+    found, parameters_P = _maximum(design_NP, times)
+    nearby = [(design_NP @ (parameters_P + 0.02 * rng.normal(size=3)))[None, None] for _ in range(50)]
+    assert found == pytest.approx(_log_likelihood(times, (design_NP @ parameters_P)[None, None]).max(), abs=1e-9)
+    assert max(_log_likelihood(times, place).max() for place in nearby) < found
 
 
 def test_without_censoring_the_slope_is_that_of_maximum_likelihood() -> None:

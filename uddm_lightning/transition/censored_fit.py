@@ -8,8 +8,8 @@ logistic distribution F(e) = 1 / (1 + exp(-e)). With z = (ln tau - mu) / s, the 
 * a time above the last step is ln F(-z) at that step;
 * a time below the first step is ln F(z) at that step.
 
-mu is a + b ln N (`fit_line`), or one value for each size (`fit_groups`). The log-likelihood is concave in mu. Nothing
-is extrapolated: a time that was not reached enters by its lower end alone.
+mu is a + b ln N (`fit_line`), a + b ln N + c (ln N)^2 (`fit_bend`), or one value for each size (`fit_groups`). The
+log-likelihood is concave in mu. Nothing is extrapolated: a time that was not reached enters by its lower end alone.
 
 Intervals are those of the profile likelihood: all values whose deviance from the maximum is at most
 n ln(1 + t^2 / df), with Student's t on df = n - parameters. For normal errors without censoring that is the exact
@@ -35,6 +35,8 @@ _SCALES = np.geomspace(0.03, 3.0, 32)  # of ln tau
 _STEEPEST = 8.0  # largest slope that is considered
 _POINTS = 41
 _HALVINGS = 16
+_NEWTON_STEPS = 25
+_CONVERGED = 1e-6
 _LEVEL = 0.98  # of Student's t, see above
 
 
@@ -96,6 +98,59 @@ def fit_line(sizes_N: FLOAT, times: Times) -> tuple[Interval | None, str | None]
         low, high = float(slope_B[inside[0] - 1]), float(slope_B[inside[-1] + 1])
     value = float(slope_B[profile_B.argmax()])
     return Interval(value, float(slope_B[inside[0]]), float(slope_B[inside[-1]])), None
+
+
+def fit_bend(sizes_N: FLOAT, times: Times) -> dict[int, float] | None:
+    """Return the exponents at the smallest and at the largest known size if they differ significantly, else None.
+
+    The test compares a parabola with a line: its deviance must exceed that which the 95 % interval of one parameter
+    allows. One exponent does not describe such times.
+
+    Args:
+        sizes_N: number of training rows of each run.
+        times: of the runs; at least four sizes must have a known time.
+
+    Example:
+        >>> sizes = np.repeat([8.0, 16.0, 32.0, 64.0, 128.0], 3)
+        >>> rises = np.exp(0.2 * np.log(sizes) ** 2) * np.tile([0.95, 1.0, 1.05], 5)
+        >>> {size: round(exponent, 1) for size, exponent in fit_bend(sizes, Times(rises, rises)).items()}
+        {8: 0.8, 128: 1.9}
+        >>> fit_bend(sizes, Times(sizes, sizes)) is None
+        True
+    """
+    known = np.unique(sizes_N[times.known_N])
+    if len(known) <= LEAST_SIZES or len(sizes_N) <= LEAST_SIZES + 1:
+        return None
+    x_N = np.log(sizes_N)
+    middle = x_N.mean()
+    powers_NP = (x_N[:, None] - middle) ** np.arange(3)
+    line, _ = _maximum(powers_NP[:, :2], times)
+    parabola, (_, slope, bend) = _maximum(powers_NP, times)
+    if 2 * (parabola - line) <= _limit(len(sizes_N), 3):
+        return None
+    return {int(size): float(slope + 2 * bend * (math.log(size) - middle)) for size in (known[0], known[-1])}
+
+
+def _maximum(design_NP: FLOAT, times: Times) -> tuple[float, FLOAT]:
+    """Return the largest log-likelihood with mu = design x parameters over all scales, and its parameters."""
+    low_N, high_N = times.ends
+    start_P = np.linalg.lstsq(design_NP, np.where(np.isfinite(low_N), low_N, high_N), rcond=None)[0]
+    results = []
+    for scale in _SCALES:
+        parameters_P = start_P
+        for _ in range(_NEWTON_STEPS):
+            low_z_N, high_z_N = ((end_N - design_NP @ parameters_P) / scale for end_N in (low_N, high_N))
+            above_N, below_N = ((1 + np.tanh(z_N / 2)) / 2 for z_N in (low_z_N, -high_z_N))  # F(low), F(-high)
+            curvature_N = above_N * (1 - above_N) + below_N * (1 - below_N)
+            hessian_PP = (design_NP.T * curvature_N) @ design_NP / scale**2
+            gradient_P = design_NP.T @ (above_N - below_N) / scale
+            step_P = np.linalg.solve(hessian_PP + 1e-9 * np.eye(len(start_P)), gradient_P)
+            parameters_P = parameters_P + step_P * min(1.0, 1.0 / max(abs(step_P).max(), 1e-9))
+            if abs(step_P).max() < _CONVERGED:
+                break
+        best = float(-(np.logaddexp(0.0, -high_z_N) + np.logaddexp(0.0, low_z_N)).sum())
+        results.append((best - float(times.known_N.sum()) * math.log(scale), parameters_P))
+    return max(results, key=lambda result: result[0])
 
 
 def fit_groups(group_N: NDArray[np.int64], times: Times) -> dict[int, Interval]:

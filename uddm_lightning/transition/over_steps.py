@@ -27,7 +27,7 @@ from uddm_lightning.results.parsed import ParsedTable, parse
 from uddm_lightning.results.reference import SIZES, TOLERANCE, TOLERANCE_NELBO, reference
 from uddm_lightning.results.tables import Row, number
 from uddm_lightning.stats.intervals import Interval, difference_interval
-from uddm_lightning.transition.censored_fit import Times, fit_groups, fit_line
+from uddm_lightning.transition.censored_fit import Times, fit_bend, fit_groups, fit_line
 from uddm_lightning.transition.entropy_regime import entropy_regime
 from uddm_lightning.transition.evidence import mean_of, regimes_by_size, to_json
 from uddm_lightning.transition.method_estimates import estimates_of
@@ -214,7 +214,8 @@ def _time(
 ) -> dict[str, Any]:
     """Return a time for each size, and its slope; a run that never reaches it counts up to its step in `until`."""
     onsets = _onsets(measured, curve, level)
-    found: dict[str, Any] = {"time": time, "method": method, "level": level, "slope": None, "reason": None, "sizes": []}
+    found: dict[str, Any] = {"time": time, "method": method, "level": level, "slope": None, "reason": None}
+    found |= {"bend": None, "sizes": []}
     if not onsets:
         return found
     size_N = np.array([size for size, _ in onsets], float)
@@ -222,6 +223,8 @@ def _time(
     times = Times(np.array(lows), np.array([one.high for one in onsets.values()]))
     slope, found["reason"] = fit_line(size_N, times)
     found["slope"] = slope and to_json(slope)
+    if slope and (exponents := fit_bend(size_N, times)):
+        found["bend"] = [{"train_size": size, "slope": exponent} for size, exponent in exponents.items()]
     found["sizes"] = _time_by_size(onsets, fit_groups(size_N.astype(np.int64), times), measured[-1].step)
     return found
 

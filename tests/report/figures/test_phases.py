@@ -58,6 +58,17 @@ def test_times_have_intervals_and_censored_ones_are_triangles(drawn: dict[str, D
     assert any("smallest test NELBO" in tip and "the minimum between steps" in tip for tip in tips)
     slopes = [line for line in drawn["times"].remarks if "grows as N to the power" in line]
     assert any(line.startswith("τ_mem by recovery grows as N to the power") for line in slopes)
+    assert not any("one power does not fit" in line for line in slopes if " by recovery " in line)
+
+
+def test_times_that_one_power_does_not_fit_are_said_to(rows: list[dict[str, str]], transition: dict) -> None:
+    changed = copy.deepcopy(transition)
+    for entry in changed["backbones"]["DiT"]["over_steps"]["times"]:
+        entry["bend"] = [{"train_size": 8, "slope": 0.1}, {"train_size": 256, "slope": 0.9}]
+    with style():
+        drawing = times_drawing(Study(rows), Estimates(changed))
+    said = "; one power does not fit: a parabola has 0.10 at N = 8 and 0.90 at N = 256."
+    assert any(line.endswith(said) for line in drawing.remarks)
 
 
 def test_a_missing_slope_has_its_reason(rows: list[dict[str, str]]) -> None:

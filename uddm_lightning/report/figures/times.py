@@ -112,7 +112,11 @@ def _slopes(found: Mapping[str, Over]) -> Iterator[str]:
             known = sum(one["value"] is not None for one in entry["sizes"])
             if slope := entry["slope"]:
                 value = with_interval(slope["value"], slope["low"], slope["high"], 2)
-                yield f"{what} grows as N to the power {value}; it is known at {known} of {len(entry['sizes'])} sizes."
+                at = f"it is known at {known} of {len(entry['sizes'])} sizes"
+                if bend := entry["bend"]:
+                    ends = [f"{decimal(end['slope'], 2)} at N = {count(end['train_size'])}" for end in bend]
+                    at += f"; one power does not fit: a parabola has {' and '.join(ends)}"
+                yield f"{what} grows as N to the power {value}; {at}."
             else:
                 yield f"{what} has no slope: {entry['reason']}."
 
