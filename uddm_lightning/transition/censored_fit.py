@@ -134,10 +134,10 @@ def fit_bend(sizes_N: FLOAT, times: Times) -> dict[int, float] | None:
 def _maximum(design_NP: FLOAT, times: Times) -> tuple[float, FLOAT]:
     """Return the largest log-likelihood with mu = design x parameters over all scales, and its parameters."""
     low_N, high_N = times.ends
-    start_P = np.linalg.lstsq(design_NP, np.where(np.isfinite(low_N), low_N, high_N), rcond=None)[0]
-    results = []
+    start_P: FLOAT = np.linalg.lstsq(design_NP, np.where(np.isfinite(low_N), low_N, high_N), rcond=None)[0]
+    results: list[tuple[float, FLOAT]] = []
     for scale in _SCALES:
-        parameters_P = start_P
+        parameters_P: FLOAT = start_P
         for _ in range(_NEWTON_STEPS):
             low_z_N, high_z_N = ((end_N - design_NP @ parameters_P) / scale for end_N in (low_N, high_N))
             above_N, below_N = ((1 + np.tanh(z_N / 2)) / 2 for z_N in (low_z_N, -high_z_N))  # F(low), F(-high)
