@@ -61,8 +61,13 @@ def test_the_page_prints_on_paper(report, tmp_path):
         assert page.run("document.querySelector('.replay .unseen').innerText").startswith("Trained on ")
         assert page.run("document.querySelector('.replay .unseen').getBoundingClientRect().height") > 10
         assert page.run("document.documentElement.scrollWidth") <= 673
-        widths = "[...document.querySelectorAll('#recovery svg.wide')].map((e) => e.getBoundingClientRect().width)"
-        assert min(page.run(widths)) > 600, "a figure takes the width of the paper"
+        place = (
+            "(() => {{ const r = document.querySelector('{}').getBoundingClientRect(); return [r.left, r.right]; }})()"
+        )
+        assert page.run(place.format(".hero svg.wide"))[1] > 600, "the first figure takes the width of the paper"
+        left, right = page.run(place.format("#recovery svg.narrow"))
+        assert right - left > 200
+        assert page.run(place.format("#recovery figcaption"))[0] > right, "a caption stands beside its figure"
     text = (tmp_path / "page.pdf").read_bytes()
     assert text.startswith(b"%PDF")
-    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", text)) <= 15
+    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", text)) <= 6, "pages hold two figures"

@@ -57,7 +57,8 @@ def _regimes(study: Study, verdict: Estimates, backbone: str, terms: Mapping[str
             + "</tr>"
         )
     head = "".join(f'<th scope="col">{term(name, terms)}</th>' for name in ("N", "the model is", "why", *_COSTS))
-    table = f'{box("Regimes")}<table class="regimes"><tr>{head}</tr>{"".join(rows)}</table></div>'
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    table = f'{box("Regimes")}<table class="regimes">{body}</table></div>'
     late = any(NOT_AT_ITS_END in one.regime.qualifiers for one in found)
     note = f'<p class="quiet">{escaped(regimes.NOT_AT_END)}</p>' if late else ""
     title = '<p class="label">Regime by number of training rows</p>'

@@ -18,6 +18,7 @@ from uddm_lightning.results.reference import SIZES
 from uddm_lightning.results.study import Study
 
 MORE = ("densities", "basins", "margins", "trajectories", "agreement")  # diagnostics, folded
+_BESIDE = 7.0  # inches: height on paper of a figure with its caption beside it; taller ones have the caption below
 _TITLE = "Memorizing and generalizing, by the number of training rows"
 _READING = (
     "<b>t</b> is the corruption time, from 0 (clean) to 1 (noise). With the log-linear schedule a token is redrawn "
@@ -118,15 +119,17 @@ def _section(drawing: Drawing, terms: Mapping[str, str], reference: float | None
 def _figure(drawing: Drawing, reference: float | None) -> str:
     """Return a figure in both widths with its caption and links to its files.
 
-    The script adds buttons for the times t of its lines, and shows those of the reference t at first.
+    The script adds buttons for the times t of its lines, and shows those of the reference t at first. On paper, a
+    figure that fits into one column has its caption beside it.
     """
     narrow = inline(drawing, is_narrow=True) if drawing.is_narrow else ""
     times = sorted(set(drawing.times.values()))
     listed_times, data = " ".join(f"{t:g}" for t in times), ""
     if len(times) > 1:
         data = f' data-times="{listed_times}" data-reference="{reference:g}"'
+    kind = ' class="beside"' if 0.0 < drawing.narrow_height <= _BESIDE else ""
     return (
-        f'<figure{data}><div class="box">{inline(drawing)}{narrow}</div>'
+        f'<figure{kind}{data}><div class="box">{inline(drawing)}{narrow}</div>'
         f"<figcaption>{escaped(drawing.caption)} {_files(drawing)}</figcaption></figure>"
     )
 

@@ -1,6 +1,7 @@
 """Colours for light and dark pages, and the parts of a figure of the report."""
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -136,6 +137,12 @@ class Drawing:
     def narrow_svg(self) -> bytes:
         """The figure as SVG in the width of one column, for phones; empty if its panels need more."""
         return self._saved("svg", ONE_COLUMN) if self.is_narrow else b""
+
+    @cached_property
+    def narrow_height(self) -> float:
+        """Height of the figure in the width of one column, in inches; 0 if its panels need more."""
+        found = re.search(rb'height="([\d.]+)pt"', self.narrow_svg)
+        return float(found[1]) / 72 if found else 0.0
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Yield the ends of the names of the figure's files, with their contents.

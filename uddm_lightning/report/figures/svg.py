@@ -29,13 +29,11 @@ def inline(drawing: Drawing, is_narrow: bool = False) -> str:
         if gid in drawing.times:
             group.set("data-t", f"{drawing.times[gid]:g}")
     _single(root)
-    width = float(root.get("width", "0pt").removesuffix("pt"))
-    root.attrib.pop("height", None)
-    root.attrib.pop("width", None)
+    width, height = (float(root.attrib.pop(side, "0pt").removesuffix("pt")) * 4 / 3 for side in ("width", "height"))
     root.set("role", "img")
     root.set("aria-label", drawing.title)
     root.set("class", "narrow" if is_narrow else "wide" if drawing.is_narrow else "only")
-    root.set("style", f"--natural: {width * 4 / 3:.0f}px")
+    root.set("style", f"--natural: {width:.0f}px; --high: {height:.0f}px")
     return ElementTree.tostring(root, encoding="unicode")
 
 
