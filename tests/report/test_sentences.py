@@ -93,7 +93,10 @@ def test_lines_are_cut_without_losing_their_alignment():
 def test_words_of_a_tokenizer_without_spaces_are_separated():
     one = sequence(8, "abc", "abc", "abc")
     one |= {f"{name}_text": ["war", "peace", "##ful"] for name in ("x0", "xt", "xhat")}
-    sentence = text.choose([one], [8], "train", 0.25)
+    sentence = text.choose(text.with_readable_texts([one]), [8], "train", 0.25)
     assert sentence is not None
     (page,) = text.columns(sentence, 40)
-    assert "".join(piece.text for piece in page[0]) == "war peace ##ful "
+    assert "".join(piece.text for piece in page[0]) == " war peaceful"
+    bare = {key: value for key, value in one.items() if not key.endswith("_text")}
+    (named,) = text.with_readable_texts([bare])
+    assert named["x0_text"] == [" 97", " 98", " 99"], "ids, where the text of tokens is not known"

@@ -10,6 +10,7 @@ from uddm_lightning.audit.own_samples import NEAR, ORDER, TIMES, VANISHING, T
 from uddm_lightning.audit.page import figure_section, plain_table, whole_page
 from uddm_lightning.audit.probe import Probed
 from uddm_lightning.audit.verdict import PLACES, caution_lines, evidence_lines, text_lines
+from uddm_lightning.core.token_texts import readable
 from uddm_lightning.report.figures.drawing import (
     FAINT,
     REGIME_COLOURS,
@@ -183,15 +184,15 @@ def _curve_drawing(probed: Probed) -> Drawing:
 def samples_section(probed: Probed, title: str = "Own samples by token entropy") -> str:
     """Return the first samples with a shade behind each token."""
     largest, pieces = probed.evidence.largest_entropy, probed.pieces
-    gap = "" if pieces is not None and max(map(len, pieces), default=1) == 1 else " "
+    samples = [[str(i) if pieces is None else pieces[i] for i in row] for row in probed.tokens_SL[:SHOWN].tolist()]
+    words = readable({text for row in samples for text in row})
     shown = []
-    for tokens_L, entropy_L in zip(probed.tokens_SL[:SHOWN].tolist(), probed.entropy_SL[:SHOWN].tolist(), strict=True):
+    for texts, entropy_L in zip(samples, probed.entropy_SL[:SHOWN].tolist(), strict=True):
         spans = []
-        for token, entropy in zip(tokens_L, entropy_L, strict=True):
+        for text, entropy in zip(texts, entropy_L, strict=True):
             share = 0.0 if math.isnan(entropy) else min(max(entropy / largest, 0.0), 1.0)
-            text = f"[{token}]" if pieces is None else pieces[token]
-            spans.append(f'<span style="--shade: {DARKEST * share:.0f}%">{escaped(text)}</span>')
-        shown.append(f'<p class="tokens">{gap.join(spans)}</p>')
+            spans.append(f'<span style="--shade: {DARKEST * share:.0f}%">{escaped(words[text])}</span>')
+        shown.append(f'<p class="tokens">{"".join(spans)}</p>')
     key = (
         '<p class="quiet">Background: entropy of the prediction of the token, from 0 '
         f'<span class="scale" style="background: linear-gradient(90deg, transparent, color-mix(in srgb, var(--text) '

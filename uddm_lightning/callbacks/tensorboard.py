@@ -16,6 +16,7 @@ from uddm_lightning.callbacks import board
 from uddm_lightning.callbacks.figures import pixels, sequence_panel, time_figure, write_picture
 from uddm_lightning.callbacks.measurements import probes, run_folder
 from uddm_lightning.callbacks.sequences import SequenceTable
+from uddm_lightning.core.token_texts import readable
 from uddm_lightning.results.charts import charts_by_time
 from uddm_lightning.results.declarations import BEHIND, Scalar, logged_scalars, scalars_of
 from uddm_lightning.results.reference import reference
@@ -23,6 +24,7 @@ from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import callbacks_of, data_of, is_dry_run
 
 PANEL_ROWS = 4
+_TEXTS = ("x0_text", "xt_text", "xhat_text")
 _TIMES = {
     "probe/seconds": "Seconds that the probes took at this validation.",
     "probe/share": "Share of the time since the previous validation that the probes took.",
@@ -167,9 +169,9 @@ def _show(trainer: Trainer, tag: str, picture: npt.NDArray[np.uint8], path: Path
 def _panels(trainer: Trainer) -> Iterable[tuple[str, str]]:
     """Yield tags and panels of restored text, one for each split and t; train and test rows stand in front."""
     tables = [callback for callback in callbacks_of(trainer) if isinstance(callback, SequenceTable)]
-    tokenizer = data_of(trainer).tokenizer
     shown: dict[str, list[str]] = {}
     sequences = tables[0].sequences if tables else []
+    words = readable({text for sequence in sequences for name in _TEXTS for text in sequence[name]})
     front = reference(sequence["t"] for sequence in sequences) if sequences else None
     for sequence in sequences:
         is_front = (
@@ -179,8 +181,7 @@ def _panels(trainer: Trainer) -> Iterable[tuple[str, str]]:
         )
         panels = shown.setdefault(("" if is_front else BEHIND) + Scalar("restored").name(sequence), [])
         if len(panels) < PANEL_ROWS:
-            pieces = [[tokenizer.decode_token(token) for token in sequence[name]] for name in ("x0", "xt", "xhat")]
-            panels.append(sequence_panel(*pieces))
+            panels.append(sequence_panel(*([words[text] for text in sequence[name]] for name in _TEXTS)))
     legend = "marks: + recovered, x not recovered, ! broken"
     for tag, panels in shown.items():
         text = "\n\n".join([*panels, legend])

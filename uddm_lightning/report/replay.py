@@ -8,7 +8,7 @@ from typing import Any
 from uddm_lightning.report.elements import box, numbers
 from uddm_lightning.report.figures.drawing import Drawing
 from uddm_lightning.report.formatting import escaped
-from uddm_lightning.report.sentences import BROKEN, CHANGED, LOST, RECOVERED, Sentence, columns
+from uddm_lightning.report.sentences import BROKEN, CHANGED, LOST, RECOVERED, Piece, Sentence, columns
 
 STATES = {
     CHANGED: "corrupted",
@@ -82,6 +82,15 @@ def _live(data: Mapping[str, Any]) -> str:
     )
 
 
+def _token(piece: Piece) -> str:
+    """Return a token with the mark of its state, which is not below the space before it."""
+    word = piece.text.lstrip()
+    if piece.state not in STATES:
+        return escaped(piece.text)
+    space = piece.text.removesuffix(word)
+    return f'{space}<i class="{piece.state}" title="{STATES[piece.state]}">{escaped(word)}</i>'
+
+
 def _still(sentences: Sequence[Sentence]) -> str:
     blocks = []
     for sentence in sentences:
@@ -89,12 +98,7 @@ def _still(sentences: Sequence[Sentence]) -> str:
         for part in columns(sentence, _LINE):
             rows = []
             for line, pieces in zip(sentence.lines, part, strict=True):
-                tokens = "".join(
-                    f'<i class="{piece.state}" title="{STATES[piece.state]}">{escaped(piece.text)}</i>'
-                    if piece.state in STATES
-                    else escaped(piece.text)
-                    for piece in pieces
-                )
+                tokens = "".join(map(_token, pieces))
                 rows.append(f"<tr><td>{escaped(line.label)}</td><td>{tokens}</td></tr>")
             tables.append(f"<table>{''.join(rows)}</table>")
         lines = "".join(f"<li>{escaped(line)}</li>" for line in sentence.summary)

@@ -50,24 +50,21 @@ def restorations(models: Mapping[str, Sequence[Restored]]) -> dict[str, Any]:
     first one has corrupted tokens at the start.
 
     Args:
-        models: for each model, the sequences of one seed.
+        models: for each model, the sequences of one seed, see `with_readable_texts`.
 
     Returns:
-        `texts`, the distinct tokens; `gap`, what stands between tokens; `top`, the entropy in nats of the darkest
-        shade; and `models`. A model has `sizes`, `times`, `start` (places of size and t, place of the row) and `rows`,
-        for each split a list. In a row, `x0` holds places in `texts`; `noised` holds for each t the pairs (position,
-        text) that differ from `x0`; `restored` holds for each "t,size" the pairs that differ from the noised row, the
-        entropies as digits from 0 to 9, and the share in per cent that equals the nearest training row.
+        `texts`, the distinct tokens; `top`, the entropy in nats of the darkest shade; and `models`. A model has
+        `sizes`, `times`, `start` (places of size and t, place of the row) and `rows`, for each split a list. In a row,
+        `x0` holds places in `texts`; `noised` holds for each t the pairs (position, text) that differ from `x0`;
+        `restored` holds for each "t,size" the pairs that differ from the noised row, the entropies as digits from 0 to
+        9, and the share in per cent that equals the nearest training row.
     """
     texts: dict[Token, int] = {}
     entropies = [value for mine in models.values() for s in mine for value in s.get("entropy") or ()]
     top = max(entropies, default=0.0) or 1.0
     known = {name: mine for name, mine in models.items() if mine}
     found = [_model(name, mine, texts, top, _TOKENS // max(len(known), 1)) for name, mine in known.items()]
-    words = [text for _, text in texts]
-    spaced = sum(word != word.strip() for word in words) > len(words) / 10
-    gap = "" if spaced or max(map(len, words), default=1) == 1 else " "
-    return {"texts": words, "gap": gap, "top": round(float(top), 2), "models": found}
+    return {"texts": [text for _, text in texts], "top": round(float(top), 2), "models": found}
 
 
 def pull(sequences: Sequence[Restored]) -> Pull | None:
@@ -174,8 +171,8 @@ def _row(
 
 
 def _tokens(sequence: Restored, name: str) -> list[Token]:
-    texts = sequence.get(f"{name}_text") or map(str, sequence[name])
-    return [(token, visible(text) or "∅") for token, text in zip(sequence[name], texts, strict=True)]
+    pairs = zip(sequence[name], sequence[f"{name}_text"], strict=True)
+    return [(token, visible(text) or "∅") for token, text in pairs]
 
 
 def _changes(before: Sequence[int], after: Sequence[int]) -> list[int]:

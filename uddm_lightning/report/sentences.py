@@ -1,15 +1,17 @@
 """Choose a sentence that was corrupted and restored at three sizes, and classify its tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from uddm_lightning.core.token_texts import readable
 from uddm_lightning.report.formatting import visible
 
 CLEAN, RECOVERED, LOST, BROKEN, CHANGED = "clean", "recovered", "lost", "broken", "changed"
 NOISE = 0.25  # the t whose sentences are shown, or the nearest below
 
 Restored = dict[str, Any]  # one row of sequences.parquet
+_TEXTS = ("x0_text", "xt_text", "xhat_text")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,16 @@ class Sentence:
     t: float
     lines: tuple[Line, ...]
     summary: tuple[str, ...]
+
+
+def with_readable_texts(sequences: Iterable[Restored]) -> list[Restored]:
+    """Return the sequences with texts that read well side by side; where the text of tokens is not known, with ids."""
+    texts = [[s.get(name) or list(map(str, s[name.removesuffix("_text")])) for name in _TEXTS] for s in sequences]
+    shown = readable({text for three in texts for pieces in three for text in pieces})
+    return [
+        {**s, **{name: [shown[text] for text in pieces] for name, pieces in zip(_TEXTS, three, strict=True)}}
+        for s, three in zip(sequences, texts, strict=True)
+    ]
 
 
 def noise_level(sequences: Sequence[Restored]) -> float | None:
@@ -110,9 +122,8 @@ def _sentence(picked: list[Restored], split: str, t: float, same: bool) -> Sente
 
 
 def _pieces(sequence: Restored, name: str) -> tuple[Piece, ...]:
-    texts = sequence.get(f"{name}_text") or [f"{token} " for token in sequence[name]]
     pieces = []
-    for x0, xt, xhat, text in zip(sequence["x0"], sequence["xt"], sequence["xhat"], texts, strict=True):
+    for x0, xt, xhat, text in zip(*(sequence[key] for key in ("x0", "xt", "xhat", f"{name}_text")), strict=True):
         state = CLEAN
         if name == "xt" and xt != x0:
             state = CHANGED
@@ -135,13 +146,10 @@ def columns(sentence: Sentence, width: int) -> list[list[list[Piece]]]:
     Returns:
         For each page its lines, for each line its pieces, each followed by what is missing to the width of its column.
     """
-    texts = [piece.text for line in sentence.lines for piece in line.pieces]
-    spaced = sum(text != text.strip() for text in texts) > len(texts) / 10
-    gap = 0 if spaced or max(map(len, texts)) == 1 else 1  # words of a tokenizer that knows no spaces
     pages: list[list[list[Piece]]] = []
     used = width
     for column in zip(*(line.pieces for line in sentence.lines), strict=True):
-        wide = max(len(piece.text) for piece in column) + gap
+        wide = max(len(piece.text) for piece in column)
         if used + wide > width:
             pages.append([[] for _ in sentence.lines])
             used = 0

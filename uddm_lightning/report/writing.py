@@ -165,7 +165,7 @@ def _from_sequences(
     study: Study, verdict: Estimates, sequences: pa.Table | None
 ) -> tuple[dict[str, Drawing | None], Replay, list[str]]:
     """Return the figures of restored sequences, the sentences of the page, and notes on both."""
-    kept = {name: study.rows_behind(sequences, "recovery", name) for name in study.backbones}
+    kept = {name: text.with_readable_texts(study.rows_behind(sequences, "recovery", name)) for name in study.backbones}
     backbone = next((name for name in study.backbones if kept[name]), "")
     t = text.noise_level(kept.get(backbone, []))
     if t is None:

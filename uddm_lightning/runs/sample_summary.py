@@ -7,6 +7,7 @@ import torch
 
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.progress import progress
+from uddm_lightning.core.token_texts import without_special
 from uddm_lightning.data.subset import Subset
 from uddm_lightning.probes.train_comparison import TrainComparison, comparison_lines
 from uddm_lightning.runs.load import LoadedModel
@@ -86,7 +87,7 @@ def summary_lines(job: SamplingJob, summary: SampleSummary, against: TrainCompar
         f"{job.total} samples in {job.file}: {chain}, {settings['weights']} weights of step {settings['step']}, "
         f"seed {settings['seed']}",
         f"   entropy at t = {settings['entropy_t']:g}: {means}",
-        *(f"   {number}: {shorten(text)}" for number, text in enumerate(summary.shown)),
+        *(f"   {number}: {shorten(without_special(text))}" for number, text in enumerate(summary.shown)),
     ]
     return [*lines, *comparison_lines(summary.neighbours, against)] if against and summary.neighbours else lines
 

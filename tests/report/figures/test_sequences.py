@@ -10,7 +10,7 @@ def test_foreign_scripts_and_ids_without_text_are_drawn():
     one = sequence(8, "漢字", "漢x", "漢字") | {"t": 0.1}
     for name in ("x0", "xt", "xhat"):
         one = {**one, f"{name}_text": None} if name == "xhat" else one
-    sentence = text.choose([one], [8], "train", 0.1)
+    sentence = text.choose(text.with_readable_texts([one]), [8], "train", 0.1)
     assert sentence is not None
     with style():
         drawing = sentences_drawing([sentence], "DiT")

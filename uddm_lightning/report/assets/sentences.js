@@ -4,7 +4,7 @@
   const section = document.getElementById("sentences");
   const source = document.getElementById("restorations");
   if (!section || !source) return;
-  const { texts, gap, models } = JSON.parse(source.textContent);
+  const { texts, models } = JSON.parse(source.textContent);
   const widget = section.querySelector(".replay");
   const find = (name) => widget.querySelector(`[data-part="${name}"]`);
   const [chosen, size, time, play, next, shade, now] =
@@ -26,12 +26,13 @@
   const line = (place, name, x0, xt, xhat, shades) => {
     const ids = { original: x0, corrupted: xt, restored: xhat }[name], pieces = [];
     ids.forEach((id, i) => {
-      const kind = state(name, x0, xt, xhat, i), text = texts[id];
+      const kind = state(name, x0, xt, xhat, i), text = texts[id], word = text.trimStart();
       const piece = document.createElement(kind ? "i" : "span");
-      piece.textContent = kind && !text.trim() ? "␣".repeat(text.length) : text;
+      piece.textContent = word || (kind ? "␣".repeat(text.length) : text);
+      if (word && i) pieces.push(text.slice(0, -word.length));  // the mark of a token is not below the space before it
       if (kind) { piece.className = kind; piece.title = words[kind]; }
       if (name === "restored" && shades && shade.checked) piece.style.setProperty("--shade", shades[i] * 1.6 + "%");
-      pieces.push(piece, gap);
+      pieces.push(piece);
     });
     place.replaceChildren(...pieces);
   };
@@ -64,7 +65,9 @@
         : "This row was not measured at this N with this noise.";
       said.push(`${split === "train" ? "Training" : "Unseen"} row: ${result.textContent}`);
     }
-    now.textContent = `Trained on ${rows}, t = ${model.times[t]}. ${said.join(" ")}`;
+    const results = document.createElement("span");  // on paper they stand below the rows alone
+    results.textContent = ` ${said.join(" ")}`;
+    now.replaceChildren(`Trained on ${rows}, t = ${model.times[t]}.`, results);
   };
   const stop = () => {
     clearInterval(timer);

@@ -31,6 +31,7 @@ from uddm_lightning.report.figures.drawing import (
 )
 from uddm_lightning.report.formatting import count
 from uddm_lightning.report.restorations import SPLITS, restorations
+from uddm_lightning.report.sentences import with_readable_texts
 from uddm_lightning.results.parquet import read_parquet
 from uddm_lightning.results.study import Study
 from uddm_lightning.results.tables import read_table
@@ -62,7 +63,7 @@ def write_animation(folder: Path, path: Path) -> None:
     kept = study.rows_behind(read_parquet(folder / "sequences.parquet"), "recovery", name)
     if not kept:
         raise InputError(f"`{folder}` holds no restored sequences; give the folder of a sweep or of `uddm demo`.")
-    data = restorations({name: kept})
+    data = restorations({name: with_readable_texts(kept)})
     verdict = Estimates(json.loads((folder / "transition.json").read_text(encoding="utf-8")))
     regimes = {one.size: one.regime.name for one in verdict.regimes(name)}
     [model] = data["models"]

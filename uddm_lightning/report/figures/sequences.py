@@ -99,7 +99,7 @@ def sentences_drawing(sentences: list[Sentence], backbone: str) -> Drawing:
         y += 0.3
     _legend(axes, y)
     rows = [
-        [sentence.split, f"{sentence.t:g}", line.label, "".join(piece.text for piece in line.pieces)]
+        [sentence.split, f"{sentence.t:g}", line.label, "".join(piece.text for piece in line.pieces).strip()]
         for sentence in sentences
         for line in sentence.lines
     ]
@@ -119,10 +119,12 @@ def _draw_line(axes: Axes, x: float, y: float, pieces: list[Piece]) -> None:
         colour, dash, ink, weight, _ = _MARKS.get(piece.state, _PLAIN)
         wide = len(text)
         if colour:
-            bare = len(text.rstrip()) or wide
-            axes.add_patch(Rectangle((x, y - 0.46), bare, 0.92, facecolor=colour, alpha=0.2, linewidth=0))
+            first, last = (
+                (x + len(text) - len(text.lstrip()), x + len(text.rstrip())) if text.strip() else (x, x + wide)
+            )
+            axes.add_patch(Rectangle((first, y - 0.46), last - first, 0.92, facecolor=colour, alpha=0.2, linewidth=0))
             if dash:
-                axes.plot([x + 0.06, x + bare - 0.06], [y + 0.43] * 2, dash, color=colour, linewidth=1.3)
+                axes.plot([first + 0.06, last - 0.06], [y + 0.43] * 2, dash, color=colour, linewidth=1.3)
         if text.strip():
             word: dict[str, Any] = {"family": MONO, "fontsize": FONT, "color": ink, "fontweight": weight}
             start = x + len(text) - len(text.lstrip())
