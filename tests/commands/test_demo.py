@@ -1,6 +1,7 @@
 """`uddm demo` and the sweep that ships with the package."""
 
 import json
+import math
 import re
 import webbrowser
 
@@ -32,6 +33,8 @@ def test_the_shipped_sweep_is_small_and_its_largest_size_restores_unseen_text():
     assert largest["sampler"] == "ancestral"  # unclamped, temperature 1
     assert float(largest["recovery"]) >= 0.40
     assert float(smallest["recovery"]) >= 0.95
+    bits = {float(row["raw_bits"]) for row in read_table(demo.TABLES / "measurements.csv") if row["metric"] == "nelbo"}
+    assert [*bits] == pytest.approx([64 * math.log2(27)]), "rows of 64 characters, an alphabet of 27"
 
 
 def test_the_page_is_written_and_the_next_step_printed(uddm, tmp_path, monkeypatch):
@@ -56,6 +59,7 @@ def test_the_page_is_written_and_the_next_step_printed(uddm, tmp_path, monkeypat
     assert found["n_mem"]
     assert found["n_gen"]
     assert "uddm sweep -c demo" in html
+    assert '<section id="capacity">' in html
 
 
 def test_a_browser_opens_where_there_is_a_display(uddm, tmp_path, monkeypatch):

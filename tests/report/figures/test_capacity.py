@@ -48,10 +48,14 @@ def test_bits_are_those_of_all_rows_per_parameter(tmp_path):
 def test_without_the_length_of_rows_there_is_no_figure(tmp_path):
     with style():
         assert capacity_drawing(Study(sweeps.measurements(tmp_path)), Estimates({})) is None
-        bare = capacity_drawing(study(tmp_path), Estimates({}))
-    assert not bare.remarks, "without N_half and an exact model nothing is said"
-    assert "Solid: bits memorized" not in bare.caption
+        assert capacity_drawing(study(tmp_path), Estimates({})) is None, "neither N_half nor memorized bits"
+        bare = capacity_drawing(study(tmp_path, lambda name, size: 90.0), Estimates({}))
+        half = capacity_drawing(study(tmp_path), Estimates(sweeps.transition(sizes=SIZES)))
+    assert "Solid: bits memorized" in bare.caption
     assert "Circle" not in bare.caption
+    assert "Solid: bits memorized" not in half.caption
+    assert "Circle" in half.caption
+    assert [handle.get_linestyle() for handle in half.handles] == [":", ":", "--"]
 
 
 def test_n_half_is_compared_with_the_capacity_of_gpts(tmp_path):

@@ -18,14 +18,15 @@ GPT_BITS = 3.6  # per parameter, Morris et al. 2025, arXiv 2505.24832
 def capacity_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     """Draw memorized bits per parameter against N, with the raw text of the training rows and N_half.
 
-    Return None if the length of a row is not known.
+    Return None if the length of a row is not known, or neither N_half nor memorized bits are.
     """
     rows_bits = {name: bits for name in study.backbones if (bits := _row_bits(study, name))}
-    if not rows_bits:
+    memorized = {name: memorized_means(study, name, per_parameter=True) for name in rows_bits}
+    halves = _halves(study, verdict)
+    if not any(memorized.values()) and not halves:
         return None
     figure = new_figure(WIDTH, 4.0)
     axes = figure.subplots()
-    memorized = {name: memorized_means(study, name, per_parameter=True) for name in rows_bits}
     drawing = Drawing(
         "capacity",
         "Bits per parameter",
@@ -38,7 +39,7 @@ def capacity_drawing(study: Study, verdict: Estimates) -> Drawing | None:
             if any(memorized.values())
             else ""
         )
-        + (" Circle: raw text at N_half, with its 95 % interval." if _halves(study, verdict) else ""),
+        + (" Circle: raw text at N_half, with its 95 % interval." if halves else ""),
         _table(study, rows_bits),
         remarks=capacity_sentences(study, verdict),
         is_narrow=True,
@@ -54,7 +55,8 @@ def capacity_drawing(study: Study, verdict: Estimates) -> Drawing | None:
             drawing.mark(dot, [f"{visible(name)}, raw text of N_half = {half.spelled}: {_bits(half, bits)}"])
             if half.low is not None and half.high is not None:
                 axes.hlines(half.value * bits, half.low, half.high, colors=colour, linewidth=2.2, alpha=0.55)
-        handles.append(legend_line(f"{visible(name)}, {study.parameters[name]:,} parameters", colour, width=2.4))
+        label = f"{visible(name)}, {study.parameters[name]:,} parameters"
+        handles.append(legend_line(label, colour, "-" if means else ":", width=2.4))
     axes.axhline(GPT_BITS, color=FAINT[0], linewidth=1.0, linestyle="--", gid="gpt")
     size_axis(axes, study.sizes)
     axes.set(yscale="log", ylabel="bits per parameter")
