@@ -1,7 +1,12 @@
 """Pages of every kind of sweep, at every width and in both colour schemes, in a real browser."""
 
+import shutil
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -17,6 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no c
 
 PIECES = ["the", "[CLS]", "##ing", "constitution", ".", "##s", "of", "plenipotentiary", "a", "government", "##ed", "we"]
 EVERY_TIME = "document.querySelectorAll('.chips button[aria-pressed=false]').forEach((e) => e.click())"
+TOKENS = "[...document.body.innerText.matchAll(/##[a-z]+|.CLS./g)].map((found) => found[0])"
 WIDTHS = (1280, 768, 390)
 
 
@@ -72,11 +78,32 @@ def test_nothing_is_cut_small_pale_or_out_of_reach(page: Path, tmp_path: Path) -
             assert browser.run("document.documentElement.scrollWidth") <= width
             assert browser.run(FLAWS) == [], width
             assert browser.run(SMALLEST) >= 10.9, width
+            assert browser.run(TOKENS) == [], "word pieces are joined, special tokens are dots"
             for scheme in ("light", "dark"):
                 browser.prefer(scheme)
                 assert browser.run(CONTRAST)[0] >= 4.5, (width, scheme, browser.run(CONTRAST))
             assert browser.messages() == []
             assert browser.requests() == [page.as_uri()]
+
+
+@pytest.mark.parametrize("page", ["demo_page"], indirect=True)
+def test_a_site_is_served(page: Path, tmp_path: Path) -> None:
+    """The recipe of report/README.md, served as by a static host."""
+    site = shutil.copytree(page.parent, tmp_path / "site")
+    (site / "report.html").rename(site / "index.html")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, Browser(tmp_path / "profile") as browser:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        browser.open(address)
+        links = browser.run("[...document.querySelectorAll('a[href]')].map((a) => a.href)")
+        assert browser.run("document.querySelector('[data-part=size-now]').textContent"), "the script has run"
+        assert browser.messages() == []
+        assert browser.requests() == [address]
+        for link in {link for link in links if "#" not in link}:
+            with urlopen(link) as answer:  # noqa: S310 the address of the server above
+                assert answer.status == 200
+        server.shutdown()
 
 
 def test_everything_is_reached_by_the_tab_key(page: Path, tmp_path: Path) -> None:

@@ -1097,10 +1097,10 @@ DEFINITIONS = (
     "instead of --backbone: a model with other values",
     *(
         "Trade-offs of the chains",
-        "All models at N = {}. Left: recovery of test rows",
-        "tokens that the chain changes. An overconfident chain",
-        "at an equal share. Right: generative perplexity",
-        "variety within a row. Grey: test rows.",
+        "All models at N = {}. First panel: recovery of test rows",
+        "of clean tokens that the chain changes. An overconfident chain",
+        "recovery at an equal share. Second panel: generative perplexity",
+        "entropy, a measure of variety within a row. Grey: test rows.",
         "test rows, generative perplexity",
     ),
     *(

@@ -30,7 +30,11 @@ class Browser:
         command = [
             *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"),
             *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *(f"--user-data-dir={profile}", "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe"),
+            *(
+                f"--user-data-dir={profile}",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                "--remote-debugging-pipe",
+            ),
         ]
         (theirs_in, self._out), (self._in, theirs_out) = os.pipe(), os.pipe()
 
@@ -70,10 +74,10 @@ class Browser:
         """Show the page as on a screen or as in print."""
         self._send("Emulation.setEmulatedMedia", media=name, features=[])
 
-    def open(self, path: Path) -> None:
-        """Open a file and wait until it is loaded."""
+    def open(self, page: Path | str) -> None:
+        """Open a file or an address, and wait until it is loaded."""
         self.events.clear()
-        self._send("Page.navigate", url=path.as_uri())
+        self._send("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self._receive()
 

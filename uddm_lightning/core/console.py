@@ -35,11 +35,12 @@ def make_enduring() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 as long as the process lasts
         elif stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):
             buffer = io.BufferedWriter(_Enduring(number, "w", closefd=False))
-            lines = stream.line_buffering or name == "stderr"
+            lines = stream.line_buffering or stream.write_through or name == "stderr"
             setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, "backslashreplace", line_buffering=lines))
 
 
 def say(text: str) -> None:
     """Print a result to stdout, above the progress bars of the terminal if there are any."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
+    with tqdm.external_write_mode(file=sys.stdout):
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()  # before the bars are drawn again

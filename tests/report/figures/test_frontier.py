@@ -15,7 +15,10 @@ def test_models_stand_at_their_values_of_the_largest_size(tmp_path):
     restored, drawn = ([line.get_xydata()[0] for line in axes.get_lines()] for axes in drawing.figure.axes)
     last = {name: study.means("recovery", name, "test", 0.1)[-1].value for name in study.backbones}
     np.testing.assert_allclose(restored, [[0.05, last["DiT"]], [0.05, last["wide"]]])
-    assert len(drawn) == 3, "two models and the test rows"
+    assert len(drawn) == 3, "the test rows below two models"
+    np.testing.assert_allclose(drawn[1][0], study.column("unigram_entropy", "samples", "DiT", "samples")[-1].value)
+    low, high = drawing.figure.axes[1].get_xlim()
+    assert high - low > 0.019 * high, "differences in the fifth digit are not enlarged"
     assert [row[0] for row in drawing.table.rows] == ["DiT", "wide"]
     assert "All models at N = 8,192." in drawing.caption
 

@@ -29,12 +29,15 @@ def frontier_drawing(study: Study) -> Drawing | None:
         "frontier",
         "Trade-offs of the chains",
         figure,
-        f"All models at N = {count(size)}. Left: recovery of test rows at t = {t or 0.0:g} against the share of clean "
-        "tokens that the chain changes. An overconfident chain may restore more and change more, so compare recovery "
-        "at an equal share. Right: generative perplexity of own samples against their unigram entropy, a measure of "
-        "variety within a row. Grey: test rows. Bars are 95 % intervals.",
+        f"All models at N = {count(size)}. First panel: recovery of test rows at t = {t or 0.0:g} against the share "
+        "of clean tokens that the chain changes. An overconfident chain may restore more and change more, so compare "
+        "recovery at an equal share. Second panel: generative perplexity of own samples against their unigram "
+        "entropy, a measure of variety within a row. Grey: test rows. Bars are 95 % intervals.",
         _table(study, restored, drawn),
     )
+    x, y = _pair(study, study.backbones[0], "samples", "test", None, "unigram_entropy", "generative_perplexity")
+    if pairs[1] and x and y:  # below the dots of the models
+        _point(drawing, panels[1], x, y, "test rows, generative perplexity", FAINT[0])
     labels = (("clean tokens changed", "recovery, test rows"), ("unigram entropy [nats]", "generative perplexity"))
     for axes, found, (x_label, y_label) in zip(panels, pairs, labels, strict=True):
         for index, name in enumerate(study.backbones):
@@ -42,10 +45,7 @@ def frontier_drawing(study: Study) -> Drawing | None:
                 spoken = f"{visible(name)}, {y_label}"
                 _point(drawing, axes, *found[name], spoken, category(index), _marker(index))
         axes.set(xlabel=x_label, ylabel=y_label)
-        axes.locator_params(nbins=4)
-    x, y = _pair(study, study.backbones[0], "samples", "test", None, "unigram_entropy", "generative_perplexity")
-    if pairs[1] and x and y:
-        _point(drawing, panels[1], x, y, "test rows, generative perplexity", FAINT[0])
+        _widen(axes)
     drawing.legend(
         [legend_line(visible(n), category(i), "none", marker=_marker(i)) for i, n in enumerate(study.backbones)]
     )
@@ -70,6 +70,17 @@ def _point(drawing: Drawing, axes: Axes, x: Mean, y: Mean, name: str, colour: st
         axes.vlines(x.value, y.low, y.high, colors=colour, alpha=0.55, linewidth=1.6)
     (dot,) = axes.plot([x.value], [y.value], marker, color=colour, markersize=6)
     drawing.mark(dot, [f"{name} {spelled(y)} at {spelled(x)}"])
+
+
+def _widen(axes: Axes) -> None:
+    """Set few ticks as plain numbers, and limits of x that do not enlarge differences below the digits of a label."""
+    low, high = axes.get_xlim()
+    least = 0.02 * max(abs(low), abs(high))
+    if high - low < least:
+        middle = (low + high) / 2
+        axes.set_xlim(middle - least / 2, middle + least / 2)
+    axes.locator_params(nbins=4)
+    axes.ticklabel_format(useOffset=False)
 
 
 def _table(study: Study, *found: dict[str, tuple[Mean | None, Mean | None]]) -> Table:
