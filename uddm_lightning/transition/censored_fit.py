@@ -134,10 +134,11 @@ def fit_bend(sizes_N: FLOAT, times: Times) -> dict[int, float] | None:
 def _maximum(design_NP: FLOAT, times: Times) -> tuple[float, FLOAT]:
     """Return the largest log-likelihood with mu = design x parameters over all scales, and its parameters."""
     low_N, high_N = times.ends
-    start_P: FLOAT = np.linalg.lstsq(design_NP, np.where(np.isfinite(low_N), low_N, high_N), rcond=None)[0]
+    finite_N = np.where(np.isfinite(low_N), low_N, high_N)
+    start_P = np.asarray(np.linalg.lstsq(design_NP, finite_N, rcond=None)[0], np.float64)
     results: list[tuple[float, FLOAT]] = []
     for scale in _SCALES:
-        parameters_P: FLOAT = start_P
+        parameters_P = start_P
         for _ in range(_NEWTON_STEPS):
             low_z_N, high_z_N = ((end_N - design_NP @ parameters_P) / scale for end_N in (low_N, high_N))
             above_N, below_N = ((1 + np.tanh(z_N / 2)) / 2 for z_N in (low_z_N, -high_z_N))  # F(low), F(-high)
@@ -145,7 +146,7 @@ def _maximum(design_NP: FLOAT, times: Times) -> tuple[float, FLOAT]:
             hessian_PP = (design_NP.T * curvature_N) @ design_NP / scale**2
             gradient_P = design_NP.T @ (above_N - below_N) / scale
             step_P = np.linalg.solve(hessian_PP + 1e-9 * np.eye(len(start_P)), gradient_P)
-            parameters_P = parameters_P + step_P * min(1.0, 1.0 / max(abs(step_P).max(), 1e-9))
+            parameters_P = parameters_P + step_P * min(1.0, 1.0 / max(float(abs(step_P).max()), 1e-9))
             if abs(step_P).max() < _CONVERGED:
                 break
         best = float(-(np.logaddexp(0.0, -high_z_N) + np.logaddexp(0.0, low_z_N)).sum())
