@@ -131,7 +131,7 @@ class LinearMemory(Backbone):
         Example:
             >>> from uddm_lightning.backbones import PseudoLikelihoodMemory
             >>> backbone = PseudoLikelihoodMemory(2, length=5)
-            >>> backbone.weight.data.fill_(1.0)  # all spins up is a fixed point with x_l h_l = 4
+            >>> _ = backbone.weight.data.fill_(1.0)  # all spins up is a fixed point with x_l h_l = 4
             >>> backbone.guaranteed_flips(torch.full((1, 5), 8.0))
             tensor([1])
         """
