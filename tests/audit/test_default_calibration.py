@@ -63,6 +63,12 @@ def far_from_the_transition(models):
     return far
 
 
+def was_judged_once(model):
+    """Whether a model was trained after every choice of the calibration had been made."""
+    kind = model.sweep.removesuffix("-small").removesuffix("-large")
+    return kind in ("held-code", "held-half") or (kind == "held-twelve" and model.train_size != 2000)
+
+
 def verdict(calibration, model):
     return judge_evidence(model.evidence, calibration, facts_of_known(model)).name
 
@@ -110,6 +116,12 @@ def test_the_guide_states_the_scores(held_out):
     assert f"{right:.1%} of the {len(far)} models" in guide
     assert f"Brier score {scores.brier:.3f}" in guide
     assert f"AUC of memorizing against generalizing {scores.auc_memorizing:.3f}" in guide
+    late = [model for model in far if was_judged_once(model)]
+    right = np.mean([verdict(load_calibration(), model) == model.regime for model in late])
+    assert f"{right:.1%} of the {len(late)} of them" in guide
+    later = score_predictions(load_calibration(), [model for model in held_out if was_judged_once(model)])
+    assert f"The other {sum(later.models.values())} models" in guide
+    assert f"Brier score {later.brier:.3f}; each AUC {min(later.auc.values()):.3f}" in guide
     for one in scores.reliability:
         assert (
             f"| {one.low:g} to {one.high:g} | {one.models} | {one.mean_probability:.2f} | {one.share_right:.2f} |"

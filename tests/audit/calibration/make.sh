@@ -56,12 +56,5 @@ chain fit-eight-small -c "$here/small.yaml" $eight $brief $often --sizes 2,5,40
 chain held-twelve-large $twelve $brief $steady --sizes 2000,6000
 chain held-twelve-small -c "$here/small.yaml" $twelve $brief $steady --sizes 3,10,80
 letters held-code-small -c "$here/small.yaml" -c "$here/code.yaml" $files "$python" $brief $steady --seeds 12 --sizes 4,16
-letters held-code-large -c "$here/code.yaml" $files "$python" $brief $steady --seeds 12 --sizes 4000
 letters held-half-small -c "$here/small.yaml" $length 16 $width 40 --seeds 13 $brief $steady --sizes 5,20
 letters held-half-large $length 16 $width 40 --seeds 13 $brief $steady --sizes 4000
-chain held-nelbo-small -c "$here/small.yaml" -c "$here/nelbo.yaml" --seeds 14 $brief $steady --sizes 3,12
-chain held-nelbo-large -c "$here/nelbo.yaml" --seeds 14 $brief $steady --sizes 4000
-letters held-double-small -c "$here/small.yaml" $length 64 $width 32 $blocks 3 --seeds 15 $brief $steady --sizes 3,10
-letters held-double-large $length 64 $width 32 $blocks 3 --seeds 15 $brief $steady --sizes 3000
-chain held-cosine-small -c "$here/small.yaml" -c "$here/cosine.yaml" --seeds 16 $brief $steady --sizes 4,15
-chain held-cosine-large -c "$here/cosine.yaml" --seeds 16 $brief $steady --sizes 5000
