@@ -61,6 +61,24 @@ def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     assert "uddm: " not in text
 
 
+def test_work_inside_a_measurement_is_a_note_on_its_bar(tmp_path: Path) -> None:
+    work = WORK.replace("progress\nfor", "Progress, announce, progress\nfor").split(
+        'for _ in progress(range(4), "outer'
+    )[0]
+    work += """
+with Progress("measuring", 2, "batches", bar_format=module.MEASURING) as Progress.measuring:
+    announce("recovery, train rows, batch 1 of 2")
+    for _ in range(2):
+        for _ in progress(range(8), "reverse chain", "steps"):
+            time.sleep(0.06)
+        Progress.measuring.update()
+"""
+    text = start("terminal", tmp_path, {}, work)
+    assert "\x1b[A" not in text, "one bar"
+    assert re.search(r"\rrecovery, train rows, batch 1 of 2: +\d+%\|[^\r]*\| 00:0\d<[^\r]*, reverse chain \d+%", text)
+    assert "measuring" not in text
+
+
 @pytest.mark.parametrize("kind", ["file", "terminal"])
 def test_the_environment_disables_it(kind: str, tmp_path: Path) -> None:
     marked = WORK + "import sys; sys.stderr.write('end')"

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
+from tests.support import made_sweeps as sweeps
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.runs.manifest import write_manifest
-from uddm_lightning.sweeps.collect import COMMAND, training_facts
+from uddm_lightning.sweeps.collect import COMMAND, collect, training_facts
 
 DATA = {"source": {"class_path": "a.SotuSpeeches"}, "vocab_size": 27, "corpus": "c", "versions": {"torch": "2"}}
 
@@ -40,3 +44,11 @@ def test_runs_without_measurements_are_named(tmp_path: Path) -> None:
     (tmp_path / "runs" / "begun").mkdir()
     (tmp_path / "runs" / "begun" / "config.yaml").touch()
     assert training_facts(tmp_path)["not measured"].startswith("begun; these runs have no measurements")
+
+
+def test_a_sweep_inside_the_folder_is_no_run(tmp_path: Path) -> None:
+    """Its restored rows would all be those of one run."""
+    (tmp_path / "sweep").mkdir()
+    sweeps.measurements(tmp_path / "sweep", (2, 8), kinds=("nelbo",))
+    with pytest.raises(InputError, match=r"`.*sweep` holds 2 runs .* Give `.*sweep` itself\."):
+        collect(tmp_path)

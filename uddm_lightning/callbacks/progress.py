@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from typing_extensions import override
 
-from uddm_lightning.core.progress import Progress
+from uddm_lightning.core.progress import MEASURING, Progress
 
 REFRESH = 20  # micro-batches, because drawing the bar takes a noticeable part of a small network's step
 
@@ -35,7 +35,7 @@ class _MeasuringProgress(ProgressBar):
         trainer = self.trainer
         batches = sum(trainer.num_test_batches if trainer.testing else trainer.num_val_batches)
         if getattr(self, "is_enabled", True):  # of the subclasses
-            self._measuring = Progress.measuring = Progress("measuring", batches, "batches")
+            self._measuring = Progress.measuring = Progress("measuring", batches, "batches", bar_format=MEASURING)
 
     @override
     def on_validation_batch_start(self, *_: Any, **__: Any) -> None:

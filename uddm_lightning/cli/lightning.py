@@ -291,9 +291,10 @@ def run_lightning(arguments: list[str], kind: type[UddmCLI] = UddmCLI) -> UddmCL
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 uses names from before 4.49
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # plugins in the working folder; last, so that they hide no installed package
-    # Lightning's tips for other products would stand between the user and the results
+    # Lightning's tips for other products would stand between the user and the results; that the last step was reached
+    # is no news, and the message would continue the line of the bar
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage()
+        lambda record: not any(part in record.getMessage() for part in ("Tip:", "stopped: `max_steps="))
     )
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)  # each message has its reason where it stands

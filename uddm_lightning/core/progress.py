@@ -14,6 +14,9 @@ from typing_extensions import override
 T = TypeVar("T")
 DELAY = 2.0  # seconds that work takes before its progress is shown
 INTERVAL = 30.0  # seconds between two lines
+REDRAWN = 0.2  # seconds between two notes on a bar
+MEASURING = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # bar of a measurement, with notes
+LARGE = 10_000  # amounts from which on a bar counts in thousands
 
 
 def shows_bars() -> bool:
@@ -38,8 +41,9 @@ def silence_progress() -> Iterator[None]:
 class Progress:
     """Shows how much of some work is done and how long the rest will take, once it has taken two seconds.
 
-    On a terminal it is a bar, which disappears at the end. Elsewhere it is a line of text every 30 seconds at most, of
-    all work that is under way in this process, with neither carriage returns nor cursor codes.
+    On a terminal it is a bar, which disappears at the end; work inside a measurement is a note on its bar. Elsewhere it
+    is a line of text every 30 seconds at most, of all work that is under way in this process, with neither carriage
+    returns nor cursor codes.
 
     Args:
         doing: name of the work.
@@ -70,8 +74,11 @@ class Progress:
         self.doing, self.total, self.unit, self.done = doing, total, unit, initial
         self._initial, self._started, self._note = initial, time.monotonic(), ""
         self._bar: tqdm[Any] | None = None
-        if shows_bars():
-            usual = {"unit": unit, "unit_scale": True, "delay": DELAY, "leave": False, "dynamic_ncols": True}
+        self._noted = -math.inf  # time of the last note
+        self._outer = Progress.measuring if shows_bars() else None
+        if shows_bars() and self._outer is None:
+            large = total is None or total >= LARGE
+            usual = {"unit": unit, "unit_scale": large, "delay": DELAY, "leave": False, "dynamic_ncols": True}
             self._bar = tqdm(desc=doing, total=total, initial=initial, **{**usual, **options})
         Progress._active.append(self)
 
@@ -80,6 +87,8 @@ class Progress:
         self.done += amount
         if self._bar is not None:
             self._bar.update(amount)
+        elif self._outer is not None:
+            self._outer._show(self)
         elif not _is_disabled():
             self._write()
 
@@ -98,6 +107,15 @@ class Progress:
             Progress.measuring = None
         if self._bar is not None:
             self._bar.close()
+        elif self._outer is not None and self._outer._bar is not None:
+            self._outer._bar.set_postfix_str("", refresh=False)
+
+    def _show(self, part: "Progress") -> None:
+        """Write how much of a part is done behind the bar of this work, once the part has taken two seconds."""
+        now = time.monotonic()
+        if self._bar is not None and now - part._started >= DELAY and now - self._noted >= REDRAWN:
+            self._noted = now
+            self._bar.set_postfix_str(f"{part.doing} {part.done / part.total:.0%}" if part.total else part.doing)
 
     def _write(self) -> None:
         now = time.monotonic()

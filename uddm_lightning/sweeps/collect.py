@@ -47,7 +47,13 @@ def collect(folder: Path) -> list[Row]:
     owners: dict[str, tuple[Path, list[Row]]] = {}
     for run in runs:
         measured = read_table(run / "measurements.csv")
-        name = measured[0]["run"] if measured else str(run)
+        names = list(dict.fromkeys(row["run"] for row in measured))
+        if len(names) > 1:
+            raise InputError(
+                f"`{run}` holds {len(names)} runs ({names[0]}, {names[1]}, ...): it is the folder of a sweep, and "
+                f"`{folder}` should be one of a sweep or of runs. Give `{run}` itself."
+            )
+        name = names[0] if names else str(run)
         owner, theirs = owners.setdefault(name, (run, measured))
         if theirs != measured:
             raise InputError(
