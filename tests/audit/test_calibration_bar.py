@@ -1,7 +1,8 @@
 """The models of the calibration, trained again: under an hour on two quiet cores.
 
 `calibration/cpu_seconds.csv` has the CPU time of each sweep: measured, with all processes of the sweep, or estimated as
-25 s plus the steps at 32 ms each over the share of optimizer steps that the sweep has printed.
+20 s plus the steps at 37 ms each (48 to 52 ms with word pieces or three blocks) over the share of optimizer steps that
+the sweep printed, or that of a similar sweep. The 37 ms come from one measured run, of `held-twelve-large`.
 """
 
 import csv
