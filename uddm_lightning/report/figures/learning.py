@@ -14,6 +14,7 @@ from uddm_lightning.report.formatting import count, decimal, visible, with_inter
 from uddm_lightning.results.study import Study
 
 Over = Mapping[str, Any]
+EXACT = "0.45"  # colour of the exact model of the text
 _VALUES = ("nelbo_test", "nelbo_train", "nelbo_test_minus_exact", "recovery_test_minus_exact")
 
 
@@ -74,7 +75,10 @@ def learning_drawing(study: Study, verdict: Estimates) -> Drawing | None:
                 )
         for cell in over["cells"][:1]:
             if (excess := cell.get("nelbo_test_minus_exact")) and cell["nelbo_test"]:
-                panels[0][column].axhline(cell["nelbo_test"]["value"] - excess["value"], color="0.45", linewidth=1.2)
+                level, axes = cell["nelbo_test"]["value"] - excess["value"], panels[0][column]
+                axes.axhline(level, color=EXACT, linewidth=1.2)
+                low, high = axes.get_ylim()
+                axes.set_ylim(min(low, level - 0.04 * (high - level)), high)  # not on the frame
         lowest = panels[-1][column]
         lowest.set_xscale("log", base=2)
         lowest.set_xticks(over["steps"], [count(step) for step in over["steps"]])
@@ -92,6 +96,7 @@ def learning_drawing(study: Study, verdict: Estimates) -> Drawing | None:
     handles += [
         legend_line(name, TEXT[0], SPLIT_STYLES[style], 1.4) for name, style in (("test", "train"), ("train", "test"))
     ]
+    handles += [legend_line("exact model of the text", EXACT, "-", 1.2)] if exact else []
     drawing.legend(handles)
     return drawing
 
