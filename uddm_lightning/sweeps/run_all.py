@@ -138,7 +138,7 @@ class Sweep:
                     started.setdefault(run.name, time.monotonic())
                 left = _left(took, [time.monotonic() - started[run.name] for run in running], len(todo))
                 shown = [f"{run.name} (measuring)" if run.is_measuring() else run.name for run in running[:4]]
-                names = ", ".join(shown) or "waiting for a place to run"
+                names = ", ".join(shown) or ("waiting for a place to run" if todo else "")
                 bar.describe(f"{len(waiting) - len(todo)} of {len(waiting)} runs", left + names)
                 bar.update(max(0.0, _progress(waiting.values()) - bar.done))
                 time.sleep(LOOK)
