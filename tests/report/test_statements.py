@@ -885,6 +885,7 @@ ELSEWHERE = {  # statements with data in other tests
             "{}N = {}, test NELBO minus that of the exact model",
             "at step {}, the minimum between",
             "Grey: the exact model of the text. ",
+            "exact model of the text",
             "Below: the Euclidean norm",
         ),
         "report/figures/test_phases.py",
