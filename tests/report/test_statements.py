@@ -881,7 +881,7 @@ ELSEWHERE = {  # statements with data in other tests
         (
             "{} grows as N to the power",
             "it is known at {} of {} sizes",
-            "; one power does not fit: a parabola has",
+            "; one power does not fit: the exponent of a parabola in ln N is",
             "{}N = {}, test NELBO minus that of the exact model",
             "at step {}, the minimum between",
             "Grey: the exact model of the text. ",
@@ -1030,7 +1030,7 @@ ELSEWHERE = {  # statements with data in other tests
 
 # beginnings of texts that do not depend on data: names, heads of tables, options, and definitions of terms
 DEFINITIONS = (
-    "write the figures in report.html only, not as files, and no TensorBoard summary: half of the time",
+    "write the figures in report.html only, not as files, and no TensorBoard summary: about half of the time",
     "The gap of the NELBO in the table is that of test rows minus that of train rows.",
     "Over log2 of the number of training rows",
     "Token recovery and entropy against the corruption time t, with 95 % intervals over rows and noise",

@@ -84,7 +84,7 @@ def write_report(
         basins: critical corruption and margins of single rows of all runs, if there are any.
         declared: declarations of the probes; those that have a figure get one.
         draws: rows.parquet of all runs, if there are any: errors that seeds share.
-        page_only: write `report.html` alone, in a third of the time.
+        page_only: write `report.html` alone, which takes about half of the time.
 
     Raises:
         InputError: there is no measurement, or a file cannot be written.

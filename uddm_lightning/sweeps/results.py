@@ -14,7 +14,7 @@ from uddm_lightning.sweeps.collect import collect, training_facts
 from uddm_lightning.transition import estimate
 from uddm_lightning.transition.methods import UNDEFINED
 
-PAGE_ONLY = "write the figures in report.html only, not as files, and no TensorBoard summary: half of the time"
+PAGE_ONLY = "write the figures in report.html only, not as files, and no TensorBoard summary: about half of the time"
 FACTS = "facts.json"  # about the runs, for a folder whose runs are gone
 
 

@@ -67,7 +67,7 @@ def test_times_that_one_power_does_not_fit_are_said_to(rows: list[dict[str, str]
         entry["bend"] = [{"train_size": 8, "slope": 0.1}, {"train_size": 256, "slope": 0.9}]
     with style():
         drawing = times_drawing(Study(rows), Estimates(changed))
-    said = "; one power does not fit: a parabola has 0.10 at N = 8 and 0.90 at N = 256."
+    said = "; one power does not fit: the exponent of a parabola in ln N is 0.10 at N = 8 and 0.90 at N = 256."
     assert any(line.endswith(said) for line in drawing.remarks)
 
 

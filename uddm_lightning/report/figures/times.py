@@ -115,7 +115,7 @@ def _slopes(found: Mapping[str, Over]) -> Iterator[str]:
                 at = f"it is known at {known} of {len(entry['sizes'])} sizes"
                 if bend := entry["bend"]:
                     ends = [f"{decimal(end['slope'], 2)} at N = {count(end['train_size'])}" for end in bend]
-                    at += f"; one power does not fit: a parabola has {' and '.join(ends)}"
+                    at += f"; one power does not fit: the exponent of a parabola in ln N is {' and '.join(ends)}"
                 yield f"{what} grows as N to the power {value}; {at}."
             else:
                 yield f"{what} has no slope: {entry['reason']}."
