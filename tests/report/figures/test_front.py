@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from matplotlib.collections import LineCollection
 
 from tests.support import made_sweeps as sweeps
 from uddm_lightning.report.estimates import Estimates
@@ -47,3 +48,23 @@ def test_labels_that_do_not_fit_are_left_out(front):
 def test_no_other_thing_has_the_colour_of_a_regime():
     pairs = list(palette().values())
     assert len({light for light, _ in pairs}) == len({dark for _, dark in pairs}) == len(pairs)
+
+
+def test_labels_of_sizes_touch_no_line(tmp_path):
+    names, sizes = ("small", "large"), (10, 100, 1000)
+    rows = sweeps.measurements(tmp_path, sizes, seeds=(0, 1), backbones=names, kinds=("recovery",))
+    with style():
+        drawing = front_drawing(Study(rows), Estimates(sweeps.transition(names, sizes=sizes)))
+        assert drawing is not None
+        assert drawing.svg
+        drawing.figure.canvas.draw()
+    labels = 0
+    for axes in drawing.figure.axes[:2]:
+        lines = [one for one in axes.lines if not str(one.get_gid()).endswith("-line")]
+        paths = [one.get_path().transformed(one.get_transform()) for one in lines]
+        whiskers = [one for one in axes.collections if isinstance(one, LineCollection)]
+        paths += [path.transformed(one.get_transform()) for one in whiskers for path in one.get_paths()]
+        for text in (text for text in axes.texts if str(text.get_gid()).endswith("-label")):
+            assert not any(path.intersects_bbox(text.get_window_extent(), filled=False) for path in paths), text
+            labels += 1
+    assert labels == 3

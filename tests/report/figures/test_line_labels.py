@@ -23,7 +23,7 @@ def drawn(lines: dict[str, Any], height: float = 3.0, whisker: bool = False) -> 
     figure = new_figure(3.4, height)
     axes = figure.add_subplot()
     axes.set(xscale="log", ylim=(0.0, 1.0), xlim=(1.5, 170))
-    drawing: Any = SimpleNamespace(figure=figure, times={}, at=lambda t, artist: None)
+    drawing: Any = SimpleNamespace(figure=figure, times={}, shows_all_times=False, at=lambda t, artist: None)
     for values in lines.values():
         axes.plot(SIZES, values)
         if whisker:
@@ -61,18 +61,24 @@ def test_a_name_without_room_is_left_out() -> None:
     assert [name.place for name in names] == [None]
 
 
-def test_lines_of_other_times_do_not_count() -> None:
+@pytest.mark.parametrize("shows_all_times", [False, True])
+def test_lines_of_other_times_count_only_where_they_are_seen(shows_all_times: bool) -> None:
     figure = new_figure(3.4, 3.0)
     axes = figure.add_subplot()
     axes.set(xscale="log", ylim=(0.0, 1.0), xlim=(1.5, 170))
-    drawing: Any = SimpleNamespace(figure=figure, times={"other": 0.5, "mine": 0.1}, at=lambda t, artist: None)
+    drawing: Any = SimpleNamespace(
+        figure=figure,
+        times={"other": 0.5, "mine": 0.1},
+        shows_all_times=shows_all_times,
+        at=lambda t, artist: None,
+    )
     axes.plot(SIZES, [0.5] * 4, gid="mine")
     for level in np.linspace(0.0, 1.0, 60):
         axes.plot(SIZES, [level] * 4, gid="other")
     name_lines(drawing, axes, [("train", means([0.5] * 4), "black", 0.1)])
     figure.canvas.draw()
     [name] = [text for text in axes.texts if isinstance(text, LineName)]
-    assert name.place is not None
+    assert (name.place is None) == shows_all_times
 
 
 def test_labels_at_the_right_ends_stand_apart() -> None:

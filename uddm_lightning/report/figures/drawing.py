@@ -127,6 +127,7 @@ class Drawing:
     def __post_init__(self) -> None:
         self._width = self.figure.get_figwidth()
         self._placed = 0.0  # the width of the last arrangement
+        self.shows_all_times = False  # as files do; the page shows the lines of one t at a time
 
     @cached_property
     def svg(self) -> bytes:
@@ -148,14 +149,19 @@ class Drawing:
         """Yield the ends of the names of the figure's files, with their contents.
 
         They are a PNG, an SVG, a PDF for two columns and, if the figure fits, a PDF for one column. Fonts have the same
-        size in all of them.
+        size in all of them. Lines of all t are seen together there, so names of lines avoid all of them.
         """
-        yield ".svg", self.svg
+        _ = self.svg  # of the page, in the same width as the next ones
+        self.shows_all_times = True
+        yield ".svg", self._saved("svg", self._width) if self.times else self.svg
         yield ".pdf", self._saved("pdf", self._width)
         yield ".png", self._saved("png", self._width)
+        self.shows_all_times = False
         if self.is_narrow:
-            _ = self.narrow_svg  # in the same width as the next one
+            _ = self.narrow_svg  # of the page, in the same width as the next one
+            self.shows_all_times = True
             yield "-column.pdf", self._saved("pdf", ONE_COLUMN)
+            self.shows_all_times = False
 
     def mark(self, line: Line2D, texts: Sequence[str]) -> None:
         """Set the texts that the markers of `line` show."""

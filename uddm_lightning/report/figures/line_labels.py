@@ -44,7 +44,7 @@ class LineName(Text):
     """The name of a line, beside it where it touches no line and no other text; left out if there is no such place.
 
     Args:
-        drawing: knows the t of each line; lines of other times do not count, because the page hides them.
+        drawing: knows the t of each line; lines of other times do not count on a page, which hides them.
         text: the name.
         means: the points of the line.
         colour: of the text.
@@ -101,6 +101,8 @@ class LineName(Text):
 
     def _is_shown(self, line: Artist) -> bool:
         """Return whether a line may be seen together with this name."""
+        if self.drawing.shows_all_times:
+            return True
         t = self.drawing.times.get(str(line.get_gid()))
         return None in (t, self.t) or t == self.t
 
