@@ -1,4 +1,4 @@
-"""The models of the calibration, trained again: under an hour on two quiet cores.
+"""The models of the calibration, trained again: 28 min 22 s on two cores, measured with single test files beside it.
 
 `calibration/cpu_seconds.csv` has the CPU time of each sweep: measured, with all processes of the sweep, or estimated as
 20 s plus the steps at 37 ms each (48 to 52 ms with word pieces or three blocks) over the share of optimizer steps that
