@@ -66,9 +66,11 @@ EMPTY = {  # columns that a short run of a network leaves empty, and why
         ("temperature", "recovery_calibrated", "recovery_calibrated_low", "recovery_calibrated_high"),
         "needs recovery.calibrate",
     ),
-    **dict.fromkeys(
-        ("memorized_bits", "memorized_bits_low", "memorized_bits_high"), "needs text of a known distribution"
-    ),
+    **{
+        f"{name}{end}": "needs text of a known distribution"
+        for name in ("memorized_bits", "excess_nelbo")
+        for end in ("", "_low", "_high")
+    },
 }
 
 

@@ -80,7 +80,13 @@ def test_the_exact_model_has_memorized_nothing_and_other_text_has_no_reference(u
     rows = measure_oracle(uddm, markov_config, tmp_path / "exact", "MarkovBackbone", *OFF)
     assert [float(select(rows, "nelbo", "train")[0][name]) for name in MEMORIZED] == [0.0, 0.0, 0.0]
     worse = measure_oracle(uddm, markov_config, tmp_path / "worse", "UnigramBackbone", *OFF)
-    assert float(select(worse, "nelbo", "test")[0]["memorized_bits_high"]) < 0, "it has not learned the chain"
+    (row,), (exact,) = (select(rows, "nelbo", "test") for rows in (worse, rows))
+    assert float(row["memorized_bits_high"]) < 0, "it has not learned the chain"
+    excess, low, high = (float(row[f"excess_nelbo{end}"]) for end in ("", "_low", "_high"))
+    assert 0 < low < excess < high
+    noise = [float(one["nelbo_high"]) - float(one["nelbo_low"]) for one in (row, exact)]
+    assert excess == pytest.approx(float(row["nelbo"]) - float(exact["nelbo"]), abs=sum(noise))
+    assert high - low < sum(noise), "noise is shared"
     path = tmp_path / "text.json"
     path.write_text(json.dumps(tiny_config(write_corpus(tmp_path / "words.txt"))))
     rows = measure_oracle(uddm, path, tmp_path / "text", "UnigramBackbone", *OFF)

@@ -54,6 +54,12 @@ COLUMNS = (
         "NELBO of the exact model of the text minus that of this model, on the same noise from t_min to t_max",
         interval=True,
     ),
+    Column(
+        "excess_nelbo",
+        "nats per token",
+        "NELBO minus that of the exact model of the text, on the same noise: 0 for a model that has learned the text",
+        interval=True,
+    ),
 )
 
 
@@ -186,16 +192,28 @@ class NelboProbe(Probe):
             if kind == self.kind:
                 tokens = float(draws["count"].mean()) if len(draws["count"]) else math.nan
                 about |= {"_draws": draws, "raw_bits": tokens * math.log2(data.vocab_size)}
-                about |= self._memorized(split, weights, tokens) | self._training(task, weights)
+                about |= self._memorized(split, weights, tokens, high - low) | self._training(task, weights)
             yield {**about, **result, "pool_unigram_entropy": data.unigram_entropy}
 
-    def _memorized(self, split: str, weights: str, tokens: float) -> Record:
-        """Return the memorized bits of a row of `tokens` tokens with their interval; empty if they are not known."""
+    def _memorized(self, split: str, weights: str, tokens: float, span: float) -> Record:
+        """Return the memorized bits of a row and the excess NELBO of a token; empty without an exact model.
+
+        Args:
+            split: of the rows.
+            weights: that were measured.
+            tokens: tokens of a row.
+            span: t_max - t_min; the NELBO is the mean over this range, the bits are the integral.
+        """
         if (metric := self.collected.get((split, weights, MEMORIZED))) is None:
             return {}
         found = metric.compute()
         values = zip(("", "_low", "_high"), (found.nelbo, found.nelbo_low, found.nelbo_high), strict=True)
-        return {f"memorized_bits{end}": value * tokens / math.log(2) for end, value in values}
+        return {
+            **{f"memorized_bits{end}": value * tokens / math.log(2) for end, value in values},
+            "excess_nelbo": -found.nelbo / span,
+            "excess_nelbo_low": -found.nelbo_high / span,
+            "excess_nelbo_high": -found.nelbo_low / span,
+        }
 
     def _training(self, task: DiffusionTask, weights: Weights) -> Record:
         """Return how far the weights were trained; nothing for a backbone without parameters."""

@@ -129,10 +129,11 @@ def _spelled(value: Any) -> str:
 
 
 def _table(found: Mapping[str, Over]) -> Table:
+    keys = [key for key in _VALUES if any(key in cell for over in found.values() for cell in over["cells"])]
     rows = []
     for name, over in found.items():
         for cell in over["cells"]:
-            values = [_spelled(cell[key]) for key in _VALUES if key in cell]
+            values = [_spelled(cell.get(key)) for key in keys]
             about = [visible(name), f"{cell['step']:,}", count(cell["train_size"]), decimal(cell["epochs"], 1)]
             rows.append([*about, *values, decimal(cell["weight_norm"], 2)])
     heads = {
@@ -141,7 +142,4 @@ def _table(found: Mapping[str, Over]) -> Table:
         "nelbo_test_minus_exact": "test NELBO minus exact [nats]",
         "recovery_test_minus_exact": "test recovery minus exact",
     }
-    first = next(iter(found.values()))["cells"][0]
-    return Table(
-        ["model", "step", "N", "epochs", *(heads[key] for key in _VALUES if key in first), "weight norm"], rows
-    )
+    return Table(["model", "step", "N", "epochs", *(heads[key] for key in keys), "weight norm"], rows)
