@@ -19,3 +19,9 @@ def test_a_config_is_printed(uddm) -> None:
     outcome = uddm("configs", "quikstart")
     assert outcome.status == 2
     assert "there is no such config; did you mean `quickstart`?" in outcome.err
+
+
+def test_a_path_needs_a_name(uddm) -> None:
+    outcome = uddm("configs", "--path")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "`--path` needs the name of a config" in outcome.err

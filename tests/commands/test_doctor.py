@@ -37,3 +37,9 @@ def test_failed_check_gives_exit_status_1(uddm, monkeypatch):
     assert outcome.status == 1
     assert re.search(r"keyed random numbers.* FAIL\n", outcome.out)
     assert "1 of 8 checks FAILED" in outcome.out
+
+
+def test_an_unknown_option_gives_one_message(uddm):
+    outcome = uddm("doctor", "--gpu")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == "uddm: error: uddm doctor: unrecognized arguments: --gpu\n"

@@ -159,3 +159,21 @@ def test_invalid_arguments_give_one_message(uddm, run, words, message):
     outcome = uddm("probe", run, *words)
     assert (outcome.status, outcome.out) == (2, "")
     assert message in outcome.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--ckpt_path", "previous"), ("--revision", "main"), ("--length", 8), ("--prompt", "a"), ("--trust-remote-code",)],
+)
+def test_options_that_a_folder_of_checkpoints_does_not_use_are_refused(uddm, tmp_path, words):
+    for step in (1, 2):
+        (tmp_path / f"step{step}.ckpt").touch()
+    outcome = uddm("probe", tmp_path, *words)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert f"`{' '.join(map(str, words))}` is for one model, and `{tmp_path}` is a folder of several" in outcome.err
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(uddm, run, tmp_path):
+    outcome = uddm("probe", run, "--html", tmp_path)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert f"`--html {tmp_path}` is a folder; give the path of a file" in outcome.err

@@ -210,6 +210,8 @@ def test_a_report_of_any_folder_of_runs(uddm, config, tmp_path):
     ("options", "needles"),
     [
         ((), ("--out",)),
+        (("--out", "x", "--sizes", ""), ("--sizes", "''")),
+        (("--out", "x", "--sizes", "2:8:x1.00000001"), ("--sizes", "more than 10,000 values", "larger factor")),
         (("--out", "x", "--sizes", "2:8"), ("--sizes", "'2:8'", "2:8192:x4")),
         (("--out", "x", "--sizes", "8,100000"), ("--sizes", "100000", "training rows")),
         (("--out", "x", "--sizes", "2,8", "--data.train_size", 8), ("--data.train_size 8", "--sizes")),
@@ -224,7 +226,7 @@ def test_a_report_of_any_folder_of_runs(uddm, config, tmp_path):
         (("--out", "x", "--sizes", "auto:8:8", "--budget", 6), ("8 to 8",)),
         (("--out", "x", "--budget", 6), ("--budget 6", "--sizes auto")),
         (("--out", "x", "--budget", "six"), ("--budget", "six")),
-        (("--out", "x", "--jobs", 0), ("--jobs", "0")),
+        (("--out", "x", "--jobs", 0), ("uddm: error: `--jobs` must be at least 1, got 0.\n",)),
         (("--out", "x", "--launcher", "Rocket"), ("Rocket",)),
         (("--out", "x", "--launcher.rockets", 3), ("rockets",)),
         (("--out", "x", "--backbone", "none.yaml"), ("none.yaml",)),

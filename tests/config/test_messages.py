@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from uddm_lightning.callbacks import StopBeforeMemorizing
 from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.config.messages import constructor_error
+from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.core.errors import InputError, suggest
 
 
@@ -85,3 +88,20 @@ def test_an_unknown_config_is_explained() -> None:
 def test_a_suggestion_is_near() -> None:
     assert suggest("fot", ["fit", "test"]) == "; did you mean `fit`?"
     assert suggest("xyz", ["fit", "test"]) == "."
+
+
+@pytest.mark.parametrize(("argument", "value"), [("num_rows", "nan"), ("growth", "fast")])
+def test_a_wrong_argument_of_one_of_several_classes_is_explained(config: Path, argument: str, value: str) -> None:
+    words = ("--trainer.callbacks+", "StopBeforeMemorizing", f"--trainer.callbacks.{argument}", value)
+    expected = {"num_rows": "int", "growth": "float"}[argument]
+    assert refusal("-c", config, *words) == f"`trainer.callbacks`: `{argument}` is {value}; expected {expected}."
+
+
+def test_the_error_of_a_constructor_is_found_behind_the_types_that_were_tried() -> None:
+    parser = UddmParser()
+    parser.add_argument("--kind", type=StopBeforeMemorizing | None)
+    made = parser.parse_object({"kind": {"class_path": "StopBeforeMemorizing", "init_args": {"growth": 5.0}}})
+    with pytest.raises(ValueError, match="Union subtypes") as refused:
+        parser.instantiate(made)
+    assert str(constructor_error(refused.value)) == "`growth` must be in (1, 2], got 5.0."
+    assert str(constructor_error(TypeError("two\nlines"))) == "two lines"

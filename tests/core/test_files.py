@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from uddm_lightning.core.errors import DiskFullError, InputError
-from uddm_lightning.core.files import write_atomically
+from uddm_lightning.core.files import check_output_files, write_atomically
 
 
 def write_half_and_fail(error: BaseException, path: Path) -> None:
@@ -103,3 +103,15 @@ def test_permission_error_of_mkstemp(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(InputError, match=r"^Cannot write `.*table\.csv`: Permission denied\. Choose another folder"):
         write_atomically(tmp_path / "table.csv", lambda place: place.write_text("new"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_output_files_are_checked_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_output_files({"--out": None, "--json": tmp_path / "new" / "a.json", "--html": tmp_path / "file"})
+    assert [path.name for path in tmp_path.iterdir()] == ["file"], "nothing is written"
+    with pytest.raises(InputError, match=r"^`--html .*` is a folder; give the path of a file"):
+        check_output_files({"--html": tmp_path})
+    with pytest.raises(InputError, match=r"^`--json` and `--html` both name `.*a`; give two files"):
+        check_output_files({"--json": tmp_path / "a", "--html": tmp_path / "a"})
+    with pytest.raises(InputError, match=r"^`--out .*file/a` cannot be written: Not a directory\. Give another file"):
+        check_output_files({"--out": tmp_path / "file" / "a"})

@@ -132,7 +132,7 @@ def test_a_hub_that_states_no_parameters(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_is_no_deployed_model(tmp_path: Path, trained: Path) -> None:
     with pytest.raises(InputError, match="there is no such file or folder"):
         plan_probe(str(tmp_path / "a" / "b" / "c"), None, OPTIONS)
-    with pytest.raises(InputError, match="is a run of this package; `uddm preflight -c"):
+    with pytest.raises(InputError, match="is a config or a run of this package; give it as `uddm preflight -c"):
         plan_probe(str(trained / "run"), None, OPTIONS)
     with pytest.raises(InputError, match="`--revision main` is for OWNER/NAME"):
         plan_probe(str(tmp_path), "main", OPTIONS)

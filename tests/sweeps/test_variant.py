@@ -1,5 +1,6 @@
 """Resources of a run of a variant, and differences between configurations."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.sweeps.options import expand_files
 from uddm_lightning.sweeps.sweep import sweep
-from uddm_lightning.sweeps.variant import Variant
+from uddm_lightning.sweeps.variant import SET, Variant, read_variant
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -63,6 +64,14 @@ def test_a_variant_changes_options_of_a_config():
 def test_a_variant_of_another_form_is_refused(text):
     with pytest.raises(InputError, match=r"`--variant .*`: give a name and options as JSON, such as `--variant 'drop"):
         Variant.changed(["-c", str(CONFIGS / "quickstart.yaml")], text)
+
+
+@pytest.mark.parametrize("key", SET)
+def test_a_variant_does_not_set_what_the_sweep_sets(key):
+    section, _, name = key.rpartition(".")
+    for options in ({key: 3}, {section: {name: 3}} if section else {key: 3}):
+        with pytest.raises(InputError, match=f"`{key}` is set by .* for all models of a sweep; leave it out"):
+            read_variant(f"a={json.dumps(options)}")
 
 
 def test_names_of_models_differ_and_come_from_one_option(tmp_path):

@@ -102,8 +102,9 @@ def read_known_models(path: Path) -> list[KnownModel]:
         with path.open(encoding="utf-8", newline="") as file:
             return [_model(row) for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"it has no column {error}" if isinstance(error, KeyError) else error
         raise InputError(
-            f"`{path}` is not a table of models ({error}). `uddm calibrate SWEEP... --table FILE.csv` writes one."
+            f"`{path}` is not a table of models ({why}). `uddm calibrate SWEEP... --table FILE.csv` writes one."
         ) from error
 
 

@@ -22,12 +22,13 @@ from uddm_lightning.callbacks.ending import ending_lines
 from uddm_lightning.callbacks.measurements import probes as probes_of
 from uddm_lightning.cli.stopping import report_stop, stop_reason
 from uddm_lightning.cli.trainer_options import EXPECTED_WARNINGS, check_end, complete, make_logger, trainer_defaults
+from uddm_lightning.config.messages import constructor_error
 from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.config.ranges import LARGEST, check_numbers, fill_interval
 from uddm_lightning.config.trainer_section import check_precision
 from uddm_lightning.core.console import say
 from uddm_lightning.core.devices import use_tensor_cores
-from uddm_lightning.core.errors import DiskFullError, InputError, sanitize_message
+from uddm_lightning.core.errors import DiskFullError, InputError
 from uddm_lightning.core.progress import silence_progress
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.data.micro_batches import check_batch_size
@@ -170,7 +171,7 @@ class UddmCLI(LightningCLI):
             super().instantiate_classes()
         except (ValueError, TypeError, ImportError) as error:
             # constructors check their arguments and name them, or miss a package
-            raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
+            raise constructor_error(error) from error
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -14,7 +14,7 @@ from uddm_lightning.audit.statements import findings
 from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.config.ranges import check_options
 from uddm_lightning.core.errors import InputError, check_within, suggest
-from uddm_lightning.core.files import write_text
+from uddm_lightning.core.files import check_output_files, write_text
 from uddm_lightning.interop.open_model import ModelOptions, add_model_options, is_foreign, open_model
 
 EPILOG = """\
@@ -83,6 +83,7 @@ def audit(arguments: list[str]) -> int:
         alternatives=given.alternatives,
     )
 
+    check_output_files({"--json": given.json, "--html": given.html})
     options = ModelOptions.of(given)
     model = open_model(given.model, options)
     if is_foreign(model.folder):

@@ -29,6 +29,8 @@ def configs(arguments: list[str]) -> int:
     """
     given = _parser().parse_args(arguments)
     shipped = shipped_configs()
+    if given.name is None and given.path:
+        raise InputError("`--path` needs the name of a config; `uddm configs` lists them.")
     if given.name is None:
         width = max(map(len, shipped))
         lines = [f"{name:<{width}}  {describe_config(path)}" for name, path in shipped.items()]

@@ -1,19 +1,19 @@
 """The command `uddm doctor`."""
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 
 import torch
 
+from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.doctor.checks import Check, run_all_checks
 from uddm_lightning.doctor.machine import machine_lines
 
 
 def doctor(arguments: list[str]) -> int:
     """Run `uddm doctor` and return its exit status: 0 if every check has passed, else 1."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="uddm doctor",
         description="Versions, devices, threads, and a self-check of some seconds against models whose answers are "
         "known exactly. Needs no data and no network.",

@@ -15,7 +15,7 @@ from uddm_lightning.preflight.hub import Hub
 from uddm_lightning.preflight.requirements import Requirements
 from uddm_lightning.sweeps.cost import PlannedSweep, estimate_cost
 from uddm_lightning.sweeps.options import expand_files, split_launcher_options
-from uddm_lightning.sweeps.sweep import fit_arguments, make_launcher
+from uddm_lightning.sweeps.sweep import check_filled_in, fit_arguments, make_launcher
 from uddm_lightning.sweeps.text_config import expand_text
 
 HELP = """\
@@ -78,7 +78,9 @@ def _requirements(arguments: list[str], hub: Hub | None) -> Requirements:
     make_launcher(given.launcher, given.jobs, for_launcher)
     options += [] if given.out is None else ["--out", str(given.out)]
     files = [word for file in given.config or [] for word in ("-c", file)]
-    shared = fit_arguments(files, options, given.sizes, given.at_steps, given.keep_checkpoints)
+    if given.seeds is not None:
+        check_filled_in(options)
+    shared = fit_arguments(files, options, given.sizes, given.at_steps, given.keep_checkpoints, given.variants)
     sweep = PlannedSweep(given.sizes, given.seeds, given.budget, given.backbones, given.variants)
     return estimate_cost(shared, sweep, speed, given.price, hub)
 

@@ -19,7 +19,7 @@ from uddm_lightning.audit.verdict import text_lines, verdict_lines
 from uddm_lightning.config.command_parser import CommandParser
 from uddm_lightning.config.ranges import check_options
 from uddm_lightning.core.errors import InputError
-from uddm_lightning.core.files import write_text
+from uddm_lightning.core.files import check_output_files, write_text
 from uddm_lightning.interop.checkpoint_series import is_series, load_series
 from uddm_lightning.interop.open_model import MODEL_HELP, ModelOptions, add_model_options, open_model
 from uddm_lightning.runs.run import ENTROPY_TIMES, Run
@@ -81,8 +81,10 @@ def probe(arguments: list[str]) -> int:
             raise ValueError(given.times)
     except ValueError as error:
         raise InputError(f"`--times {given.times}`: give times in (0, 1] with commas between them.") from error
+    check_output_files({"--out": given.out, "--json": given.json, "--html": given.html})
     calibration = load_calibration(given.calibration)
     if is_series(given.model):
+        _check_unused(given)
         return _probe_series(given, times, calibration)
     run = open_model(given.model, ModelOptions.of(given))
     records = run.entropy(given.text, times, given.n, given.seed).to_pylist()
@@ -100,6 +102,18 @@ def probe(arguments: list[str]) -> int:
         write_text(given.html, probe_page(probed))
         sys.stdout.write(f"{given.html}\n")
     return 0
+
+
+def _check_unused(given: argparse.Namespace) -> None:
+    """Refuse options that a folder of checkpoints does not use."""
+    for name in ("ckpt_path", "revision", "prompt", "length", "trust_remote_code"):
+        value = getattr(given, name)
+        if value and (name, value) != ("ckpt_path", "last"):
+            option = "--trust-remote-code" if value is True else f"--{name} {value}"
+            raise InputError(
+                f"`{option}` is for one model, and `{given.model}` is a folder of several, which are all measured. "
+                "Give one of them, or leave out the option."
+            )
 
 
 def _probe_series(given: argparse.Namespace, times: Sequence[float], calibration: Calibration) -> int:

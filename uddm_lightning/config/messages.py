@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 from typing import Any, get_args
 
-from uddm_lightning.core.errors import sanitize_message, suggest
+from uddm_lightning.core.errors import InputError, sanitize_message, suggest
 
+TRIED = "Does not validate against any of the Union subtypes"  # begins jsonargparse's list of all types that it tried
 SIMILAR = 0.6  # least ratio of `SequenceMatcher` at which a name is suggested
 
 
@@ -32,6 +33,8 @@ def explain(message: str, options: Iterable[Any]) -> str:
     if not (found := re.match(r'Parser key "([^"]+)": (.*)', text)):
         return text
     key, problem = found[1], found[2]
+    if problem.startswith(TRIED) and (inner := re.search(r" - (`\w+` is .*?; expected [^;]*?\.)(?: - |$)", problem)):
+        return f"`{key}`: {inner[1]}"  # an argument of one of the classes
     classes = {kind.__name__: kind for kind in _known_classes(getattr(known.get(key), "_typehint", None))}
     if option := re.search(r"Option '([^']+)' is not accepted", problem):
         arguments = {name for kind in classes.values() for name in inspect.signature(kind).parameters}
@@ -53,6 +56,19 @@ def explain(message: str, options: Iterable[Any]) -> str:
     if value and types:
         return f"`{key}` is {value[1]}; expected {' or '.join(dict.fromkeys(types))}."
     return f"`{key}`: {problem}"
+
+
+def constructor_error(error: Exception) -> InputError:
+    """Return the error of a class whose arguments are wrong, as one that the user can fix.
+
+    Where a key takes one of several types, the parser hides the error behind a list of all types that it tried.
+
+    Args:
+        error: of the parser, while it makes the objects of a config.
+    """
+    while str(error).startswith(TRIED) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return error if isinstance(error, InputError) else InputError(sanitize_message(str(error)))
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -71,6 +71,32 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8 with `write_atomically`."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def check_output_files(files: Mapping[str, Path | None]) -> None:
+    """Check that the files of a command can be written, before it works for minutes.
+
+    Args:
+        files: by option, with its dashes; None is not given.
+
+    Raises:
+        InputError: a file is a folder, is named twice, or cannot be written; the message names the option.
+        DiskFullError: no disk space is left.
+    """
+    options: dict[Path, str] = {}
+    for option, path in files.items():
+        if path is None:
+            continue
+        if path.is_dir():
+            raise InputError(f"`{option} {path}` is a folder; give the path of a file.")
+        if other := options.get(path.absolute()):
+            raise InputError(f"`{other}` and `{option}` both name `{path}`; give two files.")
+        options[path.absolute()] = option
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise filesystem_error(f"`{option} {path}` cannot be written", error, "Give another file.") from error
 
 
 def lock_for_update(path: Path) -> AbstractContextManager[None]:

@@ -62,7 +62,8 @@ def plan_probe(model: str, revision: str | None, options: PretrainedOptions) -> 
     if not path.exists():
         raise InputError(f"`{path}`: there is no such file or folder. Give a checkpoint, a folder, or OWNER/NAME.")
     if (path / "config.yaml").is_file() or path.suffix == ".yaml":
-        raise InputError(f"`{path}` is a run of this package; `uddm preflight -c {path / 'config.yaml'}` is for runs.")
+        config = path / "config.yaml" if path.is_dir() else path
+        raise InputError(f"`{path}` is a config or a run of this package; give it as `uddm preflight -c {config}`.")
     if path.is_dir() and (path / CONFIG).is_file():
         folder = HubFolder(path)
         if is_gidd(folder.config) or is_pretrained(folder.config, options.trust_remote_code):

@@ -9,8 +9,8 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 from torch.optim import Optimizer
 
+from uddm_lightning.config.messages import constructor_error
 from uddm_lightning.config.parser import UddmParser
-from uddm_lightning.core.errors import InputError, sanitize_message
 from uddm_lightning.data import TextDataModule
 from uddm_lightning.probes import SampleProbe
 from uddm_lightning.training.optimizers import make_optimizer, strip_parser
@@ -70,7 +70,7 @@ def _instantiate(add: Callable[..., Any], kind: type[T], key: str, given: Any) -
         made: T = parser.instantiate(parser.parse_object({key: given}))[key]
         return made
     except (ValueError, TypeError) as error:
-        raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
+        raise constructor_error(error) from error
 
 
 def check_critic(config: dict[str, Any], fetch: bool) -> None:

@@ -1,13 +1,16 @@
 """Options of runs that are measured at many steps, for diagrams over steps and training rows."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.config.keys import flat
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.results.reference import reference
 from uddm_lightning.sweeps.options import value_of
 from uddm_lightning.sweeps.sizes import Option, parse
+from uddm_lightning.sweeps.variant import read_variant
 
 STEPS = Option("--at-steps", "give a list such as 500,1000,2000 or a range such as 125:4000:x2 (each twice the last).")
 ENDS = ("--trainer.max_steps", "--trainer.val_check_interval")
@@ -57,6 +60,22 @@ def at_steps_options(text: str, keep_checkpoints: bool, files: list[str], option
             ("trainer.callbacks.save_weights_only", True),
         ]
     return [word for key, value in (*words.items(), *callbacks) for word in (f"--{key}", _word(value))]
+
+
+def check_variants(text: str, variants: Sequence[str]) -> None:
+    """Refuse variants that set the number of steps, too.
+
+    Args:
+        text: value of `--at-steps`.
+        variants: texts of `--variant`.
+
+    Raises:
+        InputError: there is one.
+    """
+    for variant in variants:
+        for key, _ in flat(read_variant(variant)[1]):
+            if f"--{key}" in ENDS:
+                raise InputError(f"`--variant {variant}`: `{key}` is set by `--at-steps {text}` for all models.")
 
 
 def _whole(step: int | float, text: str) -> int:

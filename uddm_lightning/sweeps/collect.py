@@ -40,6 +40,8 @@ def collect(folder: Path) -> list[Row]:
     path = folder / "measurements.csv"
     if not runs:
         if not path.exists():
+            if not folder.is_dir():
+                raise InputError(f"`{folder}` is no folder. Give the folder of a sweep, or of runs.")
             raise InputError(f"`{folder}` holds no measurements: neither measurements.csv nor runs that have measured.")
         return read_table(path)
     rows: list[Row] = []

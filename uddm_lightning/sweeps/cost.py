@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from uddm_lightning.cli.resolve import resolve
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.data.subset import num_rows
 from uddm_lightning.preflight.costs import SweepRuns, gpu_lines
 from uddm_lightning.preflight.gpu_estimate import GpuSpeed, estimate_run, smallest_gpu_memory
@@ -47,17 +48,23 @@ def estimate_cost(
     Raises:
         InputError: the arguments are wrong.
     """
+    sizes.check_budget(sweep.sizes, sweep.budget)
+    number_of_seeds = len(parse_seeds(sweep.seeds, 0))
     config = resolve(arguments).values
+    gpu = config["trainer"]["accelerator"] != "cpu"
+    if price is not None and not gpu:
+        raise InputError(f"`--price {price:g}` is that of a GPU hour, and `trainer.accelerator` is cpu; leave it out.")
     found = requirements(config, hub)
     models = models_of(arguments, sweep.backbones, sweep.variants)
     for model in models:
         found.add_model(model.name, model.config)
-    sizes = _number_of_sizes(sweep, found.config["data"]["train_size"], found.pool_rows)
-    number = None if sizes is None else sizes * len(parse_seeds(sweep.seeds, 0))
-    gpu = config["trainer"]["accelerator"] != "cpu"
+    number_of_sizes = _number_of_sizes(sweep, found.config["data"]["train_size"], found.pool_rows)
+    number = None if number_of_sizes is None else number_of_sizes * number_of_seeds
     lines = _gpu([model.config for model in models], found, number, speed, price) if gpu else []
     if not lines and number is not None:
         lines = [("sweep", f"{number * max(1, len(models))} runs")]
+    if price is not None and "price" not in dict(lines):
+        lines.append(("price", "not known, because the GPU hours are not estimated"))
     found.lines += lines
     return found
 
@@ -86,7 +93,7 @@ def _gpu(
 def _number_of_sizes(sweep: PlannedSweep, largest: int | float, pool: int | None) -> int | None:
     """Return the number of sizes that `uddm sweep` trains; None if it depends on a pool of unknown size."""
     text = sweep.sizes
-    if text is not None and text.split(":")[0] == sizes.AUTO:
+    if sizes.is_auto(text):
         return sweep.budget
 
     def rows_of(size: int | float) -> int:
@@ -95,4 +102,4 @@ def _number_of_sizes(sweep: PlannedSweep, largest: int | float, pool: int | None
     if text is None and (pool is None and isinstance(largest, float)):
         return None
     end = min(rows_of(largest), pool or sys.maxsize) if text is None else 0
-    return len(sizes.parse(text or sizes.default_text(end), rows_of))
+    return len(sizes.parse(sizes.default_text(end) if text is None else text, rows_of))

@@ -28,21 +28,18 @@ def plan(
         InputError: `text` or `budget` is wrong; the message names it.
     """
     end = rows_of(largest)
-    text = text or sizes.default_text(end)
-    word, *ends = text.split(":")
-    if word != sizes.AUTO:
-        if budget is not None:
-            raise InputError(f"`--budget {budget}` needs `--sizes auto`, which chooses the sizes to train.")
+    text = sizes.default_text(end) if text is None else text
+    sizes.check_budget(text, budget)
+    if budget is None:  # not auto
         fixed = sizes.parse(text, rows_of)
         return lambda work: _train_all(work, fixed)
+    _, *ends = text.split(":")
     if len(ends) not in (0, 2):
         raise InputError(f"`--sizes {text}`: give auto, or auto:first:last such as auto:2:8192.")
     first = PLATEAU if end > PLATEAU else min(2, end)
     low, high = [rows_of(sizes.number(one, text)) for one in ends] or [first, end]
     if low >= high:
         raise InputError(f"`--sizes {text}`: {low} to {high} rows is no range.")
-    if budget is None or budget < 4:
-        raise InputError(f"`--sizes auto` needs `--budget R`, the number of sizes to train, at least 4; got {budget}.")
     return lambda work: _train_near_the_transition(work, low, high, budget)
 
 

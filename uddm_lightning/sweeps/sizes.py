@@ -11,6 +11,8 @@ WAY_OUT = (
     "such as 0.001,0.01,1.0, or auto."
 )
 AUTO = "auto"
+LONGEST = 10_000  # sizes of a range; more would be a mistake in the factor
+FEWEST = 4  # smallest `--budget`
 
 
 class Option(NamedTuple):
@@ -51,6 +53,30 @@ def default_text(end: int) -> str:
     return f"{min(2, end)}:{end}:x4,{end}"
 
 
+def is_auto(text: str | None) -> bool:
+    """Return whether `--sizes` lets the program choose."""
+    return text is not None and text.partition(":")[0] == AUTO
+
+
+def check_budget(text: str | None, budget: int | None) -> None:
+    """Check that `--budget` is given with `--sizes auto`, and only with it.
+
+    Args:
+        text: `--sizes`; None is not given.
+        budget: `--budget`; None is not given.
+
+    Raises:
+        InputError: one is given without the other, or the budget is too small.
+    """
+    if not is_auto(text):
+        if budget is not None:
+            raise InputError(f"`--budget {budget}` needs `--sizes auto`, which chooses the sizes to train.")
+    elif budget is None or budget < FEWEST:
+        raise InputError(
+            f"`--sizes auto` needs `--budget R`, the number of sizes to train, at least {FEWEST}; got {budget}."
+        )
+
+
 def _range(item: str, text: str, option: Option) -> list[int | float]:
     parts = item.split(":")
     if len(parts) == 1:
@@ -64,7 +90,10 @@ def _range(item: str, text: str, option: Option) -> list[int | float]:
         raise InputError(
             f"`{option.name} {text}`: {item!r} must rise from above 0 by a factor above 1; {option.way_out}"
         )
-    exact = [first * factor**step for step in range(int(math.log(last / first, factor) + 1e-9) + 1)]
+    number_of_steps = math.log(last / first) / math.log(factor)
+    if number_of_steps > LONGEST:
+        raise InputError(f"`{option.name} {text}`: {item!r} has more than {LONGEST:,} values; give a larger factor.")
+    exact = [first * factor**step for step in range(int(number_of_steps + 1e-9) + 1)]
     return [round(size) for size in exact] if isinstance(first, int) else [min(1.0, size) for size in exact]
 
 

@@ -13,14 +13,15 @@ from pyarrow import csv
 
 from uddm_lightning.config.config_files import find_valid_config
 from uddm_lightning.config.keys import flat
+from uddm_lightning.config.messages import constructor_error
 from uddm_lightning.config.parser import UddmParser
 from uddm_lightning.config.trainer_section import check_precision
 from uddm_lightning.config.yaml_text import to_yaml
-from uddm_lightning.core.errors import InputError, sanitize_message
+from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
 from uddm_lightning.data.subset import num_rows
 from uddm_lightning.runs.instantiate import build_data, check_critic
-from uddm_lightning.sweeps.at_steps import at_steps_options
+from uddm_lightning.sweeps.at_steps import at_steps_options, check_variants
 from uddm_lightning.sweeps.board import BOARD, board_folder, link
 from uddm_lightning.sweeps.collect import COMMAND, run_folders
 from uddm_lightning.sweeps.launchers import Launcher
@@ -119,13 +120,11 @@ def sweep(
     given = [*options, *(word for key, value in flat(overrides) for word in (f"--{key}", _word(value)))]
     for_launcher, for_fit = split_launcher_options(given)
     named_files = [word for file in files for word in ("-c", file)]
-    arguments = fit_arguments(named_files, for_fit, sizes, at_steps, keep_checkpoints)
-    for word in for_fit:
-        if word.partition("=")[0] in FILLED_IN:
-            raise InputError(f"`{word}` is set by the sweep: use `--sizes`, `--seeds` and `--out`.")
-    place = make_launcher(launcher, jobs, for_launcher)
     if isinstance(variants, Mapping):
         variants = [f"{name}={json.dumps(options)}" for name, options in variants.items()]
+    arguments = fit_arguments(named_files, for_fit, sizes, at_steps, keep_checkpoints, variants)
+    check_filled_in(for_fit)
+    place = make_launcher(launcher, jobs, for_launcher)
     models = models_of(arguments, backbones, variants) or [Variant.of(arguments, None)]
     config = models[0].config
     every_seed = parse_seeds(seeds, config["seed_everything"])
@@ -191,8 +190,24 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def check_filled_in(options: Sequence[str]) -> None:
+    """Refuse options of `uddm fit` that the sweep sets for every run.
+
+    Raises:
+        InputError: there is one.
+    """
+    for word in options:
+        if word.partition("=")[0] in FILLED_IN:
+            raise InputError(f"`{word}` is set by the sweep: use `--sizes`, `--seeds` and `--out`.")
+
+
 def fit_arguments(
-    files: list[str], options: list[str], sizes: str | None, at_steps: str | None, keep_checkpoints: bool
+    files: list[str],
+    options: list[str],
+    sizes: str | None,
+    at_steps: str | None,
+    keep_checkpoints: bool,
+    variants: Sequence[str] = (),
 ) -> list[str]:
     """Return the arguments of `uddm fit` that the runs of a sweep share.
 
@@ -202,6 +217,7 @@ def fit_arguments(
         sizes: `--sizes`.
         at_steps: `--at-steps`.
         keep_checkpoints: `--keep-checkpoints`.
+        variants: texts of `--variant`.
 
     Raises:
         InputError: two options contradict each other, or `at_steps` is wrong.
@@ -210,6 +226,7 @@ def fit_arguments(
     if largest is not None and sizes not in (None, AUTO):
         raise InputError(f"`{SIZE} {largest}` limits the default sizes, but `--sizes` is given; give one of the two.")
     if at_steps is not None:
+        check_variants(at_steps, variants)
         return [*files, *at_steps_options(at_steps, keep_checkpoints, files, options), *options]
     if keep_checkpoints:
         raise InputError("`--keep-checkpoints` needs `--at-steps`: it keeps the weights at those steps.")
@@ -251,7 +268,7 @@ def make_launcher(name: str, jobs: int | None, words: Sequence[str]) -> Launcher
         config = parser.parse_args(["--launcher", LAUNCHERS.get(name, name), *at_a_time, *words])
         launcher = parser.instantiate(config).launcher
     except ValueError as error:
-        raise error if isinstance(error, InputError) else InputError(sanitize_message(str(error))) from error
+        raise constructor_error(error) from error
     assert isinstance(launcher, Launcher)
     return launcher
 

@@ -17,6 +17,14 @@ from uddm_lightning.preflight.gpu_estimate import estimate_run, smallest_gpu_mem
 from uddm_lightning.runs.folder import read_config
 from uddm_lightning.sweeps.sweep_run import SweepRun
 
+SET = {  # options that a sweep sets for every run, with the option of the sweep
+    "data.train_size": "`--sizes`",
+    "seed_everything": "`--seeds`",
+    "model.backbone_name": "the NAME of `--variant`",
+    "out": "`--out`",
+    "trainer.default_root_dir": "`--out`",
+    "ckpt_path": "the last checkpoint of the run",
+}
 BEST = "MarkovBackbone"  # exact model of text from a known Markov chain
 
 
@@ -63,16 +71,7 @@ class Variant:
         Raises:
             InputError: the text has another form, or a value is wrong.
         """
-        name, _, content = text.partition("=")
-        try:
-            options = json.loads(content)
-        except ValueError:
-            options = None
-        if not name or not isinstance(options, dict):
-            raise InputError(
-                f"`--variant {text}`: give a name and options as JSON, such as `--variant "
-                """'dropout={"model.backbone.init_args.dropout": 0.1}'`."""
-            )
+        name, options = read_variant(text)
         pairs = [(f"--{key}", value if isinstance(value, str) else json.dumps(value)) for key, value in options.items()]
         words = [word for pair in pairs for word in pair]
         return cls.of([*arguments, *words, "--model.backbone_name", name], None)
@@ -129,6 +128,30 @@ class Variant:
         found = _differences(read_config(run.folder), here)
         # options added since the file was written have their defaults once it is resolved
         return found and _differences(resolve(["-c", str(path)]).values, here)
+
+
+def read_variant(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options of a `--variant`.
+
+    Raises:
+        InputError: the text has another form, or an option is one that the sweep sets.
+    """
+    name, _, content = text.partition("=")
+    try:
+        options = json.loads(content)
+    except ValueError:
+        options = None
+    if not name or not isinstance(options, dict):
+        raise InputError(
+            f"`--variant {text}`: give a name and options as JSON, such as `--variant "
+            """'dropout={"model.backbone.init_args.dropout": 0.1}'`."""
+        )
+    for key, _ in flat(options):
+        if key in SET:
+            raise InputError(
+                f"`--variant {text}`: `{key}` is set by {SET[key]} for all models of a sweep; leave it out."
+            )
+    return name, options
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
