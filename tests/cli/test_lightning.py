@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from tests.support.command_line import OFF, table
+from tests.support.command_line import OFF, check, table
 from tests.support.probes import DECLARED
 from uddm_lightning.results.tables import COMMON
 
@@ -244,6 +244,13 @@ def test_results_do_not_depend_on_the_batch_size(run, uddm, size):
         assert {name: value for name, value in row.items() if name.startswith("n_")} == {
             name: value for name, value in old.items() if name.startswith("n_")
         }
+
+
+def test_a_checkpoint_is_not_measured_into_another_folder(run, uddm, tmp_path):
+    other = ("--out", tmp_path / "other")
+    outcome = uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last", *other)
+    check(outcome, "--out", str(tmp_path / "other"), str(run))
+    assert not (tmp_path / "other").exists()
 
 
 def test_test_measures_all_held_out_rows(run, uddm):

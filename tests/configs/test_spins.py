@@ -34,7 +34,7 @@ def test_train_basins_shrink_and_test_basins_grow(tmp_path: Path) -> None:
     assert float(train[many]["critical_t_high"]) < float(train[few]["critical_t_low"])
     assert float(test[many]["critical_t_low"]) > float(test[few]["critical_t_high"])
     lines = []
-    for size in train:
+    for size in sorted(train):
         line: dict[str, object] = {"train_size": size}
         for split in ("train", "test"):
             for metric, name in (("recovery", "recovery"), ("basin", "critical_t")):

@@ -50,6 +50,16 @@ def test_a_checkpoint_belongs_to_its_run(run: Path, tmp_path: Path) -> None:
     assert session("validate", run).checkpoint == run / "checkpoints" / "last.ckpt"
 
 
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_a_measured_checkpoint_has_no_other_folder(run: Path, tmp_path: Path, command: str) -> None:
+    checkpoint = str(run / "checkpoints" / "last.ckpt")
+    with pytest.raises(InputError, match=r"`--out .*new`: `uddm \w+` writes the numbers of a checkpoint into its run"):
+        session(command, run, out=tmp_path / "new", ckpt=checkpoint).check_output()
+    session(command, run, ckpt=checkpoint).check_output()
+    for other in ("fit", "predict"):
+        session(other, run, out=tmp_path / "new", ckpt=checkpoint).check_output()
+
+
 def test_a_changed_value_is_recorded_or_refused(run: Path) -> None:
     assert [change.key for change in session("fit", run, max_steps=12).changes] == ["trainer.max_steps"]
     with pytest.raises(InputError, match=r"`trainer.max_steps` is 3, .* has trained 6 steps already"):

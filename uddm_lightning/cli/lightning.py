@@ -34,7 +34,7 @@ from uddm_lightning.data import TextDataModule
 from uddm_lightning.data.micro_batches import check_batch_size
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
-from uddm_lightning.runs.session import RunSession, output_folder
+from uddm_lightning.runs.session import RunSession, names_output, output_folder
 from uddm_lightning.training.task import DiffusionTask
 from uddm_lightning.training.trainer_access import callbacks_of, is_dry_run
 
@@ -154,6 +154,8 @@ class UddmCLI(LightningCLI):
             self.contexts.enter_context(silence_progress())
         config.out = config.trainer.default_root_dir = output_folder(config, self.arguments)
         self.session = RunSession(str(self.subcommand), config, self.dumped, self.contexts)
+        if names_output(self.arguments):
+            self.session.check_output()
         if self.session.is_training:
             check_end(dict(config.items()))
             self.session.lock()

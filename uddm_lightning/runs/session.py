@@ -94,6 +94,19 @@ class RunSession:
                 f"{kept[0]}. Write the new value into it, and leave it out of the command."
             )
 
+    def check_output(self) -> None:
+        """Check that a folder given with `--out` is used.
+
+        Raises:
+            InputError: a checkpoint is measured, which writes into the run of the checkpoint.
+        """
+        if self.command in ("validate", "test") and self.checkpoint and not self.is_resuming:
+            raise InputError(
+                f"`--out {self.folder}`: `uddm {self.command}` writes the numbers of a checkpoint into its run, "
+                f"`{self.home}`. Leave `--out` out; to keep the present numbers, copy that folder first and measure "
+                "the copy."
+            )
+
     def lock(self) -> None:
         """Lock the output folder and check that it holds no results of another run; a dry run does neither.
 
@@ -183,13 +196,18 @@ def output_folder(config: Namespace, arguments: list[str]) -> str:
     Raises:
         InputError: `--out` has the name of a file.
     """
-    if any(argument.partition("=")[0] == "--out" for argument in arguments):
+    if names_output(arguments):
         if Path(config.out).suffix in FILES:
             raise InputError(f"`--out {config.out}` names a file; give a folder, in which the run keeps its files.")
         return str(Path(config.out).expanduser())
     stem = Path(str(config.config[-1])).stem if config.config else "run"
     new = Path("runs") / f"{stem}-n{config.data.train_size}-s{config.seed_everything}"
     return str(folder_of_config(config) or config.out or new)
+
+
+def names_output(arguments: list[str]) -> bool:
+    """Return whether the command line gives `--out`."""
+    return any(argument.partition("=")[0] == "--out" for argument in arguments)
 
 
 def folder_of_config(config: Namespace) -> Path | None:

@@ -31,6 +31,10 @@ class SpinPatterns(Source):
     All spins f_kl of the features are independent. Patterns share the features, so a model that learns the features
     also predicts patterns that it has not seen. Without features, nothing can be learned from other patterns.
 
+    Of a mixture and its opposite only one occurs, chosen at random. A memory that stores a pattern stores its opposite,
+    too, if spins have no bias, so an opposite in the test set would not be unseen. There are binomial(D, A) 2^(A - 1)
+    mixtures.
+
     Source: Kalaj et al. 2024, arXiv 2407.05658 (random-features Hopfield model).
 
     Args:
@@ -45,7 +49,7 @@ class SpinPatterns(Source):
 
     Example:
         >>> [document.text for document in SpinPatterns(num_documents=2, length=8).documents()]
-        ['---+--+-', '+++----+']
+        ['+--++-++', '++--+--+']
     """
 
     num_documents: int = 8192
@@ -79,8 +83,12 @@ class SpinPatterns(Source):
             return self._spins(0, numbers_B, self.length)
         features_DL = self._spins(1, torch.arange(self.num_features), self.length)
         keys_B = keyed_random.key(self.seed, Stream.SPINS, 2, numbers_B)
-        chosen_BA = keyed_random.sample_without_replacement(self.num_active, self.num_features, keys_B)
-        return (self._spins(3, numbers_B, self.num_active)[..., None] * features_DL[chosen_BA]).sum(1).sign()
+        chosen_BA = keyed_random.sample_without_replacement(self.num_active, self.num_features, keys_B).sort(1).values
+        signs_BA = self._spins(3, numbers_B, self.num_active)
+        signs_BA *= signs_BA[:, :1]
+        mixture = (*chosen_BA.T, *signs_BA.long().T)  # the same for a mixture and its opposite
+        signs_BA *= 2.0 * keyed_random.integers(2, self.seed, Stream.SPINS, 4, *mixture)[:, None] - 1
+        return (signs_BA[..., None] * features_DL[chosen_BA]).sum(1).sign()
 
     def _spins(self, kind: int, numbers_B: Tensor, count: int) -> Tensor:
         """Return independent spins, float64 (B, count)."""
