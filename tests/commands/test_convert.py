@@ -275,3 +275,14 @@ def test_help_is_printed(uddm: Run) -> None:
         assert outcome.status == 0
         assert f"usage: uddm {command}" in outcome.out
         assert f"uddm {command}" in uddm("--help").out
+
+
+def test_a_run_needs_no_conversion(uddm: Run, tmp_path: Path) -> None:
+    for place in ("run", "sweep/runs/DiT-n4-s0"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "config.yaml").touch()
+    for name in ("run", "sweep"):
+        outcome = uddm("convert", tmp_path / name, "--out", tmp_path / "out")
+        assert outcome.status == 2
+        assert f"`{tmp_path / name}` is a run or a sweep of this package already" in outcome.err
+    assert not (tmp_path / "out").exists()

@@ -22,7 +22,7 @@ def test_wrong_input_is_one_message(uddm: Run, converted: Path, tmp_path: Path) 
     other.write_text("model: 3\n")
     out = ("--out", tmp_path / "out", "--ckpt_path")
     for arguments, message in (
-        ((tmp_path / "none.yaml", *out, "last"), "cannot be read as a config"),
+        ((tmp_path / "none.yaml", *out, "last"), "there is no such file or folder"),
         ((other, *out, converted / "checkpoints" / "last.ckpt"), "has no section `model`"),
         ((converted, *out, "none.ckpt"), "there is no such file"),
         ((converted, *out, other), "cannot be read as a checkpoint"),

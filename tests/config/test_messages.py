@@ -37,6 +37,7 @@ def refusal(*arguments: object) -> str:
         ),
         (("--data.train_size", "many"), "`data.train_size` is many; expected int or float."),
         (("--trainer.max_steps", "many"), "`trainer.max_steps` is many; expected int."),
+        (("--seed_everything", -3), "`seed_everything` must be an integer from 0 to 4294967295, got -3."),
     ],
 )
 def test_a_wrong_option_is_explained(config: Path, words: tuple[object, ...], message: str) -> None:

@@ -1,5 +1,6 @@
 """Recovery at the fitted temperature, against enumeration of every state of the chain."""
 
+import math
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from tests.probes.test_recovery import STEPS, chain
 from tests.support.oracle_worlds import World, batch_of, markov, task_of
+from uddm_lightning.metrics.temperature import TEMPERATURES
 from uddm_lightning.probes import RecoveryProbe
 from uddm_lightning.probes.measured_batch import MeasuredBatch
 from uddm_lightning.samplers import AncestralSampler
@@ -42,3 +44,11 @@ def test_a_tempered_exact_model_gets_its_temperature_and_its_recovery_back(tempe
 
 def test_it_is_off_by_default() -> None:
     assert not any("temperature" in one for one in records(markov(3, 4), 1.0).values())
+
+
+def test_the_summary_says_when_no_temperature_fits() -> None:
+    record = {"split": "test", "t": 0.1, "temperature": 1.5, "recovery_calibrated": 0.25}
+    found = RecoveryProbe().summary_lines([record])[-1]
+    assert found == "   recovery of test rows at the fitted temperature 1.5 and t = 0.1: 0.250"
+    found = RecoveryProbe().summary_lines([{**record, "temperature": math.nan, "recovery_calibrated": math.nan}])[-1]
+    assert found.endswith(f"none from 1/{1 / TEMPERATURES[0]:g} to {TEMPERATURES[-1]:g} fits test rows at t = 0.1")

@@ -1,6 +1,7 @@
 """Loading a model from its config and checkpoint."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -50,3 +51,20 @@ def test_a_changed_text_is_refused(run, tmp_path):
     assert model._replace(folder=copy).corpus() is None
     (copy / "manifest.json").write_text(json.dumps({**manifest, "tokenizer_spec": {"class_path": "no.where"}}))
     assert model._replace(folder=copy).corpus() is None
+
+
+def test_a_missing_run_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"`.*none`: there is no such file or folder\. Give the folder of a run"):
+        loading.load(tmp_path / "none", "last")
+    with pytest.raises(InputError, match=r"holds no `config.yaml`, so it is not the folder of a run"):
+        loading.load(tmp_path, "last")
+
+
+def test_a_checkpoint_of_another_run_is_refused(run, tmp_path):
+    for name in ("config.yaml", "manifest.json"):
+        shutil.copy(run / name, tmp_path / name)
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    with pytest.raises(InputError, match=r"last.ckpt` is a checkpoint of the run `.*`, not of .*\. Give that run"):
+        loading.load(tmp_path, str(checkpoint))
+    (tmp_path / "link").symlink_to(run)
+    assert loading.load(tmp_path / "link", str(checkpoint)).step > 0

@@ -86,7 +86,9 @@ def convert(arguments: list[str]) -> int:
 
 def _lines(given: str, converted: Converted, folder: Path) -> list[str]:
     parameters, ids = f"{converted.parameters:,} parameters", f"{converted.vocab_size:,} ids"
-    if converted.step is None:
+    if converted.step is not None and converted.ema_decay is None:
+        weights = f"step {converted.step:,}"
+    elif converted.step is None:
         weights = "number of steps not known"
     else:
         ema = f"averaged weights with decay {converted.ema_decay:g}" if converted.ema_decay else "NO averaged weights"

@@ -37,7 +37,7 @@ def demo(arguments: list[str]) -> int:
     try:
         _copy_tables(folder)
     except OSError as error:
-        raise filesystem_error(f"`{folder}` cannot be written", error, "give another folder with `--out`") from error
+        raise filesystem_error(f"`{folder}` cannot be written", error, "Give another folder with `--out`.") from error
     write_results(folder, page_only=True)
     page = folder / "report.html"
     sys.stdout.write(f"{page}\n{NEXT}")

@@ -30,6 +30,8 @@ def explain(message: str, options: Iterable[Any]) -> str:
     if found := re.match(r"(?:Subcommand '\w+'|Group '([\w.]+)') does not accept option '([^']+)'", text):
         key = ".".join(filter(None, found.groups()))
         return f"`{key}` is not a key of a config{_nearest(key, known)}"
+    if found := re.match(r"Call to compute_fn of link .* failed: (.*)", text):
+        return found[1]  # a value that others are computed from
     if not (found := re.match(r'Parser key "([^"]+)": (.*)', text)):
         return text
     key, problem = found[1], found[2]

@@ -36,7 +36,7 @@ class Converted(NamedTuple):
         vocab_size: V.
         parameters: number of trainable parameters.
         step: number of optimizer steps of the weights; None if it is not known.
-        ema_decay: of the averaged weights; 0 if the file has none.
+        ema_decay: of the averaged weights; 0 if the file has none, None if it has one set of weights only.
         assumed: keys that the file lacks and that have their usual value.
         left_out: entries of the file that were not used.
         notes: sentences about what was found and assumed.
@@ -47,7 +47,7 @@ class Converted(NamedTuple):
     vocab_size: int
     parameters: int
     step: int | None
-    ema_decay: float
+    ema_decay: float | None
     assumed: list[str]
     left_out: list[str]
     notes: list[str]
@@ -74,6 +74,8 @@ def convert(
     """
     if not path.exists():
         raise InputError(f"`{path}`: there is no such file or folder. Give a checkpoint, a folder, or OWNER/NAME.")
+    if (path / "config.yaml").is_file() or any(path.glob("runs/*/config.yaml")):
+        raise InputError(f"`{path}` is a run or a sweep of this package already; `uddm probe` takes a run as it is.")
     files = find_config_options([word for file in configs for word in ("-c", file)])
     foreign = read_foreign(path)
     with run_folder.lock_run(folder):

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from uddm_lightning.backbones import Backbone
 from uddm_lightning.interop.foreign import ForeignModel
-from uddm_lightning.interop.hub_config import EMA_DECAY, ONE_SET_OF_WEIGHTS
+from uddm_lightning.interop.hub_config import ONE_SET_OF_WEIGHTS
 from uddm_lightning.interop.hub_folder import TOKENIZER, TOKENIZER_CONFIG, HubFolder
 from uddm_lightning.interop.hub_settings import HubSettings
 from uddm_lightning.interop.hub_tokenizer import take_out_mask
@@ -72,7 +72,7 @@ class FolderModel(ForeignModel):
         self.folder = HubFolder(path)
         self.files = self.folder.files
         self.settings = HubSettings(self.folder.config, self.refusal)
-        self.step, self.ema_decay, self.left_out = None, EMA_DECAY, []
+        self.step, self.ema_decay, self.left_out = None, None, []
         self.tokenizer, self.notes = self.folder.text(TOKENIZER), [ONE_SET_OF_WEIGHTS]
         self.mask_id: int | None = None
 

@@ -38,7 +38,7 @@ class ForeignModel(ABC):
         shapes: of the weights, by the parameter names of `DiT`.
         raw: the trained weights; they are read on use.
         averaged: their moving average. It is the same as `raw` if there is one set of weights only.
-        ema_decay: final decay of the average; 0 if there is none.
+        ema_decay: final decay of the average; 0 if there is none, None if there is one set of weights only.
         left_out: entries that do not belong to the network.
         tokenizer: content of its `tokenizer.json`; None if there is none.
         training_facts: statements of the model about its training, by key.
@@ -53,7 +53,7 @@ class ForeignModel(ABC):
     length: int | None
     raw: Mapping[str, Tensor]
     averaged: Mapping[str, Tensor]
-    ema_decay: float
+    ema_decay: float | None
     left_out: list[str]
     tokenizer: str | None
     notes: Sequence[str] = ()

@@ -225,12 +225,7 @@ class RecoveryProbe(Probe):
         fixed = {record["split"]: record for record in records if "fixed_rows" in record}
         shares = ", ".join(f"{s} {cell(r['fixed_tokens'])} / {cell(r['fixed_rows'])}" for s, r in fixed.items())
         lines = [f"   fixed points, share of tokens / of rows: {shares}"] if fixed else []
-        lines += [
-            f"   recovery of {r['split']} rows at the fitted temperature {r['temperature']:.3g} and t = {r['t']:g}: "
-            f"{cell(r['recovery_calibrated'])}"
-            for r in records
-            if "temperature" in r
-        ]
+        lines += [_calibrated_line(record) for record in records if "temperature" in record]
         return [*time_table([(COSTS, [record for record in records if record["split"] == "test"])]), *lines]
 
     @override
@@ -260,6 +255,14 @@ class RecoveryProbe(Probe):
                     "_histograms": {"margin/{split}": histogram} if t == self.times[0] else {},
                     "_draws": {**draws, "margin": [least.get(place, math.nan) for place in draws["draw"].tolist()]},
                 }
+
+
+def _calibrated_line(record: Record) -> str:
+    about = f"recovery of {record['split']} rows"
+    if math.isnan(record["temperature"]):
+        return f"   {about} at the fitted temperature: none from 1/4 to 32 fits test rows at t = {record['t']:g}"
+    temperature = f"{record['temperature']:.3g} and t = {record['t']:g}"
+    return f"   {about} at the fitted temperature {temperature}: {cell(record['recovery_calibrated'])}"
 
 
 def _first(at: MeasuredBatch, limit: int | None) -> MeasuredBatch:

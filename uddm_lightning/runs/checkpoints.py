@@ -150,11 +150,13 @@ def resolve(given: str, folder: Path) -> Path:
         return path
     if given in run_folder.CHECKPOINTS:
         other = run_folder.newest_checkpoint(folder)
-        raise InputError(
-            f"`--ckpt_path {given}`: there is no `{path}`. "
-            + (f"There is one for `--ckpt_path {other}`. " if other else "Leave `--ckpt_path` out to start afresh, or ")
-            + "name the run's folder with `--out`."
+        way_out = (
+            f"There is one for `--ckpt_path {other}`."
+            if other
+            else "The run has saved none yet, or this is not its folder: start afresh by `uddm fit` without "
+            "`--ckpt_path`, or name the folder of the run with its `--out`."
         )
+        raise InputError(f"`--ckpt_path {given}`: there is no `{path}`. {way_out}")
     raise InputError(
         f"`--ckpt_path {given}`: there is no such file. Give the path of a `.ckpt` file, `last` or `previous`."
     )

@@ -16,7 +16,7 @@ from uddm_lightning.data.corpus import Corpus, load_cached_corpus
 from uddm_lightning.runs import checkpoints
 from uddm_lightning.runs import folder as run_folder
 from uddm_lightning.runs.instantiate import build_plugin, build_task
-from uddm_lightning.runs.manifest import read_manifest
+from uddm_lightning.runs.manifest import FILE, find_run_folder, read_manifest
 from uddm_lightning.training.task import DiffusionTask
 
 DECISIVE = ("process", "backbone", "objective", "sampler", "eval_dtype")  # parts of a model that decide a sample
@@ -102,6 +102,7 @@ def load(path: Path, ckpt: str, steps: int | None = None, device: str | None = N
     path = _config_path(path)
     config = run_folder.read_config_file(path)
     ckpt_path = checkpoints.resolve(ckpt, path.parent)
+    _check_owner(ckpt_path, path)
     checkpoint = checkpoints.load(ckpt_path)
     model, data = (config[name] if isinstance(config.get(name), dict) else {} for name in ("model", "data"))
     for name, section in (("model", model), ("data.packing", data.get("packing"))):
@@ -150,13 +151,27 @@ def from_config(
 
 def _config_path(path: Path) -> Path:
     """Return the config.yaml of a run that is given by its folder or by this file."""
+    if not path.exists():
+        raise InputError(f"`{path}`: there is no such file or folder. Give the folder of a run, or its config.yaml.")
     if not path.is_dir():
         return path
     if not (config := path / "config.yaml").exists() and (runs := sorted(path.glob("runs/*/config.yaml"))):
         names = ", ".join(one.parent.name for one in runs[:SHOWN_RUNS])
         more = f" and {len(runs) - SHOWN_RUNS} more" if len(runs) > SHOWN_RUNS else ""
         raise InputError(f"`{path}` is a sweep. Give one of its runs in `{path / 'runs'}`: {names}{more}.")
+    if not config.exists():
+        raise InputError(f"`{path}` holds no `config.yaml`, so it is not the folder of a run.")
     return config
+
+
+def _check_owner(checkpoint: Path, config: Path) -> None:
+    """Refuse a checkpoint in the folder of another run, whose settings and training rows may differ."""
+    owner = find_run_folder(checkpoint)
+    both = (owner / "config.yaml", config.with_name(FILE))
+    if config.name == "config.yaml" and all(path.is_file() for path in both) and not owner.samefile(config.parent):
+        raise InputError(
+            f"`--ckpt_path {checkpoint}` is a checkpoint of the run `{owner}`, not of `{config.parent}`. Give that run."
+        )
 
 
 def _device(given: str | None) -> torch.device:
