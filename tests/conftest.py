@@ -3,6 +3,7 @@
 They are set before torch and the hub's libraries are imported, and they also hold for processes that tests start.
 """
 
+import gc
 import os
 import tempfile
 
@@ -24,6 +25,7 @@ from tests.support.command_line import MARKOV, Outcome, tiny_config, write_corpu
 from uddm_lightning.cli.main import main
 
 torch.set_num_threads(1)
+gc.disable()  # until all tests are imported, see `pytest_collection_finish`
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -41,6 +43,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """Leave imported modules and collected tests, a million objects, out of the garbage collections of the tests."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Return them to the collector: some libraries report objects that are left at the end of the process."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

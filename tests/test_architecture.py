@@ -48,6 +48,7 @@ TESTED_WITH = {
     "report/regimes.py": "report/test_statements.py",
     "runs/instantiate.py": "configs/test_precisions.py",
     "sweeps/judged_models.py": "commands/test_calibrate.py",
+    "sweeps/launchers/preloaded.py": "sweeps/launchers/test_forked_run.py",
     "sweeps/launchers/slurm_job.py": "sweeps/launchers/test_slurm.py",
     "sweeps/results.py": "report/test_statements.py",
     "sweeps/sweep.py": "sweeps/test_variant.py",

@@ -15,6 +15,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from tests.support.command_line import OFF, check, table
 from tests.support.probes import DECLARED
+from uddm_lightning.cli.lightning import run_lightning
 from uddm_lightning.results.tables import COMMON
 
 
@@ -32,6 +33,11 @@ def test_fit_prints_its_measurements(trained):
     assert regime.startswith("regime at N = 8: ")
     assert folder == f"run: {trained / 'run'}"
     assert step.startswith(f"next: uddm sample {trained / 'run'} -n 16")
+
+
+def test_the_recorded_config_is_still_the_resolved_one_at_the_end(config):
+    cli = run_lightning(["fit", "-c", str(config), "--out", "run", *OFF])
+    assert Path("run/config.yaml").read_text(encoding="utf-8") == cli.dumped()
 
 
 def test_a_run_folder_holds_everything(run):

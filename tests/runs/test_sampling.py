@@ -73,7 +73,7 @@ def command(words, environment):
 def start(textless, file, *more):
     """Start the command in a process forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.commands.sample"])
+    context.set_forkserver_preload(["uddm_lightning.sweeps.launchers.preloaded", "uddm_lightning.commands.sample"])
     words = [str(word) for word in arguments(textless / "run", file, COUNT, *more)]
     process = context.Process(target=command, args=(words, {"UDDM_CACHE": str(textless / "cache")}))
     process.start()

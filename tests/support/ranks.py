@@ -125,7 +125,9 @@ class Parent:
         self.lock = threading.Lock()
         self.context = multiprocessing.get_context("forkserver")
         # includes the lazy imports of a run
-        self.context.set_forkserver_preload(["uddm_lightning.cli", "uddm_lightning.commands.sweep", "pandas"])
+        self.context.set_forkserver_preload(
+            ["uddm_lightning.sweeps.launchers.preloaded", "uddm_lightning.commands.sweep"]
+        )
 
     def run(self, folder: Path, job: Job) -> Job:
         """Run a job and set its status and output; its log is in the folder."""
@@ -151,9 +153,7 @@ def main() -> None:
 
     The children inherit imports, no threads and no results: this process computes nothing.
     """
-    import pandas  # noqa: F401 pyarrow imports it in every run
-
-    import uddm_lightning.cli.lightning  # noqa: F401 as above
+    import uddm_lightning.sweeps.launchers.preloaded  # noqa: F401 what every run imports
 
     null = os.open(os.devnull, os.O_RDWR)
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")

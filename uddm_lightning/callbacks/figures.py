@@ -44,7 +44,8 @@ def time_figure(curves: Sequence[tuple[TimeCurve, str]], records: Sequence[Recor
                 _curve(axes, rows, curve.column, colour, STYLES[split], split)
             for level, style in curve.levels if split == "test" and rows else ():
                 axes.plot([r["t"] for r in rows], [r[level] for r in rows], style, color="grey", label=level)
-        axes.set(xlabel="corruption time t", xlim=(0.0, 1.02), ylabel=curve.label, title=curve.title)
+        axes.set(xlabel="corruption time t", xlim=(0.0, 1.02), ylabel=curve.label)
+        axes.set_title(curve.title, y=1.0)  # without y, every drawing looks for the ticks above the panel
         axes.set_ylim(bottom=curve.bottom)
         if curve.top is not None:
             axes.set_ylim(top=curve.top)

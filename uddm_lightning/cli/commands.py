@@ -1,10 +1,10 @@
 """The list of commands, their help texts, and suggestions for a name that does not exist."""
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 from uddm_lightning.core.errors import InputError, suggest
+from uddm_lightning.core.imports import import_quickly
 
 LIGHTNING = ("fit", "validate", "test", "predict")
 
@@ -30,7 +30,7 @@ ALL_OPTIONS = "\nAll options\n"  # heading of the part of a help text that `-h` 
 
 def find_command(name: str) -> Callable[[list[str]], int]:
     """Return the function that runs a command beside Lightning's; it takes arguments and returns an exit status."""
-    command: Callable[[list[str]], int] = getattr(import_module(f"uddm_lightning.commands.{name}"), name)
+    command: Callable[[list[str]], int] = getattr(import_quickly(f"uddm_lightning.commands.{name}"), name)
     return command
 
 

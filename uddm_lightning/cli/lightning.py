@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -153,7 +154,7 @@ class UddmCLI(LightningCLI):
         if config.trainer.enable_progress_bar is False:
             self.contexts.enter_context(silence_progress())
         config.out = config.trainer.default_root_dir = output_folder(config, self.arguments)
-        self.session = RunSession(str(self.subcommand), config, self.dumped, self.contexts)
+        self.session = RunSession(str(self.subcommand), config, cache(self.dumped), self.contexts)  # it changes no more
         if names_output(self.arguments):
             self.session.check_output()
         if self.session.is_training:

@@ -7,6 +7,7 @@ from uddm_lightning import __version__
 from uddm_lightning.cli.commands import LIGHTNING, check_command, find_command, help_text
 from uddm_lightning.config.config_files import find_config_options
 from uddm_lightning.core.errors import sanitize_message
+from uddm_lightning.core.imports import import_quickly
 
 LOST_RANK = re.compile("gloo.*Connection (closed|reset) by peer", re.DOTALL)  # message of the remaining ranks
 
@@ -33,9 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         if command not in LIGHTNING or names_model:
             return find_command(command)(options)
         arguments = find_config_options([command, *options])
-        from uddm_lightning.cli.lightning import run_lightning  # takes seconds
-
-        run_lightning(arguments)
+        import_quickly("uddm_lightning.cli.lightning").run_lightning(arguments)  # the import takes seconds
     except KeyboardInterrupt:
         sys.stderr.write("uddm: stopped.\n")
         return 1

@@ -18,8 +18,7 @@ from uddm_lightning.cli.main import main
 from uddm_lightning.core.console import make_enduring
 from uddm_lightning.sweeps.sweep_run import SweepRun
 
-# pyarrow imports pandas in every run
-PRELOADED = ["uddm_lightning.cli", "uddm_lightning.cli.lightning", "pandas"]
+PRELOADED = ["uddm_lightning.sweeps.launchers.preloaded"]
 
 # Libraries read these variables on import, so a run cannot set them. The server must not start threads, which a fork
 # would lose (a run sets their number itself). Progress bars would fill the logs.
