@@ -13,6 +13,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """
     try:
         from uddm_lightning.core.console import make_enduring
+        from uddm_lightning.core.process_exit import exit_quickly
 
         make_enduring()
         if not sys.stderr.isatty():  # the bars of these libraries would fill a log
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         from uddm_lightning.cli.main import main as run
 
-        sys.exit(run(arguments))
+        exit_quickly(run(arguments))
     except KeyboardInterrupt:  # during the imports, before anything has begun
         sys.stderr.write("uddm: stopped.\n")
         sys.exit(1)

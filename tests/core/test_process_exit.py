@@ -1,0 +1,53 @@
+"""A process that ends without freeing its objects still does what it registered, flushes, and gives its status."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+START = "import atexit, sys, threading, time\nfrom uddm_lightning.core.process_exit import exit_quickly\n"
+FREED = """
+class Freed:
+    def __del__(self): print("freed", flush=True)
+kept = Freed()
+"""
+REGISTERED = "atexit.register(print, 'registered')\n"
+THREAD = "threading.Thread(target=lambda: (time.sleep(0.3), print('thread'))).start()\n"
+GROUP = """
+import types
+sys.modules["torch.distributed"] = types.SimpleNamespace(is_initialized=lambda: True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (FREED + REGISTERED + "print('last', end=' ')\n", "last registered\n"),
+        (FREED + THREAD, "thread\nfreed\n"),  # in Python's usual way
+        (FREED + GROUP, "freed\n"),
+        ("sys.stdout.close()\n", ""),
+    ],
+)
+def test_the_end_of_a_process(code: str, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{START}{code}exit_quickly(3)"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, said, "")
+
+
+def test_the_command_ends_so() -> None:
+    code = "import atexit; atexit.register(print, 'registered'); from uddm_lightning.__main__ import main; "
+    code += "import os; left = os._exit; os._exit = lambda status: (print('quick', flush=True), left(status)); "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}main(['--version'])"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.splitlines()[1:] == ["registered", "quick"]

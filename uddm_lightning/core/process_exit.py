@@ -1,0 +1,28 @@
+"""The end of a process."""
+
+import atexit
+import os
+import sys
+import threading
+from contextlib import suppress
+from typing import NoReturn
+
+
+def exit_quickly(status: int) -> NoReturn:
+    """End the process without freeing its objects, which takes a second after torch and Lightning were imported.
+
+    Functions that are registered with `atexit` run, and both streams are flushed, as at the end of every program. A
+    process that waits for other threads, or that belongs to a group of processes, ends in Python's usual way.
+
+    Args:
+        status: exit status.
+    """
+    waits = any(not one.daemon for one in threading.enumerate() if one is not threading.main_thread())
+    group = getattr(sys.modules.get("torch.distributed"), "is_initialized", bool)
+    if waits or group():
+        sys.exit(status)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed pipe, closed file
+            stream.flush()
+    os._exit(status)
