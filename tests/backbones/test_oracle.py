@@ -202,7 +202,8 @@ def test_an_oracle_cannot_be_trained(uddm, markov_config):
 @pytest.mark.slow
 def test_a_sweep_over_known_text_also_measures_the_oracle(uddm, markov_config, tmp_path):
     out = tmp_path / "sweep"
-    few = ("--data.num_train_rows", 16, "--data.num_test_rows", 16)
+    unused = [word for probe in ("basin", "trajectory", "samples") for word in (f"--{probe}.enabled", "false")]
+    few = ("--data.num_train_rows", 16, "--data.num_test_rows", 16, *unused)
     command = ("sweep", "-c", markov_config, "--out", out, "--sizes", "4,64", "--page-only", *few)
     outcome = uddm(*command)
     assert outcome.status == 0, outcome.err

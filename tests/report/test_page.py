@@ -61,8 +61,9 @@ class Page(HTMLParser):
 
 
 def written(folder, **inputs):
+    """Write a page, without the files of its figures unless `page_only` is false, and return it."""
     rows = inputs.pop("rows", None) or sweeps.measurements(folder, FEW)
-    inputs = {"transition": sweeps.transition(), "sequences": None, "about": {}, **inputs}
+    inputs = {"transition": sweeps.transition(), "sequences": None, "about": {}, "page_only": True, **inputs}
     write_report(folder, rows, **inputs)
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
@@ -277,7 +278,7 @@ def test_the_real_estimates_fill_the_page(tmp_path):
 
 
 def test_without_sequences_the_reason_is_given(tmp_path):
-    found = written(tmp_path)
+    found = written(tmp_path, page_only=False)
     assert "No restored sequences of these measurements were kept" in found.text
     assert not found.all("section", id="sentences")
     assert not (tmp_path / "figures" / "densities.png").exists()
@@ -329,9 +330,9 @@ def test_one_size_is_enough_for_a_page(tmp_path):
 def test_rewriting_removes_old_figures(tmp_path):
     names = ("a", "b")
     two = sweeps.measurements(tmp_path / "two", sizes=(8, 64), backbones=names, kinds=("recovery",))
-    written(tmp_path, rows=two, transition=sweeps.transition(names))
+    written(tmp_path, rows=two, transition=sweeps.transition(names), page_only=False)
     assert (tmp_path / "figures" / "models.svg").exists()
-    found = written(tmp_path, rows=[row for row in two if row["backbone"] == "a"])
+    found = written(tmp_path, rows=[row for row in two if row["backbone"] == "a"], page_only=False)
     assert not (tmp_path / "figures" / "models.svg").exists()
     assert "side by side" not in found.text
     leftovers = [path.name for path in tmp_path.rglob(".*")]
