@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -169,13 +168,6 @@ class UddmCLI(LightningCLI):
         # the values are checked already; dumping would check those of each plugin once more
         text: str = self._parser(self.subcommand).dump(config, skip_none=False, skip_check=True)
         return text
-
-    @override
-    def _dump_config(self) -> None:
-        """Keep the configuration for the hyperparameters of model and data, without checking it once more."""
-        if not hasattr(self, "config_dump"):
-            text = self.parser.dump(self.config, skip_link_targets=False, skip_none=False, skip_check=True)
-            self.config_dump = yaml.safe_load(text)[self.subcommand]
 
     @override
     def instantiate_classes(self) -> None:
