@@ -4,7 +4,6 @@ import atexit
 import os
 import sys
 import threading
-from contextlib import suppress
 from typing import NoReturn
 
 
@@ -12,7 +11,8 @@ def exit_quickly(status: int) -> NoReturn:
     """End the process without freeing its objects, which takes a second after torch and Lightning were imported.
 
     Functions that are registered with `atexit` run, and both streams are flushed, as at the end of every program. A
-    process that waits for other threads, or that belongs to a group of processes, ends in Python's usual way.
+    process that waits for other threads, that belongs to a group of processes, or whose output cannot be written ends
+    in Python's usual way.
 
     Args:
         status: exit status.
@@ -22,7 +22,9 @@ def exit_quickly(status: int) -> NoReturn:
     if waits or group():
         sys.exit(status)
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # closed pipe, closed file
+    try:
+        for stream in (sys.stdout, sys.stderr):
             stream.flush()
+    except (OSError, ValueError):  # no disk space left, closed pipe, closed file
+        sys.exit(status)
     os._exit(status)
