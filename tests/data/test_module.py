@@ -186,8 +186,8 @@ def test_text_that_cannot_be_read(text_file: Path, tmp_path: Path) -> None:
         module(text_file).predict_dataloader()
     for name, content, message in (
         ("none.txt", None, r"none\.txt` cannot be read: No such file"),
-        ("empty.txt", b"\n \n", r"empty\.txt` contains no text to restore; write one passage per line"),
-        ("marks.txt", b"...\n", r"marks\.txt` contains no text to restore"),
+        ("empty.txt", b"\n \n", r"empty\.txt` contains no text; write one passage per line"),
+        ("marks.txt", b"...\n", r"marks\.txt` contains no text"),
         ("latin.txt", b"caf\xe9\n", r"latin\.txt`, line 1: byte 3 of the file is not UTF-8"),
     ):
         if content is not None:

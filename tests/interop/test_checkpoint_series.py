@@ -80,3 +80,12 @@ def test_a_name_without_a_step_is_refused(folder: Path) -> None:
     (folder / "0-900.ckpt").rename(folder / "best.ckpt")
     with pytest.raises(InputError, match=r"best\.ckpt`: the name of a checkpoint in a folder holds its step"):
         list(load_series(folder))
+
+
+@pytest.mark.parametrize("second", ["data: {train_size: 16}\nseed_everything: 0\n", "data: {train_size: 8}\n"])
+def test_the_runs_of_a_sweep_are_no_series(tmp_path: Path, second: str) -> None:
+    for name, text in (("DiT-n8-s0", "data: {train_size: 8}\nseed_everything: 0\n"), ("other", second)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"runs of different sizes or seeds, such as DiT-n8-s0 and other, and not"):
+        next(load_series(tmp_path))

@@ -945,7 +945,8 @@ ELSEWHERE = {  # statements with data in other tests
     **dict.fromkeys(
         (
             "{}: the generative perplexity of own samples",
-            "{}; this interval lies {} those",
+            "this interval lies {} those",
+            "no {} size was measured",
             " N_half by recovery is {}.",
         ),
         "report/figures/test_samples.py",
@@ -988,6 +989,8 @@ ELSEWHERE = {  # statements with data in other tests
             "flat: the curve",
             "train recovery is {} at the smallest size",
             "at the largest size, {}",
+            "no larger size was measured, so",
+            "no smaller size was measured, so",
             "whether test recovery is above coincidence",
             "at size {} the gap is still",
             "no seed has the 3 sizes",

@@ -32,7 +32,7 @@ def test_restored_text_equals_that_of_predict(run, uddm, tmp_path):
     assert run.restore(LINES, t=0.5) == expected
     assert run.restore(LINES[0], t=0.5) == expected[0]
     assert run.restore(["", LINES[0]], t=0.5)[0] == ""
-    with pytest.raises(InputError, match="`texts` contains no text to restore"):
+    with pytest.raises(InputError, match="`texts` contains no text"):
         run.restore("")
 
 

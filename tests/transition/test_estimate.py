@@ -220,3 +220,16 @@ def test_a_note_for_every_t_is_given_once() -> None:
 def test_an_oracle_has_no_transition(tmp_path: Path) -> None:
     rows = made_sweeps.with_oracle(made_sweeps.measurements(tmp_path))
     assert list(estimate(rows)["backbones"]) == ["DiT"]
+
+
+@pytest.mark.parametrize(
+    ("number", "places", "qualifier"),
+    [
+        ("n_mem", slice(0, 2), "no larger size was measured, so N_mem may be larger"),
+        ("n_gen", slice(5, 7), "no smaller size was measured, so N_gen may be smaller"),
+    ],
+)
+def test_a_size_at_the_end_of_the_measured_ones_is_qualified(number: str, places: slice, qualifier: str) -> None:
+    headline = estimate(both(SIZES[places], TRAIN[places], TEST[places], FINE))["headline"]["DiT"]
+    assert headline["estimate"] == number
+    assert qualifier in headline["qualifier"]

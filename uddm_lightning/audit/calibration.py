@@ -210,8 +210,9 @@ def load_calibration(path: Path | None = None) -> Calibration:
             content["models"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"it has no key {error}" if isinstance(error, KeyError) else error
         raise InputError(
-            f"`{source}` is not a calibration of this version ({error}). Make one with `uddm calibrate SWEEP... --out "
+            f"`{source}` is not a calibration of this version ({why}). Make one with `uddm calibrate SWEEP... --out "
             "FILE`, or leave `--calibration` out for the shipped one."
         ) from error
 

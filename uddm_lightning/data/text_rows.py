@@ -52,7 +52,7 @@ class TextRows:
                 self.lines.append(number)
         if not pieces:
             reason = f" ({lost})" if lost else ""
-            raise InputError(f"{name} contains no text to restore{reason}; write one passage per line.")
+            raise InputError(f"{name} contains no text{reason}; write one passage per line.")
         if lost:
             notice(f"{lost}.")
         pieces_NR = np.full((len(pieces), text_length), tokenizer.pad_id or 0, dtype=np.int64)

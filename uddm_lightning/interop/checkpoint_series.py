@@ -8,6 +8,7 @@ from typing import Any
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.core.files import write_text
 from uddm_lightning.interop.convert import convert
+from uddm_lightning.runs.folder import read_config
 from uddm_lightning.runs.manifest import find_run_folder
 from uddm_lightning.runs.run import Run, load_run
 
@@ -30,8 +31,9 @@ def load_series(folder: Path, **options: Any) -> Iterator[Run]:
         options: of `load_run`.
 
     Raises:
-        InputError: a checkpoint or a run cannot be read; it is named.
+        InputError: a checkpoint or a run cannot be read, or the runs differ in size or seed; the message names them.
     """
+    _check_one_training(folder)
     steps = [(_step(member), member) for member in _members(folder)]
     for _, member in sorted(steps):
         if member.is_dir():
@@ -45,6 +47,21 @@ def load_series(folder: Path, **options: Any) -> Iterator[Run]:
             write_text(text, NO_TEXT)
             convert(member, Path(temporary) / "run", [str(text)])
             yield load_run(Path(temporary) / "run", **options)
+
+
+def _check_one_training(folder: Path) -> None:
+    """Refuse runs of different sizes or seeds, such as those of a sweep: they are no steps of one training."""
+    found = {}
+    for run in (member for member in _members(folder) if member.is_dir()):
+        config = read_config(run)
+        data = config.get("data")
+        found[(data.get("train_size") if isinstance(data, dict) else None, config.get("seed_everything"))] = run.name
+    if len(found) > 1:
+        first, second, *_ = found.values()
+        raise InputError(
+            f"`{folder}` holds runs of different sizes or seeds, such as {first} and {second}, and not the steps of "
+            "one training. Give one run."
+        )
 
 
 def _members(folder: Path) -> list[Path]:

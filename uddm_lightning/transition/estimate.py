@@ -131,7 +131,11 @@ def _headline(
     name = next((key for key in ("n_half", "n_gen", "n_mem") if entry and entry[key]), None)
     if entry is None or name is None:
         return None
-    qualifiers = []
+    qualifiers, ends = [], [entry["sizes"][place]["train_size"] for place in (0, -1)]
+    if name == "n_mem" and entry[name]["value"] == ends[1]:
+        qualifiers.append("no larger size was measured, so N_mem may be larger")
+    if name == "n_gen" and entry[name]["value"] == ends[0]:
+        qualifiers.append("no smaller size was measured, so N_gen may be smaller")
     if regimes and regimes[-1]["regime"] == NOT_LEARNED:
         qualifiers.append(f"size {regimes[-1]['train_size']} is not learned yet")
     unfinished = [str(regime["train_size"]) for regime in regimes if regime["qualifiers"]]

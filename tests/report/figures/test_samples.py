@@ -50,3 +50,6 @@ def test_a_peak_of_the_perplexity_is_shown_or_not(tmp_path):
     (line,) = peak_sentences(Study(wide))
     assert line.endswith("this interval lies not above those of the smallest and of the largest size.")
     assert not peak_sentences(Study([row for row in rows if row["train_size"] in ("2", "8")]))
+    for sizes, end in ((("2", "8", "32"), "larger"), (("128", "512", "2048"), "smaller")):
+        (line,) = peak_sentences(Study([row for row in rows if row["train_size"] in sizes]))
+        assert line.endswith(f"; no {end} size was measured.")

@@ -93,10 +93,12 @@ def peak_sentences(study: Study, verdict: Estimates | None = None) -> list[str]:
         half = verdict.half(name, "recovery", study.reference) if verdict else None
         beside = f" N_half by recovery is {half.spelled}." if half else ""
         says = "above" if found.is_surely_inside else "not above"
+        compared = f"this interval lies {says} those of the smallest and of the largest size"
+        if found.size in (min(known), max(known)):
+            compared = f"no {'smaller' if found.size == min(known) else 'larger'} size was measured"
         lines.append(
             f"{visible(name)}: the generative perplexity of own samples is largest at N = {count(found.size)}, "
-            f"{with_interval(*found.value)}; this interval lies {says} those of the smallest and of the largest "
-            f"size.{beside}"
+            f"{with_interval(*found.value)}; {compared}.{beside}"
         )
     return lines
 
