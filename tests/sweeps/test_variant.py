@@ -96,7 +96,9 @@ def test_every_ablation_resolves_and_differs_from_its_control(path):
 @pytest.mark.slow
 def test_a_sweep_of_variants_is_compared_on_its_page(config, tmp_path):
     variants = {"control": {}, "dropout": {"model.backbone.init_args.dropout": 0.5}}
-    found = sweep(config, tmp_path / "out", sizes=[2, 8], variants=variants, page_only=True, trainer={"max_steps": 3})
+    unused = {probe: {"enabled": False} for probe in ("basin", "trajectory", "samples")}
+    options = {"page_only": True, "trainer": {"max_steps": 3}, **unused}
+    found = sweep(config, tmp_path / "out", sizes=[2, 8], variants=variants, **options)
     assert not found.failed
     assert {path.name for path in found.runs} == {f"{name}-n{n}-s0" for name in variants for n in (2, 8)}
     assert {(row["backbone"], row["to"]) for row in found.transition["comparison"]} == {("dropout", "control")}
