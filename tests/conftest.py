@@ -28,6 +28,23 @@ torch.set_num_threads(1)
 gc.disable()  # until all tests are imported, see `pytest_collection_finish`
 
 
+# The files that take longest, by time on two cores. Some have few tests, which wait for processes and schedulers.
+LONGEST = (
+    "sweeps/launchers/test_slurm.py",
+    "sweeps/launchers/test_local.py",
+    "runs/test_resume.py",
+    "training/test_same_numbers.py",
+    "configs/test_every_config.py",
+    "commands/test_sweep.py",
+    "runs/test_folder.py",
+    "test_repository.py",
+    "test_installed.py",
+    "core/test_console.py",
+    "adversarial/test_corpora.py",
+    "test_api.py",
+)
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than cores: many slow tests wait for processes, signals and schedulers."""
     return (os.cpu_count() or 1) + 1
@@ -35,14 +52,15 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark bars as slow, so that `-m "not slow"` leaves them out, and put files with many slow tests first. A worker of
-    pytest-xdist runs whole files in this order; a long file at the end would run on one worker alone.
+    """Mark bars as slow, so that `-m "not slow"` leaves them out, and put the longest files first, then those with many
+    slow tests. A worker of pytest-xdist runs whole files in this order; a long file at the end would run alone.
     """
     for item in items:
         if item.get_closest_marker("bar"):
             item.add_marker("slow")
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (places.get(item.path, len(places)), -slow[item.path]))
 
 
 def pytest_collection_finish() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).parents[1] / "uddm_lightning"
 TESTS = Path(__file__).parent
 LARGEST = 100
@@ -79,6 +81,10 @@ def test_the_tests_of_a_file_have_its_name() -> None:
     assert unnamed - set(TESTED_WITH) == set(), "move their tests to tests/<package>/test_<file>.py"
     assert set(TESTED_WITH) - unnamed == set(), "these have tests of their name, or are gone"
     assert [test for test in TESTED_WITH.values() if not (tests / test).exists()] == []
+
+
+def test_the_files_that_run_first_exist() -> None:
+    assert [name for name in LONGEST if not (TESTS / name).exists()] == []
 
 
 @pytest.mark.parametrize("file", sorted(TESTED_WITH))
