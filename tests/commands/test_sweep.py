@@ -21,6 +21,12 @@ def _plugins(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
+@pytest.fixture
+def _tables_only(monkeypatch):
+    """Draw no page: that takes most of the time, and these tests read tables and messages."""
+    monkeypatch.setattr("uddm_lightning.sweeps.results.write_report", lambda *_: None)
+
+
 def transition(folder: Path) -> dict:
     return json.loads((folder / "transition.json").read_text(encoding="utf-8"))
 
@@ -71,6 +77,7 @@ def test_a_sweep_ends_with_the_transition(uddm, config, tmp_path):
     assert "--sizes 1:256:x4 --seeds 0,1" in command
 
 
+@pytest.mark.usefixtures("_tables_only")
 def test_the_same_command_repeats_no_run_and_others_add_runs(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     assert uddm("sweep", "-c", config, "--out", out, *FAKE, "--sizes", "2,8,32").status == 0
@@ -86,6 +93,7 @@ def test_the_same_command_repeats_no_run_and_others_add_runs(uddm, config, tmp_p
 POOL = 1022  # rows of the corpus
 
 
+@pytest.mark.usefixtures("_tables_only")
 @pytest.mark.parametrize(
     ("options", "sizes", "noted"),
     [
@@ -113,6 +121,7 @@ def test_the_size_of_the_config_limits_the_sizes(uddm, config, tmp_path, options
     assert (line in outcome.err) == noted
 
 
+@pytest.mark.usefixtures("_tables_only")
 def test_sizes_may_come_from_a_file(uddm, config, tmp_path):
     (tmp_path / "study.yaml").write_text("sweep:\n  sizes: [2, 8]\n  seeds: [0, 1]\n", encoding="utf-8")
     files, out = ("-c", config, "-c", tmp_path / "study.yaml"), tmp_path / "sweep"
@@ -122,6 +131,7 @@ def test_sizes_may_come_from_a_file(uddm, config, tmp_path):
     refused(uddm("fit", *files), "sweep")
 
 
+@pytest.mark.usefixtures("_tables_only")
 def test_a_failed_run_is_shown_and_does_not_stop_the_others(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     outcome = uddm("sweep", "-c", config, "--out", out, *FAKE, "--launcher.fails", 8, "--sizes", "2:32:x4")
@@ -135,6 +145,7 @@ def test_a_failed_run_is_shown_and_does_not_stop_the_others(uddm, config, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_tables_only")
 def test_adaptive_sizes_are_near_the_transition(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     auto = ("--sizes", "auto:1:256", "--budget", 6, "--launcher.turn", 20)
@@ -251,6 +262,7 @@ def test_a_folder_without_measurements_is_named(uddm, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_tables_only")
 def test_a_second_sweep_in_a_folder_is_refused(uddm, config, tmp_path):
     out = tmp_path / "sweep"
     with hold_lock(out / "sweep.lock", "mine"):
@@ -273,6 +285,7 @@ def test_help_is_readable(uddm):
     assert "uddm sweep -c CONFIG" in uddm("--help").out
 
 
+@pytest.mark.usefixtures("_tables_only")
 def test_a_launcher_of_another_package_works(uddm, config, tmp_path):
     assert uddm("sweep", "-c", config, "--out", tmp_path / "sweep", *FAKE, "--sizes", "2,4").status == 0
     assert "tests.support.fake_launcher" in sys.modules

@@ -37,6 +37,8 @@ def write_settings(folder: Path, corpus: Path) -> Path:
     path = folder / "restart.yaml"
     settings = tiny_config(corpus)
     settings["trainer"] |= {"max_steps": STEPS, "val_check_interval": PERIOD}
+    settings["recovery"], settings["entropy"] = {"times": [0.5]}, {"times": [0.5]}
+    settings["model"]["sampler"]["init_args"]["steps"] = 4
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return path
 
