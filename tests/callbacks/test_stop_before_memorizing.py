@@ -126,6 +126,14 @@ def test_a_run_without_recovery_is_refused(uddm, config: Path) -> None:
     assert "set `--recovery.enabled true --recovery.num_rows_during_training 32`" in outcome.err
 
 
+@pytest.mark.parametrize("key", ["num_train_rows", "num_test_rows"])
+def test_fewer_rows_than_it_needs_are_refused(uddm, config: Path, key: str) -> None:
+    words = ("--trainer.callbacks+", "StopBeforeMemorizing", f"--data.{key}", 100)
+    outcome = uddm("fit", "-c", config, "--data.num_train_rows", 1024, "--data.num_test_rows", 1024, *words)
+    assert outcome.status == 2, outcome.err
+    assert f"`data.{key}` is 100: set `--data.{key} 1024` or `--trainer.callbacks.num_rows 100`" in outcome.err
+
+
 def test_measured_runs_of_the_quickstart_stop_in_time() -> None:
     """With 256 rows on the way, of an earlier version, the interval of the gap was too wide at 128 rows."""
     with RESULTS.open(encoding="utf-8", newline="") as file:

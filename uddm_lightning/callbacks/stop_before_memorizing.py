@@ -15,6 +15,7 @@ from uddm_lightning.probes import NelboProbe, RecoveryProbe
 from uddm_lightning.results.panel import Panel
 from uddm_lightning.results.parsed import Point
 from uddm_lightning.results.reference import TOLERANCE, reference
+from uddm_lightning.training.trainer_access import data_of
 
 _LAST = 2**32  # no run has more steps
 
@@ -36,7 +37,8 @@ class StopBeforeMemorizing(EarlyStopping):
         rise: largest rise of the NELBO that counts as 0, in nats, above 0.
         first_step: first optimizer step after which to validate, at least 1.
         growth: ratio of successive steps, in (1, 2].
-        num_rows: rows to draw from each split at these validations, at least 1. With 256 rows a gap below about 0.06
+        num_rows: rows to draw from each split at these validations, at least 1 and at most `data.num_train_rows` and
+            `data.num_test_rows`. With 256 rows a gap below about 0.06
             is not surely above 0.02.
 
     Raises:
@@ -73,6 +75,14 @@ class StopBeforeMemorizing(EarlyStopping):
                 "`trainer.callbacks`: StopBeforeMemorizing compares recovery of train and test rows during training: "
                 "set `--recovery.enabled true --recovery.num_rows_during_training 32`."
             )
+        data = data_of(trainer)
+        for key in ("num_train_rows", "num_test_rows"):
+            if (number := getattr(data, key)) < self.num_rows:
+                raise InputError(
+                    f"`trainer.callbacks`: StopBeforeMemorizing measures {self.num_rows} rows, its `num_rows`, and "
+                    f"`data.{key}` is {number}: set `--data.{key} {self.num_rows}` or `--trainer.callbacks.num_rows "
+                    f"{number}`."
+                )
         probe.num_reference_rows_during_training = max(self.num_rows, probe.num_rows_during_training or 0)
         for other in probes(trainer):
             if isinstance(other, NelboProbe) and other.num_rows_during_training is not None:
