@@ -956,6 +956,7 @@ ELSEWHERE = {  # statements with data in other tests
     "no {} size that is {} times away": "transition/test_capacity.py",
     "uddm: {} run(s) failed": "commands/test_sweep.py",
     "uddm: sizes end at {}": "commands/test_sweep.py",
+    "uddm: {} in {} are of an earlier report": "commands/test_report.py",
     "uddm: stopped. The same command": "sweeps/launchers/test_local.py",
     "Another sweep is running": "sweeps/launchers/test_local.py",
     "{} of {} runs are finished already": "commands/test_sweep.py",

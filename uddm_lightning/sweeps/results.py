@@ -1,6 +1,7 @@
 """Write transition.json, the figures and report.html from the tables of a sweep."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,17 @@ def write_results(folder: Path, page_only: bool = False) -> dict[str, Any]:
     write_text(folder / "transition.json", json.dumps(transition, indent=2, ensure_ascii=False) + "\n")
     sequences, basins = (read_parquet(folder / f"{name}.parquet") for name in ("sequences", "basins"))
     write_report(folder, rows, transition, sequences, _facts(folder), basins, declared, draws, page_only)
+    if page_only:
+        note_earlier_files(folder)
     return transition
+
+
+def note_earlier_files(folder: Path) -> None:
+    """Say which files of an earlier report a new page leaves as they are."""
+    earlier = [name for name in ("figures", "summary") if any((folder / name).glob("*"))]
+    if earlier:
+        names = " and ".join(f"`{name}`" for name in earlier)
+        sys.stderr.write(f"uddm: {names} in {folder} are of an earlier report; `uddm report` writes them again.\n")
 
 
 def _facts(folder: Path) -> dict[str, str]:

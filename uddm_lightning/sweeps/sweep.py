@@ -156,7 +156,7 @@ def sweep(
     pairs += [("--backbone", str(file)) for file in backbones] + [("--variant", text) for text in variants]
     words = [word for pair in pairs for word in pair]
     with work.alone():
-        words += ["--keep-checkpoints"] * keep_checkpoints
+        words += ["--keep-checkpoints"] * keep_checkpoints + ["--page-only"] * page_only
         line = shlex.join(["uddm", "sweep", *named_files, *for_fit, "--out", out.name, *words, *for_launcher])
         if not (out / COMMAND).exists():  # that of an earlier sweep stays until this one is accepted
             write_text(out / COMMAND, f"{line}\n")
