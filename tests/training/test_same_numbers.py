@@ -267,7 +267,7 @@ def test_every_number_of_ranks_measures_alike(tmp_path: Path, run_of: Any, measu
 @pytest.mark.slow
 def test_every_held_out_row_counts_once(tmp_path: Path, run_of: Any) -> None:
     original = run_of(WRAPPED)
-    crews = [(1, 64, 0), (2, 7, 2), (4, 1, 0)]
+    crews = [(1, 64, 0), (4, 7, 2)]
     jobs = [measure(original, tmp_path / f"test{number}", "test", *crew) for number, crew in enumerate(crews)]
     run(tmp_path / "logs", jobs)
     test_fraction = json.loads((original / "manifest.json").read_text(encoding="utf-8"))["splits"]["test"]["rows"]
@@ -280,19 +280,19 @@ def test_every_held_out_row_counts_once(tmp_path: Path, run_of: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "tolerance"), TRAINED.items())
-def test_precision_hardly_moves_the_loss_curve(tmp_path: Path, plain: Path, precision: str, tolerance: float) -> None:
-    jobs = [fit(tmp_path / name, plain, 64, 1, 1, 0, "trainer.precision", name) for name in ("64-true", precision)]
+def test_precision_hardly_moves_the_loss_curve(tmp_path: Path, plain: Path) -> None:
+    jobs = [fit(tmp_path / name, plain, 64, 1, 1, 0, "trainer.precision", name) for name in ("64-true", *TRAINED)]
     for job in jobs:
         job.name = Path(job.arguments[job.arguments.index("--out") + 1]).parent.name
         Path(job.record).parent.mkdir()
-    exact, rough = map(trained, run(tmp_path / "logs", jobs))
-    for name in ("rows", "t", "xt"):
-        assert torch.equal(getattr(exact, name), getattr(rough, name)), "what is drawn knows no precision"
+    exact, *others = map(trained, run(tmp_path / "logs", jobs))
     losses = exact.loss.mean(1)
-    found = float(((rough.loss.mean(1) - losses).abs() / losses).max())
-    say(f"{precision}: losses differ by {found:.1e} relative at most")
-    assert found < tolerance
+    for rough, (precision, tolerance) in zip(others, TRAINED.items(), strict=True):
+        for name in ("rows", "t", "xt"):
+            assert torch.equal(getattr(exact, name), getattr(rough, name)), "what is drawn knows no precision"
+        found = float(((rough.loss.mean(1) - losses).abs() / losses).max())
+        say(f"{precision}: losses differ by {found:.1e} relative at most")
+        assert found < tolerance, precision
 
 
 @pytest.mark.slow
