@@ -1,18 +1,23 @@
 """Sweeps as real processes: in parallel, interrupted, killed, and two at once."""
 
+import io
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import uddm_lightning.sweeps.launchers.local as local
 from tests.support.command_line import content, tiny_config, write_corpus
+from uddm_lightning.cli.main import main
 from uddm_lightning.runs.folder import is_locked
 from uddm_lightning.runs.manifest import trained_steps
 from uddm_lightning.sweeps.launchers import LocalLauncher
@@ -50,9 +55,12 @@ class Place:
             start_new_session=True,
         )
 
-    def sweep(self, out: str, *more: object) -> subprocess.Popen[str]:
+    def words(self, out: str, *more: object) -> list[str]:
         sizes = ",".join(map(str, SIZES))
-        return self.start("sweep", "-c", self.config, "--out", out, "--sizes", sizes, "--page-only", *more)
+        return ["sweep", "-c", str(self.config), "--out", out, "--sizes", sizes, "--page-only", *map(str, more)]
+
+    def sweep(self, out: str, *more: object) -> subprocess.Popen[str]:
+        return self.start(*self.words(out, *more))
 
     def table(self, out: str) -> bytes:
         return (self.folder / out / "measurements.csv").read_bytes()
@@ -64,7 +72,7 @@ def finish(process: subprocess.Popen[str], status: int = 0) -> str:
     return out
 
 
-def wait_for(condition, seconds: float = 120.0) -> None:
+def wait_for(condition, seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
@@ -74,22 +82,41 @@ def wait_for(condition, seconds: float = 120.0) -> None:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Place:
     place = Place(tmp_path_factory.mktemp("sweeps"))
-    finish(place.sweep("calm", "--jobs", 1))
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()):
+        patch.setenv("UDDM_CACHE", str(place.folder / "cache"))
+        patch.chdir(place.folder)
+        patch.setattr(torch, "set_num_threads", lambda number: None)
+        assert main(place.words("calm", "--jobs", 1)) == 0
     return place
 
 
-def test_a_run_of_a_sweep_equals_a_run_of_fit(place, uddm, monkeypatch):
+@pytest.fixture
+def here(place, uddm, monkeypatch) -> Callable[..., str]:
+    """Return a function that runs a command in this process and returns its output. It has imported everything, and
+    its sweeps share one fork server; only what is killed, stopped or starts beside another sweep needs its own process.
+    """
     monkeypatch.setenv("UDDM_CACHE", str(place.folder / "cache"))
+    monkeypatch.chdir(place.folder)
+
+    def run(*words: object, status: int = 0) -> str:
+        outcome = uddm(*words)
+        assert outcome.status == status, outcome.out + outcome.err
+        return outcome.out + outcome.err
+
+    return run
+
+
+def test_a_run_of_a_sweep_equals_a_run_of_fit(place, here):
     run, by_hand = place.folder / "calm" / "runs" / "DiT-n8-s0", place.folder / "by-hand" / "DiT-n8-s0"
     before = (run / "measurements.csv").read_bytes()
-    assert uddm("validate", "-c", run / "config.yaml", "--ckpt_path", "last").status == 0
+    here("validate", "-c", run / "config.yaml", "--ckpt_path", "last")
     assert (run / "measurements.csv").read_bytes() == before
-    assert uddm("fit", "-c", place.config, "--data.train_size", 8, "--out", by_hand).status == 0
+    here("fit", "-c", place.config, "--data.train_size", 8, "--out", by_hand)
     assert (by_hand / "measurements.csv").read_bytes() == before
 
 
 @pytest.mark.timeout(1200)
-def test_killed_at_any_moment_it_resumes_to_the_same_result(place):
+def test_killed_at_any_moment_it_resumes_to_the_same_result(place, here):
     """Kill the sweep alone with `kill -9`: at its start, during training, and when only the last run is unfinished and
     has a checkpoint. Its runs must end by themselves, and a finished one is not repeated.
     """
@@ -116,7 +143,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_result(place):
     finished = (small / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     log = place.folder / "killed" / "logs" / "DiT-n32-s0.log"
     log.unlink()
-    out = finish(place.sweep("killed", "--jobs", 2))
+    out = here(*place.words("killed", "--jobs", 2))
     assert "FAILED" not in out
     assert "2 of 3 runs are finished already" in out
     assert (small / "checkpoints" / "last.ckpt").stat().st_mtime_ns == finished
@@ -124,7 +151,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_result(place):
     assert place.table("killed") == place.table("calm")
 
 
-def test_a_request_to_stop_ends_every_run(place):
+def test_a_request_to_stop_ends_every_run(place, here):
     """Test Ctrl-C and SIGTERM, one after the other."""
     runs = place.folder / "stopped" / "runs"
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -135,30 +162,30 @@ def test_a_request_to_stop_ends_every_run(place):
         assert "uddm: stopped. The same command continues the sweep." in text
         assert "Traceback" not in text
         assert not any(is_locked(run) for run in runs.iterdir())
-    finish(place.sweep("stopped", "--jobs", 2))
+    here(*place.words("stopped", "--jobs", 2))
     assert place.table("stopped") == place.table("calm")
 
 
-def test_two_sweeps_on_one_folder_do_not_spoil_it(place):
+def test_two_sweeps_on_one_folder_do_not_spoil_it(place, here):
     """The first one also shows that the numbers do not depend on how many runs train at a time."""
     first = place.sweep("both", "--jobs", 2)
     wait_for(lambda: (place.folder / "both" / "runs").exists())
-    second = place.sweep("both", "--jobs", 1)
-    text = finish(second, 2)
+    text = here(*place.words("both", "--jobs", 1), status=2)
     assert "Another sweep is running" in text
     finish(first)
     assert place.table("both") == place.table("calm")
 
 
-def test_another_configuration_is_refused_with_its_keys(place):
+def test_another_configuration_is_refused_with_its_keys(place, here):
     before = content(place.folder / "calm")
-    text = finish(place.sweep("calm", "--model.ema_decay", 0.5, "--model.backbone.init_args.hidden_size", 8), 2)
+    changed = ("--model.ema_decay", 0.5, "--model.backbone.init_args.hidden_size", 8)
+    text = here(*place.words("calm", *changed), status=2)
     assert "`model.ema_decay` is 0.9999 there and 0.5 here" in text.replace("now", "here")
     assert "`model.backbone.init_args.hidden_size` is 16 there and 8" in text
     assert content(place.folder / "calm") == before
 
 
-def test_a_run_that_fails_is_shown_with_its_log(place):
+def test_a_run_that_fails_is_shown_with_its_log(place, here):
     for name, rate in (("good", 0.01), ("bad", 1e30)):
         fragment = {
             "model": {
@@ -168,7 +195,8 @@ def test_a_run_that_fails_is_shown_with_its_log(place):
         }
         (place.folder / f"{name}.yaml").write_text(yaml.safe_dump(fragment), encoding="utf-8")
     files = ("--backbone", "bad.yaml", "--backbone", "good.yaml")
-    text = finish(place.start("sweep", "-c", place.config, "--out", "mixed", "--page-only", "--sizes", "8", *files), 1)
+    words = ("sweep", "-c", place.config, "--out", "mixed", "--page-only", "--sizes", "8", *files)
+    text = here(*words, status=1)
     assert "bad-n8-s0 FAILED: ended with status 1" in text
     assert "uddm: stopped: The loss is NaN or infinite" in text
     assert b"good-n8-s0" in place.table("mixed")
