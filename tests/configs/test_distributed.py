@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -40,11 +41,12 @@ def draws(run: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.slow
-def test_torchrun_starts_two_processes_that_train_one_model(config: Path, tmp_path: Path) -> None:
+def test_torchrun_starts_two_processes_that_train_one_model(uddm: Any, config: Path, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
     finish([*launcher, *fit(config, "torchrun.yaml", tmp_path / "two")])
-    alone = [sys.executable, *fit(config, "torchrun.yaml", tmp_path / "one"), "--trainer.devices", 1]
-    finish([*alone, "--trainer.strategy", "auto"])
+    alone = ("--trainer.devices", 1, "--trainer.strategy", "auto")
+    outcome = uddm(*fit(config, "torchrun.yaml", tmp_path / "one")[2:], *alone)
+    assert outcome.status == 0, outcome.err
     assert counts(tmp_path / "two") == counts(tmp_path / "one")
     assert draws(tmp_path / "two") == draws(tmp_path / "one"), "of all ranks"
     for row, other in zip(anonymous_table(tmp_path / "two"), anonymous_table(tmp_path / "one"), strict=True):
