@@ -1248,7 +1248,7 @@ DEFINITIONS = (
     *("parquet file to write", "of the samples; default", "steps of the chain; default", "drawn together, which"),
     *("processes on this machine", "compare the samples with"),
     # progress of a sweep
-    *("{} runs took {} s", "`{}` is {} there", "waiting for a place", "uddm: {}. The same command"),
+    *("{} took {} s in all", "`{}` is {} there", "waiting for a place", "uddm: {}. The same command"),
     # methods and their sizes
     *("recovery on train and test", "entropy on train rows", "entropy on the model's", "NELBO on train and test"),
     *("N_mem is defined for", "N_gen is defined for", "below or above any"),
