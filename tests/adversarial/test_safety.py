@@ -159,15 +159,7 @@ def alone(home: Home, *commands: list[str], code: str = ALONE) -> subprocess.Com
 @pytest.mark.slow
 def test_no_command_opens_a_connection(home: Home) -> None:
     run = ["fit", "-c", str(home.folder / "tiny.yaml"), "--out", str(home.folder / "alone")]
-    again = [
-        "validate",
-        "-c",
-        str(home.config),
-        "--ckpt_path",
-        str(home.checkpoint),
-        "--out",
-        str(home.folder / "lone"),
-    ]
+    again = ["validate", "-c", str(home.config), "--ckpt_path", str(home.checkpoint)]
     done = alone(home, ["--help"], ["fit", "--help"], run, again)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "ALONE" in done.stdout

@@ -148,8 +148,8 @@ class Sweep:
             bar.close()
         if took:
             seconds = max(sum(took), steps, 1e-3)
-            runs = "1 run" if len(took) == 1 else f"{len(took)} runs"
-            text = f"{runs} took {seconds:.0f} s in all, {steps / seconds:.0%} of it for optimizer steps"
+            number = "1 run" if len(took) == 1 else f"{len(took)} runs"
+            text = f"{number} took {seconds:.0f} s in all, {steps / seconds:.0%} of it for optimizer steps"
             tqdm.write(text, file=sys.stderr)
 
     def _report(self, outcome: Outcome, ended: Callable[[SweepRun, float], str], seconds: float) -> None:

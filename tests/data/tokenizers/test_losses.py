@@ -351,7 +351,7 @@ def test_losses_of_text_to_restore_are_reported(tmp_path: Path, capsys: pytest.C
         == f"uddm: the alphabet of `data.tokenizer` drops 11 % of the characters of `{tmp_path}/given.txt` (',').\n"
     )
     (tmp_path / "given.txt").write_text("мир", encoding="utf-8")
-    with pytest.raises(InputError, match=r"no text to restore \(the alphabet of `data\.tokenizer` drops 100 % of the"):
+    with pytest.raises(InputError, match=r"contains no text \(the alphabet of `data\.tokenizer` drops 100 % of the"):
         TextRows.from_file(str(tmp_path / "given.txt"), CharacterTokenizer(LETTERS), DocumentPacking(16))
 
 
