@@ -95,7 +95,7 @@ def test_a_model_that_could_not_start_is_refused(capsys, config: Path):
         (["--sizes", "auto"], "`--sizes auto` needs `--budget R`"),
         (["--sizes", ""], r"`--sizes `: '' is no number"),
         (["--seeds", "one"], "`--seeds one` is no comma-separated list"),
-        (["--seeds", "0,1", "--seed_everything", "3"], "`--seed_everything` is set by the sweep"),
+        (["--seeds", "0,1", "--seed_everything", "3"], "`--seed_everything` is set by `--seeds` for all runs"),
         (["--variant", 'a={"data.train_size": 8}'], "`data.train_size` is set by `--sizes` for all models"),
         (["--at-steps", "2,4", "--variant", 'a={"trainer": {"max_steps": 8}}'], "is set by `--at-steps 2,4`"),
         (["--price", "2"], "`--price 2` is that of a GPU hour, and `trainer.accelerator` is cpu"),

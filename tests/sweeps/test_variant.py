@@ -9,7 +9,7 @@ import pytest
 from uddm_lightning.core.errors import InputError
 from uddm_lightning.sweeps.options import expand_files
 from uddm_lightning.sweeps.sweep import sweep
-from uddm_lightning.sweeps.variant import SET, Variant, read_variant
+from uddm_lightning.sweeps.variant import SET_BY_SWEEP, Variant, read_variant
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -66,7 +66,7 @@ def test_a_variant_of_another_form_is_refused(text):
         Variant.changed(["-c", str(CONFIGS / "quickstart.yaml")], text)
 
 
-@pytest.mark.parametrize("key", SET)
+@pytest.mark.parametrize("key", SET_BY_SWEEP)
 def test_a_variant_does_not_set_what_the_sweep_sets(key):
     section, _, name = key.rpartition(".")
     for options in ({key: 3}, {section: {name: 3}} if section else {key: 3}):

@@ -30,10 +30,10 @@ from uddm_lightning.sweeps.plan import plan
 from uddm_lightning.sweeps.results import write_results
 from uddm_lightning.sweeps.run_all import Sweep
 from uddm_lightning.sweeps.sizes import AUTO
-from uddm_lightning.sweeps.variant import BEST, Variant
+from uddm_lightning.sweeps.variant import BEST, SET_BY_SWEEP, Variant
 
 LAUNCHERS = {"local": "LocalLauncher", "slurm": "SlurmLauncher"}
-FILLED_IN = ("--seed_everything", "--ckpt_path", "--trainer.default_root_dir")  # the sweep fills these in
+SHARED = ("data.train_size", "model.backbone_name", "out")  # those that the options of a sweep may give, too
 SIZE = "--data.train_size"  # end of the default sizes
 
 Config = str | Path | Mapping[str, Any]
@@ -197,8 +197,9 @@ def check_filled_in(options: Sequence[str]) -> None:
         InputError: there is one.
     """
     for word in options:
-        if word.partition("=")[0] in FILLED_IN:
-            raise InputError(f"`{word}` is set by the sweep: use `--sizes`, `--seeds` and `--out`.")
+        key = word.partition("=")[0].removeprefix("--")
+        if word.startswith("--") and key in SET_BY_SWEEP and key not in SHARED:
+            raise InputError(f"`{word}` is set by {SET_BY_SWEEP[key]} for all runs of a sweep; leave it out.")
 
 
 def fit_arguments(

@@ -17,7 +17,7 @@ from uddm_lightning.preflight.gpu_estimate import estimate_run, smallest_gpu_mem
 from uddm_lightning.runs.folder import read_config
 from uddm_lightning.sweeps.sweep_run import SweepRun
 
-SET = {  # options that a sweep sets for every run, with the option of the sweep
+SET_BY_SWEEP = {  # keys that a sweep sets for every run, with what decides the value
     "data.train_size": "`--sizes`",
     "seed_everything": "`--seeds`",
     "model.backbone_name": "the NAME of `--variant`",
@@ -147,9 +147,9 @@ def read_variant(text: str) -> tuple[str, dict[str, Any]]:
             """'dropout={"model.backbone.init_args.dropout": 0.1}'`."""
         )
     for key, _ in flat(options):
-        if key in SET:
+        if key in SET_BY_SWEEP:
             raise InputError(
-                f"`--variant {text}`: `{key}` is set by {SET[key]} for all models of a sweep; leave it out."
+                f"`--variant {text}`: `{key}` is set by {SET_BY_SWEEP[key]} for all models of a sweep; leave it out."
             )
     return name, options
 
