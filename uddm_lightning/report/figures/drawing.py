@@ -127,7 +127,7 @@ class Drawing:
     def __post_init__(self) -> None:
         self._width = self.figure.get_figwidth()
         self._placed = 0.0  # the width of the last arrangement
-        self.shows_all_times = False  # as files do; the page shows the lines of one t at a time
+        self.shows_all_times = False  # the page shows the lines of one t at a time, files show all
 
     @cached_property
     def svg(self) -> bytes:
@@ -151,17 +151,12 @@ class Drawing:
         They are a PNG, an SVG, a PDF for two columns and, if the figure fits, a PDF for one column. Fonts have the same
         size in all of them. Lines of all t are seen together there, so names of lines avoid all of them.
         """
-        _ = self.svg  # of the page, in the same width as the next ones
-        self.shows_all_times = True
-        yield ".svg", self._saved("svg", self._width) if self.times else self.svg
-        yield ".pdf", self._saved("pdf", self._width)
-        yield ".png", self._saved("png", self._width)
-        self.shows_all_times = False
+        yield ".svg", self._saved("svg", self._width, is_file=True) if self.times else self.svg
+        yield ".pdf", self._saved("pdf", self._width, is_file=True)
+        yield ".png", self._saved("png", self._width, is_file=True)
         if self.is_narrow:
             _ = self.narrow_svg  # of the page, in the same width as the next one
-            self.shows_all_times = True
-            yield "-column.pdf", self._saved("pdf", ONE_COLUMN)
-            self.shows_all_times = False
+            yield "-column.pdf", self._saved("pdf", ONE_COLUMN, is_file=True)
 
     def mark(self, line: Line2D, texts: Sequence[str]) -> None:
         """Set the texts that the markers of `line` show."""
@@ -191,7 +186,8 @@ class Drawing:
             columnspacing=1.4,
         )
 
-    def _saved(self, kind: str, width: float) -> bytes:
+    def _saved(self, kind: str, width: float, is_file: bool = False) -> bytes:
+        self.shows_all_times = is_file
         if not self._placed:
             _write_powers_as_numbers(self.figure)
         if width != self._placed:
