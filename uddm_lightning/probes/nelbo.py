@@ -57,7 +57,7 @@ COLUMNS = (
     Column(
         "excess_nelbo",
         "nats per token",
-        "NELBO minus that of the exact model of the text, on the same noise: 0 for a model that has learned the text",
+        "NELBO minus that of the exact model of the text, on the same noise; 0 on test rows if the text is learned",
         interval=True,
     ),
 )
