@@ -20,6 +20,13 @@ sys.modules["torch.distributed"] = types.SimpleNamespace(is_initialized=lambda: 
 """
 
 
+def ended(code: str) -> tuple[int, str, str]:
+    """Return status, output and errors of a process that runs `code`."""
+    command, here = [sys.executable, "-c", code], Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here)
+    return done.returncode, done.stdout, done.stderr
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -30,24 +37,11 @@ sys.modules["torch.distributed"] = types.SimpleNamespace(is_initialized=lambda: 
     ],
 )
 def test_the_end_of_a_process(code: str, said: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", f"{START}{code}exit_quickly(3)"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (3, said, "")
+    assert ended(f"{START}{code}exit_quickly(3)") == (3, said, "")
 
 
 def test_the_command_ends_so() -> None:
     code = "import atexit; atexit.register(print, 'registered'); from uddm_lightning.__main__ import main; "
     code += "import os; left = os._exit; os._exit = lambda status: (print('quick', flush=True), left(status)); "
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}main(['--version'])"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert done.stdout.splitlines()[1:] == ["registered", "quick"]
+    status, said, _ = ended(f"{code}main(['--version'])")
+    assert (status, said.splitlines()[1:]) == (0, ["registered", "quick"])

@@ -38,8 +38,7 @@ class StopBeforeMemorizing(EarlyStopping):
         first_step: first optimizer step after which to validate, at least 1.
         growth: ratio of successive steps, in (1, 2].
         num_rows: rows to draw from each split at these validations, at least 1 and at most `data.num_train_rows` and
-            `data.num_test_rows`. With 256 rows a gap below about 0.06
-            is not surely above 0.02.
+            `data.num_test_rows`. With 256 rows a gap below about 0.06 is not surely above 0.02.
 
     Raises:
         ValueError: an argument is out of range.

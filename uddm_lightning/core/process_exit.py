@@ -21,7 +21,7 @@ def exit_quickly(status: int) -> NoReturn:
     group = getattr(sys.modules.get("torch.distributed"), "is_initialized", bool)
     if waits or group():
         sys.exit(status)
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # there is no public function for it
     try:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
