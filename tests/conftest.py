@@ -108,6 +108,15 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def config_on_the_way(tmp_path: Path) -> Path:
+    """The same with measurements at both validations."""
+    path = tmp_path / "tiny.yaml"
+    settings = tiny_config(write_corpus(tmp_path / "corpus.txt"), on_the_way=True)
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
 def markov_config(config: Path) -> Path:
     """The tiny config with text of a Markov chain, for which `MarkovBackbone` is exact."""
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -121,7 +130,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run of `tiny_config`, its cache and the output of `fit`; trained once for all tests."""
     folder = tmp_path_factory.mktemp("trained")
     config = folder / "tiny.yaml"
-    config.write_text(yaml.safe_dump(tiny_config(write_corpus(folder / "corpus.txt"))), encoding="utf-8")
+    settings = tiny_config(write_corpus(folder / "corpus.txt"), on_the_way=True)
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setenv("UDDM_CACHE", str(folder / "cache"))

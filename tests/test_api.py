@@ -81,6 +81,7 @@ def test_a_script_of_fifteen_lines_trains_and_measures(tmp_path):
 def test_a_script_sweeps(tmp_path):
     """Without `if __name__ == "__main__"`: no run starts the script again."""
     config = tiny_config(write_corpus(tmp_path / "corpus.txt"))
+    config |= {kind: {"enabled": False} for kind in ("basin", "samples", "trajectory")}
     config["trainer"]["val_check_interval"] = 2
     (tmp_path / "tiny.json").write_text(json.dumps(config), encoding="utf-8")
     *_, result, step = run_script(SWEEP, tmp_path)

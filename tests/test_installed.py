@@ -92,7 +92,7 @@ def test_a_text_of_one_s_own_is_swept(uddm: Path, tmp_path: Path) -> None:
     words = ["Ночь,", "улица,", "фонарь,", "аптека.", "Бессмысленный", "и", "тусклый", "свет."]
     text = "\n".join(" ".join(line) for line in islice(permutations(words), 40))
     (tmp_path / "my.txt").write_text(text, encoding="utf-8")
-    printed = run(uddm, "sweep", "--text", "my.txt", "--sizes", "8", *REDUCED, cwd=tmp_path)
+    printed = run(uddm, "sweep", "--text", "my.txt", "--sizes", "8", "--page-only", *REDUCED, cwd=tmp_path)
     assert "lower case, because the text is prose: 'абвеийклмнопрстуфцчыь '" in printed
     for choice in ("tokens", "rows", "sizes", "steps"):
         assert f"\n{choice} " in printed

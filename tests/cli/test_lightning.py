@@ -285,9 +285,9 @@ def test_predict_restores_the_lines_of_a_file(run, uddm, tmp_path, config):
     assert "given" in outcome.out
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(run, uddm, config, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(run, uddm, config_on_the_way, tmp_path):
     other = tmp_path / "other"
-    assert uddm("fit", "-c", config, "--out", other, "--trainer.max_steps", 3).status == 0
+    assert uddm("fit", "-c", config_on_the_way, "--out", other, "--trainer.max_steps", 3).status == 0
     text = (other / "config.yaml").read_text(encoding="utf-8")
     assert "max_steps: 3" in text
     outcome = uddm("fit", "-c", other / "config.yaml", "--ckpt_path", "last", "--trainer.max_steps", 6)
@@ -343,10 +343,10 @@ def test_probes_can_be_disabled_and_limited(uddm, config, tmp_path):
             assert bool(row["entropy_unrecovered"]) == (row["split"] != "samples")
 
 
-def test_training_is_the_same_whether_it_is_measured_or_not(run, uddm, config, tmp_path):
+def test_training_is_the_same_whether_it_is_measured_or_not(run, uddm, config_on_the_way, tmp_path):
     kinds = ("recovery", "entropy", "nelbo", "trajectory", "basin", "samples")
     off = [word for kind in kinds for word in (f"--{kind}.enabled", "false")]
-    assert uddm("fit", "-c", config, "--out", tmp_path / "blind", *off).status == 0
+    assert uddm("fit", "-c", config_on_the_way, "--out", tmp_path / "blind", *off).status == 0
     here, there = (
         torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
         for path in (run, tmp_path / "blind")
@@ -398,8 +398,8 @@ def test_bfloat16_trains_and_is_measured_in_float64(uddm, config, tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_do_not_change_a_run(run, uddm, config, tmp_path):
-    assert uddm("fit", "-c", config, "--out", tmp_path / "workers", "--data.num_workers", 2).status == 0
+def test_workers_do_not_change_a_run(run, uddm, config_on_the_way, tmp_path):
+    assert uddm("fit", "-c", config_on_the_way, "--out", tmp_path / "workers", "--data.num_workers", 2).status == 0
     first, second = ([{**row, "run": ""} for row in table(path)] for path in (run, tmp_path / "workers"))
     assert first == second
 

@@ -215,7 +215,7 @@ def test_a_run_with_any_logger_is_found(uddm, config, tmp_path, logger) -> None:
     assert uddm("validate", "-c", moved / "config.yaml", "--ckpt_path", "last").status == 0
 
 
-def test_a_custom_checkpoint_callback_is_added(uddm, config, tmp_path) -> None:
+def test_a_custom_checkpoint_callback_is_added(uddm, config_on_the_way, tmp_path) -> None:
     out = tmp_path / "out"
     own = (
         "--trainer.callbacks+",
@@ -227,7 +227,7 @@ def test_a_custom_checkpoint_callback_is_added(uddm, config, tmp_path) -> None:
         "--trainer.callbacks.filename",
         "{step}",
     )
-    outcome = uddm("fit", "-c", config, "--out", out, *own, *OFF)
+    outcome = uddm("fit", "-c", config_on_the_way, "--out", out, *own, *OFF)
     assert outcome.status == 0, outcome.err
     names = {path.name for path in (out / "checkpoints").iterdir()}
     assert names == {"last.ckpt", "previous.ckpt", "step=2.ckpt", "step=4.ckpt", "step=6.ckpt"}

@@ -57,12 +57,12 @@ def test_torchrun_starts_two_processes_that_train_one_model(uddm: Any, config: P
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing()), reason=missing() or "SLURM is there")
 def test_srun_starts_two_tasks_that_train_one_model(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config_on_the_way: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", os.pathsep.join((os.environ["PATH"], "/usr/sbin", "/sbin")))
     with slurm_cluster():
         srun = ["srun", "--nodes", 1, "--ntasks-per-node", 2, "--time", 5, sys.executable]
-        finish([*srun, *fit(config, "slurm.yaml", tmp_path / "two")])
+        finish([*srun, *fit(config_on_the_way, "slurm.yaml", tmp_path / "two")])
     rows = anonymous_table(tmp_path / "two")
     assert {row["step"] for row in rows} == {"3", "6"}
     assert {row["n_draws"] for row in rows if row["metric"] == "recovery"} == {"16"}

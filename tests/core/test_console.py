@@ -55,7 +55,7 @@ def jobs_of(text: Path, trained: Path, kind: str, bar: str) -> dict[str, Job]:
         commands |= {
             "test": ["test", *measured, *few],
             "predict": ["predict", *given, last, *restored, *few[-1:]],
-            "sweep": ["sweep", *fresh, "--out", str(here / "sweep"), "--sizes", "2,8", "--page-only", *FEW],
+            "sweep": ["sweep", *fresh, "--out", str(here / "sweep"), "--sizes", "8", "--page-only", *FEW],
             "sample": ["sample", str(trained / "run"), "-n", "4", "--out", str(here / "samples.parquet")],
             "probe": ["probe", str(trained / "run"), "-n", "4", "--times", "0.5"],
             "export": ["export", str(trained / "run"), "--out", str(here / "exported")],

@@ -232,6 +232,10 @@ def swept(null: bool = False, **change) -> str:
         name: change[name] for name in ("low", "high") if name in change
     }
     entry["t"] = change.get("t", entry["t"])
+    if "n_mem" in change:
+        entry["n_mem"], entry["reasons"] = None, entry["reasons"] | {"n_mem": change["n_mem"]}
+    if "mem" in change:
+        entry["n_mem"] = {"value": change["mem"], "low": None, "high": None}
     return sweep_summary(transition)
 
 
@@ -697,7 +701,21 @@ STATEMENTS = [
         "the size is null",
         lambda: swept(null=True),
         swept,
-        "DiT, recovery at t = 0.1: N_half = null (the curve is flat)",
+        "DiT, recovery at t = 0.1: N_half = null (",
+    ),
+    Statement(
+        "null ({})",
+        "the reason is not that of the line before",
+        lambda: swept(null=True, n_mem="the smallest size"),
+        lambda: swept(null=True, n_mem="the curve is flat"),
+        "N_mem = null (the smallest size)\nDiT, recovery at t = 0.1: N_half = null (the curve is flat)",
+    ),
+    Statement(
+        "; {}",
+        "N_mem is the largest size",
+        lambda: swept(mem=SIZES[-1]),
+        lambda: swept(mem=SIZES[0]),
+        "no larger size was measured, so N_mem may be larger",
     ),
     *(
         Statement(

@@ -63,13 +63,13 @@ class Killer:
 
 
 @pytest.fixture
-def stopped(uddm, config, tmp_path, monkeypatch) -> Path:
+def stopped(uddm, config_on_the_way, tmp_path, monkeypatch) -> Path:
     """Return the folder of a run that was killed between its first table and its first checkpoint."""
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr("uddm_lightning.runs.checkpoints.LastCheckpoint.on_validation_end", kill)
         with pytest.raises(Killed):
-            uddm("fit", "-c", config, "--out", out)
+            uddm("fit", "-c", config_on_the_way, "--out", out)
     assert (out / "measurements.csv").exists()
     assert not (out / "checkpoints" / "last.ckpt").exists()
     return out

@@ -35,7 +35,7 @@ Disk = Callable[[str], Path]
 
 def write_settings(folder: Path, corpus: Path) -> Path:
     path = folder / "restart.yaml"
-    settings = tiny_config(corpus)
+    settings = tiny_config(corpus, on_the_way=True)
     settings["trainer"] |= {"max_steps": STEPS, "val_check_interval": PERIOD}
     settings["recovery"], settings["entropy"] = {"times": [0.5]}, {"times": [0.5]}
     settings["model"]["sampler"]["init_args"]["steps"] = 4

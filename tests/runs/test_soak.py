@@ -163,7 +163,7 @@ def live(cycle: Cycle, parent: Parent, settings: Path) -> list[str]:
 @pytest.mark.bar
 @pytest.mark.timeout(3600)
 def test_soak(tmp_path: Path) -> None:
-    settings = tiny_config(write_corpus(tmp_path / "corpus.txt"))
+    settings = tiny_config(write_corpus(tmp_path / "corpus.txt"), on_the_way=True)
     settings["trainer"] |= {"max_steps": STEPS, "val_check_interval": PERIOD}
     (tmp_path / "soak.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     offered, parent, started = options(), Parent(), time.monotonic()

@@ -13,6 +13,7 @@ from uddm_lightning.results.parquet import read_parquet
 from uddm_lightning.results.reference import METHODS, SIZES, reference
 from uddm_lightning.sweeps.collect import collect, training_facts
 from uddm_lightning.transition import estimate
+from uddm_lightning.transition.estimate import limit_of
 from uddm_lightning.transition.methods import UNDEFINED
 
 PAGE_ONLY = "write the figures in report.html only, not as files, and no TensorBoard summary: about half of the time"
@@ -67,9 +68,9 @@ def _facts(folder: Path) -> dict[str, str]:
 def summary(transition: dict[str, Any]) -> str:
     """Return the headline of each backbone, then one line for each method and size at the t nearest 0.1.
 
-    Sizes that a method does not define are left out.
+    Sizes that a method does not define are left out. A reason that repeats that of the line before is not printed again.
     """
-    lines = []
+    lines, before = [], ""
     for name, found in transition["backbones"].items():
         if headline := transition["headline"][name]:
             qualifier = f"; {headline['qualifier']}" if headline["qualifier"] else ""
@@ -82,9 +83,14 @@ def summary(transition: dict[str, Any]) -> str:
             at = "" if one["t"] is None else f" at t = {one['t']:g}"
             for key, label in SIZES.items():
                 reason = one["reasons"].get(key, "see the notes")
-                if one[key] or reason != UNDEFINED.get(key):
-                    size = _with_interval(one[key]) if one[key] else f"null ({typeset(reason)})"
-                    lines.append(f"{name}, {METHODS[one['method']]}{at}: {label} = {size}")
+                if not one[key] and reason == UNDEFINED.get(key):
+                    continue
+                if one[key]:
+                    size, before = _with_interval(one[key]), ""
+                    size += f"; {limit}" if (limit := limit_of(one, key)) else ""
+                else:
+                    size, before = f"null ({'same reason' if reason == before else typeset(reason)})", reason
+                lines.append(f"{name}, {METHODS[one['method']]}{at}: {label} = {size}")
     return "\n".join(lines)
 
 

@@ -44,7 +44,7 @@ class LossGuard:
         if not waiting or bool(torch.cat([finite_B for _, _, finite_B in waiting]).all()):
             return
         step, rows_B, finite_B = next(watched for watched in waiting if not bool(watched[2].all()))
-        rows = rows_B[~finite_B].tolist()
+        rows = sorted(set(rows_B[~finite_B].tolist()))  # a small subset repeats its rows within a step
         raise FloatingPointError(
             f"The loss is NaN or infinite at optimizer step {step} in the pool's rows {rows}. A lower learning rate, "
             "`trainer.gradient_clip_val` or a larger `model.objective.init_args.t_min` usually helps."

@@ -1,6 +1,6 @@
 """Make the content of transition.json: transition sizes, regimes and notes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -123,6 +123,21 @@ def _lacks(reading: ParsedTable, units: dict[Any, Units], kind: str, split: str,
     return wanted and any((kind, split, t, *cell) not in units for cell in reading.points[kind, split, t])
 
 
+def limit_of(entry: Mapping[str, Any], name: str) -> str:
+    """Return that N_mem or N_gen may lie beyond the measured sizes, or an empty text.
+
+    Args:
+        entry: an estimate of transition.json.
+        name: its key with a size, such as `n_mem`.
+    """
+    smallest, largest = (entry["sizes"][place]["train_size"] for place in (0, -1))
+    if name == "n_mem" and entry[name]["value"] == largest:
+        return "no larger size was measured, so N_mem may be larger"
+    if name == "n_gen" and entry[name]["value"] == smallest:
+        return "no smaller size was measured, so N_gen may be smaller"
+    return ""
+
+
 def _headline(
     estimates: list[dict[str, Any]], regimes: list[dict[str, Any]], t: float | None, seeds: list[int]
 ) -> dict[str, Any] | None:
@@ -131,11 +146,7 @@ def _headline(
     name = next((key for key in ("n_half", "n_gen", "n_mem") if entry and entry[key]), None)
     if entry is None or name is None:
         return None
-    qualifiers, ends = [], [entry["sizes"][place]["train_size"] for place in (0, -1)]
-    if name == "n_mem" and entry[name]["value"] == ends[1]:
-        qualifiers.append("no larger size was measured, so N_mem may be larger")
-    if name == "n_gen" and entry[name]["value"] == ends[0]:
-        qualifiers.append("no smaller size was measured, so N_gen may be smaller")
+    qualifiers = [limit] if (limit := limit_of(entry, name)) else []
     if regimes and regimes[-1]["regime"] == NOT_LEARNED:
         qualifiers.append(f"size {regimes[-1]['train_size']} is not learned yet")
     unfinished = [str(regime["train_size"]) for regime in regimes if regime["qualifiers"]]
