@@ -68,7 +68,7 @@ def _facts(folder: Path) -> dict[str, str]:
 def summary(transition: dict[str, Any]) -> str:
     """Return the headline of each backbone, then one line for each method and size at the t nearest 0.1.
 
-    Sizes that a method does not define are left out. A reason that repeats that of the line before is not printed again.
+    Sizes that a method does not define are left out. A reason that is that of the line before is not repeated.
     """
     lines, before = [], ""
     for name, found in transition["backbones"].items():
