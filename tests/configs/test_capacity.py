@@ -38,7 +38,7 @@ def lines_of(folder: Path) -> tuple[list[dict[str, object]], list[str]]:
 @pytest.mark.bar
 @pytest.mark.timeout(4 * 3600)
 def test_a_larger_model_memorizes_more_bits(tmp_path: Path) -> None:
-    uddm("sweep", "-c", CONFIG, "--out", tmp_path, "--sizes", "16:4096:x4", *MODELS)
+    uddm("sweep", "-c", CONFIG, "--out", tmp_path, "--sizes", "64:4096:x4", *MODELS)
     lines, sentences = lines_of(tmp_path)
     write_results("capacity.csv", BARS, lines, *sentences)
     most = {
