@@ -1,6 +1,7 @@
 """Data of the interactive figure of restored sentences, and its striking case."""
 
 import json
+import math
 
 import numpy as np
 
@@ -40,6 +41,13 @@ def test_the_data_give_back_every_token():
         x0, xt, xhat, shades, _ = decoded(data, "train", 0, *place)
         assert [x0, xt, xhat] == ["".join(row[f"{name}_text"]) for name in ("x0", "xt", "xhat")]
         assert shades == "".join(str(round(9 * value / top)) for value in row["entropy"])
+
+
+def test_tokens_without_a_prediction_have_no_shade():
+    """A masked model predicts hidden tokens only; the entropy of the others is NaN."""
+    data = restorations({"DiT": [sequence(2, "abcd", "a_cd", "abcd", entropy=[math.nan, 2.0, math.nan, math.nan])]})
+    assert decoded(json.loads(json.dumps(data, allow_nan=False)), "train", 0, 0, 0)[3] == " 9  "
+    assert data["top"] == 2.0
 
 
 def test_a_row_keeps_the_noise_that_most_sizes_share():

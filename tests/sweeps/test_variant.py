@@ -95,13 +95,18 @@ def test_every_ablation_resolves_and_differs_from_its_control(path):
 
 @pytest.mark.slow
 def test_a_sweep_of_variants_is_compared_on_its_page(config, tmp_path):
-    variants = {"control": {}, "dropout": {"model.backbone.init_args.dropout": 0.5}}
+    masks = {"class_path": "AbsorbingProcess", "init_args": {"schedule": {"class_path": "LogLinearSchedule"}}}
+    masked = {"model.process": masks}  # predicts nothing where no token is hidden
+    variants = {"control": {}, "dropout": {"model.backbone.init_args.dropout": 0.5}, "masked": masked}
     unused = {probe: {"enabled": False} for probe in ("basin", "trajectory", "samples")}
     options = {"page_only": True, "trainer": {"max_steps": 3}, **unused}
     found = sweep(config, tmp_path / "out", sizes=[2, 8], variants=variants, **options)
     assert not found.failed
     assert {path.name for path in found.runs} == {f"{name}-n{n}-s0" for name in variants for n in (2, 8)}
-    assert {(row["backbone"], row["to"]) for row in found.transition["comparison"]} == {("dropout", "control")}
+    assert {(row["backbone"], row["to"]) for row in found.transition["comparison"]} == {
+        ("dropout", "control"),
+        ("masked", "control"),
+    }
     command = (tmp_path / "out" / "command.txt").read_text()
     assert """--variant 'control={}' --variant 'dropout={"model.backbone.init_args.dropout": 0.5}'""" in command
     rows = found.measurements().to_pylist()

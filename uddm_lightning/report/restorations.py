@@ -1,5 +1,6 @@
 """Restored sequences as data of the interactive figure: the same rows with the same noise at every size and t."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,10 +58,10 @@ def restorations(models: Mapping[str, Sequence[Restored]]) -> dict[str, Any]:
         `sizes`, `times`, `start` (places of size and t, place of the row) and `rows`, for each split a list. In a row,
         `x0` holds places in `texts`; `noised` holds for each t the pairs (position, text) that differ from `x0`;
         `restored` holds for each "t,size" the pairs that differ from the noised row, the entropies as digits from 0 to
-        9, and the share in per cent that equals the nearest training row.
+        9 or as spaces where the model predicts nothing, and the share in per cent that equals the nearest training row.
     """
     texts: dict[Token, int] = {}
-    entropies = [value for mine in models.values() for s in mine for value in s.get("entropy") or ()]
+    entropies = [e for mine in models.values() for s in mine for e in s.get("entropy") or () if not math.isnan(e)]
     top = max(entropies, default=0.0) or 1.0
     known = {name: mine for name, mine in models.items() if mine}
     found = [_model(name, mine, texts, top, _TOKENS // max(len(known), 1)) for name, mine in known.items()]
@@ -163,11 +164,16 @@ def _row(
         )
         place = times.index(t)
         noised[str(place)] = _changes(x0, xt)
-        shades = "".join(str(round(9 * min(max(value / top, 0.0), 1.0))) for value in s.get("entropy") or ())
+        shades = "".join(_shade(value / top) for value in s.get("entropy") or ())
         near = _nearest(s["xhat"], stored.get(size, {})) if s["split"] == "test" else None
         share = 0 if near is None else round(100 * _equal(s["xhat"], near))
         restored[f"{place},{sizes.index(size)}"] = [_changes(xt, xhat), shades, share]
     return {"x0": x0, "noised": noised, "restored": restored}
+
+
+def _shade(share: float) -> str:
+    """Return a digit; a space for NaN, the entropy of a masked model where no token is hidden."""
+    return " " if math.isnan(share) else str(round(9 * min(max(share, 0.0), 1.0)))
 
 
 def _tokens(sequence: Restored, name: str) -> list[Token]:

@@ -120,8 +120,9 @@ def entropy_drawing(study: Study, verdict: Estimates) -> Drawing:
                 exact = study.means("entropy", oracle, "test", t)
                 drawing.at(t, *level(axes, study.sizes, exact, index, colour))
         panel_axis(axes, study)
-        low, high = axes.get_ylim()
-        axes.set_ylim(-0.03 * high, high + 0.13 * max(high - low, high / 2))
+    low, high = panels[0][0].get_ylim()  # of all panels, which share this axis
+    panels[0][0].set_ylim(-0.03 * high, high + 0.13 * max(high - low, high / 2))
+    for axes, backbone in zip(panels[0], study.backbones, strict=True):
         _labels(drawing, study, axes, "entropy", backbone, times, splits)
         draw_crossing(axes, halves[backbone], "n_half")
     panels[0][0].set_ylabel("conditional entropy [nats]")

@@ -53,8 +53,9 @@ def errors_drawing(study: Study) -> Drawing | None:
         for axes, column in ((above, "errors_after"), (below, "clean_change_rate")):
             level(axes, study.sizes, _of(study, column, EXACT, "test"), 0, TEXT[0])
             panel_axis(axes, study, labelled=axes is below)
-            top = 1.1 * axes.dataLim.y1 or 1.0
-            axes.set_ylim(-0.03 * top, top)  # markers at 0 are whole
+    for row in panels:  # the panels of a row share their limits
+        top = 1.1 * max(axes.dataLim.y1 for axes in row) or 1.0
+        row[0].set_ylim(-0.03 * top, top)  # markers at 0 are whole
     panels[0][0].set_ylabel("wrong tokens")
     panels[1][0].set_ylabel("clean tokens\nchanged")
     handles = [legend_line("before", FAINT[0], ":")]

@@ -44,6 +44,7 @@ def learning_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         _table(found),
         remarks=list(_remarks(found)) if exact else [],
     )
+    levels: list[float] = []
     for column, (name, over) in enumerate(found.items()):
         sizes = sorted({cell["train_size"] for cell in over["cells"]})
         for index, size in enumerate(sizes):
@@ -75,10 +76,8 @@ def learning_drawing(study: Study, verdict: Estimates) -> Drawing | None:
                 )
         for cell in over["cells"][-1:]:  # at the last step and the largest size the loss varies least
             if (excess := cell.get("nelbo_test_minus_exact")) and cell["nelbo_test"]:
-                level, axes = cell["nelbo_test"]["value"] - excess["value"], panels[0][column]
-                axes.axhline(level, color=EXACT, linewidth=1.2)
-                low, high = axes.get_ylim()
-                axes.set_ylim(min(low, level - 0.04 * (high - level)), high)  # not on the frame
+                levels.append(cell["nelbo_test"]["value"] - excess["value"])
+                panels[0][column].axhline(levels[-1], color=EXACT, linewidth=1.2)
         lowest = panels[-1][column]
         lowest.set_xscale("log", base=2)
         lowest.set_xticks(over["steps"], [count(step) for step in over["steps"]])
@@ -86,6 +85,9 @@ def learning_drawing(study: Study, verdict: Estimates) -> Drawing | None:
         lowest.set_xlabel("training steps")
         if len(found) > 1:
             panels[0][column].set_title(f"{visible(name)}, {study.parameters[name]:,} parameters")
+    if levels:
+        low, high = panels[0][0].get_ylim()  # of all panels, which share this axis
+        panels[0][0].set_ylim(min(low, min(levels) - 0.04 * (high - min(levels))), high)  # not on the frame
     panels[0][0].set_ylabel("NELBO [nats]")
     if has_norm:
         panels[1][0].set_ylabel("weight norm")
