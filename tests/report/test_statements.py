@@ -239,6 +239,16 @@ def swept(null: bool = False, **change) -> str:
     return sweep_summary(transition)
 
 
+def test_the_first_reason_of_every_backbone_is_printed():
+    names = ("a", "b")
+    transition = sweeps.transition(names, sizes=SIZES, null=True)
+    printed = sweep_summary(transition | {"headline": dict.fromkeys(names)})
+    for name in names:
+        reasons = [line for line in printed.splitlines() if line.startswith(f"{name}, ") and "null (" in line]
+        assert "same reason" not in reasons[0]
+        assert "same reason" in reasons[1]
+
+
 def judged(**change) -> str:
     """Return the reason of a regime, by default of a generalizing run."""
     return judge(LEARNED._replace(**change)).reason

@@ -70,8 +70,9 @@ def summary(transition: dict[str, Any]) -> str:
 
     Sizes that a method does not define are left out. A reason that is that of the line before is not repeated.
     """
-    lines, before = [], ""
+    lines = []
     for name, found in transition["backbones"].items():
+        before = ""  # the reason of the line before, of the same backbone
         if headline := transition["headline"][name]:
             qualifier = f"; {headline['qualifier']}" if headline["qualifier"] else ""
             lines.append(f"{name}: {SIZES[headline['estimate']]} = {_with_interval(headline)} by recovery{qualifier}")
