@@ -181,11 +181,11 @@ def words(case: Case, name: str) -> list[str]:
         for name, case in CASES.items()
     ],
 )
-def test_a_callback_works_or_is_refused_by_name(uddm, config_on_the_way: Path, tmp_path: Path, name: str) -> None:
+def test_a_callback_works_or_is_refused_by_name(uddm, config: Path, tmp_path: Path, name: str) -> None:
     if name in ("DeviceStatsMonitor", "RichModelSummary", "RichProgressBar"):
         pytest.skip("needs another package")
     case, out = CASES[name], tmp_path / "run"
-    outcome = uddm("fit", "-c", config_on_the_way, "--out", out, *FEW, *words(case, name))
+    outcome = uddm("fit", "-c", config, "--out", out, *FEW, *words(case, name))
     if case.refused:
         assert outcome.status == 2, outcome.err
         message = outcome.err[outcome.err.index("uddm: error: ") :]
@@ -203,9 +203,9 @@ def test_a_callback_works_or_is_refused_by_name(uddm, config_on_the_way: Path, t
 @pytest.mark.parametrize(
     ("name", "package"), [("DeviceStatsMonitor", "psutil"), ("RichModelSummary", "rich"), ("RichProgressBar", "rich")]
 )
-def test_a_callback_that_needs_a_package_works_with_it(uddm, config_on_the_way, tmp_path, name, package) -> None:
+def test_a_callback_that_needs_a_package_works_with_it(uddm, config, tmp_path, name, package) -> None:
     pytest.importorskip(package)
-    outcome = uddm("fit", "-c", config_on_the_way, "--out", tmp_path / "run", *FEW, BAR, f"--trainer.callbacks+={name}")
+    outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", *FEW, BAR, f"--trainer.callbacks+={name}")
     assert outcome.status == 0, outcome.err
     assert outcome.out.count("recovery: train") == 2
 
@@ -228,16 +228,16 @@ def test_a_missing_package_of_a_callback_is_reported_at_the_start(uddm, config, 
 
 
 @pytest.mark.parametrize("name", ["EarlyStopping", "ModelCheckpoint"])
-def test_an_unknown_value_to_monitor_is_refused_at_the_start(uddm, config_on_the_way, tmp_path, name) -> None:
+def test_an_unknown_value_to_monitor_is_refused_at_the_start(uddm, config, tmp_path, name) -> None:
     given = (f"--trainer.callbacks+={name}", "--trainer.callbacks.monitor=recovery/test/t=0.2")
-    outcome = uddm("fit", "-c", config_on_the_way, "--out", tmp_path / "run", *given)
+    outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", *given)
     assert outcome.status == 2
     message = outcome.err[outcome.err.index("uddm: error: ") :]
     assert f"{name} watches `recovery/test/t=0.2`" in message
     assert "`recovery/test/t=0.1`" in message
     assert not (tmp_path / "run" / "measurements.csv").exists()
     given = (f"--trainer.callbacks+={name}", "--trainer.callbacks.monitor=critical_t/train")
-    outcome = uddm("fit", "-c", config_on_the_way, "--out", tmp_path / "run", *given)
+    outcome = uddm("fit", "-c", config, "--out", tmp_path / "run", *given)
     assert "watches `critical_t/train`, which is not measured at every validation" in outcome.err
 
 
@@ -295,20 +295,18 @@ def test_a_run_of_a_sweep_shows_no_progress_bar(uddm, config, tmp_path, monkeypa
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
-def test_a_nelbo_on_a_wider_range_than_the_trained_one_can_be_monitored(uddm, config_on_the_way) -> None:
+def test_a_nelbo_on_a_wider_range_than_the_trained_one_can_be_monitored(uddm, config) -> None:
     monitor = "--trainer.callbacks.monitor=nelbo_extrapolated/test/[0.001,1]"
-    outcome = uddm(
-        "fit", "-c", config_on_the_way, *FEW, "--nelbo.t_min", 0.001, "--trainer.callbacks+=EarlyStopping", monitor
-    )
+    outcome = uddm("fit", "-c", config, *FEW, "--nelbo.t_min", 0.001, "--trainer.callbacks+=EarlyStopping", monitor)
     assert outcome.status == 0, outcome.err
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of its own arguments
-def test_a_run_that_stopped_early_is_fully_measured_and_is_not_continued(uddm, config_on_the_way, tmp_path) -> None:
+def test_a_run_that_stopped_early_is_fully_measured_and_is_not_continued(uddm, config, tmp_path) -> None:
     out = tmp_path / "run"
     given = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=nelbo/test/[0.02,1]")
-    outcome = uddm("fit", "-c", config_on_the_way, "--out", out, *given, "--trainer.callbacks.stopping_threshold=1e9")
+    outcome = uddm("fit", "-c", config, "--out", out, *given, "--trainer.callbacks.stopping_threshold=1e9")
     assert outcome.status == 0, outcome.err
     before = table(out)
     assert {row["step"] for row in before} == {"3"}

@@ -16,11 +16,6 @@ from typing_extensions import override
 FEW = ("--basin.enabled=false", "--samples.enabled=false", "--trajectory.enabled=false", "--entropy.enabled=false")
 
 
-@pytest.fixture
-def config(config_on_the_way: Path) -> Path:
-    return config_on_the_way
-
-
 class OfflineLogger(Logger):
     """Keeps what Lightning's logger would send.
 

@@ -18,11 +18,6 @@ RESULTS = Path(__file__).parent / "results" / "stopping.csv"
 FEW = ("--entropy.enabled=false", "--basin.enabled=false", "--samples.enabled=false", "--trajectory.enabled=false")
 
 
-@pytest.fixture
-def config(config_on_the_way: Path) -> Path:
-    return config_on_the_way
-
-
 class Run:
     """A callback beside two probes whose records are given."""
 

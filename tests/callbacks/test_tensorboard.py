@@ -8,11 +8,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 KINDS = ("scalars", "images", "histograms")  # this reader drops text that is no longer shown
 
 
-@pytest.fixture
-def config(config_on_the_way: Path) -> Path:
-    return config_on_the_way
-
-
 def shown(out: Path) -> dict[str, list[int]]:
     """Return the steps by tag, in the order of TensorBoard."""
     events = EventAccumulator(str(out), size_guidance=dict.fromkeys(KINDS, 0))

@@ -14,11 +14,6 @@ from uddm_lightning.core.errors import InputError
 NELBO = [word for word in OFF if word != "--nelbo.enabled"]
 
 
-@pytest.fixture
-def config(config_on_the_way: Path) -> Path:
-    return config_on_the_way
-
-
 def steps(out: Path) -> list[int]:
     with (out / "measurements.csv").open(encoding="utf-8", newline="") as file:
         return sorted({int(row["step"]) for row in csv.DictReader(file)})
