@@ -12,7 +12,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         arguments: command and options; None takes those of the process.
     """
     try:
-        from uddm_lightning.core.console import make_enduring
+        from uddm_lightning.core.console import dropped_output, make_enduring
         from uddm_lightning.core.process_exit import exit_quickly
 
         make_enduring()
@@ -21,7 +21,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         from uddm_lightning.cli.main import main as run
 
-        exit_quickly(run(arguments))
+        status = run(arguments)
+        if error := dropped_output():
+            sys.stderr.write(f"uddm: a part of the output could not be written: {error.strerror}.\n")
+            status = status or 1
+        exit_quickly(status)
     except KeyboardInterrupt:  # during the imports, before anything has begun
         sys.stderr.write("uddm: stopped.\n")
         sys.exit(1)

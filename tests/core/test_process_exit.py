@@ -45,3 +45,14 @@ def test_the_command_ends_so() -> None:
     code += "import os; left = os._exit; os._exit = lambda status: (print('quick', flush=True), left(status)); "
     status, said, _ = ended(f"{code}main(['--version'])")
     assert (status, said.splitlines()[1:]) == (0, ["registered", "quick"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is a part of Linux")
+def test_output_that_is_lost_is_no_success() -> None:
+    here = Path(__file__).parents[2]
+    for command, wanted in ((["configs", "quickstart"], 1), (["--version"], 1), (["configs", "no-config"], 2)):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            line = [sys.executable, "-m", "uddm_lightning", *command]
+            done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=here)
+        assert done.returncode == wanted
+        assert ("a part of the output could not be written: No space left" in done.stderr) == (wanted == 1)

@@ -86,6 +86,8 @@ def test_a_model_that_fits_nowhere_exits_with_2_after_the_table(
 ) -> None:
     save_gidd(tmp_path / "gidd")
     monkeypatch.setattr(module, "free_memory", lambda: {"cpu": 10**6})
+    for arguments in ((tmp_path / "gidd", "--device", "cpu"), ("--device", "cpu", tmp_path / "gidd")):
+        assert uddm("preflight", *arguments).status == 2
     outcome = uddm("preflight", tmp_path / "gidd")
     assert outcome.status == 2
     assert "device       none" in outcome.out

@@ -40,6 +40,9 @@ With a MODEL, a folder or OWNER/NAME of the hub or a checkpoint in Duo's layout,
 downloaded; the speed of the device is measured for a fifth of a second.
 """
 
+# options that only a deployed model takes
+MODEL_OPTIONS = ("--revision", "--prompt", "--device", "--length", "--steps", "--trust-remote-code")
+
 
 def preflight(arguments: list[str], hub: Hub | None = None) -> int:
     """Run `uddm preflight` and return its exit status.
@@ -54,7 +57,8 @@ def preflight(arguments: list[str], hub: Hub | None = None) -> int:
     if set(arguments) & {"-h", "--help"} or not arguments:
         sys.stdout.write(HELP)
         return 0
-    if not arguments[0].startswith("-"):
+    first = arguments[0].partition("=")[0]
+    if not first.startswith("-") or first in MODEL_OPTIONS:
         return _preflight_model(arguments)
     with TemporaryDirectory() as folder:  # of configs for `--text`
         arguments, choices = expand_text(arguments, Path(folder))

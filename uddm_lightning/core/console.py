@@ -1,5 +1,6 @@
 """Standard streams on which writing never raises an error."""
 
+import errno
 import io
 import os
 import select
@@ -10,8 +11,17 @@ from tqdm import tqdm
 from typing_extensions import override
 
 
+READER_HAS_GONE = (errno.EPIPE, errno.EIO)  # closed pipe, closed terminal
+
+
 class _Enduring(io.FileIO):
-    """A standard stream that accepts every write and drops data that cannot be written."""
+    """A standard stream that accepts every write and drops data that cannot be written.
+
+    Attributes:
+        error: why data was dropped that a reader could still want; None if none was.
+    """
+
+    error: OSError | None = None
 
     @override
     def write(self, data: Any) -> int:
@@ -19,7 +29,9 @@ class _Enduring(io.FileIO):
             while (written := super().write(data)) is None:
                 select.select([], [self], [])
             return written
-        except OSError:  # closed pipe, closed terminal or full disk
+        except OSError as error:
+            if error.errno not in READER_HAS_GONE:  # full disk
+                self.error = error
             return memoryview(data).nbytes
 
 
@@ -37,6 +49,15 @@ def make_enduring() -> None:
             buffer = io.BufferedWriter(_Enduring(number, "w", closefd=False))
             lines = stream.line_buffering or stream.write_through or name == "stderr"
             setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, "backslashreplace", line_buffering=lines))
+
+
+def dropped_output() -> OSError | None:
+    """Return why a part of the standard output could not be written; None if all was, or if its reader has gone."""
+    if not isinstance(sys.stdout, io.TextIOWrapper):  # replaced by another library
+        return None
+    sys.stdout.flush()
+    stream = getattr(sys.stdout.buffer, "raw", None)
+    return stream.error if isinstance(stream, _Enduring) else None
 
 
 def say(text: str) -> None:

@@ -112,6 +112,8 @@ def open_source(model: str | Path, options: ModelOptions = DEFAULT_OPTIONS) -> O
     elif is_hub_name(str(model)) or path.suffix == ".ckpt" or _is_hub_folder(path):
         if options.ckpt_path != "last":
             raise InputError(f"`--ckpt_path {options.ckpt_path}` is for runs, and `{model}` is none.")
+        if path.is_dir() and options.weights == "raw":
+            raise InputError(f"`--weights raw`: `{model}` has one set of weights. Leave out the option.")
         if path.is_dir() and _is_stored((hub := HubFolder(path)).config, options.trust_remote_code):
             return Opened(_open_pretrained(hub, options), None)
         _check_unused(model, options)
