@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.support.toy_worlds import reference
 from uddm_lightning.backbones import DiT
-from uddm_lightning.backbones.dit import RotaryEmbedding, _rotate
+from uddm_lightning.backbones.dit import RotaryEmbedding, rotate
 
 V, L = 13, 10
 
@@ -135,7 +135,7 @@ def test_filler_row_is_finite_and_does_not_affect_other_rows(tokens: Tensor, sig
 def test_rotary_products_depend_on_the_distance_only() -> None:
     cos, sin = RotaryEmbedding(8).double()(20)
     q, k = torch.randn(2, 1, 1, 1, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    product = _rotate(q.expand(1, 1, 20, 8), cos, sin) @ _rotate(k.expand(1, 1, 20, 8), cos, sin).mT
+    product = rotate(q.expand(1, 1, 20, 8), cos, sin) @ rotate(k.expand(1, 1, 20, 8), cos, sin).mT
     for offset in range(-19, 20):
         diagonal = product[0, 0].diagonal(offset)
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=0, atol=1e-12)

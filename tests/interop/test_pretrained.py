@@ -274,7 +274,7 @@ def test_options_that_do_not_suit_the_model(tmp_path: Path) -> None:
         opened(tmp_path / "gemma", ckpt_path="previous")
     with pytest.raises(InputError, match="`--revision main` is for OWNER/NAME"):
         opened(tmp_path / "gemma", revision="main")
-    with pytest.raises(InputError, match="`--weights raw`: .* has one set of weights"):
+    with pytest.raises(InputError, match=r"`--weights raw`: .* has one set of weights"):
         opened(tmp_path / "gemma", weights="raw")
 
 

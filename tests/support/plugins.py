@@ -33,6 +33,10 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"hidden_size": 16, "n_blocks": 2, "n_heads": 2, "mlp_size": 24},
         {"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "mlp_size": 8, "attention_bias": True, "tied": True},
     ],
+    "HollowTransformer": [
+        {"hidden_size": 16, "n_blocks": 1, "n_heads": 2, "cond_dim": 8, "window": 2},
+        {"hidden_size": 16, "n_blocks": 2, "n_heads": 1, "cond_dim": 8, "window": 9, "mlp_ratio": 1},
+    ],
     "AncestralSampler": [
         {},
         {"decoding": "argmax"},

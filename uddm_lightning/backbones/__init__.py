@@ -7,6 +7,7 @@ from uddm_lightning.backbones.dense_memory import DenseAssociativeMemory as Dens
 from uddm_lightning.backbones.dit import DiT as DiT
 from uddm_lightning.backbones.empirical_bayes import EmpiricalBayesBackbone as EmpiricalBayesBackbone
 from uddm_lightning.backbones.gidd import GiddTransformer as GiddTransformer
+from uddm_lightning.backbones.hollow_transformer import HollowTransformer as HollowTransformer
 from uddm_lightning.backbones.hopfield import HebbMemory as HebbMemory
 from uddm_lightning.backbones.hopfield import PseudoInverseMemory as PseudoInverseMemory
 from uddm_lightning.backbones.linear_memory import LinearMemory as LinearMemory

@@ -75,7 +75,8 @@ class RotaryEmbedding(nn.Module):
         return torch.cat([cos, cos], dim=1), torch.cat([-sin, sin], dim=1)
 
 
-def _rotate(features: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
+def rotate(features: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
+    """Return features (..., L, K) rotated by the angles of their positions, from `RotaryEmbedding`."""
     first, second = features.chunk(2, dim=-1)
     return torch.addcmul(features * cos_LK, torch.cat([second, first], dim=-1), sin_LK)
 
@@ -110,7 +111,7 @@ class Block(nn.Module):
 
         qkv = self.attn_qkv(torch.addcmul(shift_a, self.norm1(x_BLD), 1 + scale_a))
         qkv = rearrange(qkv, "b l (three h k) -> three b h l k", three=3, h=self.n_heads)
-        q, k = _rotate(qkv[:2], cos_LK.to(qkv.dtype), sin_LK.to(qkv.dtype))
+        q, k = rotate(qkv[:2], cos_LK.to(qkv.dtype), sin_LK.to(qkv.dtype))
         attended = F.scaled_dot_product_attention(q, k, qkv[2], mask)
         attended = self.attn_out(rearrange(attended, "b h l k -> b l (h k)"))
         x_BLD = torch.addcmul(x_BLD, gate_a, F.dropout(attended, self.dropout, self.training))

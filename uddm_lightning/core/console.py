@@ -10,7 +10,6 @@ from typing import Any
 from tqdm import tqdm
 from typing_extensions import override
 
-
 READER_HAS_GONE = (errno.EPIPE, errno.EIO)  # closed pipe, closed terminal
 
 

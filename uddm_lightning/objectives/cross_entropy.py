@@ -18,6 +18,8 @@ class DenoisingCrossEntropy(Objective):
     The process converts the posterior to a leave-one-out prediction for likelihood, sampling and entropy. The
     conversion is ill-conditioned at small t (below about 0.1), because x_t^l then determines x_0^l almost surely.
 
+    A network that does not see x_t^l, such as `HollowTransformer`, learns the leave-one-out prediction itself.
+
     Args:
         t_min: smallest time, in (0, t_max).
         t_max: largest time, in (t_min, 1].

@@ -48,6 +48,11 @@ class ReweightedNELBO(Objective):
                 f"`model.objective: ReweightedNELBO` needs `model.process: HybridProcess`, got "
                 f"{type(process).__name__}. Use `NELBO` for this process."
             )
+        if backbone.parameterization is not None:
+            raise InputError(
+                f"`model.backbone: {type(backbone).__name__}` predicts {backbone.parameterization.value}, and "
+                "`ReweightedNELBO` trains another prediction. Use `NELBO` for this network."
+            )
 
     @override
     def token_loss(self, process: Process, logits_NV: Tensor, tokens: NoisyTokens) -> Tensor:
