@@ -63,6 +63,18 @@ class TestBackbone:
         torch.testing.assert_close(every, self.ask(backbone, tokens, sigma), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("cls", "options"), [case for case in cases(Backbone) if case.values[0].capturable])
+def test_a_capturable_network_is_one_graph(cls: type, options: dict[str, Any]) -> None:
+    """A read of a value on the host would break the graph."""
+    contract = TestBackbone()
+    backbone, (tokens, sigma) = contract.ready(cls, options), contract.some()
+    torch._dynamo.reset()
+    network = torch.compile(backbone, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        for valid in (None, torch.arange(L) < torch.arange(B)[:, None]):
+            assert torch.equal(network(tokens, sigma, valid), backbone(tokens, sigma, valid))
+
+
 @pytest.mark.parametrize(("cls", "options"), cases(SoftBackbone))
 class TestSoftBackbone:
     def read(self, cls: type, options: dict[str, Any], tokens: Tensor | SoftTokens) -> Tensor:
