@@ -100,7 +100,7 @@ class Tokenizer(ABC):
             ids: result of `encode` for the lines.
             losses: counts, updated in place.
         """
-        losses.characters += sum(len(word) for line in lines for word in line.split())
+        losses.characters += sum(len("".join(line.split())) for line in lines)
         rules = self._rules
         characters = set().union(*lines)
         for character in characters - rules.character_classes.keys():

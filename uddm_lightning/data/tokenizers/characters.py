@@ -1,8 +1,8 @@
 """Character tokenizer."""
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -75,10 +75,10 @@ class CharacterTokenizer(Tokenizer):
     def count_losses(self, lines: list[str], ids: list[list[int]], losses: TokenizationLosses) -> None:
         counter = losses.unknown if self.alphabet is None else losses.dropped
         text = "\n".join(lines)  # a line end keeps an accent from combining with a letter of the line before
-        occurrences = Counter(text)
+        occurrences = _count_characters(text)
         losses.characters += sum(count for character, count in occurrences.items() if not character.isspace())
         if not text.isascii():  # combines letters and accents, as in the alphabet
-            occurrences = Counter(unicodedata.normalize("NFC", text))
+            occurrences = _count_characters(unicodedata.normalize("NFC", text))
         for character, count in occurrences.items():
             if character not in self._is_lost:
                 self._is_lost[character] = is_countable(character) and self._loses(character)
@@ -104,8 +104,7 @@ class CharacterTokenizer(Tokenizer):
         return text.strip(" \t\n\r\v\f")
 
     def _normalized_ids(self, text: str) -> NDArray[np.int32]:
-        raw, width = (text.encode("ascii"), "u1") if text.isascii() else (text.encode("utf-32-le"), "<u4")
-        return self._ids.take(np.frombuffer(raw, dtype=width), mode="clip")
+        return self._ids.take(_code_points(text), mode="clip")
 
     @override
     def _set_backend(self, backend: tokenizers.Tokenizer) -> None:
@@ -126,6 +125,18 @@ class CharacterTokenizer(Tokenizer):
     def joiner_ids(self) -> list[int]:
         space = self.backend.token_to_id(" ")
         return [] if space is None else [space]
+
+
+def _count_characters(text: str) -> dict[str, int]:
+    """Return the number of each character, several times as fast as `collections.Counter`."""
+    counts = np.bincount(_code_points(text))
+    return {chr(code): int(counts[code]) for code in np.flatnonzero(counts)}
+
+
+def _code_points(text: str) -> NDArray[np.unsignedinteger[Any]]:
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii"), dtype="u1")
+    return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
 
 
 def _backend(
