@@ -120,8 +120,8 @@ class HollowTransformer(SoftBackbone):
         embedding_init_std: float | None = None,
     ) -> None:
         super().__init__(vocab_size)
-        sizes = {"hidden_size": hidden_size, "n_blocks": n_blocks, "n_heads": n_heads, "cond_dim": cond_dim}
-        check_at_least(1, **sizes, window=window, mlp_ratio=mlp_ratio)
+        check_at_least(1, hidden_size=hidden_size, n_blocks=n_blocks, n_heads=n_heads, cond_dim=cond_dim)
+        check_at_least(1, window=window, mlp_ratio=mlp_ratio)
         if hidden_size % (2 * n_heads):
             raise ValueError(f"`hidden_size` must be a multiple of 2 x `n_heads` = {2 * n_heads}, got {hidden_size}.")
         check_within("[0, 1)", dropout=dropout)
