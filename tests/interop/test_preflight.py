@@ -60,6 +60,16 @@ def test_a_masked_model_draws_in_as_many_steps_as_it_has_masks(tmp_path: Path) -
     assert lines(tmp_path / "bert")["rows"] == "256 own samples of 12 tokens, drawn in at most 12 steps"
 
 
+def test_options_may_stand_before_the_model(tmp_path: Path, uddm: Callable[..., Outcome]) -> None:
+    save_gidd(tmp_path / "gidd")
+    options = ("--length", "8", "--device", "cpu")
+    for arguments in ((tmp_path / "gidd", *options), (*options, tmp_path / "gidd")):
+        outcome = uddm("preflight", *arguments)
+        assert outcome.status == 0
+        assert "256 own samples of 8 tokens" in outcome.out
+        assert "device       cpu" in outcome.out
+
+
 @pytest.mark.usefixtures("unread")
 def test_gidd(tmp_path: Path) -> None:
     save_gidd(tmp_path / "gidd")
@@ -86,8 +96,6 @@ def test_a_model_that_fits_nowhere_exits_with_2_after_the_table(
 ) -> None:
     save_gidd(tmp_path / "gidd")
     monkeypatch.setattr(module, "free_memory", lambda: {"cpu": 10**6})
-    for arguments in ((tmp_path / "gidd", "--device", "cpu"), ("--device", "cpu", tmp_path / "gidd")):
-        assert uddm("preflight", *arguments).status == 2
     outcome = uddm("preflight", tmp_path / "gidd")
     assert outcome.status == 2
     assert "device       none" in outcome.out

@@ -69,15 +69,15 @@ class HollowBlock(nn.Module):
 class HollowTransformer(SoftBackbone):
     """Transformer whose logits at a position are a function of all other tokens and of the noise level.
 
-    Every objective therefore trains the leave-one-out prediction p(x_0^l | x_t without x_t^l). With
-    `DenoisingCrossEntropy` it learns from every token of a row. Networks that see x_t^l learn little from the tokens
-    that the noise has not changed, because these are known.
+    Its output is therefore a leave-one-out prediction p(x_0^l | x_t without x_t^l), with any objective and any weights.
+    With `DenoisingCrossEntropy` it learns from every token of a row. Networks that see x_t^l learn little from the
+    tokens that the noise has not changed, because these are known.
 
     The features of a position begin as a linear function of the nearest tokens on both sides. Each block attends to the
-    embeddings of all other tokens.
+    embeddings of all other tokens, and has as many parameters as a block of `DiT` (with `mlp_ratio` 4).
 
-    Source: Sun et al. 2023, arXiv 2211.16750, whose hollow transformer reads a row from both ends; Zhao et al. 2024,
-    arXiv 2407.21243, train one on all positions. Here a block costs what a block of `DiT` costs.
+    Source: Sun et al. 2023, arXiv 2211.16750, introduce hollow transformers, and Zhao et al. 2024, arXiv 2407.21243,
+    train them for masked diffusion. Those read a row from both ends; this one has a single stream.
 
     Args:
         vocab_size: V, number of ids in noisy text, including the mask token.
@@ -97,7 +97,7 @@ class HollowTransformer(SoftBackbone):
     Example:
         >>> import torch
         >>> from uddm_lightning.backbones import HollowTransformer
-        >>> backbone = HollowTransformer(27, hidden_size=32, n_blocks=1, n_heads=4, cond_dim=16, window=2)
+        >>> backbone = HollowTransformer(27, hidden_size=32, n_blocks=1, n_heads=4, cond_dim=16).eval()
         >>> rows_BL = torch.tensor([[0, 0, 0, 0, 0, 0], [0, 0, 5, 0, 0, 0]])
         >>> one_LD, other_LD = backbone(rows_BL, torch.ones(2))
         >>> (one_LD == other_LD).all(dim=1).tolist()
